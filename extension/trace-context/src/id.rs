@@ -1,0 +1,99 @@
+//! Trace and span ids: fixed bytes, never all zero, written as lower-case hex.
+
+use std::fmt;
+
+/// A trace id of 16 bytes, not all zero; `Display` gives 32 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TraceId([u8; 16]);
+
+/// A span id (X-Ray: segment id) of 8 bytes, not all zero; `Display` gives 16 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SpanId([u8; 8]);
+
+impl TraceId {
+    /// `None` if all bytes are zero, which both W3C and X-Ray call invalid.
+    pub fn from_bytes(bytes: [u8; 16]) -> Option<Self> {
+        (bytes != [0; 16]).then_some(Self(bytes))
+    }
+
+    /// Reads 32 hex digits of any case.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        Self::from_bytes(decode_hex(text)?)
+    }
+
+    /// Reads X-Ray's form `1-<8 hex>-<24 hex>`; the first 8 digits are Unix seconds.
+    pub fn from_xray(text: &str) -> Option<Self> {
+        let (seconds, random) = text.strip_prefix("1-")?.split_once('-')?;
+        if seconds.len() != 8 {
+            return None;
+        }
+        Self::from_hex(&format!("{seconds}{random}"))
+    }
+
+    /// The bytes, most significant first.
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+}
+
+impl SpanId {
+    /// `None` if all bytes are zero, which both W3C and X-Ray call invalid.
+    pub fn from_bytes(bytes: [u8; 8]) -> Option<Self> {
+        (bytes != [0; 8]).then_some(Self(bytes))
+    }
+
+    /// Reads 16 hex digits of any case.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        Self::from_bytes(decode_hex(text)?)
+    }
+
+    /// The bytes, most significant first.
+    pub fn to_bytes(self) -> [u8; 8] {
+        self.0
+    }
+}
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(f, &self.0)
+    }
+}
+
+impl fmt::Display for SpanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(f, &self.0)
+    }
+}
+
+impl fmt::Debug for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(f, &self.0)
+    }
+}
+
+impl fmt::Debug for SpanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(f, &self.0)
+    }
+}
+
+fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+}
+
+/// `None` unless `text` is exactly `2 * N` hex digits.
+pub(crate) fn decode_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digits = text.as_bytes();
+    if digits.len() != 2 * N {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = hex_value(pair[0])? << 4 | hex_value(pair[1])?;
+    }
+    Some(bytes)
+}
+
+fn hex_value(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| value.try_into().ok())
+}

@@ -1,1 +1,27 @@
-//! cruddur-telemetry
+//! Cruddur's telemetry extension: spans in, Honeycomb and the terminal out.
+//!
+//! ```text
+//! receiver ──▶ signal ──▶ buffer ──▶ batch ──▶ exporter
+//!  otlp         bytes      bounded,   cut to    honeycomb
+//!  telemetry    as they    a cursor   size      console
+//!               came       each
+//!                 ╰── pipeline joins them ──╯
+//!                 ╰── lifecycle says when, flush says how long ──╯
+//! ```
+//! Two promises order everything. *Telemetry never hurts the function*: nothing here waits for a
+//! destination but the bounded hold of Next. *Nothing is lost silently*: every span received is
+//! delivered, held, or counted as dropped ([`buffer`]).
+//!
+//! Read the modules in this order.
+
+pub mod batch; // what goes in one request
+pub mod buffer; // where it waits, bounded in bytes
+pub mod config; // what the environment asks for
+pub mod exporter;
+pub mod extensions_api; // Lambda's events
+pub mod flush; // and how long it may take
+pub mod invocations; // and which invocations it ends
+pub mod lifecycle; // what happens at each of them
+pub mod pipeline; // who owns all that
+pub mod receiver; // what arrives
+pub mod signal; // what is kept of it // where it goes

@@ -1,0 +1,274 @@
+//! What the environment asks for, read once before anything is opened.
+//!
+//! A typing error must not cost anybody a function: [`Config::from_vars`] never fails. What it
+//! cannot read is returned as a [`ConfigError`] to be logged, and the default holds.
+
+use std::{fmt, net::SocketAddr, time::Duration};
+
+use http::Uri;
+use tracing::level_filters::LevelFilter;
+
+/// Where the extension runs, what it listens on, where it sends to, and how much it may hold.
+///
+/// | variable | meaning | default |
+/// |---|---|---|
+/// | `AWS_LAMBDA_RUNTIME_API` | `host:port` of Lambda's APIs; anything else means no Lambda | – |
+/// | `HONEYCOMB_API_KEY` | team key, or `x-honeycomb-team` in `OTEL_EXPORTER_OTLP_HEADERS` | off |
+/// | `HONEYCOMB_API_ENDPOINT` | base URL; `/v1/traces` is appended | `https://api.honeycomb.io` |
+/// | `CRUDDUR_EXPORTERS` | comma list of `honeycomb`, `console`: exactly those run | `honeycomb` if it has a key, `console` if there is no Lambda |
+/// | `CRUDDUR_OTLP_LISTEN` | address of the OTLP receiver | `127.0.0.1:4318` |
+/// | `CRUDDUR_MAX_HOLD_MS` | longest wait for a flush after an invocation | 1000 |
+/// | `CRUDDUR_BUFFER_BYTES` | most bytes held, and largest accepted request | 16 MiB |
+/// | `CRUDDUR_LOG` | `off`, `error`, `warn`, `info`, `debug` or `trace` | `warn` |
+#[derive(Debug)]
+pub struct Config {
+    /// `host:port` of the Runtime, Extensions and Telemetry APIs.
+    ///
+    /// `None` where there is no Lambda: the variable is missing, or holds a path as cargo-lambda's
+    /// emulator sets it. See [`crate::lifecycle`] for why nobody registers there.
+    pub lambda_api: Option<String>,
+    /// Set if the Honeycomb exporter runs.
+    pub honeycomb: Option<Honeycomb>,
+    /// Whether the console exporter runs.
+    pub console: bool,
+    /// Address of the OTLP receiver.
+    pub otlp_listen: SocketAddr,
+    /// Longest wait for a flush between the end of an invocation and Next.
+    pub max_hold: Duration,
+    /// Most bytes of signals held for all destinations together.
+    pub buffer_bytes: usize,
+    /// The extension's own log level.
+    pub log_level: LevelFilter,
+}
+
+/// Where the Honeycomb exporter sends to.
+#[derive(Clone, Debug)]
+pub struct Honeycomb {
+    /// Value of `x-honeycomb-team`.
+    pub key: Secret,
+    /// Full URL of the traces signal.
+    pub traces_url: Uri,
+}
+
+/// A value that does not print itself.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The value, for the one place that sends it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// A variable that was ignored, and why. Never shows a secret's value.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{variable} is ignored: {reason}")]
+pub struct ConfigError {
+    variable: &'static str,
+    reason: String,
+}
+
+impl Config {
+    /// Reads every variable through `var`. An empty value counts as unset.
+    pub fn from_vars(var: impl Fn(&str) -> Option<String>) -> (Self, Vec<ConfigError>) {
+        let mut reader = Reader { var, errors: Vec::new() };
+        let lambda_api = reader.get("AWS_LAMBDA_RUNTIME_API").filter(|api| !api.contains('/'));
+        let exporters = reader.parsed("CRUDDUR_EXPORTERS", parse_exporters);
+        let named = |name: &str| Some(exporters.as_ref()?.iter().any(|named| named == name));
+        let config = Self {
+            honeycomb: match named("honeycomb") {
+                Some(false) => None,
+                named => reader.honeycomb(named.is_some()),
+            },
+            console: named("console").unwrap_or(lambda_api.is_none()),
+            otlp_listen: reader
+                .parsed("CRUDDUR_OTLP_LISTEN", |text| {
+                    text.parse().map_err(|_| "not an address:port".into())
+                })
+                .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 4318))),
+            max_hold: reader
+                .parsed("CRUDDUR_MAX_HOLD_MS", parse_number)
+                .map_or(Duration::from_secs(1), Duration::from_millis),
+            buffer_bytes: reader
+                .parsed("CRUDDUR_BUFFER_BYTES", parse_number)
+                .and_then(|bytes| usize::try_from(bytes).ok())
+                .unwrap_or(16 << 20),
+            log_level: reader
+                .parsed("CRUDDUR_LOG", |text| {
+                    text.parse().map_err(|_| "not off, error, warn, info, debug or trace".into())
+                })
+                .unwrap_or(LevelFilter::WARN),
+            lambda_api,
+        };
+        (config, reader.errors)
+    }
+}
+
+struct Reader<F> {
+    var: F,
+    errors: Vec<ConfigError>,
+}
+
+impl<F: Fn(&str) -> Option<String>> Reader<F> {
+    fn get(&self, variable: &str) -> Option<String> {
+        (self.var)(variable).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    fn parsed<T>(
+        &mut self,
+        variable: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        match parse(&self.get(variable)?) {
+            Ok(value) => Some(value),
+            Err(reason) => {
+                self.errors.push(ConfigError { variable, reason });
+                None
+            }
+        }
+    }
+
+    /// `named`: whether somebody asked for this exporter, so that a missing key is worth a word.
+    fn honeycomb(&mut self, named: bool) -> Option<Honeycomb> {
+        let key = self
+            .get("HONEYCOMB_API_KEY")
+            .or_else(|| header_value(&self.get("OTEL_EXPORTER_OTLP_HEADERS")?, "x-honeycomb-team"));
+        let Some(key) = key else {
+            if named {
+                let reason = "names honeycomb, but HONEYCOMB_API_KEY is not set".into();
+                self.errors.push(ConfigError { variable: "CRUDDUR_EXPORTERS", reason });
+            }
+            return None;
+        };
+        if http::HeaderValue::from_str(&key).is_err() {
+            let reason = "holds a character that no HTTP header can carry".into();
+            self.errors.push(ConfigError { variable: "HONEYCOMB_API_KEY", reason });
+            return None;
+        }
+        let traces_url = self
+            .parsed("HONEYCOMB_API_ENDPOINT", traces_url)
+            .unwrap_or_else(|| Uri::from_static("https://api.honeycomb.io/v1/traces"));
+        Some(Honeycomb { key: Secret(key), traces_url })
+    }
+}
+
+fn parse_number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "not a whole number".into())
+}
+
+fn parse_exporters(list: &str) -> Result<Vec<String>, String> {
+    let names: Vec<_> = list.split(',').map(|name| name.trim().to_ascii_lowercase()).collect();
+    match names.iter().find(|name| !["honeycomb", "console"].contains(&name.as_str())) {
+        Some(unknown) => Err(format!("there is no exporter {unknown:?}")),
+        None => Ok(names),
+    }
+}
+
+fn traces_url(base: &str) -> Result<Uri, String> {
+    let uri: Uri = format!("{}/v1/traces", base.trim_end_matches('/'))
+        .parse()
+        .map_err(|error| format!("not a URL: {error}"))?;
+    match uri.scheme_str() {
+        Some("http" | "https") => Ok(uri),
+        _ => Err("not an http or https URL".into()),
+    }
+}
+
+/// One value of a list `key=value,key2=value2` as `OTEL_EXPORTER_OTLP_HEADERS` holds it.
+fn header_value(list: &str, key: &str) -> Option<String> {
+    list.split(',').find_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        name.trim().eq_ignore_ascii_case(key).then(|| value.trim().to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(vars: &[(&str, &str)]) -> (Config, Vec<ConfigError>) {
+        Config::from_vars(|name| {
+            vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn an_empty_environment_gives_a_console_and_no_errors() {
+        let (config, errors) = read(&[]);
+
+        assert_eq!(errors, []);
+        assert!(config.console && config.honeycomb.is_none() && config.lambda_api.is_none());
+        assert_eq!(config.otlp_listen.to_string(), "127.0.0.1:4318");
+        assert_eq!(config.max_hold, Duration::from_secs(1));
+    }
+
+    #[test]
+    fn on_lambda_a_key_is_all_that_honeycomb_needs() {
+        let (config, errors) =
+            read(&[("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"), ("HONEYCOMB_API_KEY", "k ")]);
+
+        assert_eq!(errors, []);
+        let honeycomb = config.honeycomb.unwrap();
+        assert_eq!(honeycomb.key.expose(), "k");
+        assert_eq!(honeycomb.traces_url, "https://api.honeycomb.io/v1/traces");
+        assert!(!config.console);
+    }
+
+    #[test]
+    fn the_key_may_come_as_an_otlp_header() {
+        let (config, _) = read(&[("OTEL_EXPORTER_OTLP_HEADERS", "a=b, X-Honeycomb-Team=k")]);
+
+        assert_eq!(config.honeycomb.unwrap().key.expose(), "k");
+    }
+
+    #[test]
+    fn an_emulators_address_is_no_lambda() {
+        let (config, _) = read(&[("AWS_LAMBDA_RUNTIME_API", "http://[::]:9000/.rt")]);
+
+        assert_eq!(config.lambda_api, None);
+    }
+
+    #[test]
+    fn the_list_of_exporters_names_exactly_those_that_run() {
+        let (config, _) = read(&[("CRUDDUR_EXPORTERS", "console"), ("HONEYCOMB_API_KEY", "k")]);
+
+        assert!(config.console && config.honeycomb.is_none());
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_and_the_default_holds() {
+        for (variable, value) in [
+            ("CRUDDUR_OTLP_LISTEN", "4318"),
+            ("CRUDDUR_MAX_HOLD_MS", "1s"),
+            ("CRUDDUR_BUFFER_BYTES", "-1"),
+            ("CRUDDUR_LOG", "loud"),
+            ("CRUDDUR_EXPORTERS", "console,datadog"),
+            ("CRUDDUR_EXPORTERS", "honeycomb"),
+        ] {
+            let (config, errors) = read(&[(variable, value)]);
+
+            assert_eq!(errors.len(), 1, "{variable}={value}");
+            assert!(errors[0].to_string().starts_with(variable), "{}", errors[0]);
+            assert_eq!(config.otlp_listen.port(), 4318);
+        }
+    }
+
+    #[test]
+    fn a_wrong_endpoint_or_key_is_named_without_showing_the_key() {
+        let (config, errors) =
+            read(&[("HONEYCOMB_API_KEY", "k"), ("HONEYCOMB_API_ENDPOINT", "ftp://x")]);
+        assert_eq!(config.honeycomb.unwrap().traces_url.host(), Some("api.honeycomb.io"));
+        assert_eq!(errors.len(), 1);
+
+        let (config, errors) = read(&[("HONEYCOMB_API_KEY", "sec\nret")]);
+        assert!(config.honeycomb.is_none());
+        assert!(!errors[0].to_string().contains("sec"), "{}", errors[0]);
+    }
+}

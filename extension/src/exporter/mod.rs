@@ -1,0 +1,124 @@
+//! Where batches go. Each exporter runs in a worker task of its own and says how a batch ended;
+//! what follows from that is the pipeline's business.
+
+pub mod console;
+pub mod honeycomb;
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+use http::StatusCode;
+use tokio::sync::mpsc;
+
+use self::{console::Console, honeycomb::Honeycomb};
+use crate::{batch::Batch, buffer::DestinationId};
+
+/// One destination.
+#[derive(Debug)]
+pub enum Exporter {
+    /// Draws traces in the terminal.
+    Console(Console),
+    /// Posts OTLP to Honeycomb.
+    Honeycomb(Box<Honeycomb>),
+}
+
+/// How the export of a destination's batch ended.
+#[derive(Debug)]
+pub struct Export {
+    /// The destination.
+    pub id: DestinationId,
+    /// Whether it has the batch.
+    pub result: Result<(), ExportError>,
+}
+
+/// Why a batch was not delivered.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// No connection, or a broken one.
+    #[error("no connection: {0}")]
+    Unreachable(String),
+    /// No answer in time.
+    #[error("no answer within {0:?}")]
+    Timeout(std::time::Duration),
+    /// No answer within the time for which an invocation may be held.
+    #[error("no answer within the hold")]
+    HoldOver,
+    /// An answer other than success.
+    #[error("{status}: {message}")]
+    Status {
+        /// The answer's status.
+        status: StatusCode,
+        /// The answer's body, shortened, or advice.
+        message: String,
+    },
+    /// The exporter panicked over this batch.
+    #[error("the exporter panicked")]
+    Panicked,
+    /// The worker task is gone.
+    #[error("the exporter has stopped")]
+    WorkerGone,
+}
+
+impl ExportError {
+    /// Whether the destination will never take this batch, however often it is sent.
+    ///
+    /// A wrong key (401, 403) is not final: the key may be mended while the batch is held.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => {
+                status.is_client_error()
+                    && ![
+                        StatusCode::UNAUTHORIZED,
+                        StatusCode::FORBIDDEN,
+                        StatusCode::REQUEST_TIMEOUT,
+                        StatusCode::TOO_MANY_REQUESTS,
+                    ]
+                    .contains(status)
+            }
+            Self::Panicked => true,
+            Self::Unreachable(_) | Self::Timeout(_) | Self::HoldOver | Self::WorkerGone => false,
+        }
+    }
+
+    /// Whether both tell the same story, so that one line of log is enough.
+    pub fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Status { status, .. }, Self::Status { status: other, .. }) => status == other,
+            (Self::Timeout(_) | Self::HoldOver, Self::Timeout(_) | Self::HoldOver) => true,
+            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
+        }
+    }
+}
+
+impl Exporter {
+    /// The destination's name in logs and sums.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Console(_) => "console",
+            Self::Honeycomb(_) => "honeycomb",
+        }
+    }
+
+    async fn export(&mut self, batch: &Batch) -> Result<(), ExportError> {
+        match self {
+            Self::Console(console) => console.export(batch),
+            Self::Honeycomb(honeycomb) => honeycomb.export(batch).await,
+        }
+    }
+}
+
+/// Exports batches one after the other until the pipeline is gone.
+pub(crate) async fn work(
+    id: DestinationId,
+    mut exporter: Exporter,
+    mut batches: mpsc::Receiver<Batch>,
+    exports: mpsc::Sender<Export>,
+) {
+    while let Some(batch) = batches.recv().await {
+        let result = AssertUnwindSafe(exporter.export(&batch)).catch_unwind().await;
+        let result = result.unwrap_or(Err(ExportError::Panicked));
+        if exports.send(Export { id, result }).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Lambda's Extensions API: register, then ask for the next event until SHUTDOWN.
+//! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html>
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde::{Deserialize, Deserializer};
+
+const IDENTIFIER: &str = "lambda-extension-identifier";
+
+/// No reply of these APIs comes near this; our choice.
+const MAX_REPLY_BYTES: usize = 64 << 10;
+
+/// A registered extension.
+#[derive(Clone, Debug)]
+pub struct ExtensionsApi {
+    client: Client<HttpConnector, Full<Bytes>>,
+    api: String,
+    identifier: HeaderValue,
+}
+
+/// What Next returns.
+#[derive(Debug, Deserialize, PartialEq, Eq)]
+#[serde(tag = "eventType", rename_all = "UPPERCASE")]
+pub enum Event {
+    /// An invocation has begun.
+    Invoke(Invoke),
+    /// The sandbox is about to end.
+    Shutdown(Shutdown),
+}
+
+/// An invocation as an extension sees it: never its payload.
+#[derive(Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Invoke {
+    /// Same id as the function gets.
+    pub request_id: String,
+    /// Unix milliseconds at which the function times out; emulators send 0.
+    #[serde(default, deserialize_with = "number_or_text")]
+    pub deadline_ms: u64,
+}
+
+/// The end of the sandbox.
+#[derive(Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Shutdown {
+    /// `spindown`, `timeout` or `failure` in any case; emulators send free text.
+    #[serde(default)]
+    pub shutdown_reason: String,
+    /// Unix milliseconds by which the process must be gone; emulators send 0.
+    #[serde(default, deserialize_with = "number_or_text")]
+    pub deadline_ms: u64,
+}
+
+/// Why a call to one of Lambda's APIs failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// No answer.
+    #[error("{call} got no answer: {source}")]
+    Unreachable {
+        /// Method and path.
+        call: &'static str,
+        /// What the connection said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// An answer other than 200.
+    #[error("{call} was answered {status}: {body}")]
+    Refused {
+        /// Method and path.
+        call: &'static str,
+        /// The answer's status.
+        status: StatusCode,
+        /// The answer's body, usually `{"errorType", "errorMessage"}`.
+        body: String,
+    },
+    /// An answer that cannot be understood.
+    #[error("{call} was answered with something unexpected: {reason}")]
+    Unexpected {
+        /// Method and path.
+        call: &'static str,
+        /// What was wrong with it.
+        reason: String,
+    },
+}
+
+impl ExtensionsApi {
+    /// Registers for INVOKE and SHUTDOWN. `name` must be the executable's file name.
+    pub async fn register(api: &str, name: &str) -> Result<Self, ApiError> {
+        const CALL: &str = "POST /extension/register";
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(format!("http://{api}/2020-01-01/extension/register"))
+            .header("lambda-extension-name", name)
+            .body(Full::from(r#"{"events":["INVOKE","SHUTDOWN"]}"#));
+        let (reply, _) = send(&client, CALL, request).await?;
+        let identifier = reply.headers().get(IDENTIFIER).cloned().ok_or_else(|| {
+            ApiError::Unexpected { call: CALL, reason: format!("no header {IDENTIFIER}") }
+        })?;
+        Ok(Self { client, api: api.to_owned(), identifier })
+    }
+
+    /// Waits for the next event. Has no time limit: the process may be frozen inside it for hours.
+    pub async fn next(&self) -> Result<Event, ApiError> {
+        const CALL: &str = "GET /extension/event/next";
+        let request = Request::builder()
+            .uri(format!("http://{}/2020-01-01/extension/event/next", self.api))
+            .header(IDENTIFIER, &self.identifier)
+            .body(Full::default());
+        let (_, body) = send(&self.client, CALL, request).await?;
+        serde_json::from_slice(&body)
+            .map_err(|error| ApiError::Unexpected { call: CALL, reason: error.to_string() })
+    }
+
+    /// Asks for platform events to be sent to `port`. Works only before the first Next.
+    /// <https://docs.aws.amazon.com/lambda/latest/dg/telemetry-api-reference.html>
+    pub async fn subscribe_telemetry(&self, port: u16) -> Result<(), ApiError> {
+        const CALL: &str = "PUT /telemetry";
+        // 25 ms is the shortest delay and 1000 the smallest batch that Lambda allows.
+        let body = serde_json::json!({
+            "schemaVersion": "2022-12-13",
+            "types": ["platform"],
+            "destination": { "protocol": "HTTP", "URI": format!("http://sandbox.localdomain:{port}/") },
+            "buffering": { "maxItems": 1000, "maxBytes": 262_144, "timeoutMs": 25 },
+        });
+        let request = Request::builder()
+            .method(Method::PUT)
+            .uri(format!("http://{}/2022-07-01/telemetry", self.api))
+            .header(IDENTIFIER, &self.identifier)
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .body(Full::from(body.to_string()));
+        send(&self.client, CALL, request).await.map(drop)
+    }
+}
+
+/// The guide's example shows the deadline as text, its prose as a number. Neither: 0, no deadline.
+fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(value.as_u64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(0))
+}
+
+/// Sends a request and reads the reply's body; anything but 200 is an error.
+///
+/// That includes the 202 with which local emulators say that they have no Telemetry API.
+async fn send(
+    client: &Client<HttpConnector, Full<Bytes>>,
+    call: &'static str,
+    request: http::Result<Request<Full<Bytes>>>,
+) -> Result<(Response<()>, Bytes), ApiError> {
+    let request =
+        request.map_err(|error| ApiError::Unexpected { call, reason: error.to_string() })?;
+    let unreachable = |source| ApiError::Unreachable { call, source };
+    let reply = client.request(request).await.map_err(|error| unreachable(error.into()))?;
+    let (head, body): (_, Incoming) = reply.into_parts();
+    let body = Limited::new(body, MAX_REPLY_BYTES).collect().await.map_err(unreachable)?.to_bytes();
+    if head.status != StatusCode::OK {
+        let body = String::from_utf8_lossy(&body).into_owned();
+        return Err(ApiError::Refused { call, status: head.status, body });
+    }
+    Ok((Response::from_parts(head, ()), body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_read_with_fields_missing_or_unknown() {
+        let event = serde_json::from_str::<Event>(
+            r#"{"eventType":"INVOKE","requestId":"r","deadlineMs":7,"tracing":null,"new":1}"#,
+        );
+        let invoke = Invoke { request_id: "r".into(), deadline_ms: 7 };
+        assert_eq!(event.unwrap(), Event::Invoke(invoke));
+
+        let event = serde_json::from_str::<Event>(r#"{"eventType":"SHUTDOWN"}"#);
+        let shutdown = Shutdown { shutdown_reason: String::new(), deadline_ms: 0 };
+        assert_eq!(event.unwrap(), Event::Shutdown(shutdown));
+    }
+
+    #[test]
+    fn a_deadline_is_read_as_number_or_text_and_is_otherwise_none() {
+        for (deadline, expected) in [("7", 7), (r#""7""#, 7), ("null", 0), ("-1", 0), ("[]", 0)] {
+            let json = format!(r#"{{"requestId":"r","deadlineMs":{deadline}}}"#);
+
+            assert_eq!(serde_json::from_str::<Invoke>(&json).unwrap().deadline_ms, expected);
+        }
+    }
+}

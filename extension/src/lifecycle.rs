@@ -1,0 +1,217 @@
+//! When things happen: on Lambda by its events, elsewhere by what is received.
+//!
+//! On Lambda: register → bind receivers → subscribe → Next, with nothing else before the first
+//! Next, since that would delay the function's cold start. Then, for each event:
+//!
+//! | event | what is done before the next Next |
+//! |---|---|
+//! | INVOKE | wait for the invocation's end, then flush, both bounded by [`crate::flush`] |
+//! | SHUTDOWN | stop intake, drain, log the account, exit 0 |
+//!
+//! The process never ends before SHUTDOWN: that would fail the function's invocation. Where it
+//! cannot work it says so once and keeps asking for events.
+//!
+//! **Elsewhere** (no `AWS_LAMBDA_RUNTIME_API`, or an address with a path, as the emulator of
+//! cargo-lambda has it) nobody registers. That emulator delivers no telemetry and no deadlines,
+//! answers Next for every function at once, and stops working when a registered extension goes
+//! away. Received spans drive the flushing there, and SIGINT or SIGTERM is the SHUTDOWN. One
+//! process serves all functions and survives their reloads.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::{JoinError, JoinSet},
+    time::{Instant, sleep, timeout_at},
+};
+use tracing::{error, info, warn};
+
+use crate::{
+    config::Config,
+    exporter::{Exporter, console::Console, honeycomb::Honeycomb},
+    extensions_api::{ApiError, Event, ExtensionsApi, Invoke},
+    flush::{self, DRAIN_BUDGET},
+    invocations::EndedInvocations,
+    pipeline::{Handle, Pipeline, Trigger},
+    receiver::{self, otlp::OtlpReceiver, telemetry},
+};
+
+/// Pause after a refused call to Lambda's API, so that the loop does not spin. Our choice.
+const API_PAUSE: Duration = Duration::from_millis(500);
+
+/// Runs until SHUTDOWN. `name` is the executable's file name, which Lambda knows us by.
+pub async fn run_on_lambda(api: &str, name: &str, config: &Config) {
+    let lambda = register(api, name).await;
+    let mut parts = Parts::start(config, Trigger::Flush);
+    if let Err(error) = parts.receive_otlp(config).await {
+        error!("Spans of this function cannot be received: {error}");
+    }
+    let telemetry = parts.receive_telemetry(&lambda).await;
+    if let Err(error) = &telemetry {
+        warn!("Platform events cannot be received: {error}");
+    }
+    let mut last_error = None;
+    let deadline_ms = loop {
+        match lambda.next().await {
+            Ok(Event::Invoke(invoke)) => {
+                parts.attend(&invoke, telemetry.is_ok(), config.max_hold).await;
+            }
+            Ok(Event::Shutdown(shutdown)) => {
+                info!("Shutting down: {}", shutdown.shutdown_reason);
+                break shutdown.deadline_ms;
+            }
+            Err(error) => pause_after(error, &mut last_error).await,
+        }
+    };
+    let now = Instant::now();
+    let deadline = flush::deadline(deadline_ms, SystemTime::now(), now);
+    parts.shut_down(flush::hold_until(now, deadline, DRAIN_BUDGET)).await;
+}
+
+/// Runs until SIGINT or SIGTERM. Fails only if nothing can be received.
+pub async fn run_elsewhere(config: &Config) -> std::io::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut parts = Parts::start(config, Trigger::Receive);
+    parts.receive_otlp(config).await?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    parts.shut_down(Instant::now() + DRAIN_BUDGET).await;
+    Ok(())
+}
+
+/// Registers, however long that takes: without an identifier there is nothing else to do.
+async fn register(api: &str, name: &str) -> ExtensionsApi {
+    let mut last_error = None;
+    loop {
+        match ExtensionsApi::register(api, name).await {
+            Ok(lambda) => return lambda,
+            Err(error) => pause_after(error, &mut last_error).await,
+        }
+    }
+}
+
+/// Logs an error of Lambda's API unless it is the same as the last one.
+async fn pause_after(error: ApiError, last_error: &mut Option<String>) {
+    let error = error.to_string();
+    if last_error.as_ref() != Some(&error) {
+        error!("Lambda does not answer as expected, trying again: {error}");
+        *last_error = Some(error);
+    }
+    sleep(API_PAUSE).await;
+}
+
+/// Everything that runs beside the loop.
+struct Parts {
+    pipeline: Handle,
+    ended: EndedInvocations,
+    stop: watch::Sender<bool>,
+    /// Every task has an owner who learns how it ended.
+    receivers: JoinSet<()>,
+}
+
+impl Parts {
+    fn start(config: &Config, trigger: Trigger) -> Self {
+        let honeycomb = config
+            .honeycomb
+            .clone()
+            .map(|config| Exporter::Honeycomb(Box::new(Honeycomb::new(config))));
+        let console = config.console.then(|| Exporter::Console(Console::default()));
+        let exporters: Vec<_> = honeycomb.into_iter().chain(console).collect();
+        if exporters.is_empty() {
+            warn!(
+                "No exporter runs: neither is HONEYCOMB_API_KEY set, nor does CRUDDUR_EXPORTERS name one"
+            );
+        }
+        let (pipeline, handle) = Pipeline::new(exporters, config.buffer_bytes, trigger);
+        tokio::spawn(async move { report_end("pipeline", tokio::spawn(pipeline.run()).await) });
+        Self {
+            pipeline: handle,
+            ended: EndedInvocations::new(),
+            stop: watch::Sender::new(false),
+            receivers: JoinSet::new(),
+        }
+    }
+
+    async fn receive_otlp(&mut self, config: &Config) -> std::io::Result<()> {
+        let address = config.otlp_listen;
+        let listener = TcpListener::bind(address).await.map_err(|error| {
+            let advice = format!(
+                "{address} cannot be listened on ({error}); CRUDDUR_OTLP_LISTEN names another"
+            );
+            std::io::Error::new(error.kind(), advice)
+        })?;
+        let receiver = Arc::new(OtlpReceiver {
+            pipeline: self.pipeline.clone(),
+            ended: self.ended.clone(),
+            max_body_bytes: config.buffer_bytes,
+        });
+        let handle = move |request| {
+            let receiver = Arc::clone(&receiver);
+            async move { receiver.handle(request).await }
+        };
+        self.receivers.spawn(receiver::serve(listener, self.stop.subscribe(), handle));
+        Ok(())
+    }
+
+    /// The listener must be up before Lambda is told of it.
+    async fn receive_telemetry(&mut self, lambda: &ExtensionsApi) -> Result<(), ApiError> {
+        const CALL: &str = "the Telemetry API listener";
+        let unreachable =
+            |source: std::io::Error| ApiError::Unreachable { call: CALL, source: source.into() };
+        // Lambda posts to `sandbox.localdomain`, which need not be the loopback address.
+        let listener = TcpListener::bind(("0.0.0.0", 0)).await.map_err(unreachable)?;
+        let port = listener.local_addr().map_err(unreachable)?.port();
+        let ended = self.ended.clone();
+        let handle = move |request| {
+            let ended = ended.clone();
+            async move { telemetry::handle(request, &ended).await }
+        };
+        self.receivers.spawn(receiver::serve(listener, self.stop.subscribe(), handle));
+        lambda.subscribe_telemetry(port).await
+    }
+
+    /// Waits for an invocation's end and flushes what it sent.
+    async fn attend(&mut self, invoke: &Invoke, telemetry: bool, max_hold: Duration) {
+        let deadline = flush::deadline(invoke.deadline_ms, SystemTime::now(), Instant::now());
+        let end = self.ended.wait_for(&invoke.request_id);
+        // Without telemetry nothing may ever tell the end of a function that sends no spans.
+        match deadline.filter(|_| telemetry) {
+            Some(deadline) => drop(timeout_at(deadline, end).await),
+            None => {
+                drop(timeout_at(flush::hold_until(Instant::now(), deadline, max_hold), end).await)
+            }
+        }
+        let hold_until = flush::hold_until(Instant::now(), deadline, max_hold);
+        let _ = timeout_at(hold_until, self.pipeline.flush(false)).await;
+    }
+
+    /// Stops intake, then drains: what the buffer holds then is all there will be.
+    async fn shut_down(mut self, until: Instant) {
+        self.stop.send_replace(true);
+        while let Ok(Some(ended)) = timeout_at(until, self.receivers.join_next()).await {
+            report_end("receiver", ended);
+        }
+        let _ = timeout_at(until, self.pipeline.flush(true)).await;
+        for (destination, account) in self.pipeline.accounts().await {
+            if account.received == account.delivered {
+                info!(destination, ?account, "{destination} has every span");
+            } else {
+                warn!(destination, ?account, "{destination} lacks spans, which are lost now");
+            }
+        }
+    }
+}
+
+fn report_end(task: &str, ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        error!("The {task} ended: {error}");
+    }
+}

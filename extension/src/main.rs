@@ -1,0 +1,42 @@
+//! The extension's process: on Lambda beside a function, elsewhere beside an emulator.
+
+use std::{env, io::IsTerminal, process::ExitCode};
+
+use cruddur_telemetry::{config::Config, lifecycle};
+use tracing::{error, level_filters::LevelFilter, warn};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let (config, errors) = Config::from_vars(|name| env::var(name).ok());
+    start_log(config.log_level);
+    for error in errors {
+        warn!("{error}");
+    }
+    match &config.lambda_api {
+        Some(api) => lifecycle::run_on_lambda(api, &executable_name(), &config).await,
+        None => {
+            if let Err(error) = lifecycle::run_elsewhere(&config).await {
+                error!("{error}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// To standard error, which Lambda collects; it adds the time by itself.
+fn start_log(level: LevelFilter) {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(level)
+        .with_ansi(std::io::stderr().is_terminal())
+        .without_time()
+        .init();
+}
+
+/// Lambda refuses any other name than that of the file that it started.
+fn executable_name() -> String {
+    let path = env::current_exe().ok();
+    let name = path.as_deref().and_then(|path| path.file_name()?.to_str());
+    name.unwrap_or(env!("CARGO_PKG_NAME")).to_owned()
+}

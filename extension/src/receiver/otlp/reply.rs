@@ -1,0 +1,56 @@
+//! Replies as the protocol wants them: the response message, or a `google.rpc.Status`.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::Full;
+use prost::Message;
+
+use super::body::Encoding;
+
+/// Why a request was not taken.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    reason: Cow<'static, str>,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, reason: reason.into() }
+    }
+}
+
+/// `google.rpc.Status`; the specification leaves `code` to be ignored.
+#[derive(PartialEq, prost::Message)]
+struct Status {
+    #[prost(string, tag = "2")]
+    message: String,
+}
+
+/// Full success: an `ExportTraceServiceResponse` without `partial_success`.
+pub(super) fn accepted(encoding: Encoding) -> Response<Full<Bytes>> {
+    let body = match encoding {
+        Encoding::Protobuf => Bytes::new(),
+        Encoding::Json => Bytes::from_static(b"{}"),
+    };
+    response(StatusCode::OK, encoding, body)
+}
+
+/// A 4xx or 5xx with the reason.
+pub(super) fn refused(refusal: &Refusal, encoding: Encoding) -> Response<Full<Bytes>> {
+    let body = match encoding {
+        Encoding::Protobuf => Status { message: refusal.reason.to_string() }.encode_to_vec(),
+        Encoding::Json => serde_json::json!({ "message": refusal.reason }).to_string().into(),
+    };
+    response(refusal.status, encoding, body.into())
+}
+
+fn response(status: StatusCode, encoding: Encoding, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    let media_type = HeaderValue::from_static(encoding.media_type());
+    response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+    response
+}

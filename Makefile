@@ -1,0 +1,43 @@
+# Everything a developer does, by name. `make help` lists it.
+
+VENV := .venv
+FEATURES := --features cruddur/local
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export SAM_CLI_TELEMETRY := 0
+
+.PHONY: help run test lint clean build-TelemetryLayer
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-zA-Z-]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# An installed cargo-lambda will do.
+run: $(if $(shell command -v cargo-lambda),,$(VENV)/bin/cargo-lambda) ## Start the API and the extension, with demo data; PORT=9001 takes another port
+	@.dev/run
+
+test: ## Run every test; T=name runs those whose name contains it
+	cargo test --workspace $(FEATURES) $(T)
+
+lint: $(VENV)/requirements ## Check formatting, lints and the template
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets $(FEATURES) -- -D warnings
+	cargo clippy --package cruddur --bins -- -D warnings # as it is deployed: without the local store
+	sam validate --lint --region us-east-1
+
+clean: ## Remove what was built and installed
+	rm -rf target $(VENV) .aws-sam
+
+# For the local run cargo-lambda is enough, at the version that the tests use.
+$(VENV)/bin/cargo-lambda: tests/requirements.txt
+	python3 -m venv $(VENV)
+	pip install --quiet --constraint $< cargo-lambda
+	@touch $@
+
+$(VENV)/requirements: tests/requirements.txt
+	python3 -m venv $(VENV)
+	pip install --quiet --requirement $<
+	@touch $@
+
+# `sam build` calls this for the layer. ARTIFACTS_DIR is what becomes /opt.
+build-TelemetryLayer:
+	cargo lambda build --release --arm64 --extension --package cruddur-telemetry
+	install -D target/lambda/extensions/cruddur-telemetry "$(ARTIFACTS_DIR)/extensions/cruddur-telemetry"

@@ -8,6 +8,9 @@
 //! It never waits for anything but its inputs, so receiving never waits for a destination, and a
 //! destination never for another: each has a worker task with one batch under way at most.
 
+#[cfg(test)]
+mod tests;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use tokio::{
@@ -121,16 +124,29 @@ enum Attempt {
 impl Pipeline {
     /// A pipeline with one worker task per exporter, to be [`run`](Self::run).
     pub fn new(exporters: Vec<Exporter>, buffer_bytes: usize, trigger: Trigger) -> (Self, Handle) {
-        let (command_sender, commands) = mpsc::channel(COMMANDS);
-        let (export_sender, exports) = mpsc::channel(exporters.len().max(1));
-        let buffer = Buffer::new(buffer_bytes, exporters.len());
+        let destinations = exporters.len();
+        let (export_sender, exports) = mpsc::channel(destinations.max(1));
         let start = |(id, exporter): (DestinationId, Exporter)| {
             let name = exporter.name();
             let (batches, queue) = mpsc::channel(1);
             tokio::spawn(work(id, exporter, queue, export_sender.clone()));
-            Destination { name, batches, rest_until: None, failing: None }
+            (name, batches)
         };
-        let destinations = exporters.into_iter().enumerate().map(start).collect();
+        let workers = exporters.into_iter().enumerate().map(start).collect();
+        Self::between(workers, exports, Buffer::new(buffer_bytes, destinations), trigger)
+    }
+
+    /// A pipeline before these workers, each known by its name and the queue that it takes from.
+    fn between(
+        workers: Vec<(&'static str, mpsc::Sender<Batch>)>,
+        exports: mpsc::Receiver<Export>,
+        buffer: Buffer,
+        trigger: Trigger,
+    ) -> (Self, Handle) {
+        let (command_sender, commands) = mpsc::channel(COMMANDS);
+        let destination =
+            |(name, batches)| Destination { name, batches, rest_until: None, failing: None };
+        let destinations = workers.into_iter().map(destination).collect();
         let pipeline = Self { commands, exports, buffer, destinations, trigger, flush: None };
         (pipeline, Handle(command_sender))
     }

@@ -1,1 +1,22 @@
-//! cruddur
+//! Cruddur's backend: each endpoint is a Lambda function, and all of them are thin binaries over
+//! this library.
+//!
+//! | route | binary and endpoint file |
+//! |---|---|
+//! | `GET /api/health-check` | `health-check` |
+//! | `GET /api/activities/home` | `home-activities` |
+//!
+//! A request goes down the list of modules and its reply comes back up; the spans of both leave
+//! for the extension once the reply has been posted. Read in this order:
+
+pub mod api; // HTTP: the request, the reply, and the only place a status is chosen
+pub mod app; // what a handler may touch
+pub mod config; // every variable, read once
+pub mod domain; // cruds and replies, without HTTP or a store
+pub mod endpoints; // one file per route
+pub mod lambda; // the runtime loop: event in, reply out, telemetry after it
+mod panics;
+pub mod store; // access patterns over a small port, with an adapter per engine
+pub mod telemetry; // logs on stdout, spans to the extension // what a caught panic says
+
+pub use lambda_runtime::Error;

@@ -1,0 +1,219 @@
+//! Demo data for the local run: `cargo run -p cruddur --features local --example seed`.
+//!
+//! Writes a handful of threads, aged as if they had just happened, to the file that the local
+//! functions read (`CRUDDUR_SQLITE`). Ids are fixed: running it again leaves one copy of each and
+//! makes it young again. Threads of others stay as they are.
+
+use std::io::Write;
+
+use cruddur::{
+    Error,
+    app::App,
+    config::Config,
+    domain::{Activity, Counters, Handle, MessageText, Reply},
+    store::activities,
+};
+use jiff::{SignedDuration, Timestamp};
+use uuid::{Uuid, uuid};
+
+/// A crud, before it has times.
+struct Crud {
+    uuid: Uuid,
+    handle: &'static str,
+    display_name: &'static str,
+    message: &'static str,
+    minutes_ago: i64,
+    hours_to_live: i64,
+    likes: u64,
+    reposts: u64,
+    replies: &'static [Answer],
+}
+
+/// A reply, before it has times.
+struct Answer {
+    uuid: Uuid,
+    handle: &'static str,
+    message: &'static str,
+    minutes_ago: i64,
+    likes: u64,
+    replies: &'static [Answer],
+}
+
+const CRUDS: &[Crud] = &[
+    Crud {
+        uuid: uuid!("bdd640fb-0667-4ad1-9c80-317fa3b1799d"),
+        handle: "andrewbrown",
+        display_name: "Andrew Brown",
+        message: "One request, one trace. I can finally see where my milliseconds go.",
+        minutes_ago: 12,
+        hours_to_live: 7 * 24,
+        likes: 5,
+        reposts: 1,
+        replies: &[
+            Answer {
+                uuid: uuid!("23b8c1e9-3924-46de-beb1-3b9046685257"),
+                handle: "worf",
+                message: "A warrior does not count milliseconds. He spends them with honour.",
+                minutes_ago: 11,
+                likes: 3,
+                replies: &[Answer {
+                    uuid: uuid!("bd9c66b3-ad3c-4d6d-9a3d-1fa7bc8960a9"),
+                    handle: "bayko",
+                    message: "He still pays for them by the gigabyte-second.",
+                    minutes_ago: 9,
+                    likes: 2,
+                    replies: &[Answer {
+                        uuid: uuid!("972a8469-1641-4f82-8b9d-2434e465e150"),
+                        handle: "worf",
+                        message: "Then today is a good day to optimise.",
+                        minutes_ago: 7,
+                        likes: 4,
+                        replies: &[],
+                    }],
+                }],
+            },
+            Answer {
+                uuid: uuid!("17fc695a-07a0-4a6e-8822-e8f36c031199"),
+                handle: "altbrown",
+                message: "Mine go to the cold start. They send postcards.",
+                minutes_ago: 8,
+                likes: 0,
+                replies: &[],
+            },
+        ],
+    },
+    Crud {
+        uuid: uuid!("9a1de644-815e-46d1-bb8f-aa1837f8a88b"),
+        handle: "bayko",
+        display_name: "Andrew Bayko",
+        message: "Reminder: what you crud today is gone in a week. Choose your typos well.",
+        minutes_ago: 95,
+        hours_to_live: 7 * 24,
+        likes: 2,
+        reposts: 0,
+        replies: &[Answer {
+            uuid: uuid!("b74d0fb1-32e7-4629-8fad-c1a606cb0fb3"),
+            handle: "londo",
+            message: "In my time we had typos that outlived an emperor.",
+            minutes_ago: 90,
+            likes: 1,
+            replies: &[],
+        }],
+    },
+    Crud {
+        uuid: uuid!("6b65a6a4-8b81-48f6-b38a-088ca65ed389"),
+        handle: "worf",
+        display_name: "Worf",
+        message: "The dead letter queue is without honour. I have emptied it.",
+        minutes_ago: 26 * 60,
+        hours_to_live: 3 * 24,
+        likes: 9,
+        reposts: 2,
+        replies: &[],
+    },
+    Crud {
+        uuid: uuid!("47378190-96da-4dac-b2ff-5d2a386ecbe0"),
+        handle: "londo",
+        display_name: "Londo Mollari",
+        message: "Only fools keep one log group. Well, fools and auditors.",
+        minutes_ago: 2 * 24 * 60 + 40,
+        hours_to_live: 30 * 24,
+        likes: 1,
+        reposts: 0,
+        replies: &[Answer {
+            uuid: uuid!("c241330b-01a9-471f-9e8a-774bcf36d58b"),
+            handle: "altbrown",
+            message: "And people who have to read it at three in the morning.",
+            minutes_ago: 2 * 24 * 60,
+            likes: 1,
+            replies: &[Answer {
+                uuid: uuid!("6c307511-b2b9-437a-a8df-6ec4ce4a2bbd"),
+                handle: "andrewbrown",
+                message: "Those I would like to introduce to trace ids.",
+                minutes_ago: 24 * 60,
+                likes: 0,
+                replies: &[],
+            }],
+        }],
+    },
+    Crud {
+        uuid: uuid!("371ecd7b-27cd-4130-8722-9389571aa876"),
+        handle: "altbrown",
+        display_name: "Alt Brown",
+        message: "Does anybody know what happens after the seventh day? Asking for a crud.",
+        minutes_ago: 5 * 24 * 60,
+        hours_to_live: 7 * 24,
+        likes: 0,
+        reposts: 0,
+        replies: &[],
+    },
+];
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let config = Config::from_vars(|name| std::env::var(name).ok());
+    let path = std::path::absolute(&config.sqlite_path)?;
+    let app = App::new(config);
+    let (table, now) = (app.table().await?, app.now());
+    let mut reply_count = 0;
+    for crud in CRUDS {
+        let activity = activity(crud, now)?;
+        let mut replies = Vec::new();
+        add_replies(&activity, activity.uuid, 1, crud.replies, now, &mut replies)?;
+        activities::replace_thread(table, &activity, &replies).await?;
+        reply_count += replies.len();
+    }
+    writeln!(
+        std::io::stdout(),
+        "Wrote {} cruds and {reply_count} replies to {}",
+        CRUDS.len(),
+        path.display()
+    )?;
+    Ok(())
+}
+
+fn activity(crud: &Crud, now: Timestamp) -> Result<Activity, Error> {
+    let created_at = now - SignedDuration::from_mins(crud.minutes_ago);
+    Ok(Activity {
+        uuid: crud.uuid,
+        handle: Handle::parse(crud.handle)?,
+        display_name: Some(crud.display_name.to_owned()),
+        message: MessageText::parse(crud.message)?,
+        created_at,
+        expires_at: created_at + SignedDuration::from_hours(crud.hours_to_live),
+        counters: Counters {
+            likes: crud.likes,
+            replies: crud.replies.len() as u64,
+            reposts: crud.reposts,
+        },
+    })
+}
+
+fn add_replies(
+    root: &Activity,
+    parent: Uuid,
+    depth: u8,
+    answers: &[Answer],
+    now: Timestamp,
+    replies: &mut Vec<Reply>,
+) -> Result<(), Error> {
+    for answer in answers {
+        replies.push(Reply {
+            uuid: answer.uuid,
+            root_uuid: root.uuid,
+            reply_to_activity_uuid: parent,
+            depth,
+            handle: Handle::parse(answer.handle)?,
+            message: MessageText::parse(answer.message)?,
+            created_at: now - SignedDuration::from_mins(answer.minutes_ago),
+            expires_at: root.expires_at,
+            counters: Counters {
+                likes: answer.likes,
+                replies: answer.replies.len() as u64,
+                reposts: 0,
+            },
+        });
+        add_replies(root, answer.uuid, depth + 1, answer.replies, now, replies)?;
+    }
+    Ok(())
+}

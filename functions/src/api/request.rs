@@ -1,0 +1,113 @@
+//! What comes in.
+
+use std::panic::catch_unwind;
+
+use http::Method;
+
+use super::ApiError;
+use crate::panics;
+
+/// What a function answers.
+///
+/// Lambda gives a function no route (the emulator always says `$default`), so it is said here, and
+/// it names the spans.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    /// The methods, in upper case.
+    pub methods: &'static [&'static str],
+    /// The path as in the template, with variables in braces.
+    pub path: &'static str,
+}
+
+impl Route {
+    /// Fails for a method that is not the route's.
+    pub fn check(&self, request: &Request) -> Result<(), ApiError> {
+        match self.methods.contains(&request.method().as_str()) {
+            true => Ok(()),
+            false => Err(ApiError::MethodNotAllowed {
+                method: request.method().to_string(),
+                allowed: self.methods,
+            }),
+        }
+    }
+}
+
+/// An HTTP request, read from an event of payload format 2.0.
+#[derive(Debug)]
+pub struct Request(lambda_http::Request);
+
+impl Request {
+    /// Reads the event's JSON.
+    ///
+    /// The library behind it panics on some events, such as a host that is no host name. That is
+    /// the event's fault, not ours, so it is [`ApiError::MalformedEvent`] like any other bad event.
+    pub fn from_event(json: &str) -> Result<Self, ApiError> {
+        match catch_unwind(|| lambda_http::request::from_str(json)) {
+            Ok(Ok(request)) => Ok(Self(request)),
+            Ok(Err(error)) => Err(ApiError::MalformedEvent(error.to_string())),
+            Err(panic) => Err(ApiError::MalformedEvent(panics::message(panic.as_ref()))),
+        }
+    }
+
+    /// The method, of any name.
+    pub fn method(&self) -> &Method {
+        self.0.method()
+    }
+
+    /// The path as the client sent it, possibly decoded by the gateway.
+    pub fn path(&self) -> &str {
+        lambda_http::RequestExt::raw_http_path(&self.0)
+    }
+
+    /// `https` behind the gateway, which says so in a header; `http` at an emulator, which does not.
+    pub fn scheme(&self) -> &'static str {
+        match self.header("x-forwarded-proto") {
+            Some("https") => "https",
+            _ => "http",
+        }
+    }
+
+    /// The value of a header, if it is there and is text. The name in any case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.0.headers().get(name)?.to_str().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOME: &str = include_str!("../../../events/home-activities.json");
+
+    #[test]
+    fn the_sample_event_becomes_a_request() {
+        let request = Request::from_event(HOME).unwrap();
+
+        assert_eq!(request.method(), Method::GET);
+        assert_eq!(request.path(), "/api/activities/home");
+        assert_eq!(request.scheme(), "https");
+        assert!(request.header("X-Amzn-Trace-Id").unwrap().starts_with("Root=1-"));
+    }
+
+    #[test]
+    fn an_event_that_is_no_request_is_an_error_even_where_the_library_panics() {
+        let odd_host = HOME.replace("\"host\": \"", "\"host\": \"ab:cd:");
+        for event in ["{}", "[]", "null", "\"GET /\"", odd_host.as_str()] {
+            let error = Request::from_event(event).unwrap_err();
+
+            assert_eq!(error.status_and_code().1, "malformed_event", "{event}");
+        }
+    }
+
+    #[test]
+    fn a_method_of_another_route_is_refused_with_the_ones_there_are() {
+        let route = Route { methods: &["PUT", "DELETE"], path: "/x" };
+
+        let error = route.check(&Request::from_event(HOME).unwrap()).unwrap_err();
+
+        let reply = serde_json::to_value(error.reply()).unwrap();
+        assert_eq!(reply["statusCode"], 405);
+        assert_eq!(reply["body"], "[\"method_not_allowed\"]");
+        assert_eq!(reply["headers"]["allow"], "PUT, DELETE");
+    }
+}

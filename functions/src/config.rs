@@ -1,0 +1,202 @@
+//! Every variable that a function reads, read once.
+
+use std::net::IpAddr;
+#[cfg(feature = "local")]
+use std::path::PathBuf;
+
+use http::Uri;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+
+/// Where the extension listens unless told otherwise.
+const DEFAULT_OTLP_ENDPOINT: &str = "http://127.0.0.1:4318";
+
+/// Where the local store is: below `target/`, so that the emulator does not take a write to it for
+/// a change of the sources.
+#[cfg(feature = "local")]
+const DEFAULT_SQLITE_PATH: &str = "target/cruddur/cruddur.db";
+
+/// | variable | meaning | default |
+/// |---|---|---|
+/// | `OTEL_SERVICE_NAME` | `service.name` of spans, `service` of log lines | the function's name |
+/// | `OTEL_EXPORTER_OTLP_ENDPOINT` | base URL of the extension, loopback only | `http://127.0.0.1:4318` |
+/// | `AWS_LAMBDA_LOG_LEVEL` | `TRACE` to `FATAL`; set by Lambda's advanced logging | – |
+/// | `RUST_LOG` | a level, or directives such as `cruddur=debug,hyper=info`, if the above is not set | `info` |
+/// | `CRUDDUR_SQLITE` | file of the local store (feature `local`) | `target/cruddur/cruddur.db` |
+/// | `AWS_LAMBDA_FUNCTION_NAME`, `AWS_LAMBDA_FUNCTION_VERSION`, `AWS_REGION` | set by Lambda | – |
+pub struct Config {
+    /// How this service is called in Honeycomb and in the logs.
+    pub service_name: String,
+    /// The function's name.
+    pub function_name: Option<String>,
+    /// The function's version: `$LATEST` or a number.
+    pub function_version: Option<String>,
+    /// Where it runs.
+    pub region: Option<String>,
+    /// Where spans go: the full URL of the traces signal.
+    pub traces_url: Uri,
+    /// Which log lines are written.
+    pub log_filter: Targets,
+    /// The file of the local store.
+    #[cfg(feature = "local")]
+    pub sqlite_path: PathBuf,
+    /// What was wrong with the variables, to be logged once there is a log. A wrong value never
+    /// stops a function: its default is used.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Reads the variables through `var`. Never fails. An empty variable counts as not set.
+    pub fn from_vars(var: impl Fn(&str) -> Option<String>) -> Self {
+        let var = |name: &str| var(name).filter(|value| !value.is_empty());
+        let mut warnings = Vec::new();
+        let function_name = var("AWS_LAMBDA_FUNCTION_NAME");
+        let service_name = var("OTEL_SERVICE_NAME").or_else(|| function_name.clone());
+        Self {
+            service_name: service_name.unwrap_or_else(|| "unknown_service".to_owned()),
+            function_name,
+            function_version: var("AWS_LAMBDA_FUNCTION_VERSION"),
+            region: var("AWS_REGION"),
+            traces_url: traces_url(var("OTEL_EXPORTER_OTLP_ENDPOINT"), &mut warnings),
+            log_filter: log_filter(&var, &mut warnings),
+            #[cfg(feature = "local")]
+            sqlite_path: var("CRUDDUR_SQLITE").unwrap_or(DEFAULT_SQLITE_PATH.to_owned()).into(),
+            warnings,
+        }
+    }
+}
+
+/// Spans hold what users do, so they go to this machine only; the extension sends them on.
+fn traces_url(endpoint: Option<String>, warnings: &mut Vec<String>) -> Uri {
+    let default = || Uri::from_static("http://127.0.0.1:4318/v1/traces");
+    let Some(endpoint) = endpoint else { return default() };
+    let url = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
+    match url.parse::<Uri>() {
+        Ok(url) if url.scheme_str() == Some("http") && is_loopback(&url) => url,
+        _ => {
+            warnings.push(format!(
+                "OTEL_EXPORTER_OTLP_ENDPOINT is no http:// address of this machine; \
+                 spans go to {DEFAULT_OTLP_ENDPOINT}, where the extension sends them on"
+            ));
+            default()
+        }
+    }
+}
+
+fn is_loopback(url: &Uri) -> bool {
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn log_filter(var: &impl Fn(&str) -> Option<String>, warnings: &mut Vec<String>) -> Targets {
+    if let Some(level) = var("AWS_LAMBDA_LOG_LEVEL") {
+        match parse_level(&level) {
+            Some(level) => return at_level(level),
+            None => warnings.push(format!("AWS_LAMBDA_LOG_LEVEL={level:?} is no level")),
+        }
+    }
+    let Some(directives) = var("RUST_LOG") else { return at_level(LevelFilter::INFO) };
+    // A single word that is no level would name a crate and silence all others.
+    let parsed = parse_level(&directives)
+        .map(at_level)
+        .or_else(|| directives.contains('=').then(|| directives.parse().ok()).flatten());
+    parsed.unwrap_or_else(|| {
+        warnings.push(format!("RUST_LOG={directives:?} is neither a level nor directives"));
+        at_level(LevelFilter::INFO)
+    })
+}
+
+fn parse_level(text: &str) -> Option<LevelFilter> {
+    match text.eq_ignore_ascii_case("fatal") {
+        true => Some(LevelFilter::ERROR), // Lambda's own name, which Rust does not have
+        false => text.parse().ok(),
+    }
+}
+
+/// The level is for our own lines; libraries speak up from warnings on.
+fn at_level(level: LevelFilter) -> Targets {
+    Targets::new().with_target("cruddur", level).with_default(level.min(LevelFilter::WARN))
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    fn config(vars: &[(&str, &str)]) -> Config {
+        Config::from_vars(|name| {
+            vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn without_variables_everything_has_its_default() {
+        let config = config(&[]);
+
+        assert_eq!(config.service_name, "unknown_service");
+        assert_eq!(config.traces_url, "http://127.0.0.1:4318/v1/traces");
+        assert!(config.log_filter.would_enable("cruddur::lambda", &Level::INFO));
+        assert!(!config.log_filter.would_enable("hyper", &Level::INFO));
+        assert!(config.warnings.is_empty());
+    }
+
+    #[test]
+    fn the_service_is_called_like_the_function_unless_it_is_named() {
+        let lambda = ("AWS_LAMBDA_FUNCTION_NAME", "home-activities");
+
+        assert_eq!(config(&[lambda]).service_name, "home-activities");
+        assert_eq!(config(&[lambda, ("OTEL_SERVICE_NAME", "backend")]).service_name, "backend");
+        assert_eq!(config(&[lambda, ("OTEL_SERVICE_NAME", "")]).service_name, "home-activities");
+    }
+
+    #[test]
+    fn spans_go_to_loopback_addresses_only() {
+        for own in ["http://localhost:9", "http://127.0.0.2:9/", "http://[::1]:9"] {
+            let config = config(&[("OTEL_EXPORTER_OTLP_ENDPOINT", own)]);
+            let expected = format!("{}/v1/traces", own.trim_end_matches('/'));
+            assert_eq!((config.traces_url.to_string(), config.warnings.len()), (expected, 0));
+        }
+        for foreign in [
+            "https://api.honeycomb.io",
+            "http://10.0.0.1:4318",
+            "http://localhost.example.com",
+            "http://127.0.0.1@example.com",
+            "https://127.0.0.1:4318",
+            "127.0.0.1:4318",
+            "not a url",
+        ] {
+            let config = config(&[("OTEL_EXPORTER_OTLP_ENDPOINT", foreign)]);
+            assert_eq!(config.traces_url, "http://127.0.0.1:4318/v1/traces", "{foreign}");
+            assert_eq!(config.warnings.len(), 1, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn lambdas_level_goes_before_rusts_and_both_spare_us_the_libraries_chatter() {
+        let config = config(&[("AWS_LAMBDA_LOG_LEVEL", "DEBUG"), ("RUST_LOG", "error")]);
+
+        assert!(config.log_filter.would_enable("cruddur::store", &Level::DEBUG));
+        assert!(config.log_filter.would_enable("hyper", &Level::WARN));
+        assert!(!config.log_filter.would_enable("hyper", &Level::INFO));
+    }
+
+    #[test]
+    fn directives_may_ask_for_a_library() {
+        let config = config(&[("RUST_LOG", "warn,hyper=debug")]);
+
+        assert!(config.log_filter.would_enable("hyper", &Level::DEBUG));
+        assert!(!config.log_filter.would_enable("cruddur", &Level::INFO));
+    }
+
+    #[test]
+    fn a_wrong_level_is_one_warning_and_the_default() {
+        for wrong in [("AWS_LAMBDA_LOG_LEVEL", "LOUD"), ("RUST_LOG", "loud"), ("RUST_LOG", "a=b")] {
+            let config = config(&[wrong]);
+
+            assert!(config.log_filter.would_enable("cruddur", &Level::INFO), "{wrong:?}");
+            assert_eq!(config.warnings.len(), 1, "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Cruds, and the replies under them.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{Handle, MessageText};
+
+/// A crud: a top-level activity, alive until `expires_at`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Activity {
+    /// Its id, of version 4.
+    pub uuid: Uuid,
+    /// Who wrote it.
+    pub handle: Handle,
+    /// How its author wants to be called, if they said.
+    pub display_name: Option<String>,
+    /// What they wrote.
+    pub message: MessageText,
+    /// When, to the microsecond.
+    pub created_at: Timestamp,
+    /// When it disappears, replies included.
+    pub expires_at: Timestamp,
+    /// What others did with it.
+    pub counters: Counters,
+}
+
+/// How often an activity was liked, answered and repeated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Likes.
+    pub likes: u64,
+    /// Replies.
+    pub replies: u64,
+    /// Reposts.
+    pub reposts: u64,
+}
+
+/// An answer to a crud or to another reply; it expires with the crud at its root.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    /// Its id, of version 4.
+    pub uuid: Uuid,
+    /// The crud at the top of the thread.
+    pub root_uuid: Uuid,
+    /// What it answers: the root, or a reply under it.
+    pub reply_to_activity_uuid: Uuid,
+    /// How many steps below the root: 1 answers the crud itself.
+    pub depth: u8,
+    /// Who wrote it.
+    pub handle: Handle,
+    /// What they wrote.
+    pub message: MessageText,
+    /// When, to the microsecond.
+    pub created_at: Timestamp,
+    /// When the root disappears.
+    pub expires_at: Timestamp,
+    /// What others did with it.
+    pub counters: Counters,
+}
+
+/// A crud with its replies.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Thread {
+    /// The crud.
+    pub activity: Activity,
+    /// The replies to it, each with the replies to itself.
+    pub replies: Vec<ReplyTree>,
+}
+
+/// A reply with the replies to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReplyTree {
+    /// The reply.
+    pub reply: Reply,
+    /// The replies to it.
+    pub replies: Vec<ReplyTree>,
+}
+
+impl Thread {
+    /// Hangs each reply under what it answers, in the given order.
+    ///
+    /// A reply whose parent is not among `replies` is left out.
+    pub fn new(activity: Activity, replies: Vec<Reply>) -> Self {
+        let mut by_parent: HashMap<Uuid, Vec<Reply>> = HashMap::new();
+        for reply in replies {
+            by_parent.entry(reply.reply_to_activity_uuid).or_default().push(reply);
+        }
+        let replies = replies_to(activity.uuid, &mut by_parent);
+        Self { activity, replies }
+    }
+}
+
+/// Takes its replies out of the map, so that it ends even where replies answer each other in a ring.
+fn replies_to(parent: Uuid, by_parent: &mut HashMap<Uuid, Vec<Reply>>) -> Vec<ReplyTree> {
+    let replies = by_parent.remove(&parent).unwrap_or_default();
+    replies
+        .into_iter()
+        .map(|reply| ReplyTree { replies: replies_to(reply.uuid, by_parent), reply })
+        .collect()
+}

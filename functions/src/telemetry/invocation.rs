@@ -1,0 +1,65 @@
+//! Which invocation this is, for whoever writes about it.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use lambda_runtime::Context;
+
+/// The invocation in progress, if there is one.
+#[derive(Debug, Default)]
+pub(super) struct CurrentInvocation(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    started_before: bool,
+    ids: Ids,
+    deadline: Option<SystemTime>,
+}
+
+/// What log lines say about it; empty between invocations.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ids {
+    /// Lambda's id of the invocation.
+    pub(super) request_id: Option<String>,
+    /// X-Ray's id of the trace, `1-<8 hex>-<24 hex>`.
+    pub(super) xray_trace_id: Option<String>,
+}
+
+impl CurrentInvocation {
+    /// Begins an invocation. True for the first one of the process.
+    pub(super) fn set(&self, context: &Context) -> bool {
+        let header = context.xray_trace_id.as_deref().unwrap_or_default();
+        let root = header.split(';').find_map(|part| part.trim().strip_prefix("Root="));
+        let mut state = self.lock();
+        state.ids = Ids {
+            request_id: Some(context.request_id.clone()),
+            xray_trace_id: root.map(str::to_owned),
+        };
+        state.deadline = Some(context.deadline());
+        !std::mem::replace(&mut state.started_before, true)
+    }
+
+    /// Ends it.
+    pub(super) fn clear(&self) {
+        let mut state = self.lock();
+        state.ids = Ids::default();
+        state.deadline = None;
+    }
+
+    /// The ids of the invocation in progress.
+    pub(super) fn ids(&self) -> Ids {
+        self.lock().ids.clone()
+    }
+
+    /// Until the invocation times out. `None` if there is no deadline, or one in the past, which
+    /// emulators give (cargo-lambda's lies in 1970).
+    pub(super) fn time_left(&self, now: SystemTime) -> Option<Duration> {
+        self.lock().deadline?.duration_since(now).ok()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,125 @@
+//! Log lines: one JSON object each, on stdout, where Lambda collects them.
+
+use std::{
+    fmt::Debug,
+    io::Write,
+    sync::{Arc, OnceLock},
+};
+
+use jiff::Timestamp;
+use opentelemetry::trace::TraceContextExt;
+use serde_json::{Map, Value};
+use tracing::{
+    Dispatch, Event, Subscriber,
+    dispatcher::WeakDispatch,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    Layer,
+    layer::Context,
+    registry::{LookupSpan, SpanRef},
+};
+
+use super::invocation::CurrentInvocation;
+
+/// Writes each event as a line of JSON: `timestamp` (RFC 3339, UTC, milliseconds), `level`,
+/// `message`, `requestId`, `trace_id`, `span_id`, `xray_trace_id`, `service`, and the event's own
+/// fields. What is not known, such as a request id between invocations, is left out.
+pub(super) struct JsonLines<O> {
+    service: String,
+    current: Arc<CurrentInvocation>,
+    out: O,
+    dispatch: OnceLock<WeakDispatch>,
+}
+
+impl<O> JsonLines<O> {
+    /// `out` gives the stream for a line.
+    pub(super) fn new(service: String, current: Arc<CurrentInvocation>, out: O) -> Self {
+        Self { service, current, out, dispatch: OnceLock::new() }
+    }
+
+    /// The ids of the OpenTelemetry span behind `span`, as hex.
+    fn span_ids<S>(&self, span: &SpanRef<'_, S>) -> Option<(String, String)>
+    where
+        S: for<'a> LookupSpan<'a>,
+    {
+        let dispatch = self.dispatch.get()?.upgrade()?;
+        let context = tracing_opentelemetry::get_otel_context(&span.id(), &dispatch)?;
+        let ids = context.span().span_context().clone();
+        ids.is_valid().then(|| (ids.trace_id().to_string(), ids.span_id().to_string()))
+    }
+}
+
+impl<S, W, O> Layer<S> for JsonLines<O>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: Write,
+    O: Fn() -> W + 'static,
+{
+    fn on_register_dispatch(&self, dispatch: &Dispatch) {
+        // Only the first: this layer belongs to one subscriber.
+        let _ = self.dispatch.set(dispatch.downgrade());
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut line = Line(Map::new());
+        event.record(&mut line);
+        line.set("timestamp", now());
+        line.set("level", event.metadata().level().as_str());
+        line.set("service", self.service.as_str());
+        let ids = self.current.ids();
+        if let Some(request_id) = ids.request_id {
+            line.set("requestId", request_id);
+        }
+        if let Some(xray_trace_id) = ids.xray_trace_id {
+            line.set("xray_trace_id", xray_trace_id);
+        }
+        if let Some((trace, span)) = context.event_span(event).and_then(|s| self.span_ids(&s)) {
+            line.set("trace_id", trace);
+            line.set("span_id", span);
+        }
+        let mut text = Value::Object(line.0).to_string();
+        text.push('\n');
+        // In one piece, so that lines never mix. A log that nobody reads is no reason to fail.
+        let _ = (self.out)().write_all(text.as_bytes());
+    }
+}
+
+fn now() -> String {
+    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
+/// The line as it grows; ours are set last, so that no event can pretend to be of another request.
+struct Line(Map<String, Value>);
+
+impl Line {
+    fn set(&mut self, key: &str, value: impl Into<Value>) {
+        self.0.insert(key.to_owned(), value.into());
+    }
+}
+
+impl Visit for Line {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.set(field.name(), value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.set(field.name(), value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.set(field.name(), value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.set(field.name(), value);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.set(field.name(), value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.set(field.name(), format!("{value:?}"));
+    }
+}

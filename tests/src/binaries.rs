@@ -1,0 +1,52 @@
+//! The real programs under test: built once per test process, so that nobody tests a stale one.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// Where the programs are.
+#[derive(Debug)]
+pub struct Binaries {
+    directory: PathBuf,
+}
+
+impl Binaries {
+    /// A function, by its endpoint's name, or the extension `cruddur-telemetry`.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// Writes the demo data into a new SQLite file.
+    pub fn seed(&self, database: &Path) {
+        let seeded = Command::new(self.directory.join("examples/seed"))
+            .env("CRUDDUR_SQLITE", database)
+            .output()
+            .expect("the example `seed` starts");
+        assert!(seeded.status.success(), "seed: {}", String::from_utf8_lossy(&seeded.stderr));
+    }
+}
+
+/// Builds all programs and the seeding example at the first call; panics if that fails.
+///
+/// With the feature `local`: the functions then read the embedded store.
+pub fn binaries() -> &'static Binaries {
+    static BUILT: OnceLock<Binaries> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+        let built = Command::new(cargo)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .args(["build", "--workspace", "--bins", "--example", "seed"])
+            .args(["--features", "cruddur/local"])
+            .status()
+            .expect("cargo starts");
+        assert!(built.success(), "the programs under test do not build");
+        Binaries { directory: debug_directory() }
+    })
+}
+
+/// `target/debug`, wherever the target directory is: this executable lies in its `deps`.
+fn debug_directory() -> PathBuf {
+    let executable = std::env::current_exe().expect("this test has a path");
+    let directory = executable.ancestors().nth(2).expect("tests lie in <target>/<profile>/deps");
+    directory.with_file_name("debug")
+}

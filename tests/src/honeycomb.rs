@@ -1,0 +1,165 @@
+//! A Honeycomb that records what arrives and decodes it from the wire.
+//!
+//! Answers as the real one does: 401 without the right key, 415 for another type, 400 for what does
+//! not decode. <https://github.com/honeycombio/husky> is Honeycomb's own decoder.
+
+use std::net::{Ipv4Addr, TcpListener};
+
+use bytes::Bytes;
+use http::Response;
+use http_body_util::Full;
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceResponse,
+};
+use prost::Message;
+use serde_json::Value;
+
+use crate::fake::{Answer, Fake, Recorded};
+use crate::otlp::{self, Span, kind};
+
+/// Shaped like an ingest key of an environment: `hcaik_` and 58 characters.
+const KEY: &str = "hcaik_01testtesttesttesttesttesttesttesttesttesttesttesttestte00";
+
+/// See the module's text. Dropping it closes the port and all connections.
+pub struct Honeycomb(Fake);
+
+impl Honeycomb {
+    /// Starts one on a free port.
+    pub async fn start() -> Honeycomb {
+        Honeycomb(Fake::start(answer, Some(KEY.to_owned())).await)
+    }
+
+    /// A plain OTLP receiver, which asks for no key: to be put in the extension's place.
+    pub async fn without_key() -> Honeycomb {
+        Honeycomb(Fake::start(answer, None).await)
+    }
+
+    /// An address where nobody listens.
+    pub fn refused() -> String {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let address = listener.local_addr().expect("a bound address");
+        drop(listener);
+        format!("http://{address}")
+    }
+
+    /// The base address, as in `HONEYCOMB_API_ENDPOINT`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.0.address)
+    }
+
+    /// The only key that it takes.
+    pub fn key(&self) -> &str {
+        self.0.key().unwrap_or_default()
+    }
+
+    /// Every request from now on is answered so, when no single answers are queued.
+    pub fn always(&self, answer: Answer) {
+        self.0.always(answer);
+    }
+
+    /// One request is answered so; several calls queue up.
+    pub fn next_answer(&self, answer: Answer) {
+        self.0.next_answer(answer);
+    }
+
+    /// All requests, also those that were refused or never answered.
+    pub fn requests(&self) -> Vec<Recorded> {
+        self.0.requests().all()
+    }
+
+    /// Waits until so many requests have come; panics if they do not.
+    pub async fn requests_reach(&self, count: usize) -> Vec<Recorded> {
+        let enough = |all: &[Recorded]| (all.len() >= count).then(|| all.to_vec());
+        let found = self.0.requests().find(enough).await;
+        found.unwrap_or_else(|| panic!("not {count} requests, but {:#?}", self.requests()))
+    }
+
+    /// How many connections were accepted.
+    pub fn connections(&self) -> usize {
+        self.0.connections().all().len()
+    }
+
+    /// Waits until so many connections have come; panics if they do not.
+    pub async fn connections_reach(&self, count: usize) {
+        let enough = |all: &[_]| (all.len() >= count).then_some(());
+        self.0.connections().find(enough).await.expect("enough connections");
+    }
+
+    /// All spans that were taken (answered 200), in the order of arrival.
+    pub fn spans(&self) -> Vec<Span> {
+        taken(&self.requests())
+    }
+
+    /// The spans of one trace.
+    pub fn trace(&self, trace_id: &str) -> Vec<Span> {
+        self.spans().into_iter().filter(|span| span.trace_id == trace_id).collect()
+    }
+
+    /// Waits for the first span of this name.
+    pub async fn span(&self, name: &str) -> Span {
+        self.span_where(name, |span| span.name == name).await
+    }
+
+    /// Waits for the server span of an invocation.
+    pub async fn server_span(&self, request_id: &str) -> Span {
+        let what = format!("the server span of {request_id}");
+        self.span_where(&what, |span| {
+            span.kind == kind::SERVER
+                && span.attribute("faas.invocation_id") == Value::from(request_id)
+        })
+        .await
+    }
+
+    /// Waits for the first span like this; panics with what came instead.
+    pub async fn span_where(&self, what: &str, wanted: impl Fn(&Span) -> bool) -> Span {
+        let find = |all: &[Recorded]| taken(all).into_iter().find(|span| wanted(span));
+        let found = self.0.requests().find(find).await;
+        found.unwrap_or_else(|| {
+            let names: Vec<String> = self.spans().into_iter().map(|span| span.name).collect();
+            panic!("{what} did not arrive; spans {names:?}, requests {:#?}", self.requests())
+        })
+    }
+}
+
+/// An answer that takes all but so many spans.
+pub fn partial_success(rejected_spans: i64, error_message: &str) -> Answer {
+    let body = ExportTraceServiceResponse {
+        partial_success: Some(ExportTracePartialSuccess {
+            rejected_spans,
+            error_message: error_message.to_owned(),
+        }),
+    };
+    let headers = vec![("content-type", "application/x-protobuf".to_owned())];
+    Answer::Canned { status: 200, headers, body: body.encode_to_vec().into() }
+}
+
+fn taken(requests: &[Recorded]) -> Vec<Span> {
+    let good = requests.iter().filter(|request| request.status == Some(200));
+    good.flat_map(|request| spans_of(request).unwrap_or_default()).collect()
+}
+
+fn spans_of(request: &Recorded) -> Option<Vec<Span>> {
+    otlp::spans_of(&request.decoded().ok()?).ok()
+}
+
+fn answer(request: &Recorded, key: Option<&str>) -> Response<Full<Bytes>> {
+    let types = ["application/protobuf", "application/x-protobuf"];
+    let content_type = request.header("content-type").unwrap_or_default();
+    // The real one takes JSON as well; nothing here sends it.
+    let (status, body) = if request.path != "/v1/traces" {
+        (404, Bytes::new())
+    } else if key.is_some() && request.header("x-honeycomb-team") != key {
+        (401, Bytes::from_static(b"\x12\x28unknown API key - check your credentials"))
+    } else if !types.contains(&content_type) {
+        (415, Bytes::new())
+    } else if spans_of(request).is_none() {
+        (400, Bytes::new())
+    } else {
+        (200, ExportTraceServiceResponse::default().encode_to_vec().into())
+    };
+    Response::builder()
+        .status(status)
+        .header("content-type", "application/x-protobuf")
+        .body(Full::new(body))
+        .expect("a well-formed answer")
+}

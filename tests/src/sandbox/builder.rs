@@ -1,0 +1,221 @@
+//! How a test describes the environment that it wants.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use super::machine::{self, Notes};
+use super::process::Program;
+use super::{Phase, Sandbox, routes};
+use crate::binaries::binaries;
+use crate::honeycomb::Honeycomb;
+
+/// The extension's executable, and so the name it registers with.
+pub const EXTENSION: &str = "cruddur-telemetry";
+
+/// Times that Lambda would set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) init: Duration,
+    pub(crate) invocation: Duration,
+    pub(crate) shutdown: Duration,
+    pub(crate) runtime_shutdown: Duration,
+}
+
+/// What the machine needs to know.
+pub(crate) struct Setup {
+    pub(crate) function_name: String,
+    pub(crate) function: Program,
+    pub(crate) extensions: BTreeMap<String, Program>,
+    /// The variables of the function's configuration: its extensions see them, too.
+    pub(crate) customer: BTreeMap<String, String>,
+    pub(crate) memory_mb: u64,
+    pub(crate) limits: Limits,
+    pub(crate) freezing: bool,
+}
+
+/// Describes a sandbox; [`Builder::start`] makes it.
+pub struct Builder {
+    function_name: String,
+    function: Option<Program>,
+    extensions: BTreeMap<String, Option<Program>>,
+    customer: BTreeMap<String, String>,
+    limits: Limits,
+    freezing: bool,
+    demo_store: bool,
+    otlp: SocketAddr,
+}
+
+impl Builder {
+    pub(super) fn new(function_name: &str) -> Builder {
+        let otlp = SocketAddr::from((own_address(), 4318));
+        let customer = [
+            ("CRUDDUR_OTLP_LISTEN".to_owned(), otlp.to_string()),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), format!("http://{otlp}")),
+        ];
+        Builder {
+            function_name: function_name.to_owned(),
+            function: None,
+            extensions: BTreeMap::from([(EXTENSION.to_owned(), None)]),
+            customer: BTreeMap::from(customer),
+            // Init and shutdown as in Lambda; the runtime's slice of the latter as its emulator has it.
+            limits: Limits {
+                init: Duration::from_secs(10),
+                invocation: Duration::from_secs(10),
+                shutdown: Duration::from_secs(2),
+                runtime_shutdown: Duration::from_millis(600),
+            },
+            freezing: true,
+            demo_store: false,
+            otlp,
+        }
+    }
+
+    /// Points the extension at this destination, with the right key.
+    pub fn honeycomb(self, honeycomb: &Honeycomb) -> Builder {
+        self.env("HONEYCOMB_API_KEY", honeycomb.key())
+            .env("HONEYCOMB_API_ENDPOINT", &honeycomb.url())
+    }
+
+    /// A variable of the function's configuration, for function and extension, as in Lambda.
+    pub fn env(mut self, name: &str, value: &str) -> Builder {
+        self.customer.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// The function alone: nobody listens at its OTLP address.
+    pub fn without_extension(mut self) -> Builder {
+        self.extensions.clear();
+        self
+    }
+
+    /// Has the function post its spans elsewhere than to the extension's address.
+    pub fn otlp_endpoint(self, url: &str) -> Builder {
+        self.env("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+    }
+
+    /// Gives the function a new SQLite file with the demo data.
+    pub fn demo_store(mut self) -> Builder {
+        self.demo_store = true;
+        self
+    }
+
+    /// Another program than the function's own.
+    pub fn function(mut self, program: Program) -> Builder {
+        self.function = Some(program);
+        self
+    }
+
+    /// Another extension beside those it has, or another program in the place of one.
+    pub fn extension(mut self, name: &str, program: Program) -> Builder {
+        self.extensions.insert(name.to_owned(), Some(program));
+        self
+    }
+
+    /// Whether processes are stopped (SIGSTOP) between invocations, as in Lambda; on by default.
+    pub fn freezing(mut self, freezing: bool) -> Builder {
+        self.freezing = freezing;
+        self
+    }
+
+    /// How long an invocation may take; 10 s by default.
+    pub fn function_timeout(mut self, limit: Duration) -> Builder {
+        self.limits.invocation = limit;
+        self
+    }
+
+    /// How long init may take; 10 s by default, as in Lambda.
+    pub fn init_timeout(mut self, limit: Duration) -> Builder {
+        self.limits.init = limit;
+        self
+    }
+
+    /// How long shutdown may take, and how much of it is the runtime's; 2 s and 0.6 s by default.
+    pub fn shutdown_limit(mut self, limit: Duration, runtime: Duration) -> Builder {
+        self.limits.shutdown = limit;
+        self.limits.runtime_shutdown = runtime;
+        self
+    }
+
+    /// Where the extension will listen for OTLP: an address of this sandbox alone.
+    pub fn otlp_address(&self) -> SocketAddr {
+        self.otlp
+    }
+
+    /// Starts everything and waits for the end of init; panics with all logs if that fails.
+    pub async fn start(self) -> Sandbox {
+        let sandbox = self.launch().await;
+        let phase = sandbox.phase_after(|phase| phase != Phase::Init).await;
+        assert_eq!(phase, Phase::Ready, "init failed\n{}", sandbox.story());
+        sandbox
+    }
+
+    /// Starts everything and waits for nothing: for tests of init itself.
+    pub async fn launch(mut self) -> Sandbox {
+        let directory = tempfile::Builder::new().prefix("cruddur-sandbox-").tempdir();
+        let directory = directory.expect("a temporary directory");
+        self.fill_directory(&directory);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let api = listener.local_addr().expect("a bound address");
+        let (messages, inbox) = mpsc::unbounded_channel();
+        let routes = routes::router(messages.clone());
+        let server = tokio::spawn(async move { axum::serve(listener, routes).await });
+        let notes = Notes::default();
+        let otlp = self.otlp;
+        let setup = self.setup();
+        let started = machine::start(setup, api, notes.clone(), (messages.clone(), inbox));
+        Sandbox {
+            messages,
+            phase: started.phase,
+            notes,
+            directory,
+            api,
+            otlp,
+            tasks: [server.abort_handle(), started.task],
+        }
+    }
+
+    fn fill_directory(&mut self, directory: &TempDir) {
+        let path = directory.path();
+        self.customer.insert("TMPDIR".to_owned(), path.display().to_string());
+        if self.demo_store {
+            let database = path.join("cruddur.sqlite");
+            binaries().seed(&database);
+            self.customer.insert("CRUDDUR_SQLITE".to_owned(), database.display().to_string());
+        }
+    }
+
+    fn setup(self) -> Setup {
+        let binary = |name: &str| Program::Binary(binaries().path(name));
+        let extensions = self.extensions.into_iter().map(|(name, program)| {
+            let program = program.unwrap_or_else(|| binary(&name));
+            (name, program)
+        });
+        Setup {
+            function: self.function.unwrap_or_else(|| binary(&self.function_name)),
+            extensions: extensions.collect(),
+            function_name: self.function_name,
+            customer: self.customer,
+            memory_mb: 512,
+            limits: self.limits,
+            freezing: self.freezing,
+        }
+    }
+}
+
+/// An address of 127.0.0.0/8 that no other sandbox of this process has, and hardly one of another.
+///
+/// Linux answers on all of them, so each sandbox can use the port that an extension really has.
+fn own_address() -> Ipv4Addr {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let process = std::process::id();
+    // 15 bits of the process, 8 of the count; never 127.0.*.
+    let [_, high, middle, low] = ((process & 0x7fff) << 8 | (count & 0xff)).to_be_bytes();
+    Ipv4Addr::new(127, high + 1, middle, low)
+}

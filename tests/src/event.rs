@@ -30,6 +30,11 @@ pub fn raw_event(payload: Value) -> Event {
 }
 
 impl Event {
+    /// What the function will get.
+    pub fn payload(&self) -> &Value {
+        &self.payload
+    }
+
     /// Sets a request header; names are lower case in payload format 2.0.
     pub fn header(mut self, name: &str, value: &str) -> Event {
         self.payload["headers"][name] = Value::from(value);

@@ -1,6 +1,14 @@
 //! Black-box tests: real programs between the sandbox and recording fakes. One binary, linked once.
 
+// What the support itself promises.
 mod honeycomb_fake;
 mod puppet;
 mod sandbox;
 mod sandbox_telemetry;
+
+// What the function and the extension promise.
+mod destinations;
+mod environment;
+mod function_alone;
+mod otlp_receiver;
+mod straight_line;

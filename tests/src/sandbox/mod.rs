@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
@@ -133,7 +134,27 @@ impl Sandbox {
     }
 
     fn kill(&self, party: Party) {
-        let _ = self.messages.send(Message::Kill(party));
+        let _ = self.messages.send(Message::Signal(party, Signal::SIGKILL));
+    }
+
+    /// Stops the function's process where it is, as if it hung. Needs freezing to be off.
+    pub fn stall_function(&self) {
+        let _ = self.messages.send(Message::Signal(Party::Runtime, Signal::SIGSTOP));
+    }
+
+    /// Waits until every thread of a process has stopped, as it is when frozen.
+    pub async fn stands_still(&self, party: Party) {
+        let pid = self.pid(party).await.expect("a process");
+        // The kernel tells nobody but the parent's `wait`, which is taken: hence the looking.
+        let stopped = async {
+            let stat = format!("/proc/{pid}/stat");
+            while !std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T ")) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        if timeout(PATIENCE, stopped).await.is_err() {
+            panic!("process {pid} goes on\n{}", self.story());
+        }
     }
 
     /// A running process's id, the same as its group's.

@@ -89,7 +89,7 @@ pub(crate) enum Message {
     /// By the test.
     Invoke(Event, oneshot::Sender<Outcome>),
     Shutdown,
-    Kill(Party),
+    Signal(Party, Signal),
     Pid(Party, oneshot::Sender<Option<i32>>),
 }
 
@@ -242,7 +242,7 @@ impl Machine {
                 self.shutdown_asked = true;
                 self.next_invocation();
             }
-            Message::Kill(party) => self.signal(&party, Signal::SIGKILL),
+            Message::Signal(party, signal) => self.signal(&party, signal),
             Message::Pid(party, answer) => {
                 let _ = answer.send(self.running.get(&party).and_then(Running::pid));
             }

@@ -84,5 +84,68 @@ fn log(reply: &Reply, error: &ApiError) {
 }
 
 #[cfg(test)]
-#[path = "lambda_tests.rs"]
-mod tests;
+mod tests {
+    use lambda_runtime::Context;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{endpoints::home_activities::ROUTE, test_support::HOME_EVENT};
+
+    async fn answered(
+        event: &str,
+        handle: impl AsyncFnOnce(Request) -> Result<Reply, ApiError>,
+    ) -> Value {
+        let config = Config::from_vars(|_| None);
+        let (telemetry, _) = Telemetry::build(&config, std::io::sink);
+        let payload = RawValue::from_string(event.to_owned()).unwrap();
+        let event = LambdaEvent::new(payload, Context::default());
+        let reply = answer(&telemetry, &ROUTE, event, handle).await.unwrap();
+        serde_json::to_value(reply).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_reply_has_the_payload_format_2_0() {
+        let reply = answered(HOME_EVENT, async |_| Reply::ok(&["Hello"])).await;
+
+        let expected = serde_json::json!({
+            "statusCode": 200,
+            "headers": {"content-type": "application/json"},
+            "body": "[\"Hello\"]",
+            "isBase64Encoded": false,
+            "cookies": [],
+        });
+        assert_eq!(reply, expected);
+    }
+
+    #[tokio::test]
+    async fn a_panicking_handler_is_answered_500_without_a_word_of_the_panic() {
+        let reply = answered(HOME_EVENT, async |_| panic!("secret")).await;
+
+        assert_eq!(
+            (&reply["statusCode"], &reply["body"]),
+            (&500.into(), &"[\"generic_500\"]".into())
+        );
+    }
+
+    #[tokio::test]
+    async fn an_event_that_is_no_request_is_answered_400_and_never_reaches_the_handler() {
+        let reply = answered("[1]", async |_| panic!("reached")).await;
+
+        assert_eq!(
+            (&reply["statusCode"], &reply["body"]),
+            (&400.into(), &"[\"malformed_event\"]".into())
+        );
+    }
+
+    #[tokio::test]
+    async fn another_method_is_answered_405_and_never_reaches_the_handler() {
+        let event = HOME_EVENT.replace("\"method\": \"GET\"", "\"method\": \"POST\"");
+
+        let reply = answered(&event, async |_| panic!("reached")).await;
+
+        assert_eq!(
+            (&reply["statusCode"], &reply["headers"]["allow"]),
+            (&405.into(), &"GET".into())
+        );
+    }
+}

@@ -18,5 +18,7 @@ pub mod lambda; // the runtime loop: event in, reply out, telemetry after it
 mod panics;
 pub mod store; // access patterns over a small port, with an adapter per engine
 pub mod telemetry; // logs on stdout, spans to the extension // what a caught panic says
+#[cfg(test)]
+mod test_support;
 
 pub use lambda_runtime::Error;

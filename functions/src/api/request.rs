@@ -76,8 +76,7 @@ impl Request {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const HOME: &str = include_str!("../../../events/home-activities.json");
+    use crate::test_support::HOME_EVENT as HOME;
 
     #[test]
     fn the_sample_event_becomes_a_request() {

@@ -28,6 +28,6 @@ async fn read_feed(app: &App) -> Result<Vec<Thread>, ApiError> {
     Ok(feed)
 }
 
-#[cfg(all(test, feature = "local"))]
-#[path = "home_activities_tests.rs"]
+#[cfg(test)]
+#[cfg(feature = "local")]
 mod tests;

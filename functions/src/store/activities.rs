@@ -227,6 +227,6 @@ fn corrupt(key: &Key, reason: impl ToString) -> StoreError {
     StoreError::Corrupt { key: key.clone(), reason: reason.to_string() }
 }
 
-#[cfg(all(test, feature = "local"))]
-#[path = "activities_tests.rs"]
+#[cfg(test)]
+#[cfg(feature = "local")]
 mod tests;

@@ -6,12 +6,12 @@
 use std::{
     path::Path,
     sync::{Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::future::{BoxFuture, FutureExt};
 use rusqlite::{
-    Connection, Row, Transaction, TransactionBehavior, named_params, params, types::Type,
+    Connection, ErrorCode, Row, Transaction, TransactionBehavior, named_params, params, types::Type,
 };
 use tracing::{Span, field::Empty, info_span};
 
@@ -49,8 +49,21 @@ impl SqliteTable {
         if let Some(directory) = path.parent() {
             std::fs::create_dir_all(directory).map_err(failed("open"))?;
         }
-        let connection = Connection::open(path).and_then(prepared).map_err(failed("open"))?;
-        Ok(Self { connection: Mutex::new(connection) })
+        let started = Instant::now();
+        loop {
+            let prepared = Connection::open(path).and_then(prepare);
+            match prepared {
+                // Two processes that switch a new file to a write-ahead log at the same moment: the
+                // one that comes second is turned away at once, without waiting for the lock.
+                Err(error) if is_busy(&error) && started.elapsed() < BUSY_TIMEOUT => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                prepared => {
+                    let connection = Mutex::new(prepared.map_err(failed("open"))?);
+                    return Ok(Self { connection });
+                }
+            }
+        }
     }
 
     fn run_queries(&self, queries: &[Query]) -> Result<Vec<Page>, StoreError> {
@@ -107,7 +120,11 @@ impl Table for SqliteTable {
     }
 }
 
-fn prepared(connection: Connection) -> rusqlite::Result<Connection> {
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+}
+
+fn prepare(connection: Connection) -> rusqlite::Result<Connection> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // With a write-ahead log, this loses no committed write when a process dies.
@@ -224,5 +241,4 @@ where
 }
 
 #[cfg(test)]
-#[path = "sqlite_tests.rs"]
 mod tests;

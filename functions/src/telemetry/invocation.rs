@@ -63,3 +63,23 @@ impl CurrentInvocation {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    #[test]
+    fn a_deadline_in_the_past_is_none() {
+        let current = CurrentInvocation::default();
+        let mut context = Context::default();
+        context.deadline = 600_000; // cargo-lambda's
+        current.set(&context);
+
+        let ten_minutes = UNIX_EPOCH + Duration::from_secs(600);
+        let second = Duration::from_secs(1);
+        assert_eq!(current.time_left(ten_minutes - second), Some(second));
+        assert_eq!(current.time_left(ten_minutes + second), None);
+    }
+}

@@ -48,7 +48,11 @@ impl Telemetry {
         telemetry
     }
 
-    fn build<W, O>(config: &Config, out: O) -> (Self, impl Subscriber + for<'a> LookupSpan<'a>)
+    /// The parts of [`Telemetry::start`], without taking over the process.
+    pub(crate) fn build<W, O>(
+        config: &Config,
+        out: O,
+    ) -> (Self, impl Subscriber + for<'a> LookupSpan<'a>)
     where
         W: std::io::Write,
         O: Fn() -> W + Send + Sync + 'static,

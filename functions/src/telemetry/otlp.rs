@@ -110,7 +110,3 @@ fn chain(error: &dyn std::error::Error) -> String {
     let sources = std::iter::successors(error.source(), |source| source.source());
     sources.fold(error.to_string(), |chain, source| format!("{chain}: {source}"))
 }
-
-#[cfg(test)]
-#[path = "otlp_tests.rs"]
-mod tests;

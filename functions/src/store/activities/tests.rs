@@ -1,0 +1,128 @@
+use std::path::Path;
+
+use jiff::SignedDuration;
+
+use super::*;
+use crate::{
+    domain::ReplyTree,
+    store::sqlite::SqliteTable,
+    test_support::{activity, reply},
+};
+
+/// Far enough ahead that nothing written then has expired by the clock of the machine.
+fn now() -> Timestamp {
+    "2100-01-01T12:00:00Z".parse().unwrap()
+}
+
+fn ago(minutes: i64) -> Timestamp {
+    now() - SignedDuration::from_mins(minutes)
+}
+
+fn table() -> SqliteTable {
+    SqliteTable::open(Path::new(":memory:")).unwrap()
+}
+
+fn answered(activity: Activity, replies: u64) -> Activity {
+    Activity { counters: Counters { replies, ..activity.counters }, ..activity }
+}
+
+fn uuids(replies: &[ReplyTree]) -> Vec<u128> {
+    replies.iter().map(|tree| tree.reply.uuid.as_u128()).collect()
+}
+
+#[tokio::test]
+async fn what_was_written_comes_back_as_it_was() {
+    let table = table();
+    let written = Activity {
+        display_name: Some("Andrew Brown".to_owned()),
+        counters: Counters { likes: 3, replies: 1, reposts: 2 },
+        ..activity(1, ago(5))
+    };
+    let answer = reply(2, &written, 1, 1, ago(4));
+
+    replace_thread(&table, &written, std::slice::from_ref(&answer)).await.unwrap();
+
+    let feed = home(&table, now()).await.unwrap();
+    assert_eq!(feed, [Thread::new(written, vec![answer])]);
+}
+
+#[tokio::test]
+async fn the_feed_is_the_newest_40_over_all_shards_newest_first() {
+    let table = table();
+    for age in 0..50 {
+        let uuid = 1000 + age; // its last byte, and so its shard, differs from age to age
+        replace_thread(&table, &activity(uuid, ago(age as i64)), &[]).await.unwrap();
+    }
+
+    let feed = home(&table, now()).await.unwrap();
+
+    let uuids: Vec<u128> = feed.iter().map(|thread| thread.activity.uuid.as_u128()).collect();
+    assert_eq!(uuids, (1000..1040).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn expired_cruds_are_never_shown_and_take_no_place() {
+    let table = table();
+    for age in 0..50 {
+        let crud = activity(1000 + age, ago(age as i64));
+        let expires_at = if age < 45 { now() } else { crud.expires_at };
+        replace_thread(&table, &Activity { expires_at, ..crud }, &[]).await.unwrap();
+    }
+
+    assert_eq!(home(&table, now()).await.unwrap().len(), 5);
+    assert_eq!(home(&table, now() - SignedDuration::from_secs(1)).await.unwrap().len(), 40);
+}
+
+#[tokio::test]
+async fn replies_are_nested_to_the_third_level_oldest_first() {
+    let table = table();
+    let root = answered(activity(1, ago(60)), 2);
+    let replies = [
+        reply(11, &root, 1, 1, ago(10)),
+        reply(12, &root, 1, 1, ago(20)),
+        reply(21, &root, 11, 2, ago(9)),
+        reply(31, &root, 21, 3, ago(8)),
+        reply(41, &root, 31, 4, ago(7)),
+    ];
+    replace_thread(&table, &root, &replies).await.unwrap();
+
+    let feed = home(&table, now()).await.unwrap();
+
+    let first = &feed[0].replies;
+    assert_eq!(uuids(first), [12, 11]);
+    let second = &first[1].replies;
+    assert_eq!(uuids(second), [21]);
+    let third = &second[0].replies;
+    assert_eq!(uuids(third), [31]);
+    assert_eq!(uuids(&third[0].replies), []);
+}
+
+#[tokio::test]
+async fn a_thread_shows_its_first_20_replies_and_always_their_parents() {
+    let table = table();
+    let root = answered(activity(1, ago(600)), 15);
+    let mut replies: Vec<Reply> =
+        (0..15).map(|n| reply(100 + n, &root, 1, 1, ago(n as i64))).collect();
+    replies.extend((0..15).map(|n| reply(200 + n, &root, 100 + n, 2, ago(n as i64))));
+    replace_thread(&table, &root, &replies).await.unwrap();
+
+    let feed = home(&table, now()).await.unwrap();
+
+    assert_eq!(feed[0].replies.len(), 15);
+    let below: usize = feed[0].replies.iter().map(|tree| tree.replies.len()).sum();
+    assert_eq!(below, 5);
+}
+
+#[tokio::test]
+async fn replacing_a_thread_leaves_nothing_of_the_old_one() {
+    let table = table();
+    let old = answered(activity(1, ago(60)), 2);
+    let old_replies = [reply(11, &old, 1, 1, ago(50)), reply(12, &old, 1, 1, ago(40))];
+    replace_thread(&table, &old, &old_replies).await.unwrap();
+
+    let young = answered(activity(1, ago(6)), 1);
+    replace_thread(&table, &young, &[reply(11, &young, 1, 1, ago(5))]).await.unwrap();
+
+    let feed = home(&table, now()).await.unwrap();
+    assert_eq!(feed, [Thread::new(young.clone(), vec![reply(11, &young, 1, 1, ago(5))])]);
+}

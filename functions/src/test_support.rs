@@ -1,0 +1,126 @@
+//! What the tests of several modules share.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::mpsc::{Receiver, Sender, channel},
+    thread,
+    time::Duration,
+};
+
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::ExportTraceServiceRequest,
+    trace::v1::{ResourceSpans, Span},
+};
+use prost::Message;
+#[cfg(feature = "local")]
+use {
+    crate::domain::{Activity, Counters, Handle, MessageText, Reply},
+    jiff::{SignedDuration, Timestamp},
+    uuid::Uuid,
+};
+
+/// The sample event of the home feed.
+pub(crate) const HOME_EVENT: &str = include_str!("../../events/home-activities.json");
+
+/// Stands in for the extension: a real server that keeps what it got.
+pub(crate) struct FakeExtension {
+    pub(crate) address: SocketAddr,
+    requests: Receiver<(usize, ExportTraceServiceRequest)>,
+}
+
+impl FakeExtension {
+    /// Answers every request with `status_line`, such as `200 OK`.
+    pub(crate) fn start(status_line: &'static str) -> Self {
+        Self::listen(TcpListener::bind("127.0.0.1:0").unwrap(), status_line)
+    }
+
+    pub(crate) fn listen(listener: TcpListener, status_line: &'static str) -> Self {
+        let address = listener.local_addr().unwrap();
+        let (sender, requests) = channel();
+        thread::spawn(move || {
+            for (connection, stream) in listener.incoming().enumerate() {
+                let sender = sender.clone();
+                thread::spawn(move || serve(stream.unwrap(), connection, status_line, &sender));
+            }
+        });
+        Self { address, requests }
+    }
+
+    /// The next request: on which connection it came (from 0), and the resource with its spans.
+    pub(crate) fn received(&self) -> (usize, ResourceSpans) {
+        let request = self.requests.recv_timeout(Duration::from_secs(5));
+        let (connection, mut request) = request.expect("no request arrived");
+        assert_eq!(request.resource_spans.len(), 1);
+        (connection, request.resource_spans.remove(0))
+    }
+
+    /// The spans of the next request, the server span last.
+    pub(crate) fn spans(&self) -> Vec<Span> {
+        self.received().1.scope_spans.into_iter().flat_map(|scope| scope.spans).collect()
+    }
+}
+
+fn serve(
+    stream: TcpStream,
+    connection: usize,
+    status_line: &str,
+    sender: &Sender<(usize, ExportTraceServiceRequest)>,
+) {
+    let mut reader = BufReader::new(&stream);
+    while let Some(head) = read_head(&mut reader) {
+        assert!(head.starts_with("POST /v1/traces "), "{head}");
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+        let mut body = vec![0; length.parse().unwrap()];
+        reader.read_exact(&mut body).unwrap();
+        let request = ExportTraceServiceRequest::decode(body.as_slice()).unwrap();
+        let _ = sender.send((connection, request)); // the test may have ended
+        write!(&stream, "HTTP/1.1 {status_line}\r\ncontent-length: 0\r\n\r\n").unwrap();
+    }
+}
+
+fn read_head(reader: &mut impl BufRead) -> Option<String> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head).ok()? == 0 {
+            return None;
+        }
+    }
+    Some(head)
+}
+
+/// A crud of `andrew`, without replies, written at `created_at` to live for a day.
+#[cfg(feature = "local")]
+pub(crate) fn activity(uuid: u128, created_at: Timestamp) -> Activity {
+    Activity {
+        uuid: Uuid::from_u128(uuid),
+        handle: Handle::parse("andrew").unwrap(),
+        display_name: None,
+        message: MessageText::parse("Hello").unwrap(),
+        created_at,
+        expires_at: created_at + SignedDuration::from_hours(24),
+        counters: Counters::default(),
+    }
+}
+
+/// A reply of `worf` to `parent`, in the thread of `root`.
+#[cfg(feature = "local")]
+pub(crate) fn reply(
+    uuid: u128,
+    root: &Activity,
+    parent: u128,
+    depth: u8,
+    created_at: Timestamp,
+) -> Reply {
+    Reply {
+        uuid: Uuid::from_u128(uuid),
+        root_uuid: root.uuid,
+        reply_to_activity_uuid: Uuid::from_u128(parent),
+        depth,
+        handle: Handle::parse("worf").unwrap(),
+        message: MessageText::parse("Qapla'").unwrap(),
+        created_at,
+        expires_at: root.expires_at,
+        counters: Counters::default(),
+    }
+}

@@ -116,7 +116,11 @@ fn parse_level(text: &str) -> Option<LevelFilter> {
 
 /// The level is for our own lines; libraries speak up from warnings on.
 fn at_level(level: LevelFilter) -> Targets {
-    Targets::new().with_target("cruddur", level).with_default(level.min(LevelFilter::WARN))
+    Targets::new()
+        .with_target("cruddur", level)
+        // Warns at every start under the emulator, of a variable that only the emulator sets.
+        .with_target("lambda_runtime", level.min(LevelFilter::ERROR))
+        .with_default(level.min(LevelFilter::WARN))
 }
 
 #[cfg(test)]

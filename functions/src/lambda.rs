@@ -53,13 +53,18 @@ async fn answer(
         Ok(request) => serve(route, request, handle).await,
         Err(error) => Err(error),
     };
-    let reply = outcome.as_ref().map_or_else(ApiError::reply, Reply::clone);
-    let error = outcome.err();
-    server_span::record_outcome(&reply, error.as_ref());
-    if let Some(error) = error {
-        log(&reply, &error);
+    match outcome {
+        Ok(reply) => {
+            server_span::record_outcome(&reply, None);
+            Ok(reply)
+        }
+        Err(error) => {
+            let reply = error.reply();
+            server_span::record_outcome(&reply, Some(&error));
+            log(&reply, &error);
+            Ok(reply)
+        }
     }
-    Ok(reply)
 }
 
 async fn serve(

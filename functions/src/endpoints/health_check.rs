@@ -23,3 +23,19 @@ pub async fn handle(_app: &App, _request: Request) -> Result<Reply, ApiError> {
     info!("Alive and well");
     Reply::ok(&Health { success: true, ver: 1 })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::Config, test_support::HOME_EVENT};
+
+    #[tokio::test]
+    async fn it_is_well_without_a_store() {
+        let nowhere = |name: &str| (name == "CRUDDUR_SQLITE").then(|| "/dev/null/db".to_owned());
+        let app = App::new(Config::from_vars(nowhere));
+
+        let reply = handle(&app, Request::from_event(HOME_EVENT).unwrap()).await.unwrap();
+
+        assert_eq!((reply.status_code(), reply.body()), (200, r#"{"success":true,"ver":1}"#));
+    }
+}

@@ -24,3 +24,20 @@ pub async fn open(config: &Config) -> Result<Box<dyn Table>, StoreError> {
 pub async fn open(_config: &Config) -> Result<Box<dyn Table>, StoreError> {
     Err(StoreError::NotInThisBuild)
 }
+
+#[cfg(test)]
+#[cfg(not(feature = "local"))]
+mod tests {
+    use super::*;
+    use crate::api::ApiError;
+
+    #[tokio::test]
+    async fn a_build_without_an_engine_says_so_to_the_operator_and_not_to_the_client() {
+        let config = Config::from_vars(|_| None);
+
+        let error = ApiError::from(open(&config).await.err().unwrap());
+
+        assert_eq!(error.reply().body(), "[\"generic_500\"]");
+        assert!(error.chain().ends_with("SQLite needs the cargo feature `local`"), "{error}");
+    }
+}

@@ -1,8 +1,8 @@
 //! What a function tells about itself: log lines on stdout, spans to the extension.
 //!
-//! Both come from `tracing`. [`log`] writes its events, one JSON object a line. Its spans become
-//! OpenTelemetry spans, whose ids and flags [`trace`] chooses; they collect in memory during an
-//! invocation and leave in one request ([`otlp`]) after the reply has been posted. There is no
+//! Both come from `tracing`. `log` writes its events, one JSON object a line. Its spans become
+//! OpenTelemetry spans, whose ids and flags `trace` chooses; they collect in memory during an
+//! invocation and leave in one request (`otlp`) after the reply has been posted. There is no
 //! background thread and no queue, since between two invocations a sandbox is frozen.
 //! [`server_span`] is the span of the whole invocation.
 

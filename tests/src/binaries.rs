@@ -1,14 +1,19 @@
 //! The real programs under test: built once per test process, so that nobody tests a stale one.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// Where the programs are.
+/// Where the programs are: links of this test process's own, which no later build changes.
 #[derive(Debug)]
 pub struct Binaries {
     directory: PathBuf,
 }
+
+/// The functions, the extension, and the example that writes the demo data.
+const PROGRAMS: [&str; 4] =
+    ["health-check", "home-activities", "cruddur-telemetry", "examples/seed"];
 
 impl Binaries {
     /// A function, by its endpoint's name, or the extension `cruddur-telemetry`.
@@ -18,7 +23,7 @@ impl Binaries {
 
     /// Writes the demo data into a new SQLite file.
     pub fn seed(&self, database: &Path) {
-        let seeded = Command::new(self.directory.join("examples/seed"))
+        let seeded = Command::new(self.directory.join("seed"))
             .env("CRUDDUR_SQLITE", database)
             .output()
             .expect("the example `seed` starts");
@@ -40,8 +45,33 @@ pub fn binaries() -> &'static Binaries {
             .status()
             .expect("cargo starts");
         assert!(built.success(), "the programs under test do not build");
-        Binaries { directory: debug_directory() }
+        Binaries { directory: link_programs() }
     })
+}
+
+/// Another build may replace a program while tests run; its old file lives on under our link.
+fn link_programs() -> PathBuf {
+    let debug = debug_directory();
+    let shared = debug.with_file_name("under-test");
+    remove_what_ended_processes_left(&shared);
+    let own = shared.join(std::process::id().to_string());
+    fs::create_dir_all(&own).expect("a directory beside target/debug");
+    for program in PROGRAMS {
+        let program = debug.join(program);
+        let link = own.join(program.file_name().expect("a program has a name"));
+        fs::hard_link(&program, link)
+            .unwrap_or_else(|problem| panic!("{}: {problem}", program.display()));
+    }
+    own
+}
+
+fn remove_what_ended_processes_left(shared: &Path) {
+    for entry in fs::read_dir(shared).into_iter().flatten().flatten() {
+        if !Path::new("/proc").join(entry.file_name()).exists() {
+            // Another test process may be removing it, too.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// `target/debug`, wherever the target directory is: this executable lies in its `deps`.

@@ -3,8 +3,6 @@
 //! Answers as the real one does: 401 without the right key, 415 for another type, 400 for what does
 //! not decode. <https://github.com/honeycombio/husky> is Honeycomb's own decoder.
 
-use std::net::{Ipv4Addr, TcpListener};
-
 use bytes::Bytes;
 use http::Response;
 use http_body_util::Full;
@@ -15,6 +13,7 @@ use prost::Message;
 use serde_json::Value;
 
 use crate::fake::{Answer, Fake, Recorded};
+use crate::loopback;
 use crate::otlp::{self, Span, kind};
 
 /// Shaped like an ingest key of an environment: `hcaik_` and 58 characters.
@@ -34,12 +33,9 @@ impl Honeycomb {
         Honeycomb(Fake::start(answer, None).await)
     }
 
-    /// An address where nobody listens.
+    /// An address where nobody listens, and nobody will: a port that was free once would not do.
     pub fn refused() -> String {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let address = listener.local_addr().expect("a bound address");
-        drop(listener);
-        format!("http://{address}")
+        format!("http://{}:9", loopback::own_address())
     }
 
     /// The base address, as in `HONEYCOMB_API_ENDPOINT`.

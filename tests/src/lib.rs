@@ -4,6 +4,7 @@ pub mod event;
 mod fake;
 pub mod honeycomb;
 pub mod http_client;
+mod loopback;
 pub mod otlp;
 mod record;
 pub mod sandbox;

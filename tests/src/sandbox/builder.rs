@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -14,6 +13,7 @@ use super::process::Program;
 use super::{Phase, Sandbox, routes};
 use crate::binaries::binaries;
 use crate::honeycomb::Honeycomb;
+use crate::loopback;
 
 /// The extension's executable, and so the name it registers with.
 pub const EXTENSION: &str = "cruddur-telemetry";
@@ -53,7 +53,7 @@ pub struct Builder {
 
 impl Builder {
     pub(super) fn new(function_name: &str) -> Builder {
-        let otlp = SocketAddr::from((own_address(), 4318));
+        let otlp = SocketAddr::from((loopback::own_address(), 4318));
         let customer = [
             ("CRUDDUR_OTLP_LISTEN".to_owned(), otlp.to_string()),
             ("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), format!("http://{otlp}")),
@@ -206,16 +206,4 @@ impl Builder {
             freezing: self.freezing,
         }
     }
-}
-
-/// An address of 127.0.0.0/8 that no other sandbox of this process has, and hardly one of another.
-///
-/// Linux answers on all of them, so each sandbox can use the port that an extension really has.
-fn own_address() -> Ipv4Addr {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let process = std::process::id();
-    // 15 bits of the process, 8 of the count; never 127.0.*.
-    let [_, high, middle, low] = ((process & 0x7fff) << 8 | (count & 0xff)).to_be_bytes();
-    Ipv4Addr::new(127, high + 1, middle, low)
 }

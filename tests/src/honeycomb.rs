@@ -10,7 +10,6 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceResponse,
 };
 use prost::Message;
-use serde_json::Value;
 
 use crate::fake::{Answer, Fake, Recorded};
 use crate::loopback;
@@ -100,8 +99,7 @@ impl Honeycomb {
     pub async fn server_span(&self, request_id: &str) -> Span {
         let what = format!("the server span of {request_id}");
         self.span_where(&what, |span| {
-            span.kind == kind::SERVER
-                && span.attribute("faas.invocation_id") == Value::from(request_id)
+            span.kind == kind::SERVER && span.attribute("faas.invocation_id") == request_id
         })
         .await
     }

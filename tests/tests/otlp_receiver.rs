@@ -99,20 +99,21 @@ async fn garbage_is_refused() {
     let sandbox = start(&honeycomb).await;
     let url = traces_url(&sandbox);
     let cut = otlp::request(&["cut"]);
-    let bodies: [(&str, &[(&str, &str)], Vec<u8>); 6] = [
-        ("no protobuf", &[PROTOBUF], b"\xff\xff\xff\xff garbage".to_vec()),
-        ("a protobuf cut off", &[PROTOBUF], cut[..cut.len() - 3].to_vec()),
-        ("no JSON", &[JSON], b"{ \"resourceSpans\": [".to_vec()),
-        ("JSON of another shape", &[JSON], b"{ \"resourceSpans\": 7 }".to_vec()),
-        ("a JSON id that is no hex", &[JSON], {
-            let text = String::from_utf8(otlp::json_request(&["x"])).expect("JSON");
-            text.replace("\"traceId\":\"", "\"traceId\":\"zz").into_bytes()
-        }),
-        ("no gzip", &[PROTOBUF, GZIP], otlp::request(&["not compressed"])),
+    let not_hex = |body: Vec<u8>| {
+        let text = String::from_utf8(body).expect("JSON");
+        text.replace("\"traceId\":\"", "\"traceId\":\"zz").into_bytes()
+    };
+    let bodies = [
+        ("no protobuf", vec![PROTOBUF], b"\xff\xff\xff\xff garbage".to_vec()),
+        ("a protobuf cut off", vec![PROTOBUF], cut[..cut.len() - 3].to_vec()),
+        ("no JSON", vec![JSON], b"{ \"resourceSpans\": [".to_vec()),
+        ("JSON of another shape", vec![JSON], b"{ \"resourceSpans\": 7 }".to_vec()),
+        ("a JSON id that is no hex", vec![JSON], not_hex(otlp::json_request(&["x"]))),
+        ("no gzip", vec![PROTOBUF, GZIP], otlp::request(&["not compressed"])),
     ];
 
     for (what, headers, body) in bodies {
-        let refused = post(&url, headers, body).await.expect("an answer");
+        let refused = post(&url, &headers, body).await.expect("an answer");
 
         assert_refused(&refused, 400, what);
         assert_still_delivers(&sandbox, &honeycomb, what).await;

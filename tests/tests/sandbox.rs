@@ -180,7 +180,10 @@ async fn an_extension_that_ends_fails_the_invocation_and_the_next_one_works() {
         async move {
             let puppet = Puppet::register(&variables, EXTENSION, &["INVOKE"]).await;
             puppet.next().await;
-            while !first {
+            if first {
+                return;
+            }
+            loop {
                 puppet.next().await;
             }
         }

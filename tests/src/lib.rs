@@ -1,4 +1,55 @@
-//! Test support for Cruddur: real programs between a Lambda environment and recording fakes.
+//! Test support for Cruddur: the real programs between a Lambda environment and recording fakes.
+//!
+//! ```text
+//! event ──▶ Sandbox: Runtime, Extensions and Telemetry API ──▶ Reply, Journal, log lines
+//!              │ starts, freezes, kills
+//!           function ──OTLP──▶ extension ──▶ Honeycomb: requests, spans
+//! ```
+//! Nothing in the middle is replaced. What a test compares is what the far end got, never what the
+//! sender says of itself; and a test of a fault also shows that the fault happened.
+//!
+//! Read the modules in this order:
+//!
+//! - [`event()`]: what to invoke with, a sample of `events/`, changed as needed;
+//! - [`Sandbox`]: a function's execution environment. [`Sandbox::builder`] describes it, `invoke`
+//!   returns as soon as the reply is posted, `ended` waits for all the rest, `shutdown` for the
+//!   end. [`Journal`] has every API call and every signal with its time;
+//! - [`Honeycomb`]: a destination that decodes what arrives, and fails as it is told ([`Answer`]);
+//! - [`otlp`]: spans as tests read them, requests as tests send them;
+//! - `fake`: the recording HTTP server under it, for destinations to come;
+//! - `binaries`: builds what is under test, once per test process;
+//! - [`Record`]: the list under all of them that can be waited on.
+//!
+//! # A test
+//!
+//! ```no_run
+//! use cruddur_tests::{Honeycomb, Sandbox, event};
+//!
+//! # async fn a_feed_is_one_trace_at_honeycomb() {
+//! let honeycomb = Honeycomb::start().await;
+//! let sandbox =
+//!     Sandbox::builder("home-activities").honeycomb(&honeycomb).demo_store().start().await;
+//!
+//! let reply = sandbox.invoke(event("home-activities")).await;
+//!
+//! assert_eq!(reply.status, 200);
+//! let server = honeycomb.server_span(&reply.request_id).await;
+//! assert_eq!(Some(server.trace_id), reply.root_trace_id());
+//! # }
+//! ```
+//! It goes into a module of `tests/tests/`, all of which are one binary. Every question that ends in
+//! `.await` waits for its answer, so that no test sleeps; a limit that a test would have to wait for
+//! is set on the builder. A failing test prints the journal and both logs.
+//!
+//! Between invocations processes are frozen (SIGSTOP), as in Lambda: a test that talks to the
+//! extension directly switches that off ([`Builder::freezing`]).
+//!
+//! # What differs from Lambda
+//!
+//! The Telemetry API delivers over HTTP only; memory figures are constants; credentials are made
+//! up; streamed replies reach the caller in one piece; there is no SnapStart, no provisioned
+//! concurrency, and no limit on memory.
+
 mod binaries;
 pub mod event;
 mod fake;

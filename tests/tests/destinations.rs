@@ -109,6 +109,19 @@ async fn an_error_of_honeycombs_own() {
 }
 
 #[tokio::test]
+async fn batches_that_honeycomb_does_not_understand() {
+    let honeycomb = Honeycomb::start().await;
+    honeycomb.always(Answer::status(400));
+    let sandbox = sandbox(&honeycomb).start().await;
+
+    assert_changes_nothing_but_one_line(&sandbox).await;
+
+    assert_all_answered(&honeycomb, 400);
+    // The fault lies in each batch, not in the destination: each is tried, and only the first told.
+    assert_eq!(honeycomb.requests().len(), 3);
+}
+
+#[tokio::test]
 async fn a_honeycomb_that_never_answers() {
     let honeycomb = Honeycomb::start().await;
     honeycomb.always(Answer::Hang);

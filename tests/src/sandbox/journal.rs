@@ -87,7 +87,9 @@ impl Journal {
 
     /// When the runtime asked for the next invocation after replying to this one.
     pub fn runtime_next(&self, request_id: &str) -> Option<Instant> {
-        self.after_response(request_id, |what| *what == What::RuntimeNext)
+        let response = self.response(request_id)?;
+        let is_next = |entry: &&Entry| entry.at >= response && entry.what == What::RuntimeNext;
+        self.0.iter().find(is_next).map(|entry| entry.at)
     }
 
     /// How long the function worked on after its reply was posted, until its Next.
@@ -95,11 +97,18 @@ impl Journal {
         Some(self.runtime_next(request_id)? - self.response(request_id)?)
     }
 
-    /// How long the last extension kept Next to itself after this invocation's reply was posted.
+    /// How long extensions kept Next to themselves after this invocation's reply was posted.
+    ///
+    /// Zero if all were in Next before; `None` while the invocation goes on.
     pub fn hold_of_next(&self, request_id: &str) -> Option<Duration> {
-        let next =
-            self.after_response(request_id, |what| matches!(what, What::ExtensionNext { .. }))?;
-        Some(next - self.response(request_id)?)
+        let response = self.response(request_id)?;
+        let is_start = |what: &What| matches!(what, What::InvokeStarted { request_id: id } if id == request_id);
+        let is_end = |what: &What| matches!(what, What::InvokeEnded { request_id: id, .. } if id == request_id);
+        let start = self.0.iter().position(|entry| is_start(&entry.what))?;
+        let end = self.0.iter().position(|entry| is_end(&entry.what))?;
+        let is_next = |entry: &&Entry| matches!(entry.what, What::ExtensionNext { .. });
+        let next = self.0[start..end].iter().rfind(is_next)?;
+        Some(next.at.saturating_duration_since(response))
     }
 
     /// How a process ended the last time.
@@ -108,14 +117,6 @@ impl Journal {
             What::Exited(who, exit) if who == party => Some(*exit),
             _ => None,
         })
-    }
-
-    fn after_response(&self, request_id: &str, wanted: impl Fn(&What) -> bool) -> Option<Instant> {
-        let response = self.response(request_id)?;
-        self.0
-            .iter()
-            .find(|entry| entry.at >= response && wanted(&entry.what))
-            .map(|entry| entry.at)
     }
 }
 

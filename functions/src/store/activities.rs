@@ -27,7 +27,7 @@ pub const FEED_DEPTH: u8 = 3;
 pub async fn home(table: &dyn Table, now: Timestamp) -> Result<Vec<Thread>, StoreError> {
     let shards: Vec<Query> = keys::home_partitions()
         .map(|partition| Query {
-            index: Some(Index::Home),
+            index: Some(Index::Listing),
             partition,
             between: None,
             order: Order::Descending,
@@ -68,13 +68,13 @@ pub async fn replace_thread(
     let mut writes: Vec<Write> =
         gone.filter(|key| items.iter().all(|item| item.key != *key)).map(Write::Delete).collect();
     writes.extend(items.into_iter().map(Write::Put));
-    table.transact_write(&writes).await
+    table.transact_write(&writes, activity.created_at).await
 }
 
 /// The newest [`HOME_PAGE`] items of all shards.
 fn merge(shards: Vec<Page>) -> Vec<Item> {
     let mut items: Vec<Item> = shards.into_iter().flat_map(|page| page.items).collect();
-    let position = |item: &Item| item.home.as_ref().map(|key| key.sort.clone());
+    let position = |item: &Item| item.listing.as_ref().map(|key| key.sort.clone());
     items.sort_by_cached_key(|item| std::cmp::Reverse(position(item)));
     items.truncate(HOME_PAGE);
     items
@@ -176,11 +176,11 @@ fn reply_item(reply: &Reply) -> Result<Item, StoreError> {
     item(key, None, &attributes)
 }
 
-fn item(key: Key, home: Option<Key>, attributes: &Attributes) -> Result<Item, StoreError> {
+fn item(key: Key, listing: Option<Key>, attributes: &Attributes) -> Result<Item, StoreError> {
     // Cut to the second, so an item is hidden up to a second early and never a moment late.
-    let expires_at_seconds = attributes.expires_at.as_second();
+    let expires_at_seconds = Some(attributes.expires_at.as_second());
     match serde_json::to_value(attributes) {
-        Ok(Value::Object(attributes)) => Ok(Item { key, home, expires_at_seconds, attributes }),
+        Ok(Value::Object(attributes)) => Ok(Item { key, listing, expires_at_seconds, attributes }),
         Ok(other) => Err(corrupt(&key, format!("attributes became {other}"))),
         Err(error) => Err(corrupt(&key, error)),
     }

@@ -11,7 +11,9 @@ pub mod sqlite;
 mod table;
 
 use crate::config::Config;
-pub use table::{Index, Item, Key, MAX_WRITES, Order, Page, Query, StoreError, Table, Write};
+pub use table::{
+    Index, Item, Key, MAX_WRITES, Order, Page, Query, StoreError, Table, Update, Write,
+};
 
 /// Opens the store that this build has.
 #[cfg(feature = "local")]
@@ -22,7 +24,7 @@ pub async fn open(config: &Config) -> Result<Box<dyn Table>, StoreError> {
 /// Fails: without the feature `local` this build has no engine.
 #[cfg(not(feature = "local"))]
 pub async fn open(_config: &Config) -> Result<Box<dyn Table>, StoreError> {
-    Err(StoreError::NotInThisBuild)
+    Err(StoreError::NotConfigured)
 }
 
 #[cfg(test)]

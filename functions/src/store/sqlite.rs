@@ -10,12 +10,18 @@ use std::{
 };
 
 use futures_util::future::{BoxFuture, FutureExt};
+use jiff::Timestamp;
 use rusqlite::{
-    Connection, ErrorCode, Row, Transaction, TransactionBehavior, named_params, params, types::Type,
+    Connection, ErrorCode, OptionalExtension, Row, Transaction, TransactionBehavior, named_params,
+    params, types::Type,
 };
+use serde_json::Value;
 use tracing::{Span, field::Empty, info_span};
 
-use super::{Index, Item, Key, Order, Page, Query, StoreError, Table, Write};
+use super::{
+    Index, Item, Key, Order, Page, Query, StoreError, Table, Update, Write,
+    table::check_transaction,
+};
 
 /// How long to wait for a lock. Our choice: below every function's timeout.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -27,16 +33,21 @@ const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS items (
         partition TEXT NOT NULL,
         sort TEXT NOT NULL,
-        home_partition TEXT,
-        home_sort TEXT,
-        expires_at INTEGER NOT NULL,
+        listing_partition TEXT,
+        listing_sort TEXT,
+        expires_at INTEGER,
         attributes TEXT NOT NULL,
         PRIMARY KEY (partition, sort)
     ) WITHOUT ROWID;
-    CREATE INDEX IF NOT EXISTS items_home ON items (home_partition, home_sort)
-        WHERE home_partition IS NOT NULL;
-    CREATE INDEX IF NOT EXISTS items_expiry ON items (expires_at);
+    CREATE INDEX IF NOT EXISTS items_listing ON items (listing_partition, listing_sort)
+        WHERE listing_partition IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS items_expiry ON items (expires_at) WHERE expires_at IS NOT NULL;
 ";
+
+const COLUMNS: &str = "partition, sort, listing_partition, listing_sort, expires_at, attributes";
+
+/// Holds for what has not expired by `:now`.
+const ALIVE: &str = "expires_at IS NULL OR expires_at > :now";
 
 /// A [`Table`] in an SQLite file.
 pub struct SqliteTable {
@@ -47,7 +58,8 @@ impl SqliteTable {
     /// Opens the file; makes it, its directory and its tables if they are missing.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory).map_err(failed("open"))?;
+            std::fs::create_dir_all(directory)
+                .map_err(|error| StoreError::Engine { operation: "open", source: error.into() })?;
         }
         let started = Instant::now();
         loop {
@@ -73,48 +85,62 @@ impl SqliteTable {
         pages.collect::<Result<_, _>>().map_err(failed("query"))
     }
 
-    fn run_writes(&self, writes: &[Write]) -> rusqlite::Result<()> {
+    fn run_gets(&self, keys: &[Key], now: Timestamp) -> Result<Vec<Option<Item>>, StoreError> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let items = keys.iter().map(|key| find(&connection, key, now));
+        items.collect::<Result<_, _>>().map_err(failed("get"))
+    }
+
+    fn run_writes(&self, writes: &[Write], now: Timestamp) -> Result<(), StoreError> {
+        check_transaction(writes)?;
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         // Immediate: a transaction that begins by reading cannot wait for the lock later.
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute("DELETE FROM items WHERE expires_at <= unixepoch()", [])?;
-        for write in writes {
-            match write {
-                Write::Put(item) => put(&transaction, item)?,
-                Write::Delete(key) => delete(&transaction, key)?,
-            }
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(failed("transact_write"))?;
+        let unmet = write_all(&transaction, writes, now).map_err(failed("transact_write"))?;
+        match unmet.is_empty() {
+            true => transaction.commit().map_err(failed("transact_write")),
+            false => Err(StoreError::ConditionsFailed { failed: unmet }), // rolls back when dropped
         }
-        transaction.commit()
     }
 }
 
 impl Table for SqliteTable {
     fn query<'a>(&'a self, queries: &'a [Query]) -> BoxFuture<'a, Result<Vec<Page>, StoreError>> {
         async move {
-            let span = span("SQLite.Query", "SELECT", queries.len());
-            let _entered = span.enter(); // nothing below waits
-            let pages = self.run_queries(queries);
-            match &pages {
-                Ok(pages) => {
-                    let rows: usize = pages.iter().map(|page| page.items.len()).sum();
-                    span.record("db.response.returned_rows", rows as i64);
-                }
-                Err(error) => mark_failed(&span, error),
-            }
-            pages
+            traced("SQLite.Query", "SELECT", queries.len(), |span| {
+                let pages = self.run_queries(queries)?;
+                let rows: usize = pages.iter().map(|page| page.items.len()).sum();
+                span.record("db.response.returned_rows", rows as i64);
+                Ok(pages)
+            })
         }
         .boxed()
     }
 
-    fn transact_write<'a>(&'a self, writes: &'a [Write]) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn get<'a>(
+        &'a self,
+        keys: &'a [Key],
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<Vec<Option<Item>>, StoreError>> {
         async move {
-            let span = span("SQLite.TransactWrite", "BATCH", writes.len());
-            let _entered = span.enter(); // nothing below waits
-            let done = self.run_writes(writes).map_err(failed("transact_write"));
-            if let Err(error) = &done {
-                mark_failed(&span, error);
-            }
-            done
+            traced("SQLite.Get", "SELECT", keys.len(), |span| {
+                let items = self.run_gets(keys, now)?;
+                span.record("db.response.returned_rows", items.iter().flatten().count() as i64);
+                Ok(items)
+            })
+        }
+        .boxed()
+    }
+
+    fn transact_write<'a>(
+        &'a self,
+        writes: &'a [Write],
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move {
+            traced("SQLite.TransactWrite", "BATCH", writes.len(), |_| self.run_writes(writes, now))
         }
         .boxed()
     }
@@ -136,15 +162,15 @@ fn prepare(connection: Connection) -> rusqlite::Result<Connection> {
 fn run_query(connection: &Connection, query: &Query) -> rusqlite::Result<Page> {
     let (partition, sort) = match query.index {
         None => ("partition", "sort"),
-        Some(Index::Home) => ("home_partition", "home_sort"),
+        Some(Index::Listing) => ("listing_partition", "listing_sort"),
     };
     let (behind, direction, start) = match query.order {
         Order::Ascending => (">", "ASC", ""),
         Order::Descending => ("<", "DESC", LAST),
     };
     let sql = format!(
-        "SELECT partition, sort, home_partition, home_sort, expires_at, attributes FROM items
-         WHERE {partition} = :partition AND expires_at > :now
+        "SELECT {COLUMNS} FROM items
+         WHERE {partition} = :partition AND ({ALIVE})
            AND {sort} BETWEEN :first AND :last AND {sort} {behind} :after
          ORDER BY {sort} {direction} LIMIT :limit"
     );
@@ -165,26 +191,69 @@ fn run_query(connection: &Connection, query: &Query) -> rusqlite::Result<Page> {
     items.truncate(query.limit);
     let position = |item: &Item| match query.index {
         None => Some(item.key.sort.clone()),
-        Some(Index::Home) => item.home.as_ref().map(|key| key.sort.clone()),
+        Some(Index::Listing) => item.listing.as_ref().map(|key| key.sort.clone()),
     };
     let next = items.last().filter(|_| more).and_then(position);
     Ok(Page { items, next })
 }
 
 fn read_item(row: &Row<'_>) -> rusqlite::Result<Item> {
-    let home: Option<(String, String)> = row.get::<_, Option<_>>(2)?.zip(row.get(3)?);
+    let listing: Option<(String, String)> = row.get::<_, Option<_>>(2)?.zip(row.get(3)?);
     let attributes = serde_json::from_str(row.get_ref(5)?.as_str()?)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(5, Type::Text, error.into()))?;
     Ok(Item {
         key: Key { partition: row.get(0)?, sort: row.get(1)? },
-        home: home.map(|(partition, sort)| Key { partition, sort }),
+        listing: listing.map(|(partition, sort)| Key { partition, sort }),
         expires_at_seconds: row.get(4)?,
         attributes,
     })
 }
 
+/// Writes what it can, and gives the positions of the writes whose conditions do not hold.
+fn write_all(
+    transaction: &Transaction<'_>,
+    writes: &[Write],
+    now: Timestamp,
+) -> rusqlite::Result<Vec<usize>> {
+    transaction.execute("DELETE FROM items WHERE expires_at <= ?1", [now.as_second()])?;
+    let mut unmet = Vec::new();
+    for (position, write) in writes.iter().enumerate() {
+        // What has expired by now is gone, so that finding it is all there is to a condition.
+        let present = find(transaction, write.key(), now)?;
+        match (write, present) {
+            (Write::Put(item), _) | (Write::Create(item), None) => put(transaction, item)?,
+            (Write::Update(update), Some(item)) => put(transaction, &updated(item, update))?,
+            (Write::Delete(key), _) | (Write::Remove(key), Some(_)) => delete(transaction, key)?,
+            (Write::Require(_), Some(_)) => {}
+            (Write::Create(_), Some(_)) => unmet.push(position),
+            (Write::Update(_) | Write::Remove(_) | Write::Require(_), None) => unmet.push(position),
+        }
+    }
+    Ok(unmet)
+}
+
+fn find(connection: &Connection, key: &Key, now: Timestamp) -> rusqlite::Result<Option<Item>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM items
+         WHERE partition = :partition AND sort = :sort AND ({ALIVE})"
+    );
+    let parameters = named_params! {
+        ":partition": key.partition, ":sort": key.sort, ":now": now.as_second(),
+    };
+    connection.prepare_cached(&sql)?.query_row(parameters, read_item).optional()
+}
+
+fn updated(mut item: Item, update: &Update) -> Item {
+    for (name, difference) in &update.add {
+        let before = item.attributes.get(*name).and_then(Value::as_i64).unwrap_or(0);
+        item.attributes.insert((*name).to_owned(), before.saturating_add(*difference).into());
+    }
+    item.attributes.extend(update.set.clone());
+    Item { listing: update.listing.clone().or(item.listing), ..item }
+}
+
 fn put(transaction: &Transaction<'_>, item: &Item) -> rusqlite::Result<()> {
-    let Item { key, home, expires_at_seconds, attributes } = item;
+    let Item { key, listing, expires_at_seconds, attributes } = item;
     let attributes = serde_json::to_string(attributes)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
     transaction
@@ -192,8 +261,8 @@ fn put(transaction: &Transaction<'_>, item: &Item) -> rusqlite::Result<()> {
         .execute(params![
             key.partition,
             key.sort,
-            home.as_ref().map(|home| &home.partition),
-            home.as_ref().map(|home| &home.sort),
+            listing.as_ref().map(|listing| &listing.partition),
+            listing.as_ref().map(|listing| &listing.sort),
             expires_at_seconds,
             attributes,
         ])?;
@@ -205,6 +274,23 @@ fn delete(transaction: &Transaction<'_>, key: &Key) -> rusqlite::Result<()> {
         .prepare_cached("DELETE FROM items WHERE partition = ?1 AND sort = ?2")?
         .execute([&key.partition, &key.sort])?;
     Ok(())
+}
+
+/// Runs `call` in a span of its own. Nothing in it waits.
+fn traced<T>(
+    name: &'static str,
+    operation: &'static str,
+    size: usize,
+    call: impl FnOnce(&Span) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let span = span(name, operation, size);
+    let done = span.in_scope(|| call(&span));
+    match &done {
+        // A condition that does not hold is an answer, not a failure.
+        Err(StoreError::ConditionsFailed { .. }) | Ok(_) => {}
+        Err(error) => mark_failed(&span, error),
+    }
+    done
 }
 
 /// A span by the conventions for databases.
@@ -233,11 +319,11 @@ fn mark_failed(span: &Span, error: &StoreError) {
     span.record("error.type", error.kind());
 }
 
-fn failed<E>(operation: &'static str) -> impl FnOnce(E) -> StoreError
-where
-    E: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    move |source| StoreError::Engine { operation, source: source.into() }
+fn failed(operation: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
+    move |error| match is_busy(&error) {
+        true => StoreError::Busy { operation, source: error.into() },
+        false => StoreError::Engine { operation, source: error.into() },
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,13 @@
 //! The port: what an engine must be able to do.
 //!
 //! It has the shape of a DynamoDB table, since that is what must grow: items in partitions, sorted
-//! within them, readable by partition only; no scans, no joins. An item may also be placed in an
-//! [`Index`], which is another arrangement of the same items.
+//! within them, readable by key or by partition only; no scans, no joins. An item may also be
+//! placed in an [`Index`], which is another arrangement of the same items.
+//!
+//! An item that has expired does not exist, for any operation, whether or not the engine has got
+//! round to deleting it. That is why each of them is told the time.
+
+use std::collections::HashSet;
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
@@ -13,11 +18,27 @@ pub trait Table: Send + Sync {
     /// Runs all `queries` at once and gives a page for each, in their order.
     ///
     /// One slow answer does not wait for another: an engine behind a network is asked
-    /// concurrently, so the number of queries costs capacity, not time.
+    /// concurrently, so the number of queries costs capacity, not time. What has been written
+    /// before is seen, except in an index, which may lag behind for a moment.
     fn query<'a>(&'a self, queries: &'a [Query]) -> BoxFuture<'a, Result<Vec<Page>, StoreError>>;
 
+    /// Reads the items with these keys, in their order; `None` for one that does not exist. What
+    /// has been written before is seen.
+    fn get<'a>(
+        &'a self,
+        keys: &'a [Key],
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<Vec<Option<Item>>, StoreError>>;
+
     /// Does all `writes` or none of them. At most [`MAX_WRITES`], each to another item.
-    fn transact_write<'a>(&'a self, writes: &'a [Write]) -> BoxFuture<'a, Result<(), StoreError>>;
+    ///
+    /// Fails with [`StoreError::ConditionsFailed`] if an item that must exist does not, or one
+    /// exists that must not.
+    fn transact_write<'a>(
+        &'a self,
+        writes: &'a [Write],
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 
 /// Most actions of one transaction.
@@ -25,7 +46,7 @@ pub trait Table: Send + Sync {
 pub const MAX_WRITES: usize = 100;
 
 /// The address of an item, unique in the table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
     /// Which partition the item is in.
     pub partition: String,
@@ -36,8 +57,8 @@ pub struct Key {
 /// Another arrangement of the items that carry a key for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Index {
-    /// Top-level cruds by time, for the home feed.
-    Home,
+    /// What is listed by time but must be found by its id as well, or changes its time.
+    Listing,
 }
 
 /// What is kept under a key.
@@ -45,12 +66,12 @@ pub enum Index {
 pub struct Item {
     /// Its address.
     pub key: Key,
-    /// Its place in [`Index::Home`], if it belongs there. Sort keys are unique there too.
-    pub home: Option<Key>,
-    /// When it may be deleted, in Unix seconds, the unit of DynamoDB's TTL. From that second on,
-    /// queries do not give it back, deleted or not.
-    pub expires_at_seconds: i64,
-    /// All else.
+    /// Its place in [`Index::Listing`], if it belongs there. Sort keys are unique there too.
+    pub listing: Option<Key>,
+    /// When it expires, in Unix seconds, the unit of DynamoDB's TTL; `None` means never. From that
+    /// second on it does not exist.
+    pub expires_at_seconds: Option<i64>,
+    /// All else. Numbers are integers; names are none of the adapters' own (see [`super::dynamodb`]).
     pub attributes: Map<String, Value>,
 }
 
@@ -87,23 +108,85 @@ pub enum Order {
 pub struct Page {
     /// At most [`Query::limit`] items.
     pub items: Vec<Item>,
-    /// Where to go on; `None` at the end. The page behind it may turn out empty.
+    /// Where to go on; `None` at the end. The page behind it may turn out empty, and a page may
+    /// hold fewer items than there are, even none.
     pub next: Option<String>,
 }
 
 /// One part of a transaction.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Write {
-    /// Creates the item, or replaces what has its key.
+    /// Makes the item, or replaces what has its key.
     Put(Item),
+    /// Makes the item, which must not exist.
+    Create(Item),
+    /// Changes an item, which must exist.
+    Update(Update),
+    /// Removes an item, which must exist.
+    Remove(Key),
     /// Removes the item, if there is one.
     Delete(Key),
+    /// Changes nothing: the item must exist.
+    Require(Key),
+}
+
+/// How to change an item.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Update {
+    /// Which one.
+    pub key: Key,
+    /// Counters to raise, or to lower by a negative number. One that is missing counts from 0.
+    pub add: Vec<(&'static str, i64)>,
+    /// Attributes to replace.
+    pub set: Map<String, Value>,
+    /// A new place in [`Index::Listing`], if it is to move there.
+    pub listing: Option<Key>,
+}
+
+impl Write {
+    /// The item that it is about.
+    pub fn key(&self) -> &Key {
+        match self {
+            Write::Put(item) | Write::Create(item) => &item.key,
+            Write::Update(update) => &update.key,
+            Write::Remove(key) | Write::Delete(key) | Write::Require(key) => key,
+        }
+    }
+}
+
+/// Fails for what no engine is asked to do: more than [`MAX_WRITES`], or two to one item.
+pub(super) fn check_transaction(writes: &[Write]) -> Result<(), StoreError> {
+    let refused =
+        |reason: String| StoreError::Engine { operation: "transact_write", source: reason.into() };
+    if writes.len() > MAX_WRITES {
+        return Err(refused(format!("{} writes do not fit one transaction", writes.len())));
+    }
+    let mut keys = HashSet::new();
+    match writes.iter().map(Write::key).find(|key| !keys.insert(*key)) {
+        Some(twice) => Err(refused(format!("two writes to {twice:?} in one transaction"))),
+        None => Ok(()),
+    }
 }
 
 /// Why the store could not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The engine is not there, is overloaded, or refused.
+    /// Nothing was written, since an item exists that must not, or does not and must. What that
+    /// means, the caller knows.
+    #[error("the conditions of the writes {failed:?} do not hold")]
+    ConditionsFailed {
+        /// Positions of these writes in the transaction, ascending; never empty.
+        failed: Vec<usize>,
+    },
+    /// Others wrote to the same items, or there is more to do than the engine can, and it stayed so.
+    #[error("{operation} found the store busy")]
+    Busy {
+        /// What was tried.
+        operation: &'static str,
+        /// What the engine said the last time.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The engine is not there, or refused.
     #[error("{operation} failed")]
     Engine {
         /// What was tried: "query", "open"…
@@ -120,17 +203,24 @@ pub enum StoreError {
         reason: String,
     },
     /// There is no engine to ask.
-    #[error("this build has no store: SQLite needs the cargo feature `local`")]
-    NotInThisBuild,
+    #[error("no store: CRUDDUR_TABLE is not set, and SQLite needs the cargo feature `local`")]
+    NotConfigured,
 }
 
 impl StoreError {
     /// Which kind it is, in a word, for `error.type`.
     pub fn kind(&self) -> &'static str {
         match self {
+            StoreError::ConditionsFailed { .. } => "conditions_failed",
+            StoreError::Busy { .. } => "busy",
             StoreError::Engine { .. } => "engine",
             StoreError::Corrupt { .. } => "corrupt",
-            StoreError::NotInThisBuild => "not_in_this_build",
+            StoreError::NotConfigured => "not_configured",
         }
+    }
+
+    /// Whether the write at `position` is one whose condition did not hold.
+    pub fn is_condition_of(&self, position: usize) -> bool {
+        matches!(self, StoreError::ConditionsFailed { failed } if failed.contains(&position))
     }
 }

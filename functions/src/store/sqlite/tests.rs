@@ -15,8 +15,8 @@ fn table() -> SqliteTable {
 fn item(partition: &str, sort: &str) -> Item {
     Item {
         key: Key { partition: partition.to_owned(), sort: sort.to_owned() },
-        home: None,
-        expires_at_seconds: FAR,
+        listing: None,
+        expires_at_seconds: Some(FAR),
         attributes: Map::from_iter([("said".to_owned(), json!("Hello"))]),
     }
 }
@@ -39,7 +39,7 @@ fn sorts(page: &Page) -> Vec<&str> {
 
 async fn put(table: &SqliteTable, items: impl IntoIterator<Item = Item>) {
     let writes: Vec<Write> = items.into_iter().map(Write::Put).collect();
-    table.transact_write(&writes).await.unwrap();
+    table.transact_write(&writes, Timestamp::UNIX_EPOCH).await.unwrap();
 }
 
 async fn page(table: &SqliteTable, query: Query) -> Page {
@@ -96,12 +96,12 @@ async fn pages_join_without_a_gap_or_a_repeat_while_others_write() {
 async fn an_index_gives_the_items_placed_in_it_by_their_keys_there() {
     let table = table();
     let placed = |sort: &str, home: &str| Item {
-        home: Some(Key { partition: "h".to_owned(), sort: home.to_owned() }),
+        listing: Some(Key { partition: "h".to_owned(), sort: home.to_owned() }),
         ..item("p", sort)
     };
     put(&table, [placed("a", "2"), placed("b", "1"), item("p", "c")]).await;
 
-    let index = Some(Index::Home);
+    let index = Some(Index::Listing);
     let first = Query { index, limit: 1, ..all_of("h", Order::Ascending) };
     let first_page = page(&table, first.clone()).await;
     let second_page = page(&table, Query { after: first_page.next.clone(), ..first }).await;
@@ -111,20 +111,124 @@ async fn an_index_gives_the_items_placed_in_it_by_their_keys_there() {
 }
 
 #[tokio::test]
-async fn an_item_is_gone_from_the_second_in_which_it_expires_and_purged_by_a_later_write() {
+async fn from_the_second_in_which_it_expires_an_item_does_not_exist() {
     let table = table();
-    let expired = Item { expires_at_seconds: 1_000, ..item("p", "a") };
-    let at = |second| Query {
-        now: Timestamp::from_second(second).unwrap(),
-        ..all_of("p", Order::Ascending)
+    let mortal = Item { expires_at_seconds: Some(1_000), ..item("p", "a") };
+    let immortal = Item { expires_at_seconds: None, ..item("p", "b") };
+    put(&table, [mortal.clone(), immortal.clone()]).await;
+    let keys = [mortal.key.clone(), immortal.key.clone()];
+
+    for (second, alive) in [(999, vec!["a", "b"]), (1_000, vec!["b"])] {
+        let now = Timestamp::from_second(second).unwrap();
+        let page = page(&table, Query { now, ..all_of("p", Order::Ascending) }).await;
+        assert_eq!(sorts(&page), alive);
+        let found = table.get(&keys, now).await.unwrap();
+        assert_eq!(found.iter().flatten().count(), alive.len());
+    }
+
+    let now = Timestamp::from_second(1_000).unwrap();
+    let required = table.transact_write(&[Write::Require(keys[0].clone())], now).await;
+    assert!(required.unwrap_err().is_condition_of(0));
+    table.transact_write(&[Write::Create(mortal)], now).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_has_expired_is_purged_by_a_later_write() {
+    let table = table();
+    put(&table, [Item { expires_at_seconds: Some(1_000), ..item("p", "a") }]).await;
+
+    let later = Timestamp::from_second(1_000).unwrap();
+    table.transact_write(&[Write::Put(item("p", "b"))], later).await.unwrap();
+
+    // Asked as of a time at which it was alive, to see what is left in the file.
+    assert_eq!(sorts(&page(&table, all_of("p", Order::Ascending)).await), ["b"]);
+}
+
+#[tokio::test]
+async fn items_are_found_by_key_in_the_order_of_the_question() {
+    let table = table();
+    put(&table, [item("p", "a"), item("q", "b")]).await;
+
+    let keys = [item("q", "b").key, item("p", "nothing").key, item("p", "a").key];
+    let found = table.get(&keys, Timestamp::UNIX_EPOCH).await.unwrap();
+
+    assert_eq!(found, [Some(item("q", "b")), None, Some(item("p", "a"))]);
+}
+
+#[tokio::test]
+async fn a_transaction_whose_conditions_do_not_hold_writes_nothing_and_names_them() {
+    let table = table();
+    put(&table, [item("p", "there")]).await;
+    let there = item("p", "there").key;
+    let missing = item("p", "missing").key;
+    let update = |key: &Key| {
+        Write::Update(Update {
+            key: key.clone(),
+            add: vec![("n", 1)],
+            set: Map::new(),
+            listing: None,
+        })
     };
-    put(&table, [expired]).await;
 
-    assert_eq!(page(&table, at(999)).await.items.len(), 1);
-    assert_eq!(page(&table, at(1_000)).await.items.len(), 0);
+    for refused in [
+        Write::Create(item("p", "there")),
+        Write::Remove(missing.clone()),
+        Write::Require(missing.clone()),
+        update(&missing),
+    ] {
+        let writes = [Write::Put(item("p", "new")), refused.clone()];
+        let error = table.transact_write(&writes, Timestamp::UNIX_EPOCH).await.unwrap_err();
+        assert!(!error.is_condition_of(0) && error.is_condition_of(1), "{refused:?}: {error}");
+    }
+    assert_eq!(sorts(&page(&table, all_of("p", Order::Ascending)).await), ["there"]);
 
-    put(&table, [item("p", "b")]).await;
-    assert_eq!(sorts(&page(&table, at(999)).await), ["b"]);
+    for fine in [
+        Write::Delete(missing.clone()),
+        Write::Require(there.clone()),
+        update(&there),
+        Write::Remove(there),
+        Write::Create(item("p", "new")),
+    ] {
+        table.transact_write(&[fine], Timestamp::UNIX_EPOCH).await.unwrap();
+    }
+    assert_eq!(sorts(&page(&table, all_of("p", Order::Ascending)).await), ["new"]);
+}
+
+#[tokio::test]
+async fn an_update_counts_sets_and_moves_and_leaves_the_rest() {
+    let table = table();
+    let place = |sort: &str| Key { partition: "h".to_owned(), sort: sort.to_owned() };
+    put(&table, [Item { listing: Some(place("1")), ..item("p", "a") }]).await;
+    let update = Update {
+        key: item("p", "a").key,
+        add: vec![("likes", 2)],
+        set: Map::from_iter([("name".to_owned(), json!("Worf"))]),
+        listing: Some(place("2")),
+    };
+    let once_less = Update { add: vec![("likes", -1)], listing: None, ..update.clone() };
+
+    for update in [update, once_less] {
+        table.transact_write(&[Write::Update(update)], Timestamp::UNIX_EPOCH).await.unwrap();
+    }
+
+    let index = Some(Index::Listing);
+    let page = page(&table, Query { index, ..all_of("h", Order::Ascending) }).await;
+    let attributes = json!({"said": "Hello", "likes": 1, "name": "Worf"});
+    assert_eq!(Value::Object(page.items[0].attributes.clone()), attributes);
+    assert_eq!(page.items[0].listing, Some(place("2")));
+}
+
+#[tokio::test]
+async fn too_many_writes_and_two_to_one_item_are_refused() {
+    let table = table();
+    let many: Vec<_> = (0..101).map(|n| Write::Put(item("p", &n.to_string()))).collect();
+    let twice = [Write::Put(item("p", "a")), Write::Delete(item("p", "a").key)];
+
+    for writes in [many.as_slice(), &twice] {
+        let error = table.transact_write(writes, Timestamp::UNIX_EPOCH).await.unwrap_err();
+        assert_eq!(error.kind(), "engine");
+    }
+    assert!(page(&table, all_of("p", Order::Ascending)).await.items.is_empty());
 }
 
 #[tokio::test]
@@ -134,7 +238,7 @@ async fn a_transaction_replaces_and_removes() {
     let newer = Item { attributes: Map::new(), ..item("p", "b") };
 
     let writes = [Write::Delete(item("p", "a").key), Write::Put(newer.clone())];
-    table.transact_write(&writes).await.unwrap();
+    table.transact_write(&writes, Timestamp::UNIX_EPOCH).await.unwrap();
 
     assert_eq!(page(&table, all_of("p", Order::Ascending)).await.items, [newer]);
 }
@@ -147,7 +251,12 @@ fn several_processes_may_make_and_fill_one_file_at_the_same_time() {
         // A connection of its own, as another process would have.
         let table = SqliteTable::open(path).unwrap();
         for n in 0..20 {
-            table.run_writes(&[Write::Put(item("p", &format!("{writer}-{n}")))]).unwrap();
+            table
+                .run_writes(
+                    &[Write::Put(item("p", &format!("{writer}-{n}")))],
+                    Timestamp::UNIX_EPOCH,
+                )
+                .unwrap();
         }
     };
 

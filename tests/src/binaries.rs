@@ -35,18 +35,21 @@ impl Binaries {
 ///
 /// With the feature `local`: the functions then read the embedded store.
 pub fn binaries() -> &'static Binaries {
-    static BUILT: OnceLock<Binaries> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-        let built = Command::new(cargo)
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .args(["build", "--workspace", "--bins", "--example", "seed"])
-            .args(["--features", "cruddur/local"])
-            .status()
-            .expect("cargo starts");
-        assert!(built.success(), "the programs under test do not build");
-        Binaries { directory: link_programs() }
-    })
+    // A failure is kept, too: each test would only build in vain again.
+    static BUILT: OnceLock<Option<Binaries>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| build().then(|| Binaries { directory: link_programs() }));
+    built.as_ref().expect("the programs under test build; cargo's own output says why not")
+}
+
+fn build() -> bool {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let built = Command::new(cargo)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["build", "--workspace", "--bins", "--example", "seed"])
+        .args(["--features", "cruddur/local"])
+        .status()
+        .expect("cargo starts");
+    built.success()
 }
 
 /// Another build may replace a program while tests run; its old file lives on under our link.

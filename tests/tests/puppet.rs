@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::os::unix::fs::PermissionsExt;
 
 use cruddur_tests::Program;
 use cruddur_tests::http_client::{HttpReply, get, post, send};
@@ -74,16 +75,25 @@ impl Puppet {
 
     /// Subscribes to the Telemetry API with the listener at this address.
     pub(crate) async fn subscribe(&self, listener: &str, types: &[&str]) -> HttpReply {
-        let port = listener.rsplit(':').next().expect("a port");
-        let body = json!({
-            "schemaVersion": "2022-12-13", "types": types,
-            "buffering": { "timeoutMs": 25, "maxItems": 1000, "maxBytes": 262_144 },
-            "destination": { "protocol": "HTTP", "URI": format!("http://sandbox.localdomain:{port}/") },
-        });
+        self.put_subscription(subscription(listener, types)).await
+    }
+
+    /// Sends a subscription as it is.
+    pub(crate) async fn put_subscription(&self, body: Value) -> HttpReply {
         let url = format!("{}/2022-07-01/telemetry", self.base);
         let headers = [("lambda-extension-identifier", self.identifier.as_str())];
         send(Method::PUT, &url, &headers, body.to_string()).await.expect("an answer")
     }
+}
+
+/// A subscription that is fine, with the shortest of buffers.
+pub(crate) fn subscription(listener: &str, types: &[&str]) -> Value {
+    let port = listener.rsplit(':').next().expect("a port");
+    json!({
+        "schemaVersion": "2022-12-13", "types": types,
+        "buffering": { "timeoutMs": 25, "maxItems": 1000, "maxBytes": 262_144 },
+        "destination": { "protocol": "HTTP", "URI": format!("http://sandbox.localdomain:{port}/") },
+    })
 }
 
 /// The register call alone.
@@ -99,4 +109,20 @@ pub(crate) fn idle_extension(name: &'static str) -> Program {
         let puppet = Puppet::register(&variables, name, &["INVOKE", "SHUTDOWN"]).await;
         while puppet.next().await["eventType"] != "SHUTDOWN" {}
     })
+}
+
+/// An executable shell script, there as long as this is.
+pub(crate) struct Script {
+    pub(crate) program: Program,
+    _directory: tempfile::TempDir,
+}
+
+/// Runs these lines in a real process.
+pub(crate) fn script(lines: &str) -> Script {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("script");
+    std::fs::write(&path, format!("#!/bin/sh\n{lines}\n")).expect("a script");
+    let mode = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&path, mode).expect("an executable script");
+    Script { program: Program::Binary(path), _directory: directory }
 }

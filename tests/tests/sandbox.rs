@@ -11,7 +11,7 @@ use cruddur_tests::{
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::puppet::{self, Puppet, echo, idle_extension};
+use crate::puppet::{self, Puppet, echo, idle_extension, script};
 
 #[tokio::test]
 async fn a_function_without_extension_replies_and_is_killed_at_once_in_the_end() {
@@ -270,6 +270,42 @@ async fn an_extension_that_stays_after_shutdown_is_killed_at_the_limit() {
     assert!(ended.took >= limit, "{ended:?}");
     let exit = sandbox.journal().exit(&Party::Extension(EXTENSION.to_owned()));
     assert_eq!(exit, Some(Exit::Signal(9)));
+}
+
+#[tokio::test]
+async fn a_binary_gets_sigterm_and_then_its_whole_group_is_killed() {
+    // The script stays at SIGTERM, and what it has started would stay even longer.
+    let stubborn = script("trap 'echo got it' TERM\necho up\nwhile :; do sleep 0.01; done");
+    // The runtime's calls come from a task of the test: the script speaks no HTTP.
+    let (next, mut called) = mpsc::unbounded_channel();
+    let extension = Program::task(move |variables| {
+        let next = next.clone();
+        async move {
+            let puppet = Puppet::register(&variables, EXTENSION, &["SHUTDOWN"]).await;
+            next.send(variables["AWS_LAMBDA_RUNTIME_API"].clone()).expect("a listening test");
+            puppet.next().await;
+        }
+    });
+    let limit = Duration::from_millis(300);
+    let sandbox = Sandbox::builder("stubborn")
+        .function(stubborn.program.clone())
+        .extension(EXTENSION, extension)
+        .freezing(false)
+        .shutdown_limit(2 * limit, limit)
+        .launch()
+        .await;
+    let api = called.recv().await.expect("an address");
+    let url = format!("http://{api}/2018-06-01/runtime/invocation/next");
+    let waiting = tokio::spawn(async move { get(&url, &[]).await.map(drop) });
+    sandbox.reaches(Phase::Ready).await;
+    sandbox.function_log_line("up").await;
+
+    let ended = sandbox.shutdown().await;
+    waiting.abort();
+
+    assert_eq!(ended.function, Some(Exit::Signal(9)));
+    assert!(ended.took >= limit, "{ended:?}");
+    assert!(sandbox.function_log_lines().contains(&"got it".to_owned()));
 }
 
 #[tokio::test]

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use cruddur_tests::{Answer, EXTENSION, Honeycomb, Program, Sandbox, What, raw_event};
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
-use crate::puppet::{Puppet, echo};
+use crate::puppet::{Puppet, echo, script, subscription};
 
 /// An extension that subscribes at this listener, and then only takes events.
 fn subscriber(listener: &Arc<Honeycomb>, types: &'static [&'static str]) -> Program {
@@ -165,8 +166,7 @@ async fn a_refused_batch_is_sent_again() {
 async fn output_becomes_log_events_objects_if_they_are_json() {
     let listener = listener().await;
     let extension = subscriber(&listener, &["function"]);
-    let script =
-        sandboxed_script("echo '{\"level\":\"INFO\"}'; echo plain; echo error >&2; sleep 60");
+    let script = script("echo '{\"level\":\"INFO\"}'; echo plain; echo error >&2; sleep 60");
     let sandbox =
         Sandbox::builder("script").function(script.program.clone()).extension(EXTENSION, extension);
 
@@ -181,18 +181,65 @@ async fn output_becomes_log_events_objects_if_they_are_json() {
     assert!(records.contains(&json!("plain")), "{records:?}");
 }
 
-/// An executable script, which its directory keeps alive.
-struct Script {
-    program: Program,
-    _directory: tempfile::TempDir,
+#[tokio::test]
+async fn a_full_buffer_is_sent_before_its_time() {
+    let listener = listener().await;
+    let mut long = subscription(&listener.url(), &["function"]);
+    long["buffering"]["timeoutMs"] = json!(30_000); // longer than any test waits
+    let extension = Program::task(move |variables| {
+        let long = long.clone();
+        async move {
+            let puppet = Puppet::register(&variables, EXTENSION, &[]).await;
+            puppet.put_subscription(long).await;
+            puppet.next().await;
+        }
+    });
+    let script = script("seq 1 1500; sleep 60");
+    let builder = Sandbox::builder("script").function(script.program.clone());
+
+    let _sandbox = builder.extension(EXTENSION, extension).launch().await;
+    listener.requests_reach(1).await;
+
+    assert_eq!(events(&listener).len(), 1000);
 }
 
-fn sandboxed_script(text: &str) -> Script {
-    use std::os::unix::fs::PermissionsExt;
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let path = directory.path().join("script");
-    std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("a script");
-    let mode = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(&path, mode).expect("an executable script");
-    Script { program: Program::Binary(path), _directory: directory }
+#[tokio::test]
+async fn a_subscription_that_lambda_would_refuse_is_refused() {
+    let (answers, mut seen) = mpsc::unbounded_channel();
+    let extension = Program::task(move |variables| {
+        let answers = answers.clone();
+        async move {
+            let puppet = Puppet::register(&variables, EXTENSION, &["INVOKE"]).await;
+            let good = subscription("http://x:4000", &["platform"]);
+            let wrong = [
+                ("/schemaVersion", json!("2020-08-15")),
+                ("/types", json!([])),
+                ("/types", json!(["kernel"])),
+                ("/buffering/timeoutMs", json!(0)),
+                ("/buffering/maxItems", json!(10_001)),
+                ("/destination/URI", json!("http://127.0.0.1:4000/")),
+                ("/destination/URI", json!("http://sandbox.localdomain/")),
+            ];
+            for (at, value) in wrong {
+                let mut body = good.clone();
+                *body.pointer_mut(at).expect("a field") = value;
+                let status = puppet.put_subscription(body).await.status.as_u16();
+                answers.send(status).expect("a listening test");
+            }
+            puppet.next().await;
+            let late = puppet.put_subscription(good).await.status.as_u16();
+            answers.send(late).expect("a listening test");
+            puppet.next().await;
+        }
+    });
+    let sandbox =
+        Sandbox::builder("echo").function(echo()).extension(EXTENSION, extension).start().await;
+
+    sandbox.invoke(raw_event(json!({}))).await;
+    let mut statuses = Vec::new();
+    for _ in 0..8 {
+        statuses.push(seen.recv().await.expect("a status"));
+    }
+
+    assert_eq!(statuses, [400, 400, 400, 400, 400, 400, 400, 403]);
 }

@@ -186,12 +186,16 @@ impl Sandbox {
         self.notes.extension_log.all()
     }
 
-    /// Waits for a line of the function with this in it, and reads it as JSON.
-    pub async fn function_log(&self, wanted: &str) -> serde_json::Value {
+    /// Waits for a line of the function with this in it.
+    pub async fn function_log_line(&self, wanted: &str) -> String {
         let find = |lines: &[String]| lines.iter().find(|line| line.contains(wanted)).cloned();
-        let Some(line) = self.notes.function_log.find(find).await else {
-            panic!("the function did not log {wanted:?}\n{}", self.story());
-        };
+        let found = self.notes.function_log.find(find).await;
+        found.unwrap_or_else(|| panic!("the function did not log {wanted:?}\n{}", self.story()))
+    }
+
+    /// The same, read as JSON.
+    pub async fn function_log(&self, wanted: &str) -> serde_json::Value {
+        let line = self.function_log_line(wanted).await;
         serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"))
     }
 

@@ -48,6 +48,8 @@ pub struct Builder {
     limits: Limits,
     freezing: bool,
     demo_store: bool,
+    /// Variables that hold a path in the sandbox's directory.
+    paths: Vec<(String, String)>,
     otlp: SocketAddr,
 }
 
@@ -72,6 +74,7 @@ impl Builder {
             },
             freezing: true,
             demo_store: false,
+            paths: Vec::new(),
             otlp,
         }
     }
@@ -85,6 +88,13 @@ impl Builder {
     /// A variable of the function's configuration, for function and extension, as in Lambda.
     pub fn env(mut self, name: &str, value: &str) -> Builder {
         self.customer.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// A variable that holds a path in the sandbox's own directory, which survives resets as `/tmp`
+    /// does: `env_in_directory("CRUDDUR_SPOOL_DIR", "spool")`.
+    pub fn env_in_directory(mut self, name: &str, file: &str) -> Builder {
+        self.paths.push((name.to_owned(), file.to_owned()));
         self
     }
 
@@ -183,6 +193,9 @@ impl Builder {
     fn fill_directory(&mut self, directory: &TempDir) {
         let path = directory.path();
         self.customer.insert("TMPDIR".to_owned(), path.display().to_string());
+        for (name, file) in std::mem::take(&mut self.paths) {
+            self.customer.insert(name, path.join(file).display().to_string());
+        }
         if self.demo_store {
             let database = path.join("cruddur.sqlite");
             binaries().seed(&database);

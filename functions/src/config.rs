@@ -22,6 +22,7 @@ const DEFAULT_SQLITE_PATH: &str = "target/cruddur/cruddur.db";
 /// | `OTEL_EXPORTER_OTLP_ENDPOINT` | base URL of the extension, loopback only | `http://127.0.0.1:4318` |
 /// | `AWS_LAMBDA_LOG_LEVEL` | `TRACE` to `FATAL`; set by Lambda's advanced logging | – |
 /// | `RUST_LOG` | a level, or directives such as `cruddur=debug,hyper=info`, if the above is not set | `info` |
+/// | `CRUDDUR_TABLE` | the DynamoDB table; its region, credentials and endpoint are the SDK's own variables (`AWS_ENDPOINT_URL_DYNAMODB`…) | the local store, if the build has it |
 /// | `CRUDDUR_SQLITE` | file of the local store (feature `local`) | `target/cruddur/cruddur.db` |
 /// | `AWS_LAMBDA_FUNCTION_NAME`, `AWS_LAMBDA_FUNCTION_VERSION`, `AWS_REGION` | set by Lambda | – |
 pub struct Config {
@@ -37,6 +38,8 @@ pub struct Config {
     pub traces_url: Uri,
     /// Which log lines are written.
     pub log_filter: Targets,
+    /// The DynamoDB table, if that is the store.
+    pub table_name: Option<String>,
     /// The file of the local store.
     #[cfg(feature = "local")]
     pub sqlite_path: PathBuf,
@@ -59,6 +62,7 @@ impl Config {
             region: var("AWS_REGION"),
             traces_url: traces_url(var("OTEL_EXPORTER_OTLP_ENDPOINT"), &mut warnings),
             log_filter: log_filter(&var, &mut warnings),
+            table_name: var("CRUDDUR_TABLE"),
             #[cfg(feature = "local")]
             sqlite_path: var("CRUDDUR_SQLITE").unwrap_or(DEFAULT_SQLITE_PATH.to_owned()).into(),
             warnings,

@@ -1,0 +1,240 @@
+//! The deployed adapter: one DynamoDB table with one index.
+//!
+//! | attribute | type | what |
+//! |---|---|---|
+//! | `pk`, `sk` | string | the table's key: partition and sort key |
+//! | `listing_pk`, `listing_sk` | string | the key of the index `listing`, which holds all attributes |
+//! | `ttl` | number | the time-to-live attribute: Unix seconds, absent on what never expires |
+//!
+//! The table is `CruddurTable` in template.yaml; [`DynamoDbTable::create`] makes the same one for
+//! local endpoints. All names go in as placeholders, since several are reserved words.
+//! Cursors are sort keys, not DynamoDB's own: no client's text ever becomes an `ExclusiveStartKey`.
+
+mod errors;
+mod range;
+#[cfg(feature = "local")]
+mod schema;
+mod transaction;
+mod usage;
+mod values;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
+
+use aws_config::{BehaviorVersion, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_dynamodb::{
+    Client,
+    types::{KeysAndAttributes, ReturnConsumedCapacity},
+};
+use aws_smithy_http_client::tls;
+use futures_util::future::{BoxFuture, FutureExt, try_join_all};
+use jiff::Timestamp;
+use tracing::Instrument;
+use uuid::Uuid;
+
+use super::{
+    Index, Item, Key, Page, Query, StoreError, Table, Write, retry, table::check_transaction,
+};
+use range::Range;
+use usage::Usage;
+
+/// The name of the index behind [`Index::Listing`].
+const LISTING: &str = "listing";
+
+/// Connecting and one attempt may take this long. Our choice: DynamoDB answers in milliseconds,
+/// and with [`retry`] the sum stays below a function's timeout.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Most keys of one BatchGetItem.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
+const MAX_BATCH_KEYS: usize = 100;
+
+/// How often one query reads on when what it read had expired. Our choice: it bounds what a page
+/// costs where time to live has not caught up; the cursor then leads on.
+const MAX_READS_PER_QUERY: usize = 5;
+
+/// A [`Table`] in DynamoDB.
+pub struct DynamoDbTable {
+    client: Client,
+    name: String,
+}
+
+impl DynamoDbTable {
+    /// Connects to nothing yet.
+    ///
+    /// `client` should not retry by itself: see [`DynamoDbTable::from_env`].
+    pub fn new(client: Client, name: impl Into<String>) -> Self {
+        Self { client, name: name.into() }
+    }
+
+    /// The table `name` of the account, region and endpoint that the SDK's own variables name
+    /// (`AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL_DYNAMODB`…). Connects to nothing yet.
+    pub async fn from_env(name: impl Into<String>) -> Self {
+        let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
+        let http = aws_smithy_http_client::Builder::new().tls_provider(tls).build_https();
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+            .build();
+        let config = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http)
+            .retry_config(RetryConfig::disabled()) // `retry` does that, conflicts included
+            .timeout_config(timeouts)
+            .load()
+            .await;
+        Self::new(Client::new(&config), name)
+    }
+
+    /// Makes the table, for endpoints that are not AWS, such as an emulator: on AWS, template.yaml
+    /// does. Fails if there is one of that name.
+    #[cfg(feature = "local")]
+    pub async fn create(&self) -> Result<(), StoreError> {
+        let request =
+            schema::create_table(&self.client, &self.name).map_err(errors::unbuilt("create"))?;
+        request.send().await.map_err(errors::from_sdk("create"))?;
+        Ok(())
+    }
+
+    /// Reads until the page is full, the partition ends, or [`MAX_READS_PER_QUERY`].
+    async fn read_page(&self, query: &Query, usage: &Usage) -> Result<Page, StoreError> {
+        let Some(range) = Range::of(query) else {
+            return Ok(Page { items: Vec::new(), next: None });
+        };
+        let mut items = Vec::new();
+        let mut start = None;
+        for _ in 0..MAX_READS_PER_QUERY {
+            let request = range.request(&self.client, query).table_name(&self.name);
+            let request = request.set_exclusive_start_key(start);
+            let output = request.send().await.map_err(errors::from_sdk("query"))?;
+            usage.add(output.consumed_capacity.as_slice());
+            for attributes in output.items.unwrap_or_default() {
+                let item = values::to_item(attributes)?;
+                if position(query, &item) != query.after.as_deref() {
+                    items.push(item);
+                }
+            }
+            if items.len() > query.limit {
+                items.truncate(query.limit);
+                let next = items.last().and_then(|item| position(query, item)).map(str::to_owned);
+                return Ok(Page { items, next });
+            }
+            start = output.last_evaluated_key;
+            if start.is_none() {
+                return Ok(Page { items, next: None });
+            }
+        }
+        let read_to = start.map(values::to_item).transpose()?;
+        let next = read_to.as_ref().and_then(|item| position(query, item)).map(str::to_owned);
+        Ok(Page { items, next })
+    }
+
+    async fn read_items(
+        &self,
+        keys: &[Key],
+        now: Timestamp,
+        usage: &Usage,
+    ) -> Result<Vec<Option<Item>>, StoreError> {
+        let distinct: Vec<&Key> = BTreeSet::from_iter(keys).into_iter().collect();
+        let batches = distinct.chunks(MAX_BATCH_KEYS).map(|keys| self.read_batch(keys, usage));
+        let found = try_join_all(batches).await?.into_iter().flatten();
+        let alive = found
+            .filter(|item| item.expires_at_seconds.is_none_or(|seconds| seconds > now.as_second()));
+        let by_key: HashMap<Key, Item> = alive.map(|item| (item.key.clone(), item)).collect();
+        Ok(keys.iter().map(|key| by_key.get(key).cloned()).collect())
+    }
+
+    async fn read_batch(&self, keys: &[&Key], usage: &Usage) -> Result<Vec<Item>, StoreError> {
+        let keys = keys.iter().map(|key| values::from_key(key)).collect();
+        let asked = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
+        let output = self
+            .client
+            .batch_get_item()
+            .request_items(&self.name, asked.map_err(errors::unbuilt("get"))?)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(errors::from_sdk("get"))?;
+        usage.add(output.consumed_capacity.as_deref().unwrap_or_default());
+        if output.unprocessed_keys.is_some_and(|left| !left.is_empty()) {
+            return Err(StoreError::Busy {
+                operation: "get",
+                source: "keys were left over".into(),
+            });
+        }
+        let found = output.responses.into_iter().flat_map(HashMap::into_values).flatten();
+        found.map(values::to_item).collect()
+    }
+}
+
+impl Table for DynamoDbTable {
+    fn query<'a>(&'a self, queries: &'a [Query]) -> BoxFuture<'a, Result<Vec<Page>, StoreError>> {
+        let span = usage::span("DynamoDB.Query", "Query", &self.name, queries.len());
+        if queries.iter().any(|query| query.index.is_some()) {
+            span.record("aws.dynamodb.index_name", LISTING);
+        }
+        let usage = Usage::default();
+        async move {
+            let usage = &usage;
+            let read_page = |query| async move {
+                retry::while_busy(&usage.retries, || self.read_page(query, usage)).await
+            };
+            let pages = try_join_all(queries.iter().map(read_page)).await;
+            let rows = pages.iter().flatten().map(|page| page.items.len()).sum();
+            usage.record(Some(rows), pages)
+        }
+        .instrument(span)
+        .boxed()
+    }
+
+    fn get<'a>(
+        &'a self,
+        keys: &'a [Key],
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<Vec<Option<Item>>, StoreError>> {
+        let span = usage::span("DynamoDB.BatchGetItem", "BatchGetItem", &self.name, keys.len());
+        let usage = Usage::default();
+        async move {
+            let read_items = || self.read_items(keys, now, &usage);
+            let items = retry::while_busy(&usage.retries, read_items).await;
+            let rows = items.iter().flatten().flatten().count();
+            usage.record(Some(rows), items)
+        }
+        .instrument(span)
+        .boxed()
+    }
+
+    fn transact_write<'a>(
+        &'a self,
+        writes: &'a [Write],
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        let span = usage::span(
+            "DynamoDB.TransactWriteItems",
+            "TransactWriteItems",
+            &self.name,
+            writes.len(),
+        );
+        let usage = Usage::default();
+        async move {
+            check_transaction(writes)?;
+            // The same for every attempt: one whose answer got lost is not done a second time.
+            let token = Uuid::new_v4().to_string();
+            let write_all = || self.write_all(writes, now, &token, &usage);
+            let done = retry::while_busy(&usage.retries, write_all).await;
+            usage.record(None, done)
+        }
+        .instrument(span)
+        .boxed()
+    }
+}
+
+/// Where an item stands in the arrangement that the query reads.
+fn position<'a>(query: &Query, item: &'a Item) -> Option<&'a str> {
+    match query.index {
+        None => Some(&item.key.sort),
+        Some(Index::Listing) => item.listing.as_ref().map(|key| key.sort.as_str()),
+    }
+}

@@ -14,14 +14,14 @@
 //!
 //! Read the modules in this order.
 
-pub mod batch; // what goes in one request
-pub mod buffer; // where it waits, bounded in bytes
 pub mod config; // what the environment asks for
-pub mod exporter;
 pub mod extensions_api; // Lambda's events
-pub mod flush; // and how long it may take
-pub mod invocations; // and which invocations it ends
 pub mod lifecycle; // what happens at each of them
-pub mod pipeline; // who owns all that
+pub mod flush; // and how long it may take
 pub mod receiver; // what arrives
-pub mod signal; // what is kept of it // where it goes
+pub mod invocations; // and which invocations it ends
+pub mod signal; // what is kept of it
+pub mod pipeline; // who owns all that follows
+pub mod buffer; // where it waits, bounded in bytes
+pub mod batch; // what goes in one request
+pub mod exporter; // and how it gets there

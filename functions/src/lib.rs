@@ -9,15 +9,15 @@
 //! A request goes down the list of modules and its reply comes back up; the spans of both leave
 //! for the extension once the reply has been posted. Read in this order:
 
-pub mod api; // HTTP: the request, the reply, and the only place a status is chosen
-pub mod app; // what a handler may touch
-pub mod config; // every variable, read once
-pub mod domain; // cruds and replies, without HTTP or a store
-pub mod endpoints; // one file per route
 pub mod lambda; // the runtime loop: event in, reply out, telemetry after it
-mod panics;
+pub mod config; // every variable, read once
+pub mod app; // what a handler may touch
+pub mod endpoints; // one file per route
+pub mod api; // HTTP: the request, the reply, and the only place a status is chosen
+pub mod domain; // cruds and replies, without HTTP or a store
 pub mod store; // access patterns over a small port, with an adapter per engine
-pub mod telemetry; // logs on stdout, spans to the extension // what a caught panic says
+pub mod telemetry; // logs on stdout, spans to the extension
+mod panics; // what a caught panic says
 #[cfg(test)]
 mod test_support;
 

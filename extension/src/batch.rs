@@ -1,8 +1,10 @@
 //! What is sent in one request.
 
+use std::io::{self, Write};
+
 use bytes::Bytes;
 
-use crate::signal::Signal;
+use crate::signal::{Kind, Signal};
 
 /// Most bytes of protobuf in one batch, unless a single request is larger.
 ///
@@ -10,38 +12,86 @@ use crate::signal::Signal;
 /// <https://github.com/honeycombio/libhoney-go/blob/main/transmission/transmission.go>
 pub const MAX_BATCH_BYTES: usize = 5_000_000;
 
-/// Consecutive signals on their way to one destination. Cloning shares the bytes.
-#[derive(Clone, Debug, Default)]
+/// The level that is fastest; measured against others in the benchmark.
+const ZSTD_LEVEL: i32 = 1;
+
+/// Signals of one kind on their way to one destination. Cloning shares the bytes.
+#[derive(Clone, Debug)]
 pub struct Batch {
-    parts: Vec<Bytes>,
-    /// Number of spans in all parts.
-    pub spans: u64,
+    /// The kind of every part.
+    pub kind: Kind,
+    /// Number of items in all parts.
+    pub items: u64,
+    /// Whether any part has an error in it.
+    pub has_error: bool,
+    body: Body,
+}
+
+/// One export request.
+#[derive(Clone, Debug)]
+enum Body {
+    /// Signals as they came; in a row they are one message.
+    Parts(Vec<Bytes>),
+    /// The message, compressed: what a file of the spool holds.
+    Zstd(Bytes),
 }
 
 impl Batch {
-    /// Takes signals while they fit into [`MAX_BATCH_BYTES`], but always the first one.
-    pub fn of<'a>(signals: impl Iterator<Item = &'a Signal>) -> Self {
-        let mut batch = Self::default();
-        let mut bytes = 0;
+    /// Takes signals while they fit into [`MAX_BATCH_BYTES`], but always the first one. `None`
+    /// without any.
+    pub fn of<'a>(kind: Kind, signals: impl Iterator<Item = &'a Signal>) -> Option<Self> {
+        let mut batch = Self { kind, items: 0, has_error: false, body: Body::Parts(Vec::new()) };
+        let (mut parts, mut bytes) = (Vec::new(), 0);
         for signal in signals {
             bytes += signal.bytes.len();
-            if bytes > MAX_BATCH_BYTES && !batch.parts.is_empty() {
+            if bytes > MAX_BATCH_BYTES && !parts.is_empty() {
                 break;
             }
-            batch.parts.push(signal.bytes.clone());
-            batch.spans += signal.spans;
+            parts.push(signal.bytes.clone());
+            batch.items += signal.items;
+            batch.has_error |= signal.has_error;
         }
-        batch
+        batch.body = Body::Parts(parts);
+        (batch.signals() > 0).then_some(batch)
     }
 
-    /// Number of signals taken.
-    pub fn signals(&self) -> u64 {
-        self.parts.len() as u64
+    /// A batch that was compressed before.
+    pub fn compressed(kind: Kind, items: u64, has_error: bool, zstd: Bytes) -> Self {
+        Self { kind, items, has_error, body: Body::Zstd(zstd) }
     }
 
-    /// The parts, in order; in a row they are one `ExportTraceServiceRequest`.
-    pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
-        self.parts.iter().map(|part| &part[..])
+    /// Number of signals; a compressed batch counts as one.
+    pub fn signals(&self) -> usize {
+        match &self.body {
+            Body::Parts(parts) => parts.len(),
+            Body::Zstd(_) => 1,
+        }
+    }
+
+    /// The request compressed with zstd, checksum included.
+    pub fn to_zstd(&self) -> io::Result<Bytes> {
+        let parts = match &self.body {
+            Body::Parts(parts) => parts,
+            Body::Zstd(zstd) => return Ok(zstd.clone()),
+        };
+        let mut encoder = zstd::Encoder::new(Vec::new(), ZSTD_LEVEL)?;
+        encoder.include_checksum(true)?;
+        parts.iter().try_for_each(|part| encoder.write_all(part))?;
+        encoder.finish().map(Bytes::from)
+    }
+
+    /// The same batch, compressed.
+    pub fn to_compressed(&self) -> io::Result<Self> {
+        let body = Body::Zstd(self.to_zstd()?);
+        Ok(Self { body, ..self.clone() })
+    }
+
+    /// The request as it is.
+    pub fn to_plain(&self) -> io::Result<Bytes> {
+        match &self.body {
+            Body::Parts(parts) => Ok(parts.concat().into()),
+            Body::Zstd(zstd) => zstd::decode_all(&zstd[..]).map(Bytes::from),
+        }
     }
 }
 
@@ -49,21 +99,26 @@ impl Batch {
 mod tests {
     use super::*;
 
-    fn signal(bytes: usize) -> Signal {
-        Signal { bytes: vec![0; bytes].into(), spans: 1 }
+    fn signals<const N: usize>(bytes: [usize; N]) -> [Signal; N] {
+        bytes.map(|bytes| Signal {
+            kind: Kind::Traces,
+            bytes: vec![0; bytes].into(),
+            items: 1,
+            has_error: false,
+        })
     }
 
     #[test]
     fn a_batch_ends_before_the_signal_that_would_not_fit() {
-        let signals = [signal(MAX_BATCH_BYTES - 1), signal(1), signal(1)];
+        let signals = signals([MAX_BATCH_BYTES - 1, 1, 1]);
 
-        assert_eq!(Batch::of(signals.iter()).signals(), 2);
+        assert_eq!(Batch::of(Kind::Traces, signals.iter()).unwrap().signals(), 2);
     }
 
     #[test]
     fn a_signal_larger_than_a_batch_goes_alone() {
-        let signals = [signal(MAX_BATCH_BYTES + 1), signal(1)];
+        let signals = signals([MAX_BATCH_BYTES + 1, 1]);
 
-        assert_eq!(Batch::of(signals.iter()).signals(), 1);
+        assert_eq!(Batch::of(Kind::Traces, signals.iter()).unwrap().signals(), 1);
     }
 }

@@ -1,321 +1,202 @@
 //! Where signals wait, bounded in bytes over all destinations together.
 //!
-//! The bytes are held once. Each destination has a cursor into them, and an entry is freed when
-//! every cursor has passed it. When the buffer is full the oldest entry goes, and every
-//! destination that had not got it counts it as dropped:
-//! `received = delivered + rejected + evicted + held` holds at any time, exactly, per destination.
+//! The bytes are held once, in the order of arrival. Each route (a destination and a kind) has a
+//! cursor into them; a signal is freed when every cursor of its kind has passed it. When the
+//! buffer is full, the oldest signal without an error in it goes, then the oldest; what became of
+//! it is the caller's to account for.
 //!
 //! Knows nothing of time, tasks or destinations' names.
 
-use std::{collections::VecDeque, fmt};
+use std::collections::VecDeque;
 
-use crate::{batch::Batch, signal::Signal};
-
-/// Index of a destination, in the order given to the pipeline.
-pub type DestinationId = usize;
+use crate::{
+    batch::Batch,
+    ledger::Route,
+    signal::{Kind, Signal},
+};
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Buffer {
-    entries: VecDeque<Signal>,
-    /// Sequence number of the first entry; the number of entries ever removed.
+    /// Evicted signals leave an empty place behind, until all before them are freed.
+    places: VecDeque<Option<Signal>>,
+    /// Sequence number of the first place; the number of places ever removed.
     first: u64,
     bytes: usize,
     max_bytes: usize,
-    received: u64,
     cursors: Vec<Cursor>,
+    /// Sequence numbers in the order in which signals would be evicted; freed ones are skipped.
+    without_error: VecDeque<u64>,
+    with_error: VecDeque<u64>,
 }
 
-/// One destination's place in the buffer.
-#[derive(Debug, Default)]
-struct Cursor {
-    /// Sequence number of the first entry that is not settled. Entries before it are done with.
-    next: u64,
-    /// The batch under way, which starts at `next`.
-    in_flight: Option<InFlight>,
-    delivered: u64,
-    rejected: u64,
-    evicted: u64,
-}
-
+/// A route's place in the buffer.
 #[derive(Clone, Copy, Debug)]
-struct InFlight {
-    end: u64,
-    spans: u64,
+struct Cursor {
+    kind: Kind,
+    /// Signals of the kind before this sequence number are no longer the route's concern.
+    next: u64,
+    /// The batch under way holds the signals from `next` to before this one.
+    taken_to: Option<u64>,
 }
 
 impl Cursor {
-    /// Sequence number of the first entry that no batch has taken.
     fn waiting_from(&self) -> u64 {
-        self.in_flight.map_or(self.next, |batch| batch.end)
+        self.taken_to.unwrap_or(self.next)
     }
 }
 
-/// How a batch ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The destination has it.
-    Delivered,
-    /// The destination will never take it: dropped.
-    Rejected,
-    /// Not delivered this time: it stays in the buffer.
-    Failed,
-}
-
-/// One destination's sums, in spans.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Account {
-    /// Accepted by a receiver.
-    pub received: u64,
-    /// Taken by the destination.
-    pub delivered: u64,
-    /// Dropped because the destination refused them for good.
-    pub rejected: u64,
-    /// Dropped because the buffer was full.
-    pub evicted: u64,
-    /// In the buffer or under way.
-    pub held: u64,
-}
-
-impl fmt::Display for Account {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { received, delivered, rejected, evicted, held } = self;
-        write!(
-            f,
-            "{received} spans received, {delivered} delivered, {rejected} rejected, \
-             {evicted} evicted, {held} held"
-        )
-    }
+/// A signal that was evicted.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Evicted {
+    /// Routes that lack it.
+    pub routes: Vec<Route>,
+    /// Number of items in it.
+    pub items: u64,
 }
 
 impl Buffer {
-    /// An empty buffer. With no destinations, signals are counted and not kept.
-    pub fn new(max_bytes: usize, destinations: usize) -> Self {
+    /// An empty buffer. A route is an index into `kinds`.
+    pub fn new(max_bytes: usize, kinds: Vec<Kind>) -> Self {
         Self {
-            entries: VecDeque::new(),
+            places: VecDeque::new(),
             first: 0,
             bytes: 0,
             max_bytes,
-            received: 0,
-            cursors: (0..destinations).map(|_| Cursor::default()).collect(),
+            cursors: kinds
+                .into_iter()
+                .map(|kind| Cursor { kind, next: 0, taken_to: None })
+                .collect(),
+            without_error: VecDeque::new(),
+            with_error: VecDeque::new(),
         }
     }
 
-    /// Appends a signal, and evicts the oldest while there are more than the allowed bytes.
+    /// Appends a signal. Without a route for its kind it is not kept.
     pub fn push(&mut self, signal: Signal) {
-        self.received += signal.spans;
+        let sequence = self.end();
         self.bytes += signal.bytes.len();
-        self.entries.push_back(signal);
-        while self.bytes > self.max_bytes {
-            self.evict_oldest();
-        }
-        self.free_settled();
+        let order = if signal.has_error { &mut self.with_error } else { &mut self.without_error };
+        order.push_back(sequence);
+        self.places.push_back(Some(signal));
+        self.free();
     }
 
-    /// The next batch for a destination, or none if it has everything or a batch is under way.
-    pub fn take(&mut self, destination: DestinationId) -> Option<Batch> {
-        let cursor = &mut self.cursors[destination];
-        if cursor.in_flight.is_some() {
+    /// Whether there are more bytes than allowed.
+    pub fn is_over_full(&self) -> bool {
+        self.bytes > self.max_bytes
+    }
+
+    /// Removes one signal if there are more bytes than allowed. To be called until it gives none.
+    /// What is under way is spared, since removing it would free nothing.
+    pub fn evict(&mut self) -> Option<Evicted> {
+        if !self.is_over_full() {
             return None;
         }
-        let start = usize::try_from(cursor.next - self.first).ok()?;
-        let batch = Batch::of(self.entries.iter().skip(start));
-        if batch.signals() == 0 {
-            return None;
-        }
-        cursor.in_flight =
-            Some(InFlight { end: cursor.next + batch.signals(), spans: batch.spans });
+        let sequence = self.next_victim(false).or_else(|| self.next_victim(true))?;
+        let signal = self.remove(sequence)?;
+        let order = if signal.has_error { &mut self.with_error } else { &mut self.without_error };
+        order.retain(|other| *other != sequence);
+        let lacks = |cursor: &Cursor| cursor.kind == signal.kind && cursor.next <= sequence;
+        let cursors = self.cursors.iter().enumerate();
+        let routes = cursors.filter(|(_, cursor)| lacks(cursor)).map(|(route, _)| route).collect();
+        self.free();
+        Some(Evicted { routes, items: signal.items })
+    }
+
+    /// The oldest signal that no batch holds, with an error in it or without.
+    fn next_victim(&self, has_error: bool) -> Option<u64> {
+        let is_under_way = |kind, sequence| {
+            self.cursors.iter().any(|cursor| {
+                let taken = cursor.next..cursor.taken_to.unwrap_or(cursor.next);
+                cursor.kind == kind && taken.contains(&sequence)
+            })
+        };
+        let order = if has_error { &self.with_error } else { &self.without_error };
+        let places = order.iter().filter_map(|sequence| Some((*sequence, self.place(*sequence)?)));
+        places
+            .filter(|(sequence, signal)| !is_under_way(signal.kind, *sequence))
+            .map(|(sequence, _)| sequence)
+            .next()
+    }
+
+    /// A route's next batch of at most `signals`. None while a batch is under way: [`done`] or
+    /// [`give_back`] ends that.
+    ///
+    /// [`done`]: Self::done
+    /// [`give_back`]: Self::give_back
+    pub fn take(&mut self, route: Route, signals: usize) -> Option<Batch> {
+        let Cursor { kind, taken_to: None, .. } = self.cursors[route] else { return None };
+        let batch = Batch::of(kind, self.from(route).map(|(_, signal)| signal).take(signals))?;
+        let last = self.from(route).nth(batch.signals() - 1).map(|(sequence, _)| sequence)?;
+        self.cursors[route].taken_to = Some(last + 1);
         Some(batch)
     }
 
-    /// Accounts for the batch under way and frees what every destination is done with.
-    pub fn settle(&mut self, destination: DestinationId, outcome: Outcome) {
-        let cursor = &mut self.cursors[destination];
-        let Some(batch) = cursor.in_flight.take() else {
-            return;
-        };
-        match outcome {
-            Outcome::Delivered => cursor.delivered += batch.spans,
-            Outcome::Rejected => cursor.rejected += batch.spans,
-            Outcome::Failed => {
-                // What was evicted meanwhile was spared as long as the batch carried it.
-                let kept = (cursor.next.max(self.first)..batch.end)
-                    .filter_map(|sequence| self.entries.get((sequence - self.first) as usize))
-                    .map(|signal| signal.spans)
-                    .sum::<u64>();
-                cursor.evicted += batch.spans - kept;
-                cursor.next = cursor.next.max(self.first);
-                return;
-            }
-        }
-        cursor.next = batch.end.max(self.first);
-        self.free_settled();
+    /// The batch under way needs no room here any longer.
+    pub fn done(&mut self, route: Route) {
+        let cursor = &mut self.cursors[route];
+        cursor.next = cursor.taken_to.take().unwrap_or(cursor.next);
+        self.free();
     }
 
-    /// Sequence number after the newest entry.
-    pub fn end(&self) -> u64 {
-        self.first + self.entries.len() as u64
+    /// The batch under way is to be taken again.
+    pub fn give_back(&mut self, route: Route) {
+        self.cursors[route].taken_to = None;
     }
 
-    /// Whether a destination has settled every entry before `sequence`.
-    pub fn has_settled(&self, destination: DestinationId, sequence: u64) -> bool {
-        self.cursors[destination].next >= sequence
+    /// Whether a route has something to take.
+    pub fn has_waiting(&self, route: Route) -> bool {
+        self.from(route).next().is_some()
     }
 
-    /// Whether a batch is under way to a destination.
-    pub fn is_sending(&self, destination: DestinationId) -> bool {
-        self.cursors[destination].in_flight.is_some()
+    /// The signals of a route that no batch holds, with their sequence numbers.
+    fn from(&self, route: Route) -> impl Iterator<Item = (u64, &Signal)> {
+        let cursor = self.cursors[route];
+        let skipped = cursor.waiting_from().saturating_sub(self.first);
+        let places = (self.first..).zip(&self.places).skip(skipped as usize);
+        places
+            .filter_map(|(sequence, place)| Some((sequence, place.as_ref()?)))
+            .filter(move |(_, signal)| signal.kind == cursor.kind)
     }
 
-    /// A destination's sums.
-    pub fn account(&self, destination: DestinationId) -> Account {
-        let cursor = &self.cursors[destination];
-        let waiting = cursor.waiting_from().saturating_sub(self.first);
-        Account {
-            received: self.received,
-            delivered: cursor.delivered,
-            rejected: cursor.rejected,
-            evicted: cursor.evicted,
-            held: cursor.in_flight.map_or(0, |batch| batch.spans)
-                + self
-                    .entries
-                    .iter()
-                    .skip(waiting as usize)
-                    .map(|signal| signal.spans)
-                    .sum::<u64>(),
-        }
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
-    fn evict_oldest(&mut self) {
-        let sequence = self.first;
-        let Some(oldest) = self.pop_first() else {
-            return;
-        };
-        for cursor in &mut self.cursors {
-            // What is under way has left the buffer's care: its own outcome counts it.
-            if cursor.waiting_from() <= sequence {
-                cursor.evicted += oldest.spans;
-            }
-            if cursor.in_flight.is_none() {
-                cursor.next = cursor.next.max(self.first);
-            }
-        }
+    fn end(&self) -> u64 {
+        self.first + self.places.len() as u64
     }
 
-    fn free_settled(&mut self) {
-        let settled = self.cursors.iter().map(|cursor| cursor.next).min().unwrap_or(u64::MAX);
-        while self.first < settled && self.pop_first().is_some() {}
+    fn place(&self, sequence: u64) -> Option<&Signal> {
+        let index = usize::try_from(sequence.checked_sub(self.first)?).ok()?;
+        self.places.get(index)?.as_ref()
     }
 
-    fn pop_first(&mut self) -> Option<Signal> {
-        let signal = self.entries.pop_front()?;
-        self.first += 1;
+    fn remove(&mut self, sequence: u64) -> Option<Signal> {
+        let index = usize::try_from(sequence.checked_sub(self.first)?).ok()?;
+        let signal = self.places.get_mut(index)?.take()?;
         self.bytes -= signal.bytes.len();
         Some(signal)
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn signal(bytes: usize, spans: u64) -> Signal {
-        Signal { bytes: vec![0; bytes].into(), spans }
-    }
-
-    #[test]
-    fn an_entry_is_freed_when_the_last_destination_has_it() {
-        let mut buffer = Buffer::new(100, 2);
-        buffer.push(signal(10, 1));
-
-        for destination in [0, 1] {
-            assert_eq!(buffer.bytes, 10);
-            buffer.take(destination).unwrap();
-            buffer.settle(destination, Outcome::Delivered);
+    /// Frees the first places as far as no cursor needs them.
+    fn free(&mut self) {
+        while let Some(place) = self.places.front() {
+            let needs = |kind| {
+                self.cursors.iter().any(|cursor| cursor.kind == kind && cursor.next <= self.first)
+            };
+            if place.as_ref().is_some_and(|signal| needs(signal.kind)) {
+                break;
+            }
+            self.remove(self.first);
+            self.places.pop_front();
+            self.first += 1;
         }
-
-        assert_eq!(buffer.bytes, 0);
-    }
-
-    #[test]
-    fn a_failed_batch_is_taken_again_with_what_came_since() {
-        let mut buffer = Buffer::new(100, 1);
-        buffer.push(signal(10, 1));
-        buffer.take(0).unwrap();
-        buffer.push(signal(10, 2));
-        buffer.settle(0, Outcome::Failed);
-
-        assert_eq!(buffer.take(0).unwrap().spans, 3);
-    }
-
-    #[test]
-    fn a_full_buffer_drops_the_oldest_and_counts_it_once_per_destination_that_lacked_it() {
-        let mut buffer = Buffer::new(20, 2);
-        buffer.push(signal(20, 5));
-        buffer.take(0).unwrap();
-        buffer.settle(0, Outcome::Delivered);
-        buffer.push(signal(20, 7));
-
-        assert_eq!((buffer.account(0).evicted, buffer.account(0).delivered), (0, 5));
-        assert_eq!((buffer.account(1).evicted, buffer.account(1).held), (5, 7));
-    }
-
-    #[test]
-    fn what_is_evicted_while_under_way_still_counts_as_delivered_if_it_arrives() {
-        let mut buffer = Buffer::new(20, 1);
-        buffer.push(signal(20, 5));
-        buffer.take(0).unwrap();
-        buffer.push(signal(20, 7));
-        buffer.settle(0, Outcome::Delivered);
-
-        assert_eq!((buffer.account(0).delivered, buffer.account(0).evicted), (5, 0));
-        assert_eq!(buffer.take(0).unwrap().spans, 7);
-    }
-
-    #[test]
-    fn without_destinations_nothing_is_kept() {
-        let mut buffer = Buffer::new(100, 0);
-        buffer.push(signal(10, 1));
-
-        assert_eq!(buffer.bytes, 0);
-    }
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        Push { bytes: usize, spans: u64 },
-        Take(DestinationId),
-        Settle(DestinationId, Outcome),
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        let outcome =
-            prop_oneof![Just(Outcome::Delivered), Just(Outcome::Rejected), Just(Outcome::Failed)];
-        prop_oneof![
-            (0..60_usize, 0..9_u64).prop_map(|(bytes, spans)| Step::Push { bytes, spans }),
-            (0..2_usize).prop_map(Step::Take),
-            (0..2_usize, outcome).prop_map(|(id, outcome)| Step::Settle(id, outcome)),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn the_sums_are_exact_and_the_bytes_bounded_after_every_step(
-            steps in prop::collection::vec(step(), 1..200)
-        ) {
-            let mut buffer = Buffer::new(100, 2);
-            for step in steps {
-                match step {
-                    Step::Push { bytes, spans } => buffer.push(signal(bytes, spans)),
-                    Step::Take(id) => drop(buffer.take(id)),
-                    Step::Settle(id, outcome) => buffer.settle(id, outcome),
-                }
-                prop_assert!(buffer.bytes <= 100);
-                for id in 0..2 {
-                    let Account { received, delivered, rejected, evicted, held } = buffer.account(id);
-                    prop_assert_eq!(received, delivered + rejected + evicted + held);
-                }
+        for order in [&mut self.without_error, &mut self.with_error] {
+            while order.front().is_some_and(|sequence| *sequence < self.first) {
+                order.pop_front();
             }
         }
     }

@@ -3,10 +3,12 @@
 //! A typing error must not cost anybody a function: [`Config::from_vars`] never fails. What it
 //! cannot read is returned as a [`ConfigError`] to be logged, and the default holds.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use http::Uri;
 use tracing::level_filters::LevelFilter;
+
+use crate::flush;
 
 /// Where the extension runs, what it listens on, where it sends to, and how much it may hold.
 ///
@@ -14,11 +16,14 @@ use tracing::level_filters::LevelFilter;
 /// |---|---|---|
 /// | `AWS_LAMBDA_RUNTIME_API` | `host:port` of Lambda's APIs; anything else means no Lambda | – |
 /// | `HONEYCOMB_API_KEY` | team key, or `x-honeycomb-team` in `OTEL_EXPORTER_OTLP_HEADERS` | off |
-/// | `HONEYCOMB_API_ENDPOINT` | base URL; `/v1/traces` is appended | `https://api.honeycomb.io` |
+/// | `HONEYCOMB_API_ENDPOINT` | base URL; `/v1/traces` and the like are appended | `https://api.honeycomb.io` |
 /// | `CRUDDUR_EXPORTERS` | comma list of `honeycomb`, `console`: exactly those run | `honeycomb` if it has a key, `console` if there is no Lambda |
 /// | `CRUDDUR_OTLP_LISTEN` | address of the OTLP receiver | `127.0.0.1:4318` |
+/// | `CRUDDUR_FLUSH` | `end`, `periodic,MS` or `adaptive`: see [`flush::Mode`] | `adaptive` |
 /// | `CRUDDUR_MAX_HOLD_MS` | longest wait for a flush after an invocation | 1000 |
 /// | `CRUDDUR_BUFFER_BYTES` | most bytes held, and largest accepted request | 16 MiB |
+/// | `CRUDDUR_SPOOL_DIR` | where undelivered batches are kept on disk | `/tmp/cruddur-spool` |
+/// | `CRUDDUR_SPOOL_BYTES` | most bytes kept there; 0 keeps none | 64 MiB |
 /// | `CRUDDUR_LOG` | `off`, `error`, `warn`, `info`, `debug` or `trace` | `warn` |
 #[derive(Debug)]
 pub struct Config {
@@ -33,10 +38,16 @@ pub struct Config {
     pub console: bool,
     /// Address of the OTLP receiver.
     pub otlp_listen: SocketAddr,
+    /// When what was received is sent.
+    pub flush: flush::Mode,
     /// Longest wait for a flush between the end of an invocation and Next.
     pub max_hold: Duration,
     /// Most bytes of signals held for all destinations together.
     pub buffer_bytes: usize,
+    /// Where undelivered batches are kept on disk.
+    pub spool_directory: PathBuf,
+    /// Most bytes kept there.
+    pub spool_bytes: u64,
     /// The extension's own log level.
     pub log_level: LevelFilter,
 }
@@ -46,8 +57,8 @@ pub struct Config {
 pub struct Honeycomb {
     /// Value of `x-honeycomb-team`.
     pub key: Secret,
-    /// Full URL of the traces signal.
-    pub traces_url: Uri,
+    /// Base URL without a slash at its end; the signals' paths are appended.
+    pub endpoint: String,
 }
 
 /// A value that does not print itself.
@@ -93,6 +104,9 @@ impl Config {
                     text.parse().map_err(|_| "not an address:port".into())
                 })
                 .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 4318))),
+            flush: reader
+                .parsed("CRUDDUR_FLUSH", flush::Mode::parse)
+                .unwrap_or(flush::Mode::Adaptive),
             max_hold: reader
                 .parsed("CRUDDUR_MAX_HOLD_MS", parse_number)
                 .map_or(Duration::from_secs(1), Duration::from_millis),
@@ -100,6 +114,10 @@ impl Config {
                 .parsed("CRUDDUR_BUFFER_BYTES", parse_number)
                 .and_then(|bytes| usize::try_from(bytes).ok())
                 .unwrap_or(16 << 20),
+            spool_directory: reader
+                .get("CRUDDUR_SPOOL_DIR")
+                .map_or_else(|| PathBuf::from("/tmp/cruddur-spool"), PathBuf::from),
+            spool_bytes: reader.parsed("CRUDDUR_SPOOL_BYTES", parse_number).unwrap_or(64 << 20),
             log_level: reader
                 .parsed("CRUDDUR_LOG", |text| {
                     text.parse().map_err(|_| "not off, error, warn, info, debug or trace".into())
@@ -152,10 +170,9 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             self.errors.push(ConfigError { variable: "HONEYCOMB_API_KEY", reason });
             return None;
         }
-        let traces_url = self
-            .parsed("HONEYCOMB_API_ENDPOINT", traces_url)
-            .unwrap_or_else(|| Uri::from_static("https://api.honeycomb.io/v1/traces"));
-        Some(Honeycomb { key: Secret(key), traces_url })
+        let endpoint = self.parsed("HONEYCOMB_API_ENDPOINT", base_url);
+        let endpoint = endpoint.unwrap_or_else(|| "https://api.honeycomb.io".to_owned());
+        Some(Honeycomb { key: Secret(key), endpoint })
     }
 }
 
@@ -171,12 +188,10 @@ fn parse_exporters(list: &str) -> Result<Vec<String>, String> {
     }
 }
 
-fn traces_url(base: &str) -> Result<Uri, String> {
-    let uri: Uri = format!("{}/v1/traces", base.trim_end_matches('/'))
-        .parse()
-        .map_err(|error| format!("not a URL: {error}"))?;
+fn base_url(text: &str) -> Result<String, String> {
+    let uri: Uri = text.parse().map_err(|error| format!("not a URL: {error}"))?;
     match uri.scheme_str() {
-        Some("http" | "https") => Ok(uri),
+        Some("http" | "https") => Ok(text.trim_end_matches('/').to_owned()),
         _ => Err("not an http or https URL".into()),
     }
 }
@@ -217,7 +232,7 @@ mod tests {
         assert_eq!(errors, []);
         let honeycomb = config.honeycomb.unwrap();
         assert_eq!(honeycomb.key.expose(), "k");
-        assert_eq!(honeycomb.traces_url, "https://api.honeycomb.io/v1/traces");
+        assert_eq!(honeycomb.endpoint, "https://api.honeycomb.io");
         assert!(!config.console);
     }
 
@@ -246,6 +261,7 @@ mod tests {
     fn a_wrong_value_is_named_and_the_default_holds() {
         for (variable, value) in [
             ("CRUDDUR_OTLP_LISTEN", "4318"),
+            ("CRUDDUR_FLUSH", "sometimes"),
             ("CRUDDUR_MAX_HOLD_MS", "1s"),
             ("CRUDDUR_BUFFER_BYTES", "-1"),
             ("CRUDDUR_LOG", "loud"),
@@ -264,7 +280,7 @@ mod tests {
     fn a_wrong_endpoint_or_key_is_named_without_showing_the_key() {
         let (config, errors) =
             read(&[("HONEYCOMB_API_KEY", "k"), ("HONEYCOMB_API_ENDPOINT", "ftp://x")]);
-        assert_eq!(config.honeycomb.unwrap().traces_url.host(), Some("api.honeycomb.io"));
+        assert_eq!(config.honeycomb.unwrap().endpoint, "https://api.honeycomb.io");
         assert_eq!(errors.len(), 1);
 
         let (config, errors) = read(&[("HONEYCOMB_API_KEY", "sec\nret")]);

@@ -4,20 +4,27 @@
 //! |---|---|---|
 //! | invocation running, telemetry subscribed | its server span or `platform.runtimeDone` | the deadline less [`DEADLINE_MARGIN`] |
 //! | invocation running, no telemetry (local emulators) | its server span | the longest hold |
-//! | invocation done | every destination that is not resting | the longest hold, and never into the deadline's margin |
-//! | a destination failed or did not answer within the hold | not for that one | rests for [`REST`] |
-//! | SHUTDOWN | every destination, resting or not | [`DRAIN_BUDGET`], and never into the deadline's margin |
+//! | invocation done, mode `end`, or `adaptive` in sparse traffic | every destination that is not left alone | the longest hold, and never into the deadline's margin |
+//! | invocation done, `adaptive` in busy traffic ([`Gaps`]) | nothing: batches are sent while the next invocations run | – |
+//! | invocation done, `periodic,MS` | nothing: batches are sent so, but at most every MS | – |
+//! | a destination failed, or did not answer within the hold | not for that one, until it is tried again ([`crate::health`]) | – |
+//! | SHUTDOWN | every destination, left alone or not | [`DRAIN_BUDGET`], and never into the deadline's margin |
 
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use crate::pipeline::Patience;
+
 /// Kept free before an event's deadline, so that Next (or the exit) is never late. Our choice.
 pub const DEADLINE_MARGIN: Duration = Duration::from_millis(150);
 
-/// How long a destination that failed is left alone. Our choice: long enough that a dead one costs
-/// a busy function nothing, short enough that a restart is noticed within a coffee's first sip.
-pub const REST: Duration = Duration::from_secs(10);
+/// Traffic is busy while the sandbox waits less than this for its next invocation. Our choice: a
+/// request to a destination in the same region is answered within that time.
+pub const BUSY_GAP: Duration = Duration::from_millis(100);
+
+/// Gaps that must be short in a row until traffic counts as busy. Our choice.
+const BUSY_GAPS: usize = 4;
 
 /// What SHUTDOWN may take in all. Lambda gives 2 s and spends up to 300 ms of them on the runtime.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
@@ -36,6 +43,80 @@ pub fn deadline(deadline_ms: u64, wall_clock: SystemTime, now: Instant) -> Optio
 pub fn hold_until(now: Instant, deadline: Option<Instant>, longest: Duration) -> Instant {
     let hold = now + longest;
     deadline.map_or(hold, |deadline| hold.min(deadline))
+}
+
+/// `CRUDDUR_FLUSH`: when what was received is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// `end`: at the end of each invocation, before Next.
+    End,
+    /// `periodic,MS`: in the background, at most so often.
+    Periodic(Duration),
+    /// `adaptive`: before Next while traffic is sparse, in the background while it is busy.
+    Adaptive,
+}
+
+impl Mode {
+    /// Reads the variable's value.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "end" => Ok(Self::End),
+            "adaptive" => Ok(Self::Adaptive),
+            _ => text
+                .strip_prefix("periodic,")
+                .and_then(|millis| millis.trim().parse().ok())
+                .map(|millis| Self::Periodic(Duration::from_millis(millis)))
+                .ok_or_else(|| "not end, adaptive, or periodic,MS".into()),
+        }
+    }
+}
+
+/// What the end of an invocation is decided on.
+#[derive(Clone, Copy, Debug)]
+pub struct Situation {
+    /// The time.
+    pub now: Instant,
+    /// When the invocation's work must be over.
+    pub deadline: Option<Instant>,
+    /// The longest hold of Next.
+    pub max_hold: Duration,
+    /// Whether invocations follow each other closely.
+    pub busy: bool,
+    /// When the last flush began.
+    pub last_flush: Option<Instant>,
+}
+
+/// What to do at the end of an invocation.
+pub fn patience(mode: Mode, situation: &Situation) -> Patience {
+    let Situation { now, deadline, max_hold, busy, last_flush } = *situation;
+    let wait = Patience::Until(hold_until(now, deadline, max_hold));
+    match mode {
+        Mode::End => wait,
+        Mode::Adaptive if busy => Patience::None,
+        Mode::Adaptive => wait,
+        Mode::Periodic(period) if last_flush.is_some_and(|last| now < last + period) => {
+            Patience::Later
+        }
+        Mode::Periodic(_) => Patience::None,
+    }
+}
+
+/// Remembers how long the sandbox lately waited for its next invocation.
+#[derive(Debug, Default)]
+pub struct Gaps {
+    short_in_a_row: usize,
+}
+
+impl Gaps {
+    /// Notes a gap.
+    pub fn note(&mut self, gap: Duration) {
+        self.short_in_a_row = if gap < BUSY_GAP { self.short_in_a_row + 1 } else { 0 };
+    }
+
+    /// Whether traffic is busy. One long gap makes it sparse again.
+    pub fn are_short(&self) -> bool {
+        self.short_in_a_row >= BUSY_GAPS
+    }
 }
 
 #[cfg(test)]
@@ -60,5 +141,45 @@ mod tests {
 
             assert_eq!(hold_until(now, deadline, SECOND) - now, expected, "{deadline_ms}");
         }
+    }
+
+    #[test]
+    fn the_mode_and_the_traffic_decide_whether_next_waits() {
+        let now = Instant::now();
+        let wait = Patience::Until(now + SECOND);
+        let (recent, old) = (Some(now - SECOND / 2), Some(now - 2 * SECOND));
+        for (mode, busy, last_flush, expected) in [
+            (Mode::End, true, recent, wait),
+            (Mode::Adaptive, false, recent, wait),
+            (Mode::Adaptive, true, recent, Patience::None),
+            (Mode::Periodic(SECOND), false, None, Patience::None),
+            (Mode::Periodic(SECOND), false, recent, Patience::Later),
+            (Mode::Periodic(SECOND), true, old, Patience::None),
+        ] {
+            let situation = Situation { now, deadline: None, max_hold: SECOND, busy, last_flush };
+
+            assert_eq!(patience(mode, &situation), expected, "{mode:?}, busy: {busy}");
+        }
+    }
+
+    #[test]
+    fn traffic_is_busy_after_four_short_gaps_and_sparse_after_one_long() {
+        let mut gaps = Gaps::default();
+        let mut seen = Vec::new();
+        for millis in [1, 1, 1, 1, 1, 100, 1] {
+            gaps.note(Duration::from_millis(millis));
+            seen.push(gaps.are_short());
+        }
+
+        assert_eq!(seen, [false, false, false, true, true, false, false]);
+    }
+
+    #[test]
+    fn the_modes_are_read_as_the_variable_has_them() {
+        assert_eq!(Mode::parse("end"), Ok(Mode::End));
+        assert_eq!(Mode::parse("periodic,250"), Ok(Mode::Periodic(SECOND / 4)));
+        assert_eq!(Mode::parse("adaptive"), Ok(Mode::Adaptive));
+        assert!(Mode::parse("periodic").is_err());
+        assert!(Mode::parse("periodic,1s").is_err());
     }
 }

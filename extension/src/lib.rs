@@ -20,8 +20,12 @@ pub mod lifecycle; // what happens at each of them
 pub mod flush; // and how long it may take
 pub mod receiver; // what arrives
 pub mod invocations; // and which invocations it ends
+pub mod wire; // looked into without decoding it
 pub mod signal; // what is kept of it
 pub mod pipeline; // who owns all that follows
 pub mod buffer; // where it waits, bounded in bytes
+pub mod spool; // and on disk, to outlive the process
+pub mod ledger; // what became of every item
 pub mod batch; // what goes in one request
+pub mod health; // whether a destination may get it
 pub mod exporter; // and how it gets there

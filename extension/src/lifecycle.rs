@@ -35,14 +35,19 @@ use crate::{
     config::Config,
     exporter::{Exporter, console::Console, honeycomb::Honeycomb},
     extensions_api::{ApiError, Event, ExtensionsApi, Invoke},
-    flush::{self, DRAIN_BUDGET},
+    flush::{self, DRAIN_BUDGET, Gaps, Situation},
     invocations::EndedInvocations,
-    pipeline::{Handle, Pipeline, Trigger},
+    ledger::State,
+    pipeline::{Handle, Patience, Pipeline, Trigger},
     receiver::{self, otlp::OtlpReceiver, telemetry},
 };
 
 /// Pause after a refused call to Lambda's API, so that the loop does not spin. Our choice.
 const API_PAUSE: Duration = Duration::from_millis(500);
+
+/// Next having taken longer than this means that the process was frozen. Our choice: connections
+/// that idle that long are cheap to make anew.
+const THAW: Duration = Duration::from_secs(1);
 
 /// Runs until SHUTDOWN. `name` is the executable's file name, which Lambda knows us by.
 pub async fn run_on_lambda(api: &str, name: &str, config: &Config) {
@@ -56,10 +61,18 @@ pub async fn run_on_lambda(api: &str, name: &str, config: &Config) {
         warn!("Platform events cannot be received: {error}");
     }
     let mut last_error = None;
+    let mut flushing = Flushing::new(config);
     let deadline_ms = loop {
-        match lambda.next().await {
+        let asked = (Instant::now(), SystemTime::now());
+        let event = lambda.next().await;
+        let waited = waited_since(asked);
+        if waited > THAW {
+            parts.pipeline.thawed().await;
+        }
+        match event {
             Ok(Event::Invoke(invoke)) => {
-                parts.attend(&invoke, telemetry.is_ok(), config.max_hold).await;
+                flushing.gaps.note(waited);
+                parts.attend(&invoke, telemetry.is_ok(), &mut flushing).await;
             }
             Ok(Event::Shutdown(shutdown)) => {
                 info!("Shutting down: {}", shutdown.shutdown_reason);
@@ -71,6 +84,36 @@ pub async fn run_on_lambda(api: &str, name: &str, config: &Config) {
     let now = Instant::now();
     let deadline = flush::deadline(deadline_ms, SystemTime::now(), now);
     parts.shut_down(flush::hold_until(now, deadline, DRAIN_BUDGET)).await;
+}
+
+/// By the clock that shows more: a freeze may stop the monotonic one.
+fn waited_since((instant, wall_clock): (Instant, SystemTime)) -> Duration {
+    instant.elapsed().max(wall_clock.elapsed().unwrap_or_default())
+}
+
+/// What the flush policy remembers from one invocation to the next.
+struct Flushing {
+    mode: flush::Mode,
+    max_hold: Duration,
+    gaps: Gaps,
+    last: Option<Instant>,
+}
+
+impl Flushing {
+    fn new(config: &Config) -> Self {
+        let Config { flush: mode, max_hold, .. } = *config;
+        Self { mode, max_hold, gaps: Gaps::default(), last: None }
+    }
+
+    fn patience(&mut self, now: Instant, deadline: Option<Instant>) -> Patience {
+        let (busy, max_hold) = (self.gaps.are_short(), self.max_hold);
+        let situation = Situation { now, deadline, max_hold, busy, last_flush: self.last };
+        let patience = flush::patience(self.mode, &situation);
+        if patience != Patience::Later {
+            self.last = Some(now);
+        }
+        patience
+    }
 }
 
 /// Runs until SIGINT or SIGTERM. Fails only if nothing can be received.
@@ -130,7 +173,7 @@ impl Parts {
                 "No exporter runs: neither is HONEYCOMB_API_KEY set, nor does CRUDDUR_EXPORTERS name one"
             );
         }
-        let (pipeline, handle) = Pipeline::new(exporters, config.buffer_bytes, trigger);
+        let (pipeline, handle) = Pipeline::new(exporters, config, trigger);
         tokio::spawn(async move { report_end("pipeline", tokio::spawn(pipeline.run()).await) });
         Self {
             pipeline: handle,
@@ -179,18 +222,16 @@ impl Parts {
     }
 
     /// Waits for an invocation's end and flushes what it sent.
-    async fn attend(&mut self, invoke: &Invoke, telemetry: bool, max_hold: Duration) {
-        let deadline = flush::deadline(invoke.deadline_ms, SystemTime::now(), Instant::now());
+    async fn attend(&mut self, invoke: &Invoke, telemetry: bool, flushing: &mut Flushing) {
+        let now = Instant::now();
+        let deadline = flush::deadline(invoke.deadline_ms, SystemTime::now(), now);
         let end = self.ended.wait_for(&invoke.request_id);
         // Without telemetry nothing may ever tell the end of a function that sends no spans.
-        match deadline.filter(|_| telemetry) {
-            Some(deadline) => drop(timeout_at(deadline, end).await),
-            None => {
-                drop(timeout_at(flush::hold_until(Instant::now(), deadline, max_hold), end).await)
-            }
-        }
-        let hold_until = flush::hold_until(Instant::now(), deadline, max_hold);
-        let _ = timeout_at(hold_until, self.pipeline.flush(false)).await;
+        let until = deadline.filter(|_| telemetry);
+        let until = until.unwrap_or(flush::hold_until(now, deadline, flushing.max_hold));
+        let _ = timeout_at(until, end).await;
+        let patience = flushing.patience(Instant::now(), deadline);
+        self.pipeline.flush(patience).await;
     }
 
     /// Stops intake, then drains: what the buffer holds then is all there will be.
@@ -199,12 +240,13 @@ impl Parts {
         while let Ok(Some(ended)) = timeout_at(until, self.receivers.join_next()).await {
             report_end("receiver", ended);
         }
-        let _ = timeout_at(until, self.pipeline.flush(true)).await;
-        for (destination, account) in self.pipeline.accounts().await {
-            if account.received == account.delivered {
-                info!(destination, ?account, "{destination} has every span");
+        self.pipeline.flush(Patience::Drain(until)).await;
+        for (destination, kind, account) in self.pipeline.accounts().await {
+            let items = kind.items();
+            if account.received() == account.at(State::Delivered) {
+                info!("{destination} has all {items}: {account}");
             } else {
-                warn!(destination, ?account, "{destination} lacks spans, which are lost now");
+                warn!("{destination} lacks {items}: {account}");
             }
         }
     }

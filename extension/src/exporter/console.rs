@@ -10,7 +10,6 @@ use std::{
     io::{self, Write},
 };
 
-use bytes::Bytes;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
     trace::v1::{Span, SpanFlags, span::SpanKind},
@@ -42,9 +41,10 @@ pub struct Console {
 impl Console {
     /// Draws the traces that the batch completes.
     pub fn export(&mut self, batch: &Batch) -> Result<(), ExportError> {
-        let bytes: Bytes = batch.parts().flatten().copied().collect();
-        let traces = ExportTraceServiceRequest::decode(bytes)
-            .map_err(|error| ExportError::Unreachable(error.to_string()))?;
+        let unreadable = |error: &dyn std::fmt::Display| ExportError::Unreadable(error.to_string());
+        let bytes = batch.to_plain().map_err(|error| unreadable(&error))?;
+        let traces =
+            ExportTraceServiceRequest::decode(bytes).map_err(|error| unreadable(&error))?;
         let mut complete = Vec::new();
         for sent in spans(traces) {
             let trace_id = sent.span.trace_id.clone();

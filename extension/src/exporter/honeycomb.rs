@@ -1,10 +1,10 @@
 //! Posts batches to Honeycomb as OTLP/HTTP protobuf, compressed.
 //! <https://docs.honeycomb.io/send-data/opentelemetry/#using-the-honeycomb-opentelemetry-endpoint>
 
-use std::{io::Write, time::Duration};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -50,19 +50,23 @@ impl Honeycomb {
             let (head, body) = reply.into_parts();
             // Read to the end, so that the connection can be used again.
             let body = Limited::new(body, MAX_REPLY_BYTES).collect().await;
-            Ok((head.status, body.map(|body| body.to_bytes()).unwrap_or_default()))
+            Ok((head, body.map(|body| body.to_bytes()).unwrap_or_default()))
         };
-        let (status, body) = timeout(REQUEST_TIMEOUT, exchange)
+        let (head, body) = timeout(REQUEST_TIMEOUT, exchange)
             .await
             .unwrap_or(Err(ExportError::Timeout(REQUEST_TIMEOUT)))?;
-        match status {
-            status if status.is_success() => Ok(()),
-            StatusCode::UNAUTHORIZED => {
-                let message = "the key is not accepted, look at HONEYCOMB_API_KEY".into();
-                Err(ExportError::Status { status, message })
-            }
-            status => Err(ExportError::Status { status, message: readable(&body) }),
-        }
+        let message = match head.status {
+            status if status.is_success() => return Ok(()),
+            StatusCode::UNAUTHORIZED => "the key is not accepted, look at HONEYCOMB_API_KEY".into(),
+            _ => readable(&body),
+        };
+        let retry_after = retry_after(&head.headers, SystemTime::now());
+        Err(ExportError::Status { status: head.status, message, retry_after })
+    }
+
+    /// The next batch makes a new connection.
+    pub fn disconnect(&mut self) {
+        self.client = None;
     }
 
     fn request(&self, batch: &Batch) -> Result<Request<Full<Bytes>>, ExportError> {
@@ -71,12 +75,12 @@ impl Honeycomb {
         let mut key =
             HeaderValue::from_str(self.config.key.expose()).map_err(|error| unbuildable(&error))?;
         key.set_sensitive(true);
-        Request::post(&self.config.traces_url)
+        Request::post(format!("{}{}", self.config.endpoint, batch.kind.path()))
             .header("x-honeycomb-team", key)
             .header(header::CONTENT_TYPE, "application/x-protobuf")
             .header(header::CONTENT_ENCODING, "zstd")
             .header(header::USER_AGENT, concat!("cruddur-telemetry/", env!("CARGO_PKG_VERSION")))
-            .body(Full::from(compress(batch).map_err(|error| unbuildable(&error))?))
+            .body(Full::new(batch.to_zstd().map_err(|error| unbuildable(&error))?))
             .map_err(|error| unbuildable(&error))
     }
 }
@@ -87,10 +91,11 @@ fn client() -> HttpsClient {
     Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector)
 }
 
-fn compress(batch: &Batch) -> std::io::Result<Vec<u8>> {
-    let mut encoder = zstd::Encoder::new(Vec::new(), 1)?;
-    batch.parts().try_for_each(|part| encoder.write_all(part))?;
-    encoder.finish()
+/// The header `Retry-After`, as seconds or as a date.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    let seconds = value.trim().parse().ok().map(Duration::from_secs);
+    seconds.or_else(|| httpdate::parse_http_date(value).ok()?.duration_since(now).ok())
 }
 
 /// The whole chain, since the outermost error only says that a request failed.

@@ -4,14 +4,18 @@
 pub mod console;
 pub mod honeycomb;
 
-use std::panic::AssertUnwindSafe;
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::FutureExt;
 use http::StatusCode;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use self::{console::Console, honeycomb::Honeycomb};
-use crate::{batch::Batch, buffer::DestinationId};
+use crate::{
+    batch::Batch,
+    pipeline::{DestinationId, DestinationSpec},
+    signal::Kind,
+};
 
 /// One destination.
 #[derive(Debug)]
@@ -39,7 +43,7 @@ pub enum ExportError {
     Unreachable(String),
     /// No answer in time.
     #[error("no answer within {0:?}")]
-    Timeout(std::time::Duration),
+    Timeout(Duration),
     /// No answer within the time for which an invocation may be held.
     #[error("no answer within the hold")]
     HoldOver,
@@ -50,7 +54,12 @@ pub enum ExportError {
         status: StatusCode,
         /// The answer's body, shortened, or advice.
         message: String,
+        /// How long the destination asked to be left alone.
+        retry_after: Option<Duration>,
     },
+    /// The exporter itself can make nothing of this batch.
+    #[error("the batch cannot be read: {0}")]
+    Unreadable(String),
     /// The exporter panicked over this batch.
     #[error("the exporter panicked")]
     Panicked,
@@ -75,8 +84,16 @@ impl ExportError {
                     ]
                     .contains(status)
             }
-            Self::Panicked => true,
+            Self::Panicked | Self::Unreadable(_) => true,
             Self::Unreachable(_) | Self::Timeout(_) | Self::HoldOver | Self::WorkerGone => false,
+        }
+    }
+
+    /// How long the destination asked to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
         }
     }
 
@@ -91,11 +108,15 @@ impl ExportError {
 }
 
 impl Exporter {
-    /// The destination's name in logs and sums.
-    pub fn name(&self) -> &'static str {
+    /// What the pipeline must know of it.
+    pub fn spec(&self) -> DestinationSpec {
         match self {
-            Self::Console(_) => "console",
-            Self::Honeycomb(_) => "honeycomb",
+            Self::Console(_) => {
+                DestinationSpec { name: "console", kinds: vec![Kind::Traces], durable: false }
+            }
+            Self::Honeycomb(_) => {
+                DestinationSpec { name: "honeycomb", kinds: Kind::ALL.to_vec(), durable: true }
+            }
         }
     }
 
@@ -105,6 +126,14 @@ impl Exporter {
             Self::Honeycomb(honeycomb) => honeycomb.export(batch).await,
         }
     }
+
+    /// Gives up pooled connections: after a freeze their other end may be gone without a word.
+    fn disconnect(&mut self) {
+        match self {
+            Self::Console(_) => {}
+            Self::Honeycomb(honeycomb) => honeycomb.disconnect(),
+        }
+    }
 }
 
 /// Exports batches one after the other until the pipeline is gone.
@@ -112,9 +141,14 @@ pub(crate) async fn work(
     id: DestinationId,
     mut exporter: Exporter,
     mut batches: mpsc::Receiver<Batch>,
+    mut thaws: watch::Receiver<()>,
     exports: mpsc::Sender<Export>,
 ) {
     while let Some(batch) = batches.recv().await {
+        if thaws.has_changed().unwrap_or(false) {
+            thaws.mark_unchanged();
+            exporter.disconnect();
+        }
         let result = AssertUnwindSafe(exporter.export(&batch)).catch_unwind().await;
         let result = result.unwrap_or(Err(ExportError::Panicked));
         if exports.send(Export { id, result }).await.is_err() {

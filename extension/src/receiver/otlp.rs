@@ -1,7 +1,8 @@
-//! The OTLP/HTTP receiver: `POST /v1/traces` in protobuf or JSON, plain or gzip.
+//! The OTLP/HTTP receiver: `POST /v1/traces`, `/v1/logs` and `/v1/metrics`, in protobuf or JSON,
+//! plain or gzip.
 //! <https://github.com/open-telemetry/opentelemetry-proto/blob/main/docs/specification.md>
 //!
-//! A request is validated by decoding it, then kept as protobuf bytes: those that came, or the
+//! A request is checked all the way down ([`crate::wire`]), then kept as protobuf bytes: those that came, or the
 //! JSON's translation. What is refused is answered 4xx and never queued.
 
 mod body;
@@ -11,15 +12,18 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use opentelemetry_proto::tonic::{
-    collector::trace::v1::ExportTraceServiceRequest,
-    common::v1::any_value::Value,
-    trace::v1::{Span, span::SpanKind},
+use opentelemetry_proto::tonic::collector::{
+    logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
+    trace::v1::ExportTraceServiceRequest,
 };
 use prost::Message;
 
 use self::{body::Encoding, reply::Refusal};
-use crate::{invocations::EndedInvocations, pipeline::Handle, signal::Signal};
+use crate::{
+    invocations::EndedInvocations,
+    pipeline::Handle,
+    signal::{Kind, Signal},
+};
 
 /// Where signals go, and how large a request may be.
 #[derive(Debug)]
@@ -47,9 +51,11 @@ impl OtlpReceiver {
         request: Request<Incoming>,
         encoding: Option<Encoding>,
     ) -> Result<(), Refusal> {
-        if request.uri().path() != "/v1/traces" {
-            return Err(Refusal::new(StatusCode::NOT_FOUND, "this receiver takes /v1/traces"));
-        }
+        let path = request.uri().path();
+        let kind = Kind::ALL.into_iter().find(|kind| kind.path() == path).ok_or_else(|| {
+            let reason = "this receiver takes /v1/traces, /v1/logs and /v1/metrics";
+            Refusal::new(StatusCode::NOT_FOUND, reason)
+        })?;
         if request.method() != Method::POST {
             return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "use POST"));
         }
@@ -58,44 +64,35 @@ impl OtlpReceiver {
             Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason)
         })?;
         let bytes = body::read(request, self.max_body_bytes).await?;
-        let (traces, bytes) = decode(encoding, bytes)?;
-        let spans = traces.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
-        let spans: Vec<&Span> = spans.flat_map(|scope| &scope.spans).collect();
-        if spans.is_empty() {
+        let malformed = |reason: String| Refusal::new(StatusCode::BAD_REQUEST, reason);
+        let bytes = match encoding {
+            Encoding::Protobuf => bytes,
+            Encoding::Json => {
+                to_protobuf(kind, &bytes).map_err(|error| malformed(error.to_string()))?
+            }
+        };
+        let (signal, ended) =
+            Signal::read(kind, bytes).map_err(|error| malformed(error.to_string()))?;
+        if signal.items == 0 {
             return Ok(());
         }
-        let signal = Signal { bytes, spans: spans.len() as u64 };
         self.pipeline.receive(signal).await.map_err(|_| {
             Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the pipeline has stopped")
         })?;
         // After the pipeline has the spans: whoever waits for the end flushes them too.
-        spans.iter().filter_map(|span| ended_invocation(span)).for_each(|id| self.ended.push(id));
+        ended.into_iter().for_each(|invocation| self.ended.push(invocation.request_id));
         Ok(())
     }
 }
 
-/// The message, and its protobuf bytes.
-fn decode(encoding: Encoding, bytes: Bytes) -> Result<(ExportTraceServiceRequest, Bytes), Refusal> {
-    let malformed = |reason: String| Refusal::new(StatusCode::BAD_REQUEST, reason);
-    match encoding {
-        Encoding::Protobuf => ExportTraceServiceRequest::decode(bytes.clone())
-            .map(|traces| (traces, bytes))
-            .map_err(|error| malformed(error.to_string())),
-        Encoding::Json => serde_json::from_slice::<ExportTraceServiceRequest>(&bytes)
-            .map(|traces| (traces.encode_to_vec().into(), traces))
-            .map(|(bytes, traces): (Bytes, _)| (traces, bytes))
-            .map_err(|error| malformed(error.to_string())),
-    }
-}
-
-/// An ended SERVER span with a `faas.invocation_id` says that this invocation is done.
-fn ended_invocation(span: &Span) -> Option<String> {
-    if span.kind != SpanKind::Server as i32 {
-        return None;
-    }
-    let attribute = span.attributes.iter().find(|pair| pair.key == "faas.invocation_id")?;
-    match attribute.value.as_ref()?.value.as_ref()? {
-        Value::StringValue(id) => Some(id.clone()),
-        _ => None,
-    }
+/// The only place where a message is encoded anew: what is sent on is protobuf.
+fn to_protobuf(kind: Kind, json: &[u8]) -> serde_json::Result<Bytes> {
+    let protobuf = match kind {
+        Kind::Traces => serde_json::from_slice::<ExportTraceServiceRequest>(json)?.encode_to_vec(),
+        Kind::Logs => serde_json::from_slice::<ExportLogsServiceRequest>(json)?.encode_to_vec(),
+        Kind::Metrics => {
+            serde_json::from_slice::<ExportMetricsServiceRequest>(json)?.encode_to_vec()
+        }
+    };
+    Ok(protobuf.into())
 }

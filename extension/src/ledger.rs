@@ -1,0 +1,255 @@
+//! What became of every item: the sums that make a loss visible.
+//!
+//! An item is received once per destination that wants its kind, and is in exactly one state from
+//! then on. [`Ledger::moved`] is the only way from one state to another, so
+//! `received = held + spooled + delivered + dropped` holds by construction; tests compare `held`
+//! and `spooled` with what the buffer and the spool really have.
+//!
+//! The sums are one block of numbers, written to a file after each step that changed them. A write
+//! of some hundred bytes costs a microsecond and survives a SIGKILL, so the next process finds
+//! what was held when this one was killed, and reports it as lost. (A mapped file would do the
+//! same with unsafe code.)
+
+use std::{
+    fmt,
+    fs::File,
+    io::{self, Read},
+    os::unix::fs::FileExt,
+    path::Path,
+};
+
+/// Index of a destination and a kind; see [`crate::buffer::Buffer::new`].
+pub type Route = usize;
+
+/// Where an item is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// In the buffer, or under way from there.
+    Held,
+    /// In a file of the spool, under way or not.
+    Spooled,
+    /// The destination has it.
+    Delivered,
+    /// Given up.
+    Dropped(Reason),
+}
+
+/// Why an item was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The destination refused it for good.
+    Rejected,
+    /// The buffer was full, and the spool did not take it.
+    BufferFull,
+    /// The spool was full.
+    SpoolFull,
+    /// Its file in the spool cannot be read.
+    SpoolDamaged,
+    /// It was in memory when the process was killed.
+    Killed,
+}
+
+/// The sums of one route, in items.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Account([u64; COLUMNS]);
+
+/// All states, and what was received.
+const COLUMNS: usize = 9;
+
+/// See the module's documentation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ledger {
+    accounts: Vec<Account>,
+}
+
+impl State {
+    fn column(self) -> usize {
+        match self {
+            Self::Held => 1,
+            Self::Spooled => 2,
+            Self::Delivered => 3,
+            Self::Dropped(Reason::Rejected) => 4,
+            Self::Dropped(Reason::BufferFull) => 5,
+            Self::Dropped(Reason::SpoolFull) => 6,
+            Self::Dropped(Reason::SpoolDamaged) => 7,
+            Self::Dropped(Reason::Killed) => 8,
+        }
+    }
+}
+
+impl Account {
+    /// Items received.
+    pub fn received(&self) -> u64 {
+        self.0[0]
+    }
+
+    /// Items in a state.
+    pub fn at(&self, state: State) -> u64 {
+        self.0[state.column()]
+    }
+
+    /// Items given up for any reason.
+    pub fn dropped(&self) -> u64 {
+        self.0[4..].iter().sum()
+    }
+}
+
+impl Ledger {
+    /// All sums zero.
+    pub fn new(routes: usize) -> Self {
+        Self { accounts: vec![Account::default(); routes] }
+    }
+
+    /// Items came in: they are held now.
+    pub fn received(&mut self, route: Route, items: u64) {
+        self.accounts[route].0[0] += items;
+        self.accounts[route].0[State::Held.column()] += items;
+    }
+
+    /// Items went from one state to another.
+    pub fn moved(&mut self, route: Route, from: State, to: State, items: u64) {
+        let columns = &mut self.accounts[route].0;
+        debug_assert!(columns[from.column()] >= items, "{items} items are not {from:?}");
+        columns[from.column()] -= items;
+        columns[to.column()] += items;
+    }
+
+    /// Brings the sum of what is spooled in line with what was found in the spool.
+    pub fn reconcile_spool(&mut self, route: Route, found: u64) {
+        let counted = self.accounts[route].at(State::Spooled);
+        let missing = counted.saturating_sub(found);
+        self.moved(route, State::Spooled, State::Dropped(Reason::SpoolDamaged), missing);
+        // Files without sums: of a process whose sums were lost.
+        self.accounts[route].0[0] += found.saturating_sub(counted);
+        self.accounts[route].0[State::Spooled.column()] += found.saturating_sub(counted);
+    }
+
+    /// Adds the sums of another ledger of the same routes.
+    pub fn merge(&mut self, other: &Self) {
+        for (account, other) in self.accounts.iter_mut().zip(&other.accounts) {
+            account.0.iter_mut().zip(other.0).for_each(|(sum, number)| *sum += number);
+        }
+    }
+
+    /// The sums of a route.
+    pub fn account(&self, route: Route) -> Account {
+        self.accounts[route]
+    }
+
+    /// The block to be written: every number in 8 bytes, little endian.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let numbers = self.accounts.iter().flat_map(|account| account.0);
+        numbers.flat_map(u64::to_le_bytes).collect()
+    }
+
+    /// The ledger of a process that ended, or `None` if the block is not one of this shape.
+    ///
+    /// What that process held was lost with it.
+    pub fn of_ended_process(block: &[u8], routes: usize) -> Option<Self> {
+        if block.len() != routes * COLUMNS * 8 {
+            return None;
+        }
+        let mut numbers = block.chunks_exact(8).map(|bytes| {
+            u64::from_le_bytes([
+                bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7],
+            ])
+        });
+        let accounts = (0..routes)
+            .map(|_| Account(std::array::from_fn(|_| numbers.next().unwrap_or_default())))
+            .collect::<Vec<_>>();
+        let sums = |account: &Account| {
+            account.0[1..].iter().try_fold(0_u64, |sum, number| sum.checked_add(*number))
+        };
+        if accounts.iter().any(|account| sums(account) != Some(account.received())) {
+            return None;
+        }
+        let mut ledger = Self { accounts };
+        for route in 0..routes {
+            let held = ledger.accounts[route].at(State::Held);
+            ledger.moved(route, State::Held, State::Dropped(Reason::Killed), held);
+        }
+        Some(ledger)
+    }
+}
+
+/// The file that keeps the sums, locked against a second process.
+#[derive(Debug)]
+pub struct LedgerFile(File);
+
+impl LedgerFile {
+    /// Opens or makes the file, and reads what an ended process left in it. Fails with
+    /// [`io::ErrorKind::WouldBlock`] while another process has it.
+    pub fn open(path: &Path, routes: usize) -> io::Result<(Self, Option<Ledger>)> {
+        let mut options = File::options();
+        let mut file = options.read(true).write(true).create(true).truncate(false).open(path)?;
+        file.try_lock()?;
+        let mut block = Vec::new();
+        file.read_to_end(&mut block)?;
+        let ledger = Ledger::of_ended_process(&block, routes);
+        if block.len() != routes * COLUMNS * 8 {
+            file.set_len(0)?;
+        }
+        Ok((Self(file), ledger))
+    }
+
+    /// Writes the sums in place.
+    pub fn write(&self, ledger: &Ledger) -> io::Result<()> {
+        self.0.write_all_at(&ledger.to_bytes(), 0)
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (held, spooled) = (self.at(State::Held), self.at(State::Spooled));
+        let delivered = self.at(State::Delivered);
+        write!(f, "{} received, {delivered} delivered", self.received())?;
+        for (count, name) in [(held, "held"), (spooled, "spooled")] {
+            if count > 0 {
+                write!(f, ", {count} {name}")?;
+            }
+        }
+        for (reason, name) in [
+            (Reason::Rejected, "rejected"),
+            (Reason::BufferFull, "dropped from a full buffer"),
+            (Reason::SpoolFull, "dropped from a full spool"),
+            (Reason::SpoolDamaged, "in damaged spool files"),
+            (Reason::Killed, "lost with a killed process"),
+        ] {
+            let count = self.at(State::Dropped(reason));
+            if count > 0 {
+                write!(f, ", {count} {name}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_process_held_is_lost_and_all_else_goes_on() {
+        let mut ledger = Ledger::new(2);
+        ledger.received(1, 10);
+        ledger.moved(1, State::Held, State::Delivered, 4);
+        ledger.moved(1, State::Held, State::Spooled, 3);
+
+        let next = Ledger::of_ended_process(&ledger.to_bytes(), 2).unwrap();
+
+        let expected = "10 received, 4 delivered, 3 spooled, 3 lost with a killed process";
+        assert_eq!(next.account(1).to_string(), expected);
+        assert_eq!(next.account(0), Account::default());
+    }
+
+    #[test]
+    fn a_block_of_another_shape_or_with_wrong_sums_is_not_believed() {
+        let block = Ledger::new(2).to_bytes();
+
+        assert!(Ledger::of_ended_process(&block, 3).is_none());
+        assert!(Ledger::of_ended_process(&block[1..], 2).is_none());
+        let mut wrong = block;
+        wrong[8] = 1;
+        assert!(Ledger::of_ended_process(&wrong, 2).is_none());
+    }
+}

@@ -1,0 +1,387 @@
+//! The pipeline's decisions, without tasks, channels or a clock: what is sent where and when, and
+//! what becomes of it. Time comes in as an argument, so that a simulation can drive exactly this.
+//!
+//! The life of an item: received → held in the buffer → taken in a batch → delivered. A batch that
+//! fails goes back to the buffer; what is left when a flush ends goes to the spool, and is sent
+//! from there. [`Ledger`] counts every step.
+
+mod destination;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use self::destination::{Attempt, Destination, Origin, UnderWay};
+use crate::{
+    batch::Batch,
+    buffer::Buffer,
+    exporter::ExportError,
+    ledger::{Account, Ledger, Reason, Route, State},
+    signal::{Kind, Signal},
+    spool::{Spool, SpoolFile},
+};
+
+/// Index of a destination, in the order given to the pipeline.
+pub type DestinationId = usize;
+
+/// When batches are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// From a flush on, which the lifecycle begins at the end of each invocation.
+    Flush,
+    /// Whenever something was received: nobody tells when an invocation ends.
+    Receive,
+}
+
+/// What a destination is like.
+#[derive(Clone, Debug)]
+pub struct DestinationSpec {
+    /// In logs, sums and file names: letters only.
+    pub name: &'static str,
+    /// Which signals it takes.
+    pub kinds: Vec<Kind>,
+    /// Whether what it lacks is worth the spool.
+    pub durable: bool,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Core {
+    buffer: Buffer,
+    ledger: Ledger,
+    spool: Option<Spool>,
+    destinations: Vec<Destination>,
+    trigger: Trigger,
+    /// What the log last said about the spool.
+    spool_reported: bool,
+}
+
+impl Core {
+    /// A core without a spool.
+    pub fn new(
+        destinations: Vec<DestinationSpec>,
+        buffer_bytes: usize,
+        trigger: Trigger,
+        seed: u64,
+    ) -> Self {
+        let kinds: Vec<Kind> = destinations.iter().flat_map(|spec| spec.kinds.clone()).collect();
+        let mut first_route = 0;
+        let destinations = destinations.into_iter().enumerate().map(|(id, spec)| {
+            let destination = Destination::new(spec, first_route, seed ^ id as u64);
+            first_route += destination.spec.kinds.len();
+            destination
+        });
+        Self {
+            destinations: destinations.collect(),
+            ledger: Ledger::new(kinds.len()),
+            buffer: Buffer::new(buffer_bytes, kinds),
+            spool: None,
+            trigger,
+            spool_reported: false,
+        }
+    }
+
+    /// Takes over the spool that an earlier process left, and its sums.
+    ///
+    /// The sums are brought in line with the files that are really there.
+    pub fn use_spool(&mut self, spool: Spool, mut ledger: Ledger) {
+        for (id, destination) in self.destinations.iter().enumerate() {
+            for route in destination.routes() {
+                let kind = self.kind(id, route);
+                let mine = |file: &&SpoolFile| {
+                    file.destination == destination.spec.name && file.kind == kind
+                };
+                let found = spool.files().iter().filter(mine).map(|file| file.items).sum::<u64>();
+                ledger.reconcile_spool(route, found);
+            }
+        }
+        ledger.merge(&self.ledger);
+        self.ledger = ledger;
+        self.spool = Some(spool);
+    }
+
+    /// Keeps a signal for every destination that takes its kind.
+    pub fn receive(&mut self, signal: Signal) {
+        for destination in &self.destinations {
+            if let Some(route) = destination.route_of(signal.kind) {
+                self.ledger.received(route, signal.items);
+            }
+        }
+        self.buffer.push(signal);
+        if self.buffer.is_over_full() {
+            self.spool_waiting();
+        }
+        while let Some(evicted) = self.buffer.evict() {
+            for route in evicted.routes {
+                self.ledger.moved(
+                    route,
+                    State::Held,
+                    State::Dropped(Reason::BufferFull),
+                    evicted.items,
+                );
+            }
+        }
+    }
+
+    /// Begins to wait for every destination that may be sent to; a drain tries the others too.
+    pub fn begin_flush(&mut self, now: Instant, drain: bool) {
+        for id in 0..self.destinations.len() {
+            if drain {
+                self.destinations[id].health.try_now();
+            }
+            let destination = &self.destinations[id];
+            let attempt = match destination.under_way {
+                Some(_) => Attempt::Inherited,
+                None => Attempt::Own,
+            };
+            let waits = !destination.health.is_open(now) && self.lacks_something(id);
+            self.destinations[id].awaited = waits.then_some(attempt);
+            self.destinations[id].sending = true;
+        }
+    }
+
+    /// Whether nobody is waited for any longer.
+    pub fn flush_is_done(&self) -> bool {
+        self.destinations.iter().all(|destination| destination.awaited.is_none())
+    }
+
+    /// Ends the waiting before Next. What was not delivered goes to the spool, so that a kill loses
+    /// the next invocation at most; sending goes on in the background.
+    ///
+    /// With `patience_over` there was time to answer: who has not is left alone for a while.
+    pub fn end_flush(&mut self, now: Instant, patience_over: bool) {
+        for destination in &mut self.destinations {
+            if destination.awaited.take().is_some() && patience_over {
+                destination.failed(now, ExportError::HoldOver);
+            }
+        }
+        self.spool_under_way();
+        self.spool_waiting();
+    }
+
+    /// The process was frozen and goes on: what is under way may fail without anybody's fault.
+    pub fn thawed(&mut self) {
+        for under_way in self.destinations.iter_mut().filter_map(|d| d.under_way.as_mut()) {
+            under_way.thawed = true;
+        }
+    }
+
+    /// The next batch that a destination is to be sent now.
+    pub fn next_batch(&mut self, now: Instant, id: DestinationId) -> Option<Batch> {
+        let destination = &self.destinations[id];
+        let wanted = self.trigger == Trigger::Receive || destination.sending;
+        if !wanted || destination.under_way.is_some() || destination.health.is_open(now) {
+            return None;
+        }
+        let most_signals = if destination.one_by_one > 0 { 1 } else { usize::MAX };
+        let routes = destination.routes();
+        let from_buffer = |core: &mut Self| {
+            routes.clone().find_map(|route| {
+                let batch = core.buffer.take(route, most_signals)?;
+                Some((route, Origin::Buffer, batch))
+            })
+        };
+        let (route, origin, batch) = from_buffer(self).or_else(|| self.next_spooled(id))?;
+        let destination = &mut self.destinations[id];
+        destination.one_by_one = destination.one_by_one.saturating_sub(1);
+        destination.under_way =
+            Some(UnderWay { route, batch: batch.clone(), origin, since: now, thawed: false });
+        Some(batch)
+    }
+
+    /// Accounts for the batch under way.
+    pub fn settle(&mut self, now: Instant, id: DestinationId, result: Result<(), ExportError>) {
+        let Some(under_way) = self.destinations[id].under_way.take() else { return };
+        match result {
+            Ok(()) => {
+                self.destinations[id].succeeded(now - under_way.since);
+                self.conclude(&under_way, State::Delivered);
+            }
+            Err(error) if error.is_final() && under_way.batch.signals() > 1 => {
+                debug!("A batch was refused; its signals are sent one by one: {error}");
+                self.destinations[id].one_by_one = under_way.batch.signals();
+                self.give_back(&under_way);
+            }
+            Err(error) if error.is_final() => {
+                self.destinations[id].refused(error, &under_way.batch);
+                self.conclude(&under_way, State::Dropped(Reason::Rejected));
+            }
+            Err(error) => {
+                self.give_back(&under_way);
+                self.destinations[id].retry_or_rest(now, &under_way, error);
+            }
+        }
+        if self.lacks_something(id) {
+            let awaited = &mut self.destinations[id].awaited;
+            *awaited = awaited.map(|_| Attempt::Own);
+        } else {
+            self.destinations[id].awaited = None;
+            self.destinations[id].sending = false;
+        }
+    }
+
+    /// When [`next_batch`](Self::next_batch) may give something that it does not give now.
+    pub fn wake_at(&self) -> Option<Instant> {
+        let lacking = self.destinations.iter().enumerate().filter(|(id, destination)| {
+            let wanted = self.trigger == Trigger::Receive || destination.sending;
+            wanted && destination.under_way.is_none() && self.lacks_something(*id)
+        });
+        lacking.filter_map(|(_, destination)| destination.health.open_until()).min()
+    }
+
+    /// The sums of each destination and kind.
+    pub fn accounts(&self) -> Vec<(&'static str, Kind, Account)> {
+        let mut accounts = Vec::new();
+        for (id, destination) in self.destinations.iter().enumerate() {
+            for route in destination.routes() {
+                let account = self.ledger.account(route);
+                accounts.push((destination.spec.name, self.kind(id, route), account));
+            }
+        }
+        accounts
+    }
+
+    /// The block to be written after each step.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The slowest destination's round trip, as measured lately.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.destinations.iter().filter_map(|destination| destination.round_trip).max()
+    }
+
+    fn kind(&self, id: DestinationId, route: Route) -> Kind {
+        let destination = &self.destinations[id];
+        destination.spec.kinds[route - destination.first_route]
+    }
+
+    fn lacks_something(&self, id: DestinationId) -> bool {
+        let destination = &self.destinations[id];
+        let spooled = |spool: &Spool| {
+            spool.files().iter().any(|file| file.destination == destination.spec.name)
+        };
+        destination.under_way.is_some()
+            || destination.routes().any(|route| self.buffer.has_waiting(route))
+            || self.spool.as_ref().is_some_and(spooled)
+    }
+
+    /// The oldest batch of the spool. Files that cannot be read are counted and passed over.
+    fn next_spooled(&mut self, id: DestinationId) -> Option<(Route, Origin, Batch)> {
+        let destination = &self.destinations[id];
+        loop {
+            let (file, batch) = self.spool.as_mut()?.oldest(destination.spec.name)?;
+            let route = destination.route_of(file.kind)?;
+            match batch {
+                Ok(batch) => return Some((route, Origin::Spool(file.sequence), batch)),
+                Err(error) => {
+                    warn!(
+                        "A spooled batch of {} {} is damaged and set aside: {error}",
+                        file.items,
+                        file.kind.items()
+                    );
+                    self.ledger.moved(
+                        route,
+                        State::Spooled,
+                        State::Dropped(Reason::SpoolDamaged),
+                        file.items,
+                    );
+                }
+            }
+        }
+    }
+
+    fn conclude(&mut self, under_way: &UnderWay, state: State) {
+        let UnderWay { route, batch, origin, .. } = under_way;
+        match *origin {
+            Origin::Buffer => {
+                self.buffer.done(*route);
+                self.ledger.moved(*route, State::Held, state, batch.items);
+            }
+            Origin::Spool(sequence) => {
+                if let Some(Err(error)) = self.spool.as_mut().map(|spool| spool.remove(sequence)) {
+                    warn!("A sent file of the spool stays, and may be sent again: {error}");
+                }
+                self.ledger.moved(*route, State::Spooled, state, batch.items);
+            }
+        }
+    }
+
+    /// To the buffer; what is in the spool is still there.
+    fn give_back(&mut self, under_way: &UnderWay) {
+        if under_way.origin == Origin::Buffer {
+            self.buffer.give_back(under_way.route);
+        }
+    }
+
+    /// Writes what is under way from the buffer to the spool as well.
+    fn spool_under_way(&mut self) {
+        for id in 0..self.destinations.len() {
+            let Some(under_way) = &self.destinations[id].under_way else { continue };
+            if under_way.origin == Origin::Buffer && self.destinations[id].spec.durable {
+                let (route, batch) = (under_way.route, under_way.batch.clone());
+                let written = self.spool_batch(id, route, &batch);
+                if let (Some(sequence), Some(under_way)) =
+                    (written, &mut self.destinations[id].under_way)
+                {
+                    under_way.origin = Origin::Spool(sequence);
+                }
+            }
+        }
+    }
+
+    /// Moves what no batch holds to the spool.
+    fn spool_waiting(&mut self) {
+        for id in 0..self.destinations.len() {
+            if !self.destinations[id].spec.durable || self.spool.is_none() {
+                continue;
+            }
+            for route in self.destinations[id].routes() {
+                while let Some(batch) = self.buffer.take(route, usize::MAX) {
+                    if self.spool_batch(id, route, &batch).is_none() {
+                        self.buffer.give_back(route);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Moves a batch that was taken from the buffer to the spool. `None` if that is not possible.
+    fn spool_batch(&mut self, id: DestinationId, route: Route, batch: &Batch) -> Option<u64> {
+        let name = self.destinations[id].spec.name;
+        let busy: Vec<u64> = self.destinations.iter().filter_map(Destination::busy_file).collect();
+        let spool = self.spool.as_mut()?;
+        let written = batch.to_compressed().and_then(|batch| {
+            for file in spool.make_room(&batch, &busy)? {
+                let owner = self.destinations.iter().find(|d| d.spec.name == file.destination);
+                if let Some(route) = owner.and_then(|owner| owner.route_of(file.kind)) {
+                    let lost = State::Dropped(Reason::SpoolFull);
+                    self.ledger.moved(route, State::Spooled, lost, file.items);
+                }
+            }
+            spool.write(name, &batch)
+        });
+        match written {
+            Ok(sequence) => {
+                self.buffer.done(route);
+                self.ledger.moved(route, State::Held, State::Spooled, batch.items);
+                self.spool_reported = false;
+                Some(sequence)
+            }
+            Err(error) => {
+                if !self.spool_reported {
+                    warn!("The spool takes nothing, telemetry stays in memory: {error}");
+                    self.spool_reported = true;
+                }
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! One destination as the core sees it: what is under way, whether it may be sent to, and what the
+//! log has said about it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use super::DestinationSpec;
+use crate::{batch::Batch, exporter::ExportError, health::Health, ledger::Route, signal::Kind};
+
+#[derive(Debug)]
+pub(super) struct Destination {
+    pub(super) spec: DestinationSpec,
+    /// The first of its routes; the others follow in the order of its kinds.
+    pub(super) first_route: Route,
+    pub(super) health: Health,
+    pub(super) under_way: Option<UnderWay>,
+    /// A flush has begun, and it has not got everything since.
+    pub(super) sending: bool,
+    /// The present flush waits for it.
+    pub(super) awaited: Option<Attempt>,
+    /// Signals that are sent one by one, since the batch that held them was refused.
+    pub(super) one_by_one: usize,
+    /// What the log last said about it, so that an outage is one line.
+    pub(super) reported: Option<ExportError>,
+    pub(super) round_trip: Option<Duration>,
+}
+
+/// A batch that was handed to an exporter.
+#[derive(Clone, Debug)]
+pub(super) struct UnderWay {
+    pub(super) route: Route,
+    pub(super) batch: Batch,
+    pub(super) origin: Origin,
+    pub(super) since: Instant,
+    /// The process was frozen meanwhile: a failure says nothing about the destination.
+    pub(super) thawed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Still in the buffer.
+    Buffer,
+    /// In this file of the spool.
+    Spool(u64),
+}
+
+/// Which batch a flush waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// One from before the flush. If it fails, another follows.
+    Inherited,
+    /// One of the flush's own. If it fails, that is all for this flush.
+    Own,
+}
+
+impl Destination {
+    pub(super) fn new(spec: DestinationSpec, first_route: Route, seed: u64) -> Self {
+        Self {
+            spec,
+            first_route,
+            health: Health::new(seed),
+            under_way: None,
+            sending: false,
+            awaited: None,
+            one_by_one: 0,
+            reported: None,
+            round_trip: None,
+        }
+    }
+
+    pub(super) fn routes(&self) -> std::ops::Range<Route> {
+        self.first_route..self.first_route + self.spec.kinds.len()
+    }
+
+    pub(super) fn route_of(&self, kind: Kind) -> Option<Route> {
+        let index = self.spec.kinds.iter().position(|mine| *mine == kind)?;
+        Some(self.first_route + index)
+    }
+
+    pub(super) fn busy_file(&self) -> Option<u64> {
+        match self.under_way.as_ref()?.origin {
+            Origin::Spool(sequence) => Some(sequence),
+            Origin::Buffer => None,
+        }
+    }
+
+    pub(super) fn succeeded(&mut self, took: Duration) {
+        self.health.succeeded();
+        // Like TCP's smoothed round trip time: an eighth of each new one.
+        self.round_trip = Some(self.round_trip.map_or(took, |known| (known * 7 + took) / 8));
+        if self.reported.take().is_some() {
+            info!("{} takes telemetry again", self.spec.name);
+        }
+    }
+
+    pub(super) fn refused(&mut self, error: ExportError, batch: &Batch) {
+        self.health.succeeded(); // it answers
+        let (items, unit) = (batch.items, batch.kind.items());
+        self.report(error, &format!("{items} {unit} are dropped"));
+    }
+
+    pub(super) fn failed(&mut self, now: Instant, error: ExportError) {
+        self.health.failed(now, error.retry_after());
+        self.report(error, "telemetry is kept for later");
+    }
+
+    pub(super) fn retry_or_rest(&mut self, now: Instant, under_way: &UnderWay, error: ExportError) {
+        match self.awaited {
+            Some(Attempt::Inherited) => debug!("A batch of before is sent again: {error}"),
+            _ if under_way.thawed => debug!("A freeze cut a batch, which is sent again: {error}"),
+            _ => {
+                self.awaited = None;
+                self.failed(now, error);
+            }
+        }
+    }
+
+    /// Logs a failure once: again only if it comes to be of another kind.
+    fn report(&mut self, error: ExportError, fate: &str) {
+        let name = self.spec.name;
+        if self.reported.as_ref().is_some_and(|reported| reported.is_like(&error)) {
+            debug!("{name} still fails, {fate}: {error}");
+        } else {
+            warn!("{name} does not take telemetry, {fate}: {error}");
+            self.reported = Some(error);
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! A deterministic simulation: the production buffer, breaker, spool and ledger, driven through
+//! arbitrary interleavings of what can happen to them, faults included.
+//!
+//! The far end records which spans it acknowledged. At the end of a run everything heals, and then
+//! each span that was received has arrived or is counted as dropped: exactly as many as are missing.
+//! A failing run prints its seed; `CRUDDUR_SEEDS=100000` runs more of them.
+
+use std::{collections::HashSet, fs};
+
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::ExportTraceServiceRequest,
+    trace::v1::{ResourceSpans, ScopeSpans, Span, Status},
+};
+use prost::Message;
+
+use super::*;
+use crate::wire::nested;
+
+const BUFFER_BYTES: usize = 1_500;
+const SPOOL_BYTES: u64 = 600;
+const STEPS: usize = 150;
+
+/// One process after another in the same sandbox, and the world around them.
+struct World {
+    rng: fastrand::Rng,
+    directory: tempfile::TempDir,
+    now: Instant,
+    core: Core,
+    /// The block as it was written after the last step: what survives a kill.
+    sums: Vec<u8>,
+    /// What each worker was handed.
+    at_workers: Vec<Option<Batch>>,
+    received: HashSet<u64>,
+    /// What the far end got and said so, for each destination.
+    acknowledged: Vec<HashSet<u64>>,
+    next_span: u64,
+}
+
+fn specs() -> Vec<DestinationSpec> {
+    let spec = |name, durable| DestinationSpec { name, kinds: Kind::ALL.to_vec(), durable };
+    vec![spec("durable", true), spec("fleeting", false)]
+}
+
+fn new_core(seed: u64) -> Core {
+    Core::new(specs(), BUFFER_BYTES, Trigger::Flush, seed)
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut world = Self {
+            rng: fastrand::Rng::with_seed(seed),
+            core: new_core(seed),
+            directory,
+            now: Instant::now(),
+            sums: Vec::new(),
+            at_workers: vec![None, None],
+            received: HashSet::new(),
+            acknowledged: vec![HashSet::new(), HashSet::new()],
+            next_span: 0,
+        };
+        world.start_process(seed);
+        world
+    }
+
+    fn start_process(&mut self, seed: u64) {
+        self.core = new_core(seed);
+        self.at_workers = vec![None, None];
+        let routes = self.core.accounts().len();
+        let ledger = Ledger::of_ended_process(&self.sums, routes);
+        let spool = Spool::open(self.directory.path(), SPOOL_BYTES).unwrap();
+        self.core.use_spool(spool, ledger.unwrap_or_else(|| Ledger::new(routes)));
+    }
+
+    fn step(&mut self) {
+        match self.rng.u32(0..100) {
+            0..30 => self.receive(),
+            30..45 => self.core.begin_flush(self.now, self.rng.u32(0..10) < 1),
+            45..60 => self.core.end_flush(self.now, self.rng.u32(0..10) < 5),
+            60..80 => {
+                let id = self.rng.usize(0..2);
+                self.acknowledge(id);
+            }
+            80..90 => self.fail(),
+            90..94 => self.now += Duration::from_millis(self.rng.u64(0..90_000)),
+            94..96 => self.core.thawed(),
+            96..98 => self.kill(),
+            98 => self.damage_a_file(),
+            _ => self.fill_the_disk(),
+        }
+        self.work();
+        self.check();
+    }
+
+    /// What the tasks around the core do after each step.
+    fn work(&mut self) {
+        for id in 0..2 {
+            if let Some(batch) = self.core.next_batch(self.now, id) {
+                assert!(self.at_workers[id].is_none(), "two batches at once");
+                self.at_workers[id] = Some(batch);
+            }
+        }
+        self.sums = self.core.ledger().to_bytes();
+    }
+
+    fn check(&self) {
+        assert!(self.core.buffer.bytes() <= BUFFER_BYTES + 1_000, "the buffer is not bounded");
+        for (id, destination) in self.core.destinations.iter().enumerate() {
+            let files = self.core.spool.iter().flat_map(Spool::files);
+            let spooled: u64 = files
+                .filter(|file| file.destination == destination.spec.name)
+                .map(|file| file.items)
+                .sum();
+            let counted: u64 = destination
+                .routes()
+                .map(|route| self.core.ledger.account(route).at(State::Spooled))
+                .sum();
+            assert_eq!(spooled, counted, "spooled at {id}");
+        }
+    }
+
+    fn receive(&mut self) {
+        let spans: Vec<u64> = (0..self.rng.u64(1..12)).map(|_| self.fresh_span()).collect();
+        self.received.extend(&spans);
+        let (signal, _) =
+            Signal::read(Kind::Traces, request(&spans, self.rng.u32(0..10) < 2).into()).unwrap();
+        self.core.receive(signal);
+    }
+
+    fn fresh_span(&mut self) -> u64 {
+        self.next_span += 1;
+        self.next_span
+    }
+
+    fn acknowledge(&mut self, id: DestinationId) {
+        if let Some(batch) = self.at_workers[id].take() {
+            for span in spans_of(&batch) {
+                assert!(self.acknowledged[id].insert(span), "span {span} counts twice");
+            }
+            self.core.settle(self.now, id, Ok(()));
+        }
+    }
+
+    fn fail(&mut self) {
+        let id = self.rng.usize(0..2);
+        if self.at_workers[id].take().is_none() {
+            return;
+        }
+        let status = |status, seconds| ExportError::Status {
+            status: http::StatusCode::from_u16(status).unwrap(),
+            message: String::new(),
+            retry_after: Some(Duration::from_secs(seconds)),
+        };
+        let error = match self.rng.u32(0..5) {
+            0 => status(400, 0),
+            1 => status(429, 7),
+            2 => ExportError::Unreachable("refused".into()),
+            3 => ExportError::Timeout(Duration::from_secs(10)),
+            _ => status(500, 0),
+        };
+        self.core.settle(self.now, id, Err(error));
+    }
+
+    fn kill(&mut self) {
+        let seed = self.rng.u64(..);
+        self.start_process(seed);
+    }
+
+    fn damage_a_file(&mut self) {
+        let busy: Vec<u64> =
+            self.core.destinations.iter().filter_map(Destination::busy_file).collect();
+        let files = fs::read_dir(self.directory.path()).unwrap().flatten();
+        let not_busy = |entry: &fs::DirEntry| {
+            let name = entry.file_name().into_string().unwrap();
+            name.ends_with(".zst")
+                && !busy.iter().any(|busy| name.starts_with(&format!("{busy:020}")))
+        };
+        let mut paths: Vec<_> = files.filter(not_busy).map(|entry| entry.path()).collect();
+        paths.sort();
+        if let Some(path) = paths.first() {
+            fs::write(path, b"damaged").unwrap();
+        }
+    }
+
+    /// For one flush nothing can be written.
+    fn fill_the_disk(&mut self) {
+        let spool = self.core.spool.take();
+        self.core.end_flush(self.now, false);
+        self.core.spool = spool;
+    }
+
+    /// Everything answers again, for as long as it takes.
+    fn heal(&mut self) {
+        for _ in 0..10_000 {
+            self.now += Duration::from_secs(61);
+            self.core.begin_flush(self.now, true);
+            self.work();
+            for id in 0..2 {
+                self.acknowledge(id);
+            }
+            if (0..2).all(|id| !self.core.lacks_something(id)) {
+                return;
+            }
+        }
+        panic!("it does not come to an end");
+    }
+
+    fn verdict(&self) {
+        for (id, destination) in self.core.destinations.iter().enumerate() {
+            let account = self.core.ledger.account(destination.first_route);
+            let (received, acknowledged) = (&self.received, &self.acknowledged[id]);
+            let missing = received.difference(acknowledged).count() as u64;
+
+            assert!(acknowledged.is_subset(received), "spans from nowhere, {id}");
+            assert_eq!(account.received(), received.len() as u64, "received, {id}");
+            assert_eq!(account.at(State::Delivered), acknowledged.len() as u64, "delivered, {id}");
+            assert_eq!(account.dropped(), missing, "dropped, {id}: {account}");
+        }
+    }
+}
+
+fn request(spans: &[u64], failed: bool) -> Vec<u8> {
+    let spans = spans.iter().map(|id| Span {
+        span_id: id.to_be_bytes().to_vec(),
+        status: failed.then(|| Status { code: 2, ..Status::default() }),
+        ..Span::default()
+    });
+    let scope_spans = vec![ScopeSpans { spans: spans.collect(), ..ScopeSpans::default() }];
+    let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
+    ExportTraceServiceRequest { resource_spans }.encode_to_vec()
+}
+
+fn spans_of(batch: &Batch) -> Vec<u64> {
+    let message = batch.to_plain().unwrap();
+    let scopes = nested(&message, 1).flat_map(|resource| nested(resource, 2));
+    let ids = scopes.flat_map(|scope| nested(scope, 2)).flat_map(|span| nested(span, 2));
+    ids.map(|id| u64::from_be_bytes(id.try_into().unwrap())).collect()
+}
+
+/// Runs one seed and returns the sums of its durable destination.
+fn run(seed: u64) -> Account {
+    let mut world = World::new(seed);
+    (0..STEPS).for_each(|_| world.step());
+    world.heal();
+    world.verdict();
+    world.core.ledger.account(0)
+}
+
+#[test]
+fn whatever_happens_no_span_is_lost_without_being_counted() {
+    let seeds = std::env::var("CRUDDUR_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
+    let mut reasons = [
+        (Reason::Rejected, 0),
+        (Reason::BufferFull, 0),
+        (Reason::SpoolFull, 0),
+        (Reason::SpoolDamaged, 0),
+        (Reason::Killed, 0),
+    ];
+    for seed in 0..seeds.unwrap_or(400) {
+        let account = std::panic::catch_unwind(|| run(seed)).unwrap_or_else(|panic| {
+            eprintln!("seed {seed} fails");
+            std::panic::resume_unwind(panic)
+        });
+        reasons.iter_mut().for_each(|(reason, sum)| *sum += account.at(State::Dropped(*reason)));
+    }
+    // Else the simulation would not reach what it is there for.
+    assert!(reasons.iter().all(|(_, sum)| *sum > 0), "{reasons:?}");
+}

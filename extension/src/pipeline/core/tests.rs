@@ -1,0 +1,237 @@
+//! The core's decisions, one by one, on a clock that the test moves.
+
+use super::*;
+
+struct Bench {
+    core: Core,
+    now: Instant,
+}
+
+impl Bench {
+    fn new(trigger: Trigger) -> Self {
+        let spec = |name, durable| DestinationSpec { name, kinds: vec![Kind::Traces], durable };
+        let specs = vec![spec("durable", true), spec("fleeting", false)];
+        Self { core: Core::new(specs, 1_000, trigger, 1), now: Instant::now() }
+    }
+
+    fn with_spool(directory: &tempfile::TempDir) -> Self {
+        let mut bench = Self::new(Trigger::Flush);
+        let spool = Spool::open(directory.path(), 1_000_000).unwrap();
+        bench.core.use_spool(spool, Ledger::new(2));
+        bench
+    }
+
+    fn receive(&mut self, items: u64) {
+        let bytes = vec![0; 10].into();
+        self.core.receive(Signal { kind: Kind::Traces, bytes, items, has_error: false });
+    }
+
+    /// The spans that a destination is sent now.
+    fn sent(&mut self, id: DestinationId) -> Option<u64> {
+        self.core.next_batch(self.now, id).map(|batch| batch.items)
+    }
+
+    fn settle(&mut self, id: DestinationId, result: Result<(), ExportError>) {
+        self.core.settle(self.now, id, result);
+    }
+
+    fn account(&self, id: DestinationId) -> Account {
+        self.core.accounts()[id].2
+    }
+}
+
+fn refused() -> Result<(), ExportError> {
+    Err(ExportError::Unreachable("refused".into()))
+}
+
+fn status(status: u16, retry_after: Option<u64>) -> Result<(), ExportError> {
+    Err(ExportError::Status {
+        status: http::StatusCode::from_u16(status).unwrap(),
+        message: String::new(),
+        retry_after: retry_after.map(Duration::from_secs),
+    })
+}
+
+#[tokio::test]
+async fn a_flush_is_done_when_every_destination_has_everything() {
+    let mut bench = Bench::new(Trigger::Flush);
+    bench.receive(1);
+    assert_eq!(bench.sent(0), None, "before a flush nothing is sent");
+
+    bench.core.begin_flush(bench.now, false);
+    assert_eq!((bench.sent(0), bench.sent(1)), (Some(1), Some(1)));
+    bench.settle(0, Ok(()));
+    assert!(!bench.core.flush_is_done());
+    bench.settle(1, Ok(()));
+
+    assert!(bench.core.flush_is_done());
+}
+
+#[tokio::test]
+async fn a_destination_that_fails_is_left_alone_and_holds_nobody() {
+    let mut bench = Bench::new(Trigger::Flush);
+    bench.receive(1);
+    bench.core.begin_flush(bench.now, false);
+    bench.sent(0);
+    bench.settle(0, refused());
+
+    bench.receive(2);
+    bench.core.begin_flush(bench.now, false);
+    assert_eq!(bench.sent(0), None);
+
+    bench.now += Duration::from_secs(3); // the first pause is 1 s, and up to as much of jitter
+    assert_eq!(bench.sent(0), Some(3));
+}
+
+#[tokio::test]
+async fn a_destination_that_asks_for_time_gets_it() {
+    let mut bench = Bench::new(Trigger::Flush);
+    bench.receive(1);
+    bench.core.begin_flush(bench.now, false);
+    bench.sent(0);
+    bench.settle(0, status(429, Some(30)));
+
+    bench.now += Duration::from_secs(29);
+    assert_eq!(bench.sent(0), None);
+    bench.now += Duration::from_secs(1);
+    assert_eq!(bench.sent(0), Some(1));
+}
+
+#[tokio::test]
+async fn who_does_not_answer_within_the_hold_is_left_alone_unless_nobody_waited() {
+    for (patience_over, sent) in [(true, None), (false, Some(2))] {
+        let mut bench = Bench::new(Trigger::Flush);
+        bench.receive(1);
+        bench.core.begin_flush(bench.now, false);
+        bench.sent(0);
+        bench.core.end_flush(bench.now, patience_over);
+        bench.receive(2);
+        bench.core.begin_flush(bench.now, false);
+        assert_eq!(bench.sent(0), None, "one batch at a time");
+
+        bench.core.destinations[0].awaited = None;
+        bench.core.destinations[0].under_way = None;
+        bench.core.buffer.done(0);
+
+        assert_eq!(bench.sent(0), sent);
+    }
+}
+
+#[tokio::test]
+async fn a_batch_from_before_the_flush_that_fails_is_sent_again_at_once() {
+    let mut bench = Bench::new(Trigger::Receive);
+    bench.receive(1);
+    assert_eq!(bench.sent(0), Some(1));
+
+    bench.core.begin_flush(bench.now, false);
+    bench.settle(0, refused());
+
+    assert_eq!(bench.sent(0), Some(1));
+    bench.settle(0, refused());
+    assert_eq!(bench.sent(0), None, "once");
+}
+
+#[tokio::test]
+async fn a_failure_over_a_freeze_says_nothing_about_the_destination() {
+    let mut bench = Bench::new(Trigger::Flush);
+    bench.receive(1);
+    bench.core.begin_flush(bench.now, false);
+    bench.sent(0);
+
+    bench.core.thawed();
+    bench.settle(0, refused());
+
+    assert_eq!(bench.sent(0), Some(1));
+}
+
+#[tokio::test]
+async fn a_drain_tries_a_destination_that_was_left_alone_once() {
+    let mut bench = Bench::new(Trigger::Flush);
+    bench.receive(1);
+    for drain in [false, true] {
+        bench.core.begin_flush(bench.now, drain);
+        assert_eq!(bench.sent(0), Some(1));
+        bench.settle(0, refused());
+    }
+
+    assert_eq!(bench.sent(0), None);
+}
+
+#[tokio::test]
+async fn of_a_refused_batch_only_the_bad_signal_is_dropped() {
+    let mut bench = Bench::new(Trigger::Flush);
+    [1, 2, 4].into_iter().for_each(|items| bench.receive(items));
+    bench.core.begin_flush(bench.now, false);
+    assert_eq!(bench.sent(0), Some(7));
+    bench.settle(0, status(400, None));
+
+    for (items, result) in [(1, Ok(())), (2, status(400, None)), (4, Ok(()))] {
+        assert_eq!(bench.sent(0), Some(items));
+        bench.settle(0, result);
+    }
+
+    let account = bench.account(0);
+    assert_eq!(account.to_string(), "7 received, 5 delivered, 2 rejected");
+}
+
+#[tokio::test]
+async fn what_is_left_when_a_flush_ends_is_spooled_and_sent_from_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut bench = Bench::with_spool(&directory);
+    bench.receive(1);
+    bench.core.begin_flush(bench.now, false);
+    bench.sent(0);
+    bench.receive(2);
+    bench.core.end_flush(bench.now, true);
+    assert_eq!(bench.account(0).to_string(), "3 received, 0 delivered, 3 spooled");
+
+    bench.settle(0, Ok(())); // the answer to the first batch comes after all
+    bench.core.begin_flush(bench.now, false);
+    assert_eq!(bench.sent(0), Some(2));
+    bench.settle(0, Ok(()));
+
+    assert_eq!(bench.account(0).to_string(), "3 received, 3 delivered");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn the_next_process_sends_what_the_last_one_spooled() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut bench = Bench::with_spool(&directory);
+    bench.receive(5);
+    bench.core.end_flush(bench.now, true);
+
+    let mut next = Bench::with_spool(&directory);
+    next.core.begin_flush(next.now, false);
+
+    assert_eq!(next.sent(0), Some(5));
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_set_aside_and_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut bench = Bench::with_spool(&directory);
+    bench.receive(5);
+    bench.core.end_flush(bench.now, true);
+    let file = std::fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1; // a byte of the checksum
+    std::fs::write(&file, bytes).unwrap();
+
+    bench.core.begin_flush(bench.now, false);
+
+    assert_eq!(bench.sent(0), None);
+    assert_eq!(bench.account(0).to_string(), "5 received, 0 delivered, 5 in damaged spool files");
+    assert!(file.with_extension("damaged").exists());
+}
+
+#[tokio::test]
+async fn a_full_buffer_goes_to_the_spool_and_only_what_cannot_is_dropped() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut bench = Bench::with_spool(&directory);
+
+    (0..150).for_each(|_| bench.receive(1)); // of 10 bytes each, where 1,000 fit
+
+    assert_eq!(bench.account(0).dropped(), 0);
+    assert_eq!(bench.account(1).at(State::Dropped(Reason::BufferFull)), 50);
+}

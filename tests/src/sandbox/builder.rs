@@ -74,7 +74,8 @@ impl Builder {
             },
             freezing: true,
             demo_store: false,
-            paths: Vec::new(),
+            // Each sandbox has a /tmp of its own.
+            paths: vec![("CRUDDUR_SPOOL_DIR".to_owned(), "spool".to_owned())],
             otlp,
         }
     }

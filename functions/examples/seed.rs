@@ -10,7 +10,7 @@ use cruddur::{
     Error,
     app::App,
     config::Config,
-    domain::{Activity, Counters, Handle, MessageText, Reply},
+    domain::{Activity, Counters, DisplayName, Handle, LongText, MessageText, Reply},
     store::activities,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -177,7 +177,7 @@ fn activity(crud: &Crud, now: Timestamp) -> Result<Activity, Error> {
     Ok(Activity {
         uuid: crud.uuid,
         handle: Handle::parse(crud.handle)?,
-        display_name: Some(crud.display_name.to_owned()),
+        display_name: Some(DisplayName::parse(crud.display_name)?),
         message: MessageText::parse(crud.message)?,
         created_at,
         expires_at: created_at + SignedDuration::from_hours(crud.hours_to_live),
@@ -204,7 +204,8 @@ fn add_replies(
             reply_to_activity_uuid: parent,
             depth,
             handle: Handle::parse(answer.handle)?,
-            message: MessageText::parse(answer.message)?,
+            display_name: None,
+            message: LongText::parse(answer.message)?,
             created_at: now - SignedDuration::from_mins(answer.minutes_ago),
             expires_at: root.expires_at,
             counters: Counters {

@@ -20,6 +20,11 @@ impl App {
         Self { config, table: OnceCell::new() }
     }
 
+    /// The variables.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// The time, to the microsecond, which is what the store keeps and replies show.
     pub fn now(&self) -> Timestamp {
         let now = Timestamp::now();

@@ -8,6 +8,8 @@ use http::Uri;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
+use crate::domain::Handle;
+
 /// Where the extension listens unless told otherwise.
 const DEFAULT_OTLP_ENDPOINT: &str = "http://127.0.0.1:4318";
 
@@ -15,6 +17,14 @@ const DEFAULT_OTLP_ENDPOINT: &str = "http://127.0.0.1:4318";
 /// a change of the sources.
 #[cfg(feature = "local")]
 const DEFAULT_SQLITE_PATH: &str = "target/cruddur/cruddur.db";
+
+/// The only user that the original's page knows.
+#[cfg(feature = "local")]
+const DEFAULT_LOCAL_HANDLE: &str = "andrewbrown";
+
+/// Where the original's page is served while it is worked on.
+#[cfg(feature = "local")]
+const DEFAULT_PAGE_ORIGIN: &str = "http://localhost:3000";
 
 /// | variable | meaning | default |
 /// |---|---|---|
@@ -24,6 +34,8 @@ const DEFAULT_SQLITE_PATH: &str = "target/cruddur/cruddur.db";
 /// | `RUST_LOG` | a level, or directives such as `cruddur=debug,hyper=info`, if the above is not set | `info` |
 /// | `CRUDDUR_TABLE` | the DynamoDB table; its region, credentials and endpoint are the SDK's own variables (`AWS_ENDPOINT_URL_DYNAMODB`…) | the local store, if the build has it |
 /// | `CRUDDUR_SQLITE` | file of the local store (feature `local`) | `target/cruddur/cruddur.db` |
+/// | `CRUDDUR_LOCAL_HANDLE` | whose requests those without a token are (feature `local`, under an emulator) | `andrewbrown` |
+/// | `FRONTEND_URL` | origin of the page that may call us (feature `local`, under an emulator; deployed, the gateway decides) | `http://localhost:3000` |
 /// | `AWS_LAMBDA_FUNCTION_NAME`, `AWS_LAMBDA_FUNCTION_VERSION`, `AWS_REGION` | set by Lambda | – |
 pub struct Config {
     /// How this service is called in Honeycomb and in the logs.
@@ -43,6 +55,8 @@ pub struct Config {
     /// The file of the local store.
     #[cfg(feature = "local")]
     pub sqlite_path: PathBuf,
+    /// What holds under an emulator only; `None` on Lambda and in every deployed build.
+    pub local: Option<Local>,
     /// What was wrong with the variables, to be logged once there is a log. A wrong value never
     /// stops a function: its default is used.
     pub warnings: Vec<String>,
@@ -65,9 +79,44 @@ impl Config {
             table_name: var("CRUDDUR_TABLE"),
             #[cfg(feature = "local")]
             sqlite_path: var("CRUDDUR_SQLITE").unwrap_or(DEFAULT_SQLITE_PATH.to_owned()).into(),
+            local: local(&var, &mut warnings),
             warnings,
         }
     }
+}
+
+/// What stands in for the gateway, which an emulator lacks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Local {
+    /// Who sends the requests that bear no token.
+    pub handle: Handle,
+    /// The origin of the page, as browsers send it.
+    pub page_origin: String,
+}
+
+/// A build can be wrong, so the feature alone is not enough: it takes an emulator too. Its Runtime
+/// API is a URL with a path (`http://127.0.0.1:9000/.rt/home-activities`), Lambda's never is.
+#[cfg(feature = "local")]
+fn local(var: &impl Fn(&str) -> Option<String>, warnings: &mut Vec<String>) -> Option<Local> {
+    let runtime_api = var("AWS_LAMBDA_RUNTIME_API")?;
+    let address = runtime_api.trim_start_matches("http://");
+    address.split_once('/').filter(|(_, path)| !path.is_empty())?;
+    let handle = var("CRUDDUR_LOCAL_HANDLE").unwrap_or_else(|| DEFAULT_LOCAL_HANDLE.to_owned());
+    let page_origin = var("FRONTEND_URL").unwrap_or_else(|| DEFAULT_PAGE_ORIGIN.to_owned());
+    match Handle::parse(&handle) {
+        Ok(handle) => {
+            Some(Local { handle, page_origin: page_origin.trim_end_matches('/').to_owned() })
+        }
+        Err(error) => {
+            warnings.push(format!("CRUDDUR_LOCAL_HANDLE={handle:?} is no handle: {error}"));
+            None
+        }
+    }
+}
+
+#[cfg(not(feature = "local"))]
+fn local(_: &impl Fn(&str) -> Option<String>, _: &mut [String]) -> Option<Local> {
+    None
 }
 
 /// Spans hold what users do, so they go to this machine only; the extension sends them on.
@@ -196,6 +245,36 @@ mod tests {
 
         assert!(config.log_filter.would_enable("hyper", &Level::DEBUG));
         assert!(!config.log_filter.would_enable("cruddur", &Level::INFO));
+    }
+
+    #[cfg(feature = "local")]
+    #[test]
+    fn a_local_identity_takes_an_emulator() {
+        let emulator = ("AWS_LAMBDA_RUNTIME_API", "http://127.0.0.1:9000/.rt/home-activities");
+
+        let local = config(&[emulator]).local.unwrap();
+        assert_eq!(local.handle.as_str(), "andrewbrown");
+        assert_eq!(local.page_origin, "http://localhost:3000");
+
+        let named = [emulator, ("CRUDDUR_LOCAL_HANDLE", "Worf"), ("FRONTEND_URL", "http://a:1/")];
+        let local = config(&named).local.unwrap();
+        assert_eq!((local.handle.as_str(), local.page_origin.as_str()), ("worf", "http://a:1"));
+
+        for lambda in ["127.0.0.1:9001", "http://127.0.0.1:9001", "169.254.100.1:9001/"] {
+            let vars = [("AWS_LAMBDA_RUNTIME_API", lambda), ("CRUDDUR_LOCAL_HANDLE", "worf")];
+            assert_eq!(config(&vars).local, None, "{lambda}");
+        }
+        assert_eq!(config(&[("CRUDDUR_LOCAL_HANDLE", "worf")]).local, None);
+    }
+
+    #[cfg(feature = "local")]
+    #[test]
+    fn a_local_handle_that_is_none_is_one_warning_and_nobody() {
+        let emulator = ("AWS_LAMBDA_RUNTIME_API", "http://127.0.0.1:9000/.rt");
+
+        let config = config(&[emulator, ("CRUDDUR_LOCAL_HANDLE", "50%")]);
+
+        assert_eq!((config.local, config.warnings.len()), (None, 1));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::{convert::Infallible, panic::AssertUnwindSafe};
 
 use futures_util::FutureExt;
+use http::Method;
 use lambda_runtime::{
     Error, LambdaEvent, Runtime, service_fn,
     tower::{ServiceExt, layer::layer_fn},
@@ -11,9 +12,9 @@ use serde_json::value::RawValue;
 use tracing::{error, warn};
 
 use crate::{
-    api::{ApiError, Reply, Request, Route},
+    api::{ApiError, Reply, Request, Route, cors},
     app::App,
-    config::Config,
+    config::{Config, Local},
     panics,
     telemetry::{Telemetry, server_span},
 };
@@ -31,7 +32,8 @@ pub async fn run(
     let app = App::new(config);
     // The raw event: what cannot become a request is answered too, by `answer`, not by the library.
     let service = service_fn(|event: LambdaEvent<Box<RawValue>>| {
-        answer(&telemetry, &route, event, async |request| handle(&app, request).await)
+        let local = app.config().local.as_ref();
+        answer(&telemetry, &route, local, event, async |request| handle(&app, request).await)
     });
     // The inner service posts the reply to the Runtime API; what comes after it, the client does
     // not wait for, but the runtime's next request for work does.
@@ -44,27 +46,35 @@ pub async fn run(
 async fn answer(
     telemetry: &Telemetry,
     route: &Route,
+    local: Option<&Local>,
     event: LambdaEvent<Box<RawValue>>,
     handle: impl AsyncFnOnce(Request) -> Result<Reply, ApiError>,
 ) -> Result<Reply, Infallible> {
     let request = Request::from_event(event.payload.get());
     telemetry.identify(&event.context, route, request.as_ref().ok());
     let outcome = match request {
+        Ok(request) if local.is_some() && request.method() == Method::OPTIONS => {
+            Ok(cors::preflight(route))
+        }
         Ok(request) => serve(route, request, handle).await,
         Err(error) => Err(error),
     };
-    match outcome {
+    let reply = match outcome {
         Ok(reply) => {
             server_span::record_outcome(&reply, None);
-            Ok(reply)
+            reply
         }
         Err(error) => {
             let reply = error.reply();
             server_span::record_outcome(&reply, Some(&error));
             log(&reply, &error);
-            Ok(reply)
+            reply
         }
-    }
+    };
+    Ok(match local {
+        Some(local) => cors::for_page(reply, &local.page_origin),
+        None => reply,
+    })
 }
 
 async fn serve(
@@ -104,7 +114,7 @@ mod tests {
         let (telemetry, _) = Telemetry::build(&config, std::io::sink);
         let payload = RawValue::from_string(event.to_owned()).unwrap();
         let event = LambdaEvent::new(payload, Context::default());
-        let reply = answer(&telemetry, &ROUTE, event, handle).await.unwrap();
+        let reply = answer(&telemetry, &ROUTE, None, event, handle).await.unwrap();
         serde_json::to_value(reply).unwrap()
     }
 

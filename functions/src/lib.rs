@@ -14,7 +14,8 @@ pub mod config; // every variable, read once
 pub mod app; // what a handler may touch
 pub mod endpoints; // one file per route
 pub mod api; // HTTP: the request, the reply, and the only place a status is chosen
-pub mod domain; // cruds and replies, without HTTP or a store
+mod digest;
+pub mod domain; // cruds, users and messages, without HTTP or a store
 pub mod store; // access patterns over a small port, with an adapter per engine
 pub mod telemetry; // logs on stdout, spans to the extension
 mod panics; // what a caught panic says

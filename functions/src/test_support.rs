@@ -15,7 +15,7 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 #[cfg(feature = "local")]
 use {
-    crate::domain::{Activity, Counters, Handle, MessageText, Reply},
+    crate::domain::{Activity, Counters, Handle, LongText, MessageText, Reply},
     jiff::{SignedDuration, Timestamp},
     uuid::Uuid,
 };
@@ -118,7 +118,8 @@ pub(crate) fn reply(
         reply_to_activity_uuid: Uuid::from_u128(parent),
         depth,
         handle: Handle::parse("worf").unwrap(),
-        message: MessageText::parse("Qapla'").unwrap(),
+        display_name: None,
+        message: LongText::parse("Qapla'").unwrap(),
         created_at,
         expires_at: root.expires_at,
         counters: Counters::default(),

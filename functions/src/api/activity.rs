@@ -1,32 +1,56 @@
-//! The full shape of a crud, as every feed sends it.
+//! How cruds and replies look in replies of ours.
 
 use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::domain::{Counters, Handle, MessageText, ReplyTree, Thread};
+use crate::domain::{
+    Counters, DisplayName, Excerpt, Handle, LongText, MessageText, PostTree, ReplyTree, Thread,
+};
 
-/// A crud as the page reads it: three counters, and `replies` even where there are none.
-pub fn activity_json(thread: &Thread) -> impl Serialize + '_ {
-    let activity = &thread.activity;
-    ActivityJson {
-        uuid: activity.uuid,
-        handle: &activity.handle,
-        display_name: activity.display_name.as_deref(),
-        message: &activity.message,
-        created_at: date(activity.created_at),
-        expires_at: date(activity.expires_at),
-        counters: activity.counters.into(),
-        replies: thread.replies.iter().map(reply_json).collect(),
+/// A crud in its full shape: three counters, and `replies` even where there are none. The page reads
+/// both of whatever it can answer, also of what it has just posted.
+pub fn thread_json(thread: &Thread) -> impl Serialize + '_ {
+    CrudJson::of(thread)
+}
+
+/// A reply with the replies to it.
+pub fn reply_json(tree: &ReplyTree) -> impl Serialize + '_ {
+    ReplyJson::of(tree, false)
+}
+
+/// A crud or reply where it stands at the top of a list: a reply has `expires_at` there too, since
+/// there is no crud above it that has.
+pub fn post_json(tree: &PostTree) -> impl Serialize + '_ {
+    match tree {
+        PostTree::Crud(thread) => PostJson::Crud(CrudJson::of(thread)),
+        PostTree::Reply(tree) => PostJson::Reply(ReplyJson::of(tree, true)),
     }
 }
 
+/// A crud on its author's feed, which has no counters in the original either.
+pub fn feed_json(excerpt: &Excerpt) -> impl Serialize + '_ {
+    ExcerptJson { expires_at: Some(date(excerpt.expires_at)), ..search_shape(excerpt) }
+}
+
+/// A crud that was searched for.
+pub fn search_json(excerpt: &Excerpt) -> impl Serialize + '_ {
+    search_shape(excerpt)
+}
+
 #[derive(Serialize)]
-struct ActivityJson<'a> {
+#[serde(untagged)]
+enum PostJson<'a> {
+    Crud(CrudJson<'a>),
+    Reply(ReplyJson<'a>),
+}
+
+#[derive(Serialize)]
+struct CrudJson<'a> {
     uuid: Uuid,
     handle: &'a Handle,
     #[serde(skip_serializing_if = "Option::is_none")]
-    display_name: Option<&'a str>,
+    display_name: Option<&'a DisplayName>,
     message: &'a MessageText,
     created_at: String,
     expires_at: String,
@@ -35,17 +59,30 @@ struct ActivityJson<'a> {
     replies: Vec<ReplyJson<'a>>,
 }
 
-/// Has no `expires_at`: a reply goes with its crud.
 #[derive(Serialize)]
 struct ReplyJson<'a> {
     uuid: Uuid,
     reply_to_activity_uuid: Uuid,
     handle: &'a Handle,
-    message: &'a MessageText,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    display_name: Option<&'a DisplayName>,
+    message: &'a LongText,
     created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
     #[serde(flatten)]
     counters: CountersJson,
     replies: Vec<ReplyJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct ExcerptJson<'a> {
+    uuid: Uuid,
+    handle: &'a Handle,
+    message: &'a MessageText,
+    created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -53,6 +90,49 @@ struct CountersJson {
     likes_count: u64,
     replies_count: u64,
     reposts_count: u64,
+}
+
+impl<'a> CrudJson<'a> {
+    fn of(thread: &'a Thread) -> Self {
+        let crud = &thread.activity;
+        Self {
+            uuid: crud.uuid,
+            handle: &crud.handle,
+            display_name: crud.display_name.as_ref(),
+            message: &crud.message,
+            created_at: date(crud.created_at),
+            expires_at: date(crud.expires_at),
+            counters: crud.counters.into(),
+            replies: thread.replies.iter().map(|tree| ReplyJson::of(tree, false)).collect(),
+        }
+    }
+}
+
+impl<'a> ReplyJson<'a> {
+    fn of(tree: &'a ReplyTree, on_top: bool) -> Self {
+        let reply = &tree.reply;
+        Self {
+            uuid: reply.uuid,
+            reply_to_activity_uuid: reply.reply_to_activity_uuid,
+            handle: &reply.handle,
+            display_name: reply.display_name.as_ref(),
+            message: &reply.message,
+            created_at: date(reply.created_at),
+            expires_at: on_top.then(|| date(reply.expires_at)),
+            counters: reply.counters.into(),
+            replies: tree.replies.iter().map(|tree| ReplyJson::of(tree, false)).collect(),
+        }
+    }
+}
+
+fn search_shape(excerpt: &Excerpt) -> ExcerptJson<'_> {
+    ExcerptJson {
+        uuid: excerpt.uuid,
+        handle: &excerpt.handle,
+        message: &excerpt.message,
+        created_at: date(excerpt.created_at),
+        expires_at: None,
+    }
 }
 
 impl From<Counters> for CountersJson {
@@ -65,22 +145,9 @@ impl From<Counters> for CountersJson {
     }
 }
 
-fn reply_json(tree: &ReplyTree) -> ReplyJson<'_> {
-    let reply = &tree.reply;
-    ReplyJson {
-        uuid: reply.uuid,
-        reply_to_activity_uuid: reply.reply_to_activity_uuid,
-        handle: &reply.handle,
-        message: &reply.message,
-        created_at: date(reply.created_at),
-        counters: reply.counters.into(),
-        replies: tree.replies.iter().map(reply_json).collect(),
-    }
-}
-
 /// `2026-11-20T09:20:00.000000+00:00`: always six digits and a numeric offset, which the page needs
 /// to take it for UTC.
-fn date(time: Timestamp) -> String {
+pub(super) fn date(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%S%.6f%:z").to_string()
 }
 

@@ -3,8 +3,19 @@
 
 use http::StatusCode;
 
-use super::Reply;
+use super::{Invalid, Reply};
 use crate::store::StoreError;
+
+/// What there is none of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// A crud or reply, or it has expired.
+    Activity,
+    /// A user.
+    User,
+    /// A conversation, or one that is none of the asker's business.
+    MessageGroup,
+}
 
 /// Why a request was not answered as it asked. `Display` and the sources are for the log.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +31,41 @@ pub enum ApiError {
         /// What there is.
         allowed: &'static [&'static str],
     },
+    /// No token, or a request without an identity.
+    #[error("there is no identity")]
+    Unauthenticated,
+    /// The handle that goes with the token belongs to somebody else here.
+    #[error("the handle belongs to another user")]
+    HandleTaken,
+    /// What the path or the body names is not there.
+    #[error("there is no such {0:?}")]
+    NotFound(Missing),
+    /// The body is of another type.
+    #[error("the body is {0:?}, not JSON")]
+    UnsupportedMediaType(String),
+    /// The body is longer than any that makes sense.
+    #[error("the body has {bytes} bytes, {max_bytes} are allowed")]
+    BodyTooLarge {
+        /// How long it is.
+        bytes: usize,
+        /// How long it may be.
+        max_bytes: usize,
+    },
+    /// The body is no JSON, or JSON of another form.
+    #[error("the body is malformed")]
+    MalformedJson(#[source] serde_json::Error),
+    /// The cursor was not made here, or not for this list.
+    #[error("the cursor does not belong to this list")]
+    InvalidCursor,
+    /// The length of a page is no positive number.
+    #[error("the limit is no positive number")]
+    InvalidLimit,
+    /// An idempotency key that is blank or too long.
+    #[error("the idempotency key is blank or too long")]
+    InvalidIdempotencyKey,
+    /// The content was refused.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
     /// The store did not answer, or not as it should.
     #[error("the store failed")]
     Store(#[from] StoreError),
@@ -39,6 +85,18 @@ impl ApiError {
             ApiError::MethodNotAllowed { .. } => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed")
             }
+            ApiError::Unauthenticated => (StatusCode::UNAUTHORIZED, "generic_401"),
+            ApiError::HandleTaken => (StatusCode::CONFLICT, "user_handle_taken"),
+            ApiError::NotFound(missing) => (StatusCode::NOT_FOUND, missing.code()),
+            ApiError::UnsupportedMediaType(_) => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
+            }
+            ApiError::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            ApiError::MalformedJson(_) => (StatusCode::BAD_REQUEST, "malformed_json"),
+            ApiError::InvalidCursor => (StatusCode::BAD_REQUEST, "invalid_cursor"),
+            ApiError::InvalidLimit => (StatusCode::BAD_REQUEST, "invalid_limit"),
+            ApiError::InvalidIdempotencyKey => (StatusCode::BAD_REQUEST, "invalid_idempotency_key"),
+            ApiError::Invalid(invalid) => (StatusCode::UNPROCESSABLE_ENTITY, invalid.code()),
             ApiError::Store(_) | ApiError::Encode(_) | ApiError::Panicked(_) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "generic_500")
             }
@@ -62,6 +120,16 @@ impl ApiError {
         match self {
             ApiError::MalformedEvent(_) => "MalformedEvent",
             ApiError::MethodNotAllowed { .. } => "MethodNotAllowed",
+            ApiError::Unauthenticated => "Unauthenticated",
+            ApiError::HandleTaken => "HandleTaken",
+            ApiError::NotFound(_) => "NotFound",
+            ApiError::UnsupportedMediaType(_) => "UnsupportedMediaType",
+            ApiError::BodyTooLarge { .. } => "BodyTooLarge",
+            ApiError::MalformedJson(_) => "MalformedJson",
+            ApiError::InvalidCursor => "InvalidCursor",
+            ApiError::InvalidLimit => "InvalidLimit",
+            ApiError::InvalidIdempotencyKey => "InvalidIdempotencyKey",
+            ApiError::Invalid(_) => "Invalid",
             ApiError::Store(_) => "StoreError",
             ApiError::Encode(_) => "EncodeError",
             ApiError::Panicked(_) => "Panic",
@@ -72,5 +140,15 @@ impl ApiError {
     pub fn chain(&self) -> String {
         let sources = std::iter::successors(std::error::Error::source(self), |e| e.source());
         sources.fold(self.to_string(), |chain, source| format!("{chain}: {source}"))
+    }
+}
+
+impl Missing {
+    fn code(self) -> &'static str {
+        match self {
+            Missing::Activity => "activity_not_found",
+            Missing::User => "user_not_found",
+            Missing::MessageGroup => "message_group_not_found",
+        }
     }
 }

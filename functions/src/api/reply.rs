@@ -26,6 +26,22 @@ impl Reply {
         Ok(Self::json(StatusCode::OK, body))
     }
 
+    /// 200 with a JSON body that has been written before.
+    pub fn replayed(body: String) -> Self {
+        Self::json(StatusCode::OK, body)
+    }
+
+    /// 200 with a text that a browser shows.
+    pub fn html(body: &str) -> Self {
+        let headers = BTreeMap::from([("content-type", "text/html; charset=utf-8".to_owned())]);
+        Self { headers, ..Self::json(StatusCode::OK, body.to_owned()) }
+    }
+
+    /// No body.
+    pub(super) fn empty(status: StatusCode) -> Self {
+        Self { headers: BTreeMap::new(), ..Self::json(status, String::new()) }
+    }
+
     /// An array of one code, the shape in which the page expects every error.
     pub(super) fn code(status: StatusCode, code: &'static str) -> Self {
         Self::json(status, format!("[\"{code}\"]")) // codes are plain words: nothing to escape

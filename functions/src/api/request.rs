@@ -1,8 +1,11 @@
 //! What comes in.
 
-use std::panic::catch_unwind;
+use std::{collections::HashMap, panic::catch_unwind};
 
 use http::Method;
+use lambda_http::{RequestExt, request::RequestContext};
+use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
 
 use super::ApiError;
 use crate::panics;
@@ -56,7 +59,7 @@ impl Request {
 
     /// The path as the client sent it, possibly decoded by the gateway.
     pub fn path(&self) -> &str {
-        lambda_http::RequestExt::raw_http_path(&self.0)
+        self.0.raw_http_path()
     }
 
     /// `https` behind the gateway, which says so in a header; `http` at an emulator, which does not.
@@ -70,6 +73,56 @@ impl Request {
     /// The value of a header, if it is there and is text. The name in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.0.headers().get(name)?.to_str().ok()
+    }
+
+    /// A variable of the route's path, decoded; empty if there is none.
+    ///
+    /// The gateway has decoded it already, an emulator may not have. Decoding what needs none does
+    /// no harm, since nothing that we look up by it holds a `%`.
+    pub fn path_parameter(&self, name: &str) -> String {
+        let raw = self.0.path_parameters_ref().and_then(|map| map.first(name)).unwrap_or_default();
+        let decoded = percent_decode_str(raw).decode_utf8();
+        decoded.map_or_else(|_| raw.to_owned(), |text| text.into_owned())
+    }
+
+    /// A parameter of the query, decoded; the first one of that name.
+    pub fn query_parameter(&self, name: &str) -> Option<&str> {
+        self.0.query_string_parameters_ref()?.first(name)
+    }
+
+    /// All parameters of the query, decoded.
+    pub fn query_parameters(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.query_string_parameters_ref().into_iter().flat_map(|map| map.iter())
+    }
+
+    /// What the gateway's authorizer has read from a valid token. Nothing that a client sends can
+    /// look like it.
+    pub fn claims(&self) -> Option<&HashMap<String, String>> {
+        let RequestContext::ApiGatewayV2(context) = self.0.request_context_ref()? else {
+            return None;
+        };
+        Some(&context.authorizer.as_ref()?.jwt.as_ref()?.claims)
+    }
+
+    /// The body as it came.
+    pub fn body(&self) -> &[u8] {
+        self.0.body()
+    }
+
+    /// The body as JSON; unknown fields are ignored.
+    ///
+    /// Fails if it is of another type, longer than `max_bytes`, no JSON, or JSON of another form.
+    pub fn json<T: DeserializeOwned>(&self, max_bytes: usize) -> Result<T, ApiError> {
+        let content_type = self.header("content-type").unwrap_or_default();
+        let media_type = content_type.split(';').next().unwrap_or_default().trim();
+        if !media_type.eq_ignore_ascii_case("application/json") {
+            return Err(ApiError::UnsupportedMediaType(content_type.to_owned()));
+        }
+        let bytes = self.body().len();
+        if bytes > max_bytes {
+            return Err(ApiError::BodyTooLarge { bytes, max_bytes });
+        }
+        serde_json::from_slice(self.body()).map_err(ApiError::MalformedJson)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Handle, MessageText};
+use super::{DisplayName, Handle, LongText, MessageText};
 
 /// A crud: a top-level activity, alive until `expires_at`.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,7 +15,7 @@ pub struct Activity {
     /// Who wrote it.
     pub handle: Handle,
     /// How its author wants to be called, if they said.
-    pub display_name: Option<String>,
+    pub display_name: Option<DisplayName>,
     /// What they wrote.
     pub message: MessageText,
     /// When, to the microsecond.
@@ -24,6 +24,21 @@ pub struct Activity {
     pub expires_at: Timestamp,
     /// What others did with it.
     pub counters: Counters,
+}
+
+/// What does not change about a crud while it lives: how lists without counters show it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Excerpt {
+    /// The crud's id.
+    pub uuid: Uuid,
+    /// Who wrote it.
+    pub handle: Handle,
+    /// What they wrote.
+    pub message: MessageText,
+    /// When, to the microsecond.
+    pub created_at: Timestamp,
+    /// When it disappears.
+    pub expires_at: Timestamp,
 }
 
 /// How often an activity was liked, answered and repeated.
@@ -50,14 +65,84 @@ pub struct Reply {
     pub depth: u8,
     /// Who wrote it.
     pub handle: Handle,
+    /// How its author wants to be called, if they said.
+    pub display_name: Option<DisplayName>,
     /// What they wrote.
-    pub message: MessageText,
+    pub message: LongText,
     /// When, to the microsecond.
     pub created_at: Timestamp,
     /// When the root disappears.
     pub expires_at: Timestamp,
     /// What others did with it.
     pub counters: Counters,
+}
+
+/// What can be answered and liked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Post {
+    /// A crud.
+    Crud(Activity),
+    /// A reply.
+    Reply(Reply),
+}
+
+/// A crud or reply with what is below it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PostTree {
+    /// A crud.
+    Crud(Thread),
+    /// A reply.
+    Reply(ReplyTree),
+}
+
+impl Post {
+    /// The crud at the top.
+    pub fn root_uuid(&self) -> Uuid {
+        match self {
+            Post::Crud(crud) => crud.uuid,
+            Post::Reply(reply) => reply.root_uuid,
+        }
+    }
+
+    /// Its own id.
+    pub fn uuid(&self) -> Uuid {
+        match self {
+            Post::Crud(crud) => crud.uuid,
+            Post::Reply(reply) => reply.uuid,
+        }
+    }
+
+    /// Who wrote it.
+    pub fn handle(&self) -> &Handle {
+        match self {
+            Post::Crud(crud) => &crud.handle,
+            Post::Reply(reply) => &reply.handle,
+        }
+    }
+
+    /// When it disappears.
+    pub fn expires_at(&self) -> Timestamp {
+        match self {
+            Post::Crud(crud) => crud.expires_at,
+            Post::Reply(reply) => reply.expires_at,
+        }
+    }
+
+    /// How many steps below the root: 0 is the root.
+    pub fn depth(&self) -> u8 {
+        match self {
+            Post::Crud(_) => 0,
+            Post::Reply(reply) => reply.depth,
+        }
+    }
+
+    /// What others did with it.
+    pub fn counters(&self) -> Counters {
+        match self {
+            Post::Crud(crud) => crud.counters,
+            Post::Reply(reply) => reply.counters,
+        }
+    }
 }
 
 /// A crud with its replies.
@@ -83,13 +168,26 @@ impl Thread {
     ///
     /// A reply whose parent is not among `replies` is left out.
     pub fn new(activity: Activity, replies: Vec<Reply>) -> Self {
-        let mut by_parent: HashMap<Uuid, Vec<Reply>> = HashMap::new();
-        for reply in replies {
-            by_parent.entry(reply.reply_to_activity_uuid).or_default().push(reply);
-        }
+        let mut by_parent = by_parent(replies);
         let replies = replies_to(activity.uuid, &mut by_parent);
         Self { activity, replies }
     }
+}
+
+impl ReplyTree {
+    /// Hangs each reply of the same thread under what it answers, as far as `reply` is above it.
+    pub fn new(reply: Reply, replies: Vec<Reply>) -> Self {
+        let mut by_parent = by_parent(replies);
+        Self { replies: replies_to(reply.uuid, &mut by_parent), reply }
+    }
+}
+
+fn by_parent(replies: Vec<Reply>) -> HashMap<Uuid, Vec<Reply>> {
+    let mut by_parent: HashMap<Uuid, Vec<Reply>> = HashMap::new();
+    for reply in replies {
+        by_parent.entry(reply.reply_to_activity_uuid).or_default().push(reply);
+    }
+    by_parent
 }
 
 /// Takes its replies out of the map, so that it ends even where replies answer each other in a ring.

@@ -7,15 +7,34 @@ use serde::{Deserialize, Serialize};
 /// Most characters of a crud, counted as code points: 280 emoji fit.
 pub const MAX_MESSAGE_CHARS: usize = 280;
 
+/// Most characters of a reply and of a message to somebody.
+pub const MAX_LONG_CHARS: usize = 1024;
+
+/// Most characters of a handle, as many as a Cognito user name has.
+/// <https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_AdminCreateUser.html>
+pub const MAX_HANDLE_CHARS: usize = 128;
+
 /// A user's name in URLs: "andrew". The `@` belongs to the URL, not to the name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Handle(String);
 
-/// The text of a crud: 1 to [`MAX_MESSAGE_CHARS`] characters.
+/// Something written by a user: 1 to `MAX` characters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct MessageText(String);
+pub struct Text<const MAX: usize>(String);
+
+/// The text of a crud.
+pub type MessageText = Text<MAX_MESSAGE_CHARS>;
+
+/// The text of a reply, or of a message to somebody.
+pub type LongText = Text<MAX_LONG_CHARS>;
+
+/// How a user wants to be called. The limit is our choice.
+pub type DisplayName = Text<64>;
+
+/// What a user says about themselves. The limit is our choice.
+pub type Bio = Text<280>;
 
 /// Why a text was refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,26 +55,40 @@ pub enum TextError {
 
 impl Handle {
     /// Accepts blanks and any script, but none of `% / ? #`: handles are parts of a path, which
-    /// a gateway or an emulator may or may not have decoded.
+    /// a gateway or an emulator may or may not have decoded. Capitals and blanks around it make no
+    /// difference: two that look alike must not be two users.
     pub fn parse(text: &str) -> Result<Self, TextError> {
-        if text.trim().is_empty() {
-            return Err(TextError::Blank);
+        let handle = text.trim().to_lowercase();
+        match handle.chars().count() {
+            0 => return Err(TextError::Blank),
+            chars if chars > MAX_HANDLE_CHARS => return Err(TextError::TooLong { chars }),
+            _ => {}
         }
-        match text.chars().find(|char| "%/?#".contains(*char)) {
+        match handle.chars().find(|char| "%/?#".contains(*char)) {
             Some(char) => Err(TextError::Forbidden(char)),
-            None => Ok(Self(text.to_owned())),
+            None => Ok(Self(handle)),
         }
+    }
+
+    /// As it is written in keys and replies.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
-impl MessageText {
+impl<const MAX: usize> Text<MAX> {
     /// Accepts anything that is neither empty nor too long, control characters included.
     pub fn parse(text: &str) -> Result<Self, TextError> {
         match text.chars().count() {
             0 => Err(TextError::Blank),
-            chars if chars > MAX_MESSAGE_CHARS => Err(TextError::TooLong { chars }),
+            chars if chars > MAX => Err(TextError::TooLong { chars }),
             _ => Ok(Self(text.to_owned())),
         }
+    }
+
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -65,7 +98,7 @@ impl fmt::Display for Handle {
     }
 }
 
-impl fmt::Display for MessageText {
+impl<const MAX: usize> fmt::Display for Text<MAX> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -73,7 +106,32 @@ impl fmt::Display for MessageText {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_text_is_taken_as_it_is_up_to_its_limit_in_code_points(text: String, more in 0..300_usize) {
+            let text = text + &"🦀".repeat(more);
+            let chars = text.chars().count();
+
+            let expected = match chars {
+                0 => Err(TextError::Blank),
+                1..=280 => Ok(text.clone()),
+                _ => Err(TextError::TooLong { chars }),
+            };
+
+            prop_assert_eq!(MessageText::parse(&text).map(|text| text.to_string()), expected);
+        }
+
+        #[test]
+        fn a_handle_is_the_same_however_it_is_written(text: String) {
+            if let Ok(handle) = Handle::parse(&text) {
+                prop_assert_eq!(Handle::parse(handle.as_str()), Ok(handle));
+            }
+        }
+    }
 
     #[test]
     fn a_message_holds_280_emoji_and_not_one_more() {
@@ -89,5 +147,8 @@ mod tests {
         assert!(Handle::parse("łondo").is_ok());
         assert_eq!(Handle::parse(" "), Err(TextError::Blank));
         assert_eq!(Handle::parse("50%"), Err(TextError::Forbidden('%')));
+        assert_eq!(Handle::parse(" Worf "), Handle::parse("worf"));
+        assert!(Handle::parse(&"ł".repeat(128)).is_ok());
+        assert_eq!(Handle::parse(&"a".repeat(129)), Err(TextError::TooLong { chars: 129 }));
     }
 }

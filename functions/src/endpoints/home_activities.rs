@@ -3,28 +3,32 @@
 use tracing::{Span, field::Empty, info, instrument};
 
 use crate::{
-    api::{ApiError, Reply, Request, Route, activity_json},
+    api::{ApiError, Reply, Request, Route, page_request, thread_json, with_next},
     app::App,
     domain::Thread,
-    store::activities,
+    store::{Listed, PageRequest, activities},
 };
 
 /// What this function answers.
 pub const ROUTE: Route = Route { methods: &["GET"], path: "/api/activities/home" };
 
-/// An array of cruds in their full shape, newest first, at most [`activities::HOME_PAGE`].
-pub async fn handle(app: &App, _request: Request) -> Result<Reply, ApiError> {
-    let feed = read_feed(app).await?;
-    info!(result_length = feed.len(), "Serving the home feed with {} cruds", feed.len());
-    Reply::ok(&feed.iter().map(activity_json).collect::<Vec<_>>())
+/// An array of cruds in their full shape, newest first.
+pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
+    let list = [ROUTE.path];
+    let page = page_request(&request, &list)?;
+    let feed = read_feed(app, &page).await?;
+    let length = feed.entries.len();
+    info!(result_length = length, "Serving the home feed with {length} cruds");
+    let reply = Reply::ok(&feed.entries.iter().map(thread_json).collect::<Vec<_>>())?;
+    Ok(with_next(reply, &request, &list, feed.next.as_deref()))
 }
 
 #[instrument(name = "home-activities", skip_all, fields(app.now = Empty, app.result_length = Empty))]
-async fn read_feed(app: &App) -> Result<Vec<Thread>, ApiError> {
+async fn read_feed(app: &App, page: &PageRequest) -> Result<Listed<Thread>, ApiError> {
     let now = app.now();
     Span::current().record("app.now", now.to_string());
-    let feed = activities::home(app.table().await?, now).await?;
-    Span::current().record("app.result_length", feed.len() as i64);
+    let feed = activities::home(app.table().await?, page, now).await?;
+    Span::current().record("app.result_length", feed.entries.len() as i64);
     Ok(feed)
 }
 

@@ -1,4 +1,17 @@
 //! One file per route: what it answers to, and how.
 
+pub mod create_activity;
+pub mod create_message;
 pub mod health_check;
 pub mod home_activities;
+pub mod like_activity;
+pub mod message_groups;
+pub mod notifications_activities;
+pub mod reply_activity;
+pub mod rollbar_test;
+pub mod search_activities;
+pub mod show_activities;
+pub mod show_messages;
+mod support; // what several of them do alike
+pub mod update_profile;
+pub mod user_short;

@@ -1,18 +1,15 @@
 //! Reading and writing cruds and their replies.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::Map;
 use uuid::Uuid;
 
 use super::{
-    Index, Item, Key, MAX_WRITES, Order, Page, Query, StoreError, Table, Write,
-    keys::{self, ReplyKey},
+    Index, Item, Order, Page, Query, StoreError, Table, Update, Write,
+    items::{self, Listed, PageRequest},
+    keys, posts,
 };
-use crate::domain::{Activity, Counters, Handle, MessageText, Reply, Thread};
-
-/// Cruds on a page of the home feed, as many as the original's feeds show.
-pub const HOME_PAGE: usize = 40;
+use crate::domain::{Activity, Handle, Post, PostTree, Reply, ReplyTree, Thread};
 
 /// Most replies of a thread that a feed shows. Our choice: they come with every page.
 pub const FEED_REPLIES: usize = 20;
@@ -20,76 +17,190 @@ pub const FEED_REPLIES: usize = 20;
 /// How many levels of replies a feed shows. Our choice, as above.
 pub const FEED_DEPTH: u8 = 3;
 
+/// Most replies that one crud or reply is shown with when it is asked for by its id. Our choice:
+/// with the longest texts it stays far below what a function may reply with.
+pub const SHOWN_REPLIES: usize = 100;
+
 /// The newest cruds, newest first, each with its first [`FEED_REPLIES`] replies.
 ///
 /// Costs one query for each shard of the index and one for each crud that has replies, in two
 /// rounds; none of it grows with the store.
-pub async fn home(table: &dyn Table, now: Timestamp) -> Result<Vec<Thread>, StoreError> {
+pub async fn home(
+    table: &dyn Table,
+    page: &PageRequest,
+    now: Timestamp,
+) -> Result<Listed<Thread>, StoreError> {
     let shards: Vec<Query> = keys::home_partitions()
         .map(|partition| Query {
             index: Some(Index::Listing),
             partition,
             between: None,
             order: Order::Descending,
-            after: None,
-            limit: HOME_PAGE,
+            // A position in time, and so in every shard.
+            after: page.after.clone(),
+            limit: page.limit,
             now,
         })
         .collect();
-    let newest = merge(table.query(&shards).await?);
-    let activities = newest.into_iter().map(read_activity).collect::<Result<Vec<_>, _>>()?;
-    with_replies(table, activities, now).await
+    let newest = merge(table.query(&shards).await?, page.limit).try_map(posts::read_crud)?;
+    let entries = with_replies(table, newest.entries, now).await?;
+    Ok(Listed { entries, next: newest.next })
+}
+
+/// A crud or reply by its id.
+pub async fn find(
+    table: &dyn Table,
+    uuid: Uuid,
+    now: Timestamp,
+) -> Result<Option<Post>, StoreError> {
+    let mut found =
+        table.get(&[keys::activity(uuid), keys::reply_place(uuid)], now).await?.into_iter();
+    if let Some(crud) = found.next().flatten() {
+        return posts::read_crud(crud).map(Post::Crud).map(Some);
+    }
+    let Some(place) = found.next().flatten() else { return Ok(None) };
+    let reply = table.get(&[posts::read_pointer(place)?], now).await?.pop().flatten();
+    reply.map(posts::read_reply).transpose().map(|reply| reply.map(Post::Reply))
+}
+
+/// A crud or reply by its id, with the first [`SHOWN_REPLIES`] below it.
+pub async fn show(
+    table: &dyn Table,
+    uuid: Uuid,
+    now: Timestamp,
+) -> Result<Option<PostTree>, StoreError> {
+    let Some(post) = find(table, uuid, now).await? else { return Ok(None) };
+    let below = Query {
+        index: None,
+        partition: keys::thread_partition(post.root_uuid()),
+        between: Some(keys::replies_below(post.depth())),
+        order: Order::Ascending,
+        after: None,
+        limit: SHOWN_REPLIES,
+        now,
+    };
+    let pages = if post.counters().replies > 0 { table.query(&[below]).await? } else { Vec::new() };
+    let replies = pages.into_iter().flat_map(|page| page.items);
+    let replies = replies.map(posts::read_reply).collect::<Result<_, _>>()?;
+    Ok(Some(match post {
+        Post::Crud(crud) => PostTree::Crud(Thread::new(crud, replies)),
+        Post::Reply(reply) => PostTree::Reply(ReplyTree::new(reply, replies)),
+    }))
+}
+
+/// Writes a new crud, with all by which it is found; `answered` goes with it (see
+/// [`super::requests`]).
+pub async fn publish(
+    table: &dyn Table,
+    crud: &Activity,
+    answered: Option<Write>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let writes = posts::crud_items(crud)?.into_iter().map(Write::Put).collect();
+    items::write_once(table, writes, answered, now).await
+}
+
+/// Writes a new reply to `parent` and counts it there. `false`, and nothing is written, if the
+/// parent has gone in the meantime.
+pub async fn reply(
+    table: &dyn Table,
+    parent: &Post,
+    reply: &Reply,
+    answered: Option<Write>,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let root = match parent {
+        Post::Crud(_) => None,
+        Post::Reply(_) => table.get(&[keys::activity(reply.root_uuid)], now).await?.pop().flatten(),
+    };
+    let root_author = match root {
+        None => parent.handle().clone(),
+        Some(root) => posts::read_crud(root)?.handle,
+    };
+    let mut writes = vec![Write::Update(Update {
+        key: posts::post_key(parent),
+        add: vec![(posts::REPLIES, 1)],
+        set: Map::new(),
+        listing: None,
+    })];
+    let items = posts::reply_items(reply, &root_author, parent.handle())?;
+    writes.extend(items.into_iter().map(Write::Put));
+    match items::write_once(table, writes, answered, now).await {
+        Err(error) if error.is_condition_of(0) => Ok(false),
+        done => done.map(|()| true),
+    }
 }
 
 /// Writes a crud and all of its replies, in place of what its thread held before.
 ///
-/// For data whose ids are known beforehand. It is one transaction: of what was there before, only
-/// as much goes as fits beside the new items ([`MAX_WRITES`]).
+/// For data whose ids are known beforehand, in two transactions. Each fails if there is more than
+/// fits ([`super::MAX_WRITES`]).
 pub async fn replace_thread(
     table: &dyn Table,
-    activity: &Activity,
+    crud: &Activity,
     replies: &[Reply],
 ) -> Result<(), StoreError> {
-    let mut items = vec![activity_item(activity)?];
-    for reply in replies {
-        items.push(reply_item(reply)?);
+    let before_all = Timestamp::UNIX_EPOCH; // expired ones are replaced too
+    if let Some(PostTree::Crud(old)) = show(table, crud.uuid, before_all).await? {
+        let old_items = thread_items(&old.activity, &flattened(old.replies))?;
+        let removals: Vec<Write> =
+            old_items.into_iter().map(|item| Write::Delete(item.key)).collect();
+        table.transact_write(&removals, crud.created_at).await?;
     }
-    let old = Query {
-        index: None,
-        partition: keys::thread_partition(activity.uuid),
-        between: None,
-        order: Order::Ascending,
-        after: None,
-        limit: MAX_WRITES.saturating_sub(items.len()),
-        now: Timestamp::UNIX_EPOCH, // expired ones are replaced too
+    let items = thread_items(crud, replies)?;
+    let writes: Vec<Write> = items.into_iter().map(Write::Put).collect();
+    table.transact_write(&writes, crud.created_at).await
+}
+
+fn flattened(trees: Vec<ReplyTree>) -> Vec<Reply> {
+    let below = |tree: ReplyTree| {
+        let mut replies = vec![tree.reply];
+        replies.extend(flattened(tree.replies));
+        replies
     };
-    let pages = table.query(&[old]).await?;
-    let gone = pages.into_iter().flat_map(|page| page.items).map(|item| item.key);
-    let mut writes: Vec<Write> =
-        gone.filter(|key| items.iter().all(|item| item.key != *key)).map(Write::Delete).collect();
-    writes.extend(items.into_iter().map(Write::Put));
-    table.transact_write(&writes, activity.created_at).await
+    trees.into_iter().flat_map(below).collect()
 }
 
-/// The newest [`HOME_PAGE`] items of all shards.
-fn merge(shards: Vec<Page>) -> Vec<Item> {
-    let mut items: Vec<Item> = shards.into_iter().flat_map(|page| page.items).collect();
+fn thread_items(crud: &Activity, replies: &[Reply]) -> Result<Vec<Item>, StoreError> {
+    let author_of = |uuid: Uuid| -> &Handle {
+        let parent = replies.iter().find(|reply| reply.uuid == uuid);
+        parent.map_or(&crud.handle, |parent| &parent.handle)
+    };
+    let mut items = posts::crud_items(crud)?;
+    for reply in replies {
+        let parent_author = author_of(reply.reply_to_activity_uuid);
+        items.extend(posts::reply_items(reply, &crud.handle, parent_author)?);
+    }
+    Ok(items)
+}
+
+/// The newest items of all shards. Where a shard was not read to its end, nothing is known of what
+/// lies behind, so the page ends there for all of them.
+fn merge(shards: Vec<Page>, limit: usize) -> Listed<Item> {
     let position = |item: &Item| item.listing.as_ref().map(|key| key.sort.clone());
-    items.sort_by_cached_key(|item| std::cmp::Reverse(position(item)));
-    items.truncate(HOME_PAGE);
-    items
+    let read_to = shards.iter().filter_map(|page| page.next.clone()).max();
+    let items = shards.into_iter().flat_map(|page| page.items);
+    let mut entries: Vec<Item> = items.filter(|item| position(item) >= read_to).collect();
+    entries.sort_by_cached_key(|item| std::cmp::Reverse(position(item)));
+    let next = match entries.len() > limit {
+        true => entries.get(limit - 1).and_then(position),
+        false => read_to,
+    };
+    entries.truncate(limit);
+    Listed { entries, next }
 }
 
-async fn with_replies(
+/// The threads of `cruds`, with one query for each that has replies.
+pub(super) async fn with_replies(
     table: &dyn Table,
-    activities: Vec<Activity>,
+    cruds: Vec<Activity>,
     now: Timestamp,
 ) -> Result<Vec<Thread>, StoreError> {
-    let answered = activities.iter().filter(|activity| activity.counters.replies > 0);
+    let answered = cruds.iter().filter(|crud| crud.counters.replies > 0);
     let threads: Vec<Query> = answered
-        .map(|activity| Query {
+        .map(|crud| Query {
             index: None,
-            partition: keys::thread_partition(activity.uuid),
+            partition: keys::thread_partition(crud.uuid),
             between: Some(keys::replies_down_to(FEED_DEPTH)),
             order: Order::Ascending,
             after: None,
@@ -97,134 +208,15 @@ async fn with_replies(
             now,
         })
         .collect();
-    let mut pages = match threads.is_empty() {
-        true => Vec::new(),
-        false => table.query(&threads).await?,
-    }
-    .into_iter();
-    activities
-        .into_iter()
-        .map(|activity| {
-            let page = (activity.counters.replies > 0).then(|| pages.next()).flatten();
-            let items = page.map(|page| page.items).unwrap_or_default();
-            let replies = items.into_iter().map(read_reply).collect::<Result<_, _>>()?;
-            Ok(Thread::new(activity, replies))
-        })
-        .collect()
-}
-
-/// What an item holds beside its keys; cruds and replies alike.
-#[derive(Serialize, Deserialize)]
-struct Attributes {
-    handle: Handle,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    display_name: Option<String>,
-    message: MessageText,
-    created_at: Timestamp,
-    expires_at: Timestamp,
-    likes_count: u64,
-    replies_count: u64,
-    reposts_count: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reply_to_activity_uuid: Option<Uuid>,
-}
-
-impl Attributes {
-    fn counters(&self) -> Counters {
-        Counters {
-            likes: self.likes_count,
-            replies: self.replies_count,
-            reposts: self.reposts_count,
-        }
-    }
-}
-
-fn activity_item(activity: &Activity) -> Result<Item, StoreError> {
-    let attributes = Attributes {
-        handle: activity.handle.clone(),
-        display_name: activity.display_name.clone(),
-        message: activity.message.clone(),
-        created_at: activity.created_at,
-        expires_at: activity.expires_at,
-        likes_count: activity.counters.likes,
-        replies_count: activity.counters.replies,
-        reposts_count: activity.counters.reposts,
-        reply_to_activity_uuid: None,
+    let pages = if threads.is_empty() { Vec::new() } else { table.query(&threads).await? };
+    let mut pages = pages.into_iter();
+    let thread = |crud: Activity| {
+        let page = (crud.counters.replies > 0).then(|| pages.next()).flatten();
+        let items = page.map(|page| page.items).unwrap_or_default();
+        let replies = items.into_iter().map(posts::read_reply).collect::<Result<_, _>>()?;
+        Ok(Thread::new(crud, replies))
     };
-    let home = keys::home(activity.uuid, activity.created_at);
-    item(keys::activity(activity.uuid), Some(home), &attributes)
-}
-
-fn reply_item(reply: &Reply) -> Result<Item, StoreError> {
-    let key = keys::reply(&ReplyKey {
-        root: reply.root_uuid,
-        depth: reply.depth,
-        created_at: reply.created_at,
-        uuid: reply.uuid,
-    });
-    let attributes = Attributes {
-        handle: reply.handle.clone(),
-        display_name: None,
-        message: reply.message.clone(),
-        created_at: reply.created_at,
-        expires_at: reply.expires_at,
-        likes_count: reply.counters.likes,
-        replies_count: reply.counters.replies,
-        reposts_count: reply.counters.reposts,
-        reply_to_activity_uuid: Some(reply.reply_to_activity_uuid),
-    };
-    item(key, None, &attributes)
-}
-
-fn item(key: Key, listing: Option<Key>, attributes: &Attributes) -> Result<Item, StoreError> {
-    // Cut to the second, so an item is hidden up to a second early and never a moment late.
-    let expires_at_seconds = Some(attributes.expires_at.as_second());
-    match serde_json::to_value(attributes) {
-        Ok(Value::Object(attributes)) => Ok(Item { key, listing, expires_at_seconds, attributes }),
-        Ok(other) => Err(corrupt(&key, format!("attributes became {other}"))),
-        Err(error) => Err(corrupt(&key, error)),
-    }
-}
-
-fn read_activity(item: Item) -> Result<Activity, StoreError> {
-    let uuid =
-        keys::parse_activity(&item.key).ok_or_else(|| corrupt(&item.key, "not a crud's key"))?;
-    let attributes = read_attributes(item)?;
-    Ok(Activity {
-        uuid,
-        counters: attributes.counters(),
-        handle: attributes.handle,
-        display_name: attributes.display_name,
-        message: attributes.message,
-        created_at: attributes.created_at,
-        expires_at: attributes.expires_at,
-    })
-}
-
-fn read_reply(item: Item) -> Result<Reply, StoreError> {
-    let key =
-        keys::parse_reply(&item.key).ok_or_else(|| corrupt(&item.key, "not a reply's key"))?;
-    let attributes = read_attributes(item)?;
-    Ok(Reply {
-        uuid: key.uuid,
-        root_uuid: key.root,
-        reply_to_activity_uuid: attributes.reply_to_activity_uuid.unwrap_or(key.root),
-        depth: key.depth,
-        counters: attributes.counters(),
-        handle: attributes.handle,
-        message: attributes.message,
-        created_at: key.created_at,
-        expires_at: attributes.expires_at,
-    })
-}
-
-fn read_attributes(item: Item) -> Result<Attributes, StoreError> {
-    serde_json::from_value(Value::Object(item.attributes))
-        .map_err(|error| corrupt(&item.key, error))
-}
-
-fn corrupt(key: &Key, reason: impl ToString) -> StoreError {
-    StoreError::Corrupt { key: key.clone(), reason: reason.to_string() }
+    cruds.into_iter().map(thread).collect()
 }
 
 #[cfg(test)]

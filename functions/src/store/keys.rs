@@ -1,20 +1,32 @@
 //! How keys look: the only place where they are built and read.
 //!
-//! | item | partition | sort key | in index home |
+//! | item | partition | sort key | in the listing index |
 //! |---|---|---|---|
 //! | crud | `ACTIVITY#<uuid>` | `ROOT` | `HOME#<shard>`, `<time>#<uuid>` |
 //! | reply | `ACTIVITY#<root's uuid>` | `REPLY#<depth>#<time>#<uuid>` | – |
+//! | where a reply is | `REPLY#<uuid>` | `PLACE` | – |
+//! | like | `LIKES#<crud's or reply's uuid>` | `<user key>` | – |
+//! | excerpt of a crud, for its author's feed | `FEED#<handle>` | `<time>#<uuid>` | – |
+//! | excerpt of a crud, for search | `WORD#<word>` | `<time>#<uuid>` | – |
+//! | notification | `NOTICES#<handle>` | `<time>#<uuid>` | – |
+//! | user | `USER#<user key>` | `USER` | – |
+//! | whose a handle is | `HANDLE#<handle>` | `HANDLE` | – |
+//! | membership in a conversation | `MEMBER#<user key>` | `<group's uuid>` | `GROUPS#<user key>`, `<time>#<group's uuid>` |
+//! | message | `GROUP#<group's uuid>` | `<time>#<uuid>` | – |
+//! | answered request | `REQUESTS#<user key>` | `<route> <idempotency key>` | – |
 //!
 //! A thread is one partition, so that one query reads it. Depth comes before time in a reply's key:
 //! read from the start, a parent always comes before its children, and a range ends at a depth.
 //! Times are written with a fixed width, `2026-11-20T09:20:00.000000Z`, so that they sort as text.
+//! Users' texts stand in keys only where they end a part, so that no text can look like two parts.
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::Key;
+use crate::domain::{Handle, UserKey};
 
-/// Over how many partitions the home index is spread: one takes 1,000 writes a second, and every
+/// Over how many partitions the home feed is spread: one takes 1,000 writes a second, and every
 /// new crud is a write to it. Our choice; changing it hides what is there until it has expired.
 pub const HOME_SHARDS: u8 = 4;
 
@@ -74,11 +86,90 @@ pub fn replies_down_to(depth: u8) -> (String, String) {
     ("REPLY#".to_owned(), format!("REPLY#{depth:03}#~"))
 }
 
+/// The sort keys of all replies deeper than `depth`.
+pub fn replies_below(depth: u8) -> (String, String) {
+    (format!("REPLY#{:03}#", u16::from(depth) + 1), "REPLY#~".to_owned())
+}
+
 /// A crud's key in the home index.
 pub fn home(uuid: Uuid, created_at: Timestamp) -> Key {
     // Ids of version 4 are random in their last byte.
     let shard = uuid.as_bytes()[15] % HOME_SHARDS;
-    Key { partition: home_partition(shard), sort: format!("{}#{uuid}", sortable(created_at)) }
+    by_time(home_partition(shard), created_at, uuid)
+}
+
+/// Where to find the place of a reply.
+pub fn reply_place(uuid: Uuid) -> Key {
+    Key { partition: format!("REPLY#{uuid}"), sort: "PLACE".to_owned() }
+}
+
+/// That a user likes a crud or reply.
+pub fn like(uuid: Uuid, user: &UserKey) -> Key {
+    Key { partition: format!("LIKES#{uuid}"), sort: user.as_str().to_owned() }
+}
+
+/// The cruds of a user.
+pub fn feed_partition(author: &Handle) -> String {
+    format!("FEED#{author}")
+}
+
+/// The cruds with a word.
+pub fn word_partition(word: &str) -> String {
+    format!("WORD#{word}")
+}
+
+/// What a user is notified of.
+pub fn notices_partition(to: &Handle) -> String {
+    format!("NOTICES#{to}")
+}
+
+/// Something in a partition that is sorted by time.
+pub fn by_time(partition: String, created_at: Timestamp, uuid: Uuid) -> Key {
+    Key { partition, sort: format!("{}#{uuid}", sortable(created_at)) }
+}
+
+/// Whose id is in a key of [`by_time`]; `None` for another kind of key.
+pub fn parse_by_time(key: &Key) -> Option<(Timestamp, Uuid)> {
+    let (time, uuid) = key.sort.split_once('#')?;
+    Some((time.parse().ok()?, uuid.parse().ok()?))
+}
+
+/// A user.
+pub fn user(key: &UserKey) -> Key {
+    Key { partition: format!("USER#{}", key.as_str()), sort: "USER".to_owned() }
+}
+
+/// Whose a handle is.
+pub fn handle(handle: &Handle) -> Key {
+    Key { partition: format!("HANDLE#{handle}"), sort: "HANDLE".to_owned() }
+}
+
+/// That a user is one of the two in a conversation.
+pub fn member(user: &UserKey, group: Uuid) -> Key {
+    Key { partition: format!("MEMBER#{}", user.as_str()), sort: group.to_string() }
+}
+
+/// The conversation of a key of [`member`].
+pub fn parse_member(key: &Key) -> Option<Uuid> {
+    key.partition.starts_with("MEMBER#").then(|| key.sort.parse().ok()).flatten()
+}
+
+/// The conversations of a user, in the listing index.
+pub fn groups_partition(user: &UserKey) -> String {
+    format!("GROUPS#{}", user.as_str())
+}
+
+/// The messages of a conversation.
+pub fn messages_partition(group: Uuid) -> String {
+    format!("GROUP#{group}")
+}
+
+/// The answer to a request of a user; `idempotency_key` is theirs to choose.
+pub fn answered_request(user: &UserKey, route: &str, idempotency_key: &str) -> Key {
+    Key {
+        partition: format!("REQUESTS#{}", user.as_str()),
+        sort: format!("{route} {idempotency_key}"),
+    }
 }
 
 /// All partitions of the home index.
@@ -119,7 +210,32 @@ mod tests {
         }
     }
 
+    fn any_user() -> impl Strategy<Value = UserKey> {
+        ".{1,20}".prop_filter_map("blank", |sub| UserKey::parse(&sub))
+    }
+
     proptest! {
+        #[test]
+        fn the_keys_of_two_users_are_never_the_same(a in any_user(), b in any_user(), id in any::<u128>()) {
+            let id = Uuid::from_u128(id);
+            for [of_a, of_b] in [
+                [user(&a), user(&b)],
+                [member(&a, id), member(&b, id)],
+                [like(id, &a), like(id, &b)],
+                [answered_request(&a, "POST /x", "k"), answered_request(&b, "POST /x", "k")],
+            ] {
+                prop_assert_eq!(of_a == of_b, a == b);
+            }
+            prop_assert_eq!(parse_member(&member(&a, id)), Some(id));
+        }
+
+        #[test]
+        fn what_is_sorted_by_time_says_when_and_what(time in any_time(), id in any::<u128>()) {
+            let key = by_time("p".to_owned(), time, Uuid::from_u128(id));
+
+            prop_assert_eq!(parse_by_time(&key), Some((time, Uuid::from_u128(id))));
+        }
+
         #[test]
         fn what_a_key_says_is_what_it_was_built_from(key in any_reply()) {
             prop_assert_eq!(parse_reply(&reply(&key)), Some(key));
@@ -147,6 +263,9 @@ mod tests {
             let (first, last) = replies_down_to(depth);
 
             prop_assert_eq!((first..=last).contains(&reply(&key).sort), key.depth <= depth);
+
+            let (first, last) = replies_below(depth);
+            prop_assert_eq!((first..=last).contains(&reply(&key).sort), key.depth > depth);
         }
 
         #[test]

@@ -1,18 +1,29 @@
 //! Where cruds are kept: access patterns written once, over a port of a few operations.
 //!
-//! [`activities`] knows what the endpoints ask for, [`keys`] how keys look, [`Table`] what an
-//! engine must be able to do. An adapter knows one engine and nothing of cruds: [`dynamodb`] is the
-//! deployed one, [`sqlite`] the local one, compiled in by the cargo feature `local`.
+//! The access patterns know what the endpoints ask for, one file for each kind of thing; [`keys`]
+//! knows how keys look, and [`Table`] says what an engine must be able to do. An adapter knows one
+//! engine and nothing of cruds: [`dynamodb`] is the deployed one, `sqlite` the local one, compiled
+//! in by the cargo feature `local`.
 
-pub mod activities;
-pub mod dynamodb;
+pub mod activities; // the home feed, one thread, new cruds and replies
+pub mod feeds; // other lists of cruds
+pub mod likes;
+pub mod messages;
+pub mod requests; // done once, however often they come
+pub mod users;
+
+mod items; // items as typed values
 pub mod keys;
+mod posts; // cruds and replies as items
+mod table;
+
+pub mod dynamodb;
 mod retry;
 #[cfg(feature = "local")]
 pub mod sqlite;
-mod table;
 
 use crate::config::Config;
+pub use items::{Listed, PageRequest};
 pub use table::{
     Index, Item, Key, MAX_WRITES, Order, Page, Query, StoreError, Table, Update, Write,
 };

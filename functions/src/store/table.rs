@@ -178,6 +178,9 @@ pub enum StoreError {
         /// Positions of these writes in the transaction, ascending; never empty.
         failed: Vec<usize>,
     },
+    /// Nothing was written, since the same request has been answered before.
+    #[error("the request has been answered before")]
+    AnsweredBefore,
     /// Others wrote to the same items, or there is more to do than the engine can, and it stayed so.
     #[error("{operation} found the store busy")]
     Busy {
@@ -212,6 +215,7 @@ impl StoreError {
     pub fn kind(&self) -> &'static str {
         match self {
             StoreError::ConditionsFailed { .. } => "conditions_failed",
+            StoreError::AnsweredBefore => "answered_before",
             StoreError::Busy { .. } => "busy",
             StoreError::Engine { .. } => "engine",
             StoreError::Corrupt { .. } => "corrupt",

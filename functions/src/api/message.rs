@@ -1,0 +1,61 @@
+//! How users, conversations and messages look in replies of ours.
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::activity::date;
+use crate::domain::{DisplayName, Handle, LongText, Message, MessageGroup, User};
+
+/// A user in short.
+pub fn user_json(user: &User) -> impl Serialize + '_ {
+    UserJson { uuid: user.uuid, handle: &user.handle, display_name: &user.display_name }
+}
+
+/// A conversation, named after the other one in it.
+pub fn group_json(group: &MessageGroup) -> impl Serialize + '_ {
+    GroupJson {
+        uuid: group.uuid,
+        handle: &group.handle,
+        display_name: &group.display_name,
+        message: &group.message,
+        created_at: date(group.created_at),
+    }
+}
+
+/// A message.
+pub fn message_json(message: &Message) -> impl Serialize + '_ {
+    MessageJson {
+        uuid: message.uuid,
+        message_group_uuid: message.group_uuid,
+        handle: &message.handle,
+        display_name: &message.display_name,
+        message: &message.message,
+        created_at: date(message.created_at),
+    }
+}
+
+#[derive(Serialize)]
+struct UserJson<'a> {
+    uuid: Uuid,
+    handle: &'a Handle,
+    display_name: &'a DisplayName,
+}
+
+#[derive(Serialize)]
+struct GroupJson<'a> {
+    uuid: Uuid,
+    handle: &'a Handle,
+    display_name: &'a DisplayName,
+    message: &'a LongText,
+    created_at: String,
+}
+
+#[derive(Serialize)]
+struct MessageJson<'a> {
+    uuid: Uuid,
+    message_group_uuid: Uuid,
+    handle: &'a Handle,
+    display_name: &'a DisplayName,
+    message: &'a LongText,
+    created_at: String,
+}

@@ -1,0 +1,114 @@
+//! Lists come in pages: `limit` and `cursor` in the query, and a `link` to the next page.
+//!
+//! A cursor is `base64url(position, checksum)`. It holds nothing that the page before did not show,
+//! and its checksum covers the list that it is of, so that it opens no other.
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use super::{ApiError, Reply, Request};
+use crate::{digest, store::PageRequest};
+
+/// Entries of a page, as many as the original's feeds show.
+pub const DEFAULT_LIMIT: usize = 40;
+
+/// Most entries of a page; who asks for more gets so many.
+pub const MAX_LIMIT: usize = 100;
+
+const CHECKSUM_BYTES: usize = 8;
+
+/// What may stand in a path or a query as it is.
+const ESCAPED_IN_QUERY: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'@');
+const ESCAPED_IN_PATH: &AsciiSet = &ESCAPED_IN_QUERY.remove(b'/');
+
+/// A list, as cursors know it: its route, and whose or of what it is.
+pub type List<'a> = &'a [&'a str];
+
+/// Which page is asked for.
+pub fn page_request(request: &Request, list: List<'_>) -> Result<PageRequest, ApiError> {
+    let limit = match request.query_parameter("limit") {
+        None => DEFAULT_LIMIT,
+        Some(text) => match text.parse::<usize>() {
+            Ok(limit) if limit > 0 => limit.min(MAX_LIMIT),
+            _ => return Err(ApiError::InvalidLimit),
+        },
+    };
+    let cursor = request.query_parameter("cursor");
+    let after = cursor.map(|cursor| open(cursor, list).ok_or(ApiError::InvalidCursor));
+    Ok(PageRequest { limit, after: after.transpose()? })
+}
+
+/// The reply with a link to the next page, if there is one.
+pub fn with_next(reply: Reply, request: &Request, list: List<'_>, next: Option<&str>) -> Reply {
+    let Some(position) = next else { return reply };
+    let path = percent_decode_str(request.path()).decode_utf8_lossy();
+    let path = utf8_percent_encode(&path, ESCAPED_IN_PATH).to_string();
+    let kept = request.query_parameters().filter(|(name, _)| *name != "cursor");
+    let query: String =
+        kept.map(|(name, value)| format!("{}={}&", escaped(name), escaped(value))).collect();
+    let cursor = seal(position, list);
+    reply.with_header("link", format!("<{path}?{query}cursor={cursor}>; rel=\"next\""))
+}
+
+fn escaped(text: &str) -> String {
+    utf8_percent_encode(text, ESCAPED_IN_QUERY).to_string()
+}
+
+fn seal(position: &str, list: List<'_>) -> String {
+    let mut bytes = position.as_bytes().to_vec();
+    bytes.extend(checksum(position, list));
+    BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn open(cursor: &str, list: List<'_>) -> Option<String> {
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?;
+    let (position, found) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM_BYTES)?)?;
+    let position = std::str::from_utf8(position).ok()?;
+    (checksum(position, list) == found).then(|| position.to_owned())
+}
+
+fn checksum(position: &str, list: List<'_>) -> [u8; CHECKSUM_BYTES] {
+    let mut parts = vec![position.as_bytes()];
+    parts.extend(list.iter().map(|part| part.as_bytes()));
+    let hash = digest::of(&parts);
+    std::array::from_fn(|byte| hash[byte])
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_cursor_opens_its_own_list_and_no_other(
+            position: String, route: String, whose: String, other: String,
+        ) {
+            let cursor = seal(&position, &[&route, &whose]);
+
+            prop_assert_eq!(open(&cursor, &[&route, &whose]), Some(position));
+            prop_assert_eq!(open(&cursor, &[&route, &other]).is_some(), whose == other);
+        }
+
+        #[test]
+        fn a_damaged_cursor_is_none(position in ".{1,80}", at: prop::sample::Index, byte: u8) {
+            let mut damaged = seal(&position, &["list"]).into_bytes();
+            let at = at.index(damaged.len());
+            prop_assume!(damaged[at] != byte);
+            damaged[at] = byte;
+
+            let damaged = String::from_utf8_lossy(&damaged);
+
+            prop_assert_eq!(open(&damaged, &["list"]), None);
+        }
+    }
+
+    #[test]
+    fn what_was_never_a_cursor_is_none() {
+        for text in ["", "AAAA", "%%%", "äöü", "bm90IGEgY3Vyc29yIGF0IGFsbA"] {
+            assert_eq!(open(text, &["list"]), None, "{text}");
+        }
+    }
+}

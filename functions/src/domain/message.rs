@@ -1,0 +1,71 @@
+//! Conversations of two.
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{DisplayName, Handle, LongText, UserKey};
+use crate::digest;
+
+/// The id of the conversation of two users, whoever begins it.
+///
+/// It follows from who they are, so that two first messages at the same time end up in one.
+pub fn conversation_uuid(one: &UserKey, other: &UserKey) -> Uuid {
+    let (smaller, larger) = if one <= other { (one, other) } else { (other, one) };
+    let hash = digest::of(&[smaller.as_str().as_bytes(), larger.as_str().as_bytes()]);
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash[..16]);
+    uuid::Builder::from_random_bytes(bytes).into_uuid() // looks like any other, of version 4
+}
+
+/// A message; never expires.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    /// Its id, of version 4.
+    pub uuid: Uuid,
+    /// The conversation that it is part of.
+    pub group_uuid: Uuid,
+    /// Who wrote it.
+    pub handle: Handle,
+    /// How they wanted to be called then.
+    pub display_name: DisplayName,
+    /// What they wrote.
+    pub message: LongText,
+    /// When, to the microsecond.
+    pub created_at: Timestamp,
+}
+
+/// A conversation, as one of the two sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MessageGroup {
+    /// Its id, of version 4.
+    pub uuid: Uuid,
+    /// The other one.
+    pub handle: Handle,
+    /// How the other one wanted to be called when they last wrote, or when it began.
+    pub display_name: DisplayName,
+    /// The last message.
+    pub message: LongText,
+    /// When it was written.
+    pub created_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_user() -> impl Strategy<Value = UserKey> {
+        ".{1,20}".prop_filter_map("blank", |sub| UserKey::parse(&sub))
+    }
+
+    proptest! {
+        #[test]
+        fn two_users_have_one_conversation_and_no_other_two_have_it(
+            a in any_user(), b in any_user(), c in any_user(),
+        ) {
+            prop_assert_eq!(conversation_uuid(&a, &b), conversation_uuid(&b, &a));
+            prop_assert_eq!(conversation_uuid(&a, &b) == conversation_uuid(&a, &c), b == c);
+        }
+    }
+}

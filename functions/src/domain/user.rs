@@ -1,0 +1,58 @@
+//! Users, and who is asking.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Bio, DisplayName, Handle};
+
+/// Most bytes of a [`UserKey`]. Our choice: it is part of keys of the store; Cognito's has 36.
+const MAX_KEY_BYTES: usize = 128;
+
+/// What identifies a user for good: the token's `sub`. Never shown to others.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UserKey(String);
+
+impl UserKey {
+    /// `None` if it is blank or longer than any issuer's.
+    pub fn parse(sub: &str) -> Option<Self> {
+        let fits = !sub.trim().is_empty() && sub.len() <= MAX_KEY_BYTES;
+        fits.then(|| Self(sub.to_owned()))
+    }
+
+    /// The key of a user of the local run, who has no token. No issuer's `sub` looks like it.
+    pub fn local(handle: &Handle) -> Self {
+        Self(format!("local:{handle}"))
+    }
+
+    /// As it stands in keys of the store.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Who is asking, by the word of the gateway. There may be no [`User`] of it yet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Identity {
+    /// Their key.
+    pub key: UserKey,
+    /// The handle that they have, if nobody else has it.
+    pub handle: Handle,
+    /// The name that they gave where they signed up.
+    pub name: Option<DisplayName>,
+}
+
+/// A user; made on their first write.
+#[derive(Clone, Debug, PartialEq)]
+pub struct User {
+    /// Their key.
+    pub key: UserKey,
+    /// Their public id.
+    pub uuid: Uuid,
+    /// Their handle.
+    pub handle: Handle,
+    /// How they want to be called.
+    pub display_name: DisplayName,
+    /// What they say about themselves, if anything.
+    pub bio: Option<Bio>,
+}

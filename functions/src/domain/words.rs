@@ -1,0 +1,108 @@
+//! What a text can be found by, and whom it mentions.
+//!
+//! Words are folded: capitals, accents and width make no difference. `@worf` and `#tag` can be
+//! looked for with their sign, or as words without it.
+
+use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
+
+use super::Handle;
+
+/// Most words by which one crud is found, so that it fits one transaction of the store.
+pub const MAX_WORDS: usize = 64;
+
+/// Most users whom one crud notifies, for the same reason. Our choice.
+pub const MAX_MENTIONS: usize = 20;
+
+/// A word is known by so many of its first characters. Our choice: it bounds the store's keys.
+const MAX_WORD_CHARS: usize = 64;
+
+/// Shorter ones are not looked for.
+const MIN_WORD_CHARS: usize = 2;
+
+/// The first [`MAX_WORDS`] different words of a text, in its order.
+pub fn words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for token in tokens(text) {
+        let signed = token.sign.map(|sign| format!("{sign}{}", token.word));
+        for word in signed.into_iter().chain([token.word]) {
+            if !words.contains(&word) {
+                words.push(word);
+            }
+        }
+    }
+    words.truncate(MAX_WORDS);
+    words
+}
+
+/// What to look for: each word once, with its sign where one was typed.
+pub fn search_words(term: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for token in tokens(term) {
+        let word = match token.sign {
+            Some(sign) => format!("{sign}{}", token.word),
+            None => token.word,
+        };
+        if !words.contains(&word) {
+            words.push(word);
+        }
+    }
+    words
+}
+
+/// The first [`MAX_MENTIONS`] different handles that a text mentions as `@handle`.
+pub fn mentions(text: &str) -> Vec<Handle> {
+    let mut handles = Vec::new();
+    for raw in signed_runs(text).filter_map(|(sign, raw)| (sign == Some('@')).then_some(raw)) {
+        let Ok(handle) = Handle::parse(raw.trim_end_matches(['.', '-'])) else { continue };
+        if !handles.contains(&handle) {
+            handles.push(handle);
+        }
+    }
+    handles.truncate(MAX_MENTIONS);
+    handles
+}
+
+struct Token {
+    sign: Option<char>,
+    word: String,
+}
+
+fn tokens(text: &str) -> impl Iterator<Item = Token> {
+    signed_runs(text).flat_map(|(sign, run)| {
+        let mut sign = sign;
+        let parts: Vec<Token> = run
+            .split(['.', '-'])
+            .filter_map(|part| {
+                let word = fold(part);
+                let long_enough = word.chars().count() >= MIN_WORD_CHARS;
+                long_enough.then(|| Token { sign: sign.take(), word })
+            })
+            .collect();
+        parts
+    })
+}
+
+/// Runs of characters that words and handles are made of, each with the `@` or `#` before it.
+/// Within a word the sign means something else: `you@example.com`.
+fn signed_runs(text: &str) -> impl Iterator<Item = (Option<char>, &str)> {
+    let is_part =
+        |char: char| char.is_alphanumeric() || is_combining_mark(char) || "_.-".contains(char);
+    let mut rest = text;
+    let mut before = None;
+    std::iter::from_fn(move || {
+        let start = rest.find(is_part)?;
+        let mut passed = rest[..start].chars().rev();
+        let sign = passed.next().filter(|char| "@#".contains(*char));
+        let in_word = passed.next().or(before).is_some_and(is_part);
+        let run = &rest[start..];
+        let end = run.find(|char| !is_part(char)).unwrap_or(run.len());
+        before = run[..end].chars().next_back();
+        rest = &run[end..];
+        Some((sign.filter(|_| !in_word), &run[..end]))
+    })
+}
+
+fn fold(word: &str) -> String {
+    let plain = word.nfkd().filter(|char| !is_combining_mark(*char));
+    plain.flat_map(char::to_lowercase).take(MAX_WORD_CHARS).collect()
+}

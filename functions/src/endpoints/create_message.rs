@@ -1,0 +1,115 @@
+//! `POST /api/messages`: write to somebody, or into a conversation.
+
+use serde::Deserialize;
+use serde_json::Value;
+use tracing::{Span, field::Empty, info, instrument};
+use uuid::Uuid;
+
+use super::support::{self, MAX_MESSAGE_BODY, Once};
+use crate::{
+    api::{
+        self, ApiError, Invalid, Missing, Reply, Request, Route, identity, message_json, parse_uuid,
+    },
+    app::App,
+    domain::{Handle, Identity, LongText, Message, TextError, conversation_uuid},
+    store::{
+        Table,
+        messages::{self, Participant},
+        users,
+    },
+};
+
+/// What this function answers.
+pub const ROUTE: Route = Route { methods: &["POST"], path: "/api/messages" };
+
+/// What pages send: a message, and a conversation's id or the receiver's handle. A field of another
+/// type is as good as none.
+#[derive(Deserialize)]
+struct Body {
+    message: Option<Value>,
+    message_group_uuid: Option<Value>,
+    user_receiver_handle: Option<Value>,
+    /// The receiver, as later pages call it.
+    handle: Option<Value>,
+}
+
+/// Where a message goes.
+enum Receiver {
+    User(Handle),
+    Group(Uuid),
+}
+
+/// The new message.
+pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
+    let identity = identity(&request, app.config().local.as_ref())?;
+    let (message, receiver) = parse(&request)?;
+    let once = Once::of(&request, &ROUTE, &identity.key)?;
+    let (table, now) = (app.table().await?, app.now());
+    once.run(table, now, async || send(app, &identity, &receiver, message, &once).await).await
+}
+
+fn parse(request: &Request) -> Result<(LongText, Receiver), ApiError> {
+    let body: Body = request.json(MAX_MESSAGE_BODY)?;
+    let text = |field: &Option<Value>| {
+        field.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    // In the order in which the original lets one error win over another.
+    let message = api::message(LongText::parse(&text(&body.message)))?;
+    let group = text(&body.message_group_uuid);
+    if !group.is_empty() {
+        let group = parse_uuid(&group).ok_or(ApiError::NotFound(Missing::MessageGroup))?;
+        return Ok((message, Receiver::Group(group)));
+    }
+    let names = [&body.user_receiver_handle, &body.handle].map(text);
+    let handle = names.into_iter().find(|name| !name.is_empty()).unwrap_or_default();
+    let handle = Handle::parse(handle.trim_start_matches('@')).map_err(|error| match error {
+        TextError::Blank => Invalid::ReceiverBlank.into(),
+        _ => ApiError::NotFound(Missing::User),
+    })?;
+    Ok((message, Receiver::User(handle)))
+}
+
+#[instrument(name = "create-message", skip_all, fields(app.message_uuid = Empty))]
+async fn send(
+    app: &App,
+    identity: &Identity,
+    receiver: &Receiver,
+    message: LongText,
+    once: &Once,
+) -> Result<Reply, ApiError> {
+    let (table, now) = (app.table().await?, app.now());
+    let to = find_receiver(app, table, identity, receiver).await?;
+    let from = support::author(table, identity, now).await?;
+    let message = Message {
+        uuid: Uuid::new_v4(),
+        group_uuid: conversation_uuid(&from.key, &to.key),
+        handle: from.handle.clone(),
+        display_name: from.display_name.clone(),
+        message,
+        created_at: now,
+    };
+    Span::current().record("app.message_uuid", message.uuid.to_string());
+    let reply = Reply::ok(&message_json(&message))?;
+    messages::send(table, &from, &to, &message, once.answered(&reply, now)?, now).await?;
+    info!(message.uuid = %message.uuid, "Sent a message");
+    Ok(reply)
+}
+
+async fn find_receiver(
+    app: &App,
+    table: &dyn Table,
+    from: &Identity,
+    receiver: &Receiver,
+) -> Result<Participant, ApiError> {
+    let now = app.now();
+    match receiver {
+        Receiver::Group(group) => messages::other_in(table, &from.key, *group, now)
+            .await?
+            .ok_or(ApiError::NotFound(Missing::MessageGroup)),
+        Receiver::User(handle) => {
+            let user = users::by_handle(table, handle, now).await?;
+            let user = user.ok_or(ApiError::NotFound(Missing::User))?;
+            Ok(Participant { key: user.key, handle: user.handle, display_name: user.display_name })
+        }
+    }
+}

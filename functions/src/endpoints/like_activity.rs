@@ -1,0 +1,49 @@
+//! `PUT` and `DELETE /api/activities/{key}/like`: like a crud or a reply, or no longer.
+
+use serde::Serialize;
+use tracing::{info, instrument};
+use uuid::Uuid;
+
+use super::support;
+use crate::{
+    api::{ApiError, Missing, PathKey, Reply, Request, Route, identity},
+    app::App,
+    domain::Identity,
+    store::likes,
+};
+
+/// What this function answers.
+pub const ROUTE: Route = Route { methods: &["PUT", "DELETE"], path: "/api/activities/{key}/like" };
+
+#[derive(Serialize)]
+struct LikeJson {
+    uuid: Uuid,
+    liked: bool,
+    likes_count: u64,
+}
+
+/// Whether the caller likes it now, and how many do. Asking again changes nothing.
+pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
+    let identity = identity(&request, app.config().local.as_ref())?;
+    let uuid = PathKey::uuid(&request, Missing::Activity)?;
+    let liked = request.method() == http::Method::PUT;
+    let likes_count = set_like(app, &identity, uuid, liked).await?;
+    info!(activity.uuid = %uuid, liked, "Noted a like");
+    Reply::ok(&LikeJson { uuid, liked, likes_count })
+}
+
+#[instrument(name = "like-activity", skip_all, fields(app.activity_uuid = %uuid, app.liked = liked))]
+async fn set_like(
+    app: &App,
+    identity: &Identity,
+    uuid: Uuid,
+    liked: bool,
+) -> Result<u64, ApiError> {
+    let (table, now) = (app.table().await?, app.now());
+    let post = support::find_post(table, uuid, now).await?;
+    let user = support::author(table, identity, now).await?;
+    if !likes::set(table, &post, &user.key, liked, now).await? {
+        return Err(ApiError::NotFound(Missing::Activity));
+    }
+    Ok(support::find_post(table, uuid, now).await?.counters().likes)
+}

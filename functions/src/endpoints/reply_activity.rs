@@ -1,0 +1,70 @@
+//! `POST /api/activities/{key}/reply`: answer a crud or a reply.
+
+use serde::Deserialize;
+use serde_json::Value;
+use tracing::{Span, field::Empty, info, instrument};
+use uuid::Uuid;
+
+use super::support::{self, MAX_MESSAGE_BODY, Once};
+use crate::{
+    api::{self, ApiError, Missing, PathKey, Request, Route, identity, reply_json},
+    app::App,
+    domain::{Counters, Identity, LongText, Reply, ReplyTree},
+    store::activities,
+};
+
+/// What this function answers.
+pub const ROUTE: Route = Route { methods: &["POST"], path: "/api/activities/{key}/reply" };
+
+/// What the page sends. A field of another type is as good as none.
+#[derive(Deserialize)]
+struct Body {
+    message: Option<Value>,
+}
+
+/// The new reply.
+pub async fn handle(app: &App, request: Request) -> Result<api::Reply, ApiError> {
+    let identity = identity(&request, app.config().local.as_ref())?;
+    let body: Body = request.json(MAX_MESSAGE_BODY)?;
+    let text = body.message.as_ref().and_then(Value::as_str).unwrap_or_default();
+    let message = api::message(LongText::parse(text))?;
+    let parent = PathKey::uuid(&request, Missing::Activity)?;
+    let once = Once::of(&request, &ROUTE, &identity.key)?;
+    let (table, now) = (app.table().await?, app.now());
+    once.run(table, now, async || answer(app, &identity, parent, message, &once).await).await
+}
+
+#[instrument(name = "reply-activity", skip_all, fields(app.activity_uuid = Empty))]
+async fn answer(
+    app: &App,
+    identity: &Identity,
+    parent: Uuid,
+    message: LongText,
+    once: &Once,
+) -> Result<api::Reply, ApiError> {
+    let (table, now) = (app.table().await?, app.now());
+    let parent = support::find_post(table, parent, now).await?;
+    let author = support::author(table, identity, now).await?;
+    let reply = Reply {
+        uuid: Uuid::new_v4(),
+        root_uuid: parent.root_uuid(),
+        reply_to_activity_uuid: parent.uuid(),
+        // Below that, time alone keeps a parent before its children.
+        depth: parent.depth().saturating_add(1),
+        handle: author.handle,
+        display_name: Some(author.display_name),
+        message,
+        created_at: now,
+        expires_at: parent.expires_at(),
+        counters: Counters::default(),
+    };
+    Span::current().record("app.activity_uuid", reply.uuid.to_string());
+    let tree = ReplyTree { reply, replies: Vec::new() };
+    let answer = api::Reply::ok(&reply_json(&tree))?;
+    let noted = once.answered(&answer, now)?;
+    if !activities::reply(table, &parent, &tree.reply, noted, now).await? {
+        return Err(ApiError::NotFound(Missing::Activity));
+    }
+    info!(activity.uuid = %tree.reply.uuid, "Published a reply");
+    Ok(answer)
+}

@@ -1,0 +1,94 @@
+//! What several endpoints do alike.
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::{
+    api::{ApiError, Invalid, Missing, Reply, Request, Route},
+    domain::{Identity, Post, User, UserKey},
+    store::{
+        StoreError, Table, Write, activities,
+        requests::{Earlier, OnceRequest},
+        users,
+    },
+};
+
+/// Most bytes of a body with a message: the longest text of [`crate::domain::MAX_LONG_CHARS`], each
+/// character escaped as a pair of surrogates, has 12 KiB.
+pub(super) const MAX_MESSAGE_BODY: usize = 32 * 1024;
+
+/// Longest idempotency key, in bytes. Our choice: a UUID has 36.
+const MAX_IDEMPOTENCY_KEY: usize = 255;
+
+/// Who writes: the user of this identity, made if this is their first time.
+pub(super) async fn author(
+    table: &dyn Table,
+    identity: &Identity,
+    now: Timestamp,
+) -> Result<User, ApiError> {
+    users::ensure(table, identity, now).await?.ok_or(ApiError::HandleTaken)
+}
+
+/// A crud or reply that is alive.
+pub(super) async fn find_post(
+    table: &dyn Table,
+    uuid: Uuid,
+    now: Timestamp,
+) -> Result<Post, ApiError> {
+    activities::find(table, uuid, now).await?.ok_or(ApiError::NotFound(Missing::Activity))
+}
+
+/// A request that may carry an `Idempotency-Key`, and is then done once.
+pub(super) struct Once(Option<OnceRequest>);
+
+impl Once {
+    /// Fails if the header makes no key.
+    pub(super) fn of(request: &Request, route: &Route, user: &UserKey) -> Result<Self, ApiError> {
+        let Some(key) = request.header("idempotency-key") else { return Ok(Self(None)) };
+        if key.trim().is_empty() || key.len() > MAX_IDEMPOTENCY_KEY {
+            return Err(ApiError::InvalidIdempotencyKey);
+        }
+        let path_key = request.path_parameter("key");
+        let content = [path_key.as_bytes(), request.body()];
+        Ok(Self(Some(OnceRequest::new(user, route.path, key, &content))))
+    }
+
+    /// Gives the first answer if there has been one, and else has `write` do the request. What it
+    /// writes must go together with [`Once::answered`].
+    pub(super) async fn run(
+        &self,
+        table: &dyn Table,
+        now: Timestamp,
+        write: impl AsyncFnOnce() -> Result<Reply, ApiError>,
+    ) -> Result<Reply, ApiError> {
+        if let Some(reply) = self.earlier(table, now).await? {
+            return Ok(reply);
+        }
+        match write().await {
+            Err(ApiError::Store(StoreError::AnsweredBefore)) => {
+                let reply = self.earlier(table, now).await?;
+                reply.ok_or(ApiError::Store(StoreError::AnsweredBefore))
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// The note that this is the answer, if one is to be kept.
+    pub(super) fn answered(
+        &self,
+        reply: &Reply,
+        now: Timestamp,
+    ) -> Result<Option<Write>, ApiError> {
+        let note = self.0.as_ref().map(|request| request.answered(reply.body(), now));
+        Ok(note.transpose()?)
+    }
+
+    async fn earlier(&self, table: &dyn Table, now: Timestamp) -> Result<Option<Reply>, ApiError> {
+        let Some(request) = &self.0 else { return Ok(None) };
+        match request.earlier(table, now).await? {
+            Earlier::Nothing => Ok(None),
+            Earlier::Answer(body) => Ok(Some(Reply::replayed(body))),
+            Earlier::OtherRequest => Err(Invalid::IdempotencyKeyReused.into()),
+        }
+    }
+}

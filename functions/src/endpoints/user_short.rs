@@ -1,0 +1,28 @@
+//! `GET /api/users/{handle}/short`: who a handle is.
+
+use tracing::{info, instrument};
+
+use crate::{
+    api::{ApiError, Missing, Reply, Request, Route, path_handle, user_json},
+    app::App,
+    domain::{Handle, User},
+    store::users,
+};
+
+/// What this function answers.
+pub const ROUTE: Route = Route { methods: &["GET"], path: "/api/users/{handle}/short" };
+
+/// The user in short; the `@` before the handle may be left out.
+pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
+    let text = request.path_parameter("handle");
+    let handle = path_handle(text.strip_prefix('@').unwrap_or(&text))?;
+    let user = find(app, &handle).await?;
+    info!(user.uuid = %user.uuid, "Serving a user");
+    Reply::ok(&user_json(&user))
+}
+
+#[instrument(name = "user-short", skip_all)]
+async fn find(app: &App, handle: &Handle) -> Result<User, ApiError> {
+    let user = users::by_handle(app.table().await?, handle, app.now()).await?;
+    user.ok_or(ApiError::NotFound(Missing::User))
+}

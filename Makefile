@@ -14,7 +14,7 @@ help: ## List these targets
 run: $(if $(shell command -v cargo-lambda),,$(VENV)/bin/cargo-lambda) ## Start the API and the extension, with demo data; PORT=9001 takes another port
 	@.dev/run
 
-test: ## Run every test; T=name runs those whose name contains it
+test: $(VENV)/requirements ## Run every test; T=name runs those whose name contains it
 	cargo test --workspace $(FEATURES) $(T)
 
 lint: $(VENV)/requirements ## Check formatting, lints and the template

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -43,6 +44,8 @@ pub enum Answer {
     Unread,
     /// Reads a part of the body, then resets the connection.
     Reset,
+    /// Does what the real service would, then resets the connection instead of saying so.
+    Lost,
 }
 
 impl Answer {
@@ -88,6 +91,11 @@ impl Recorded {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// The operation of an AWS request, such as `Query`; none of another request.
+    pub fn operation(&self) -> Option<&str> {
+        operation(&self.headers)
+    }
+
     /// The body without its content encoding (gzip, zstd or none).
     pub fn decoded(&self) -> io::Result<Vec<u8>> {
         let mut decoded = Vec::new();
@@ -114,8 +122,11 @@ impl fmt::Debug for Recorded {
     }
 }
 
-/// What the real service would answer: status and body.
-pub(crate) type Proper = fn(&Recorded, key: Option<&str>) -> Response<Full<Bytes>>;
+/// What the real service would answer, if need be after asking it.
+pub(crate) type Proper = Box<dyn Fn(Recorded) -> BoxFuture<'static, Answered> + Send + Sync>;
+
+/// Status, headers and the whole body.
+pub(crate) type Answered = Response<Full<Bytes>>;
 
 /// The server. Dropping it closes everything: whoever sends then is refused.
 pub(crate) struct Fake {
@@ -126,25 +137,24 @@ pub(crate) struct Fake {
 
 struct Shared {
     proper: Proper,
-    key: Option<String>,
     script: Mutex<Script>,
     requests: Record<Recorded>,
     connections: Record<Instant>,
 }
 
 struct Script {
-    next: VecDeque<Answer>,
+    /// In order; with an operation, for the next request of that operation only.
+    next: VecDeque<(Option<&'static str>, Answer)>,
     always: Answer,
 }
 
 impl Fake {
-    pub(crate) async fn start(proper: Proper, key: Option<String>) -> Fake {
+    pub(crate) async fn start(proper: Proper) -> Fake {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound address");
         let script = Script { next: VecDeque::new(), always: Answer::Proper };
         let shared = Arc::new(Shared {
             proper,
-            key,
             script: Mutex::new(script),
             requests: Record::default(),
             connections: Record::default(),
@@ -155,7 +165,12 @@ impl Fake {
 
     /// The next request (or connection) without an answer of its own gets this; they queue up.
     pub(crate) fn next_answer(&self, answer: Answer) {
-        self.shared.script().next.push_back(answer);
+        self.shared.script().next.push_back((None, answer));
+    }
+
+    /// The next request of this AWS operation gets this; they queue up.
+    pub(crate) fn next_answer_to(&self, operation: &'static str, answer: Answer) {
+        self.shared.script().next.push_back((Some(operation), answer));
     }
 
     /// Every request from now on, when the queue is empty.
@@ -169,10 +184,6 @@ impl Fake {
 
     pub(crate) fn connections(&self) -> &Record<Instant> {
         &self.shared.connections
-    }
-
-    pub(crate) fn key(&self) -> Option<&str> {
-        self.shared.key.as_deref()
     }
 }
 
@@ -192,15 +203,17 @@ impl Shared {
     fn takes_unread(&self) -> bool {
         let mut script = self.script();
         match script.next.front() {
-            Some(Answer::Unread) => script.next.pop_front().is_some(),
+            Some((None, Answer::Unread)) => script.next.pop_front().is_some(),
             Some(_) => false,
             None => script.always == Answer::Unread,
         }
     }
 
-    fn take_answer(&self) -> Answer {
+    fn take_answer(&self, operation: Option<&str>) -> Answer {
         let mut script = self.script();
-        script.next.pop_front().unwrap_or_else(|| script.always.clone())
+        let meant = script.next.iter().position(|(only, _)| only.is_none() || *only == operation);
+        let answer = meant.and_then(|position| script.next.remove(position));
+        answer.map_or_else(|| script.always.clone(), |(_, answer)| answer)
     }
 }
 
@@ -233,8 +246,8 @@ async fn respond(
     request: Request<Incoming>,
     shared: Arc<Shared>,
     reset: Arc<Notify>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
-    let answer = shared.take_answer();
+) -> Result<Answered, Infallible> {
+    let answer = shared.take_answer(operation(request.headers()));
     let (head, mut body) = request.into_parts();
     let mut bytes = BytesMut::new();
     while let Some(Ok(frame)) = body.frame().await {
@@ -252,9 +265,9 @@ async fn respond(
         answer: answer.clone(),
         status: None,
     };
-    let (delay, response) = response_of(&recorded, answer, &shared);
+    let (delay, response) = response_of(&recorded, answer, &shared).await;
     recorded.status = response.as_ref().map(|response| response.status().as_u16());
-    let is_reset = recorded.answer == Answer::Reset;
+    let is_reset = matches!(recorded.answer, Answer::Reset | Answer::Lost);
     shared.requests.push(recorded);
     tokio::time::sleep(delay).await;
     if is_reset {
@@ -266,25 +279,35 @@ async fn respond(
     }
 }
 
-fn response_of(
+async fn response_of(
     recorded: &Recorded,
     answer: Answer,
     shared: &Shared,
-) -> (Duration, Option<Response<Full<Bytes>>>) {
-    match answer {
-        Answer::Proper => (Duration::ZERO, Some((shared.proper)(recorded, shared.key.as_deref()))),
+) -> (Duration, Option<Answered>) {
+    let mut delay = Duration::ZERO;
+    let mut answer = answer;
+    while let Answer::Late(by, later) = answer {
+        delay += by;
+        answer = *later;
+    }
+    let response = match answer {
+        Answer::Proper => Some((shared.proper)(recorded.clone()).await),
         Answer::Canned { status, headers, body } => {
             let mut response = Response::builder().status(status);
             for (name, value) in headers {
                 response = response.header(name, value);
             }
-            let response = response.body(Full::new(body)).expect("a canned answer is well-formed");
-            (Duration::ZERO, Some(response))
+            Some(response.body(Full::new(body)).expect("a canned answer is well-formed"))
         }
-        Answer::Late(by, answer) => {
-            let (delay, response) = response_of(recorded, *answer, shared);
-            (by + delay, response)
+        Answer::Lost => {
+            (shared.proper)(recorded.clone()).await;
+            None
         }
-        Answer::Hang | Answer::Unread | Answer::Reset => (Duration::ZERO, None),
-    }
+        Answer::Late(..) | Answer::Hang | Answer::Unread | Answer::Reset => None,
+    };
+    (delay, response)
+}
+
+fn operation(headers: &HeaderMap) -> Option<&str> {
+    headers.get("x-amz-target")?.to_str().ok()?.rsplit('.').next()
 }

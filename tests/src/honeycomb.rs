@@ -3,7 +3,10 @@
 //! Answers as the real one does: 401 without the right key, 415 for another type, 400 for what does
 //! not decode. <https://github.com/honeycombio/husky> is Honeycomb's own decoder.
 
+use std::future::ready;
+
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::Response;
 use http_body_util::Full;
 use opentelemetry_proto::tonic::collector::trace::v1::{
@@ -11,7 +14,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 };
 use prost::Message;
 
-use crate::fake::{Answer, Fake, Recorded};
+use crate::fake::{Answer, Answered, Fake, Recorded};
 use crate::loopback;
 use crate::otlp::{self, Span, kind};
 
@@ -19,17 +22,25 @@ use crate::otlp::{self, Span, kind};
 const KEY: &str = "hcaik_01testtesttesttesttesttesttesttesttesttesttesttesttestte00";
 
 /// See the module's text. Dropping it closes the port and all connections.
-pub struct Honeycomb(Fake);
+pub struct Honeycomb {
+    fake: Fake,
+    key: Option<&'static str>,
+}
 
 impl Honeycomb {
     /// Starts one on a free port.
     pub async fn start() -> Honeycomb {
-        Honeycomb(Fake::start(answer, Some(KEY.to_owned())).await)
+        Honeycomb::start_with(Some(KEY)).await
     }
 
     /// A plain OTLP receiver, which asks for no key: to be put in the extension's place.
     pub async fn without_key() -> Honeycomb {
-        Honeycomb(Fake::start(answer, None).await)
+        Honeycomb::start_with(None).await
+    }
+
+    async fn start_with(key: Option<&'static str>) -> Honeycomb {
+        let proper = move |request: Recorded| ready(answer(&request, key)).boxed();
+        Honeycomb { fake: Fake::start(Box::new(proper)).await, key }
     }
 
     /// An address where nobody listens, and nobody will: a port that was free once would not do.
@@ -39,45 +50,45 @@ impl Honeycomb {
 
     /// The base address, as in `HONEYCOMB_API_ENDPOINT`.
     pub fn url(&self) -> String {
-        format!("http://{}", self.0.address)
+        format!("http://{}", self.fake.address)
     }
 
     /// The only key that it takes.
     pub fn key(&self) -> &str {
-        self.0.key().unwrap_or_default()
+        self.key.unwrap_or_default()
     }
 
     /// Every request from now on is answered so, when no single answers are queued.
     pub fn always(&self, answer: Answer) {
-        self.0.always(answer);
+        self.fake.always(answer);
     }
 
     /// One request is answered so; several calls queue up.
     pub fn next_answer(&self, answer: Answer) {
-        self.0.next_answer(answer);
+        self.fake.next_answer(answer);
     }
 
     /// All requests, also those that were refused or never answered.
     pub fn requests(&self) -> Vec<Recorded> {
-        self.0.requests().all()
+        self.fake.requests().all()
     }
 
     /// Waits until so many requests have come; panics if they do not.
     pub async fn requests_reach(&self, count: usize) -> Vec<Recorded> {
         let enough = |all: &[Recorded]| (all.len() >= count).then(|| all.to_vec());
-        let found = self.0.requests().find(enough).await;
+        let found = self.fake.requests().find(enough).await;
         found.unwrap_or_else(|| panic!("not {count} requests, but {:#?}", self.requests()))
     }
 
     /// How many connections were accepted.
     pub fn connections(&self) -> usize {
-        self.0.connections().all().len()
+        self.fake.connections().all().len()
     }
 
     /// Waits until so many connections have come; panics if they do not.
     pub async fn connections_reach(&self, count: usize) {
         let enough = |all: &[_]| (all.len() >= count).then_some(());
-        self.0.connections().find(enough).await.expect("enough connections");
+        self.fake.connections().find(enough).await.expect("enough connections");
     }
 
     /// All spans that were taken (answered 200), in the order of arrival.
@@ -107,7 +118,7 @@ impl Honeycomb {
     /// Waits for the first span like this; panics with what came instead.
     pub async fn span_where(&self, what: &str, wanted: impl Fn(&Span) -> bool) -> Span {
         let find = |all: &[Recorded]| taken(all).into_iter().find(|span| wanted(span));
-        let found = self.0.requests().find(find).await;
+        let found = self.fake.requests().find(find).await;
         found.unwrap_or_else(|| {
             let names: Vec<String> = self.spans().into_iter().map(|span| span.name).collect();
             panic!("{what} did not arrive; spans {names:?}, requests {:#?}", self.requests())
@@ -136,7 +147,7 @@ fn spans_of(request: &Recorded) -> Option<Vec<Span>> {
     otlp::spans_of(&request.decoded().ok()?).ok()
 }
 
-fn answer(request: &Recorded, key: Option<&str>) -> Response<Full<Bytes>> {
+fn answer(request: &Recorded, key: Option<&str>) -> Answered {
     let types = ["application/protobuf", "application/x-protobuf"];
     let content_type = request.header("content-type").unwrap_or_default();
     // The real one takes JSON as well; nothing here sends it.

@@ -47,8 +47,10 @@ pub async fn send(
         .await
         .map_err(io::Error::other)?;
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let mut request =
-        Request::builder().method(method).uri(path).header("host", authority.as_str());
+    let mut request = Request::builder().method(method).uri(path);
+    if !headers.iter().any(|(name, _)| *name == "host") {
+        request = request.header("host", authority.as_str());
+    }
     for (name, value) in headers {
         request = request.header(*name, *value);
     }

@@ -16,6 +16,8 @@
 //!   end. [`Journal`] has every API call and every signal with its time;
 //! - [`Honeycomb`]: a destination that decodes what arrives, and fails as it is told ([`Answer`]);
 //! - [`otlp`]: spans as tests read them, requests as tests send them;
+//! - [`Store`]: a new store, SQLite's or DynamoDB's, and [`moto`], who plays DynamoDB and other
+//!   services; [`Proxy`] stands before it where a test needs faults or a record;
 //! - `fake`: the recording HTTP server under it, for destinations to come;
 //! - `binaries`: builds what is under test, once per test process;
 //! - [`Record`]: the list under all of them that can be waited on.
@@ -56,16 +58,21 @@ mod fake;
 pub mod honeycomb;
 pub mod http_client;
 mod loopback;
+pub mod moto;
 pub mod otlp;
+pub mod proxy;
 mod record;
 pub mod sandbox;
+pub mod store;
 
 pub use binaries::{Binaries, binaries};
 pub use event::{Event, event, raw_event};
 pub use fake::{Answer, Recorded};
 pub use honeycomb::Honeycomb;
+pub use proxy::Proxy;
 pub use record::{PATIENCE, Record};
 pub use sandbox::{
     Builder, EXTENSION, Ended, Exit, FailureKind, InvokeError, Journal, Party, Phase, Program,
     Reply, Sandbox, What,
 };
+pub use store::{Store, eventually};

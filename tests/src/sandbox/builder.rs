@@ -14,6 +14,7 @@ use super::{Phase, Sandbox, routes};
 use crate::binaries::binaries;
 use crate::honeycomb::Honeycomb;
 use crate::loopback;
+use crate::store::Store;
 
 /// The extension's executable, and so the name it registers with.
 pub const EXTENSION: &str = "cruddur-telemetry";
@@ -113,6 +114,14 @@ impl Builder {
     /// Gives the function a new SQLite file with the demo data.
     pub fn demo_store(mut self) -> Builder {
         self.demo_store = true;
+        self
+    }
+
+    /// Gives the function this store.
+    pub fn store(mut self, store: &Store) -> Builder {
+        for (name, value) in store.variables() {
+            self.customer.insert(name.to_owned(), value);
+        }
         self
     }
 

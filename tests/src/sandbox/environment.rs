@@ -7,13 +7,19 @@ use std::net::SocketAddr;
 /// The name that Lambda would give to this environment's log stream.
 pub(crate) const LOG_STREAM: &str = "2026/01/01/[$LATEST]0123456789abcdef0123456789abcdef";
 
-/// What both get. Credentials are well-formed and worthless.
+/// Where functions run, and what they sign with: well-formed and worthless.
+pub(crate) const REGION: &str = "eu-central-1";
+pub(crate) const ACCESS_KEY_ID: &str = "ASIAIOSFODNN7EXAMPLE";
+pub(crate) const SECRET_ACCESS_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+pub(crate) const SESSION_TOKEN: &str = "session-token-of-a-test";
+
+/// What both get.
 const SHARED: [(&str, &str); 8] = [
-    ("AWS_ACCESS_KEY_ID", "ASIAIOSFODNN7EXAMPLE"),
-    ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
-    ("AWS_SESSION_TOKEN", "session-token-of-a-test"),
-    ("AWS_REGION", "eu-central-1"),
-    ("AWS_DEFAULT_REGION", "eu-central-1"),
+    ("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID),
+    ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY),
+    ("AWS_SESSION_TOKEN", SESSION_TOKEN),
+    ("AWS_REGION", REGION),
+    ("AWS_DEFAULT_REGION", REGION),
     ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
     ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
     ("TZ", ":UTC"),

@@ -5,7 +5,7 @@
 //! `reply` and `journal` what a test looks at.
 
 mod builder;
-mod environment;
+pub(crate) mod environment;
 mod journal;
 mod machine;
 mod platform;

@@ -1,0 +1,73 @@
+//! moto's server: DynamoDB, CloudWatch Logs, X-Ray, Secrets Manager and more, over their protocols.
+//!
+//! One for all tests of a process, started when the first asks. Tests run side by side in it, so
+//! each names what it makes itself: see [`unique`]. It takes any credentials, but keeps things
+//! apart by region.
+
+use std::io::{BufRead, BufReader, Lines};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{ChildStderr, Command, Stdio};
+use std::sync::{OnceLock, mpsc};
+use std::thread;
+
+use nix::sys::signal::Signal;
+use uuid::Uuid;
+
+/// The base address, for `AWS_ENDPOINT_URL` and the like; the first call waits for the start.
+///
+/// Panics if the server is not installed or does not start.
+pub fn url() -> &'static str {
+    // A failure is kept, too: each test would only try in vain again.
+    static URL: OnceLock<Result<String, String>> = OnceLock::new();
+    match URL.get_or_init(start) {
+        Ok(url) => url,
+        Err(problem) => panic!("moto's server: {problem}"),
+    }
+}
+
+/// A name that no other test has: `unique("table")`.
+pub fn unique(prefix: &str) -> String {
+    format!("{prefix}-{}", Uuid::new_v4().simple())
+}
+
+fn start() -> Result<String, String> {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.venv/bin/moto_server");
+    if !program.exists() {
+        return Err(format!("{} is missing; `make test` installs it", program.display()));
+    }
+    let mut command = Command::new(program);
+    command.args(["-H", "127.0.0.1", "-p", "0"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    // SAFETY: prctl is async-signal-safe, and nothing else runs between fork and exec.
+    unsafe {
+        command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?));
+    }
+    let (announce, announced) = mpsc::channel();
+    // The signal comes when the thread that started the server ends, so it is one that never does.
+    thread::spawn(move || {
+        let started = command.spawn().map_err(|problem| problem.to_string());
+        let mut server = match started {
+            Ok(server) => server,
+            Err(problem) => return announce.send(Err(problem)).unwrap_or_default(),
+        };
+        let mut lines = server.stderr.take().map(|pipe| BufReader::new(pipe).lines());
+        let _ = announce.send(address(lines.as_mut()));
+        // Its log is read on, or it would stop at a full pipe.
+        lines.into_iter().flatten().for_each(drop);
+        let _ = server.wait();
+    });
+    announced.recv().unwrap_or_else(|_| Err("its thread ended".to_owned()))
+}
+
+/// Reads on to `Running on http://127.0.0.1:NNNN`.
+fn address(lines: Option<&mut Lines<BufReader<ChildStderr>>>) -> Result<String, String> {
+    let mut said = Vec::new();
+    for line in lines.into_iter().flatten().map_while(Result::ok) {
+        match line.split_once("Running on ") {
+            Some((_, url)) => return Ok(url.trim().to_owned()),
+            None => said.push(line),
+        }
+    }
+    Err(format!("it did not start: {}", said.join("\n")))
+}

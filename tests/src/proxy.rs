@@ -1,0 +1,175 @@
+//! A DynamoDB endpoint between a program and another: it records, and fails as it is told.
+//!
+//! What it passes on, it makes truer to the service in two points in which emulators differ: an
+//! idempotency token is honoured, and a page that is as long as its limit has a cursor even if
+//! nothing comes behind it.
+//! <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
+//! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Query.Pagination.html>
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::Response;
+use http_body_util::Full;
+use serde_json::{Map, Value, json};
+
+use crate::fake::{Answer, Answered, Fake, Recorded};
+use crate::http_client::{self, HttpReply};
+
+/// The type of all bodies, both ways.
+const CONTENT_TYPE: &str = "application/x-amz-json-1.0";
+
+/// Key attributes of the table and of its index, as `cruddur::store::dynamodb` has them.
+const TABLE_KEY: [&str; 2] = ["pk", "sk"];
+const INDEX_KEY: [&str; 2] = ["listing_pk", "listing_sk"];
+
+/// See the module's text. Dropping it closes the port and all connections.
+pub struct Proxy(Fake);
+
+impl Proxy {
+    /// Starts one on a free port, before the endpoint at `upstream`.
+    pub async fn start(upstream: &str) -> Proxy {
+        let upstream = Arc::new(Upstream { url: upstream.to_owned(), done: Mutex::default() });
+        let proper = move |request: Recorded| {
+            let upstream = upstream.clone();
+            async move { upstream.answer(&request).await }.boxed()
+        };
+        Proxy(Fake::start(Box::new(proper)).await)
+    }
+
+    /// The base address, as in `AWS_ENDPOINT_URL_DYNAMODB`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.0.address)
+    }
+
+    /// The next request of this operation is answered so; several calls queue up.
+    pub fn next_answer(&self, operation: &'static str, answer: Answer) {
+        self.0.next_answer_to(operation, answer);
+    }
+
+    /// Every request from now on is answered so, when no single answers are queued.
+    pub fn always(&self, answer: Answer) {
+        self.0.always(answer);
+    }
+
+    /// All requests so far, however they were answered.
+    pub fn requests(&self) -> Vec<Recorded> {
+        self.0.requests().all()
+    }
+
+    /// The bodies of all requests of an operation.
+    pub fn bodies(&self, operation: &str) -> Vec<Value> {
+        let requests = self.requests();
+        let of_operation = requests.iter().filter(|one| one.operation() == Some(operation));
+        of_operation.map(|request| parse(&request.body)).collect()
+    }
+}
+
+/// An error as DynamoDB words it, such as `(400, "ThrottlingException")`.
+pub fn error(status: u16, code: &str) -> Answer {
+    canned(status, code, Map::new())
+}
+
+/// A cancelled transaction: a code for each of its writes, `None` for those that were fine.
+pub fn cancelled(codes: &[&str]) -> Answer {
+    let reasons: Vec<Value> = codes
+        .iter()
+        .map(|code| json!({"Code": code, "Message": format!("{code} (canned)")}))
+        .collect();
+    let reasons = Map::from_iter([("CancellationReasons".to_owned(), reasons.into())]);
+    canned(400, "TransactionCanceledException", reasons)
+}
+
+fn canned(status: u16, code: &str, mut body: Map<String, Value>) -> Answer {
+    let code = format!("com.amazonaws.dynamodb.v20120810#{code}");
+    body.insert("__type".to_owned(), code.into());
+    body.insert("message".to_owned(), "said by the proxy".into());
+    let headers = vec![("content-type", CONTENT_TYPE.to_owned())];
+    Answer::Canned { status, headers, body: Value::Object(body).to_string().into() }
+}
+
+struct Upstream {
+    url: String,
+    /// Transactions that were done, by token: the request that did it. As JSON, since the order of
+    /// an item's attributes means nothing.
+    done: Mutex<HashMap<String, Value>>,
+}
+
+impl Upstream {
+    async fn answer(&self, request: &Recorded) -> Answered {
+        let asked = parse(&request.body);
+        let token = asked["ClientRequestToken"].as_str().map(str::to_owned);
+        if let Some(repeated) = token.as_ref().and_then(|token| self.repeated(token, &asked)) {
+            return repeated;
+        }
+        let reply = match self.pass_on(request).await {
+            Ok(reply) => reply,
+            Err(problem) => return response(502, problem.to_string().into()),
+        };
+        let body = match request.operation() {
+            Some("Query") => with_last_cursor(&asked, reply.body),
+            _ => reply.body,
+        };
+        if reply.status == 200
+            && let Some(token) = token
+        {
+            self.done().insert(token, asked);
+        }
+        response(reply.status.as_u16(), body)
+    }
+
+    async fn pass_on(&self, request: &Recorded) -> std::io::Result<HttpReply> {
+        let headers: Vec<(&str, &str)> = request
+            .headers
+            .iter()
+            .filter(|(name, _)| *name != "content-length" && *name != "connection")
+            .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
+            .collect();
+        let url = format!("{}{}", self.url, request.path);
+        http_client::send(request.method.clone(), &url, &headers, request.body.clone()).await
+    }
+
+    /// What a token that was used before is answered with.
+    fn repeated(&self, token: &str, asked: &Value) -> Option<Answered> {
+        let same = self.done().get(token)? == asked;
+        Some(match same {
+            true => response(200, "{}".into()),
+            false => {
+                let code = "com.amazonaws.dynamodb.v20120810#IdempotentParameterMismatchException";
+                response(400, json!({"__type": code}).to_string().into())
+            }
+        })
+    }
+
+    fn done(&self) -> std::sync::MutexGuard<'_, HashMap<String, Value>> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn with_last_cursor(request: &Value, body: Bytes) -> Bytes {
+    let mut page = parse(&body);
+    let is_full = request["Limit"].is_u64() && page["ScannedCount"] == request["Limit"];
+    let last = page["Items"].as_array().and_then(|items| items.last());
+    let Some(last) = last.filter(|_| is_full && page["LastEvaluatedKey"].is_null()) else {
+        return body;
+    };
+    let index_key = INDEX_KEY.iter().filter(|_| !request["IndexName"].is_null());
+    let names = TABLE_KEY.iter().chain(index_key);
+    page["LastEvaluatedKey"] =
+        names.map(|name| ((*name).to_owned(), last[*name].clone())).collect();
+    page.to_string().into()
+}
+
+fn response(status: u16, body: Bytes) -> Answered {
+    Response::builder()
+        .status(status)
+        .header("content-type", CONTENT_TYPE)
+        .body(Full::new(body))
+        .expect("a well-formed answer")
+}
+
+fn parse(body: &Bytes) -> Value {
+    serde_json::from_slice(body).unwrap_or_default()
+}

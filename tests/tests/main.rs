@@ -6,6 +6,9 @@ mod puppet;
 mod sandbox;
 mod sandbox_telemetry;
 
+// What the stores promise, each alike.
+mod store;
+
 // What the function and the extension promise.
 mod destinations;
 mod environment;

@@ -1,8 +1,9 @@
 //! Demo data for the local run: `cargo run -p cruddur --features local --example seed`.
 //!
-//! Writes a handful of threads, aged as if they had just happened, to the file that the local
-//! functions read (`CRUDDUR_SQLITE`). Ids are fixed: running it again leaves one copy of each and
-//! makes it young again. Threads of others stay as they are.
+//! Writes users, a handful of threads, aged as if they had just happened, and two conversations to
+//! the store that the local functions read (`CRUDDUR_SQLITE` or `CRUDDUR_TABLE`). Ids are fixed:
+//! running it again leaves one copy of each thread and makes it young again; conversations that have
+//! begun and threads of others stay as they are.
 
 use std::io::Write;
 
@@ -10,8 +11,15 @@ use cruddur::{
     Error,
     app::App,
     config::Config,
-    domain::{Activity, Counters, DisplayName, Handle, LongText, MessageText, Reply},
-    store::activities,
+    domain::{
+        Activity, Bio, Counters, DisplayName, Handle, Identity, LongText, Message, MessageText,
+        Reply, User, UserKey, conversation_uuid,
+    },
+    store::{
+        PageRequest, Table, activities,
+        messages::{self, Participant},
+        users,
+    },
 };
 use jiff::{SignedDuration, Timestamp};
 use uuid::{Uuid, uuid};
@@ -20,7 +28,6 @@ use uuid::{Uuid, uuid};
 struct Crud {
     uuid: Uuid,
     handle: &'static str,
-    display_name: &'static str,
     message: &'static str,
     minutes_ago: i64,
     hours_to_live: i64,
@@ -43,7 +50,6 @@ const CRUDS: &[Crud] = &[
     Crud {
         uuid: uuid!("bdd640fb-0667-4ad1-9c80-317fa3b1799d"),
         handle: "andrewbrown",
-        display_name: "Andrew Brown",
         message: "One request, one trace. I can finally see where my milliseconds go.",
         minutes_ago: 12,
         hours_to_live: 7 * 24,
@@ -85,7 +91,6 @@ const CRUDS: &[Crud] = &[
     Crud {
         uuid: uuid!("9a1de644-815e-46d1-bb8f-aa1837f8a88b"),
         handle: "bayko",
-        display_name: "Andrew Bayko",
         message: "Reminder: what you crud today is gone in a week. Choose your typos well.",
         minutes_ago: 95,
         hours_to_live: 7 * 24,
@@ -103,7 +108,6 @@ const CRUDS: &[Crud] = &[
     Crud {
         uuid: uuid!("6b65a6a4-8b81-48f6-b38a-088ca65ed389"),
         handle: "worf",
-        display_name: "Worf",
         message: "The dead letter queue is without honour. I have emptied it.",
         minutes_ago: 26 * 60,
         hours_to_live: 3 * 24,
@@ -114,7 +118,6 @@ const CRUDS: &[Crud] = &[
     Crud {
         uuid: uuid!("47378190-96da-4dac-b2ff-5d2a386ecbe0"),
         handle: "londo",
-        display_name: "Londo Mollari",
         message: "Only fools keep one log group. Well, fools and auditors.",
         minutes_ago: 2 * 24 * 60 + 40,
         hours_to_live: 30 * 24,
@@ -139,7 +142,6 @@ const CRUDS: &[Crud] = &[
     Crud {
         uuid: uuid!("371ecd7b-27cd-4130-8722-9389571aa876"),
         handle: "altbrown",
-        display_name: "Alt Brown",
         message: "Does anybody know what happens after the seventh day? Asking for a crud.",
         minutes_ago: 5 * 24 * 60,
         hours_to_live: 7 * 24,
@@ -149,12 +151,47 @@ const CRUDS: &[Crud] = &[
     },
 ];
 
+/// Handle, display name, bio.
+const USERS: &[(&str, &str, &str)] = &[
+    ("andrewbrown", "Andrew Brown", "Teaches the cloud, one crud at a time."),
+    ("bayko", "Andrew Bayko", "Counts gigabyte-seconds."),
+    ("worf", "Worf", "Son of Mogh. Reader of dead letters."),
+    ("londo", "Londo Mollari", "There was a time when this whole quadrant belonged to us."),
+    ("altbrown", "Alt Brown", ""),
+];
+
+/// The two who talk, and what they say in turn, the first one first, a minute apart.
+const CONVERSATIONS: &[(&str, &str, &[&str])] = &[
+    (
+        "andrewbrown",
+        "bayko",
+        &[
+            "Have you seen where the time goes on the home feed?",
+            "I thought it went to the database.",
+            "A quarter of it. The rest was us, telling everybody about it.",
+            "And now?",
+            "Now we tell them after we have answered.",
+            "That is just good manners.",
+        ],
+    ),
+    (
+        "worf",
+        "andrewbrown",
+        &["I have emptied the dead letter queue.", "All of it?", "It did not surrender."],
+    ),
+];
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let config = Config::from_vars(|name| std::env::var(name).ok());
-    let path = std::path::absolute(&config.sqlite_path)?;
-    let app = App::new(config);
+    let app = App::new(Config::from_vars(|name| std::env::var(name).ok()));
     let (table, now) = (app.table().await?, app.now());
+    for (handle, display_name, bio) in USERS {
+        let identity = identity(handle, display_name)?;
+        let made = users::ensure(table, &identity, now).await?;
+        let user = made.ok_or_else(|| format!("somebody else has the handle {handle}"))?;
+        let user = User { bio: Bio::parse(bio).ok(), display_name: name_of(handle)?, ..user };
+        users::update_profile(table, &user, None, now).await?;
+    }
     let mut reply_count = 0;
     for crud in CRUDS {
         let activity = activity(crud, now)?;
@@ -163,12 +200,67 @@ async fn main() -> Result<(), Error> {
         activities::replace_thread(table, &activity, &replies).await?;
         reply_count += replies.len();
     }
+    for (one, other, texts) in CONVERSATIONS {
+        talk(table, [one, other], texts, now).await?;
+    }
     writeln!(
         std::io::stdout(),
-        "Wrote {} cruds and {reply_count} replies to {}",
+        "Wrote {} users, {} cruds with {reply_count} replies, and {} conversations",
+        USERS.len(),
         CRUDS.len(),
-        path.display()
+        CONVERSATIONS.len(),
     )?;
+    Ok(())
+}
+
+/// The user whom the local run takes for the sender if `CRUDDUR_LOCAL_HANDLE` says so.
+fn identity(handle: &str, display_name: &str) -> Result<Identity, Error> {
+    let handle = Handle::parse(handle)?;
+    Ok(Identity {
+        key: UserKey::local(&handle),
+        handle,
+        name: Some(DisplayName::parse(display_name)?),
+    })
+}
+
+fn name_of(handle: &str) -> Result<DisplayName, Error> {
+    let user = USERS.iter().find(|(known, _, _)| *known == handle);
+    Ok(DisplayName::parse(user.map_or(handle, |(_, name, _)| name))?)
+}
+
+async fn talk(
+    table: &dyn Table,
+    handles: [&str; 2],
+    texts: &[&str],
+    now: Timestamp,
+) -> Result<(), Error> {
+    let mut two = Vec::new();
+    for handle in handles {
+        let user = users::by_handle(table, &Handle::parse(handle)?, now).await?;
+        two.push(user.ok_or_else(|| format!("there is no {handle}"))?);
+    }
+    let group_uuid = conversation_uuid(&two[0].key, &two[1].key);
+    let first = PageRequest { limit: 1, after: None };
+    if !messages::messages(table, group_uuid, &first, now).await?.entries.is_empty() {
+        return Ok(());
+    }
+    for (said, text) in texts.iter().enumerate() {
+        let (from, to) = (&two[said % 2], &two[(said + 1) % 2]);
+        let message = Message {
+            uuid: Uuid::new_v4(),
+            group_uuid,
+            handle: from.handle.clone(),
+            display_name: from.display_name.clone(),
+            message: LongText::parse(text)?,
+            created_at: now - SignedDuration::from_mins((texts.len() - said) as i64),
+        };
+        let to = Participant {
+            key: to.key.clone(),
+            handle: to.handle.clone(),
+            display_name: to.display_name.clone(),
+        };
+        messages::send(table, from, &to, &message, None, now).await?;
+    }
     Ok(())
 }
 
@@ -177,7 +269,7 @@ fn activity(crud: &Crud, now: Timestamp) -> Result<Activity, Error> {
     Ok(Activity {
         uuid: crud.uuid,
         handle: Handle::parse(crud.handle)?,
-        display_name: Some(DisplayName::parse(crud.display_name)?),
+        display_name: Some(name_of(crud.handle)?),
         message: MessageText::parse(crud.message)?,
         created_at,
         expires_at: created_at + SignedDuration::from_hours(crud.hours_to_live),
@@ -204,7 +296,7 @@ fn add_replies(
             reply_to_activity_uuid: parent,
             depth,
             handle: Handle::parse(answer.handle)?,
-            display_name: None,
+            display_name: Some(name_of(answer.handle)?),
             message: LongText::parse(answer.message)?,
             created_at: now - SignedDuration::from_mins(answer.minutes_ago),
             expires_at: root.expires_at,

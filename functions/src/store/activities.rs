@@ -101,7 +101,7 @@ pub async fn publish(
 }
 
 /// Writes a new reply to `parent` and counts it there. `false`, and nothing is written, if the
-/// parent has gone in the meantime.
+/// parent or the crud at the top has gone in the meantime.
 pub async fn reply(
     table: &dyn Table,
     parent: &Post,
@@ -109,24 +109,26 @@ pub async fn reply(
     answered: Option<Write>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let root = match parent {
-        Post::Crud(_) => None,
-        Post::Reply(_) => table.get(&[keys::activity(reply.root_uuid)], now).await?.pop().flatten(),
-    };
-    let root_author = match root {
-        None => parent.handle().clone(),
-        Some(root) => posts::read_crud(root)?.handle,
-    };
     let mut writes = vec![Write::Update(Update {
         key: posts::post_key(parent),
         add: vec![(posts::REPLIES, 1)],
         set: Map::new(),
         listing: None,
     })];
+    let mut root_author = parent.handle().clone();
+    if let Post::Reply(parent) = parent {
+        let root = keys::activity(parent.root_uuid);
+        let Some(crud) = table.get(std::slice::from_ref(&root), now).await?.pop().flatten() else {
+            return Ok(false);
+        };
+        root_author = posts::read_crud(crud)?.handle;
+        writes.push(Write::Require(root));
+    }
+    let conditions = 0..writes.len();
     let items = posts::reply_items(reply, &root_author, parent.handle())?;
     writes.extend(items.into_iter().map(Write::Put));
     match items::write_once(table, writes, answered, now).await {
-        Err(error) if error.is_condition_of(0) => Ok(false),
+        Err(error) if conditions.into_iter().any(|at| error.is_condition_of(at)) => Ok(false),
         done => done.map(|()| true),
     }
 }

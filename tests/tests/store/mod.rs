@@ -29,6 +29,12 @@ mod port_paging;
 mod port_concurrency;
 mod faults;
 
+mod world;
+mod cruds;
+mod search;
+mod people;
+mod costs;
+
 use cruddur::store::{Index, Item, Key, Order, Page, Query, StoreError, Table, Update, Write};
 use cruddur_tests::eventually;
 use jiff::Timestamp;

@@ -1,0 +1,57 @@
+//! What a call costs: its requests by the proxy's record, which must not grow with the store.
+
+use cruddur::domain::search_words;
+use cruddur::store::{PageRequest, activities, feeds, keys};
+use cruddur_tests::{Proxy, Store};
+
+use super::world::*;
+use super::*;
+
+/// Requests since the last question.
+fn since(proxy: &Proxy, before: &mut usize) -> usize {
+    let all = proxy.requests().len();
+    all - std::mem::replace(before, all)
+}
+
+/// The requests of home, a feed, a search, a show, a publication and an answer.
+async fn costs(store: &Store, proxy: &Proxy) -> [usize; 6] {
+    let table = store.table();
+    let crud = publish(store.connect().as_ref(), crud("worf", "prune juice", 0)).await;
+    let page: PageRequest = first(5);
+    let mut before = proxy.requests().len();
+    activities::home(table, &page, now()).await.unwrap();
+    let home = since(proxy, &mut before);
+    feeds::of_user(table, &handle("worf"), &page, now()).await.unwrap();
+    let feed = since(proxy, &mut before);
+    feeds::search(table, &search_words("juice"), &page, now()).await.unwrap();
+    let search = since(proxy, &mut before);
+    activities::show(table, crud.uuid, now()).await.unwrap().unwrap();
+    let show = since(proxy, &mut before);
+    publish(table, super::world::crud("data", "prune juice", 0)).await;
+    let publish = since(proxy, &mut before);
+    let root = found(table, crud.uuid).await.unwrap();
+    since(proxy, &mut before);
+    answer(table, &root, "data", 0).await;
+    [home, feed, search, show, publish, since(proxy, &mut before)]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_call_costs_more_requests_when_there_is_more_in_the_store() {
+    let (store, proxy) = Store::behind_proxy().await;
+    for minutes in 0..6 {
+        publish(store.table(), crud("worf", "prune juice", minutes + 1)).await;
+    }
+    let of_a_few = costs(&store, &proxy).await;
+
+    for minutes in 0..60 {
+        publish(store.table(), crud("worf", "prune juice", minutes + 10)).await;
+    }
+    let of_many = costs(&store, &proxy).await;
+
+    let shards = usize::from(keys::HOME_SHARDS);
+    // One of the few on the first page of home has been answered by then: its replies are read.
+    assert_eq!(of_a_few, [shards, 1, 1, 1, 1, 1]);
+    assert_eq!(of_many[1..], of_a_few[1..]);
+    assert!(of_many[0] <= of_a_few[0] + 1, "{of_many:?}");
+    assert!(proxy.bodies("Scan").is_empty());
+}

@@ -1,0 +1,294 @@
+//! Home, the feed of a user, show, replies and likes.
+
+use cruddur::domain::{Post, PostTree, ReplyTree, Thread};
+use cruddur::store::activities::{self, FEED_DEPTH, FEED_REPLIES};
+use cruddur::store::{feeds, likes};
+use cruddur_tests::Store;
+use futures_util::future::join_all;
+use uuid::Uuid;
+
+use super::world::*;
+use super::*;
+
+on_both_stores! {
+    what_was_published_is_home_and_on_its_authors_feed,
+    home_is_newest_first_over_all_of_its_pages,
+    home_shows_each_crud_once_while_others_publish,
+    replies_stand_below_what_they_answer_and_are_counted_there,
+    a_feed_shows_few_levels_of_few_replies_and_show_shows_more,
+    a_reply_can_be_shown_and_answered,
+    what_has_expired_is_nowhere,
+    an_expired_crud_cannot_be_answered_or_liked,
+    parallel_replies_are_all_counted,
+    a_like_counts_once_and_can_be_taken_back,
+    fifty_users_count_fifty,
+    fifty_likes_of_one_user_count_one,
+    likes_that_come_and_go_at_once_leave_the_count_right,
+}
+
+async fn home(table: &dyn Table, limit: usize) -> Vec<Thread> {
+    activities::home(table, &first(limit), now()).await.unwrap().entries
+}
+
+/// Home, once so many are there: it is read from an index.
+async fn home_of(table: &dyn Table, count: usize) -> Vec<Thread> {
+    eventually(|| home(table, 100), |feed| feed.len() == count).await
+}
+
+fn uuids(feed: &[Thread]) -> Vec<Uuid> {
+    feed.iter().map(|thread| thread.activity.uuid).collect()
+}
+
+async fn shown(table: &dyn Table, uuid: Uuid) -> Option<PostTree> {
+    activities::show(table, uuid, now()).await.unwrap()
+}
+
+async fn likes_of(table: &dyn Table, uuid: Uuid) -> u64 {
+    found(table, uuid).await.unwrap().counters().likes
+}
+
+fn depth_of(trees: &[ReplyTree]) -> usize {
+    trees.iter().map(|tree| 1 + depth_of(&tree.replies)).max().unwrap_or(0)
+}
+
+fn count(trees: &[ReplyTree]) -> usize {
+    trees.iter().map(|tree| 1 + count(&tree.replies)).sum()
+}
+
+async fn what_was_published_is_home_and_on_its_authors_feed(store: Store) {
+    let table = store.table();
+    let ours = publish(table, crud("andrew brown", "Cloud is fun!", 5)).await;
+    publish(table, crud("worf", "I am out of prune juice", 3)).await;
+
+    let feed = home_of(table, 2).await;
+    let of_author =
+        feeds::of_user(table, &handle("Andrew Brown"), &first(40), now()).await.unwrap().entries;
+    let shown = shown(table, ours.uuid).await;
+
+    assert_eq!(feed[1], Thread::new(ours.clone(), Vec::new()));
+    assert_eq!(of_author.len(), 1);
+    assert_eq!((of_author[0].uuid, &of_author[0].message), (ours.uuid, &ours.message));
+    assert_eq!(shown, Some(PostTree::Crud(Thread::new(ours, Vec::new()))));
+    let nobody = feeds::of_user(table, &handle("nobody"), &first(40), now()).await.unwrap();
+    assert_eq!(nobody.entries, []);
+}
+
+async fn home_is_newest_first_over_all_of_its_pages(store: Store) {
+    let table = store.table();
+    let mut written = Vec::new();
+    for minutes in (0..60).rev() {
+        written.insert(0, publish(table, crud("worf", "Qapla'", minutes)).await.uuid);
+    }
+    home_of(table, 60).await;
+
+    for limit in [1, 7, 40, 60, 100] {
+        let read = async |page| activities::home(table, &page, now()).await.unwrap();
+        let feed = all_pages(limit, read).await;
+        assert_eq!(uuids(&feed), written, "pages of {limit}");
+        let read = async |page| feeds::of_user(table, &handle("worf"), &page, now()).await.unwrap();
+        let of_user: Vec<Uuid> = all_pages(limit, read).await.iter().map(|one| one.uuid).collect();
+        assert_eq!(of_user, written, "pages of {limit}");
+    }
+}
+
+async fn home_shows_each_crud_once_while_others_publish(store: Store) {
+    let table = store.table();
+    let mut written = Vec::new();
+    for minutes in 1..30 {
+        written.push(publish(table, crud("worf", "Qapla'", minutes)).await.uuid);
+    }
+    home_of(table, 29).await;
+
+    let read = async |page| {
+        let page = activities::home(table, &page, now()).await.unwrap();
+        publish(table, crud("data", "newest", 0)).await;
+        publish(table, crud("data", "in between", 15)).await;
+        page
+    };
+    let seen = uuids(&all_pages(4, read).await);
+
+    let old: Vec<Uuid> = seen.iter().copied().filter(|uuid| written.contains(uuid)).collect();
+    assert_eq!(old, written);
+    let distinct: std::collections::BTreeSet<_> = seen.iter().collect();
+    assert_eq!(distinct.len(), seen.len(), "something came twice");
+}
+
+async fn replies_stand_below_what_they_answer_and_are_counted_there(store: Store) {
+    let table = store.table();
+    let root = Post::Crud(publish(table, crud("andrew", "Hello", 9)).await);
+    let first = Post::Reply(answer(table, &root, "worf", 8).await);
+    answer(table, &root, "data", 7).await;
+    let below = answer(table, &first, "andrew", 6).await;
+
+    let feed = home_of(table, 1).await;
+
+    let thread = &feed[0];
+    assert_eq!(thread.activity.counters.replies, 2);
+    assert_eq!(thread.replies.len(), 2); // home itself shows the crud alone
+    assert_eq!(thread.replies[0].reply.handle, handle("worf"));
+    assert_eq!(thread.replies[0].reply.counters.replies, 1);
+    assert_eq!(thread.replies[0].replies[0].reply, below);
+    assert_eq!(thread.replies[1].replies, []);
+    assert_eq!(shown(table, root.uuid()).await, Some(PostTree::Crud(thread.clone())));
+}
+
+async fn a_feed_shows_few_levels_of_few_replies_and_show_shows_more(store: Store) {
+    let table = store.table();
+    let root = Post::Crud(publish(table, crud("andrew", "Hello", 50)).await);
+    let mut deepest = root.clone();
+    for minutes in (40..46).rev() {
+        deepest = Post::Reply(answer(table, &deepest, "worf", minutes).await);
+    }
+    for minutes in (1..30).rev() {
+        answer(table, &root, "data", minutes).await;
+    }
+
+    let thread = home_of(table, 1).await.remove(0);
+    let Some(PostTree::Crud(all)) = shown(table, root.uuid()).await else { panic!("a crud") };
+
+    assert_eq!(thread.activity.counters.replies, 30);
+    assert_eq!(count(&thread.replies), FEED_REPLIES);
+    assert!(depth_of(&thread.replies) <= usize::from(FEED_DEPTH));
+    assert_eq!((count(&all.replies), depth_of(&all.replies)), (35, 6));
+}
+
+async fn a_reply_can_be_shown_and_answered(store: Store) {
+    let table = store.table();
+    let root = Post::Crud(publish(table, crud("andrew", "Hello", 9)).await);
+    let first = Post::Reply(answer(table, &root, "worf", 8).await);
+    let second = Post::Reply(answer(table, &first, "data", 7).await);
+    let third = answer(table, &second, "worf", 6).await;
+
+    let Some(PostTree::Reply(tree)) = shown(table, first.uuid()).await else { panic!("a reply") };
+
+    assert_eq!(found(table, third.uuid).await, Some(Post::Reply(third.clone())));
+    assert_eq!((tree.reply.uuid, tree.reply.counters.replies), (first.uuid(), 1));
+    assert_eq!(tree.replies[0].reply.uuid, second.uuid());
+    assert_eq!(tree.replies[0].replies[0].reply, third);
+    assert_eq!(found(table, Uuid::new_v4()).await, None);
+}
+
+async fn what_has_expired_is_nowhere(store: Store) {
+    let table = store.table();
+    let mortal = crud("andrew", "Farewell @worf", 9);
+    let until = mortal.expires_at;
+    let root = Post::Crud(publish(table, mortal).await);
+    let reply = answer(table, &root, "worf", 8).await;
+    let words = ["farewell".to_owned()];
+    home_of(table, 1).await;
+
+    let just_before = until - jiff::SignedDuration::from_micros(1);
+    for (now, alive) in
+        [(just_before, 1), (until, 0), (until + jiff::SignedDuration::from_hours(1), 0)]
+    {
+        let page = first(40);
+        let home = activities::home(table, &page, now).await.unwrap().entries;
+        let feed = feeds::of_user(table, &handle("andrew"), &page, now).await.unwrap().entries;
+        let search = feeds::search(table, &words, &page, now).await.unwrap().entries;
+        let worfs = feeds::notifications(table, &handle("worf"), &page, now).await.unwrap().entries;
+        let mine =
+            feeds::notifications(table, &handle("andrew"), &page, now).await.unwrap().entries;
+        let show = activities::show(table, root.uuid(), now).await.unwrap();
+        let show_reply = activities::show(table, reply.uuid, now).await.unwrap();
+
+        let lists = [home.len(), feed.len(), search.len(), worfs.len(), mine.len()];
+        assert_eq!(lists, [alive; 5], "{now}");
+        assert_eq!((show.is_some(), show_reply.is_some()), (alive == 1, alive == 1), "{now}");
+    }
+}
+
+async fn an_expired_crud_cannot_be_answered_or_liked(store: Store) {
+    let table = store.table();
+    let root = Post::Crud(publish(table, crud("andrew", "Hello", 9)).await);
+    let below = Post::Reply(answer(table, &root, "worf", 8).await);
+    let worf = user(table, "worf").await;
+    let before = store.dump().await.len();
+
+    for parent in [&root, &below] {
+        let late = reply_to(parent, "worf", 0);
+        let now = root.expires_at();
+        assert!(!activities::reply(table, parent, &late, None, now).await.unwrap_or(false));
+        assert!(!likes::set(table, parent, &worf.key, true, now).await.unwrap());
+    }
+
+    assert!(store.dump().await.len() <= before);
+}
+
+async fn parallel_replies_are_all_counted(store: Store) {
+    let root = Post::Crud(publish(store.table(), crud("andrew", "Hello", 9)).await);
+
+    let replies = (0..30).map(|_| {
+        let (table, root) = (store.connect(), root.clone());
+        tokio::spawn(async move { answer(table.as_ref(), &root, "worf", 1).await })
+    });
+    for reply in join_all(replies).await {
+        reply.unwrap();
+    }
+
+    let Some(PostTree::Crud(thread)) = shown(store.table(), root.uuid()).await else {
+        panic!("a crud")
+    };
+    assert_eq!((thread.activity.counters.replies, thread.replies.len()), (30, 30));
+}
+
+async fn a_like_counts_once_and_can_be_taken_back(store: Store) {
+    let table = store.table();
+    let root = Post::Crud(publish(table, crud("andrew", "Hello", 9)).await);
+    let reply = Post::Reply(answer(table, &root, "worf", 8).await);
+    let [worf, data] = [user(table, "worf").await, user(table, "data").await];
+
+    for post in [&root, &reply] {
+        for (who, liked, count) in [
+            (&worf, false, 0), // taking back what was never given
+            (&worf, true, 1),
+            (&worf, true, 1),
+            (&data, true, 2),
+            (&worf, false, 1),
+            (&worf, false, 1),
+            (&worf, true, 2),
+        ] {
+            assert!(likes::set(table, post, &who.key, liked, now()).await.unwrap());
+            assert_eq!(likes_of(table, post.uuid()).await, count);
+        }
+    }
+    let gone = Post::Crud(crud("andrew", "never published", 9));
+    assert!(!likes::set(table, &gone, &worf.key, true, now()).await.unwrap());
+}
+
+async fn fifty_users_count_fifty(store: Store) {
+    let root = Post::Crud(publish(store.table(), crud("andrew", "Hello", 9)).await);
+
+    let likes = (0..50).map(|n| like(&store, &root, format!("sub-{n}"), true));
+    join_all(likes).await;
+
+    assert_eq!(likes_of(store.table(), root.uuid()).await, 50);
+}
+
+async fn fifty_likes_of_one_user_count_one(store: Store) {
+    let root = Post::Crud(publish(store.table(), crud("andrew", "Hello", 9)).await);
+
+    join_all((0..50).map(|_| like(&store, &root, "sub-worf".to_owned(), true))).await;
+
+    assert_eq!(likes_of(store.table(), root.uuid()).await, 1);
+}
+
+async fn likes_that_come_and_go_at_once_leave_the_count_right(store: Store) {
+    let root = Post::Crud(publish(store.table(), crud("andrew", "Hello", 9)).await);
+
+    let changes = (0..40).map(|n| like(&store, &root, format!("sub-{}", n % 4), n % 3 != 0));
+    join_all(changes).await;
+    for n in 0..4 {
+        like(&store, &root, format!("sub-{n}"), true).await;
+    }
+
+    assert_eq!(likes_of(store.table(), root.uuid()).await, 4);
+}
+
+/// Over a connection of its own, on another thread.
+async fn like(store: &Store, post: &Post, sub: String, liked: bool) {
+    let (table, post) = (store.connect(), post.clone());
+    let key = identity(&sub, "whoever").key;
+    let liking =
+        tokio::spawn(async move { likes::set(table.as_ref(), &post, &key, liked, now()).await });
+    assert!(liking.await.unwrap().unwrap());
+}

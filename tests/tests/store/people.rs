@@ -1,0 +1,282 @@
+//! Users, notifications, conversations, and requests that are done once.
+
+use cruddur::domain::{
+    LongText, Message, MessageText, Post, PostTree, User, UserKey, conversation_uuid,
+};
+use cruddur::store::messages::{self, Participant};
+use cruddur::store::requests::{Earlier, OnceRequest};
+use cruddur::store::{activities, feeds, users};
+use cruddur_tests::Store;
+use futures_util::future::join_all;
+use jiff::SignedDuration;
+use uuid::Uuid;
+
+use super::world::*;
+use super::*;
+
+on_both_stores! {
+    a_user_is_made_once_however_many_writes_come_first,
+    a_handle_belongs_to_who_had_it_first,
+    who_changes_the_handle_keeps_the_old_one_too,
+    a_profile_is_replaced,
+    others_replies_and_mentions_are_notified_newest_first,
+    a_conversation_is_the_same_for_both,
+    parallel_first_messages_make_one_conversation,
+    messages_come_in_pages_and_groups_by_their_last_message,
+    only_the_two_have_part_in_a_conversation,
+    messages_do_not_expire,
+    a_request_is_done_once_and_its_answer_kept_for_a_day,
+    of_equal_requests_at_once_one_is_done,
+}
+
+async fn a_user_is_made_once_however_many_writes_come_first(store: Store) {
+    let makers = (0..10).map(|_| {
+        let table = store.connect();
+        tokio::spawn(async move { user(table.as_ref(), "worf").await })
+    });
+    let made: Vec<User> = join_all(makers).await.into_iter().map(Result::unwrap).collect();
+
+    let known = users::by_handle(store.table(), &handle("WORF "), now()).await.unwrap().unwrap();
+    for user in made {
+        assert_eq!(user, known);
+    }
+    assert_eq!((known.handle, known.display_name.as_str()), (handle("worf"), "worf"));
+    assert_eq!(users::by_handle(store.table(), &handle("data"), now()).await.unwrap(), None);
+}
+
+async fn a_handle_belongs_to_who_had_it_first(store: Store) {
+    let table = store.table();
+    let [first, second] = [identity("sub-1", "worf"), identity("sub-2", "worf")];
+    let claims = [first.clone(), second.clone()].map(|claim| {
+        let table = store.connect();
+        tokio::spawn(async move { users::ensure(table.as_ref(), &claim, now()).await.unwrap() })
+    });
+    let made: Vec<User> = join_all(claims).await.into_iter().filter_map(Result::unwrap).collect();
+
+    assert_eq!(made.len(), 1, "{made:?}");
+    let owner = users::by_handle(table, &handle("worf"), now()).await.unwrap().unwrap();
+    assert_eq!(owner, made[0]);
+    for identity in [first, second] {
+        let is_owner = identity.key == owner.key;
+        assert_eq!(users::may_use_handle(table, &identity, now()).await.unwrap(), is_owner);
+    }
+}
+
+async fn who_changes_the_handle_keeps_the_old_one_too(store: Store) {
+    let table = store.table();
+    let before = user(table, "worf").await;
+
+    let renamed = identity(before.key.as_str(), "ambassador");
+    let after = users::ensure(table, &renamed, now()).await.unwrap().unwrap();
+
+    assert_eq!((after.uuid, &after.handle), (before.uuid, &handle("ambassador")));
+    let by_old = users::by_handle(table, &handle("worf"), now()).await.unwrap();
+    assert_eq!(by_old, Some(after));
+    let thief = users::ensure(table, &identity("sub-thief", "worf"), now()).await.unwrap();
+    assert_eq!(thief, None);
+}
+
+async fn a_profile_is_replaced(store: Store) {
+    let table = store.table();
+    let before = user(table, "worf").await;
+    let named = users::by_handle(table, &handle("worf"), now()).await.unwrap().unwrap();
+    assert_eq!(named, before);
+
+    for bio in [Some("Son of Mogh"), None] {
+        let bio = bio.map(|text| cruddur::domain::Bio::parse(text).unwrap());
+        let display_name = cruddur::domain::DisplayName::parse("Lt. Worf 🖖").unwrap();
+        let profile = User { display_name, bio, ..before.clone() };
+        users::update_profile(table, &profile, None, now()).await.unwrap();
+        let after = users::by_handle(table, &handle("worf"), now()).await.unwrap();
+        assert_eq!(after, Some(profile));
+    }
+}
+
+async fn others_replies_and_mentions_are_notified_newest_first(store: Store) {
+    let table = store.table();
+    let mine = Post::Crud(publish(table, crud("andrew", "I am @andrew", 30)).await);
+    let theirs = answer(table, &mine, "worf", 20).await;
+    let own = Post::Reply(answer(table, &mine, "andrew", 19).await);
+    let below_own = answer(table, &own, "data", 18).await;
+    let mention = publish(table, crud("q", "Where is @Andrew? And @andrew?", 10)).await;
+    publish(table, crud("q", "andrew without a sign", 9)).await;
+
+    for limit in [1, 40] {
+        let me = handle("andrew");
+        let read = async |page| feeds::notifications(table, &me, &page, now()).await.unwrap();
+        let seen: Vec<Uuid> = all_pages(limit, read)
+            .await
+            .iter()
+            .map(|post| match post {
+                PostTree::Crud(thread) => thread.activity.uuid,
+                PostTree::Reply(tree) => tree.reply.uuid,
+            })
+            .collect();
+        assert_eq!(seen, [mention.uuid, below_own.uuid, theirs.uuid], "pages of {limit}");
+    }
+}
+
+fn message(from: &User, to: &UserKey, text: &str, minutes_ago: i64) -> Message {
+    Message {
+        uuid: Uuid::new_v4(),
+        group_uuid: conversation_uuid(&from.key, to),
+        handle: from.handle.clone(),
+        display_name: from.display_name.clone(),
+        message: LongText::parse(text).unwrap(),
+        created_at: ago(minutes_ago),
+    }
+}
+
+async fn send(table: &dyn Table, from: &User, to: &User, text: &str, minutes_ago: i64) -> Message {
+    let message = message(from, &to.key, text, minutes_ago);
+    let receiver = Participant {
+        key: to.key.clone(),
+        handle: to.handle.clone(),
+        display_name: to.display_name.clone(),
+    };
+    messages::send(table, from, &receiver, &message, None, now()).await.unwrap();
+    message
+}
+
+/// What a user sees of their conversations, once the index shows so many.
+async fn groups(table: &dyn Table, of: &User, count: usize) -> Vec<(String, String)> {
+    let ask = || async {
+        let groups = messages::groups(table, &of.key, &first(40), now()).await.unwrap().entries;
+        groups.iter().map(|one| (one.handle.to_string(), one.message.to_string())).collect()
+    };
+    eventually(ask, |groups: &Vec<_>| groups.len() == count).await
+}
+
+async fn a_conversation_is_the_same_for_both(store: Store) {
+    let table = store.table();
+    let [andrew, worf] = [user(table, "andrew").await, user(table, "worf").await];
+
+    let first_one = send(table, &andrew, &worf, "Hello", 9).await;
+    let second = send(table, &worf, &andrew, "What is it?", 8).await;
+
+    let group = conversation_uuid(&worf.key, &andrew.key);
+    let read = messages::messages(table, group, &first(40), now()).await.unwrap().entries;
+    assert_eq!(read, [second, first_one]);
+    let row = |who: &str| vec![(who.to_owned(), "What is it?".to_owned())];
+    assert_eq!(groups(table, &andrew, 1).await, row("worf"));
+    assert_eq!(groups(table, &worf, 1).await, row("andrew"));
+}
+
+async fn parallel_first_messages_make_one_conversation(store: Store) {
+    let [andrew, worf] = [user(store.table(), "andrew").await, user(store.table(), "worf").await];
+
+    let sends = (0..10).map(|n| {
+        let table = store.connect();
+        let (from, to) = if n % 2 == 0 { (&andrew, &worf) } else { (&worf, &andrew) };
+        let (from, to) = (from.clone(), to.clone());
+        tokio::spawn(async move { send(table.as_ref(), &from, &to, "Hello", n).await })
+    });
+    for sent in join_all(sends).await {
+        sent.unwrap();
+    }
+
+    let group = conversation_uuid(&worf.key, &andrew.key);
+    let read = messages::messages(store.table(), group, &first(40), now()).await.unwrap().entries;
+    assert_eq!(read.len(), 10);
+    assert_eq!(groups(store.table(), &andrew, 1).await.len(), 1);
+    assert_eq!(groups(store.table(), &worf, 1).await.len(), 1);
+}
+
+async fn messages_come_in_pages_and_groups_by_their_last_message(store: Store) {
+    let table = store.table();
+    let andrew = user(table, "andrew").await;
+    let others = [user(table, "worf").await, user(table, "data").await, user(table, "q").await];
+    for (n, other) in others.iter().enumerate() {
+        send(table, &andrew, other, "Hello", 50 - n as i64).await;
+    }
+    let mut sent = Vec::new();
+    for minutes in (10..30).rev() {
+        sent.insert(0, send(table, &others[0], &andrew, "Qapla'", minutes).await.uuid);
+    }
+
+    let group = conversation_uuid(&andrew.key, &others[0].key);
+    let read = async |page| messages::messages(table, group, &page, now()).await.unwrap();
+    let mut seen: Vec<Uuid> = all_pages(7, read).await.iter().map(|one| one.uuid).collect();
+    assert_eq!(seen.len(), 21);
+    seen.pop(); // the "Hello"
+    assert_eq!(seen, sent);
+    let ask = || groups(table, &andrew, 3);
+    let rows = eventually(ask, |rows| rows[0].0 == "worf").await;
+    let order: Vec<&str> = rows.iter().map(|row| row.0.as_str()).collect();
+    assert_eq!(order, ["worf", "q", "data"]);
+}
+
+async fn only_the_two_have_part_in_a_conversation(store: Store) {
+    let table = store.table();
+    let [andrew, worf, q] =
+        [user(table, "andrew").await, user(table, "worf").await, user(table, "q").await];
+    let group = send(table, &andrew, &worf, "Hello", 9).await.group_uuid;
+
+    let other = async |of: &User| messages::other_in(table, &of.key, group, now()).await.unwrap();
+
+    assert_eq!(other(&andrew).await.unwrap().key, worf.key);
+    assert_eq!(other(&worf).await.unwrap().key, andrew.key);
+    assert_eq!(other(&q).await, None);
+    assert_eq!(groups(table, &q, 0).await, []);
+}
+
+async fn messages_do_not_expire(store: Store) {
+    let table = store.table();
+    let [andrew, worf] = [user(table, "andrew").await, user(table, "worf").await];
+    let group = send(table, &andrew, &worf, "Hello", 9).await.group_uuid;
+
+    let much_later = now() + SignedDuration::from_hours(24 * 365 * 50);
+    publish(table, crud("andrew", "purge", 0)).await;
+    let read = messages::messages(table, group, &first(40), much_later).await.unwrap().entries;
+
+    assert_eq!(read.len(), 1);
+}
+
+fn once(user: &UserKey, content: &str) -> OnceRequest {
+    OnceRequest::new(user, "/api/activities", "a key", &[content.as_bytes()])
+}
+
+async fn a_request_is_done_once_and_its_answer_kept_for_a_day(store: Store) {
+    let table = store.table();
+    let [worf, data] = ["sub-worf", "sub-data"].map(|sub| identity(sub, "x").key);
+    let request = once(&worf, "body");
+    let at = async |time| request.earlier(table, time).await.unwrap();
+    assert_eq!(at(now()).await, Earlier::Nothing);
+
+    let note = request.answered("the answer", now()).unwrap();
+    activities::publish(table, &crud("worf", "once", 0), Some(note.clone()), now()).await.unwrap();
+    let again = activities::publish(table, &crud("worf", "twice", 0), Some(note), now()).await;
+
+    assert!(matches!(again, Err(StoreError::AnsweredBefore)), "{again:?}");
+    assert_eq!(at(now()).await, Earlier::Answer("the answer".to_owned()));
+    let day = SignedDuration::from_hours(24);
+    let almost = SignedDuration::from_secs(1);
+    assert_eq!(at(now() + day - almost).await, Earlier::Answer("the answer".to_owned()));
+    assert_eq!(at(now() + day).await, Earlier::Nothing);
+    let other_body = once(&worf, "another body").earlier(table, now()).await.unwrap();
+    assert_eq!(other_body, Earlier::OtherRequest);
+    assert_eq!(once(&data, "body").earlier(table, now()).await.unwrap(), Earlier::Nothing);
+    let feed = feeds::of_user(table, &handle("worf"), &first(40), now()).await.unwrap().entries;
+    let texts: Vec<&MessageText> = feed.iter().map(|one| &one.message).collect();
+    assert_eq!(texts, [&MessageText::parse("once").unwrap()]);
+}
+
+async fn of_equal_requests_at_once_one_is_done(store: Store) {
+    let worf = identity("sub-worf", "worf").key;
+    let attempts = (0..10).map(|n| {
+        let (table, request) = (store.connect(), once(&worf, "body"));
+        let crud = crud("worf", "once", n);
+        tokio::spawn(async move {
+            let note = request.answered(&n.to_string(), now()).unwrap();
+            activities::publish(table.as_ref(), &crud, Some(note), now()).await
+        })
+    });
+    let outcomes: Vec<_> = join_all(attempts).await.into_iter().map(Result::unwrap).collect();
+
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{outcomes:?}");
+    let lost = |outcome: &_| matches!(outcome, Ok(()) | Err(StoreError::AnsweredBefore));
+    assert!(outcomes.iter().all(lost), "{outcomes:?}");
+    let page = first(40);
+    let feed = feeds::of_user(store.table(), &handle("worf"), &page, now()).await.unwrap().entries;
+    assert_eq!(feed.len(), 1);
+}

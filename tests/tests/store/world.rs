@@ -1,0 +1,104 @@
+//! Cruds, replies and users to write, for the tests of the access patterns.
+
+use cruddur::domain::{
+    Activity, Counters, DisplayName, Handle, Identity, LongText, MessageText, Post, Reply, User,
+    UserKey,
+};
+use cruddur::store::{Listed, PageRequest, Table, activities, users};
+use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
+
+use super::now;
+
+pub(super) fn ago(minutes: i64) -> Timestamp {
+    now() - SignedDuration::from_mins(minutes)
+}
+
+pub(super) fn after(minutes: i64) -> Timestamp {
+    now() + SignedDuration::from_mins(minutes)
+}
+
+pub(super) fn handle(text: &str) -> Handle {
+    Handle::parse(text).unwrap()
+}
+
+/// A crud that lives for an hour more.
+pub(super) fn crud(author: &str, text: &str, minutes_ago: i64) -> Activity {
+    Activity {
+        uuid: Uuid::new_v4(),
+        handle: handle(author),
+        display_name: Some(DisplayName::parse(author).unwrap()),
+        message: MessageText::parse(text).unwrap(),
+        created_at: ago(minutes_ago),
+        expires_at: after(60),
+        counters: Counters::default(),
+    }
+}
+
+pub(super) fn reply_to(parent: &Post, author: &str, minutes_ago: i64) -> Reply {
+    Reply {
+        uuid: Uuid::new_v4(),
+        root_uuid: parent.root_uuid(),
+        reply_to_activity_uuid: parent.uuid(),
+        depth: parent.depth() + 1,
+        handle: handle(author),
+        display_name: Some(DisplayName::parse(author).unwrap()),
+        message: LongText::parse("Indeed").unwrap(),
+        created_at: ago(minutes_ago),
+        expires_at: parent.expires_at(),
+        counters: Counters::default(),
+    }
+}
+
+pub(super) async fn publish(table: &dyn Table, crud: Activity) -> Activity {
+    activities::publish(table, &crud, None, now()).await.unwrap();
+    crud
+}
+
+/// Writes a reply, which must succeed.
+pub(super) async fn answer(
+    table: &dyn Table,
+    parent: &Post,
+    author: &str,
+    minutes_ago: i64,
+) -> Reply {
+    let reply = reply_to(parent, author, minutes_ago);
+    assert!(activities::reply(table, parent, &reply, None, now()).await.unwrap());
+    reply
+}
+
+pub(super) async fn found(table: &dyn Table, uuid: Uuid) -> Option<Post> {
+    activities::find(table, uuid, now()).await.unwrap()
+}
+
+pub(super) fn identity(sub: &str, handle_text: &str) -> Identity {
+    Identity { key: UserKey::parse(sub).unwrap(), handle: handle(handle_text), name: None }
+}
+
+/// A user who has written before.
+pub(super) async fn user(table: &dyn Table, name: &str) -> User {
+    users::ensure(table, &identity(&format!("sub-{name}"), name), now()).await.unwrap().unwrap()
+}
+
+pub(super) fn first(limit: usize) -> PageRequest {
+    PageRequest { limit, after: None }
+}
+
+/// Reads page after page to the end, each of at most `limit` entries.
+pub(super) async fn all_pages<T>(
+    limit: usize,
+    read: impl AsyncFn(PageRequest) -> Listed<T>,
+) -> Vec<T> {
+    let mut all = Vec::new();
+    let mut request = first(limit);
+    for _ in 0..200 {
+        let page = read(request.clone()).await;
+        assert!(page.entries.len() <= limit, "{} entries", page.entries.len());
+        all.extend(page.entries);
+        match page.next {
+            Some(next) => request.after = Some(next),
+            None => return all,
+        }
+    }
+    panic!("the pages do not end");
+}

@@ -3,8 +3,20 @@
 //!
 //! | route | binary and endpoint file |
 //! |---|---|
-//! | `GET /api/health-check` | `health-check` |
 //! | `GET /api/activities/home` | `home-activities` |
+//! | `GET /api/activities/notifications` | `notifications-activities` |
+//! | `GET /api/activities/search` | `search-activities` |
+//! | `POST /api/activities` | `create-activity` |
+//! | `GET /api/activities/{key}` | `show-activities` |
+//! | `POST /api/activities/{key}/reply` | `reply-activity` |
+//! | `PUT`, `DELETE /api/activities/{key}/like` | `like-activity` |
+//! | `GET /api/message_groups` | `message-groups` |
+//! | `GET /api/messages/{key}` | `show-messages` |
+//! | `POST /api/messages` | `create-message` |
+//! | `GET /api/users/{handle}/short` | `user-short` |
+//! | `POST`, `PUT /api/profile/update` | `update-profile` |
+//! | `GET /api/health-check` | `health-check` |
+//! | `GET /rollbar/test` | `rollbar-test` |
 //!
 //! A request goes down the list of modules and its reply comes back up; the spans of both leave
 //! for the extension once the reply has been posted. Read in this order:

@@ -20,6 +20,67 @@ use {
     uuid::Uuid,
 };
 
+/// An event of payload format 2.0; a function of it, so that a test says only what it is about.
+#[cfg(feature = "local")]
+pub(crate) struct Event(serde_json::Value);
+
+#[cfg(feature = "local")]
+impl Event {
+    /// A request without a token.
+    pub(crate) fn new(method: &str, path: &str) -> Self {
+        let mut event: serde_json::Value = serde_json::from_str(HOME_EVENT).unwrap();
+        event["rawPath"] = path.into();
+        event["requestContext"]["http"]["method"] = method.into();
+        event["requestContext"]["http"]["path"] = path.into();
+        Self(event)
+    }
+
+    /// With a token of the user `handle`.
+    pub(crate) fn by(self, handle: &str) -> Self {
+        let claims = serde_json::json!({"sub": format!("sub of {handle}"), "username": handle});
+        self.with_claims(claims)
+    }
+
+    pub(crate) fn with_claims(mut self, claims: serde_json::Value) -> Self {
+        self.0["requestContext"]["authorizer"] = serde_json::json!({"jwt": {"claims": claims}});
+        self
+    }
+
+    /// With the variable `key` of the path.
+    pub(crate) fn key(self, key: &str) -> Self {
+        self.path_parameter("key", key)
+    }
+
+    pub(crate) fn path_parameter(mut self, name: &str, value: &str) -> Self {
+        self.0["pathParameters"] = serde_json::json!({name: value});
+        self
+    }
+
+    pub(crate) fn query(mut self, query: &str) -> Self {
+        self.0["rawQueryString"] = query.into();
+        self
+    }
+
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        self.0["headers"][name] = value.into();
+        self
+    }
+
+    /// With a JSON body.
+    pub(crate) fn json(self, body: serde_json::Value) -> Self {
+        self.body(&body.to_string()).header("content-type", "application/json")
+    }
+
+    pub(crate) fn body(mut self, body: &str) -> Self {
+        self.0["body"] = body.into();
+        self
+    }
+
+    pub(crate) fn request(&self) -> crate::api::Request {
+        crate::api::Request::from_event(&self.0.to_string()).unwrap()
+    }
+}
+
 /// The sample event of the home feed.
 pub(crate) const HOME_EVENT: &str = include_str!("../../events/home-activities.json");
 

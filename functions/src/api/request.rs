@@ -75,6 +75,11 @@ impl Request {
         self.0.headers().get(name)?.to_str().ok()
     }
 
+    /// Whether there is such a header, text or not.
+    pub fn has_header(&self, name: &str) -> bool {
+        self.0.headers().contains_key(name)
+    }
+
     /// A variable of the route's path, decoded; empty if there is none.
     ///
     /// The gateway has decoded it already, an emulator may not have. Decoding what needs none does

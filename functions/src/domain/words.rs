@@ -106,3 +106,58 @@ fn fold(word: &str) -> String {
     let plain = word.nfkd().filter(|char| !is_combining_mark(*char));
     plain.flat_map(char::to_lowercase).take(MAX_WORD_CHARS).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn handles(text: &str) -> Vec<String> {
+        mentions(text).iter().map(Handle::to_string).collect()
+    }
+
+    #[test]
+    fn words_are_folded_and_told_once_in_the_order_of_the_text() {
+        assert_eq!(words("The CAFÉ, the café!"), ["the", "cafe"]);
+        assert_eq!(words("Ｆｕｌｌ e\u{301}te\u{301}"), ["full", "ete"]);
+        assert_eq!(words("a I 7 42 日本"), ["42", "日本"]);
+        assert_eq!(words("🦀 !? ..."), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn a_sign_makes_another_word_beside_the_plain_one() {
+        assert_eq!(words("@worf #Rust"), ["@worf", "worf", "#rust", "rust"]);
+        assert_eq!(search_words("@worf #Rust you"), ["@worf", "#rust", "you"]);
+        assert_eq!(words("you@example.com"), ["you", "example", "com"]);
+    }
+
+    #[test]
+    fn mentions_are_handles_with_a_sign_before_them() {
+        assert_eq!(
+            handles("@Worf, ask @andrew-b or @bayko. And @worf"),
+            ["worf", "andrew-b", "bayko"]
+        );
+        assert_eq!(handles("you@example.com @ #worf"), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn there_is_a_most_of_words_and_of_mentions_and_of_a_words_characters() {
+        let many: String = (10..99).map(|n| format!("@user{n} ")).collect();
+
+        assert_eq!((words(&many).len(), mentions(&many).len()), (64, 20));
+        assert_eq!(words(&"x".repeat(280)), ["x".repeat(64)]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_is_found_by_whatever_part_of_it_is_searched_for(text: String) {
+            let found_by = words(&text);
+            prop_assume!(found_by.len() < MAX_WORDS);
+
+            for word in search_words(&text) {
+                prop_assert!(found_by.contains(&word), "{word:?} is not in {found_by:?}");
+            }
+        }
+    }
+}

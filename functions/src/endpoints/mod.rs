@@ -15,3 +15,7 @@ pub mod show_messages;
 mod support; // what several of them do alike
 pub mod update_profile;
 pub mod user_short;
+
+#[cfg(test)]
+#[cfg(feature = "local")]
+mod tests;

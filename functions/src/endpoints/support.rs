@@ -17,6 +17,9 @@ use crate::{
 /// character escaped as a pair of surrogates, has 12 KiB.
 pub(super) const MAX_MESSAGE_BODY: usize = 32 * 1024;
 
+/// The name of the header.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
 /// Longest idempotency key, in bytes. Our choice: a UUID has 36.
 const MAX_IDEMPOTENCY_KEY: usize = 255;
 
@@ -42,9 +45,12 @@ pub(super) async fn find_post(
 pub(super) struct Once(Option<OnceRequest>);
 
 impl Once {
-    /// Fails if the header makes no key.
+    /// Fails if the header is there and makes no key.
     pub(super) fn of(request: &Request, route: &Route, user: &UserKey) -> Result<Self, ApiError> {
-        let Some(key) = request.header("idempotency-key") else { return Ok(Self(None)) };
+        if !request.has_header(IDEMPOTENCY_KEY) {
+            return Ok(Self(None));
+        }
+        let key = request.header(IDEMPOTENCY_KEY).unwrap_or_default();
         if key.trim().is_empty() || key.len() > MAX_IDEMPOTENCY_KEY {
             return Err(ApiError::InvalidIdempotencyKey);
         }

@@ -14,6 +14,11 @@ use crate::domain::{Activity, Handle, Post, PostTree, Reply, ReplyTree, Thread};
 /// Most replies of a thread that a feed shows. Our choice: they come with every page.
 pub const FEED_REPLIES: usize = 20;
 
+/// Most replies on a page of a feed, which leaves fewer than [`FEED_REPLIES`] for each crud of a long
+/// page. Our choice: with the longest texts, all of them escaped, that is 5 MB, and a function may
+/// reply with 6.
+const PAGE_REPLIES: usize = 800;
+
 /// How many levels of replies a feed shows. Our choice, as above.
 pub const FEED_DEPTH: u8 = 3;
 
@@ -198,6 +203,7 @@ pub(super) async fn with_replies(
     cruds: Vec<Activity>,
     now: Timestamp,
 ) -> Result<Vec<Thread>, StoreError> {
+    let limit = FEED_REPLIES.min(PAGE_REPLIES / cruds.len().max(1));
     let answered = cruds.iter().filter(|crud| crud.counters.replies > 0);
     let threads: Vec<Query> = answered
         .map(|crud| Query {
@@ -206,7 +212,7 @@ pub(super) async fn with_replies(
             between: Some(keys::replies_down_to(FEED_DEPTH)),
             order: Order::Ascending,
             after: None,
-            limit: FEED_REPLIES,
+            limit,
             now,
         })
         .collect();

@@ -1,0 +1,215 @@
+//! What is written is shown, to whom it is for.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+#[tokio::test]
+async fn a_new_crud_is_on_every_list_that_it_belongs_to() {
+    let api = Api::new();
+
+    let crud = api.publish("Andrew Brown", "Hello #Rust and @worf").await;
+
+    assert_eq!(crud["handle"], "andrew brown");
+    assert_eq!((&crud["replies"], &crud["likes_count"]), (&json!([]), &json!(0)));
+    let home = api.ok(home_activities::handle, Event::new("GET", "/")).await;
+    assert_eq!(home, json!([crud]));
+    for key in ["@andrew brown", "%40andrew%20brown", "@Andrew Brown"] {
+        let feed = api.ok(show_activities::handle, Event::new("GET", "/").key(key)).await;
+        let fields: BTreeSet<&str> = feed[0].as_object().unwrap().keys().map(|k| &**k).collect();
+        let expected = ["created_at", "expires_at", "handle", "message", "uuid"];
+        assert_eq!(fields, BTreeSet::from(expected), "{key}");
+    }
+    for (term, is_found) in
+        [("rust", true), ("%23rust", true), ("HELLO%20@worf", true), ("%23worf", false)]
+    {
+        let event = Event::new("GET", "/").query(&format!("term={term}"));
+        let found = api.ok(search_activities::handle, event).await;
+        assert_eq!(all(&found, "uuid").contains(&&crud["uuid"]), is_found, "{term}");
+    }
+    let event = || Event::new("GET", "/");
+    let to_worf = api.ok(notifications_activities::handle, event().by("worf")).await;
+    assert_eq!(to_worf, json!([crud]));
+    let to_bayko = api.ok(notifications_activities::handle, event().by("bayko")).await;
+    assert_eq!(to_bayko, json!([]));
+}
+
+#[tokio::test]
+async fn replies_are_counted_nested_and_told_to_those_whom_they_answer() {
+    let api = Api::new();
+    let crud = api.publish("andrew", "Hello").await;
+
+    let reply = api.answer("worf", &crud, "Qapla'").await;
+    let deeper = api.answer("bayko", &reply, "Bless you").await;
+
+    let shown = api.shown(&crud["uuid"]).await;
+    assert_eq!(
+        (&shown["replies_count"], &shown["replies"][0]["uuid"]),
+        (&json!(1), &reply["uuid"])
+    );
+    assert_eq!(shown["replies"][0]["replies"][0]["uuid"], deeper["uuid"]);
+    let below = api.shown(&reply["uuid"]).await;
+    assert_eq!(below["replies"], json!([deeper]));
+    assert_eq!(below["expires_at"], crud["expires_at"]);
+    for (reader, expected) in [
+        ("andrew", vec![&deeper["uuid"], &reply["uuid"]]),
+        ("worf", vec![&deeper["uuid"]]),
+        ("bayko", vec![]),
+    ] {
+        let event = Event::new("GET", "/").by(reader);
+        let notified = api.ok(notifications_activities::handle, event).await;
+        assert_eq!(all(&notified, "uuid"), expected, "{reader}");
+    }
+    let home = api.ok(home_activities::handle, Event::new("GET", "/")).await;
+    assert_eq!(home, json!([shown])); // and no reply at the top
+}
+
+#[tokio::test]
+async fn a_like_counts_once_for_each_user_until_it_is_taken_back() {
+    let api = Api::new();
+    let crud = api.publish("andrew", "Hello").await;
+    let like = async |method, handle| {
+        let event = Event::new(method, "/").key(text(&crud["uuid"])).by(handle);
+        api.ok(like_activity::handle, event).await
+    };
+
+    for (method, handle, liked, count) in [
+        ("DELETE", "worf", false, 0),
+        ("PUT", "worf", true, 1),
+        ("PUT", "worf", true, 1),
+        ("PUT", "bayko", true, 2),
+        ("DELETE", "worf", false, 1),
+        ("DELETE", "worf", false, 1),
+    ] {
+        let expected = json!({"uuid": crud["uuid"], "liked": liked, "likes_count": count});
+        assert_eq!(like(method, handle).await, expected, "{method} by {handle}");
+    }
+
+    assert_eq!(api.shown(&crud["uuid"]).await["likes_count"], 1);
+}
+
+#[tokio::test]
+async fn a_conversation_is_the_same_for_the_two_and_is_not_there_for_others() {
+    let api = Api::new();
+    for handle in ["andrew", "worf", "londo"] {
+        api.publish(handle, "I am here").await;
+    }
+
+    let first = api.send("andrew", "worf", "Hello").await;
+    let second = api.send("worf", "@Andrew", "Qapla'").await;
+    let group = json!({"message": "And you?", "message_group_uuid": first["message_group_uuid"]});
+    let event = |handle| Event::new("POST", "/").by(handle).json(group.clone());
+    let third = api.ok(create_message::handle, event("andrew")).await;
+
+    let all_three = json!([first, second, third]);
+    let id = text(&first["message_group_uuid"]);
+    for (reader, key) in [("andrew", "@worf"), ("worf", "%40andrew"), ("andrew", id), ("worf", id)]
+    {
+        let event = Event::new("GET", "/").by(reader).key(key);
+        assert_eq!(
+            api.ok(show_messages::handle, event).await,
+            all_three,
+            "{reader} asks for {key}"
+        );
+    }
+    let groups = api.ok(message_groups::handle, Event::new("GET", "/").by("worf")).await;
+    assert_eq!(groups.as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&groups[0]["handle"], &groups[0]["message"]),
+        (&json!("andrew"), &json!("And you?"))
+    );
+    assert_eq!(groups[0]["created_at"], third["created_at"]);
+
+    let not_found = (404, json!(["message_group_not_found"]));
+    let reads = Event::new("GET", "/").by("londo").key(id);
+    assert_eq!(api.call(show_messages::handle, reads).await, not_found);
+    assert_eq!(api.call(create_message::handle, event("londo")).await, not_found);
+    for key in ["@worf", "@andrew", "@nobody"] {
+        let event = Event::new("GET", "/").by("londo").key(key);
+        assert_eq!(api.ok(show_messages::handle, event).await, json!([]), "{key}");
+    }
+    let groups = api.ok(message_groups::handle, Event::new("GET", "/").by("londo")).await;
+    assert_eq!(groups, json!([]));
+}
+
+#[tokio::test]
+async fn the_conversation_with_the_newest_message_comes_first() {
+    let api = Api::new();
+    for handle in ["worf", "londo"] {
+        api.publish(handle, "I am here").await;
+    }
+    for (to, message) in [("worf", "1"), ("londo", "2"), ("worf", "3")] {
+        api.send("andrew", to, message).await;
+    }
+
+    let groups = api.ok(message_groups::handle, Event::new("GET", "/").by("andrew")).await;
+
+    assert_eq!(all(&groups, "message"), [&json!("3"), &json!("2")]);
+}
+
+#[tokio::test]
+async fn links_lead_through_a_list_without_a_gap_or_a_repeat() {
+    let api = Api::new();
+    let mut written = Vec::new();
+    for n in 0..7 {
+        written.insert(0, api.publish("andrew", &format!("crud {n}")).await["uuid"].clone());
+    }
+    let mut query = "limit=3&term=crud%20".to_owned();
+    let mut seen = Vec::new();
+    loop {
+        let event = Event::new("GET", "/api/activities/search").query(&query);
+        let reply = search_activities::handle(&api.app, event.request()).await.unwrap();
+        let body: Value = serde_json::from_str(reply.body()).unwrap();
+        seen.extend(all(&body, "uuid").into_iter().cloned());
+        api.publish("andrew", "one more crud, newer than where the reader is").await;
+        let reply = serde_json::to_value(&reply).unwrap();
+        let Some(link) = reply["headers"]["link"].as_str() else { break };
+        let (path, next) = link.trim_start_matches('<').split_once('?').unwrap();
+        assert_eq!(path, "/api/activities/search");
+        query = next.split_once('>').unwrap().0.to_owned();
+        assert!(query.contains("limit=3") && query.contains("term=crud%20"), "{query}");
+    }
+
+    assert_eq!(seen, written);
+}
+
+#[tokio::test]
+async fn a_request_with_an_idempotency_key_is_done_once() {
+    let api = Api::new();
+    let event = |handle, message: &str| crud(handle, message).header("idempotency-key", "k1");
+
+    let first = api.ok(create_activity::handle, event("andrew", "once")).await;
+    let again = api.ok(create_activity::handle, event("andrew", "once")).await;
+    let by_another = api.ok(create_activity::handle, event("worf", "once")).await;
+    let another = api.call(create_activity::handle, event("andrew", "twice")).await;
+    let answered = answer("andrew", &first, "once").header("idempotency-key", "k1");
+    let on_another_route = api.ok(reply_activity::handle, answered).await;
+
+    assert_eq!(again, first);
+    assert_ne!(by_another["uuid"], first["uuid"]);
+    assert_eq!(another, (422, json!(["idempotency_key_reused"])));
+    assert_eq!(on_another_route["reply_to_activity_uuid"], first["uuid"]);
+    let home = api.ok(home_activities::handle, Event::new("GET", "/")).await;
+    assert_eq!(all(&home, "uuid"), [&by_another["uuid"], &first["uuid"]]);
+}
+
+#[tokio::test]
+async fn a_profile_names_what_is_written_from_then_on() {
+    let api = Api::new();
+    let before = api.publish("andrew", "Hello").await;
+    let body = json!({"display_name": " Andrew Brown ", "bio": "Teaches."});
+
+    let user = api.ok(update_profile::handle, Event::new("PUT", "/").by("andrew").json(body)).await;
+
+    assert_eq!(
+        (&user["handle"], &user["display_name"]),
+        (&json!("andrew"), &json!("Andrew Brown"))
+    );
+    let after = api.publish("andrew", "Hello again").await;
+    assert_eq!(after["display_name"], "Andrew Brown");
+    assert_eq!(api.shown(&before["uuid"]).await["display_name"], "andrew");
+    for handle in ["andrew", "@andrew", "%40ANDREW"] {
+        let short = Event::new("GET", "/").path_parameter("handle", handle);
+        assert_eq!(api.ok(user_short::handle, short).await, user, "{handle}");
+    }
+}

@@ -110,11 +110,19 @@ mod tests {
         event: &str,
         handle: impl AsyncFnOnce(Request) -> Result<Reply, ApiError>,
     ) -> Value {
+        answered_by(None, event, handle).await
+    }
+
+    async fn answered_by(
+        local: Option<&Local>,
+        event: &str,
+        handle: impl AsyncFnOnce(Request) -> Result<Reply, ApiError>,
+    ) -> Value {
         let config = Config::from_vars(|_| None);
         let (telemetry, _) = Telemetry::build(&config, std::io::sink);
         let payload = RawValue::from_string(event.to_owned()).unwrap();
         let event = LambdaEvent::new(payload, Context::default());
-        let reply = answer(&telemetry, &ROUTE, None, event, handle).await.unwrap();
+        let reply = answer(&telemetry, &ROUTE, local, event, handle).await.unwrap();
         serde_json::to_value(reply).unwrap()
     }
 
@@ -130,6 +138,30 @@ mod tests {
             "cookies": [],
         });
         assert_eq!(reply, expected);
+    }
+
+    #[tokio::test]
+    async fn under_an_emulator_a_browser_may_ask_first_and_read_also_what_went_wrong() {
+        let local = Local {
+            handle: crate::domain::Handle::parse("andrew").unwrap(),
+            page_origin: "http://localhost:3000".to_owned(),
+        };
+        let options = HOME_EVENT.replace("\"method\": \"GET\"", "\"method\": \"OPTIONS\"");
+
+        let preflight = answered_by(Some(&local), &options, async |_| panic!("reached")).await;
+        let failed = answered_by(Some(&local), HOME_EVENT, async |_| panic!("secret")).await;
+        let deployed = answered_by(None, &options, async |_| panic!("reached")).await;
+
+        assert_eq!(preflight["statusCode"], 200);
+        assert_eq!(preflight["headers"]["access-control-allow-methods"], "GET");
+        let allowed = preflight["headers"]["access-control-allow-headers"].as_str().unwrap();
+        assert!(allowed.contains("content-type") && allowed.contains("traceparent"), "{allowed}");
+        for reply in [&preflight, &failed] {
+            let origin = &reply["headers"]["access-control-allow-origin"];
+            assert_eq!(origin, "http://localhost:3000");
+        }
+        assert_eq!(deployed["statusCode"], 405);
+        assert_eq!(deployed["headers"]["access-control-allow-origin"], Value::Null);
     }
 
     #[tokio::test]

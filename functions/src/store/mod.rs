@@ -40,8 +40,12 @@ pub async fn open(config: &Config) -> Result<Box<dyn Table>, StoreError> {
 }
 
 #[cfg(test)]
+#[cfg(feature = "local")]
+mod tests;
+
+#[cfg(test)]
 #[cfg(not(feature = "local"))]
-mod tests {
+mod deployed_tests {
     use super::*;
     use crate::api::ApiError;
 

@@ -131,3 +131,23 @@ async fn replacing_a_thread_leaves_nothing_of_the_old_one() {
     let feed = first_page(&table, now()).await;
     assert_eq!(feed, [Thread::new(young.clone(), vec![reply(11, &young, 1, 1, ago(5))])]);
 }
+
+#[test]
+fn where_one_shard_was_not_read_to_its_end_the_page_ends_for_all() {
+    let item = |minutes: i64| {
+        let crud = activity(minutes as u128, ago(minutes));
+        posts::crud_items(&crud).unwrap().remove(0)
+    };
+    let place = |minutes: i64| item(minutes).listing.map(|key| key.sort);
+    let shards = || {
+        let cut_short = Page { items: vec![item(2)], next: place(4) };
+        let whole = Page { items: vec![item(1), item(3), item(5), item(6)], next: None };
+        vec![cut_short, whole]
+    };
+
+    let merged = merge(shards(), 10);
+    assert_eq!(merged, Listed { entries: vec![item(1), item(2), item(3)], next: place(4) });
+
+    let shorter = merge(shards(), 2);
+    assert_eq!(shorter, Listed { entries: vec![item(1), item(2)], next: place(2) });
+}

@@ -1,0 +1,189 @@
+//! The access patterns on the local engine: what only a given time can show. What the endpoints show
+//! by the machine's clock is tested with them.
+
+use std::{collections::BTreeSet, path::Path};
+
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::{requests::Earlier, sqlite::SqliteTable, *};
+use crate::{
+    domain::{Activity, Handle, Identity, MessageText, Post, UserKey},
+    test_support::{activity, reply},
+};
+
+const ALL: PageRequest = PageRequest { limit: 100, after: None };
+
+fn start() -> Timestamp {
+    "2026-11-20T09:00:00Z".parse().unwrap()
+}
+
+fn table() -> SqliteTable {
+    SqliteTable::open(Path::new(":memory:")).unwrap()
+}
+
+fn andrew() -> Handle {
+    Handle::parse("andrew").unwrap()
+}
+
+/// A crud of andrew that lives for a day and can be found in every way there is.
+fn crud(uuid: u128, created_at: Timestamp) -> Activity {
+    Activity { message: MessageText::parse("Hello @worf").unwrap(), ..activity(uuid, created_at) }
+}
+
+#[tokio::test]
+async fn in_the_second_in_which_it_expires_a_crud_and_its_replies_are_nowhere_any_more() {
+    let table = table();
+    let crud = crud(1, start());
+    let answer = reply(2, &crud, 1, 1, start());
+    activities::publish(&table, &crud, None, start()).await.unwrap();
+    activities::reply(&table, &Post::Crud(crud.clone()), &answer, None, start()).await.unwrap();
+    let worf = Handle::parse("worf").unwrap();
+    let words = ["hello".to_owned()];
+
+    for (now, places) in
+        [(crud.expires_at - SignedDuration::from_micros(1), 6), (crud.expires_at, 0)]
+    {
+        let home = activities::home(&table, &ALL, now).await.unwrap().entries.len();
+        let feed = feeds::of_user(&table, &andrew(), &ALL, now).await.unwrap().entries.len();
+        let found = feeds::search(&table, &words, &ALL, now).await.unwrap().entries.len();
+        let mentioned = feeds::notifications(&table, &worf, &ALL, now).await.unwrap().entries.len();
+        let answered =
+            feeds::notifications(&table, &andrew(), &ALL, now).await.unwrap().entries.len();
+        let shown = activities::show(&table, answer.uuid, now).await.unwrap().iter().count();
+        assert_eq!(home + feed + found + mentioned + answered + shown, places, "{now}");
+    }
+}
+
+#[tokio::test]
+async fn an_expired_crud_is_neither_answered_nor_liked() {
+    let table = table();
+    let crud = crud(1, start());
+    activities::publish(&table, &crud, None, start()).await.unwrap();
+    // Found when it was alive, and gone when it comes to writing.
+    let found = Post::Crud(crud.clone());
+    let late = reply(2, &crud, 1, 1, crud.expires_at);
+    let user = UserKey::parse("worf").unwrap();
+
+    let replied = activities::reply(&table, &found, &late, None, crud.expires_at).await.unwrap();
+    let liked = likes::set(&table, &found, &user, true, crud.expires_at).await.unwrap();
+
+    assert_eq!((replied, liked), (false, false));
+    assert_eq!(activities::find(&table, late.uuid, start()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_reply_to_a_reply_goes_with_the_crud_at_the_top() {
+    let table = table();
+    let crud = crud(1, start());
+    let answer = reply(2, &crud, 1, 1, start());
+    activities::publish(&table, &crud, None, start()).await.unwrap();
+    activities::reply(&table, &Post::Crud(crud.clone()), &answer, None, start()).await.unwrap();
+    table.transact_write(&[Write::Remove(keys::activity(crud.uuid))], start()).await.unwrap();
+
+    let deeper = reply(3, &crud, 2, 2, start());
+    let replied = activities::reply(&table, &Post::Reply(answer), &deeper, None, start()).await;
+
+    assert!(!replied.unwrap());
+}
+
+#[tokio::test]
+async fn an_answer_is_remembered_for_a_day() {
+    let table = table();
+    let user = UserKey::parse("andrew").unwrap();
+    let request = requests::OnceRequest::new(&user, "/x", "k", &[b"body"]);
+    let other = requests::OnceRequest::new(&user, "/x", "k", &[b"another body"]);
+    let note = request.answered("the answer", start()).unwrap();
+    table.transact_write(&[note], start()).await.unwrap();
+
+    let day = SignedDuration::from_hours(24);
+    let just_before = start() + day - SignedDuration::from_secs(1);
+    let earlier = request.earlier(&table, just_before).await.unwrap();
+    assert_eq!(earlier, Earlier::Answer("the answer".to_owned()));
+    assert_eq!(other.earlier(&table, just_before).await.unwrap(), Earlier::OtherRequest);
+    assert_eq!(request.earlier(&table, start() + day).await.unwrap(), Earlier::Nothing);
+}
+
+#[tokio::test]
+async fn of_two_who_do_the_same_request_at_once_one_does_it() {
+    let table = table();
+    let user = UserKey::parse("andrew").unwrap();
+    let request = requests::OnceRequest::new(&user, "/x", "k", &[b"body"]);
+    // Both have looked, and neither has found an answer.
+    let note = || request.answered("the answer", start()).map(Some).unwrap();
+
+    activities::publish(&table, &crud(1, start()), note(), start()).await.unwrap();
+    let second = activities::publish(&table, &crud(2, start()), note(), start()).await;
+
+    assert!(matches!(second, Err(StoreError::AnsweredBefore)));
+    assert_eq!(activities::home(&table, &ALL, start()).await.unwrap().entries.len(), 1);
+}
+
+#[tokio::test]
+async fn who_changes_their_handle_keeps_the_old_one_from_others() {
+    let table = table();
+    let identity = |key: &str, handle: &str| Identity {
+        key: UserKey::parse(key).unwrap(),
+        handle: Handle::parse(handle).unwrap(),
+        name: None,
+    };
+    let ensure = async |key, handle| {
+        let user = users::ensure(&table, &identity(key, handle), start()).await.unwrap();
+        user.map(|user| (user.uuid, user.handle.to_string()))
+    };
+
+    let first = ensure("1", "andrew").await.unwrap();
+    let renamed = ensure("1", "andy").await.unwrap();
+
+    assert_eq!(renamed, (first.0, "andy".to_owned()));
+    assert_eq!(ensure("2", "andrew").await, None);
+    assert_eq!(ensure("2", "andy").await, None);
+    assert_eq!(ensure("1", "andrew").await.unwrap(), first);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// Ages in minutes, oldest up to two days; those beyond a day have expired.
+    #[test]
+    fn the_home_feeds_pages_hold_each_living_crud_once_while_others_write(
+        ages in prop::collection::vec(0..2_880_i64, 0..60), limit in 1..15_usize,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let now = start();
+        let (seen, alive) = runtime.block_on(async {
+            let table = table();
+            let mut alive = BTreeSet::new();
+            for (n, age) in ages.iter().enumerate() {
+                let uuid = n as u128 * 7 + 1; // in shard after shard
+                let crud = activity(uuid, now - SignedDuration::from_mins(*age));
+                if crud.expires_at > now {
+                    alive.insert(crud.uuid);
+                }
+                let written = crud.created_at;
+                activities::publish(&table, &crud, None, written).await.unwrap();
+            }
+            let mut page = PageRequest { limit, after: None };
+            let mut seen = Vec::new();
+            loop {
+                let feed = activities::home(&table, &page, now).await.unwrap();
+                assert!(feed.entries.len() <= limit);
+                seen.extend(feed.entries.iter().map(|thread| {
+                    (thread.activity.created_at, thread.activity.uuid)
+                }));
+                // Somebody posts, newer than all of that.
+                let newer = activity(1_000 + seen.len() as u128, now + SignedDuration::from_mins(1));
+                activities::publish(&table, &newer, None, now).await.unwrap();
+                match feed.next {
+                    Some(next) => page.after = Some(next),
+                    None => break,
+                }
+            }
+            (seen, alive)
+        });
+
+        prop_assert!(seen.windows(2).all(|two| two[0] > two[1]), "newest first, none twice");
+        prop_assert_eq!(seen.into_iter().map(|(_, uuid)| uuid).collect::<BTreeSet<Uuid>>(), alive);
+    }
+}

@@ -20,3 +20,45 @@ pub async fn handle(_app: &App, _request: Request) -> Result<Reply, ApiError> {
     info!("Sent a message to Rollbar");
     Ok(Reply::html(message))
 }
+
+#[cfg(test)]
+mod tests {
+    use lambda_runtime::Context;
+    use opentelemetry_proto::tonic::common::v1::any_value::Value;
+
+    use super::*;
+    use crate::{
+        config::Config,
+        telemetry::Telemetry,
+        test_support::{FakeExtension, HOME_EVENT},
+    };
+
+    #[tokio::test]
+    async fn the_message_is_an_event_of_the_server_span() {
+        let extension = FakeExtension::start("200 OK");
+        let endpoint = format!("http://{}", extension.address);
+        let var = |name: &str| (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| endpoint.clone());
+        let (telemetry, subscriber) = Telemetry::build(&Config::from_vars(var), std::io::sink);
+        let _default = tracing::subscriber::set_default(subscriber);
+        let app = App::new(Config::from_vars(|_| None));
+        let request = Request::from_event(HOME_EVENT).unwrap();
+
+        let invocation = async {
+            telemetry.identify(&Context::default(), &ROUTE, Some(&request));
+            handle(&app, Request::from_event(HOME_EVENT).unwrap()).await.unwrap()
+        };
+        let reply = telemetry.around(invocation).await;
+
+        assert_eq!((reply.status_code(), reply.body()), (200, "Hello World!"));
+        let spans = extension.spans();
+        let event = &spans[0].events[0];
+        assert_eq!(event.name, "rollbar.message");
+        let attributes = event.attributes.iter().map(|attribute| {
+            let value = attribute.value.clone().and_then(|value| value.value);
+            (attribute.key.as_str(), value)
+        });
+        let text = |text: &str| Some(Value::StringValue(text.to_owned()));
+        let expected = [("level", text("warning")), ("body", text("Hello World!"))];
+        assert_eq!(attributes.collect::<Vec<_>>(), expected);
+    }
+}

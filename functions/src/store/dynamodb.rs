@@ -46,7 +46,7 @@ const LISTING: &str = "listing";
 /// Connecting and one attempt may take this long. Our choice: DynamoDB answers in milliseconds,
 /// and with [`retry`] the sum stays below a function's timeout.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Most keys of one BatchGetItem.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>

@@ -20,9 +20,9 @@ const FIRST: Duration = Duration::from_millis(20);
 /// No wait is longer. Our choice.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// After this no further attempt begins. Our choice: with the longest wait and one last attempt it
-/// stays below a function's timeout of 10 s.
-const BUDGET: Duration = Duration::from_secs(5);
+/// After this no further attempt begins. Our choice: with the longest wait and one last attempt
+/// (3 s in DynamoDB's adapter) it stays below a function's timeout of 10 s.
+const BUDGET: Duration = Duration::from_secs(4);
 
 /// Calls `attempt` until it is anything but [`StoreError::Busy`], or time is up.
 ///

@@ -4,7 +4,10 @@ use std::io::{self, Write};
 
 use bytes::Bytes;
 
-use crate::signal::{Kind, Signal};
+use crate::{
+    signal::{self, Kind, Signal},
+    wire,
+};
 
 /// Most bytes of protobuf in one batch, unless a single request is larger.
 ///
@@ -24,6 +27,8 @@ pub struct Batch {
     pub items: u64,
     /// Whether any part has an error in it.
     pub has_error: bool,
+    /// Whether a span may be flagged as not sampled.
+    pub has_unsampled: bool,
     body: Body,
 }
 
@@ -40,7 +45,8 @@ impl Batch {
     /// Takes signals while they fit into [`MAX_BATCH_BYTES`], but always the first one. `None`
     /// without any.
     pub fn of<'a>(kind: Kind, signals: impl Iterator<Item = &'a Signal>) -> Option<Self> {
-        let mut batch = Self { kind, items: 0, has_error: false, body: Body::Parts(Vec::new()) };
+        let body = Body::Parts(Vec::new());
+        let mut batch = Self { kind, items: 0, has_error: false, has_unsampled: false, body };
         let (mut parts, mut bytes) = (Vec::new(), 0);
         for signal in signals {
             bytes += signal.bytes.len();
@@ -50,14 +56,15 @@ impl Batch {
             parts.push(signal.bytes.clone());
             batch.items += signal.items;
             batch.has_error |= signal.has_error;
+            batch.has_unsampled |= signal.has_unsampled;
         }
         batch.body = Body::Parts(parts);
         (batch.signals() > 0).then_some(batch)
     }
 
-    /// A batch that was compressed before.
+    /// A batch that was compressed before, of whose spans nothing else is known.
     pub fn compressed(kind: Kind, items: u64, has_error: bool, zstd: Bytes) -> Self {
-        Self { kind, items, has_error, body: Body::Zstd(zstd) }
+        Self { kind, items, has_error, has_unsampled: true, body: Body::Zstd(zstd) }
     }
 
     /// Number of signals; a compressed batch counts as one.
@@ -70,14 +77,20 @@ impl Batch {
 
     /// The request compressed with zstd, checksum included.
     pub fn to_zstd(&self) -> io::Result<Bytes> {
-        let parts = match &self.body {
-            Body::Parts(parts) => parts,
-            Body::Zstd(zstd) => return Ok(zstd.clone()),
+        match &self.body {
+            Body::Parts(parts) => compress(parts.iter()),
+            Body::Zstd(zstd) => Ok(zstd.clone()),
+        }
+    }
+
+    /// A batch for each resource, compressed.
+    pub fn split(&self) -> io::Result<Vec<Self>> {
+        let plain = self.to_plain()?;
+        let part = |bytes: Vec<u8>| {
+            let items = signal::items(&bytes).count() as u64;
+            Ok(Self { items, body: Body::Zstd(compress(std::iter::once(bytes))?), ..self.clone() })
         };
-        let mut encoder = zstd::Encoder::new(Vec::new(), ZSTD_LEVEL)?;
-        encoder.include_checksum(true)?;
-        parts.iter().try_for_each(|part| encoder.write_all(part))?;
-        encoder.finish().map(Bytes::from)
+        wire::by_resource(&plain).map(part).collect()
     }
 
     /// The same batch, compressed.
@@ -95,6 +108,16 @@ impl Batch {
     }
 }
 
+/// The parts in a row, compressed with zstd, checksum included.
+pub fn compress(parts: impl Iterator<Item = impl AsRef<[u8]>>) -> io::Result<Bytes> {
+    let mut encoder = zstd::Encoder::new(Vec::new(), ZSTD_LEVEL)?;
+    encoder.include_checksum(true)?;
+    for part in parts {
+        encoder.write_all(part.as_ref())?;
+    }
+    encoder.finish().map(Bytes::from)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +128,7 @@ mod tests {
             bytes: vec![0; bytes].into(),
             items: 1,
             has_error: false,
+            has_unsampled: false,
         })
     }
 

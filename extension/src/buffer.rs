@@ -201,3 +201,81 @@ impl Buffer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOTH: [Kind; 2] = [Kind::Traces, Kind::Logs];
+
+    fn signal(kind: Kind, items: u64, has_error: bool) -> Signal {
+        Signal { kind, bytes: vec![0; 10].into(), items, has_error, has_unsampled: false }
+    }
+
+    fn buffer(max_bytes: usize, kinds: &[Kind]) -> Buffer {
+        Buffer::new(max_bytes, kinds.to_vec())
+    }
+
+    #[test]
+    fn a_signal_is_freed_when_the_last_route_of_its_kind_has_it() {
+        let mut buffer = buffer(100, &[Kind::Traces, Kind::Traces, Kind::Logs]);
+        buffer.push(signal(Kind::Traces, 1, false));
+
+        for route in [0, 1] {
+            assert_eq!(buffer.bytes, 10);
+            buffer.take(route, usize::MAX).unwrap();
+            buffer.done(route);
+        }
+
+        assert_eq!(buffer.bytes, 0);
+    }
+
+    #[test]
+    fn a_batch_holds_one_kind_and_is_taken_again_when_it_was_given_back() {
+        let mut buffer = buffer(100, &BOTH);
+        for (kind, items) in [(Kind::Traces, 1), (Kind::Logs, 2), (Kind::Traces, 4)] {
+            buffer.push(signal(kind, items, false));
+        }
+
+        assert_eq!(buffer.take(0, usize::MAX).unwrap().items, 5);
+        assert!(buffer.take(0, usize::MAX).is_none(), "one batch at a time");
+        buffer.give_back(0);
+        assert_eq!(buffer.take(0, 1).unwrap().items, 1);
+        assert_eq!(buffer.take(1, usize::MAX).unwrap().items, 2);
+    }
+
+    #[test]
+    fn what_has_an_error_in_it_is_evicted_last_and_what_is_under_way_not_at_all() {
+        let mut buffer = buffer(0, &[Kind::Traces]);
+        buffer.push(signal(Kind::Traces, 1, false));
+        buffer.take(0, usize::MAX).unwrap();
+        for (items, has_error) in [(2, true), (4, false), (8, false)] {
+            buffer.push(signal(Kind::Traces, items, has_error));
+        }
+
+        let evicted = std::iter::from_fn(|| buffer.evict());
+
+        let items: Vec<u64> = evicted.map(|evicted| evicted.items).collect();
+        assert_eq!(items, [4, 8, 2]);
+    }
+
+    #[test]
+    fn an_evicted_signal_is_missed_by_those_that_lack_it() {
+        let mut buffer = buffer(15, &[Kind::Traces, Kind::Traces, Kind::Logs]);
+        buffer.push(signal(Kind::Traces, 1, false));
+        buffer.take(0, usize::MAX).unwrap();
+        buffer.done(0);
+        buffer.push(signal(Kind::Traces, 2, false));
+
+        assert_eq!(buffer.evict(), Some(Evicted { routes: vec![1], items: 1 }));
+        assert_eq!(buffer.evict(), None);
+    }
+
+    #[test]
+    fn a_kind_that_no_route_takes_is_not_kept() {
+        let mut buffer = buffer(100, &[Kind::Traces]);
+        buffer.push(signal(Kind::Metrics, 1, false));
+
+        assert_eq!(buffer.bytes, 0);
+    }
+}

@@ -3,9 +3,9 @@
 //! A typing error must not cost anybody a function: [`Config::from_vars`] never fails. What it
 //! cannot read is returned as a [`ConfigError`] to be logged, and the default holds.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use http::Uri;
+use http::{HeaderName, HeaderValue, Uri};
 use tracing::level_filters::LevelFilter;
 
 use crate::flush;
@@ -17,8 +17,12 @@ use crate::flush;
 /// | `AWS_LAMBDA_RUNTIME_API` | `host:port` of Lambda's APIs; anything else means no Lambda | – |
 /// | `HONEYCOMB_API_KEY` | team key, or `x-honeycomb-team` in `OTEL_EXPORTER_OTLP_HEADERS` | off |
 /// | `HONEYCOMB_API_ENDPOINT` | base URL; `/v1/traces` and the like are appended | `https://api.honeycomb.io` |
+/// | `OTEL_SERVICE_NAME` | `service.name` of the platform's spans | the function's name |
+/// | `AWS_LAMBDA_FUNCTION_NAME`, `AWS_LAMBDA_FUNCTION_VERSION`, `AWS_REGION` | set by Lambda | – |
 /// | `CRUDDUR_EXPORTERS` | comma list of `honeycomb`, `console`: exactly those run | `honeycomb` if it has a key, `console` if there is no Lambda |
 /// | `CRUDDUR_OTLP_LISTEN` | address of the OTLP receiver | `127.0.0.1:4318` |
+/// | `HONEYCOMB_DATASET` | dataset, for classic keys only | – |
+/// | `CRUDDUR_OTLP_HEADERS` | further headers `name=value,…`, for another OTLP backend at that endpoint | – |
 /// | `CRUDDUR_FLUSH` | `end`, `periodic,MS` or `adaptive`: see [`flush::Mode`] | `adaptive` |
 /// | `CRUDDUR_MAX_HOLD_MS` | longest wait for a flush after an invocation | 1000 |
 /// | `CRUDDUR_BUFFER_BYTES` | most bytes held, and largest accepted request | 16 MiB |
@@ -36,6 +40,12 @@ pub struct Config {
     pub honeycomb: Option<Honeycomb>,
     /// Whether the console exporter runs.
     pub console: bool,
+    /// What the function is called.
+    pub function_name: String,
+    /// `service.name`, where a sender does not give its own.
+    pub service_name: String,
+    /// Attributes that describe the function, for spans about it.
+    pub resource: Vec<(&'static str, String)>,
     /// Address of the OTLP receiver.
     pub otlp_listen: SocketAddr,
     /// When what was received is sent.
@@ -55,27 +65,11 @@ pub struct Config {
 /// Where the Honeycomb exporter sends to.
 #[derive(Clone, Debug)]
 pub struct Honeycomb {
-    /// Value of `x-honeycomb-team`.
-    pub key: Secret,
+    /// Sent with every request: the key, the dataset of a classic key, and what is asked for. They
+    /// do not print themselves.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Base URL without a slash at its end; the signals' paths are appended.
     pub endpoint: String,
-}
-
-/// A value that does not print itself.
-#[derive(Clone)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The value, for the one place that sends it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
 }
 
 /// A variable that was ignored, and why. Never shows a secret's value.
@@ -98,6 +92,11 @@ impl Config {
                 Some(false) => None,
                 named => reader.honeycomb(named.is_some()),
             },
+            service_name: reader.service_name(),
+            resource: reader.resource(),
+            function_name: reader
+                .get("AWS_LAMBDA_FUNCTION_NAME")
+                .unwrap_or_else(|| "function".to_owned()),
             console: named("console").unwrap_or(lambda_api.is_none()),
             otlp_listen: reader
                 .parsed("CRUDDUR_OTLP_LISTEN", |text| {
@@ -153,27 +152,92 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         }
     }
 
+    fn service_name(&self) -> String {
+        let named = self.get("OTEL_SERVICE_NAME").or_else(|| self.get("AWS_LAMBDA_FUNCTION_NAME"));
+        named.unwrap_or_else(|| "unknown_service".to_owned())
+    }
+
+    /// As the functions themselves describe theirs.
+    fn resource(&self) -> Vec<(&'static str, String)> {
+        let known = [
+            ("service.name", Some(self.service_name())),
+            ("cloud.provider", Some("aws".to_owned())),
+            ("cloud.platform", Some("aws_lambda".to_owned())),
+            ("cloud.region", self.get("AWS_REGION")),
+            ("faas.name", self.get("AWS_LAMBDA_FUNCTION_NAME")),
+            ("faas.version", self.get("AWS_LAMBDA_FUNCTION_VERSION")),
+        ];
+        known.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+    }
+
     /// `named`: whether somebody asked for this exporter, so that a missing key is worth a word.
     fn honeycomb(&mut self, named: bool) -> Option<Honeycomb> {
-        let key = self
-            .get("HONEYCOMB_API_KEY")
-            .or_else(|| header_value(&self.get("OTEL_EXPORTER_OTLP_HEADERS")?, "x-honeycomb-team"));
-        let Some(key) = key else {
+        let mut headers = self.parsed("CRUDDUR_OTLP_HEADERS", parse_headers).unwrap_or_default();
+        let own = self.get("HONEYCOMB_API_KEY");
+        let key = own.or_else(|| header_value(&self.get("OTEL_EXPORTER_OTLP_HEADERS")?, TEAM));
+        if key.is_none() && headers.is_empty() {
             if named {
                 let reason = "names honeycomb, but HONEYCOMB_API_KEY is not set".into();
                 self.errors.push(ConfigError { variable: "CRUDDUR_EXPORTERS", reason });
             }
             return None;
-        };
-        if http::HeaderValue::from_str(&key).is_err() {
-            let reason = "holds a character that no HTTP header can carry".into();
-            self.errors.push(ConfigError { variable: "HONEYCOMB_API_KEY", reason });
-            return None;
+        }
+        if let Some(key) = key {
+            match secret(&key) {
+                Ok(value) => headers.push((HeaderName::from_static(TEAM), value)),
+                Err(reason) => {
+                    self.errors.push(ConfigError { variable: "HONEYCOMB_API_KEY", reason });
+                    return None;
+                }
+            }
+            headers.extend(self.dataset(&key));
         }
         let endpoint = self.parsed("HONEYCOMB_API_ENDPOINT", base_url);
         let endpoint = endpoint.unwrap_or_else(|| "https://api.honeycomb.io".to_owned());
-        Some(Honeycomb { key: Secret(key), endpoint })
+        Some(Honeycomb { headers, endpoint })
     }
+
+    /// Only classic keys want a dataset; for others it is the service's name.
+    fn dataset(&mut self, key: &str) -> Option<(HeaderName, HeaderValue)> {
+        let dataset = self.parsed("HONEYCOMB_DATASET", secret);
+        if is_classic(key) && dataset.is_none() {
+            let reason = "must be set, since HONEYCOMB_API_KEY is a classic key".into();
+            self.errors.push(ConfigError { variable: "HONEYCOMB_DATASET", reason });
+        }
+        let dataset = dataset.filter(|_| is_classic(key))?;
+        Some((HeaderName::from_static("x-honeycomb-dataset"), dataset))
+    }
+}
+
+/// Header of the key.
+const TEAM: &str = "x-honeycomb-team";
+
+/// By form: 32 hex digits, or 64 characters that begin `hc` + a letter + `ic_`.
+/// <https://github.com/honeycombio/husky/blob/main/otlp/common.go>
+fn is_classic(key: &str) -> bool {
+    let is_hex = key.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let bytes = key.as_bytes();
+    let is_ingest = key.starts_with("hc") && bytes.get(2).is_some_and(u8::is_ascii_lowercase);
+    (key.len() == 32 && is_hex)
+        || (key.len() == 64 && is_ingest && bytes.get(3..6) == Some(&b"ic_"[..]))
+}
+
+/// A header's value that does not print itself, and an error that does not show it.
+fn secret(text: &str) -> Result<HeaderValue, String> {
+    let value = HeaderValue::from_str(text);
+    let mut value = value.map_err(|_| "holds a character that no HTTP header can carry")?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// A list `name=value,name2=value2`.
+fn parse_headers(list: &str) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+    let header = |pair: &str| {
+        let (name, value) = pair.split_once('=').ok_or("is no list of name=value")?;
+        let name = name.trim().parse().map_err(|_| format!("{:?} is no header", name.trim()))?;
+        Ok((name, secret(value.trim())?))
+    };
+    list.split(',').map(header).collect()
 }
 
 fn parse_number(text: &str) -> Result<u64, String> {
@@ -231,7 +295,7 @@ mod tests {
 
         assert_eq!(errors, []);
         let honeycomb = config.honeycomb.unwrap();
-        assert_eq!(honeycomb.key.expose(), "k");
+        assert_eq!(honeycomb.headers[0].1, "k");
         assert_eq!(honeycomb.endpoint, "https://api.honeycomb.io");
         assert!(!config.console);
     }
@@ -240,7 +304,7 @@ mod tests {
     fn the_key_may_come_as_an_otlp_header() {
         let (config, _) = read(&[("OTEL_EXPORTER_OTLP_HEADERS", "a=b, X-Honeycomb-Team=k")]);
 
-        assert_eq!(config.honeycomb.unwrap().key.expose(), "k");
+        assert_eq!(config.honeycomb.unwrap().headers[0].1, "k");
     }
 
     #[test]
@@ -261,6 +325,7 @@ mod tests {
     fn a_wrong_value_is_named_and_the_default_holds() {
         for (variable, value) in [
             ("CRUDDUR_OTLP_LISTEN", "4318"),
+            ("CRUDDUR_OTLP_HEADERS", "no list"),
             ("CRUDDUR_FLUSH", "sometimes"),
             ("CRUDDUR_MAX_HOLD_MS", "1s"),
             ("CRUDDUR_BUFFER_BYTES", "-1"),
@@ -274,6 +339,41 @@ mod tests {
             assert!(errors[0].to_string().starts_with(variable), "{}", errors[0]);
             assert_eq!(config.otlp_listen.port(), 4318);
         }
+    }
+
+    #[test]
+    fn a_dataset_goes_with_classic_keys_and_must() {
+        let names = |config: Config| {
+            let headers = config.honeycomb.unwrap().headers;
+            headers.into_iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>()
+        };
+        let classic = ("HONEYCOMB_API_KEY", "0123456789abcdef0123456789abcdef");
+        let (config, errors) = read(&[classic, ("HONEYCOMB_DATASET", "d")]);
+        assert_eq!(
+            (names(config), errors),
+            (vec![TEAM.into(), "x-honeycomb-dataset".into()], vec![])
+        );
+
+        let (_, errors) = read(&[classic]);
+        assert!(errors[0].to_string().starts_with("HONEYCOMB_DATASET"), "{errors:?}");
+
+        let (config, errors) =
+            read(&[("HONEYCOMB_API_KEY", "hcaik_x"), ("HONEYCOMB_DATASET", "d")]);
+        assert_eq!((names(config), errors), (vec![TEAM.to_owned()], vec![]));
+    }
+
+    #[test]
+    fn another_backend_needs_only_an_endpoint_and_its_headers() {
+        let (config, errors) = read(&[
+            ("HONEYCOMB_API_ENDPOINT", "http://otel.example:4318/base/"),
+            ("CRUDDUR_OTLP_HEADERS", "authorization=Bearer secret, x-scope = a"),
+        ]);
+
+        assert_eq!(errors, []);
+        let honeycomb = config.honeycomb.unwrap();
+        assert_eq!(honeycomb.endpoint, "http://otel.example:4318/base");
+        assert_eq!(honeycomb.headers[0].1, "Bearer secret");
+        assert!(!format!("{honeycomb:?}").contains("secret"), "{honeycomb:?}");
     }
 
     #[test]

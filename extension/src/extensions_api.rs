@@ -43,6 +43,16 @@ pub struct Invoke {
     /// Unix milliseconds at which the function times out; emulators send 0.
     #[serde(default, deserialize_with = "number_or_text")]
     pub deadline_ms: u64,
+    #[serde(default)]
+    tracing: serde_json::Value,
+}
+
+impl Invoke {
+    /// The value of `X-Amzn-Trace-Id`. Emulators send none, or an empty one.
+    pub fn xray_header(&self) -> Option<String> {
+        let value = self.tracing.get("value")?.as_str()?;
+        (!value.is_empty()).then(|| value.to_owned())
+    }
 }
 
 /// The end of the sandbox.
@@ -174,7 +184,8 @@ mod tests {
         let event = serde_json::from_str::<Event>(
             r#"{"eventType":"INVOKE","requestId":"r","deadlineMs":7,"tracing":null,"new":1}"#,
         );
-        let invoke = Invoke { request_id: "r".into(), deadline_ms: 7 };
+        let tracing = serde_json::Value::Null;
+        let invoke = Invoke { request_id: "r".into(), deadline_ms: 7, tracing };
         assert_eq!(event.unwrap(), Event::Invoke(invoke));
 
         let event = serde_json::from_str::<Event>(r#"{"eventType":"SHUTDOWN"}"#);

@@ -1,28 +1,72 @@
-//! Which invocations are over: said by the receivers, awaited by the lifecycle.
+//! The invocations: what the receivers learn of them, and the lifecycle waits for.
 //!
 //! A fast function may be done before the extension has been told that it began, so the last few
-//! ids are kept.
+//! ids are kept. What the platform tells beside that becomes spans in [`crate::platform`].
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
 
 use tokio::sync::watch;
+
+use crate::{
+    extensions_api::{Invoke, Shutdown},
+    platform::{Event, Platform, Record},
+    signal::{ServerSpan, Signal},
+};
 
 /// Lambda runs one invocation at a time, so a few ids are plenty. Our choice.
 const REMEMBERED: usize = 16;
 
-/// The sending side; every receiver holds a clone.
+/// Shared by the receivers and the lifecycle. The signals that it returns are spans of the
+/// platform, for the caller to hand to the pipeline.
 #[derive(Clone, Debug)]
-pub struct EndedInvocations(watch::Sender<VecDeque<String>>);
+pub struct Invocations {
+    ended: watch::Sender<VecDeque<String>>,
+    platform: Arc<Mutex<Platform>>,
+}
 
-impl EndedInvocations {
-    /// A log of ended invocations, empty.
-    pub fn new() -> Self {
-        Self(watch::Sender::new(VecDeque::with_capacity(REMEMBERED)))
+impl Invocations {
+    /// None has begun.
+    pub fn new(platform: Platform) -> Self {
+        let ended = watch::Sender::new(VecDeque::with_capacity(REMEMBERED));
+        Self { ended, platform: Arc::new(Mutex::new(platform)) }
     }
 
-    /// Notes that an invocation is over.
-    pub fn push(&self, request_id: String) {
-        self.0.send_modify(|ids| {
+    /// An invocation has begun.
+    pub fn begun(&self, invoke: &Invoke) {
+        self.platform().invoked(invoke, SystemTime::now());
+    }
+
+    /// The function has sent its server span.
+    pub fn server_span(&self, server: &ServerSpan) -> Option<Signal> {
+        self.platform().server_span(server, SystemTime::now())
+    }
+
+    /// The platform has said something; the id of an invocation that is over with it.
+    pub fn platform_event(&self, event: Event) -> (Option<Signal>, Option<String>) {
+        let ended = match &event.record {
+            Record::RuntimeDone(done) => Some(done.request_id.clone()),
+            _ => None,
+        };
+        (self.platform().event(event, SystemTime::now()), ended)
+    }
+
+    /// The invocation that failed with the sandbox, if nobody has said why yet.
+    pub fn unexplained(&self, shutdown: &Shutdown) -> Option<String> {
+        self.platform().unexplained(shutdown).map(str::to_owned)
+    }
+
+    /// The sandbox is about to end.
+    pub fn shut_down(&self, shutdown: &Shutdown) -> Option<Signal> {
+        self.platform().shut_down(shutdown, SystemTime::now())
+    }
+
+    /// An invocation is over.
+    pub fn ended(&self, request_id: String) {
+        self.ended.send_modify(|ids| {
             if ids.len() == REMEMBERED {
                 ids.pop_front();
             }
@@ -31,15 +75,14 @@ impl EndedInvocations {
     }
 
     /// Returns when the invocation is over, at once if it already is.
-    pub async fn wait_for(&self, request_id: &str) {
-        let mut ended = self.0.subscribe();
+    pub async fn wait_for_end(&self, request_id: &str) {
+        let mut ended = self.ended.subscribe();
         // An error means that the sender is gone, which `self` is not.
         let _ = ended.wait_for(|ids| ids.iter().any(|id| id == request_id)).await;
     }
-}
 
-impl Default for EndedInvocations {
-    fn default() -> Self {
-        Self::new()
+    fn platform(&self) -> MutexGuard<'_, Platform> {
+        // Held for a few lines and never across an await; a panic in them leaves nothing half done.
+        self.platform.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -47,6 +47,8 @@ pub enum Reason {
     SpoolDamaged,
     /// It was in memory when the process was killed.
     Killed,
+    /// Its trace is not to be sent, by its own flag. No loss, but no delivery either.
+    Unsampled,
 }
 
 /// The sums of one route, in items.
@@ -54,7 +56,7 @@ pub enum Reason {
 pub struct Account([u64; COLUMNS]);
 
 /// All states, and what was received.
-const COLUMNS: usize = 9;
+const COLUMNS: usize = 10;
 
 /// See the module's documentation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +75,7 @@ impl State {
             Self::Dropped(Reason::SpoolFull) => 6,
             Self::Dropped(Reason::SpoolDamaged) => 7,
             Self::Dropped(Reason::Killed) => 8,
+            Self::Dropped(Reason::Unsampled) => 9,
         }
     }
 }
@@ -88,9 +91,9 @@ impl Account {
         self.0[state.column()]
     }
 
-    /// Items given up for any reason.
-    pub fn dropped(&self) -> u64 {
-        self.0[4..].iter().sum()
+    /// Items given up for any reason but that they were not sampled.
+    pub fn lost(&self) -> u64 {
+        self.0[4..9].iter().sum()
     }
 }
 
@@ -214,6 +217,7 @@ impl fmt::Display for Account {
             (Reason::SpoolFull, "dropped from a full spool"),
             (Reason::SpoolDamaged, "in damaged spool files"),
             (Reason::Killed, "lost with a killed process"),
+            (Reason::Unsampled, "not sampled"),
         ] {
             let count = self.at(State::Dropped(reason));
             if count > 0 {

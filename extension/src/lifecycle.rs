@@ -34,12 +34,13 @@ use tracing::{error, info, warn};
 use crate::{
     config::Config,
     exporter::{Exporter, console::Console, honeycomb::Honeycomb},
-    extensions_api::{ApiError, Event, ExtensionsApi, Invoke},
+    extensions_api::{ApiError, Event, ExtensionsApi, Invoke, Shutdown},
     flush::{self, DRAIN_BUDGET, Gaps, Situation},
-    invocations::EndedInvocations,
+    invocations::Invocations,
     ledger::State,
     pipeline::{Handle, Patience, Pipeline, Trigger},
-    receiver::{self, otlp::OtlpReceiver, telemetry},
+    platform::Platform,
+    receiver::{self, otlp::OtlpReceiver, telemetry::TelemetryReceiver},
 };
 
 /// Pause after a refused call to Lambda's API, so that the loop does not spin. Our choice.
@@ -48,6 +49,10 @@ const API_PAUSE: Duration = Duration::from_millis(500);
 /// Next having taken longer than this means that the process was frozen. Our choice: connections
 /// that idle that long are cheap to make anew.
 const THAW: Duration = Duration::from_secs(1);
+
+/// How long SHUTDOWN waits for the event that says why an invocation failed. Lambda delivers within
+/// the 25 ms asked for, or not at all.
+const LAST_EVENT: Duration = Duration::from_millis(100);
 
 /// Runs until SHUTDOWN. `name` is the executable's file name, which Lambda knows us by.
 pub async fn run_on_lambda(api: &str, name: &str, config: &Config) {
@@ -62,7 +67,7 @@ pub async fn run_on_lambda(api: &str, name: &str, config: &Config) {
     }
     let mut last_error = None;
     let mut flushing = Flushing::new(config);
-    let deadline_ms = loop {
+    let shutdown = loop {
         let asked = (Instant::now(), SystemTime::now());
         let event = lambda.next().await;
         let waited = waited_since(asked);
@@ -76,13 +81,14 @@ pub async fn run_on_lambda(api: &str, name: &str, config: &Config) {
             }
             Ok(Event::Shutdown(shutdown)) => {
                 info!("Shutting down: {}", shutdown.shutdown_reason);
-                break shutdown.deadline_ms;
+                break shutdown;
             }
             Err(error) => pause_after(error, &mut last_error).await,
         }
     };
     let now = Instant::now();
-    let deadline = flush::deadline(deadline_ms, SystemTime::now(), now);
+    let deadline = flush::deadline(shutdown.deadline_ms, SystemTime::now(), now);
+    parts.explain(&shutdown).await;
     parts.shut_down(flush::hold_until(now, deadline, DRAIN_BUDGET)).await;
 }
 
@@ -154,7 +160,7 @@ async fn pause_after(error: ApiError, last_error: &mut Option<String>) {
 /// Everything that runs beside the loop.
 struct Parts {
     pipeline: Handle,
-    ended: EndedInvocations,
+    invocations: Invocations,
     stop: watch::Sender<bool>,
     /// Every task has an owner who learns how it ended.
     receivers: JoinSet<()>,
@@ -177,7 +183,10 @@ impl Parts {
         tokio::spawn(async move { report_end("pipeline", tokio::spawn(pipeline.run()).await) });
         Self {
             pipeline: handle,
-            ended: EndedInvocations::new(),
+            invocations: Invocations::new(Platform::new(
+                config.function_name.clone(),
+                config.resource.clone(),
+            )),
             stop: watch::Sender::new(false),
             receivers: JoinSet::new(),
         }
@@ -193,7 +202,8 @@ impl Parts {
         })?;
         let receiver = Arc::new(OtlpReceiver {
             pipeline: self.pipeline.clone(),
-            ended: self.ended.clone(),
+            invocations: self.invocations.clone(),
+            service_name: config.service_name.clone(),
             max_body_bytes: config.buffer_bytes,
         });
         let handle = move |request| {
@@ -212,10 +222,13 @@ impl Parts {
         // Lambda posts to `sandbox.localdomain`, which need not be the loopback address.
         let listener = TcpListener::bind(("0.0.0.0", 0)).await.map_err(unreachable)?;
         let port = listener.local_addr().map_err(unreachable)?.port();
-        let ended = self.ended.clone();
+        let receiver = Arc::new(TelemetryReceiver {
+            pipeline: self.pipeline.clone(),
+            invocations: self.invocations.clone(),
+        });
         let handle = move |request| {
-            let ended = ended.clone();
-            async move { telemetry::handle(request, &ended).await }
+            let receiver = Arc::clone(&receiver);
+            async move { receiver.handle(request).await }
         };
         self.receivers.spawn(receiver::serve(listener, self.stop.subscribe(), handle));
         lambda.subscribe_telemetry(port).await
@@ -225,13 +238,25 @@ impl Parts {
     async fn attend(&mut self, invoke: &Invoke, telemetry: bool, flushing: &mut Flushing) {
         let now = Instant::now();
         let deadline = flush::deadline(invoke.deadline_ms, SystemTime::now(), now);
-        let end = self.ended.wait_for(&invoke.request_id);
+        self.invocations.begun(invoke);
+        let end = self.invocations.wait_for_end(&invoke.request_id);
         // Without telemetry nothing may ever tell the end of a function that sends no spans.
         let until = deadline.filter(|_| telemetry);
         let until = until.unwrap_or(flush::hold_until(now, deadline, flushing.max_hold));
         let _ = timeout_at(until, end).await;
         let patience = flushing.patience(Instant::now(), deadline);
         self.pipeline.flush(patience).await;
+    }
+
+    /// A failed invocation's last event comes with the end of the sandbox.
+    async fn explain(&self, shutdown: &Shutdown) {
+        if let Some(unexplained) = self.invocations.unexplained(shutdown) {
+            let end = self.invocations.wait_for_end(&unexplained);
+            let _ = timeout_at(Instant::now() + LAST_EVENT, end).await;
+        }
+        if let Some(root) = self.invocations.shut_down(shutdown) {
+            let _ = self.pipeline.receive(root).await;
+        }
     }
 
     /// Stops intake, then drains: what the buffer holds then is all there will be.

@@ -1,9 +1,13 @@
 //! What travels through the pipeline: one accepted OTLP request, kept as the bytes that came.
 
-use bytes::Bytes;
+use std::collections::HashSet;
 
-use crate::wire::{
-    self, LOGS_REQUEST, METRICS_REQUEST, Malformed, Schema, TRACES_REQUEST, Value, nested,
+use bytes::Bytes;
+use trace_context::{SpanId, TraceId};
+
+use crate::{
+    batch::MAX_BATCH_BYTES,
+    wire::{self, LOGS_REQUEST, METRICS_REQUEST, Malformed, Schema, TRACES_REQUEST, Value, nested},
 };
 
 /// OTLP's three signals.
@@ -62,13 +66,21 @@ pub struct Signal {
     pub items: u64,
     /// Whether a span in it has failed, or a log record is an error: the last to be dropped.
     pub has_error: bool,
+    /// Whether a span in it is flagged as not sampled.
+    pub has_unsampled: bool,
 }
 
 /// An ended SERVER span that names its invocation: that invocation is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EndedInvocation {
+pub struct ServerSpan {
     /// `faas.invocation_id`.
     pub request_id: String,
+    /// `None` if it is no valid id.
+    pub trace_id: Option<TraceId>,
+    /// `None` if it is no valid id.
+    pub span_id: Option<SpanId>,
+    /// Whether the trace is to be sent on, by its W3C flag.
+    pub is_sampled: bool,
 }
 
 /// `SpanKind::Server`
@@ -80,27 +92,68 @@ const SEVERITY_ERROR: u64 = 17;
 
 impl Signal {
     /// Checks a message, and looks into it for what matters on the way.
-    pub fn read(kind: Kind, bytes: Bytes) -> Result<(Self, Vec<EndedInvocation>), Malformed> {
+    pub fn read(kind: Kind, bytes: Bytes) -> Result<(Self, Vec<ServerSpan>), Malformed> {
         wire::check(kind.schema(), &bytes)?;
-        let (mut items, mut has_error, mut ended) = (0, false, Vec::new());
-        // Request → resource (1) → scope (2) → item (2), alike for all three.
-        for item in nested(&bytes, 1)
-            .flat_map(|resource| nested(resource, 2))
-            .flat_map(|scope| nested(scope, 2))
-        {
-            items += 1;
+        let mut signal =
+            Self { kind, bytes: bytes.clone(), items: 0, has_error: false, has_unsampled: false };
+        let mut servers = Vec::new();
+        for item in items(&bytes) {
+            signal.items += 1;
             match kind {
                 Kind::Traces => {
                     let span = SpanView::of(item);
-                    has_error |= span.failed;
-                    ended.extend(span.ended_invocation());
+                    signal.has_error |= span.failed;
+                    signal.has_unsampled |= !span.is_sampled;
+                    servers.extend(span.server_span());
                 }
-                Kind::Logs => has_error |= severity(item) >= SEVERITY_ERROR,
+                Kind::Logs => signal.has_error |= severity(item) >= SEVERITY_ERROR,
                 Kind::Metrics => {}
             }
         }
-        Ok((Self { kind, bytes, items, has_error }, ended))
+        Ok((signal, servers))
     }
+}
+
+impl Signal {
+    /// Makes it fit to be sent: every resource has a service name, and no request is larger than a
+    /// batch, unless a single item is. Empty requests become nothing.
+    pub fn fit(self, service_name: &str) -> Vec<Self> {
+        if self.items == 0 {
+            return Vec::new();
+        }
+        let named = wire::with_resource_attribute(&self.bytes, "service.name", service_name);
+        let signal = Self { bytes: named.map_or(self.bytes, Bytes::from), ..self };
+        if signal.bytes.len() <= MAX_BATCH_BYTES {
+            return vec![signal];
+        }
+        let parts = wire::regroup(&signal.bytes, MAX_BATCH_BYTES, |_| true).into_iter();
+        let part = |bytes: Vec<u8>| {
+            let items = items(&bytes).count() as u64;
+            Self { items, bytes: bytes.into(), ..signal.clone() }
+        };
+        parts.map(part).collect()
+    }
+}
+
+/// The items of a request: resource (1) → scope (2) → item (2), alike for all three kinds.
+pub fn items(request: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let scopes = nested(request, 1).flat_map(|resource| nested(resource, 2));
+    scopes.flat_map(|scope| nested(scope, 2))
+}
+
+/// The request without the spans of traces that are not sampled, and how many spans that left out.
+/// A trace with an error in it is kept whole. `None` if nothing is left out.
+pub fn only_sampled(request: &[u8]) -> Option<(Vec<u8>, u64)> {
+    let failed = items(request).map(SpanView::of).filter(|span| span.failed);
+    let failed: HashSet<&[u8]> = failed.filter_map(|span| span.trace_id()).collect();
+    let mut left_out = 0;
+    let parts = wire::regroup(request, usize::MAX, |span| {
+        let span = SpanView::of(span);
+        let keep = span.is_sampled || span.trace_id().is_some_and(|id| failed.contains(id));
+        left_out += u64::from(!keep);
+        keep
+    });
+    (left_out > 0).then(|| (parts.concat(), left_out))
 }
 
 fn severity(record: &[u8]) -> u64 {
@@ -112,23 +165,29 @@ fn severity(record: &[u8]) -> u64 {
 }
 
 /// The few fields of a span that decide something.
-#[derive(Default)]
 struct SpanView<'a> {
     message: &'a [u8],
     kind: u64,
     failed: bool,
+    is_sampled: bool,
 }
+
+/// `SpanFlags::ContextHasIsRemoteMask`: the sender knows of flags. Older ones leave them zero.
+const FLAGS_ARE_KNOWN: u32 = 0x100;
+const SAMPLED: u32 = 1;
 
 impl<'a> SpanView<'a> {
     fn of(message: &'a [u8]) -> Self {
-        let mut view = Self { message, ..Self::default() };
+        let mut view = Self { message, kind: 0, failed: false, is_sampled: true };
         for field in wire::fields(message).flatten() {
             match field {
                 (6, Value::Varint(kind)) => view.kind = kind,
                 (15, Value::Bytes(status)) => {
-                    view.failed = wire::fields(status)
-                        .flatten()
-                        .any(|field| field == (3, Value::Varint(STATUS_ERROR)));
+                    let code = wire::fields(status).flatten().filter(|(number, _)| *number == 3);
+                    view.failed = code.last() == Some((3, Value::Varint(STATUS_ERROR)));
+                }
+                (16, Value::Fixed32(flags)) => {
+                    view.is_sampled = flags & FLAGS_ARE_KNOWN == 0 || flags & SAMPLED != 0;
                 }
                 _ => {}
             }
@@ -136,12 +195,23 @@ impl<'a> SpanView<'a> {
         view
     }
 
-    fn ended_invocation(&self) -> Option<EndedInvocation> {
+    fn trace_id(&self) -> Option<&'a [u8]> {
+        nested(self.message, 1).last()
+    }
+
+    fn server_span(&self) -> Option<ServerSpan> {
         if self.kind != SERVER {
             return None;
         }
         let id = attribute(self.message, 9, b"faas.invocation_id")?;
-        Some(EndedInvocation { request_id: String::from_utf8_lossy(id).into_owned() })
+        let trace_id = self.trace_id().and_then(|id| TraceId::from_bytes(id.try_into().ok()?));
+        let span_id = nested(self.message, 2).last();
+        Some(ServerSpan {
+            request_id: String::from_utf8_lossy(id).into_owned(),
+            trace_id,
+            span_id: span_id.and_then(|id| SpanId::from_bytes(id.try_into().ok()?)),
+            is_sampled: self.is_sampled,
+        })
     }
 }
 
@@ -149,4 +219,49 @@ impl<'a> SpanView<'a> {
 fn attribute<'a>(message: &'a [u8], field: u32, key: &[u8]) -> Option<&'a [u8]> {
     let pair = nested(message, field).find(|pair| nested(pair, 1).any(|found| found == key))?;
     nested(pair, 2).find_map(|value| nested(value, 1).last())
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::{
+        collector::trace::v1::ExportTraceServiceRequest,
+        trace::v1::{ResourceSpans, ScopeSpans, Span, Status},
+    };
+    use prost::Message;
+
+    use super::*;
+
+    fn request(spans: Vec<Span>) -> Bytes {
+        let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+        let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
+        ExportTraceServiceRequest { resource_spans }.encode_to_vec().into()
+    }
+
+    fn span(trace: u8, flags: u32, code: i32) -> Span {
+        let status = Some(Status { code, ..Status::default() });
+        Span { trace_id: vec![trace; 16], flags, status, ..Span::default() }
+    }
+
+    #[test]
+    fn unsampled_traces_are_left_out_unless_they_hold_an_error_or_an_older_sender_made_them() {
+        let request = request(vec![
+            span(1, 0x101, 0), // sampled
+            span(2, 0x100, 0), // not sampled
+            span(3, 0x100, 0), // not sampled, of a trace with an error
+            span(3, 0x100, 2),
+            span(4, 0, 0), // of a sender that knows no flags
+        ]);
+        assert!(Signal::read(Kind::Traces, request.clone()).unwrap().0.has_unsampled);
+
+        let (kept, left_out) = only_sampled(&request).unwrap();
+
+        let traces: Vec<u8> =
+            items(&kept).filter_map(|span| nested(span, 1).next()).map(|id| id[0]).collect();
+        assert_eq!((traces, left_out), (vec![1, 3, 3, 4], 1));
+    }
+
+    #[test]
+    fn where_all_is_sampled_nothing_is_copied() {
+        assert!(only_sampled(&request(vec![span(1, 0x101, 0)])).is_none());
+    }
 }

@@ -142,8 +142,30 @@ impl Spool {
         Ok(self.next_sequence - 1)
     }
 
-    /// The oldest batch of a destination that is not `busy`; with an error if it cannot be read,
-    /// and then it is set aside and no longer listed.
+    /// Replaces a file by one for each resource in its batch. Fails, and changes nothing, if there
+    /// is only one, or the disk is full.
+    pub fn split(&mut self, sequence: u64, batch: &Batch) -> io::Result<()> {
+        let file = self.files.iter().find(|file| file.sequence == sequence);
+        let destination = file.ok_or(io::ErrorKind::NotFound)?.destination.clone();
+        let parts = batch.split()?;
+        if parts.len() < 2 {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let mut written = Vec::new();
+        for part in &parts {
+            match self.write(&destination, part) {
+                Ok(sequence) => written.push(sequence),
+                Err(error) => {
+                    written.into_iter().for_each(|sequence| drop(self.remove(sequence)));
+                    return Err(error);
+                }
+            }
+        }
+        self.remove(sequence)
+    }
+
+    /// The oldest batch of a destination; with an error if it cannot be read, and then it is set
+    /// aside and no longer listed.
     pub fn oldest(&mut self, destination: &str) -> Option<(SpoolFile, io::Result<Batch>)> {
         let file = self.files.iter().find(|file| file.destination == destination)?.clone();
         let batch = self.read(&file);

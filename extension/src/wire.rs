@@ -6,8 +6,10 @@
 //! on mutated messages), so that nothing malformed is queued; [`fields`] then finds the few fields
 //! that matter here.
 
+mod edit;
 mod schema;
 
+pub use edit::{by_resource, regroup, with_resource_attribute};
 pub use schema::{LOGS_REQUEST, METRICS_REQUEST, Schema, TRACES_REQUEST};
 
 use schema::Kind;

@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -12,9 +12,15 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use tokio::time::timeout;
+use tracing::warn;
 
-use super::ExportError;
-use crate::{batch::Batch, config};
+use super::{ExportError, Receipt};
+use crate::{
+    batch::{Batch, compress},
+    config,
+    signal::{Kind, only_sampled},
+    wire::{self, Value},
+};
 
 /// OpenTelemetry's default for `OTEL_EXPORTER_OTLP_TIMEOUT`.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,8 +48,10 @@ impl Honeycomb {
     }
 
     /// Sends a batch in one request.
-    pub async fn export(&mut self, batch: &Batch) -> Result<(), ExportError> {
-        let request = self.request(batch)?;
+    pub async fn export(&mut self, batch: &Batch) -> Result<Receipt, ExportError> {
+        let (body, unsampled) = sampled(batch)?;
+        let Some(body) = body else { return Ok(Receipt { rejected: 0, unsampled }) };
+        let request = self.request(batch.kind, body)?;
         let client = self.client.get_or_insert_with(client);
         let exchange = async {
             let reply = client.request(request).await.map_err(unreachable)?;
@@ -56,7 +64,9 @@ impl Honeycomb {
             .await
             .unwrap_or(Err(ExportError::Timeout(REQUEST_TIMEOUT)))?;
         let message = match head.status {
-            status if status.is_success() => return Ok(()),
+            status if status.is_success() => {
+                return Ok(Receipt { rejected: rejected(batch.kind, &body), unsampled });
+            }
             StatusCode::UNAUTHORIZED => "the key is not accepted, look at HONEYCOMB_API_KEY".into(),
             _ => readable(&body),
         };
@@ -69,20 +79,47 @@ impl Honeycomb {
         self.client = None;
     }
 
-    fn request(&self, batch: &Batch) -> Result<Request<Full<Bytes>>, ExportError> {
-        let unbuildable =
-            |error: &dyn std::fmt::Display| ExportError::Unreachable(error.to_string());
-        let mut key =
-            HeaderValue::from_str(self.config.key.expose()).map_err(|error| unbuildable(&error))?;
-        key.set_sensitive(true);
-        Request::post(format!("{}{}", self.config.endpoint, batch.kind.path()))
-            .header("x-honeycomb-team", key)
+    fn request(&self, kind: Kind, body: Bytes) -> Result<Request<Full<Bytes>>, ExportError> {
+        let mut request = Request::post(format!("{}{}", self.config.endpoint, kind.path()))
             .header(header::CONTENT_TYPE, "application/x-protobuf")
             .header(header::CONTENT_ENCODING, "zstd")
-            .header(header::USER_AGENT, concat!("cruddur-telemetry/", env!("CARGO_PKG_VERSION")))
-            .body(Full::new(batch.to_zstd().map_err(|error| unbuildable(&error))?))
-            .map_err(|error| unbuildable(&error))
+            .header(header::USER_AGENT, concat!("cruddur-telemetry/", env!("CARGO_PKG_VERSION")));
+        for (name, value) in &self.config.headers {
+            request = request.header(name, value);
+        }
+        request.body(Full::new(body)).map_err(|error| ExportError::Unreadable(error.to_string()))
     }
+}
+
+/// The batch's body without traces that are not sampled, and how many items that left out. `None`
+/// if nothing is left.
+fn sampled(batch: &Batch) -> Result<(Option<Bytes>, u64), ExportError> {
+    let unreadable = |error: std::io::Error| ExportError::Unreadable(error.to_string());
+    if batch.kind == Kind::Traces && batch.has_unsampled {
+        let plain = batch.to_plain().map_err(unreadable)?;
+        if let Some((kept, left_out)) = only_sampled(&plain) {
+            let body = (!kept.is_empty()).then(|| compress(std::iter::once(kept))).transpose();
+            return Ok((body.map_err(unreadable)?, left_out));
+        }
+    }
+    Ok((Some(batch.to_zstd().map_err(unreadable)?), 0))
+}
+
+/// How many items a partial success refused; the reason goes to the log.
+///
+/// `Export…ServiceResponse`: `partial_success` (1), in it the number (1) and the reason (2).
+fn rejected(kind: Kind, reply: &[u8]) -> u64 {
+    let mut rejected = 0;
+    for partial in wire::nested(reply, 1) {
+        let reason = wire::nested(partial, 2).map(readable).collect::<String>();
+        for (_, value) in wire::fields(partial).flatten().filter(|(number, _)| *number == 1) {
+            if let Value::Varint(number) = value {
+                rejected = number;
+            }
+        }
+        warn!("honeycomb did not take {rejected} {} of a batch: {reason}", kind.items());
+    }
+    rejected
 }
 
 fn client() -> HttpsClient {

@@ -32,7 +32,16 @@ pub struct Export {
     /// The destination.
     pub id: DestinationId,
     /// Whether it has the batch.
-    pub result: Result<(), ExportError>,
+    pub result: Result<Receipt, ExportError>,
+}
+
+/// What a destination said of a batch that it took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// Items that it refused for good: a partial success.
+    pub rejected: u64,
+    /// Items that were not sent, since their trace is not sampled.
+    pub unsampled: u64,
 }
 
 /// Why a batch was not delivered.
@@ -120,9 +129,9 @@ impl Exporter {
         }
     }
 
-    async fn export(&mut self, batch: &Batch) -> Result<(), ExportError> {
+    async fn export(&mut self, batch: &Batch) -> Result<Receipt, ExportError> {
         match self {
-            Self::Console(console) => console.export(batch),
+            Self::Console(console) => console.export(batch).map(|()| Receipt::default()),
             Self::Honeycomb(honeycomb) => honeycomb.export(batch).await,
         }
     }

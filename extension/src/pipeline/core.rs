@@ -7,16 +7,15 @@
 
 mod destination;
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+pub use self::destination::DestinationSpec;
 use self::destination::{Attempt, Destination, Origin, UnderWay};
 use crate::{
     batch::Batch,
     buffer::Buffer,
-    exporter::ExportError,
+    exporter::{ExportError, Receipt},
     ledger::{Account, Ledger, Reason, Route, State},
     signal::{Kind, Signal},
     spool::{Spool, SpoolFile},
@@ -32,17 +31,6 @@ pub enum Trigger {
     Flush,
     /// Whenever something was received: nobody tells when an invocation ends.
     Receive,
-}
-
-/// What a destination is like.
-#[derive(Clone, Debug)]
-pub struct DestinationSpec {
-    /// In logs, sums and file names: letters only.
-    pub name: &'static str,
-    /// Which signals it takes.
-    pub kinds: Vec<Kind>,
-    /// Whether what it lacks is worth the spool.
-    pub durable: bool,
 }
 
 /// See the module's documentation.
@@ -186,26 +174,40 @@ impl Core {
         let destination = &mut self.destinations[id];
         destination.one_by_one = destination.one_by_one.saturating_sub(1);
         destination.under_way =
-            Some(UnderWay { route, batch: batch.clone(), origin, since: now, thawed: false });
+            Some(UnderWay { route, batch: batch.clone(), origin, thawed: false });
         Some(batch)
     }
 
     /// Accounts for the batch under way.
-    pub fn settle(&mut self, now: Instant, id: DestinationId, result: Result<(), ExportError>) {
+    pub fn settle(
+        &mut self,
+        now: Instant,
+        id: DestinationId,
+        result: Result<Receipt, ExportError>,
+    ) {
         let Some(under_way) = self.destinations[id].under_way.take() else { return };
         match result {
-            Ok(()) => {
-                self.destinations[id].succeeded(now - under_way.since);
-                self.conclude(&under_way, State::Delivered);
+            Ok(receipt) => {
+                self.destinations[id].succeeded();
+                let items = under_way.batch.items;
+                let rejected = receipt.rejected.min(items);
+                let unsampled = receipt.unsampled.min(items - rejected);
+                self.conclude(
+                    &under_way,
+                    &[
+                        (State::Delivered, items - rejected - unsampled),
+                        (State::Dropped(Reason::Rejected), rejected),
+                        (State::Dropped(Reason::Unsampled), unsampled),
+                    ],
+                );
             }
-            Err(error) if error.is_final() && under_way.batch.signals() > 1 => {
-                debug!("A batch was refused; its signals are sent one by one: {error}");
-                self.destinations[id].one_by_one = under_way.batch.signals();
-                self.give_back(&under_way);
+            Err(error) if error.is_final() && self.split(id, &under_way) => {
+                debug!("A batch was refused and is sent in parts: {error}");
             }
             Err(error) if error.is_final() => {
                 self.destinations[id].refused(error, &under_way.batch);
-                self.conclude(&under_way, State::Dropped(Reason::Rejected));
+                let rejected = (State::Dropped(Reason::Rejected), under_way.batch.items);
+                self.conclude(&under_way, &[rejected]);
             }
             Err(error) => {
                 self.give_back(&under_way);
@@ -247,11 +249,6 @@ impl Core {
         &self.ledger
     }
 
-    /// The slowest destination's round trip, as measured lately.
-    pub fn round_trip(&self) -> Option<Duration> {
-        self.destinations.iter().filter_map(|destination| destination.round_trip).max()
-    }
-
     fn kind(&self, id: DestinationId, route: Route) -> Kind {
         let destination = &self.destinations[id];
         destination.spec.kinds[route - destination.first_route]
@@ -276,34 +273,48 @@ impl Core {
             match batch {
                 Ok(batch) => return Some((route, Origin::Spool(file.sequence), batch)),
                 Err(error) => {
-                    warn!(
-                        "A spooled batch of {} {} is damaged and set aside: {error}",
-                        file.items,
-                        file.kind.items()
-                    );
-                    self.ledger.moved(
-                        route,
-                        State::Spooled,
-                        State::Dropped(Reason::SpoolDamaged),
-                        file.items,
-                    );
+                    let (items, unit) = (file.items, file.kind.items());
+                    warn!("A spooled batch of {items} {unit} is damaged and set aside: {error}");
+                    let damaged = State::Dropped(Reason::SpoolDamaged);
+                    self.ledger.moved(route, State::Spooled, damaged, items);
                 }
             }
         }
     }
 
-    fn conclude(&mut self, under_way: &UnderWay, state: State) {
-        let UnderWay { route, batch, origin, .. } = under_way;
-        match *origin {
+    /// A batch is done with, and so are its items.
+    fn conclude(&mut self, under_way: &UnderWay, fates: &[(State, u64)]) {
+        let from = match under_way.origin {
             Origin::Buffer => {
-                self.buffer.done(*route);
-                self.ledger.moved(*route, State::Held, state, batch.items);
+                self.buffer.done(under_way.route);
+                State::Held
             }
             Origin::Spool(sequence) => {
                 if let Some(Err(error)) = self.spool.as_mut().map(|spool| spool.remove(sequence)) {
                     warn!("A sent file of the spool stays, and may be sent again: {error}");
                 }
-                self.ledger.moved(*route, State::Spooled, state, batch.items);
+                State::Spooled
+            }
+        };
+        for (state, items) in fates {
+            self.ledger.moved(under_way.route, from, *state, *items);
+        }
+    }
+
+    /// Prepares a refused batch to be sent in parts, so that only the bad one is lost. False if it
+    /// has no parts.
+    fn split(&mut self, id: DestinationId, under_way: &UnderWay) -> bool {
+        let signals = under_way.batch.signals();
+        match under_way.origin {
+            Origin::Buffer if signals > 1 => {
+                self.destinations[id].one_by_one = signals;
+                self.give_back(under_way);
+                true
+            }
+            Origin::Buffer => false,
+            Origin::Spool(sequence) => {
+                let spool = self.spool.as_mut();
+                spool.is_some_and(|spool| spool.split(sequence, &under_way.batch).is_ok())
             }
         }
     }

@@ -20,7 +20,7 @@ use prost::Message;
 
 use self::{body::Encoding, reply::Refusal};
 use crate::{
-    invocations::EndedInvocations,
+    invocations::Invocations,
     pipeline::Handle,
     signal::{Kind, Signal},
 };
@@ -31,7 +31,9 @@ pub struct OtlpReceiver {
     /// Takes every accepted request.
     pub pipeline: Handle,
     /// Learns which invocations are over.
-    pub ended: EndedInvocations,
+    pub invocations: Invocations,
+    /// `service.name` for senders that do not give theirs.
+    pub service_name: String,
     /// Largest body, before and after decompression.
     pub max_body_bytes: usize,
 }
@@ -71,16 +73,19 @@ impl OtlpReceiver {
                 to_protobuf(kind, &bytes).map_err(|error| malformed(error.to_string()))?
             }
         };
-        let (signal, ended) =
+        let (signal, servers) =
             Signal::read(kind, bytes).map_err(|error| malformed(error.to_string()))?;
-        if signal.items == 0 {
-            return Ok(());
+        let stopped = |_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the pipeline has stopped");
+        for signal in signal.fit(&self.service_name) {
+            self.pipeline.receive(signal).await.map_err(stopped)?;
         }
-        self.pipeline.receive(signal).await.map_err(|_| {
-            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the pipeline has stopped")
-        })?;
-        // After the pipeline has the spans: whoever waits for the end flushes them too.
-        ended.into_iter().for_each(|invocation| self.ended.push(invocation.request_id));
+        for server in servers {
+            if let Some(spans) = self.invocations.server_span(&server) {
+                self.pipeline.receive(spans).await.map_err(stopped)?;
+            }
+            // After the pipeline has the spans: whoever waits for the end flushes them too.
+            self.invocations.ended(server.request_id);
+        }
         Ok(())
     }
 }

@@ -1,13 +1,21 @@
 //! One destination as the core sees it: what is under way, whether it may be sent to, and what the
 //! log has said about it.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::DestinationSpec;
 use crate::{batch::Batch, exporter::ExportError, health::Health, ledger::Route, signal::Kind};
+
+/// What a destination is like.
+#[derive(Clone, Debug)]
+pub struct DestinationSpec {
+    /// In logs, sums and file names: letters only.
+    pub name: &'static str,
+    /// Which signals it takes.
+    pub kinds: Vec<Kind>,
+    /// Whether what it lacks is worth the spool.
+    pub durable: bool,
+}
 
 #[derive(Debug)]
 pub(super) struct Destination {
@@ -24,7 +32,6 @@ pub(super) struct Destination {
     pub(super) one_by_one: usize,
     /// What the log last said about it, so that an outage is one line.
     pub(super) reported: Option<ExportError>,
-    pub(super) round_trip: Option<Duration>,
 }
 
 /// A batch that was handed to an exporter.
@@ -33,7 +40,6 @@ pub(super) struct UnderWay {
     pub(super) route: Route,
     pub(super) batch: Batch,
     pub(super) origin: Origin,
-    pub(super) since: Instant,
     /// The process was frozen meanwhile: a failure says nothing about the destination.
     pub(super) thawed: bool,
 }
@@ -66,7 +72,6 @@ impl Destination {
             awaited: None,
             one_by_one: 0,
             reported: None,
-            round_trip: None,
         }
     }
 
@@ -86,10 +91,8 @@ impl Destination {
         }
     }
 
-    pub(super) fn succeeded(&mut self, took: Duration) {
+    pub(super) fn succeeded(&mut self) {
         self.health.succeeded();
-        // Like TCP's smoothed round trip time: an eighth of each new one.
-        self.round_trip = Some(self.round_trip.map_or(took, |known| (known * 7 + took) / 8));
         if self.reported.take().is_some() {
             info!("{} takes telemetry again", self.spec.name);
         }

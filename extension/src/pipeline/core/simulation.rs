@@ -5,7 +5,7 @@
 //! each span that was received has arrived or is counted as dropped: exactly as many as are missing.
 //! A failing run prints its seed; `CRUDDUR_SEEDS=100000` runs more of them.
 
-use std::{collections::HashSet, fs};
+use std::{collections::HashSet, fs, time::Duration};
 
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
@@ -14,6 +14,7 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 
 use super::*;
+use crate::exporter::Receipt;
 use crate::wire::nested;
 
 const BUFFER_BYTES: usize = 1_500;
@@ -137,7 +138,7 @@ impl World {
             for span in spans_of(&batch) {
                 assert!(self.acknowledged[id].insert(span), "span {span} counts twice");
             }
-            self.core.settle(self.now, id, Ok(()));
+            self.core.settle(self.now, id, Ok(Receipt::default()));
         }
     }
 
@@ -214,7 +215,7 @@ impl World {
             assert!(acknowledged.is_subset(received), "spans from nowhere, {id}");
             assert_eq!(account.received(), received.len() as u64, "received, {id}");
             assert_eq!(account.at(State::Delivered), acknowledged.len() as u64, "delivered, {id}");
-            assert_eq!(account.dropped(), missing, "dropped, {id}: {account}");
+            assert_eq!(account.lost(), missing, "dropped, {id}: {account}");
         }
     }
 }

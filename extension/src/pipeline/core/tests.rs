@@ -1,6 +1,9 @@
 //! The core's decisions, one by one, on a clock that the test moves.
 
+use std::time::Duration;
+
 use super::*;
+use crate::exporter::Receipt;
 
 struct Bench {
     core: Core,
@@ -22,8 +25,11 @@ impl Bench {
     }
 
     fn receive(&mut self, items: u64) {
-        let bytes = vec![0; 10].into();
-        self.core.receive(Signal { kind: Kind::Traces, bytes, items, has_error: false });
+        // A request with one resource, one scope and so many empty spans, of 10 bytes at least.
+        let scope = [0x12, 0].repeat(items as usize);
+        let resource = [&[0x12, scope.len() as u8][..], &scope, &[0x1a, 2, b'x', b'x']].concat();
+        let bytes = [&[0x0a, resource.len() as u8][..], &resource].concat();
+        self.core.receive(Signal::read(Kind::Traces, bytes.into()).unwrap().0);
     }
 
     /// The spans that a destination is sent now.
@@ -31,7 +37,7 @@ impl Bench {
         self.core.next_batch(self.now, id).map(|batch| batch.items)
     }
 
-    fn settle(&mut self, id: DestinationId, result: Result<(), ExportError>) {
+    fn settle(&mut self, id: DestinationId, result: Result<Receipt, ExportError>) {
         self.core.settle(self.now, id, result);
     }
 
@@ -40,11 +46,11 @@ impl Bench {
     }
 }
 
-fn refused() -> Result<(), ExportError> {
+fn refused() -> Result<Receipt, ExportError> {
     Err(ExportError::Unreachable("refused".into()))
 }
 
-fn status(status: u16, retry_after: Option<u64>) -> Result<(), ExportError> {
+fn status(status: u16, retry_after: Option<u64>) -> Result<Receipt, ExportError> {
     Err(ExportError::Status {
         status: http::StatusCode::from_u16(status).unwrap(),
         message: String::new(),
@@ -60,9 +66,9 @@ async fn a_flush_is_done_when_every_destination_has_everything() {
 
     bench.core.begin_flush(bench.now, false);
     assert_eq!((bench.sent(0), bench.sent(1)), (Some(1), Some(1)));
-    bench.settle(0, Ok(()));
+    bench.settle(0, Ok(Receipt::default()));
     assert!(!bench.core.flush_is_done());
-    bench.settle(1, Ok(()));
+    bench.settle(1, Ok(Receipt::default()));
 
     assert!(bench.core.flush_is_done());
 }
@@ -165,13 +171,33 @@ async fn of_a_refused_batch_only_the_bad_signal_is_dropped() {
     assert_eq!(bench.sent(0), Some(7));
     bench.settle(0, status(400, None));
 
-    for (items, result) in [(1, Ok(())), (2, status(400, None)), (4, Ok(()))] {
+    for (items, result) in
+        [(1, Ok(Receipt::default())), (2, status(400, None)), (4, Ok(Receipt::default()))]
+    {
         assert_eq!(bench.sent(0), Some(items));
         bench.settle(0, result);
     }
 
     let account = bench.account(0);
     assert_eq!(account.to_string(), "7 received, 5 delivered, 2 rejected");
+}
+
+#[tokio::test]
+async fn of_a_refused_batch_from_the_spool_only_the_bad_signal_is_dropped() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut bench = Bench::with_spool(&directory);
+    [1, 2].into_iter().for_each(|items| bench.receive(items));
+    bench.core.end_flush(bench.now, true);
+    bench.core.begin_flush(bench.now, false);
+    assert_eq!(bench.sent(0), Some(3));
+    bench.settle(0, status(400, None));
+
+    for (items, result) in [(1, status(400, None)), (2, Ok(Receipt::default()))] {
+        assert_eq!(bench.sent(0), Some(items));
+        bench.settle(0, result);
+    }
+
+    assert_eq!(bench.account(0).to_string(), "3 received, 2 delivered, 1 rejected");
 }
 
 #[tokio::test]
@@ -185,10 +211,10 @@ async fn what_is_left_when_a_flush_ends_is_spooled_and_sent_from_there() {
     bench.core.end_flush(bench.now, true);
     assert_eq!(bench.account(0).to_string(), "3 received, 0 delivered, 3 spooled");
 
-    bench.settle(0, Ok(())); // the answer to the first batch comes after all
+    bench.settle(0, Ok(Receipt::default())); // the answer to the first batch comes after all
     bench.core.begin_flush(bench.now, false);
     assert_eq!(bench.sent(0), Some(2));
-    bench.settle(0, Ok(()));
+    bench.settle(0, Ok(Receipt::default()));
 
     assert_eq!(bench.account(0).to_string(), "3 received, 3 delivered");
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
@@ -232,6 +258,19 @@ async fn a_full_buffer_goes_to_the_spool_and_only_what_cannot_is_dropped() {
 
     (0..150).for_each(|_| bench.receive(1)); // of 10 bytes each, where 1,000 fit
 
-    assert_eq!(bench.account(0).dropped(), 0);
+    assert_eq!(bench.account(0).lost(), 0);
     assert_eq!(bench.account(1).at(State::Dropped(Reason::BufferFull)), 50);
+}
+
+#[tokio::test]
+async fn what_a_destination_took_only_in_part_is_counted_so() {
+    let mut bench = Bench::new(Trigger::Flush);
+    bench.receive(10);
+    bench.core.begin_flush(bench.now, false);
+    bench.sent(0);
+
+    bench.settle(0, Ok(Receipt { rejected: 3, unsampled: 2 }));
+
+    let expected = "10 received, 5 delivered, 3 rejected, 2 not sampled";
+    assert_eq!(bench.account(0).to_string(), expected);
 }

@@ -1,0 +1,185 @@
+use std::time::{Duration, UNIX_EPOCH};
+
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::ExportTraceServiceRequest,
+    common::v1::any_value::Value,
+    trace::v1::{Span, span::SpanKind},
+};
+use prost::Message;
+use trace_context::{SpanId, TraceId};
+
+use super::*;
+
+const ROOT: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
+
+fn platform() -> Platform {
+    Platform::new("home".into(), vec![("service.name", "cruddur".into())])
+}
+
+fn invoke(request_id: &str) -> Invoke {
+    let json = format!(
+        r#"{{"requestId":"{request_id}","deadlineMs":1,"tracing":{{"type":"X-Amzn-Trace-Id","value":"{ROOT}"}}}}"#
+    );
+    serde_json::from_str(&json).unwrap()
+}
+
+fn server(request_id: &str) -> ServerSpan {
+    ServerSpan {
+        request_id: request_id.into(),
+        trace_id: TraceId::from_hex("0af7651916cd43dd8448eb211c80319c"),
+        span_id: SpanId::from_hex("b7ad6b7169203331"),
+        is_sampled: true,
+    }
+}
+
+fn events(json: &str) -> Vec<Event> {
+    Event::read_all(json.as_bytes(), now()).unwrap()
+}
+
+fn now() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1_700_000_000)
+}
+
+fn spans(signal: Option<Signal>) -> Vec<Span> {
+    let Some(signal) = signal else { return Vec::new() };
+    let request = ExportTraceServiceRequest::decode(signal.bytes).unwrap();
+    let scopes = request.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
+    let spans: Vec<_> = scopes.flat_map(|scope| scope.spans).collect();
+    assert_eq!(spans.len() as u64, signal.items);
+    spans
+}
+
+fn text<'a>(span: &'a Span, key: &str) -> Option<&'a str> {
+    let attribute = span.attributes.iter().find(|attribute| attribute.key == key)?;
+    match attribute.value.as_ref()?.value.as_ref()? {
+        Value::StringValue(text) => Some(text),
+        _ => None,
+    }
+}
+
+const INIT: &str = r#"[{"time":"2023-11-14T22:13:19.500Z","type":"platform.initReport",
+    "record":{"initializationType":"on-demand","phase":"init","status":"success","metrics":{"durationMs":250.5},"new":{}}}]"#;
+const DONE: &str = r#"[{"time":"2023-11-14T22:13:21.000Z","type":"platform.runtimeDone","record":{"requestId":"a","status":"success",
+    "spans":[{"name":"responseLatency","start":"2023-11-14T22:13:20.000Z","durationMs":3.0},
+             {"name":"runtimeOverhead","start":"2023-11-14T22:13:20:900Z","durationMs":1.25}]}}]"#;
+const TIMEOUT: &str = r#"[{"time":"2023-11-14T22:13:23.000Z","type":"platform.runtimeDone",
+    "record":{"requestId":"a","status":"timeout","metrics":{"durationMs":3000}}}]"#;
+
+#[test]
+fn init_waits_for_the_server_span_and_becomes_its_child() {
+    let mut platform = platform();
+    for event in events(INIT) {
+        assert!(platform.event(event, now()).is_none());
+    }
+    platform.invoked(&invoke("a"), now());
+
+    let spans = spans(platform.server_span(&server("a"), now()));
+
+    let [init] = &spans[..] else { panic!("{spans:?}") };
+    assert_eq!((init.name.as_str(), init.kind), ("init", SpanKind::Internal as i32));
+    assert_eq!(init.parent_span_id, server("a").span_id.unwrap().to_bytes());
+    assert_eq!(init.trace_id, server("a").trace_id.unwrap().to_bytes());
+    assert_eq!(init.end_time_unix_nano - init.start_time_unix_nano, 250_500_000);
+}
+
+#[test]
+fn the_overhead_is_a_child_in_whichever_order_it_and_the_server_span_come() {
+    for server_first in [true, false] {
+        let mut platform = platform();
+        platform.invoked(&invoke("a"), now());
+        let mut all = Vec::new();
+        if server_first {
+            all.extend(spans(platform.server_span(&server("a"), now())));
+        }
+        for event in events(DONE) {
+            all.extend(spans(platform.event(event, now())));
+        }
+        if !server_first {
+            all.extend(spans(platform.server_span(&server("a"), now())));
+        }
+
+        let [overhead] = &all[..] else { panic!("{all:?}") };
+        assert_eq!(overhead.name, "runtimeOverhead");
+        assert_eq!(overhead.start_time_unix_nano, 1_700_000_000_900_000_000);
+        assert_eq!(overhead.end_time_unix_nano - overhead.start_time_unix_nano, 1_250_000);
+    }
+}
+
+#[test]
+fn a_report_that_comes_during_the_next_invocation_is_placed_in_its_own() {
+    let mut platform = platform();
+    platform.invoked(&invoke("a"), now());
+    platform.server_span(&server("a"), now());
+    platform.invoked(&invoke("b"), now());
+
+    let report = events(
+        r#"[{"time":"x","type":"platform.report","record":{"requestId":"a","status":"success",
+            "metrics":{"durationMs":12.5,"billedDurationMs":13,"memorySizeMB":256,"maxMemoryUsedMB":31}}}]"#,
+    );
+    let all: Vec<_> =
+        report.into_iter().flat_map(|event| spans(platform.event(event, now()))).collect();
+
+    let [report] = &all[..] else { panic!("{all:?}") };
+    assert_eq!(report.name, "platform.report");
+    assert_eq!(report.parent_span_id, server("a").span_id.unwrap().to_bytes());
+}
+
+#[test]
+fn an_invocation_that_times_out_without_a_server_span_gets_a_root() {
+    let mut platform = platform();
+    platform.invoked(&invoke("a"), now());
+
+    let all: Vec<_> =
+        events(TIMEOUT).into_iter().flat_map(|event| spans(platform.event(event, now()))).collect();
+
+    let [root] = &all[..] else { panic!("{all:?}") };
+    assert_eq!((root.name.as_str(), root.kind), ("home", SpanKind::Server as i32));
+    assert_eq!(root.trace_id, XrayHeader::parse(ROOT).unwrap().root.to_bytes());
+    assert!(root.parent_span_id.is_empty());
+    assert_eq!(root.status.as_ref().unwrap().code, 2);
+    assert_eq!(text(root, "error.type"), Some("timeout"));
+    assert_eq!(text(root, "faas.invocation_id"), Some("a"));
+    assert_eq!(root.end_time_unix_nano - root.start_time_unix_nano, 3_000_000_000);
+}
+
+#[test]
+fn a_failure_after_the_server_span_makes_no_second_root() {
+    let mut platform = platform();
+    platform.invoked(&invoke("a"), now());
+    platform.server_span(&server("a"), now());
+
+    for event in events(TIMEOUT) {
+        assert!(platform.event(event, now()).is_none());
+    }
+}
+
+#[test]
+fn a_failed_sandbox_explains_its_last_invocation_once() {
+    let shutdown = |reason: &str| Shutdown { shutdown_reason: reason.into(), deadline_ms: 0 };
+    let mut platform = platform();
+    assert!(platform.shut_down(&shutdown("FAILURE"), now()).is_none(), "no invocation");
+    platform.invoked(&invoke("a"), now());
+    assert!(platform.shut_down(&shutdown("SPINDOWN"), now()).is_none());
+
+    let all = spans(platform.shut_down(&shutdown("FAILURE"), now()));
+
+    let [root] = &all[..] else { panic!("{all:?}") };
+    assert_eq!(text(root, "error.type"), Some("failure"));
+    assert!(platform.shut_down(&shutdown("FAILURE"), now()).is_none());
+}
+
+#[test]
+fn events_that_nobody_can_read_are_passed_over() {
+    let mut platform = platform();
+    let odd = r#"[{},{"type":7},{"type":"platform.report","record":"text"},
+        {"type":"platform.report","record":{"requestId":"a","metrics":{"durationMs":-1e300}}},
+        {"type":"platform.fault","record":"x"},{"type":"platform.new","record":null}]"#;
+
+    let events = events(odd);
+
+    assert_eq!(events.len(), 5, "all but the one without a readable type");
+    for event in events {
+        platform.event(event, now());
+    }
+    assert!(Event::read_all(b"{}", now()).is_err());
+}

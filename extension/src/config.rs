@@ -74,7 +74,7 @@ pub struct Honeycomb {
 
 /// A variable that was ignored, and why. Never shows a secret's value.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{variable} is ignored: {reason}")]
+#[error("{variable} {reason}")]
 pub struct ConfigError {
     variable: &'static str,
     reason: String,
@@ -100,7 +100,7 @@ impl Config {
             console: named("console").unwrap_or(lambda_api.is_none()),
             otlp_listen: reader
                 .parsed("CRUDDUR_OTLP_LISTEN", |text| {
-                    text.parse().map_err(|_| "not an address:port".into())
+                    text.parse().map_err(|_| "is ignored: not an address:port".into())
                 })
                 .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 4318))),
             flush: reader
@@ -109,17 +109,16 @@ impl Config {
             max_hold: reader
                 .parsed("CRUDDUR_MAX_HOLD_MS", parse_number)
                 .map_or(Duration::from_secs(1), Duration::from_millis),
-            buffer_bytes: reader
-                .parsed("CRUDDUR_BUFFER_BYTES", parse_number)
-                .and_then(|bytes| usize::try_from(bytes).ok())
-                .unwrap_or(16 << 20),
+            buffer_bytes: reader.parsed("CRUDDUR_BUFFER_BYTES", parse_size).unwrap_or(16 << 20),
             spool_directory: reader
                 .get("CRUDDUR_SPOOL_DIR")
                 .map_or_else(|| PathBuf::from("/tmp/cruddur-spool"), PathBuf::from),
             spool_bytes: reader.parsed("CRUDDUR_SPOOL_BYTES", parse_number).unwrap_or(64 << 20),
             log_level: reader
                 .parsed("CRUDDUR_LOG", |text| {
-                    text.parse().map_err(|_| "not off, error, warn, info, debug or trace".into())
+                    text.parse().map_err(|_| {
+                        "is ignored: not off, error, warn, info, debug or trace".into()
+                    })
                 })
                 .unwrap_or(LevelFilter::WARN),
             lambda_api,
@@ -177,7 +176,7 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         let key = own.or_else(|| header_value(&self.get("OTEL_EXPORTER_OTLP_HEADERS")?, TEAM));
         if key.is_none() && headers.is_empty() {
             if named {
-                let reason = "names honeycomb, but HONEYCOMB_API_KEY is not set".into();
+                let reason = "names honeycomb, which needs HONEYCOMB_API_KEY".into();
                 self.errors.push(ConfigError { variable: "CRUDDUR_EXPORTERS", reason });
             }
             return None;
@@ -192,8 +191,11 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             }
             headers.extend(self.dataset(&key));
         }
-        let endpoint = self.parsed("HONEYCOMB_API_ENDPOINT", base_url);
-        let endpoint = endpoint.unwrap_or_else(|| "https://api.honeycomb.io".to_owned());
+        let endpoint = match self.get("HONEYCOMB_API_ENDPOINT") {
+            None => "https://api.honeycomb.io".to_owned(),
+            // Not the default instead: nobody's telemetry goes where it was not meant to go.
+            Some(_) => self.parsed("HONEYCOMB_API_ENDPOINT", base_url)?,
+        };
         Some(Honeycomb { headers, endpoint })
     }
 
@@ -241,22 +243,31 @@ fn parse_headers(list: &str) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
 }
 
 fn parse_number(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| "not a whole number".into())
+    text.parse().map_err(|_| "is ignored: not a whole number".into())
+}
+
+fn parse_size(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(bytes) if bytes > 0 => Ok(bytes),
+        _ => Err("is ignored: not a whole number above 0".into()),
+    }
 }
 
 fn parse_exporters(list: &str) -> Result<Vec<String>, String> {
     let names: Vec<_> = list.split(',').map(|name| name.trim().to_ascii_lowercase()).collect();
     match names.iter().find(|name| !["honeycomb", "console"].contains(&name.as_str())) {
-        Some(unknown) => Err(format!("there is no exporter {unknown:?}")),
+        Some(unknown) => Err(format!("is ignored: there is no exporter {unknown:?}")),
         None => Ok(names),
     }
 }
 
 fn base_url(text: &str) -> Result<String, String> {
-    let uri: Uri = text.parse().map_err(|error| format!("not a URL: {error}"))?;
+    let uri: Uri = text
+        .parse()
+        .map_err(|error| format!("is not a URL, so honeycomb gets nothing: {error}"))?;
     match uri.scheme_str() {
         Some("http" | "https") => Ok(text.trim_end_matches('/').to_owned()),
-        _ => Err("not an http or https URL".into()),
+        _ => Err("is not an http or https URL, so honeycomb gets nothing".into()),
     }
 }
 
@@ -269,122 +280,4 @@ fn header_value(list: &str, key: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(vars: &[(&str, &str)]) -> (Config, Vec<ConfigError>) {
-        Config::from_vars(|name| {
-            vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
-        })
-    }
-
-    #[test]
-    fn an_empty_environment_gives_a_console_and_no_errors() {
-        let (config, errors) = read(&[]);
-
-        assert_eq!(errors, []);
-        assert!(config.console && config.honeycomb.is_none() && config.lambda_api.is_none());
-        assert_eq!(config.otlp_listen.to_string(), "127.0.0.1:4318");
-        assert_eq!(config.max_hold, Duration::from_secs(1));
-    }
-
-    #[test]
-    fn on_lambda_a_key_is_all_that_honeycomb_needs() {
-        let (config, errors) =
-            read(&[("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"), ("HONEYCOMB_API_KEY", "k ")]);
-
-        assert_eq!(errors, []);
-        let honeycomb = config.honeycomb.unwrap();
-        assert_eq!(honeycomb.headers[0].1, "k");
-        assert_eq!(honeycomb.endpoint, "https://api.honeycomb.io");
-        assert!(!config.console);
-    }
-
-    #[test]
-    fn the_key_may_come_as_an_otlp_header() {
-        let (config, _) = read(&[("OTEL_EXPORTER_OTLP_HEADERS", "a=b, X-Honeycomb-Team=k")]);
-
-        assert_eq!(config.honeycomb.unwrap().headers[0].1, "k");
-    }
-
-    #[test]
-    fn an_emulators_address_is_no_lambda() {
-        let (config, _) = read(&[("AWS_LAMBDA_RUNTIME_API", "http://[::]:9000/.rt")]);
-
-        assert_eq!(config.lambda_api, None);
-    }
-
-    #[test]
-    fn the_list_of_exporters_names_exactly_those_that_run() {
-        let (config, _) = read(&[("CRUDDUR_EXPORTERS", "console"), ("HONEYCOMB_API_KEY", "k")]);
-
-        assert!(config.console && config.honeycomb.is_none());
-    }
-
-    #[test]
-    fn a_wrong_value_is_named_and_the_default_holds() {
-        for (variable, value) in [
-            ("CRUDDUR_OTLP_LISTEN", "4318"),
-            ("CRUDDUR_OTLP_HEADERS", "no list"),
-            ("CRUDDUR_FLUSH", "sometimes"),
-            ("CRUDDUR_MAX_HOLD_MS", "1s"),
-            ("CRUDDUR_BUFFER_BYTES", "-1"),
-            ("CRUDDUR_LOG", "loud"),
-            ("CRUDDUR_EXPORTERS", "console,datadog"),
-            ("CRUDDUR_EXPORTERS", "honeycomb"),
-        ] {
-            let (config, errors) = read(&[(variable, value)]);
-
-            assert_eq!(errors.len(), 1, "{variable}={value}");
-            assert!(errors[0].to_string().starts_with(variable), "{}", errors[0]);
-            assert_eq!(config.otlp_listen.port(), 4318);
-        }
-    }
-
-    #[test]
-    fn a_dataset_goes_with_classic_keys_and_must() {
-        let names = |config: Config| {
-            let headers = config.honeycomb.unwrap().headers;
-            headers.into_iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>()
-        };
-        let classic = ("HONEYCOMB_API_KEY", "0123456789abcdef0123456789abcdef");
-        let (config, errors) = read(&[classic, ("HONEYCOMB_DATASET", "d")]);
-        assert_eq!(
-            (names(config), errors),
-            (vec![TEAM.into(), "x-honeycomb-dataset".into()], vec![])
-        );
-
-        let (_, errors) = read(&[classic]);
-        assert!(errors[0].to_string().starts_with("HONEYCOMB_DATASET"), "{errors:?}");
-
-        let (config, errors) =
-            read(&[("HONEYCOMB_API_KEY", "hcaik_x"), ("HONEYCOMB_DATASET", "d")]);
-        assert_eq!((names(config), errors), (vec![TEAM.to_owned()], vec![]));
-    }
-
-    #[test]
-    fn another_backend_needs_only_an_endpoint_and_its_headers() {
-        let (config, errors) = read(&[
-            ("HONEYCOMB_API_ENDPOINT", "http://otel.example:4318/base/"),
-            ("CRUDDUR_OTLP_HEADERS", "authorization=Bearer secret, x-scope = a"),
-        ]);
-
-        assert_eq!(errors, []);
-        let honeycomb = config.honeycomb.unwrap();
-        assert_eq!(honeycomb.endpoint, "http://otel.example:4318/base");
-        assert_eq!(honeycomb.headers[0].1, "Bearer secret");
-        assert!(!format!("{honeycomb:?}").contains("secret"), "{honeycomb:?}");
-    }
-
-    #[test]
-    fn a_wrong_endpoint_or_key_is_named_without_showing_the_key() {
-        let (config, errors) =
-            read(&[("HONEYCOMB_API_KEY", "k"), ("HONEYCOMB_API_ENDPOINT", "ftp://x")]);
-        assert_eq!(config.honeycomb.unwrap().endpoint, "https://api.honeycomb.io");
-        assert_eq!(errors.len(), 1);
-
-        let (config, errors) = read(&[("HONEYCOMB_API_KEY", "sec\nret")]);
-        assert!(config.honeycomb.is_none());
-        assert!(!errors[0].to_string().contains("sec"), "{}", errors[0]);
-    }
-}
+mod tests;

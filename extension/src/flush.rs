@@ -66,7 +66,7 @@ impl Mode {
                 .strip_prefix("periodic,")
                 .and_then(|millis| millis.trim().parse().ok())
                 .map(|millis| Self::Periodic(Duration::from_millis(millis)))
-                .ok_or_else(|| "not end, adaptive, or periodic,MS".into()),
+                .ok_or_else(|| "is ignored: not end, adaptive, or periodic,MS".into()),
         }
     }
 }

@@ -26,7 +26,7 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::watch,
-    task::{JoinError, JoinSet},
+    task::JoinHandle,
     time::{Instant, sleep, timeout_at},
 };
 use tracing::{error, info, warn};
@@ -162,8 +162,7 @@ struct Parts {
     pipeline: Handle,
     invocations: Invocations,
     stop: watch::Sender<bool>,
-    /// Every task has an owner who learns how it ended.
-    receivers: JoinSet<()>,
+    receivers: Vec<JoinHandle<()>>,
 }
 
 impl Parts {
@@ -180,7 +179,7 @@ impl Parts {
             );
         }
         let (pipeline, handle) = Pipeline::new(exporters, config, trigger);
-        tokio::spawn(async move { report_end("pipeline", tokio::spawn(pipeline.run()).await) });
+        drop(supervised("pipeline", pipeline.run()));
         Self {
             pipeline: handle,
             invocations: Invocations::new(Platform::new(
@@ -188,7 +187,7 @@ impl Parts {
                 config.resource.clone(),
             )),
             stop: watch::Sender::new(false),
-            receivers: JoinSet::new(),
+            receivers: Vec::new(),
         }
     }
 
@@ -210,7 +209,8 @@ impl Parts {
             let receiver = Arc::clone(&receiver);
             async move { receiver.handle(request).await }
         };
-        self.receivers.spawn(receiver::serve(listener, self.stop.subscribe(), handle));
+        let serve = receiver::serve(listener, self.stop.subscribe(), handle);
+        self.receivers.push(supervised("OTLP receiver", serve));
         Ok(())
     }
 
@@ -230,7 +230,8 @@ impl Parts {
             let receiver = Arc::clone(&receiver);
             async move { receiver.handle(request).await }
         };
-        self.receivers.spawn(receiver::serve(listener, self.stop.subscribe(), handle));
+        let serve = receiver::serve(listener, self.stop.subscribe(), handle);
+        self.receivers.push(supervised("telemetry receiver", serve));
         lambda.subscribe_telemetry(port).await
     }
 
@@ -262,8 +263,8 @@ impl Parts {
     /// Stops intake, then drains: what the buffer holds then is all there will be.
     async fn shut_down(mut self, until: Instant) {
         self.stop.send_replace(true);
-        while let Ok(Some(ended)) = timeout_at(until, self.receivers.join_next()).await {
-            report_end("receiver", ended);
+        for receiver in self.receivers.drain(..) {
+            let _ = timeout_at(until, receiver).await;
         }
         self.pipeline.flush(Patience::Drain(until)).await;
         for (destination, kind, account) in self.pipeline.accounts().await {
@@ -277,8 +278,15 @@ impl Parts {
     }
 }
 
-fn report_end(task: &str, ended: Result<(), JoinError>) {
-    if let Err(error) = ended {
-        error!("The {task} ended: {error}");
-    }
+/// Starts a task whose panic somebody learns of: none ends unnoticed.
+fn supervised(
+    name: &'static str,
+    task: impl Future<Output = ()> + Send + 'static,
+) -> JoinHandle<()> {
+    let task = tokio::spawn(task);
+    tokio::spawn(async move {
+        if let Err(error) = task.await {
+            error!("The {name} has ended, telemetry suffers: {error}");
+        }
+    })
 }

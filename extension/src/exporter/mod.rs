@@ -131,7 +131,7 @@ impl Exporter {
 
     async fn export(&mut self, batch: &Batch) -> Result<Receipt, ExportError> {
         match self {
-            Self::Console(console) => console.export(batch).map(|()| Receipt::default()),
+            Self::Console(console) => console.export(batch).await.map(|()| Receipt::default()),
             Self::Honeycomb(honeycomb) => honeycomb.export(batch).await,
         }
     }

@@ -43,6 +43,8 @@ pub struct Core {
     trigger: Trigger,
     /// What the log last said about the spool.
     spool_reported: bool,
+    /// Whether the log has said that the buffer is full.
+    full_reported: bool,
 }
 
 impl Core {
@@ -67,6 +69,7 @@ impl Core {
             spool: None,
             trigger,
             spool_reported: false,
+            full_reported: false,
         }
     }
 
@@ -101,13 +104,12 @@ impl Core {
             self.spool_waiting();
         }
         while let Some(evicted) = self.buffer.evict() {
+            if !std::mem::replace(&mut self.full_reported, true) {
+                warn!("The buffer is full: telemetry is dropped, the oldest without errors first");
+            }
+            let dropped = State::Dropped(Reason::BufferFull);
             for route in evicted.routes {
-                self.ledger.moved(
-                    route,
-                    State::Held,
-                    State::Dropped(Reason::BufferFull),
-                    evicted.items,
-                );
+                self.ledger.moved(route, State::Held, dropped, evicted.items);
             }
         }
     }
@@ -137,13 +139,14 @@ impl Core {
     /// Ends the waiting before Next. What was not delivered goes to the spool, so that a kill loses
     /// the next invocation at most; sending goes on in the background.
     ///
-    /// With `patience_over` there was time to answer: who has not is left alone for a while.
+    /// With `patience_over` there was time to answer: who has not is left alone.
     pub fn end_flush(&mut self, now: Instant, patience_over: bool) {
         for destination in &mut self.destinations {
             if destination.awaited.take().is_some() && patience_over {
                 destination.failed(now, ExportError::HoldOver);
             }
         }
+        self.full_reported = false;
         self.spool_under_way();
         self.spool_waiting();
     }
@@ -163,14 +166,10 @@ impl Core {
             return None;
         }
         let most_signals = if destination.one_by_one > 0 { 1 } else { usize::MAX };
-        let routes = destination.routes();
-        let from_buffer = |core: &mut Self| {
-            routes.clone().find_map(|route| {
-                let batch = core.buffer.take(route, most_signals)?;
-                Some((route, Origin::Buffer, batch))
-            })
-        };
-        let (route, origin, batch) = from_buffer(self).or_else(|| self.next_spooled(id))?;
+        let fresh = destination.routes().find_map(|route| {
+            Some((route, Origin::Buffer, self.buffer.take(route, most_signals)?))
+        });
+        let (route, origin, batch) = fresh.or_else(|| self.next_spooled(id))?;
         let destination = &mut self.destinations[id];
         destination.one_by_one = destination.one_by_one.saturating_sub(1);
         destination.under_way =

@@ -39,15 +39,21 @@ where
 {
     let handle = Arc::new(handle);
     let connections = GracefulShutdown::new();
+    let mut reported = false;
     loop {
         let accepted = tokio::select! {
             _ = stop.wait_for(|stopped| *stopped) => break,
             accepted = listener.accept() => accepted,
         };
         let stream = match accepted {
-            Ok((stream, _)) => stream,
+            Ok((stream, _)) => {
+                reported = false;
+                stream
+            }
             Err(error) => {
-                warn!("A connection could not be accepted: {error}");
+                if !std::mem::replace(&mut reported, true) {
+                    warn!("Connections cannot be accepted: {error}");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }

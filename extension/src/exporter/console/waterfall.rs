@@ -216,13 +216,18 @@ pub(super) fn value(value: Option<&AnyValue>) -> String {
 
 fn clean(text: &str) -> String {
     text.chars().fold(String::new(), |mut clean, char| {
-        if char.is_control() {
+        if char.is_control() || is_layout(char) {
             clean.extend(char.escape_default());
         } else {
             clean.push(char);
         }
         clean
     })
+}
+
+/// Characters that break lines or turn the direction of text.
+fn is_layout(char: char) -> bool {
+    matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn millis(duration: Duration) -> String {
@@ -282,9 +287,9 @@ GET /       ▕█████████████████████�
 
     #[test]
     fn control_characters_of_a_span_do_not_reach_the_terminal() {
-        let drawing = draw(&[sent(1, 0, "a\u{1b}[2Jb\nc", 0..1)], 80);
+        let drawing = draw(&[sent(1, 0, "a\u{1b}[2Jb\nc\u{202e}d", 0..1)], 80);
 
-        assert!(drawing.contains(r"a\u{1b}[2Jb\nc"), "{drawing}");
+        assert!(drawing.contains(r"a\u{1b}[2Jb\nc\u{202e}d"), "{drawing}");
     }
 
     proptest! {

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
-use http::{HeaderMap, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use tokio::time::timeout;
@@ -59,7 +59,8 @@ pub(super) async fn read(request: Request<Incoming>, max_bytes: usize) -> Result
             None => Refusal::new(StatusCode::BAD_REQUEST, format!("the body broke off: {error}")),
         })?
         .to_bytes();
-    match compression.as_ref().map_or(&b"identity"[..], |value| value.as_bytes()) {
+    let compression = compression.as_ref().map_or(&b"identity"[..], HeaderValue::as_bytes);
+    match compression.to_ascii_lowercase().as_slice() {
         b"identity" => Ok(body),
         b"gzip" => {
             let mut plain = Vec::new();

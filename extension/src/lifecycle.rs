@@ -128,6 +128,7 @@ pub async fn run_elsewhere(config: &Config) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut parts = Parts::start(config, Trigger::Receive);
     parts.receive_otlp(config).await?;
+    info!("OTLP is taken at http://{}", config.otlp_listen);
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}

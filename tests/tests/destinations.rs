@@ -117,8 +117,9 @@ async fn batches_that_honeycomb_does_not_understand() {
     assert_changes_nothing_but_one_line(&sandbox).await;
 
     assert_all_answered(&honeycomb, 400);
-    // The fault lies in each batch, not in the destination: each is tried, and only the first told.
-    assert_eq!(honeycomb.requests().len(), 3);
+    // The fault lies in each batch, not in the destination: each is tried, some of them in parts as
+    // well, and only the first is told.
+    assert!(honeycomb.requests().len() >= 3, "{:?}", honeycomb.requests());
 }
 
 #[tokio::test]

@@ -15,3 +15,4 @@ mod environment;
 mod function_alone;
 mod otlp_receiver;
 mod straight_line;
+mod terminal;

@@ -1,0 +1,80 @@
+//! The extension as a person starts it: beside an emulator, in a real terminal.
+
+use std::{
+    fs::File,
+    io::Read,
+    os::fd::OwnedFd,
+    process::{Child, Command, Stdio},
+};
+
+use cruddur_tests::{binaries, http_client::post, otlp};
+use nix::pty::openpty;
+
+/// The extension with a pseudo terminal as its output, listening on an address of its own.
+struct InTerminal {
+    process: Child,
+    screen: File,
+    url: String,
+}
+
+impl InTerminal {
+    fn start(listen: &str) -> Self {
+        let spool = tempfile::tempdir().expect("a directory");
+        let terminal = openpty(None, None).expect("a pseudo terminal");
+        let output = |fd: &OwnedFd| Stdio::from(fd.try_clone().expect("a descriptor"));
+        let process = Command::new(binaries().path("cruddur-telemetry"))
+            .env_clear()
+            .env("CRUDDUR_OTLP_LISTEN", listen)
+            .env("CRUDDUR_SPOOL_DIR", spool.path())
+            .env("CRUDDUR_LOG", "info")
+            .stdin(Stdio::null())
+            .stdout(output(&terminal.slave))
+            .stderr(output(&terminal.slave))
+            .spawn()
+            .expect("the extension starts");
+        Self { process, screen: terminal.master.into(), url: format!("http://{listen}") }
+    }
+
+    /// What the screen shows, once it shows `text`.
+    fn shows(&mut self, text: &str) -> String {
+        let mut shown = Vec::new();
+        let mut chunk = [0; 4096];
+        loop {
+            let seen = String::from_utf8_lossy(&shown).into_owned();
+            if seen.contains(text) {
+                return seen;
+            }
+            match self.screen.read(&mut chunk) {
+                Ok(bytes) if bytes > 0 => shown.extend(&chunk[..bytes]),
+                _ => panic!("the terminal was closed, it showed: {seen}"),
+            }
+        }
+    }
+}
+
+impl Drop for InTerminal {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_trace_is_drawn_in_the_terminal_in_which_the_extension_was_started() {
+    let mut extension = InTerminal::start("127.77.0.1:4318");
+    let url = format!("{}/v1/traces", extension.url);
+    let mut extension = tokio::task::spawn_blocking(move || {
+        extension.shows("127.77.0.1:4318");
+        extension
+    })
+    .await
+    .expect("it says where it listens");
+
+    let headers = [("content-type", "application/x-protobuf")];
+    let reply = post(&url, &headers, otlp::request(&["a drawn span"])).await.expect("an answer");
+
+    assert_eq!(reply.status, 200);
+    let screen =
+        tokio::task::spawn_blocking(move || extension.shows("▏")).await.expect("a drawing");
+    assert!(screen.contains("a drawn span"), "{screen}");
+}

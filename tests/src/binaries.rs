@@ -11,9 +11,13 @@ pub struct Binaries {
     directory: PathBuf,
 }
 
-/// The functions, the extension, and the example that writes the demo data.
-const PROGRAMS: [&str; 4] =
-    ["health-check", "home-activities", "cruddur-telemetry", "examples/seed"];
+/// The functions, one for each file there, the extension, and what writes the demo data.
+fn programs() -> impl Iterator<Item = String> {
+    let functions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../functions/src/bin");
+    let files = fs::read_dir(functions).expect("the functions' programs").flatten();
+    let functions = files.filter_map(|file| Some(file.path().file_stem()?.to_str()?.to_owned()));
+    functions.chain(["cruddur-telemetry", "seed"].map(str::to_owned))
+}
 
 impl Binaries {
     /// A function, by its endpoint's name, or the extension `cruddur-telemetry`.
@@ -26,12 +30,12 @@ impl Binaries {
         let seeded = Command::new(self.directory.join("seed"))
             .env("CRUDDUR_SQLITE", database)
             .output()
-            .expect("the example `seed` starts");
+            .expect("`seed` starts");
         assert!(seeded.status.success(), "seed: {}", String::from_utf8_lossy(&seeded.stderr));
     }
 }
 
-/// Builds all programs and the seeding example at the first call; panics if that fails.
+/// Builds all programs at the first call, as `make run` does; panics if that fails.
 ///
 /// With the feature `local`: the functions then read the embedded store.
 pub fn binaries() -> &'static Binaries {
@@ -44,9 +48,8 @@ pub fn binaries() -> &'static Binaries {
 fn build() -> bool {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let built = Command::new(cargo)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args(["build", "--workspace", "--bins", "--example", "seed"])
-        .args(["--features", "cruddur/local"])
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .args(["build", "--bins", "--features", "cruddur/local"])
         .status()
         .expect("cargo starts");
     built.success()
@@ -59,10 +62,9 @@ fn link_programs() -> PathBuf {
     remove_what_ended_processes_left(&shared);
     let own = shared.join(std::process::id().to_string());
     fs::create_dir_all(&own).expect("a directory beside target/debug");
-    for program in PROGRAMS {
-        let program = debug.join(program);
-        let link = own.join(program.file_name().expect("a program has a name"));
-        fs::hard_link(&program, link)
+    for name in programs() {
+        let program = debug.join(&name);
+        fs::hard_link(&program, own.join(name))
             .unwrap_or_else(|problem| panic!("{}: {problem}", program.display()));
     }
     own

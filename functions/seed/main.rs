@@ -1,4 +1,4 @@
-//! Demo data for the local run: `cargo run -p cruddur --features local --example seed`.
+//! Demo data for the local run: `cargo run --features cruddur/local --bin seed`.
 //!
 //! Writes users, a handful of threads, aged as if they had just happened, and two conversations to
 //! the store that the local functions read (`CRUDDUR_SQLITE` or `CRUDDUR_TABLE`). Ids are fixed:

@@ -45,3 +45,25 @@ fn key_schema(partition: &str, sort: &str) -> Result<Vec<KeySchemaElement>, Buil
     };
     Ok(vec![element(partition, KeyType::Hash)?, element(sort, KeyType::Range)?])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::dynamodb::values::EXPIRY;
+
+    #[test]
+    fn the_template_makes_the_table_that_the_adapter_expects() {
+        let template = include_str!("../../../../template.yaml");
+        for line in [
+            format!("- {{ AttributeName: {PARTITION}, KeyType: HASH }}"),
+            format!("- {{ AttributeName: {SORT}, KeyType: RANGE }}"),
+            format!("- IndexName: {LISTING}\n"),
+            format!("- {{ AttributeName: {LISTING_PARTITION}, KeyType: HASH }}"),
+            format!("- {{ AttributeName: {LISTING_SORT}, KeyType: RANGE }}"),
+            "Projection: { ProjectionType: ALL }".to_owned(),
+            format!("TimeToLiveSpecification: {{ AttributeName: {EXPIRY}, Enabled: true }}"),
+        ] {
+            assert!(template.contains(&line), "{line}");
+        }
+    }
+}

@@ -5,18 +5,27 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use crate::sandbox::environment::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, SESSION_TOKEN};
+
 /// Where the programs are: links of this test process's own, which no later build changes.
 #[derive(Debug)]
 pub struct Binaries {
     directory: PathBuf,
 }
 
-/// The functions, one for each file there, the extension, and what writes the demo data.
-fn programs() -> impl Iterator<Item = String> {
-    let functions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../functions/src/bin");
-    let files = fs::read_dir(functions).expect("the functions' programs").flatten();
-    let functions = files.filter_map(|file| Some(file.path().file_stem()?.to_str()?.to_owned()));
-    functions.chain(["cruddur-telemetry", "seed"].map(str::to_owned))
+/// The extension, and what writes the demo data; the functions are [`functions`].
+const OTHER_PROGRAMS: [&str; 2] = ["cruddur-telemetry", "seed"];
+
+/// The names of all functions, in alphabetical order: one for each file in `functions/src/bin`.
+pub fn functions() -> Vec<String> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../functions/src/bin");
+    let files = fs::read_dir(&directory).expect("the functions are beside the tests").flatten();
+    let name = |file: fs::DirEntry| {
+        file.file_name().to_str().and_then(|name| name.strip_suffix(".rs")).map(str::to_owned)
+    };
+    let mut names: Vec<String> = files.filter_map(name).collect();
+    names.sort();
+    names
 }
 
 impl Binaries {
@@ -25,10 +34,17 @@ impl Binaries {
         self.directory.join(name)
     }
 
-    /// Writes the demo data into a new SQLite file.
-    pub fn seed(&self, database: &Path) {
+    /// Writes the demo data into the store that these variables lead to.
+    pub fn seed(&self, variables: &[(&str, String)]) {
+        let credentials = [
+            ("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID),
+            ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY),
+            ("AWS_SESSION_TOKEN", SESSION_TOKEN),
+            ("AWS_REGION", REGION),
+        ];
         let seeded = Command::new(self.directory.join("seed"))
-            .env("CRUDDUR_SQLITE", database)
+            .envs(credentials)
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .output()
             .expect("`seed` starts");
         assert!(seeded.status.success(), "seed: {}", String::from_utf8_lossy(&seeded.stderr));
@@ -62,8 +78,8 @@ fn link_programs() -> PathBuf {
     remove_what_ended_processes_left(&shared);
     let own = shared.join(std::process::id().to_string());
     fs::create_dir_all(&own).expect("a directory beside target/debug");
-    for name in programs() {
-        let program = debug.join(&name);
+    for name in functions().iter().map(String::as_str).chain(OTHER_PROGRAMS) {
+        let program = debug.join(name);
         fs::hard_link(&program, own.join(name))
             .unwrap_or_else(|problem| panic!("{}: {problem}", program.display()));
     }

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use jiff::Timestamp;
-use serde_json::Value;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// One invocation: the payload, and the trace header that the Runtime API hands over with it.
@@ -46,6 +47,67 @@ impl Event {
         if let Some(headers) = self.payload["headers"].as_object_mut() {
             headers.remove(name);
         }
+        self
+    }
+
+    /// Who asks, as the gateway's authorizer reads it from a token.
+    pub fn caller(self, sub: &str, handle: &str) -> Event {
+        self.claims(json!({"sub": sub, "username": handle, "token_use": "access"}))
+    }
+
+    /// All claims of the token; `null` for a request without one.
+    pub fn claims(mut self, claims: Value) -> Event {
+        let authorizer = match claims {
+            Value::Null => Value::Null,
+            claims => json!({"jwt": {"claims": claims, "scopes": null}}),
+        };
+        self.payload["requestContext"]["authorizer"] = authorizer;
+        self
+    }
+
+    /// Sets the method.
+    pub fn method(mut self, method: &str) -> Event {
+        self.payload["requestContext"]["http"]["method"] = method.into();
+        self
+    }
+
+    /// Sets a variable of the route's path, as the gateway does: decoded.
+    pub fn path_parameter(mut self, name: &str, value: &str) -> Event {
+        self.payload["pathParameters"][name] = value.into();
+        let route = self.payload["routeKey"].as_str().unwrap_or_default();
+        let path = route.split_once(' ').map_or("", |(_, path)| path);
+        let path = path.replace(&format!("{{{name}}}"), value);
+        self.payload["requestContext"]["http"]["path"] = path.clone().into();
+        self.payload["rawPath"] = path.into();
+        self
+    }
+
+    /// Sets a parameter of the query, beside those that are there.
+    pub fn query(mut self, name: &str, value: &str) -> Event {
+        self.payload["queryStringParameters"][name] = value.into();
+        let parameters = self.payload["queryStringParameters"].as_object();
+        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let pairs = parameters.into_iter().flatten().map(|(name, value)| {
+            format!("{}={}", encoded(name), encoded(value.as_str().unwrap_or_default()))
+        });
+        self.payload["rawQueryString"] = pairs.collect::<Vec<_>>().join("&").into();
+        self
+    }
+
+    /// Sets the body, whatever text it is.
+    pub fn body(mut self, text: &str) -> Event {
+        self.payload["body"] = text.into();
+        self
+    }
+
+    /// Sets the body.
+    pub fn json(self, body: &Value) -> Event {
+        self.body(&body.to_string())
+    }
+
+    /// Has the body read as base64, which it must be.
+    pub fn is_base64(mut self) -> Event {
+        self.payload["isBase64Encoded"] = true.into();
         self
     }
 

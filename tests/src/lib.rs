@@ -65,7 +65,7 @@ mod record;
 pub mod sandbox;
 pub mod store;
 
-pub use binaries::{Binaries, binaries};
+pub use binaries::{Binaries, binaries, functions};
 pub use event::{Event, event, raw_event};
 pub use fake::{Answer, Recorded};
 pub use honeycomb::Honeycomb;

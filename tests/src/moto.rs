@@ -32,12 +32,12 @@ pub fn unique(prefix: &str) -> String {
 }
 
 fn start() -> Result<String, String> {
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.venv/bin/moto_server");
-    if !program.exists() {
-        return Err(format!("{} is missing; `make test` installs it", program.display()));
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    if !tests.join("../.venv/bin/moto_server").exists() {
+        return Err("it is not installed in .venv; `make test` does that".to_owned());
     }
-    let mut command = Command::new(program);
-    command.args(["-H", "127.0.0.1", "-p", "0"]);
+    let mut command = Command::new(tests.join("../.venv/bin/python3"));
+    command.arg(tests.join("moto_server.py")).args(["-H", "127.0.0.1", "-p", "0"]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     // SAFETY: prctl is async-signal-safe, and nothing else runs between fork and exec.
     unsafe {

@@ -16,6 +16,7 @@ use cruddur::store::sqlite::SqliteTable;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
+use crate::binaries::binaries;
 use crate::moto;
 use crate::proxy::Proxy;
 use crate::record::PATIENCE;
@@ -80,6 +81,11 @@ impl Store {
                 ("AWS_ENDPOINT_URL_DYNAMODB", endpoint.clone()),
             ],
         }
+    }
+
+    /// Writes the demo data.
+    pub fn seed(&self) {
+        binaries().seed(&self.variables());
     }
 
     /// Everything in it, in an order of its own: two dumps are equal if nothing was written between.

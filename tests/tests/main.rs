@@ -9,6 +9,9 @@ mod sandbox_telemetry;
 // What the stores promise, each alike.
 mod store;
 
+// What the API promises, on each store.
+mod api;
+
 // What the function and the extension promise.
 mod destinations;
 mod environment;

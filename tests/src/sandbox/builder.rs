@@ -208,8 +208,9 @@ impl Builder {
         }
         if self.demo_store {
             let database = path.join("cruddur.sqlite");
-            binaries().seed(&database);
-            self.customer.insert("CRUDDUR_SQLITE".to_owned(), database.display().to_string());
+            let variable = ("CRUDDUR_SQLITE", database.display().to_string());
+            binaries().seed(std::slice::from_ref(&variable));
+            self.customer.insert(variable.0.to_owned(), variable.1);
         }
     }
 

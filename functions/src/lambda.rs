@@ -5,10 +5,10 @@ use std::{convert::Infallible, panic::AssertUnwindSafe};
 use futures_util::FutureExt;
 use http::Method;
 use lambda_runtime::{
-    Error, LambdaEvent, Runtime, service_fn,
+    Error, LambdaEvent, LambdaInvocation, Runtime, service_fn,
     tower::{ServiceExt, layer::layer_fn},
 };
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 use tracing::{error, warn};
 
 use crate::{
@@ -38,9 +38,19 @@ pub async fn run(
     // The inner service posts the reply to the Runtime API; what comes after it, the client does
     // not wait for, but the runtime's next request for work does.
     let telemetry_after_reply = layer_fn(|posting_replies| {
-        ServiceExt::map_future(posting_replies, |reply_posted| telemetry.around(reply_posted))
+        let answering_all = ServiceExt::map_request(posting_replies, as_json);
+        ServiceExt::map_future(answering_all, |reply_posted| telemetry.around(reply_posted))
     });
     Runtime::new(service).layer(telemetry_after_reply).run().await
+}
+
+/// An event that is no JSON, as its text: the runtime would answer it by itself.
+fn as_json(mut invocation: LambdaInvocation) -> LambdaInvocation {
+    if serde_json::from_slice::<&RawValue>(&invocation.body).is_err() {
+        let text = String::from_utf8_lossy(&invocation.body).into_owned();
+        invocation.body = Value::from(text).to_string().into();
+    }
+    invocation
 }
 
 async fn answer(
@@ -101,7 +111,6 @@ fn log(reply: &Reply, error: &ApiError) {
 #[cfg(test)]
 mod tests {
     use lambda_runtime::Context;
-    use serde_json::Value;
 
     use super::*;
     use crate::{endpoints::home_activities::ROUTE, test_support::HOME_EVENT};
@@ -124,6 +133,22 @@ mod tests {
         let event = LambdaEvent::new(payload, Context::default());
         let reply = answer(&telemetry, &ROUTE, local, event, handle).await.unwrap();
         serde_json::to_value(reply).unwrap()
+    }
+
+    #[test]
+    fn an_event_that_is_no_json_becomes_a_text_and_all_else_stays() {
+        for (event, expected) in [
+            (&b"x"[..], &br#""x""#[..]),
+            (b"", br#""""#),
+            (b"{\xff", "\"{\u{fffd}\"".as_bytes()),
+            (b" {} ", b" {} "),
+        ] {
+            let (parts, ()) = http::Response::new(()).into_parts();
+            let body = event.into();
+            let invocation = LambdaInvocation { parts, body, context: Context::default() };
+
+            assert_eq!(as_json(invocation).body, expected);
+        }
     }
 
     #[tokio::test]

@@ -2,8 +2,8 @@
 //! <https://opentelemetry.io/docs/specs/otlp/#otlphttp>
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -22,11 +22,15 @@ use opentelemetry_proto::{
 };
 use opentelemetry_sdk::{Resource, trace::SpanData};
 use prost::Message;
-use tracing::{debug, warn};
+use tracing::{info, warn};
 
 /// How long the extension may take. Our choice: it answers within a millisecond if it runs, and
 /// who waits here is the next invocation, not the client of this one.
 const TIMEOUT: Duration = Duration::from_millis(200);
+
+/// How long a listener that did not answer in time is left alone. Our choice: one request in a
+/// while may wait for it, not each.
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// Why the spans are lost.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +52,23 @@ pub(super) struct Exporter {
     url: Uri,
     client: Client<HttpConnector, Full<Bytes>>,
     resource: ResourceAttributesWithSchema,
-    failing: AtomicBool,
+    outage: Mutex<Outage>,
+}
+
+/// Since the extension last took something.
+#[derive(Default)]
+struct Outage {
+    lost: u64,
+    pause_until: Option<Instant>,
+}
+
+impl Outage {
+    /// Whether nothing is to be sent now; `count` spans are lost then.
+    fn pauses(&mut self, count: u64) -> bool {
+        let pauses = self.pause_until.is_some_and(|until| Instant::now() < until);
+        self.lost += if pauses { count } else { 0 };
+        pauses
+    }
 }
 
 impl Exporter {
@@ -60,33 +80,46 @@ impl Exporter {
             url,
             client: Client::builder(TokioExecutor::new()).build(connector),
             resource: resource.into(),
-            failing: AtomicBool::new(false),
+            outage: Mutex::default(),
         }
     }
 
-    /// Sends once and never fails: what the extension does not take is lost.
+    /// Sends once and never fails: what the extension does not take is lost, and counted.
     ///
-    /// A failure is one warning until it works again. Every call tries, so that an extension which
-    /// starts later is found. Takes at most [`TIMEOUT`] and at most half of `time_left`, since a
-    /// runtime that overruns its deadline is killed even though it has replied.
+    /// An outage is one warning, and its end one line with the number of lost spans. Every call
+    /// tries, so that an extension which starts later is found; only one that takes connections
+    /// and does not answer is left alone for [`PAUSE`]. Takes at most [`TIMEOUT`] and at most half
+    /// of `time_left`, since a runtime that overruns its deadline is killed even though it has
+    /// replied.
     pub(super) async fn send(&self, spans: Vec<SpanData>, time_left: Option<Duration>) {
-        if spans.is_empty() {
+        let count = spans.len() as u64;
+        if spans.is_empty() || self.outage().pauses(count) {
             return;
         }
-        let count = spans.len();
         let timeout = time_left.map_or(TIMEOUT, |left| TIMEOUT.min(left / 2));
         let sent = tokio::time::timeout(timeout, self.post(spans)).await;
+        let mut outage = self.outage();
         match sent.unwrap_or(Err(SendError::TimedOut(timeout))) {
             Ok(()) => {
-                self.failing.store(false, Ordering::Relaxed);
-                debug!("Sent {count} spans");
+                if let Outage { lost: lost @ 1.., .. } = std::mem::take(&mut *outage) {
+                    info!(lost, "The telemetry extension takes spans again; {lost} were lost");
+                }
             }
-            Err(error) if !self.failing.swap(true, Ordering::Relaxed) => {
-                let url = self.url.to_string();
-                warn!(%url, %error, "Spans are lost: the telemetry extension does not take them");
+            Err(error) => {
+                if outage.lost == 0 {
+                    let url = self.url.to_string();
+                    warn!(%url, %error, "Spans are lost: the telemetry extension does not take them");
+                }
+                outage.lost += count;
+                outage.pause_until =
+                    matches!(error, SendError::TimedOut(_)).then(|| Instant::now() + PAUSE);
             }
-            Err(error) => debug!(%error, "Lost {count} spans"),
         }
+    }
+
+    fn outage(&self) -> MutexGuard<'_, Outage> {
+        // Held for a few lines and never across an await; a panic in them leaves nothing half done.
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn post(&self, spans: Vec<SpanData>) -> Result<(), SendError> {

@@ -1,11 +1,14 @@
 //! What comes in.
 
-use std::{collections::HashMap, panic::catch_unwind};
+use std::{collections::HashMap, fmt, marker::PhantomData, panic::catch_unwind};
 
 use http::Method;
 use lambda_http::{RequestExt, request::RequestContext};
 use percent_encoding::percent_decode_str;
-use serde::de::DeserializeOwned;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 
 use super::ApiError;
 use crate::panics;
@@ -127,7 +130,31 @@ impl Request {
         if bytes > max_bytes {
             return Err(ApiError::BodyTooLarge { bytes, max_bytes });
         }
-        serde_json::from_slice(self.body()).map_err(ApiError::MalformedJson)
+        let object = serde_json::from_slice::<Object<T>>(self.body());
+        object.map(|Object(value)| value).map_err(ApiError::MalformedJson)
+    }
+}
+
+/// A value that was written as an object. By itself serde reads a struct from an array as well.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData)).map(Self)
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map))
     }
 }
 
@@ -166,5 +193,18 @@ mod tests {
         assert_eq!(reply["statusCode"], 405);
         assert_eq!(reply["body"], "[\"method_not_allowed\"]");
         assert_eq!(reply["headers"]["allow"], "PUT, DELETE");
+    }
+
+    #[test]
+    fn a_body_is_an_object_and_not_an_array_of_its_values() {
+        #[derive(Debug, Deserialize)]
+        struct Body {
+            message: String,
+        }
+        let read = |json| serde_json::from_str::<Object<Body>>(json).map(|Object(body)| body);
+
+        assert_eq!(read(r#"{"message":"m"}"#).unwrap().message, "m");
+        assert!(read(r#"["m"]"#).unwrap_err().to_string().contains("expected an object"));
+        assert!(read(r#"{"message":"m","message":"n"}"#).is_err());
     }
 }

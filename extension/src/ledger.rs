@@ -145,10 +145,9 @@ impl Ledger {
         numbers.flat_map(u64::to_le_bytes).collect()
     }
 
-    /// The ledger of a process that ended, or `None` if the block is not one of this shape.
-    ///
-    /// What that process held was lost with it.
-    pub fn of_ended_process(block: &[u8], routes: usize) -> Option<Self> {
+    /// The ledger of a process that ended, or `None` if the block is not one of this shape; and how
+    /// many items that process held: they were lost with it.
+    pub fn of_ended_process(block: &[u8], routes: usize) -> Option<(Self, u64)> {
         if block.len() != routes * COLUMNS * 8 {
             return None;
         }
@@ -166,12 +165,13 @@ impl Ledger {
         if accounts.iter().any(|account| sums(account) != Some(account.received())) {
             return None;
         }
-        let mut ledger = Self { accounts };
+        let (mut ledger, mut lost) = (Self { accounts }, 0);
         for route in 0..routes {
             let held = ledger.accounts[route].at(State::Held);
             ledger.moved(route, State::Held, State::Dropped(Reason::Killed), held);
+            lost += held;
         }
-        Some(ledger)
+        Some((ledger, lost))
     }
 }
 
@@ -182,7 +182,7 @@ pub struct LedgerFile(File);
 impl LedgerFile {
     /// Opens or makes the file, and reads what an ended process left in it. Fails with
     /// [`io::ErrorKind::WouldBlock`] while another process has it.
-    pub fn open(path: &Path, routes: usize) -> io::Result<(Self, Option<Ledger>)> {
+    pub fn open(path: &Path, routes: usize) -> io::Result<(Self, Option<(Ledger, u64)>)> {
         let mut options = File::options();
         let mut file = options.read(true).write(true).create(true).truncate(false).open(path)?;
         file.try_lock()?;
@@ -239,11 +239,11 @@ mod tests {
         ledger.moved(1, State::Held, State::Delivered, 4);
         ledger.moved(1, State::Held, State::Spooled, 3);
 
-        let next = Ledger::of_ended_process(&ledger.to_bytes(), 2).unwrap();
+        let (next, lost) = Ledger::of_ended_process(&ledger.to_bytes(), 2).unwrap();
 
         let expected = "10 received, 4 delivered, 3 spooled, 3 lost with a killed process";
         assert_eq!(next.account(1).to_string(), expected);
-        assert_eq!(next.account(0), Account::default());
+        assert_eq!((next.account(0), lost), (Account::default(), 3));
     }
 
     #[test]

@@ -233,7 +233,12 @@ impl Disk {
         });
         *self = match opened {
             Ok((spool, (sums, ledger))) => {
-                core.use_spool(spool, ledger.unwrap_or_else(|| Ledger::new(core.accounts().len())));
+                let (ledger, lost) =
+                    ledger.unwrap_or_else(|| (Ledger::new(core.accounts().len()), 0));
+                if lost > 0 {
+                    warn!("{lost} items of telemetry were lost with the last process");
+                }
+                core.use_spool(spool, ledger);
                 Self::Open { sums, written: Ledger::new(0) }
             }
             Err(error) => {

@@ -70,6 +70,7 @@ impl World {
         let routes = self.core.accounts().len();
         let ledger = Ledger::of_ended_process(&self.sums, routes);
         let spool = Spool::open(self.directory.path(), SPOOL_BYTES).unwrap();
+        let ledger = ledger.map(|(ledger, _)| ledger);
         self.core.use_spool(spool, ledger.unwrap_or_else(|| Ledger::new(routes)));
     }
 

@@ -29,6 +29,8 @@ pub struct Batch {
     pub has_error: bool,
     /// Whether a span may be flagged as not sampled.
     pub has_unsampled: bool,
+    /// Bytes of the request, not compressed.
+    pub plain_bytes: usize,
     body: Body,
 }
 
@@ -37,7 +39,8 @@ pub struct Batch {
 enum Body {
     /// Signals as they came; in a row they are one message.
     Parts(Vec<Bytes>),
-    /// The message, compressed: what a file of the spool holds.
+    /// The message, compressed: what files of the spool hold. Like the message itself, zstd's
+    /// frames in a row are one.
     Zstd(Bytes),
 }
 
@@ -45,15 +48,21 @@ impl Batch {
     /// Takes signals while they fit into [`MAX_BATCH_BYTES`], but always the first one. `None`
     /// without any.
     pub fn of<'a>(kind: Kind, signals: impl Iterator<Item = &'a Signal>) -> Option<Self> {
-        let body = Body::Parts(Vec::new());
-        let mut batch = Self { kind, items: 0, has_error: false, has_unsampled: false, body };
-        let (mut parts, mut bytes) = (Vec::new(), 0);
+        let mut batch = Self {
+            kind,
+            items: 0,
+            has_error: false,
+            has_unsampled: false,
+            plain_bytes: 0,
+            body: Body::Parts(Vec::new()),
+        };
+        let mut parts = Vec::new();
         for signal in signals {
-            bytes += signal.bytes.len();
-            if bytes > MAX_BATCH_BYTES && !parts.is_empty() {
+            if batch.plain_bytes + signal.bytes.len() > MAX_BATCH_BYTES && !parts.is_empty() {
                 break;
             }
             parts.push(signal.bytes.clone());
+            batch.plain_bytes += signal.bytes.len();
             batch.items += signal.items;
             batch.has_error |= signal.has_error;
             batch.has_unsampled |= signal.has_unsampled;
@@ -62,9 +71,29 @@ impl Batch {
         (batch.signals() > 0).then_some(batch)
     }
 
-    /// A batch that was compressed before, of whose spans nothing else is known.
-    pub fn compressed(kind: Kind, items: u64, has_error: bool, zstd: Bytes) -> Self {
-        Self { kind, items, has_error, has_unsampled: true, body: Body::Zstd(zstd) }
+    /// A batch that was compressed before, of whose spans nothing else is known. Fails if it is not
+    /// what was written, which only decompressing tells.
+    pub fn compressed(kind: Kind, items: u64, has_error: bool, zstd: Bytes) -> io::Result<Self> {
+        let mut plain = zstd::Decoder::new(&zstd[..])?;
+        let plain_bytes = io::copy(&mut plain, &mut io::sink())? as usize;
+        let body = Body::Zstd(zstd);
+        Ok(Self { kind, items, has_error, has_unsampled: true, plain_bytes, body })
+    }
+
+    /// Takes another compressed batch of its kind in, if both fit into [`MAX_BATCH_BYTES`].
+    pub fn take_in(&mut self, other: &Self) -> bool {
+        let fits = self.plain_bytes + other.plain_bytes <= MAX_BATCH_BYTES;
+        let (Body::Zstd(mine), Body::Zstd(theirs)) = (&self.body, &other.body) else {
+            return false;
+        };
+        if self.kind != other.kind || !fits {
+            return false;
+        }
+        self.body = Body::Zstd([&mine[..], theirs].concat().into());
+        self.items += other.items;
+        self.has_error |= other.has_error;
+        self.plain_bytes += other.plain_bytes;
+        true
     }
 
     /// Number of signals; a compressed batch counts as one.
@@ -87,8 +116,13 @@ impl Batch {
     pub fn split(&self) -> io::Result<Vec<Self>> {
         let plain = self.to_plain()?;
         let part = |bytes: Vec<u8>| {
-            let items = signal::items(&bytes).count() as u64;
-            Ok(Self { items, body: Body::Zstd(compress(std::iter::once(bytes))?), ..self.clone() })
+            let (items, plain_bytes) = (signal::items(&bytes).count() as u64, bytes.len());
+            Ok(Self {
+                items,
+                plain_bytes,
+                body: Body::Zstd(compress(std::iter::once(bytes))?),
+                ..self.clone()
+            })
         };
         wire::by_resource(&plain).map(part).collect()
     }

@@ -5,8 +5,22 @@ use std::{env, io::IsTerminal, process::ExitCode};
 use cruddur_telemetry::{config::Config, lifecycle};
 use tracing::{error, level_filters::LevelFilter, warn};
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("The extension cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(run());
+    // Names are resolved on a thread of its own: one that no name server answers must not hold
+    // the exit until Lambda loses its patience.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run() -> ExitCode {
     let (config, errors) = Config::from_vars(|name| env::var(name).ok());
     start_log(config.log_level);
     for error in errors {

@@ -6,6 +6,7 @@
 //! from there. [`Ledger`] counts every step.
 
 mod destination;
+mod spooling;
 
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -165,11 +166,11 @@ impl Core {
         if !wanted || destination.under_way.is_some() || destination.health.is_open(now) {
             return None;
         }
-        let most_signals = if destination.one_by_one > 0 { 1 } else { usize::MAX };
-        let fresh = destination.routes().find_map(|route| {
-            Some((route, Origin::Buffer, self.buffer.take(route, most_signals)?))
-        });
-        let (route, origin, batch) = fresh.or_else(|| self.next_spooled(id))?;
+        let most_parts = if destination.one_by_one > 0 { 1 } else { usize::MAX };
+        let fresh = destination
+            .routes()
+            .find_map(|route| Some((route, Origin::Buffer, self.buffer.take(route, most_parts)?)));
+        let (route, origin, batch) = fresh.or_else(|| self.next_spooled(id, most_parts))?;
         let destination = &mut self.destinations[id];
         destination.one_by_one = destination.one_by_one.saturating_sub(1);
         destination.under_way =
@@ -263,34 +264,19 @@ impl Core {
             || self.spool.as_ref().is_some_and(spooled)
     }
 
-    /// The oldest batch of the spool. Files that cannot be read are counted and passed over.
-    fn next_spooled(&mut self, id: DestinationId) -> Option<(Route, Origin, Batch)> {
-        let destination = &self.destinations[id];
-        loop {
-            let (file, batch) = self.spool.as_mut()?.oldest(destination.spec.name)?;
-            let route = destination.route_of(file.kind)?;
-            match batch {
-                Ok(batch) => return Some((route, Origin::Spool(file.sequence), batch)),
-                Err(error) => {
-                    let (items, unit) = (file.items, file.kind.items());
-                    warn!("A spooled batch of {items} {unit} is damaged and set aside: {error}");
-                    let damaged = State::Dropped(Reason::SpoolDamaged);
-                    self.ledger.moved(route, State::Spooled, damaged, items);
-                }
-            }
-        }
-    }
-
     /// A batch is done with, and so are its items.
     fn conclude(&mut self, under_way: &UnderWay, fates: &[(State, u64)]) {
-        let from = match under_way.origin {
+        let from = match &under_way.origin {
             Origin::Buffer => {
                 self.buffer.done(under_way.route);
                 State::Held
             }
-            Origin::Spool(sequence) => {
-                if let Some(Err(error)) = self.spool.as_mut().map(|spool| spool.remove(sequence)) {
-                    warn!("A sent file of the spool stays, and may be sent again: {error}");
+            Origin::Spool(sequences) => {
+                for sequence in sequences {
+                    let removed = self.spool.as_mut().map(|spool| spool.remove(*sequence));
+                    if let Some(Err(error)) = removed {
+                        warn!("A sent file of the spool stays, and may be sent again: {error}");
+                    }
                 }
                 State::Spooled
             }
@@ -303,90 +289,28 @@ impl Core {
     /// Prepares a refused batch to be sent in parts, so that only the bad one is lost. False if it
     /// has no parts.
     fn split(&mut self, id: DestinationId, under_way: &UnderWay) -> bool {
-        let signals = under_way.batch.signals();
-        match under_way.origin {
-            Origin::Buffer if signals > 1 => {
-                self.destinations[id].one_by_one = signals;
-                self.give_back(under_way);
-                true
+        let parts = match &under_way.origin {
+            Origin::Buffer => under_way.batch.signals(),
+            Origin::Spool(sequences) => sequences.len(),
+        };
+        let parts = match (&under_way.origin, &mut self.spool) {
+            (Origin::Spool(sequences), Some(spool)) if parts == 1 => {
+                spool.split(sequences[0], &under_way.batch).unwrap_or(1)
             }
-            Origin::Buffer => false,
-            Origin::Spool(sequence) => {
-                let spool = self.spool.as_mut();
-                spool.is_some_and(|spool| spool.split(sequence, &under_way.batch).is_ok())
-            }
+            _ => parts,
+        };
+        if parts == 1 {
+            return false;
         }
+        self.destinations[id].one_by_one = parts;
+        self.give_back(under_way);
+        true
     }
 
     /// To the buffer; what is in the spool is still there.
     fn give_back(&mut self, under_way: &UnderWay) {
         if under_way.origin == Origin::Buffer {
             self.buffer.give_back(under_way.route);
-        }
-    }
-
-    /// Writes what is under way from the buffer to the spool as well.
-    fn spool_under_way(&mut self) {
-        for id in 0..self.destinations.len() {
-            let Some(under_way) = &self.destinations[id].under_way else { continue };
-            if under_way.origin == Origin::Buffer && self.destinations[id].spec.durable {
-                let (route, batch) = (under_way.route, under_way.batch.clone());
-                let written = self.spool_batch(id, route, &batch);
-                if let (Some(sequence), Some(under_way)) =
-                    (written, &mut self.destinations[id].under_way)
-                {
-                    under_way.origin = Origin::Spool(sequence);
-                }
-            }
-        }
-    }
-
-    /// Moves what no batch holds to the spool.
-    fn spool_waiting(&mut self) {
-        for id in 0..self.destinations.len() {
-            if !self.destinations[id].spec.durable || self.spool.is_none() {
-                continue;
-            }
-            for route in self.destinations[id].routes() {
-                while let Some(batch) = self.buffer.take(route, usize::MAX) {
-                    if self.spool_batch(id, route, &batch).is_none() {
-                        self.buffer.give_back(route);
-                        break;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Moves a batch that was taken from the buffer to the spool. `None` if that is not possible.
-    fn spool_batch(&mut self, id: DestinationId, route: Route, batch: &Batch) -> Option<u64> {
-        let name = self.destinations[id].spec.name;
-        let busy: Vec<u64> = self.destinations.iter().filter_map(Destination::busy_file).collect();
-        let spool = self.spool.as_mut()?;
-        let written = batch.to_compressed().and_then(|batch| {
-            for file in spool.make_room(&batch, &busy)? {
-                let owner = self.destinations.iter().find(|d| d.spec.name == file.destination);
-                if let Some(route) = owner.and_then(|owner| owner.route_of(file.kind)) {
-                    let lost = State::Dropped(Reason::SpoolFull);
-                    self.ledger.moved(route, State::Spooled, lost, file.items);
-                }
-            }
-            spool.write(name, &batch)
-        });
-        match written {
-            Ok(sequence) => {
-                self.buffer.done(route);
-                self.ledger.moved(route, State::Held, State::Spooled, batch.items);
-                self.spool_reported = false;
-                Some(sequence)
-            }
-            Err(error) => {
-                if !self.spool_reported {
-                    warn!("The spool takes nothing, telemetry stays in memory: {error}");
-                    self.spool_reported = true;
-                }
-                None
-            }
         }
     }
 }

@@ -44,12 +44,12 @@ pub(super) struct UnderWay {
     pub(super) thawed: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     /// Still in the buffer.
     Buffer,
-    /// In this file of the spool.
-    Spool(u64),
+    /// In these files of the spool.
+    Spool(Vec<u64>),
 }
 
 /// Which batch a flush waits for.
@@ -84,10 +84,10 @@ impl Destination {
         Some(self.first_route + index)
     }
 
-    pub(super) fn busy_file(&self) -> Option<u64> {
-        match self.under_way.as_ref()?.origin {
-            Origin::Spool(sequence) => Some(sequence),
-            Origin::Buffer => None,
+    pub(super) fn busy_files(&self) -> &[u64] {
+        match self.under_way.as_ref().map(|under_way| &under_way.origin) {
+            Some(Origin::Spool(sequences)) => sequences,
+            Some(Origin::Buffer) | None => &[],
         }
     }
 

@@ -170,7 +170,7 @@ impl World {
 
     fn damage_a_file(&mut self) {
         let busy: Vec<u64> =
-            self.core.destinations.iter().filter_map(Destination::busy_file).collect();
+            self.core.destinations.iter().flat_map(Destination::busy_files).copied().collect();
         let files = fs::read_dir(self.directory.path()).unwrap().flatten();
         let not_busy = |entry: &fs::DirEntry| {
             let name = entry.file_name().into_string().unwrap();

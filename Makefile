@@ -5,7 +5,7 @@ FEATURES := --features cruddur/local
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help run test lint clean build-TelemetryLayer
+.PHONY: help run test faults lint clean build-TelemetryLayer
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-zA-Z-]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,12 @@ run: $(if $(shell command -v cargo-lambda),,$(VENV)/bin/cargo-lambda) ## Start t
 
 test: $(VENV)/requirements ## Run every test; T=name runs those whose name contains it
 	cargo test --workspace $(FEATURES) $(T)
+
+faults: ## Run the fault suite and print its table
+	@mkdir -p target && rm -f target/faults.txt
+	CRUDDUR_FAULT_TABLE=$(CURDIR)/target/faults.txt cargo test --package cruddur-tests --test all faults:: -- --skip store::
+	@printf '\n%-48s%8s%11s%12s%9s%9s%14s\n' fault sent delivered duplicated spooled lost 'longest hold'
+	@sort target/faults.txt
 
 lint: $(VENV)/requirements ## Check formatting, lints and the template
 	cargo fmt --all --check

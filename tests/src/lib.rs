@@ -15,6 +15,8 @@
 //!   returns as soon as the reply is posted, `ended` waits for all the rest, `shutdown` for the
 //!   end. [`Journal`] has every API call and every signal with its time;
 //! - [`Honeycomb`]: a destination that decodes what arrives, and fails as it is told ([`Answer`]);
+//! - [`Network`]: what lies between the extension and it, with its own faults;
+//! - [`load`]: a function that sends spans whose ids the test knows;
 //! - [`otlp`]: spans as tests read them, requests as tests send them;
 //! - [`Store`]: a new store, SQLite's or DynamoDB's, and [`moto`], who plays DynamoDB and other
 //!   services; [`Proxy`] stands before it where a test needs faults or a record;
@@ -57,8 +59,10 @@ pub mod event;
 mod fake;
 pub mod honeycomb;
 pub mod http_client;
+pub mod load;
 mod loopback;
 pub mod moto;
+pub mod network;
 pub mod otlp;
 pub mod proxy;
 mod record;
@@ -69,6 +73,8 @@ pub use binaries::{Binaries, binaries, functions};
 pub use event::{Event, event, raw_event};
 pub use fake::{Answer, Recorded};
 pub use honeycomb::Honeycomb;
+pub use load::{Burst, Load};
+pub use network::{Fault, Network};
 pub use proxy::Proxy;
 pub use record::{PATIENCE, Record};
 pub use sandbox::{

@@ -15,7 +15,9 @@ mod api;
 // What the function and the extension promise.
 mod destinations;
 mod environment;
+mod faults;
 mod function_alone;
+mod hostile;
 mod otlp_receiver;
 mod straight_line;
 mod terminal;

@@ -1,0 +1,151 @@
+//! The network between the extension and a destination, with the faults of networks on demand.
+//!
+//! What a destination itself does wrong is scripted there ([`crate::Answer`]).
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::sleep;
+
+use crate::record::Record;
+
+/// What happens to bytes on their way.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// The connection is reset when it has carried so many bytes to the destination.
+    ResetAfter(usize),
+    /// The destination's answer is thrown away, and the connection reset.
+    LoseAnswer,
+    /// The destination's answer comes byte by byte, with this pause before each.
+    Drip(Duration),
+}
+
+/// See the module's text. Dropping it closes the port and all connections.
+pub struct Network {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    task: AbortHandle,
+}
+
+struct Shared {
+    destination: SocketAddr,
+    fault: watch::Sender<Fault>,
+    /// Counts the calls of [`Network::cut`].
+    cuts: watch::Sender<usize>,
+    struck: Record<Instant>,
+}
+
+impl Network {
+    /// Listens on a free port and carries everything to this `http://host:port`.
+    pub async fn start(destination: &str) -> Network {
+        let destination = destination.trim_start_matches("http://").parse().expect("host:port");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("a bound address");
+        let shared = Arc::new(Shared {
+            destination,
+            fault: watch::Sender::new(Fault::None),
+            cuts: watch::Sender::new(0),
+            struck: Record::default(),
+        });
+        let task = tokio::spawn(accept(listener, shared.clone())).abort_handle();
+        Network { address, shared, task }
+    }
+
+    /// Its base address, to be given to the extension.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// From now on, on every connection.
+    pub fn always(&self, fault: Fault) {
+        self.shared.fault.send_replace(fault);
+    }
+
+    /// Closes every connection at once, as a peer does that has no patience with sleepers.
+    pub fn cut(&self) {
+        self.shared.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// How many connections a fault has struck, cuts included.
+    pub fn struck(&self) -> usize {
+        self.shared.struck.all().len()
+    }
+
+    /// Waits until that has happened so often; panics if it does not.
+    pub async fn strikes(&self, count: usize) {
+        let enough = |all: &[_]| (all.len() >= count).then_some(());
+        self.shared.struck.find(enough).await.expect("a connection that the fault strikes");
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new(); // ends with this task
+    while let Ok((client, _)) = listener.accept().await {
+        let shared = shared.clone();
+        connections.spawn(async move {
+            if let Ok(server) = TcpStream::connect(shared.destination).await {
+                carry(client, server, &shared).await;
+            }
+        });
+    }
+}
+
+async fn carry(mut client: TcpStream, mut server: TcpStream, shared: &Shared) {
+    let mut cuts = shared.cuts.subscribe();
+    let (mut there, mut back) = (vec![0; 64 << 10], vec![0; 64 << 10]);
+    let mut carried = 0;
+    loop {
+        let done = tokio::select! {
+            read = client.read(&mut there) => {
+                let Ok(bytes @ 1..) = read else { return };
+                carried += bytes;
+                match *shared.fault.borrow() {
+                    Fault::ResetAfter(limit) if carried > limit => break,
+                    _ => {}
+                }
+                server.write_all(&there[..bytes]).await
+            }
+            read = server.read(&mut back) => {
+                let Ok(bytes @ 1..) = read else { return };
+                let fault = *shared.fault.borrow();
+                match fault {
+                    Fault::LoseAnswer => break,
+                    Fault::Drip(pause) => {
+                        shared.struck.push(Instant::now());
+                        drip(&mut client, &back[..bytes], pause).await
+                    }
+                    _ => client.write_all(&back[..bytes]).await,
+                }
+            }
+            _ = cuts.changed() => break,
+        };
+        if done.is_err() {
+            return;
+        }
+    }
+    // Without lingering, closing a socket sends RST. Noted after that: who waits for it finds it done.
+    let _ = client.set_zero_linger();
+    drop(client);
+    shared.struck.push(Instant::now());
+}
+
+async fn drip(client: &mut TcpStream, bytes: &[u8], pause: Duration) -> std::io::Result<()> {
+    for byte in bytes {
+        sleep(pause).await;
+        client.write_all(&[*byte]).await?;
+    }
+    Ok(())
+}

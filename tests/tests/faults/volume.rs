@@ -1,0 +1,44 @@
+//! Rows whose fault is too much of a good thing.
+
+use cruddur_tests::Burst;
+
+use super::rig::Rig;
+
+#[tokio::test]
+async fn twenty_thousand_spans_in_one_invocation() {
+    let rig = Rig::start("20,000 spans in one invocation").await;
+
+    rig.invoke_with(Burst { requests: 200, spans: 100, clients: 4, ..Burst::SMALL }).await;
+    assert_eq!(rig.load.not_taken(), 0);
+    let outcome = rig.end().await;
+
+    assert_eq!(outcome.sent(), 20_001);
+    outcome.assert_delivered_once();
+}
+
+#[tokio::test]
+async fn two_hundred_clients_at_once() {
+    let rig = Rig::start("200 parallel clients").await;
+
+    rig.invoke_with(Burst { requests: 400, spans: 5, clients: 200, ..Burst::SMALL }).await;
+    assert_eq!(rig.load.not_taken(), 0);
+    let outcome = rig.end().await;
+
+    assert_eq!(outcome.sent(), 2_001);
+    outcome.assert_delivered_once();
+}
+
+#[tokio::test]
+async fn more_than_the_buffer_holds_while_nobody_takes_anything() {
+    let rig = Rig::start_with("more than the buffer holds, nobody takes it", |builder| {
+        builder.env("CRUDDUR_BUFFER_BYTES", "300000")
+    })
+    .await;
+    rig.honeycomb.always(cruddur_tests::Answer::status(503));
+
+    rig.invoke_with(Burst { requests: 50, spans: 100, clients: 4, ..Burst::SMALL }).await;
+    assert_eq!(rig.load.not_taken(), 0);
+    let outcome = rig.end().await;
+
+    outcome.assert_spooled();
+}

@@ -1,0 +1,336 @@
+//! Whatever is sent to either receiver, the extension stays alive and small, and good requests go on.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use cruddur_tests::http_client::post;
+use cruddur_tests::{Burst, EXTENSION, Exit, Honeycomb, Load, Party, Sandbox, otlp};
+use flate2::{Compression, write::GzEncoder};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, any_value};
+use prost::Message;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
+const JSON: (&str, &str) = ("content-type", "application/json");
+const GZIP: (&str, &str) = ("content-encoding", "gzip");
+
+/// The extension's limit for a body, and for all that it holds.
+const BUFFER_BYTES: usize = 4 << 20;
+
+/// What the process may grow to, whatever comes. Its debug build at rest takes about 15 MiB, and
+/// a body may be there twice, compressed and not.
+const MAX_RSS_BYTES: usize = 64 << 20;
+
+/// An extension under attack: the load and Honeycomb are as good as ever.
+struct Target {
+    honeycomb: Honeycomb,
+    load: Load,
+    sandbox: Sandbox,
+    otlp: SocketAddr,
+    telemetry: SocketAddr,
+}
+
+impl Target {
+    async fn start() -> Target {
+        let (honeycomb, load) = (Honeycomb::start().await, Load::default());
+        let builder = Sandbox::builder("load")
+            .function(load.function())
+            .honeycomb(&honeycomb)
+            .env("CRUDDUR_BUFFER_BYTES", &BUFFER_BYTES.to_string())
+            .freezing(false);
+        let otlp = builder.otlp_address();
+        let sandbox = builder.start().await;
+        let pid = sandbox.pid(Party::Extension(EXTENSION.to_owned())).await.expect("a process");
+        let telemetry = telemetry_listener(pid);
+        Target { honeycomb, load, sandbox, otlp, telemetry }
+    }
+
+    /// Both receivers.
+    fn both(&self) -> [SocketAddr; 2] {
+        [self.otlp, self.telemetry]
+    }
+
+    fn traces(&self) -> String {
+        format!("http://{}/v1/traces", self.otlp)
+    }
+
+    /// Good requests are answered, delivered and end their invocation; the process is the same one.
+    async fn assert_goes_on(&self, what: &str) {
+        let reply = self.sandbox.invoke(Burst::SMALL.event()).await;
+        self.sandbox.ended(&reply.request_id).await;
+        self.honeycomb.server_span(&reply.request_id).await;
+        assert_eq!(self.load.not_taken(), 0, "{what}");
+        let pid = self.sandbox.pid(Party::Extension(EXTENSION.to_owned())).await;
+        let peak = peak_rss_bytes(pid.unwrap_or_else(|| panic!("{what}: the extension is gone")));
+        assert!(peak <= MAX_RSS_BYTES, "{what}: {} MiB", peak >> 20);
+    }
+
+    async fn end(self) {
+        let ended = self.sandbox.shutdown().await;
+        assert_eq!(ended.extension, Some(Exit::Code(0)));
+    }
+}
+
+/// The port on all addresses that only a subscriber to the Telemetry API listens on.
+fn telemetry_listener(pid: i32) -> SocketAddr {
+    let inodes: Vec<String> = std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .expect("the extension's descriptors")
+        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .filter_map(|link| {
+            let link = link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
+            Some(link.to_owned())
+        })
+        .collect();
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the sockets of this machine");
+    // local address, …, state (0A is LISTEN), …, inode
+    let port = table.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let port = fields.get(1)?.strip_prefix("00000000:")?;
+        let is_it = fields.get(3) == Some(&"0A") && inodes.iter().any(|inode| inode == fields[9]);
+        is_it.then(|| u16::from_str_radix(port, 16).expect("a port in hex"))
+    });
+    SocketAddr::from(([127, 0, 0, 1], port.expect("a listener for platform events")))
+}
+
+fn peak_rss_bytes(pid: i32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
+    line.trim().trim_end_matches(" kB").parse::<usize>().expect("kB") << 10
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+/// Reproducible noise.
+fn noise(bytes: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    std::iter::repeat_with(next).take(bytes).collect()
+}
+
+#[tokio::test]
+async fn random_bytes_as_bodies_and_as_whole_connections() {
+    let target = Target::start().await;
+
+    for seed in 0..100 {
+        let body = noise(1 + (seed as usize * 37) % 5_000, seed);
+        for headers in [vec![PROTOBUF], vec![JSON], vec![PROTOBUF, GZIP]] {
+            let refused = post(&target.traces(), &headers, body.clone()).await.expect("an answer");
+            assert_eq!(refused.status, 400, "seed {seed}");
+        }
+        let events = format!("http://{}/", target.telemetry);
+        post(&events, &[JSON], body.clone()).await.expect("an answer");
+        for address in target.both() {
+            let mut connection = TcpStream::connect(address).await.expect("a connection");
+            // It may be closed on the way.
+            let _ = connection.write_all(&body).await;
+        }
+    }
+
+    target.assert_goes_on("noise").await;
+    target.end().await;
+}
+
+#[tokio::test]
+async fn a_gzip_bomb() {
+    let target = Target::start().await;
+    let bomb = gzip(&vec![0; 1 << 30]);
+    assert!(bomb.len() < 2 << 20, "{} bytes", bomb.len());
+
+    for headers in [[PROTOBUF, GZIP], [JSON, GZIP]] {
+        let refused = post(&target.traces(), &headers, bomb.clone()).await.expect("an answer");
+        assert_eq!(refused.status, 413);
+    }
+
+    target.assert_goes_on("a bomb").await;
+    target.end().await;
+}
+
+#[tokio::test]
+async fn a_body_of_100_megabytes_announced_or_in_chunks() {
+    let target = Target::start().await;
+    let chunk = vec![b'a'; 1 << 20];
+    let heads = [
+        "content-length: 104857600\r\n\r\n".to_owned(),
+        "transfer-encoding: chunked\r\n\r\n6400000\r\n".to_owned(),
+    ];
+
+    for address in target.both() {
+        for head in &heads {
+            let mut connection = TcpStream::connect(address).await.expect("a connection");
+            let start =
+                "POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\n";
+            connection.write_all(format!("{start}{head}").as_bytes()).await.expect("a write");
+            let mut written = 0;
+            while written < 100 && connection.write_all(&chunk).await.is_ok() {
+                written += 1;
+            }
+            assert!(written < 100, "all of it was read");
+        }
+    }
+
+    target.assert_goes_on("a large body").await;
+    target.end().await;
+}
+
+#[tokio::test]
+async fn lengths_that_are_not_those_of_the_body() {
+    let target = Target::start().await;
+    let good = otlp::request(&["cut"]);
+    let mut open = Vec::new();
+
+    for address in target.both() {
+        for length in
+            ["0", "5", "18446744073709551615", "18446744073709551616", "-1", "abc", "9999"]
+        {
+            let mut connection = TcpStream::connect(address).await.expect("a connection");
+            let head = format!(
+                "POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\n\
+                 content-length: {length}\r\n\r\n"
+            );
+            connection.write_all(head.as_bytes()).await.expect("a write");
+            let _ = connection.write_all(&good).await;
+            open.push(connection);
+        }
+    }
+
+    target.assert_goes_on("lengths").await;
+    drop(open);
+    target.end().await;
+}
+
+#[tokio::test]
+async fn who_sends_a_byte_a_second_is_cut_off() {
+    let target = Target::start().await;
+    let heads = [
+        "POST /v1/traces HTTP/1.1\r\nhost: x\r\nx-slow: ",
+        "POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\n\
+         content-length: 1000\r\n\r\n",
+    ];
+
+    let mut slow = tokio::task::JoinSet::new();
+    for address in target.both() {
+        for head in heads {
+            slow.spawn(async move {
+                let mut connection = TcpStream::connect(address).await.expect("a connection");
+                connection.write_all(head.as_bytes()).await.expect("a write");
+                // Longer than both limits together.
+                for _ in 0..20 {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    if connection.write_all(b"a").await.is_err() {
+                        return true;
+                    }
+                    let mut answer = [0];
+                    let answered = connection.try_read(&mut answer);
+                    if answered.is_ok() {
+                        return true;
+                    }
+                }
+                false
+            });
+        }
+    }
+    target.assert_goes_on("slow clients at work").await;
+
+    assert!(slow.join_all().await.into_iter().all(|cut_off| cut_off));
+    target.end().await;
+}
+
+#[tokio::test]
+async fn texts_that_are_no_utf8_nesting_without_end_and_fields_from_the_future() {
+    let target = Target::start().await;
+    let url = target.traces();
+    let mut no_utf8 = otlp::request(&["name"]);
+    let at = no_utf8.windows(4).position(|bytes| bytes == b"name").expect("the name");
+    no_utf8[at] = 0xff;
+    let mut from_the_future = otlp::request(&["future"]);
+    // Field 1000, a varint; field 1001, four bytes; field 1002, a message.
+    from_the_future.extend([0xc0, 0x3e, 0x07, 0xcd, 0x3e, 1, 2, 3, 4, 0xd2, 0x3e, 0x01, 0x00]);
+    let deep_json = format!("{}{}", "[".repeat(1 << 20), "]".repeat(1 << 20));
+
+    let bad = post(&url, &[PROTOBUF], no_utf8).await.expect("an answer");
+    let deep = post(&url, &[PROTOBUF], deep_attribute(10_000)).await.expect("an answer");
+    let json = post(&url, &[JSON], deep_json.clone()).await.expect("an answer");
+    let future = post(&url, &[PROTOBUF], from_the_future).await.expect("an answer");
+    let events = format!("http://{}/", target.telemetry);
+    post(&events, &[JSON], deep_json).await.expect("an answer");
+
+    assert_eq!((bad.status.as_u16(), json.status.as_u16()), (400, 400));
+    assert!(deep.status == 400 || deep.status == 200, "{}", deep.status);
+    assert_eq!(future.status, 200);
+    target.assert_goes_on("contents").await;
+    target.honeycomb.span("future").await;
+    target.end().await;
+}
+
+/// A span whose only attribute is an array in an array in an array.
+fn deep_attribute(depth: usize) -> Vec<u8> {
+    // By hand from the inside: a deep value could not even be dropped.
+    let mut value = Vec::new();
+    for _ in 0..depth {
+        // ArrayValue.values (1), then AnyValue.array_value (5).
+        for field in [1, 5] {
+            let mut outer = Vec::with_capacity(value.len() + 8);
+            prost::encoding::encode_key(
+                field,
+                prost::encoding::WireType::LengthDelimited,
+                &mut outer,
+            );
+            prost::encoding::encode_varint(value.len() as u64, &mut outer);
+            outer.append(&mut value);
+            value = outer;
+        }
+    }
+    // ResourceSpans (1), ScopeSpans (2), Span (2), attributes (9), value (2).
+    for field in [2, 9, 2, 2, 1] {
+        let mut outer = Vec::with_capacity(value.len() + 8);
+        prost::encoding::encode_key(field, prost::encoding::WireType::LengthDelimited, &mut outer);
+        prost::encoding::encode_varint(value.len() as u64, &mut outer);
+        outer.append(&mut value);
+        value = outer;
+    }
+    value
+}
+
+#[test]
+fn a_deep_attribute_is_what_it_says() {
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+
+    let request = ExportTraceServiceRequest::decode(&deep_attribute(2)[..]).expect("OTLP");
+
+    let span = &request.resource_spans[0].scope_spans[0].spans[0];
+    let array = |values| any_value::Value::ArrayValue(ArrayValue { values });
+    let inner = array(vec![AnyValue::default()]);
+    let value = array(vec![AnyValue { value: Some(inner) }]);
+    assert_eq!(span.attributes[0].value, Some(AnyValue { value: Some(value) }));
+}
+
+#[tokio::test]
+async fn a_thousand_connections_that_say_nothing() {
+    let target = Target::start().await;
+    let mut idle = Vec::new();
+    for address in target.both() {
+        for _ in 0..500 {
+            idle.push(TcpStream::connect(address).await.expect("a connection"));
+        }
+    }
+
+    target.assert_goes_on("idle connections").await;
+
+    // They are closed in the end, so that a descriptor is nobody's for ever.
+    for mut connection in idle {
+        let closed = tokio::time::timeout(Duration::from_secs(20), connection.read(&mut [0])).await;
+        assert!(closed.is_ok(), "a silent connection stays open");
+    }
+    target.end().await;
+}

@@ -5,7 +5,7 @@ FEATURES := --features cruddur/local
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help run test faults lint clean build-TelemetryLayer
+.PHONY: help run test faults bench lint clean build-TelemetryLayer
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-zA-Z-]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,10 @@ faults: ## Run the fault suite and print its table
 	CRUDDUR_FAULT_TABLE=$(CURDIR)/target/faults.txt cargo test --package cruddur-tests --test all faults:: -- --skip store::
 	@printf '\n%-48s%8s%11s%12s%9s%9s%14s\n' fault sent delivered duplicated spooled lost 'longest hold'
 	@sort target/faults.txt
+
+bench: $(VENV)/requirements ## Measure home, create and search with more and more in the store
+	cargo build --release --package cruddur $(FEATURES) --bin home-activities --bin search-activities --bin create-activity
+	cargo run --release --package cruddur-tests --example bench
 
 lint: $(VENV)/requirements ## Check formatting, lints and the template
 	cargo fmt --all --check

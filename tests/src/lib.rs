@@ -55,6 +55,7 @@
 //! concurrency, and no limit on memory.
 
 mod binaries;
+mod capacity;
 pub mod event;
 mod fake;
 pub mod honeycomb;

@@ -15,8 +15,10 @@ use http::Response;
 use http_body_util::Full;
 use serde_json::{Map, Value, json};
 
+use crate::capacity;
 use crate::fake::{Answer, Answered, Fake, Recorded};
 use crate::http_client::{self, HttpReply};
+use crate::record::Record;
 
 /// The type of all bodies, both ways.
 const CONTENT_TYPE: &str = "application/x-amz-json-1.0";
@@ -26,37 +28,48 @@ const TABLE_KEY: [&str; 2] = ["pk", "sk"];
 const INDEX_KEY: [&str; 2] = ["listing_pk", "listing_sk"];
 
 /// See the module's text. Dropping it closes the port and all connections.
-pub struct Proxy(Fake);
+pub struct Proxy {
+    fake: Fake,
+    units: Record<f64>,
+}
 
 impl Proxy {
     /// Starts one on a free port, before the endpoint at `upstream`.
     pub async fn start(upstream: &str) -> Proxy {
-        let upstream = Arc::new(Upstream { url: upstream.to_owned(), done: Mutex::default() });
+        let units = Record::default();
+        let upstream =
+            Upstream { url: upstream.to_owned(), done: Mutex::default(), units: units.clone() };
+        let upstream = Arc::new(upstream);
         let proper = move |request: Recorded| {
             let upstream = upstream.clone();
             async move { upstream.answer(&request).await }.boxed()
         };
-        Proxy(Fake::start(Box::new(proper)).await)
+        Proxy { fake: Fake::start(Box::new(proper)).await, units }
     }
 
     /// The base address, as in `AWS_ENDPOINT_URL_DYNAMODB`.
     pub fn url(&self) -> String {
-        format!("http://{}", self.0.address)
+        format!("http://{}", self.fake.address)
     }
 
     /// The next request of this operation is answered so; several calls queue up.
     pub fn next_answer(&self, operation: &'static str, answer: Answer) {
-        self.0.next_answer_to(operation, answer);
+        self.fake.next_answer_to(operation, answer);
     }
 
     /// Every request from now on is answered so, when no single answers are queued.
     pub fn always(&self, answer: Answer) {
-        self.0.always(answer);
+        self.fake.always(answer);
     }
 
     /// All requests so far, however they were answered.
     pub fn requests(&self) -> Vec<Recorded> {
-        self.0.requests().all()
+        self.fake.requests().all()
+    }
+
+    /// What DynamoDB would have charged for all that was passed on, in capacity units.
+    pub fn consumed_units(&self) -> f64 {
+        self.units.all().iter().sum()
     }
 
     /// The bodies of all requests of an operation.
@@ -95,6 +108,7 @@ struct Upstream {
     /// Transactions that were done, by token: the request that did it. As JSON, since the order of
     /// an item's attributes means nothing.
     done: Mutex<HashMap<String, Value>>,
+    units: Record<f64>,
 }
 
 impl Upstream {
@@ -108,6 +122,8 @@ impl Upstream {
             Ok(reply) => reply,
             Err(problem) => return response(502, problem.to_string().into()),
         };
+        let operation = request.operation().unwrap_or_default();
+        self.units.push(capacity::units(operation, &asked, &parse(&reply.body)));
         let body = match request.operation() {
             Some("Query") => with_last_cursor(&asked, reply.body),
             _ => reply.body,

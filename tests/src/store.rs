@@ -49,10 +49,17 @@ impl Store {
 
     /// In a table behind a proxy; making it is not in the proxy's record.
     pub async fn behind_proxy() -> (Store, Proxy) {
+        let (_, behind, proxy) = Store::with_and_without_proxy().await;
+        (behind, proxy)
+    }
+
+    /// A table twice: as it is, and behind a proxy.
+    pub async fn with_and_without_proxy() -> (Store, Store, Proxy) {
         let (endpoint, name) = (endpoint(), moto::unique("cruddur-test"));
         create(&endpoint, &name).await;
         let proxy = Proxy::start(&endpoint).await;
-        (Store::at(Place::DynamoDb { endpoint: proxy.url(), name }), proxy)
+        let behind = Place::DynamoDb { endpoint: proxy.url(), name: name.clone() };
+        (Store::at(Place::DynamoDb { endpoint, name }), Store::at(behind), proxy)
     }
 
     fn at(place: Place) -> Store {

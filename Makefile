@@ -24,8 +24,9 @@ faults: ## Run the fault suite and print its table
 	@sort target/faults.txt
 
 bench: $(VENV)/requirements ## Measure home, create and search with more and more in the store
-	cargo build --release --package cruddur $(FEATURES) --bin home-activities --bin search-activities --bin create-activity
-	cargo run --release --package cruddur-tests --example bench
+	cargo build --release --package cruddur --package cruddur-tests $(FEATURES) --example bench \
+		--bin home-activities --bin search-activities --bin create-activity
+	target/release/examples/bench
 
 lint: $(VENV)/requirements ## Check formatting, lints and the template
 	cargo fmt --all --check

@@ -26,6 +26,7 @@ mod bad_bodies;
 mod bad_input;
 mod bad_requests;
 mod concurrency;
+mod faults;
 mod story;
 mod samples;
 

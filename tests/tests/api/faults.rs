@@ -1,0 +1,66 @@
+//! What a caller notices of DynamoDB's bad days: as little as can be.
+
+use cruddur_tests::proxy::{cancelled, error};
+use cruddur_tests::{Answer, Proxy, Store};
+use serde_json::json;
+
+use super::{Api, request_of};
+
+const WRITE: &str = "TransactWriteItems";
+
+/// A user who has written once, so that the next request is one transaction.
+async fn start() -> (Api, Proxy) {
+    let (store, proxy) = Store::behind_proxy().await;
+    let api = Api::over(store);
+    api.get("create-activity", request_of("worf", "create-activity")).await;
+    (api, proxy)
+}
+
+async fn cruds_of_worf(api: &Api) -> usize {
+    let feed = request_of("q", "show-activities").path_parameter("key", "@worf");
+    api.get("show-activities", feed).await.as_array().map_or(0, Vec::len)
+}
+
+#[tokio::test]
+async fn a_crud_is_published_once_whatever_happens_to_its_transaction() {
+    for (name, fault) in [
+        ("conflict", cancelled(&["TransactionConflict"])),
+        ("throttled", error(400, "ThrottlingException")),
+        ("in progress", error(400, "TransactionInProgressException")),
+        ("server error", error(500, "InternalServerError")),
+        ("reset before it was done", Answer::Reset),
+        ("reset after it was done", Answer::Lost),
+        ("not answered", Answer::Hang),
+    ] {
+        let (api, proxy) = start().await;
+        let before = proxy.bodies(WRITE).len();
+        proxy.next_answer(WRITE, fault);
+
+        let reply = api.call("create-activity", request_of("worf", "create-activity")).await;
+
+        assert_eq!(reply.status, 200, "{name}: {}", reply.body);
+        assert_eq!(proxy.bodies(WRITE).len() - before, 2, "{name}");
+        assert_eq!(cruds_of_worf(&api).await, 2, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_refuses_or_stays_busy_is_a_500_without_a_word_of_it() {
+    for (name, fault) in [
+        ("denied", error(400, "AccessDeniedException")),
+        ("no table", error(400, "ResourceNotFoundException")),
+        ("busy", error(400, "ThrottlingException")),
+    ] {
+        let (api, proxy) = start().await;
+        proxy.always(fault);
+
+        let write = api.call("create-activity", request_of("worf", "create-activity")).await;
+        let read = api.call("home-activities", request_of("worf", "home-activities")).await;
+
+        for reply in [write, read] {
+            assert_eq!((reply.status, reply.json), (500, json!(["generic_500"])), "{name}");
+        }
+        proxy.always(Answer::Proper);
+        assert_eq!(cruds_of_worf(&api).await, 1, "{name}");
+    }
+}

@@ -55,10 +55,11 @@ pub enum TextError {
 
 impl Handle {
     /// Accepts blanks and any script, but none of `% / ? #`: handles are parts of a path, which
-    /// a gateway or an emulator may or may not have decoded. Capitals and blanks around it make no
-    /// difference: two that look alike must not be two users.
+    /// a gateway or an emulator may or may not have decoded. Capitals, blanks around it and an `@`
+    /// before it make no difference.
     pub fn parse(text: &str) -> Result<Self, TextError> {
-        let handle = text.trim().to_lowercase();
+        let handle = text.trim_start_matches(|char: char| char == '@' || char.is_whitespace());
+        let handle = handle.trim_end().to_lowercase();
         match handle.chars().count() {
             0 => return Err(TextError::Blank),
             chars if chars > MAX_HANDLE_CHARS => return Err(TextError::TooLong { chars }),
@@ -144,6 +145,7 @@ mod tests {
     #[test]
     fn a_handle_may_hold_blanks_but_nothing_that_a_path_would_misread() {
         assert!(Handle::parse("andrew brown").is_ok());
+        assert_eq!(Handle::parse(" @Worf "), Handle::parse("worf"));
         assert!(Handle::parse("łondo").is_ok());
         assert_eq!(Handle::parse(" "), Err(TextError::Blank));
         assert_eq!(Handle::parse("50%"), Err(TextError::Forbidden('%')));

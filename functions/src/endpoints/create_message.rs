@@ -62,7 +62,7 @@ fn parse(request: &Request) -> Result<(LongText, Receiver), ApiError> {
     }
     let names = [&body.user_receiver_handle, &body.handle].map(text);
     let handle = names.into_iter().find(|name| !name.is_empty()).unwrap_or_default();
-    let handle = Handle::parse(handle.trim_start_matches('@')).map_err(|error| match error {
+    let handle = Handle::parse(&handle).map_err(|error| match error {
         TextError::Blank => Invalid::ReceiverBlank.into(),
         _ => ApiError::NotFound(Missing::User),
     })?;

@@ -15,9 +15,9 @@ use crate::domain::{Activity, Handle, Post, PostTree, Reply, ReplyTree, Thread};
 pub const FEED_REPLIES: usize = 20;
 
 /// Most replies on a page of a feed, which leaves fewer than [`FEED_REPLIES`] for each crud of a long
-/// page. Our choice: with the longest texts, all of them escaped, that is 5 MB, and a function may
-/// reply with 6.
-const PAGE_REPLIES: usize = 800;
+/// page. Our choice: with the longest texts, handles and names, all of them escaped twice (the body
+/// is a text in the reply), a page is below 5.5 MB, and a function may reply with 6.
+const PAGE_REPLIES: usize = 600;
 
 /// How many levels of replies a feed shows. Our choice, as above.
 pub const FEED_DEPTH: u8 = 3;

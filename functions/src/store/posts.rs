@@ -1,7 +1,7 @@
 //! Cruds and replies as items, with all that is kept beside them so that they are found.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
 use super::{
@@ -22,8 +22,11 @@ struct Attributes<M> {
     message: M,
     created_at: Timestamp,
     expires_at: Timestamp,
+    #[serde(deserialize_with = "at_least_zero")]
     likes_count: u64,
+    #[serde(deserialize_with = "at_least_zero")]
     replies_count: u64,
+    #[serde(deserialize_with = "at_least_zero")]
     reposts_count: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     reply_to_activity_uuid: Option<Uuid>,
@@ -196,12 +199,31 @@ pub(super) fn read_excerpt(item: Item) -> Result<Excerpt, StoreError> {
     Ok(Excerpt { uuid, handle, message, created_at, expires_at })
 }
 
+/// One wrong counter must not take a whole page with it.
+fn at_least_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    i64::deserialize(deserializer).map(|count| u64::try_from(count).unwrap_or(0))
+}
+
 impl<M> Attributes<M> {
     fn counters(&self) -> Counters {
         Counters {
             likes: self.likes_count,
             replies: self.replies_count,
             reposts: self.reposts_count,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_that_went_below_zero_is_shown_as_zero() {
+        for (stored, shown) in [("-1", 0), ("0", 0), ("7", 7)] {
+            let mut json = serde_json::Deserializer::from_str(stored);
+
+            assert_eq!(at_least_zero(&mut json).unwrap(), shown);
         }
     }
 }

@@ -33,7 +33,10 @@ where
     move |error| {
         let busy = match &error {
             SdkError::TimeoutError(_) | SdkError::ResponseError(_) => true,
-            SdkError::DispatchFailure(failure) => failure.is_io() || failure.is_timeout(),
+            // A connection that the other end closed in time is neither to the SDK, but `other`.
+            SdkError::DispatchFailure(failure) => {
+                failure.is_io() || failure.is_timeout() || failure.as_other().is_some()
+            }
             SdkError::ServiceError(refused) => {
                 let code = refused.err().code().unwrap_or_default();
                 refused.raw().status().is_server_error() || BUSY.contains(&code)

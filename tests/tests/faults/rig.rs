@@ -10,7 +10,7 @@ use super::outcome::Outcome;
 pub(super) const MAX_HOLD: Duration = Duration::from_millis(400);
 
 /// What a busy machine may add to it. Rows run side by side.
-const SLACK: Duration = Duration::from_millis(400);
+const SLACK: Duration = Duration::from_millis(1_000);
 
 /// Shorter than [`MAX_HOLD`]: who is left alone is not waited for, even on a busy machine.
 const NO_HOLD: Duration = Duration::from_millis(300);

@@ -5,7 +5,7 @@ FEATURES := --features cruddur/local
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help run test faults bench lint clean build-TelemetryLayer
+.PHONY: help run test faults bench bench-extension soak lint clean build-TelemetryLayer
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-zA-Z-]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,21 @@ bench: $(VENV)/requirements ## Measure home, create and search with more and mor
 	cargo build --release --package cruddur --package cruddur-tests $(FEATURES) --example bench \
 		--bin home-activities --bin search-activities --bin create-activity
 	target/release/examples/bench
+
+soak: ## Run what takes minutes: 10,000 invocations, an outage, 20,000 seeds of the simulation
+	cargo test --package cruddur-tests --test all soak:: -- --ignored --nocapture
+	CRUDDUR_SEEDS=20000 cargo test --release --package cruddur-telemetry --lib simulation
+
+# The published peer is only run, never linked. Nothing else should run meanwhile.
+bench-extension: target/bench/bin/opentelemetry-lambda-extension ## Measure the extension beside a bare one and the published peer
+	cargo build --release --package cruddur-telemetry
+	cargo build --release --package cruddur-tests --example bench-extension
+	$(CC) -O2 -o target/bench/bare-extension tests/bench/bare_extension.c
+	target/release/examples/bench-extension \
+		target/bench/bare-extension target/release/cruddur-telemetry $<
+
+target/bench/bin/opentelemetry-lambda-extension:
+	cargo install --quiet --locked --root target/bench opentelemetry-lambda-extension@0.2.0
 
 lint: $(VENV)/requirements ## Check formatting, lints and the template
 	cargo fmt --all --check

@@ -4,6 +4,7 @@
 //! that ends the invocation, then its Next.
 
 use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, header};
@@ -75,6 +76,10 @@ pub struct Posted {
     pub span_ids: Vec<String>,
     /// What the extension answered; `None` if nothing.
     pub status: Option<u16>,
+    /// When it was sent.
+    pub sent: Instant,
+    /// How long the answer took.
+    pub took: Duration,
 }
 
 /// Everything that was posted, by all processes of the function. Clones share it.
@@ -103,6 +108,11 @@ impl Load {
                 run(&format!("http://{api}/2018-06-01/runtime"), sender).await;
             }
         })
+    }
+
+    /// Every request so far.
+    pub fn all(&self) -> Vec<Posted> {
+        self.0.all()
     }
 
     /// Ids of the spans that the extension has taken: it said 200.
@@ -175,6 +185,7 @@ impl Sender {
             .header(header::CONTENT_TYPE, "application/x-protobuf")
             .body(Full::from(body))
             .expect("a well-formed request");
+        let sent = Instant::now();
         let status = match self.client.request(request).await {
             Ok(reply) => {
                 let status = reply.status().as_u16();
@@ -183,7 +194,7 @@ impl Sender {
             }
             Err(_) => None,
         };
-        self.record.push(Posted { span_ids, status });
+        self.record.push(Posted { span_ids, status, sent, took: sent.elapsed() });
     }
 }
 

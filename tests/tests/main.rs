@@ -18,6 +18,7 @@ mod environment;
 mod faults;
 mod function_alone;
 mod hostile;
+mod soak;
 mod otlp_receiver;
 mod straight_line;
 mod terminal;

@@ -1,0 +1,253 @@
+//! The extension's costs beside those of a bare one and of the published peer, in one sandbox.
+//!
+//! `make bench-extension` builds all three and prints one table. The bare extension
+//! (`tests/bench/bare_extension.c`) only registers and asks for events: what it takes, any takes.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use cruddur_tests::{
+    Answer, Builder, Burst, EXTENSION, Honeycomb, Load, Party, Program, Sandbox, What,
+};
+
+const PEER: &str = "opentelemetry-lambda-extension";
+const BARE: &str = "bare-extension";
+
+/// How far away the destination is where the hold is measured.
+const ROUND_TRIP: Duration = Duration::from_millis(50);
+
+/// 20,000 spans in requests of 100.
+const LARGE: Burst = Burst { requests: 200, spans: 100, clients: 2, ..Burst::SMALL };
+
+#[tokio::main]
+async fn main() {
+    let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
+    let mut candidate = |name| Candidate {
+        name,
+        path: arguments.next().expect("paths of the bare extension, of ours, and of the peer"),
+    };
+    let candidates = [candidate(BARE), candidate(EXTENSION), candidate(PEER)];
+    println!("{:<56}{:>12}{:>12}{:>12}{:>10}", "", "bare", "ours", "peer", "ours/…");
+    init(&candidates).await;
+    sizes(&candidates);
+    let [_, ours, peer] = &candidates;
+    let table = [measure(ours).await, measure(peer).await];
+    for ((what, ours), (_, peer)) in table[0].iter().zip(&table[1]) {
+        row(what, None, *ours, Some(*peer));
+    }
+}
+
+/// A line; the last column is ours in relation to the bare one if there is one, else to the peer.
+fn row(what: &str, bare: Option<f64>, ours: f64, peer: Option<f64>) {
+    let number = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:.2}"));
+    let other = bare.or(peer).unwrap_or(f64::NAN);
+    let (bare, peer) = (number(bare), number(peer));
+    println!("{what:<56}{bare:>12}{ours:>12.2}{peer:>12}{:>9.2}×", ours / other);
+}
+
+struct Candidate {
+    name: &'static str,
+    path: PathBuf,
+}
+
+impl Candidate {
+    /// A sandbox with this extension alone, and what its function sends.
+    fn sandbox(&self, honeycomb: &Honeycomb) -> (Builder, Load) {
+        let load = Load::default();
+        let builder = Sandbox::builder("load")
+            .function(load.function())
+            .without_extension()
+            .extension(self.name, Program::Binary(self.path.clone()));
+        if self.name == EXTENSION {
+            return (builder.honeycomb(honeycomb), load);
+        }
+        // The peer listens on one port of the loopback address.
+        let port = 20_000 + std::process::id() % 20_000;
+        let builder = builder
+            .otlp_endpoint(&format!("http://127.0.0.1:{port}"))
+            .env("LAMBDA_OTEL_RECEIVER_HTTP_PORT", &port.to_string())
+            .env("LAMBDA_OTEL_TELEMETRY_API_LISTENER_PORT", &(port + 20_000).to_string())
+            .env("LAMBDA_OTEL_EXPORTER_ENDPOINT", &honeycomb.url());
+        (builder, load)
+    }
+
+    async fn pid(&self, sandbox: &Sandbox) -> i32 {
+        sandbox.pid(Party::Extension(self.name.to_owned())).await.expect("a process")
+    }
+}
+
+/// Spawn to first Next, and memory then; the three in turn, so that all see the same machine.
+async fn init(candidates: &[Candidate; 3]) {
+    let honeycomb = Honeycomb::without_key().await;
+    let mut times = [const { Vec::new() }; 3];
+    let mut memory = [const { Vec::new() }; 3];
+    for _ in 0..21 {
+        for (at, candidate) in candidates.iter().enumerate() {
+            let (builder, _) = candidate.sandbox(&honeycomb);
+            let sandbox = builder.start().await;
+            let journal = sandbox.journal();
+            let party = Party::Extension(candidate.name.to_owned());
+            let start = journal.first(|what| *what == What::Started(party.clone()));
+            let next = journal.first(|what| matches!(what, What::ExtensionNext { .. }));
+            times[at].push(millis(next.expect("a Next") - start.expect("a start")));
+            memory[at].push(peak_mib(candidate.pid(&sandbox).await));
+            sandbox.shutdown().await;
+        }
+    }
+    let [bare, ours, peer] = times.map(|times| percentile(times, 0.5));
+    row("init: spawn to first Next, ms (median of 21)", Some(bare), ours, Some(peer));
+    let [bare, ours, peer] = memory.map(|memory| percentile(memory, 0.5));
+    row("memory after init, MiB", Some(bare), ours, Some(peer));
+}
+
+fn sizes(candidates: &[Candidate; 3]) {
+    let size = |path: &Path| std::fs::metadata(path).expect("a program").len() as f64 / 1e6;
+    let [_, ours, peer] = candidates;
+    row("binary, MB", None, size(&ours.path), Some(size(&peer.path)));
+}
+
+async fn measure(candidate: &Candidate) -> Vec<(&'static str, f64)> {
+    let mut rows = Vec::new();
+    rows.extend(large(candidate).await);
+    rows.extend(small(candidate).await);
+    rows.extend(holds(candidate).await);
+    rows.extend(black_hole(candidate).await);
+    rows
+}
+
+/// Bursts of 20,000 spans.
+async fn large(candidate: &Candidate) -> Vec<(&'static str, f64)> {
+    let honeycomb = Honeycomb::without_key().await;
+    let (builder, load) = candidate.sandbox(&honeycomb);
+    let sandbox = builder.freezing(false).function_timeout(Duration::from_secs(60)).start().await;
+    let pid = candidate.pid(&sandbox).await;
+    let mut rates = Vec::new();
+    let cpu = cpu_time(pid);
+    let mut after_one = 0.0;
+    for round in 1..=5 {
+        let began = load.all().len();
+        invoke(&sandbox, LARGE).await;
+        let first = load.all()[began].sent;
+        let end = arrived(&honeycomb, round * 20_001).await;
+        rates.push(20_000.0 / (end - first).as_secs_f64());
+        if round == 1 {
+            after_one = peak_mib(pid);
+        }
+    }
+    let cpu = (cpu_time(pid) - cpu).as_secs_f64() * 1e6 / 100_000.0;
+    sandbox.shutdown().await;
+    vec![
+        ("memory after 20,000 spans in one invocation, MiB", after_one),
+        ("CPU per span, µs", cpu),
+        ("burst of 20,000: spans/s, first POST to arrival", percentile(rates, 0.5)),
+    ]
+}
+
+/// When so many spans had arrived.
+async fn arrived(honeycomb: &Honeycomb, spans: usize) -> Instant {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let requests = honeycomb.requests();
+        let ours =
+            honeycomb.spans().iter().filter(|span| span.resource("service.name") == "load").count();
+        if ours >= spans || Instant::now() > deadline {
+            return requests.last().map_or(deadline, |request| request.arrived);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Requests of 10 spans, as the function sees them.
+async fn small(candidate: &Candidate) -> Vec<(&'static str, f64)> {
+    let honeycomb = Honeycomb::without_key().await;
+    let (builder, load) = candidate.sandbox(&honeycomb);
+    let sandbox = builder.freezing(false).start().await;
+    let burst = Burst { requests: 2_000, spans: 10, clients: 1, ..Burst::SMALL };
+    invoke(&sandbox, burst).await;
+    let took: Vec<f64> = load.all().iter().map(|posted| millis(posted.took)).collect();
+    sandbox.shutdown().await;
+    vec![
+        ("POST of 10 spans, ms: p50", percentile(took.clone(), 0.5)),
+        ("POST of 10 spans, ms: p99", percentile(took, 0.99)),
+    ]
+}
+
+/// How long Next is kept after the function's own, with a destination at [`ROUND_TRIP`].
+async fn holds(candidate: &Candidate) -> Vec<(&'static str, f64)> {
+    let mut medians = Vec::new();
+    for (invocations, pause) in [(12, Duration::from_millis(300)), (60, Duration::ZERO)] {
+        let honeycomb = Honeycomb::without_key().await;
+        honeycomb.always(Answer::late(ROUND_TRIP));
+        let (builder, _) = candidate.sandbox(&honeycomb);
+        let sandbox = builder.start().await;
+        let holds = hold_of(&sandbox, invocations, pause).await;
+        // The first ones make connections, or do not know yet that traffic is busy.
+        medians.push(percentile(holds[invocations / 4..].to_vec(), 0.5));
+        sandbox.shutdown().await;
+    }
+    vec![
+        ("hold of Next, ms, destination at 50 ms: sparse", medians[0]),
+        ("hold of Next, ms, destination at 50 ms: busy", medians[1]),
+    ]
+}
+
+/// The same with a destination that never answers.
+async fn black_hole(candidate: &Candidate) -> Vec<(&'static str, f64)> {
+    let honeycomb = Honeycomb::without_key().await;
+    honeycomb.always(Answer::Hang);
+    let (builder, _) = candidate.sandbox(&honeycomb);
+    let sandbox = builder.start().await;
+    let holds = hold_of(&sandbox, 6, Duration::from_millis(300)).await;
+    sandbox.shutdown().await;
+    vec![
+        ("hold of Next, ms, destination a black hole: longest", percentile(holds.clone(), 1.0)),
+        ("hold of Next, ms, destination a black hole: median", percentile(holds, 0.5)),
+    ]
+}
+
+async fn hold_of(sandbox: &Sandbox, invocations: usize, pause: Duration) -> Vec<f64> {
+    let mut holds = Vec::new();
+    for _ in 0..invocations {
+        let reply = sandbox.try_invoke(Burst::SMALL.event()).await;
+        if let Ok(reply) = reply {
+            sandbox.ended(&reply.request_id).await;
+            let journal = sandbox.journal();
+            let hold = journal.hold_of_next(&reply.request_id).unwrap_or_default();
+            let runtime = journal.runtime_overhead(&reply.request_id).unwrap_or_default();
+            holds.push(millis(hold.saturating_sub(runtime)));
+        }
+        tokio::time::sleep(pause).await;
+    }
+    holds
+}
+
+async fn invoke(sandbox: &Sandbox, burst: Burst) {
+    let reply = sandbox.invoke(burst.event()).await;
+    sandbox.ended(&reply.request_id).await;
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+fn percentile(mut values: Vec<f64>, share: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let at = ((values.len() as f64 * share) as usize).min(values.len().saturating_sub(1));
+    values.get(at).copied().unwrap_or(f64::NAN)
+}
+
+fn peak_mib(pid: i32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
+    line.trim().trim_end_matches(" kB").parse::<f64>().expect("kB") / 1024.0
+}
+
+/// Of all threads that are alive.
+fn cpu_time(pid: i32) -> Duration {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("a process");
+    let nanos = threads.flatten().filter_map(|thread| {
+        let schedstat = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        schedstat.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanos.sum())
+}

@@ -41,7 +41,7 @@ async fn ten_thousand_invocations_leave_memory_and_descriptors_as_they_were() {
     }
     let ended = sandbox.shutdown().await;
 
-    println!("memory in KiB and descriptors, every 1,000 invocations: {measured:?}");
+    eprintln!("memory in KiB and descriptors, every 1,000 invocations: {measured:?}");
     let (memory, open) = measured[0];
     assert!(measured.iter().all(|now| now.0 <= memory + SLACK_KIB), "{measured:?}");
     assert!(measured.iter().all(|now| now.1 <= open + 2), "{measured:?}");
@@ -66,7 +66,7 @@ async fn after_two_minutes_of_outage_everything_arrives() {
     honeycomb.always(Answer::Proper);
     let ended = sandbox.shutdown().await;
 
-    println!(
+    eprintln!(
         "memory at the end of the outage: {memory} KiB, requests: {}",
         honeycomb.requests().len()
     );

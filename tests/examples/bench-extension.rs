@@ -3,6 +3,8 @@
 //! `make bench-extension` builds all three and prints one table. The bare extension
 //! (`tests/bench/bare_extension.c`) only registers and asks for events: what it takes, any takes.
 
+#![allow(clippy::print_stdout)] // its table is what it is for
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 

@@ -23,10 +23,10 @@ macro_rules! on_both_stores {
 }
 
 mod bad_bodies;
+mod bad_days;
 mod bad_input;
 mod bad_requests;
 mod concurrency;
-mod faults;
 mod story;
 mod samples;
 

@@ -44,21 +44,6 @@ bench-extension: target/bench/bin/opentelemetry-lambda-extension ## Measure the 
 target/bench/bin/opentelemetry-lambda-extension:
 	cargo install --quiet --locked --root target/bench opentelemetry-lambda-extension@0.2.0
 
-soak: ## Run what takes minutes: 10,000 invocations, an outage, 20,000 seeds of the simulation
-	cargo test --package cruddur-tests --test all soak:: -- --ignored --nocapture
-	CRUDDUR_SEEDS=20000 cargo test --release --package cruddur-telemetry --lib simulation
-
-# The published peer is only run, never linked. Nothing else should run meanwhile.
-bench-extension: target/bench/bin/opentelemetry-lambda-extension ## Measure the extension beside a bare one and the published peer
-	cargo build --release --package cruddur-telemetry
-	cargo build --release --package cruddur-tests --example bench-extension
-	$(CC) -O2 -o target/bench/bare-extension tests/bench/bare_extension.c
-	target/release/examples/bench-extension \
-		target/bench/bare-extension target/release/cruddur-telemetry $<
-
-target/bench/bin/opentelemetry-lambda-extension:
-	cargo install --quiet --locked --root target/bench opentelemetry-lambda-extension@0.2.0
-
 lint: $(VENV)/requirements ## Check formatting, lints and the template
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets $(FEATURES) -- -D warnings

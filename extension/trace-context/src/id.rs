@@ -30,6 +30,12 @@ impl TraceId {
         Self::from_hex(&format!("{seconds}{random}"))
     }
 
+    /// Writes X-Ray's form, which every 16 bytes have.
+    pub fn to_xray(self) -> String {
+        let hex = self.to_string();
+        format!("1-{}-{}", &hex[..8], &hex[8..])
+    }
+
     /// The bytes, most significant first.
     pub fn to_bytes(self) -> [u8; 16] {
         self.0
@@ -96,4 +102,43 @@ pub(crate) fn decode_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
 
 fn hex_value(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|value| value.try_into().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_trace_id_is_the_same_in_both_forms(bytes: [u8; 16]) {
+            prop_assume!(bytes != [0; 16]);
+            let id = TraceId::from_bytes(bytes).unwrap();
+
+            prop_assert_eq!(TraceId::from_hex(&id.to_string()), Some(id));
+            prop_assert_eq!(TraceId::from_hex(&id.to_string().to_uppercase()), Some(id));
+            prop_assert_eq!(TraceId::from_xray(&id.to_xray()), Some(id));
+            prop_assert_eq!(id.to_xray().len(), 35);
+            prop_assert_eq!(id.to_bytes(), bytes);
+        }
+
+        #[test]
+        fn a_span_id_survives_a_round_trip(bytes: [u8; 8]) {
+            prop_assume!(bytes != [0; 8]);
+            let id = SpanId::from_bytes(bytes).unwrap();
+
+            prop_assert_eq!(SpanId::from_hex(&id.to_string()), Some(id));
+            prop_assert_eq!(id.to_bytes(), bytes);
+        }
+
+        #[test]
+        fn what_is_read_as_an_id_is_32_or_16_hex_digits(text in "[0-9a-fA-F+é-]{0,40}") {
+            let hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let zero = text.bytes().all(|byte| byte == b'0');
+
+            prop_assert_eq!(TraceId::from_hex(&text).is_some(), hex && !zero && text.len() == 32);
+            prop_assert_eq!(SpanId::from_hex(&text).is_some(), hex && !zero && text.len() == 16);
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::{convert::Infallible, panic::AssertUnwindSafe};
 use futures_util::FutureExt;
 use http::Method;
 use lambda_runtime::{
-    Error, LambdaEvent, LambdaInvocation, Runtime, service_fn,
+    Context, Error, LambdaEvent, LambdaInvocation, Runtime, service_fn,
     tower::{ServiceExt, layer::layer_fn},
 };
 use serde_json::{Value, value::RawValue};
@@ -15,7 +15,7 @@ use crate::{
     api::{ApiError, Reply, Request, Route, cors},
     app::App,
     config::{Config, Local},
-    panics,
+    deadline, panics,
     telemetry::{Telemetry, server_span},
 };
 
@@ -66,7 +66,7 @@ async fn answer(
         Ok(request) if local.is_some() && request.method() == Method::OPTIONS => {
             Ok(cors::preflight(route))
         }
-        Ok(request) => serve(route, request, handle).await,
+        Ok(request) => serve(route, &event.context, request, handle).await,
         Err(error) => Err(error),
     };
     let reply = match outcome {
@@ -89,13 +89,18 @@ async fn answer(
 
 async fn serve(
     route: &Route,
+    context: &Context,
     request: Request,
     handle: impl AsyncFnOnce(Request) -> Result<Reply, ApiError>,
 ) -> Result<Reply, ApiError> {
     route.check(&request)?;
     // What a handler shares with the next invocation is guarded by locks that survive a panic.
-    let caught = AssertUnwindSafe(handle(request)).catch_unwind().await;
-    caught.unwrap_or_else(|panic| Err(ApiError::Panicked(panics::message(panic.as_ref()))))
+    let caught = AssertUnwindSafe(handle(request)).catch_unwind();
+    match deadline::keep(context, caught).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(panic)) => Err(ApiError::Panicked(panics::message(panic.as_ref()))),
+        Err(cut_off) => Err(ApiError::TimedOut(cut_off)),
+    }
 }
 
 /// The one place where a failed request is logged.
@@ -110,8 +115,6 @@ fn log(reply: &Reply, error: &ApiError) {
 
 #[cfg(test)]
 mod tests {
-    use lambda_runtime::Context;
-
     use super::*;
     use crate::{endpoints::home_activities::ROUTE, test_support::HOME_EVENT};
 
@@ -197,6 +200,19 @@ mod tests {
             (&reply["statusCode"], &reply["body"]),
             (&500.into(), &"[\"generic_500\"]".into())
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_handler_that_does_not_end_is_answered_503_before_lambda_ends_it() {
+        let started = tokio::time::Instant::now();
+
+        let reply = answered(HOME_EVENT, async |_| std::future::pending().await).await;
+
+        assert_eq!(
+            (&reply["statusCode"], &reply["body"]),
+            (&503.into(), &"[\"timed_out\"]".into())
+        );
+        assert!(started.elapsed() < std::time::Duration::from_secs(10));
     }
 
     #[tokio::test]

@@ -23,6 +23,7 @@
 
 pub mod lambda; // the runtime loop: event in, reply out, telemetry after it
 pub mod config; // every variable, read once
+mod deadline; // until when it must have answered
 pub mod app; // what a handler may touch
 pub mod endpoints; // one file per route
 pub mod api; // HTTP: the request, the reply, and the only place a status is chosen

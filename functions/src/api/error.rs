@@ -2,6 +2,7 @@
 //! gets to see of it is chosen here and nowhere else.
 
 use http::StatusCode;
+use tokio::time::error::Elapsed;
 
 use super::{Invalid, Reply};
 use crate::store::StoreError;
@@ -75,6 +76,9 @@ pub enum ApiError {
     /// The handler panicked.
     #[error("the handler panicked: {0}")]
     Panicked(String),
+    /// The handler was cut off at the deadline; what it wrote, if anything, stays.
+    #[error("the handler did not end in time")]
+    TimedOut(#[source] Elapsed),
 }
 
 impl ApiError {
@@ -100,6 +104,7 @@ impl ApiError {
             ApiError::Store(_) | ApiError::Encode(_) | ApiError::Panicked(_) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "generic_500")
             }
+            ApiError::TimedOut(_) => (StatusCode::SERVICE_UNAVAILABLE, "timed_out"),
         }
     }
 
@@ -133,6 +138,7 @@ impl ApiError {
             ApiError::Store(_) => "StoreError",
             ApiError::Encode(_) => "EncodeError",
             ApiError::Panicked(_) => "Panic",
+            ApiError::TimedOut(_) => "TimedOut",
         }
     }
 

@@ -43,8 +43,8 @@ use usage::Usage;
 /// The name of the index behind [`Index::Listing`].
 const LISTING: &str = "listing";
 
-/// Connecting and one attempt may take this long. Our choice: DynamoDB answers in milliseconds,
-/// and with [`retry`] the sum stays below a function's timeout.
+/// Connecting and one attempt may take this long. Our choice: DynamoDB answers in milliseconds, so
+/// that there is time left to try again.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 

@@ -1,5 +1,8 @@
 //! Trying again, for adapters whose engine may be busy: the only place where that is decided.
 //!
+//! A call is given up when its own time is up, or when the invocation's is (see [`deadline`]): an
+//! invocation makes several calls, and a limit for each says nothing about them all.
+//!
 //! The wait is drawn between nothing and a bound that doubles each time ("full jitter"), so that
 //! those who collided do not collide again.
 //! <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>
@@ -13,6 +16,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::StoreError;
+use crate::deadline;
 
 /// The bound of the first wait. Our choice: about what one transaction takes.
 const FIRST: Duration = Duration::from_millis(20);
@@ -20,11 +24,12 @@ const FIRST: Duration = Duration::from_millis(20);
 /// No wait is longer. Our choice.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// After this no further attempt begins. Our choice: with the longest wait and one last attempt
-/// (3 s in DynamoDB's adapter) it stays below a function's timeout of 10 s.
+/// After this no further attempt of a call begins. Our choice: who has waited so long had better be
+/// told.
 const BUDGET: Duration = Duration::from_secs(4);
 
-/// Calls `attempt` until it is anything but [`StoreError::Busy`], or time is up.
+/// Calls `attempt` until it is anything but [`StoreError::Busy`], or time is up. Never waits beyond
+/// that.
 ///
 /// Adds to `retries` how often it was called again.
 pub(super) async fn while_busy<T, F>(
@@ -34,15 +39,19 @@ pub(super) async fn while_busy<T, F>(
 where
     F: Future<Output = Result<T, StoreError>>,
 {
-    let started = Instant::now();
+    let own = Instant::now() + BUDGET;
+    let until = deadline::current().map_or(own, |deadline| own.min(deadline));
     let mut again = 0;
     loop {
         let outcome = attempt().await;
-        let busy = matches!(outcome, Err(StoreError::Busy { .. }));
-        if !busy || started.elapsed() >= BUDGET {
+        let next = Instant::now() + wait(again);
+        if !matches!(outcome, Err(StoreError::Busy { .. })) || next >= until {
             return outcome;
         }
-        tokio::time::sleep(wait(again)).await;
+        tokio::time::sleep_until(next).await;
+        if Instant::now() >= until {
+            return outcome; // the wait took longer than it should have
+        }
         retries.fetch_add(1, Ordering::Relaxed);
         again += 1;
     }
@@ -58,6 +67,8 @@ fn wait(again: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+
+    use lambda_runtime::Context;
 
     use super::*;
 
@@ -86,7 +97,25 @@ mod tests {
         let outcome: Result<(), _> = while_busy(&AtomicU32::new(0), async || Err(busy())).await;
 
         assert_eq!(outcome.unwrap_err().kind(), "busy");
-        assert!((BUDGET..=BUDGET + LONGEST).contains(&started.elapsed()));
+        assert!((BUDGET - LONGEST..=BUDGET).contains(&started.elapsed()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_calls_of_an_invocation_together_end_before_its_deadline() {
+        let started = Instant::now();
+        let calls = async {
+            for _ in 0..10 {
+                let throttled: Result<(), _> =
+                    while_busy(&AtomicU32::new(0), async || Err(busy())).await;
+                assert_eq!(throttled.unwrap_err().kind(), "busy");
+            }
+            Instant::now()
+        };
+
+        let ended = deadline::keep(&Context::default(), calls).await;
+
+        let took = ended.expect("it was cut off") - started;
+        assert!(took > BUDGET * 2 && took < Duration::from_millis(9_500), "{took:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,0 +1,107 @@
+//! Until when an invocation must be answered: one moment, known to whoever waits.
+//!
+//! Lambda kills a function that overruns its timeout, and with it go the reply and the spans that
+//! would tell why. A time limit for each wait cannot prevent that, since their number is not known
+//! where they are made. So the deadline belongs to the invocation: [`crate::lambda`] cuts the handler
+//! off there, and the store begins nothing again that could not end before it. It travels with the
+//! task (a task-local value) and not as an argument, since it concerns neither the endpoints nor the
+//! access patterns in between.
+
+use std::time::{Duration, SystemTime};
+
+use lambda_runtime::Context;
+use tokio::time::{Instant, error::Elapsed, timeout_at};
+
+tokio::task_local! {
+    static DEADLINE: Instant;
+}
+
+/// What is left of Lambda's time when a handler is cut off: the reply is posted and the spans are
+/// handed to the extension in it. Our choice: twice what the two may take.
+const MARGIN: Duration = Duration::from_millis(500);
+
+/// How long a handler may take where nobody says. Our choice: as long as in a function with a
+/// timeout of 10 s, which is what template.yaml gives them all.
+const WITHOUT_DEADLINE: Duration = Duration::from_millis(9_500);
+
+/// Runs `handler` to its end, or cuts it off shortly before Lambda would.
+pub(crate) async fn keep<T>(
+    context: &Context,
+    handler: impl Future<Output = T>,
+) -> Result<T, Elapsed> {
+    let deadline = Instant::now() + time_for_handler(context, SystemTime::now());
+    timeout_at(deadline, DEADLINE.scope(deadline, handler)).await
+}
+
+/// The deadline of the invocation in progress; `None` outside of any, such as in a program.
+pub(crate) fn current() -> Option<Instant> {
+    DEADLINE.try_with(|deadline| *deadline).ok()
+}
+
+/// A deadline in the past is none: emulators say 1970, or nothing.
+fn time_for_handler(context: &Context, now: SystemTime) -> Duration {
+    match context.deadline().duration_since(now) {
+        // Of a very short time, the handler gets most.
+        Ok(left) if !left.is_zero() => left - MARGIN.min(left / 4),
+        _ => WITHOUT_DEADLINE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    fn due_in(left: Duration) -> Context {
+        let mut context = Context::default();
+        let deadline = SystemTime::now() + left;
+        let since_1970 = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        context.deadline = u64::try_from(since_1970.as_millis()).unwrap();
+        context
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_handler_is_cut_off_shortly_before_the_deadline() {
+        let started = Instant::now();
+
+        let cut_off = keep(&due_in(Duration::from_secs(10)), pending::<()>()).await;
+
+        assert!(cut_off.is_err());
+        let took = started.elapsed();
+        // The clock of the machine is not paused, so a busy one takes its part of the time.
+        assert!(took <= Duration::from_millis(9_501), "{took:?}");
+        assert!(took > Duration::from_secs(5), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_handler_calls_knows_the_deadline_and_nobody_else_does() {
+        let started = Instant::now();
+
+        let known = keep(&Context::default(), async { current() }).await.unwrap();
+
+        assert_eq!(known, Some(started + WITHOUT_DEADLINE));
+        assert_eq!(current(), None);
+    }
+
+    #[test]
+    fn a_deadline_in_the_past_is_none_and_a_near_one_leaves_most_to_the_handler() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_000);
+        for (deadline_ms, expected_ms) in [
+            (0, 9_500),
+            (600_000, 9_500), // cargo-lambda's
+            (1_000_000, 9_500),
+            (1_000_004, 3),
+            (1_001_000, 750),
+            (1_010_000, 9_500),
+            (1_900_000, 899_500),
+        ] {
+            let mut context = Context::default();
+            context.deadline = deadline_ms;
+
+            let time = time_for_handler(&context, now);
+
+            assert_eq!(time, Duration::from_millis(expected_ms), "{deadline_ms}");
+        }
+    }
+}

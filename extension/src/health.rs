@@ -6,12 +6,25 @@
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use serde::Serialize;
 use tokio::time::Instant;
 
 /// First pause, and the longest. Our choice: as OpenTelemetry's exporters, which begin at 1 s, but
 /// no longer than a minute, since a sandbox lives for hours.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// What the breaker lets through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Breaker {
+    /// Everything.
+    Closed,
+    /// Nothing for a while.
+    Open,
+    /// One attempt, to see.
+    HalfOpen,
+}
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -30,6 +43,15 @@ impl Health {
     /// Whether the destination is being left alone.
     pub fn is_open(&self, now: Instant) -> bool {
         self.open_until.is_some_and(|until| now < until)
+    }
+
+    /// The same with the state in between.
+    pub fn breaker(&self, now: Instant) -> Breaker {
+        match self.open_until {
+            None => Breaker::Closed,
+            Some(until) if now < until => Breaker::Open,
+            Some(_) => Breaker::HalfOpen,
+        }
     }
 
     /// When it may be tried again, if it failed last time.

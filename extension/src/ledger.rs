@@ -11,12 +11,14 @@
 //! same with unsafe code.)
 
 use std::{
-    fmt,
+    collections::BTreeMap,
     fs::File,
     io::{self, Read},
     os::unix::fs::FileExt,
     path::Path,
 };
+
+use serde::{Serialize, Serializer, ser::SerializeMap};
 
 /// Index of a destination and a kind; see [`crate::buffer::Buffer::new`].
 pub type Route = usize;
@@ -51,7 +53,20 @@ pub enum Reason {
     Unsampled,
 }
 
-/// The sums of one route, in items.
+impl Reason {
+    /// All of them, as the summary names them.
+    const NAMES: [(Self, &'static str); 6] = [
+        (Self::Rejected, "rejected"),
+        (Self::BufferFull, "buffer_full"),
+        (Self::SpoolFull, "spool_full"),
+        (Self::SpoolDamaged, "spool_damaged"),
+        (Self::Killed, "killed"),
+        (Self::Unsampled, "unsampled"),
+    ];
+}
+
+/// The sums of one route, in items. As JSON `{"received": 9, "delivered": 7, "spooled": 1,
+/// "dropped": {"rejected": 1}}`; a sum of zero is left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Account([u64; COLUMNS]);
 
@@ -134,6 +149,11 @@ impl Ledger {
         }
     }
 
+    /// Number of routes.
+    pub fn routes(&self) -> usize {
+        self.accounts.len()
+    }
+
     /// The sums of a route.
     pub fn account(&self, route: Route) -> Account {
         self.accounts[route]
@@ -201,35 +221,31 @@ impl LedgerFile {
     }
 }
 
-impl fmt::Display for Account {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (held, spooled) = (self.at(State::Held), self.at(State::Spooled));
-        let delivered = self.at(State::Delivered);
-        write!(f, "{} received, {delivered} delivered", self.received())?;
-        for (count, name) in [(held, "held"), (spooled, "spooled")] {
-            if count > 0 {
-                write!(f, ", {count} {name}")?;
-            }
+impl Serialize for Account {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let sums = [
+            ("received", self.received()),
+            ("delivered", self.at(State::Delivered)),
+            ("held", self.at(State::Held)),
+            ("spooled", self.at(State::Spooled)),
+        ];
+        let drops = Reason::NAMES.map(|(reason, name)| (name, self.at(State::Dropped(reason))));
+        let dropped: BTreeMap<_, _> = drops.into_iter().filter(|(_, count)| *count > 0).collect();
+        let mut map = serializer.serialize_map(None)?;
+        for (name, count) in sums.iter().filter(|(_, count)| *count > 0) {
+            map.serialize_entry(name, count)?;
         }
-        for (reason, name) in [
-            (Reason::Rejected, "rejected"),
-            (Reason::BufferFull, "dropped from a full buffer"),
-            (Reason::SpoolFull, "dropped from a full spool"),
-            (Reason::SpoolDamaged, "in damaged spool files"),
-            (Reason::Killed, "lost with a killed process"),
-            (Reason::Unsampled, "not sampled"),
-        ] {
-            let count = self.at(State::Dropped(reason));
-            if count > 0 {
-                write!(f, ", {count} {name}")?;
-            }
+        if !dropped.is_empty() {
+            map.serialize_entry("dropped", &dropped)?;
         }
-        Ok(())
+        map.end()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -241,8 +257,9 @@ mod tests {
 
         let (next, lost) = Ledger::of_ended_process(&ledger.to_bytes(), 2).unwrap();
 
-        let expected = "10 received, 4 delivered, 3 spooled, 3 lost with a killed process";
-        assert_eq!(next.account(1).to_string(), expected);
+        let expected =
+            json!({"received": 10, "delivered": 4, "spooled": 3, "dropped": {"killed": 3}});
+        assert_eq!(json!(next.account(1)), expected);
         assert_eq!((next.account(0), lost), (Account::default(), 3));
     }
 

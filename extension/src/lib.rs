@@ -27,6 +27,7 @@ pub mod pipeline; // who owns all that follows
 pub mod buffer; // where it waits, bounded in bytes
 pub mod spool; // and on disk, to outlive the process
 pub mod ledger; // what became of every item
+pub mod summary; // and what is told of that
 pub mod batch; // what goes in one request
 pub mod health; // whether a destination may get it
 pub mod exporter; // and how it gets there

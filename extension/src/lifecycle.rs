@@ -37,7 +37,6 @@ use crate::{
     extensions_api::{ApiError, Event, ExtensionsApi, Invoke, Shutdown},
     flush::{self, DRAIN_BUDGET, Gaps, Situation},
     invocations::Invocations,
-    ledger::State,
     pipeline::{Handle, Patience, Pipeline, Trigger},
     platform::Platform,
     receiver::{self, otlp::OtlpReceiver, telemetry::TelemetryReceiver},
@@ -268,13 +267,9 @@ impl Parts {
             let _ = timeout_at(until, receiver).await;
         }
         self.pipeline.flush(Patience::Drain(until)).await;
-        for (destination, kind, account) in self.pipeline.accounts().await {
-            let items = kind.items();
-            if account.received() == account.at(State::Delivered) {
-                info!("{destination} has all {items}: {account}");
-            } else {
-                warn!("{destination} lacks {items}: {account}");
-            }
+        match self.pipeline.summary().await {
+            Ok(summary) => summary.log_at_end(),
+            Err(error) => error!("Nobody knows what became of the telemetry: {error}"),
         }
     }
 }

@@ -24,9 +24,10 @@ use crate::{
     batch::Batch,
     config::Config,
     exporter::{Export, ExportError, Exporter, work},
-    ledger::{Account, Ledger, LedgerFile},
-    signal::{Kind, Signal},
+    ledger::{Ledger, LedgerFile},
+    signal::Signal,
     spool::Spool,
+    summary::{self, Holds, Summary},
 };
 
 /// Commands that may wait; the pipeline empties this queue without ever waiting. Our choice.
@@ -59,7 +60,7 @@ enum Command {
     Receive(Signal),
     Flush { patience: Patience, done: oneshot::Sender<()> },
     Thawed,
-    Accounts(oneshot::Sender<Vec<(&'static str, Kind, Account)>>),
+    Summary(oneshot::Sender<Summary>),
 }
 
 impl Handle {
@@ -83,11 +84,11 @@ impl Handle {
         let _ = self.0.send(Command::Thawed).await;
     }
 
-    /// The sums of every destination and kind.
-    pub async fn accounts(&self) -> Vec<(&'static str, Kind, Account)> {
-        let (reply, accounts) = oneshot::channel();
-        let _ = self.0.send(Command::Accounts(reply)).await;
-        accounts.await.unwrap_or_default()
+    /// What became of everything so far.
+    pub async fn summary(&self) -> Result<Summary, Stopped> {
+        let (reply, summary) = oneshot::channel();
+        self.0.send(Command::Summary(reply)).await.map_err(|_| Stopped)?;
+        summary.await.map_err(|_| Stopped)
     }
 }
 
@@ -101,11 +102,17 @@ pub struct Pipeline {
     core: Core,
     flush: Option<Flush>,
     disk: Disk,
+    holds: Holds,
+    /// What was last logged, and when the next may be.
+    logged: Summary,
+    log_at: Instant,
 }
 
 /// A flush that somebody waits for.
 #[derive(Debug)]
 struct Flush {
+    /// None if it holds no Next back: the last one.
+    began: Option<Instant>,
     until: Instant,
     done: oneshot::Sender<()>,
 }
@@ -139,7 +146,18 @@ impl Pipeline {
         };
         let core = Core::new(specs, config.buffer_bytes, trigger, u64::from(std::process::id()));
         let (command_sender, commands) = mpsc::channel(COMMANDS);
-        let pipeline = Self { commands, exports, workers, thaws, core, flush: None, disk };
+        let pipeline = Self {
+            commands,
+            exports,
+            workers,
+            thaws,
+            core,
+            flush: None,
+            disk,
+            holds: Holds::default(),
+            logged: Summary::default(),
+            log_at: Instant::now() + summary::INTERVAL,
+        };
         (pipeline, Handle(command_sender))
     }
 
@@ -164,6 +182,7 @@ impl Pipeline {
                 self.end_flush();
             }
             self.disk.write_sums(self.core.ledger());
+            self.log_summary();
         }
     }
 
@@ -180,10 +199,13 @@ impl Pipeline {
                 }
                 match patience {
                     Patience::Until(until) | Patience::Drain(until) => {
-                        self.flush = Some(Flush { until, done });
+                        let is_last = matches!(patience, Patience::Drain(_));
+                        let began = (!is_last).then_some(now);
+                        self.flush = Some(Flush { began, until, done });
                     }
                     Patience::Later | Patience::None => {
                         self.core.end_flush(now, false);
+                        self.holds.note(now.elapsed());
                         let _ = done.send(());
                     }
                 }
@@ -192,7 +214,7 @@ impl Pipeline {
                 self.core.thawed();
                 self.thaws.send_replace(());
             }
-            Command::Accounts(reply) => drop(reply.send(self.core.accounts())),
+            Command::Summary(reply) => drop(reply.send(self.summary(now))),
         }
     }
 
@@ -212,7 +234,26 @@ impl Pipeline {
         if let Some(flush) = self.flush.take() {
             let now = Instant::now();
             self.core.end_flush(now, now >= flush.until);
+            if let Some(began) = flush.began {
+                self.holds.note(began.elapsed());
+            }
             let _ = flush.done.send(());
+        }
+    }
+}
+
+impl Pipeline {
+    fn summary(&self, now: Instant) -> Summary {
+        Summary { destinations: self.core.destinations(now), holds: self.holds }
+    }
+
+    fn log_summary(&mut self) {
+        let now = Instant::now();
+        if now >= self.log_at {
+            let summary = self.summary(now);
+            summary.log_since(&self.logged);
+            self.logged = summary;
+            self.log_at = now + summary::INTERVAL;
         }
     }
 }
@@ -228,13 +269,13 @@ impl Disk {
     fn open(&mut self, core: &mut Core) {
         let Self::Unopened { directory, max_bytes } = self else { return };
         let opened = Spool::open(directory, *max_bytes).and_then(|spool| {
-            let routes = core.accounts().len();
+            let routes = core.ledger().routes();
             Ok((spool, LedgerFile::open(&directory.join("sums"), routes)?))
         });
         *self = match opened {
             Ok((spool, (sums, ledger))) => {
                 let (ledger, lost) =
-                    ledger.unwrap_or_else(|| (Ledger::new(core.accounts().len()), 0));
+                    ledger.unwrap_or_else(|| (Ledger::new(core.ledger().routes()), 0));
                 if lost > 0 {
                     warn!("{lost} items of telemetry were lost with the last process");
                 }

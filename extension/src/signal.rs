@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
+use serde::Serialize;
 use trace_context::{SpanId, TraceId};
 
 use crate::{
@@ -11,7 +12,8 @@ use crate::{
 };
 
 /// OTLP's three signals.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Counted in spans.
     Traces,

@@ -98,6 +98,11 @@ impl ExportError {
         }
     }
 
+    /// Whether it is certain that the destination does not have the batch.
+    pub fn is_answer(&self) -> bool {
+        !matches!(self, Self::Unreachable(_) | Self::Timeout(_) | Self::HoldOver)
+    }
+
     /// How long the destination asked to be left alone.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -8,6 +8,8 @@
 mod destination;
 mod spooling;
 
+use std::collections::BTreeMap;
+
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
@@ -17,9 +19,10 @@ use crate::{
     batch::Batch,
     buffer::Buffer,
     exporter::{ExportError, Receipt},
-    ledger::{Account, Ledger, Reason, Route, State},
+    ledger::{Ledger, Reason, Route, State},
     signal::{Kind, Signal},
     spool::{Spool, SpoolFile},
+    summary,
 };
 
 /// Index of a destination, in the order given to the pipeline.
@@ -186,6 +189,7 @@ impl Core {
         result: Result<Receipt, ExportError>,
     ) {
         let Some(under_way) = self.destinations[id].under_way.take() else { return };
+        self.destinations[id].count(under_way.batch.items, &result);
         match result {
             Ok(receipt) => {
                 self.destinations[id].succeeded();
@@ -232,16 +236,21 @@ impl Core {
         lacking.filter_map(|(_, destination)| destination.health.open_until()).min()
     }
 
-    /// The sums of each destination and kind.
-    pub fn accounts(&self) -> Vec<(&'static str, Kind, Account)> {
-        let mut accounts = Vec::new();
-        for (id, destination) in self.destinations.iter().enumerate() {
-            for route in destination.routes() {
+    /// How every destination fares.
+    pub fn destinations(&self, now: Instant) -> BTreeMap<&'static str, summary::Destination> {
+        let destinations = self.destinations.iter().enumerate().map(|(id, destination)| {
+            let accounts = destination.routes().map(|route| {
                 let account = self.ledger.account(route);
-                accounts.push((destination.spec.name, self.kind(id, route), account));
-            }
-        }
-        accounts
+                (self.kind(id, route), account)
+            });
+            let fares = summary::Destination {
+                accounts: accounts.filter(|(_, account)| account.received() > 0).collect(),
+                requests: destination.requests,
+                breaker: destination.health.breaker(now),
+            };
+            (destination.spec.name, fares)
+        });
+        destinations.collect()
     }
 
     /// The block to be written after each step.

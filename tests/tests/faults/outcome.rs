@@ -9,6 +9,7 @@ use cruddur_tests::otlp::spans_of;
 use cruddur_tests::{Answer, Honeycomb, Load, Sandbox, What};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message;
+use serde_json::Value;
 
 /// The end of a row. Spans that are the extension's own are in none of the sets but `all_…`.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ pub(super) struct Outcome {
     pub(super) story: String,
 }
 
-/// A line of the extension's log: `63 received, 60 delivered, 3 rejected`.
+/// From the summary in the extension's log.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sums {
     received: usize,
@@ -208,28 +209,20 @@ fn holds(sandbox: &Sandbox) -> Vec<Duration> {
 impl Sums {
     /// Of the last line that tells any.
     fn last_of(lines: &[String]) -> Option<Sums> {
-        let is_sums = |line: &&String| line.contains("honeycomb") && line.contains(" received, ");
-        let line = lines.iter().rfind(|line| is_sums(line) && line.contains(" spans: "))?;
-        let (_, account) = line.split_once(" spans: ")?;
-        let mut sums = Sums::default();
-        for part in account.split(", ") {
-            let (count, state) = part.split_once(' ')?;
-            let count = count.parse().ok()?;
-            match state {
-                "received" => sums.received = count,
-                "delivered" => sums.delivered = count,
-                "held" => sums.held = count,
-                "spooled" => sums.spooled = count,
-                reason => {
-                    sums.dropped += count;
-                    match reason {
-                        "rejected" => sums.rejected = count,
-                        "lost with a killed process" => sums.killed = count,
-                        _ => {}
-                    }
-                }
-            }
-        }
-        Some(sums)
+        let line = lines.iter().rfind(|line| line.contains("Summary: "))?;
+        let (_, json) = line.split_once("Summary: ")?;
+        let summary: Value = serde_json::from_str(json).expect("a summary in JSON");
+        let spans = &summary["destinations"]["honeycomb"]["traces"];
+        let count = |sum: &Value| sum.as_u64().unwrap_or(0) as usize;
+        let dropped = spans["dropped"].as_object();
+        Some(Sums {
+            received: count(&spans["received"]),
+            delivered: count(&spans["delivered"]),
+            held: count(&spans["held"]),
+            spooled: count(&spans["spooled"]),
+            rejected: count(&spans["dropped"]["rejected"]),
+            killed: count(&spans["dropped"]["killed"]),
+            dropped: dropped.into_iter().flat_map(|reasons| reasons.values()).map(count).sum(),
+        })
     }
 }

@@ -4,7 +4,10 @@
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use crate::{batch::Batch, exporter::ExportError, health::Health, ledger::Route, signal::Kind};
+use crate::{
+    batch::Batch, exporter::ExportError, health::Health, ledger::Route, signal::Kind,
+    summary::Requests,
+};
 
 /// What a destination is like.
 #[derive(Clone, Debug)]
@@ -30,6 +33,8 @@ pub(super) struct Destination {
     pub(super) awaited: Option<Attempt>,
     /// Signals that are sent one by one, since the batch that held them was refused.
     pub(super) one_by_one: usize,
+    /// What became of its requests.
+    pub(super) requests: Requests,
     /// What the log last said about it, so that an outage is one line.
     pub(super) reported: Option<ExportError>,
 }
@@ -71,6 +76,7 @@ impl Destination {
             sending: false,
             awaited: None,
             one_by_one: 0,
+            requests: Requests::default(),
             reported: None,
         }
     }
@@ -88,6 +94,17 @@ impl Destination {
         match self.under_way.as_ref().map(|under_way| &under_way.origin) {
             Some(Origin::Spool(sequences)) => sequences,
             Some(Origin::Buffer) | None => &[],
+        }
+    }
+
+    /// Counts a request that ended.
+    pub(super) fn count<T>(&mut self, items: u64, result: &Result<T, ExportError>) {
+        self.requests.requests += 1;
+        if let Err(error) = result {
+            self.requests.failed_requests += 1;
+            if !error.is_answer() {
+                self.requests.repeated_items += items;
+            }
         }
     }
 

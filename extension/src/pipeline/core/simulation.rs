@@ -14,8 +14,8 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 
 use super::*;
-use crate::exporter::Receipt;
 use crate::wire::nested;
+use crate::{exporter::Receipt, ledger::Account};
 
 const BUFFER_BYTES: usize = 1_500;
 const SPOOL_BYTES: u64 = 600;
@@ -67,7 +67,7 @@ impl World {
     fn start_process(&mut self, seed: u64) {
         self.core = new_core(seed);
         self.at_workers = vec![None, None];
-        let routes = self.core.accounts().len();
+        let routes = self.core.ledger.routes();
         let ledger = Ledger::of_ended_process(&self.sums, routes);
         let spool = Spool::open(self.directory.path(), SPOOL_BYTES).unwrap();
         let ledger = ledger.map(|(ledger, _)| ledger);
@@ -216,7 +216,7 @@ impl World {
             assert!(acknowledged.is_subset(received), "spans from nowhere, {id}");
             assert_eq!(account.received(), received.len() as u64, "received, {id}");
             assert_eq!(account.at(State::Delivered), acknowledged.len() as u64, "delivered, {id}");
-            assert_eq!(account.lost(), missing, "dropped, {id}: {account}");
+            assert_eq!(account.lost(), missing, "dropped, {id}: {account:?}");
         }
     }
 }

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::*;
-use crate::exporter::Receipt;
+use crate::{exporter::Receipt, ledger::Account};
 
 struct Bench {
     core: Core,
@@ -42,7 +44,7 @@ impl Bench {
     }
 
     fn account(&self, id: DestinationId) -> Account {
-        self.core.accounts()[id].2
+        self.core.ledger.account(id)
     }
 }
 
@@ -179,7 +181,7 @@ async fn of_a_refused_batch_only_the_bad_signal_is_dropped() {
     }
 
     let account = bench.account(0);
-    assert_eq!(account.to_string(), "7 received, 5 delivered, 2 rejected");
+    assert_eq!(json!(account), json!({"received": 7, "delivered": 5, "dropped": {"rejected": 2}}));
 }
 
 #[tokio::test]
@@ -197,7 +199,10 @@ async fn of_a_refused_batch_from_the_spool_only_the_bad_signal_is_dropped() {
         bench.settle(0, result);
     }
 
-    assert_eq!(bench.account(0).to_string(), "3 received, 2 delivered, 1 rejected");
+    assert_eq!(
+        json!(bench.account(0)),
+        json!({"received": 3, "delivered": 2, "dropped": {"rejected": 1}})
+    );
 }
 
 #[tokio::test]
@@ -209,14 +214,14 @@ async fn what_is_left_when_a_flush_ends_is_spooled_and_sent_from_there() {
     bench.sent(0);
     bench.receive(2);
     bench.core.end_flush(bench.now, true);
-    assert_eq!(bench.account(0).to_string(), "3 received, 0 delivered, 3 spooled");
+    assert_eq!(json!(bench.account(0)), json!({"received": 3, "spooled": 3}));
 
     bench.settle(0, Ok(Receipt::default())); // the answer to the first batch comes after all
     bench.core.begin_flush(bench.now, false);
     assert_eq!(bench.sent(0), Some(2));
     bench.settle(0, Ok(Receipt::default()));
 
-    assert_eq!(bench.account(0).to_string(), "3 received, 3 delivered");
+    assert_eq!(json!(bench.account(0)), json!({"received": 3, "delivered": 3}));
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 
@@ -247,7 +252,7 @@ async fn a_damaged_file_is_set_aside_and_counted() {
     bench.core.begin_flush(bench.now, false);
 
     assert_eq!(bench.sent(0), None);
-    assert_eq!(bench.account(0).to_string(), "5 received, 0 delivered, 5 in damaged spool files");
+    assert_eq!(json!(bench.account(0)), json!({"received": 5, "dropped": {"spool_damaged": 5}}));
     assert!(file.with_extension("damaged").exists());
 }
 
@@ -271,6 +276,28 @@ async fn what_a_destination_took_only_in_part_is_counted_so() {
 
     bench.settle(0, Ok(Receipt { rejected: 3, unsampled: 2 }));
 
-    let expected = "10 received, 5 delivered, 3 rejected, 2 not sampled";
-    assert_eq!(bench.account(0).to_string(), expected);
+    let dropped = json!({"rejected": 3, "unsampled": 2});
+    let expected = json!({"received": 10, "delivered": 5, "dropped": dropped});
+    assert_eq!(json!(bench.account(0)), expected);
+}
+
+#[tokio::test]
+async fn the_summary_tells_how_a_destination_fares() {
+    let mut bench = Bench::new(Trigger::Flush);
+    bench.receive(3);
+    bench.core.begin_flush(bench.now, false);
+    bench.sent(0);
+    bench.settle(0, Err(ExportError::Timeout(Duration::from_secs(10))));
+
+    let expected = json!({
+        "durable": {
+            "traces": {"received": 3, "held": 3},
+            "requests": 1, "failed_requests": 1, "repeated_items": 3, "breaker": "open",
+        },
+        "fleeting": {
+            "traces": {"received": 3, "held": 3},
+            "requests": 0, "failed_requests": 0, "repeated_items": 0, "breaker": "closed",
+        },
+    });
+    assert_eq!(json!(bench.core.destinations(bench.now)), expected);
 }

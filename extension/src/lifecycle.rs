@@ -33,7 +33,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     config::Config,
-    exporter::{Exporter, console::Console, honeycomb::Honeycomb},
+    exporter::Exporter,
     extensions_api::{ApiError, Event, ExtensionsApi, Invoke, Shutdown},
     flush::{self, DRAIN_BUDGET, Gaps, Situation},
     invocations::Invocations,
@@ -167,12 +167,7 @@ struct Parts {
 
 impl Parts {
     fn start(config: &Config, trigger: Trigger) -> Self {
-        let honeycomb = config
-            .honeycomb
-            .clone()
-            .map(|config| Exporter::Honeycomb(Box::new(Honeycomb::new(config))));
-        let console = config.console.then(|| Exporter::Console(Console::default()));
-        let exporters: Vec<_> = honeycomb.into_iter().chain(console).collect();
+        let exporters = Exporter::configured(config);
         if exporters.is_empty() {
             warn!(
                 "No exporter runs: neither is HONEYCOMB_API_KEY set, nor does CRUDDUR_EXPORTERS name one"

@@ -1,11 +1,23 @@
-//! The extension's process: on Lambda beside a function, elsewhere beside an emulator.
+//! The extension's process: on Lambda beside a function, elsewhere beside an emulator; or one of the
+//! commands of whoever operates it.
 
 use std::{env, io::IsTerminal, process::ExitCode};
 
-use cruddur_telemetry::{config::Config, lifecycle};
+use cruddur_telemetry::{
+    command::{Command, USAGE_ERROR},
+    config::Config,
+    lifecycle,
+};
 use tracing::{error, level_filters::LevelFilter, warn};
 
 fn main() -> ExitCode {
+    let command = match Command::parse(env::args_os()) {
+        Ok(command) => command,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(USAGE_ERROR);
+        }
+    };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -13,7 +25,12 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let code = runtime.block_on(run());
+    let code = runtime.block_on(async {
+        match command {
+            Command::Extension => run().await,
+            command => command.run().await,
+        }
+    });
     // Names are resolved on a thread of its own: one that no name server answers must not hold
     // the exit until Lambda loses its patience.
     runtime.shutdown_background();

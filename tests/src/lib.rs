@@ -21,6 +21,7 @@
 //! - [`Store`]: a new store, SQLite's or DynamoDB's, and [`moto`], who plays DynamoDB and other
 //!   services; [`Proxy`] stands before it where a test needs faults or a record;
 //! - `fake`: the recording HTTP server under it, for destinations to come;
+//! - [`Cli`]: the commands of the extension's binary, as a person starts them;
 //! - `binaries`: builds what is under test, once per test process;
 //! - [`Record`]: the list under all of them that can be waited on.
 //!
@@ -56,6 +57,7 @@
 
 mod binaries;
 mod capacity;
+pub mod cli;
 pub mod event;
 mod fake;
 pub mod honeycomb;
@@ -71,6 +73,7 @@ pub mod sandbox;
 pub mod store;
 
 pub use binaries::{Binaries, binaries, functions};
+pub use cli::{Cli, Printed};
 pub use event::{Event, event, raw_event};
 pub use fake::{Answer, Recorded};
 pub use honeycomb::Honeycomb;

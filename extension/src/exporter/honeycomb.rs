@@ -4,17 +4,14 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
-};
-use tokio::time::timeout;
+use http::{Request, StatusCode, header};
+use http_body_util::Full;
 use tracing::warn;
 
-use super::{ExportError, Receipt};
+use super::{
+    ExportError, Receipt,
+    http::{HttpClient, USER_AGENT, readable, retry_after},
+};
 use crate::{
     batch::{Batch, compress},
     config,
@@ -28,17 +25,12 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most of a reply that is read; the specification's own limit is 4 MiB, we need a sentence.
 const MAX_REPLY_BYTES: usize = 16 << 10;
 
-/// The most of a refusal that is logged, in characters. Our choice.
-const MAX_MESSAGE_CHARS: usize = 200;
-
-type HttpsClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
-
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Honeycomb {
     config: config::Honeycomb,
     /// Made for the first batch: TLS and its roots have no place in a cold start.
-    client: Option<HttpsClient>,
+    client: Option<HttpClient>,
 }
 
 impl Honeycomb {
@@ -52,26 +44,17 @@ impl Honeycomb {
         let (body, unsampled) = sampled(batch)?;
         let Some(body) = body else { return Ok(Receipt { rejected: 0, unsampled }) };
         let request = self.request(batch.kind, body)?;
-        let client = self.client.get_or_insert_with(client);
-        let exchange = async {
-            let reply = client.request(request).await.map_err(unreachable)?;
-            let (head, body) = reply.into_parts();
-            // Read to the end, so that the connection can be used again.
-            let body = Limited::new(body, MAX_REPLY_BYTES).collect().await;
-            Ok((head, body.map(|body| body.to_bytes()).unwrap_or_default()))
-        };
-        let (head, body) = timeout(REQUEST_TIMEOUT, exchange)
-            .await
-            .unwrap_or(Err(ExportError::Timeout(REQUEST_TIMEOUT)))?;
-        let message = match head.status {
+        let client = self.client.get_or_insert_with(HttpClient::default);
+        let reply = client.send(request, REQUEST_TIMEOUT, MAX_REPLY_BYTES).await?;
+        let message = match reply.status {
             status if status.is_success() => {
-                return Ok(Receipt { rejected: rejected(batch.kind, &body), unsampled });
+                return Ok(Receipt { rejected: rejected(batch.kind, &reply.body), unsampled });
             }
             StatusCode::UNAUTHORIZED => "the key is not accepted, look at HONEYCOMB_API_KEY".into(),
-            _ => readable(&body),
+            _ => readable(&reply.body),
         };
-        let retry_after = retry_after(&head.headers, SystemTime::now());
-        Err(ExportError::Status { status: head.status, message, retry_after })
+        let retry_after = retry_after(&reply.headers, SystemTime::now());
+        Err(ExportError::Status { status: reply.status, message, retry_after })
     }
 
     /// The next batch makes a new connection.
@@ -83,7 +66,7 @@ impl Honeycomb {
         let mut request = Request::post(format!("{}{}", self.config.endpoint, kind.path()))
             .header(header::CONTENT_TYPE, "application/x-protobuf")
             .header(header::CONTENT_ENCODING, "zstd")
-            .header(header::USER_AGENT, concat!("cruddur-telemetry/", env!("CARGO_PKG_VERSION")));
+            .header(header::USER_AGENT, USER_AGENT);
         for (name, value) in &self.config.headers {
             request = request.header(name, value);
         }
@@ -120,34 +103,4 @@ fn rejected(kind: Kind, reply: &[u8]) -> u64 {
         warn!("honeycomb did not take {rejected} {} of a batch: {reason}", kind.items());
     }
     rejected
-}
-
-fn client() -> HttpsClient {
-    let connector =
-        HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().build();
-    Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector)
-}
-
-/// The header `Retry-After`, as seconds or as a date.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
-    let seconds = value.trim().parse().ok().map(Duration::from_secs);
-    seconds.or_else(|| httpdate::parse_http_date(value).ok()?.duration_since(now).ok())
-}
-
-/// The whole chain, since the outermost error only says that a request failed.
-fn unreachable(error: hyper_util::client::legacy::Error) -> ExportError {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    ExportError::Unreachable(text)
-}
-
-/// A reply's text for the log: short, and without control characters.
-fn readable(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
-    text.chars().filter(|char| !char.is_control()).take(MAX_MESSAGE_CHARS).collect()
 }

@@ -3,16 +3,18 @@
 
 pub mod console;
 pub mod honeycomb;
+pub mod http;
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
+use ::http::StatusCode;
 use futures_util::FutureExt;
-use http::StatusCode;
 use tokio::sync::{mpsc, watch};
 
 use self::{console::Console, honeycomb::Honeycomb};
 use crate::{
     batch::Batch,
+    config::Config,
     pipeline::{DestinationId, DestinationSpec},
     signal::Kind,
 };
@@ -122,6 +124,14 @@ impl ExportError {
 }
 
 impl Exporter {
+    /// Those that the configuration asks for. None of them has opened anything yet.
+    pub fn configured(config: &Config) -> Vec<Self> {
+        let honeycomb = config.honeycomb.clone();
+        let honeycomb = honeycomb.map(|config| Self::Honeycomb(Box::new(Honeycomb::new(config))));
+        let console = config.console.then(|| Self::Console(Console::default()));
+        honeycomb.into_iter().chain(console).collect()
+    }
+
     /// What the pipeline must know of it.
     pub fn spec(&self) -> DestinationSpec {
         match self {

@@ -1,0 +1,24 @@
+//! What the extension's binary says to a person, and that it is the extension otherwise.
+
+use cruddur_tests::Cli;
+
+#[tokio::test]
+async fn help_lists_the_commands_and_version_is_one_line() {
+    let help = Cli::new(&["--help"]).run().await;
+    let version = Cli::new(&["-V"]).run().await;
+
+    assert_eq!((help.code, help.err.as_str()), (0, ""));
+    assert!(help.out.contains("Usage:") && help.out.contains("--version"), "{help:?}");
+    assert!(help.out.lines().all(|line| line.chars().count() <= 100), "{help:?}");
+    assert_eq!(version.out, format!("cruddur-telemetry {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[tokio::test]
+async fn an_unknown_argument_is_an_error_that_leads_to_the_help() {
+    for argument in ["doktor", "--verbose", "-x"] {
+        let refused = Cli::new(&[argument]).run().await;
+
+        assert_eq!((refused.code, refused.out.as_str()), (2, ""), "{refused:?}");
+        assert!(refused.err.contains(argument) && refused.err.contains("--help"), "{refused:?}");
+    }
+}

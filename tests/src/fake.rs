@@ -46,6 +46,8 @@ pub enum Answer {
     Reset,
     /// Does what the real service would, then resets the connection instead of saying so.
     Lost,
+    /// Does what the real service would, then closes the connection in good order instead of saying so.
+    Closed,
 }
 
 impl Answer {
@@ -230,22 +232,31 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
         let _kept_open = stream;
         return std::future::pending().await;
     }
-    let reset = Arc::new(Notify::new());
-    let service = service_fn(|request| respond(request, shared.clone(), reset.clone()));
+    let ended = Arc::new(Ended::default());
+    let service = service_fn(|request| respond(request, shared.clone(), ended.clone()));
     let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     tokio::select! {
         _ = &mut connection => return,
-        () = reset.notified() => {}
+        () = ended.reset.notified() => {
+            // Without lingering, closing a socket sends RST.
+            let stream = connection.into_parts().io.into_inner();
+            let _ = stream.set_zero_linger();
+        }
+        () = ended.closed.notified() => {} // all has been read, so closing it sends FIN
     }
-    // Without lingering, closing a socket sends RST.
-    let stream = connection.into_parts().io.into_inner();
-    let _ = stream.set_zero_linger();
+}
+
+/// How a connection is to end, if not by itself.
+#[derive(Default)]
+struct Ended {
+    reset: Notify,
+    closed: Notify,
 }
 
 async fn respond(
     request: Request<Incoming>,
     shared: Arc<Shared>,
-    reset: Arc<Notify>,
+    ended: Arc<Ended>,
 ) -> Result<Answered, Infallible> {
     let answer = shared.take_answer(operation(request.headers()));
     let (head, mut body) = request.into_parts();
@@ -267,11 +278,13 @@ async fn respond(
     };
     let (delay, response) = response_of(&recorded, answer, &shared).await;
     recorded.status = response.as_ref().map(|response| response.status().as_u16());
-    let is_reset = matches!(recorded.answer, Answer::Reset | Answer::Lost);
+    let answer = recorded.answer.clone();
     shared.requests.push(recorded);
     tokio::time::sleep(delay).await;
-    if is_reset {
-        reset.notify_one();
+    match answer {
+        Answer::Reset | Answer::Lost => ended.reset.notify_one(),
+        Answer::Closed => ended.closed.notify_one(),
+        _ => {}
     }
     match response {
         Some(response) => Ok(response),
@@ -299,7 +312,7 @@ async fn response_of(
             }
             Some(response.body(Full::new(body)).expect("a canned answer is well-formed"))
         }
-        Answer::Lost => {
+        Answer::Lost | Answer::Closed => {
             (shared.proper)(recorded.clone()).await;
             None
         }

@@ -67,6 +67,11 @@ impl Proxy {
         self.fake.requests().all()
     }
 
+    /// How many connections have been made to it so far.
+    pub fn connections(&self) -> usize {
+        self.fake.connections().all().len()
+    }
+
     /// What DynamoDB would have charged for all that was passed on, in capacity units.
     pub fn consumed_units(&self) -> f64 {
         self.units.all().iter().sum()

@@ -29,7 +29,10 @@ use aws_sdk_dynamodb::{
     types::{KeysAndAttributes, ReturnConsumedCapacity},
 };
 use aws_smithy_http_client::tls;
-use futures_util::future::{BoxFuture, FutureExt, try_join_all};
+use futures_util::{
+    future::{BoxFuture, FutureExt, try_join_all},
+    stream::{self, StreamExt, TryStreamExt},
+};
 use jiff::Timestamp;
 use tracing::Instrument;
 use uuid::Uuid;
@@ -55,6 +58,10 @@ const MAX_BATCH_KEYS: usize = 100;
 /// How often one query reads on when what it read had expired. Our choice: it bounds what a page
 /// costs where time to live has not caught up; the cursor then leads on.
 const MAX_READS_PER_QUERY: usize = 5;
+
+/// How many requests of one call are under way at once. Our choice: each takes a connection of its
+/// own, which costs more than a query, and a page of the home feed asks for up to 100 threads.
+const MAX_AT_ONCE: usize = 12;
 
 /// A [`Table`] in DynamoDB.
 pub struct DynamoDbTable {
@@ -181,7 +188,9 @@ impl Table for DynamoDbTable {
             let read_page = |query| async move {
                 retry::while_busy(&usage.retries, || self.read_page(query, usage)).await
             };
-            let pages = try_join_all(queries.iter().map(read_page)).await;
+            let reads: Vec<_> = queries.iter().map(read_page).collect();
+            let pages: Result<Vec<Page>, _> =
+                stream::iter(reads).buffered(MAX_AT_ONCE).try_collect().await;
             let rows = pages.iter().flatten().map(|page| page.items.len()).sum();
             usage.record(Some(rows), pages)
         }
@@ -220,9 +229,10 @@ impl Table for DynamoDbTable {
         let usage = Usage::default();
         async move {
             check_transaction(writes)?;
-            // The same for every attempt: one whose answer got lost is not done a second time.
+            // The same bytes for every attempt: one whose answer got lost is not done a second time.
             let token = Uuid::new_v4().to_string();
-            let write_all = || self.write_all(writes, now, &token, &usage);
+            let actions = self.actions(writes, now)?;
+            let write_all = || self.write_all(&actions, &token, &usage);
             let done = retry::while_busy(&usage.retries, write_all).await;
             usage.record(None, done)
         }

@@ -14,7 +14,8 @@ use crate::domain::{
     DisplayName, Handle, LongText, Message, MessageGroup, User, UserKey, conversation_uuid,
 };
 
-/// How often a first message is tried when another one gets in between. Our choice.
+/// How often a message is tried when others get in between: one may have begun the conversation, a
+/// newer one may then have come first, and behind that nothing is in the way.
 const MAX_ATTEMPTS: usize = 3;
 
 /// The other one in a conversation, as far as a message to them needs it.
@@ -95,7 +96,9 @@ pub async fn messages(
     })
 }
 
-/// Writes a message of `from` to `to`, which begins their conversation if there is none.
+/// Writes a message of `from` to `to`, which begins their conversation if there is none. One that
+/// comes late, since it had to be tried again, does not go before a newer one in [`groups`].
+///
 /// [`Message::group_uuid`] must be theirs: [`conversation_uuid`].
 pub async fn send(
     table: &dyn Table,
@@ -108,18 +111,20 @@ pub async fn send(
     debug_assert_eq!(message.group_uuid, conversation_uuid(&from.key, &to.key));
     let mine = keys::member(&from.key, message.group_uuid);
     for _ in 0..MAX_ATTEMPTS {
-        let begun = table.get(std::slice::from_ref(&mine), now).await?.iter().any(Option::is_some);
-        let mut writes = match begun {
-            true => moved_up(from, to, message),
-            false => begin(from, to, message)?,
+        let member = table.get(std::slice::from_ref(&mine), now).await?.pop().flatten();
+        let last = member.map(items::attributes::<Member>).transpose()?;
+        let mut writes = match last {
+            None => begin(from, to, message)?,
+            Some(last) if last.created_at < message.created_at => moved_up(from, to, message),
+            Some(_) => Vec::new(),
         };
         writes.push(Write::Put(message_item(message)?));
         match items::write_once(table, writes, answered.clone(), now).await {
-            Err(StoreError::ConditionsFailed { .. }) => {} // it has been begun in the meantime
+            Err(StoreError::ConditionsFailed { .. }) => {} // another one was quicker: look again
             done => return done,
         }
     }
-    Err(StoreError::Busy { operation: "send", source: "others keep beginning it".into() })
+    Err(StoreError::Busy { operation: "send", source: "others keep writing".into() })
 }
 
 /// Makes the two members, or the one of a conversation with oneself.

@@ -218,8 +218,8 @@ fn write_all(
     transaction.execute("DELETE FROM items WHERE expires_at <= ?1", [now.as_second()])?;
     let mut unmet = Vec::new();
     for (position, write) in writes.iter().enumerate() {
-        // What has expired by now is gone, so that finding it is all there is to a condition.
-        let present = find(transaction, write.key(), now)?;
+        // What has expired by now is gone, so that finding it is nearly all there is to a condition.
+        let present = find(transaction, write.key(), now)?.filter(|item| may_move(item, write));
         match (write, present) {
             (Write::Put(item), _) | (Write::Create(item), None) => put(transaction, item)?,
             (Write::Update(update), Some(item)) => put(transaction, &updated(item, update))?,
@@ -230,6 +230,12 @@ fn write_all(
         }
     }
     Ok(unmet)
+}
+
+/// In the index an item moves on, never back.
+fn may_move(item: &Item, write: &Write) -> bool {
+    let Write::Update(Update { listing: Some(place), .. }) = write else { return true };
+    item.listing.as_ref().is_none_or(|before| before.sort < place.sort)
 }
 
 fn find(connection: &Connection, key: &Key, now: Timestamp) -> rusqlite::Result<Option<Item>> {

@@ -139,7 +139,8 @@ pub struct Update {
     pub add: Vec<(&'static str, i64)>,
     /// Attributes to replace.
     pub set: Map<String, Value>,
-    /// A new place in [`Index::Listing`], if it is to move there.
+    /// A new place in [`Index::Listing`], if it is to move there. It only moves on: where its sort
+    /// key is not smaller than this one, the condition fails as if there were no such item.
     pub listing: Option<Key>,
 }
 

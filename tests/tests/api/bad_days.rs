@@ -1,7 +1,9 @@
 //! What a caller notices of DynamoDB's bad days: as little as can be.
 
+use std::time::Duration;
+
 use cruddur_tests::proxy::{cancelled, error};
-use cruddur_tests::{Answer, Proxy, Store};
+use cruddur_tests::{Answer, Proxy, Sandbox, Store};
 use serde_json::json;
 
 use super::{Api, request_of};
@@ -30,6 +32,7 @@ async fn a_crud_is_published_once_whatever_happens_to_its_transaction() {
         ("server error", error(500, "InternalServerError")),
         ("reset before it was done", Answer::Reset),
         ("reset after it was done", Answer::Lost),
+        ("closed after it was done", Answer::Closed),
         ("not answered", Answer::Hang),
     ] {
         let (api, proxy) = start().await;
@@ -42,6 +45,26 @@ async fn a_crud_is_published_once_whatever_happens_to_its_transaction() {
         assert_eq!(proxy.bodies(WRITE).len() - before, 2, "{name}");
         assert_eq!(cruds_of_worf(&api).await, 2, "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_function_that_waits_for_its_store_answers_before_lambda_ends_it() {
+    let (store, proxy) = Store::behind_proxy().await;
+    let sandbox = Sandbox::builder("home-activities")
+        .without_extension()
+        .freezing(false)
+        .function_timeout(Duration::from_secs(2))
+        .store(&store)
+        .start()
+        .await;
+    proxy.always(Answer::Hang);
+
+    let reply = sandbox.invoke(request_of("worf", "home-activities")).await;
+
+    assert_eq!((reply.status, reply.json), (503, json!(["timed_out"])));
+    proxy.always(Answer::Proper);
+    let next = sandbox.invoke(request_of("worf", "home-activities")).await;
+    assert_eq!(next.status, 200, "{}", next.body);
 }
 
 #[tokio::test]

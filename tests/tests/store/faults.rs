@@ -66,16 +66,37 @@ async fn a_write_that_finds_the_table_busy_is_tried_again_and_done_once() {
 
 #[tokio::test]
 async fn a_write_whose_reply_is_lost_is_repeated_under_its_token_and_done_once() {
+    for lost in [Answer::Lost, Answer::Closed] {
+        let (store, proxy) = start().await;
+        proxy.next_answer(WRITE, lost.clone());
+
+        write(store.table(), &creation()).await.unwrap();
+
+        let attempts = attempts(&proxy);
+        assert_eq!(attempts.len(), 2, "{lost:?}");
+        assert!(attempts[0]["ClientRequestToken"].is_string());
+        assert_done_once(&store, &format!("{lost:?}")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_write_is_the_same_to_the_byte() {
     let (store, proxy) = start().await;
-    proxy.next_answer(WRITE, Answer::Lost);
+    for _ in 0..3 {
+        proxy.next_answer(WRITE, error(400, "ThrottlingException"));
+    }
+    let letters = ('a'..='z').map(|letter| (letter.to_string().repeat(3), json!(letter)));
+    let full = Item { attributes: letters.collect(), ..item("p", "full") };
+    let set = full.attributes.clone();
+    let update = Update { key: key("p", "count"), add: vec![("n", 1)], set, listing: None };
 
-    write(store.table(), &creation()).await.unwrap();
+    write(store.table(), &[Write::Create(full), Write::Update(update)]).await.unwrap();
 
-    let attempts = attempts(&proxy);
-    assert_eq!(attempts.len(), 2);
-    assert!(attempts[0]["ClientRequestToken"].is_string());
-    assert_eq!(attempts[0], attempts[1]); // the token included, or the service would refuse it
-    assert_done_once(&store, "lost").await;
+    let requests = proxy.requests();
+    let is_write = |one: &&cruddur_tests::Recorded| one.operation() == Some(WRITE);
+    let bodies: Vec<Bytes> = requests.iter().filter(is_write).map(|one| one.body.clone()).collect();
+    assert_eq!(bodies.len(), 5); // the first one made the item that is counted on
+    assert!(bodies[2..].iter().all(|body| *body == bodies[1]));
 }
 
 #[tokio::test]
@@ -172,6 +193,7 @@ async fn reads_are_tried_again_like_writes() {
         error(400, "ProvisionedThroughputExceededException"),
         error(500, "InternalServerError"),
         Answer::Lost,
+        Answer::Closed,
     ] {
         let (store, proxy) = start().await;
         for operation in ["Query", "BatchGetItem"] {
@@ -216,8 +238,9 @@ async fn keys_that_were_left_over_are_asked_for_again() {
 #[tokio::test]
 async fn a_cursor_may_lead_to_an_empty_page() {
     let (store, proxy) = start().await;
-    // With the one that was there: as many as the request for a page of two asks for.
-    put(store.table(), [expiring(item("p", "a"), NOW), item("p", "b")]).await;
+    // With the one that was there: as many as a request looks at.
+    put(store.table(), (0..18).map(|n| expiring(item("p", &format!("a{n:02}")), NOW))).await;
+    put(store.table(), [item("p", "b")]).await;
 
     let read = page(store.table(), Query { limit: 2, ..all_of("p", Ascending) }).await;
 
@@ -230,7 +253,7 @@ async fn a_cursor_may_lead_to_an_empty_page() {
 #[tokio::test]
 async fn a_partition_of_expired_items_costs_a_bounded_number_of_reads() {
     let (store, proxy) = start().await;
-    put(store.table(), (0..50).map(|n| expiring(item("dead", &format!("{n:02}")), NOW))).await;
+    put(store.table(), (0..150).map(|n| expiring(item("dead", &format!("{n:03}")), NOW))).await;
     put(store.table(), [item("dead", "~")]).await;
 
     let mut query = Query { limit: 1, ..all_of("dead", Ascending) };
@@ -245,6 +268,35 @@ async fn a_partition_of_expired_items_costs_a_bounded_number_of_reads() {
     assert!(reads <= 5, "{reads} reads");
     assert!(first.items.is_empty() && first.next.is_some(), "{first:?}");
     assert_eq!(sorts(&last), ["~"]);
+}
+
+#[tokio::test]
+async fn a_page_of_one_gets_past_a_few_expired_items_at_once() {
+    let (store, proxy) = start().await;
+    put(store.table(), (0..15).map(|n| expiring(item("p", &format!("a{n:02}")), NOW))).await;
+
+    let read = page(store.table(), Query { limit: 1, ..all_of("p", Ascending) }).await;
+
+    assert_eq!((sorts(&read), read.next.as_ref()), (vec!["count"], None));
+    assert_eq!(proxy.bodies("Query").len(), 1);
+}
+
+#[tokio::test]
+async fn many_queries_are_answered_in_order_over_few_connections() {
+    let (store, proxy) = start().await;
+    let names: Vec<String> = (0..90).map(|n| format!("q{n:02}")).collect();
+    put(store.connect().as_ref(), names.iter().map(|name| item(name, name))).await;
+    proxy.next_answer("Query", Answer::late(Duration::from_millis(100)));
+    let before = proxy.connections();
+
+    let queries: Vec<Query> = names.iter().map(|name| all_of(name, Ascending)).collect();
+    let pages = store.table().query(&queries).await.unwrap();
+
+    let read: Vec<&str> = pages.iter().flat_map(sorts).collect();
+    assert_eq!(read, names);
+    // A client may open one more while another becomes free.
+    let connections = proxy.connections() - before;
+    assert!(connections <= 30, "{connections}");
 }
 
 #[tokio::test]

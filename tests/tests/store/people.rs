@@ -23,6 +23,8 @@ on_both_stores! {
     a_conversation_is_the_same_for_both,
     parallel_first_messages_make_one_conversation,
     messages_come_in_pages_and_groups_by_their_last_message,
+    a_message_that_comes_late_does_not_go_before_a_newer_one,
+    messages_at_the_same_time_leave_the_newest_on_top,
     only_the_two_have_part_in_a_conversation,
     messages_do_not_expire,
     a_request_is_done_once_and_its_answer_kept_for_a_day,
@@ -204,6 +206,38 @@ async fn messages_come_in_pages_and_groups_by_their_last_message(store: Store) {
     let rows = eventually(ask, |rows| rows[0].0 == "worf").await;
     let order: Vec<&str> = rows.iter().map(|row| row.0.as_str()).collect();
     assert_eq!(order, ["worf", "q", "data"]);
+}
+
+async fn a_message_that_comes_late_does_not_go_before_a_newer_one(store: Store) {
+    let table = store.table();
+    let [andrew, worf] = [user(table, "andrew").await, user(table, "worf").await];
+    let newer = send(table, &worf, &andrew, "newer", 5).await;
+
+    let older = send(table, &andrew, &worf, "older, but throttled meanwhile", 6).await;
+
+    let read = messages::messages(table, newer.group_uuid, &first(40), now()).await.unwrap();
+    assert_eq!(read.entries, [newer, older]);
+    for of in [&andrew, &worf] {
+        assert_eq!(groups(table, of, 1).await[0].1, "newer");
+    }
+}
+
+async fn messages_at_the_same_time_leave_the_newest_on_top(store: Store) {
+    let [andrew, worf] = [user(store.table(), "andrew").await, user(store.table(), "worf").await];
+
+    let sends = (0..20).map(|n| {
+        let (table, from, to) = (store.connect(), andrew.clone(), worf.clone());
+        let text = n.to_string();
+        tokio::spawn(async move { send(table.as_ref(), &from, &to, &text, n).await })
+    });
+    for sent in join_all(sends).await {
+        sent.unwrap();
+    }
+
+    for of in [&andrew, &worf] {
+        let ask = || groups(store.table(), of, 1);
+        assert_eq!(eventually(ask, |rows| rows[0].1 == "0").await[0].1, "0");
+    }
 }
 
 async fn only_the_two_have_part_in_a_conversation(store: Store) {

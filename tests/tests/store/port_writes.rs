@@ -15,6 +15,7 @@ on_both_stores! {
     removing_what_is_not_there_is_fine_where_it_need_not_be,
     an_update_counts_and_sets_and_leaves_the_rest,
     an_update_moves_an_item_in_the_index,
+    an_item_never_moves_back_in_the_index,
     replacing_an_item_takes_it_out_of_the_index,
     a_transaction_of_a_hundred_passes_and_one_more_is_refused,
     two_writes_to_one_item_are_refused,
@@ -143,6 +144,25 @@ async fn an_update_moves_an_item_in_the_index(store: Store) {
     let ask = || listing(table, all_of("h", Ascending), 2);
     let moved = eventually(ask, |page| sorts(page) == ["b", "a"]).await;
     assert_eq!(sorts(&moved), ["b", "a"]);
+}
+
+async fn an_item_never_moves_back_in_the_index(store: Store) {
+    let table = store.table();
+    put(table, [listed(item("p", "a"), "h", "5"), item("p", "b")]).await;
+    let before = store.dump().await;
+    let to = |sort: &str, place: &str| {
+        let set = Map::from_iter([("said".to_owned(), json!("too late"))]);
+        let listing = Some(key("h", place));
+        Write::Update(Update { key: key("p", sort), add: Vec::new(), set, listing })
+    };
+
+    for place in ["4", "5"] {
+        let error = write(table, &[to("b", "1"), to("a", place)]).await.unwrap_err();
+        assert!(!error.is_condition_of(0) && error.is_condition_of(1), "{place}: {error:?}");
+    }
+
+    assert_eq!(store.dump().await, before);
+    write(table, &[to("b", "1"), to("a", "6")]).await.unwrap();
 }
 
 async fn replacing_an_item_takes_it_out_of_the_index(store: Store) {

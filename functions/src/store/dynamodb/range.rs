@@ -12,6 +12,11 @@ use super::{
 };
 use crate::store::{Index, Order, Query};
 
+/// Fewest items that a request looks at. Our choice: expired ones lie between the others until time
+/// to live has taken them away, and a short page must get past them; so many small items cost a few
+/// units of capacity.
+const MIN_LOOKED_AT: usize = 20;
+
 /// The sort keys to read, both ends included; `None` is open.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Range<'a> {
@@ -47,7 +52,8 @@ impl<'a> Range<'a> {
             Some(Index::Listing) => (LISTING_PARTITION, LISTING_SORT),
         };
         // One more than asked for tells whether there is a next page; one stands at the start.
-        let items = query.limit + 1 + usize::from(query.after.is_some());
+        let items = query.limit.saturating_add(1 + usize::from(query.after.is_some()));
+        let items = items.max(MIN_LOOKED_AT);
         let mut request = client
             .query()
             .set_index_name(query.index.map(|_| LISTING.to_owned()))

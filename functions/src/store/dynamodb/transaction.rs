@@ -21,26 +21,37 @@ const EXISTS: &str =
     "attribute_exists(#partition) AND (attribute_not_exists(#expiry) OR #expiry > :now)";
 const MISSING: &str = "attribute_not_exists(#partition) OR #expiry <= :now";
 
+/// Holds, besides, for an item that is to move on in the index, and not back.
+const MOVES_ON: &str = "(attribute_not_exists(#place) OR #place < :place)";
+
 impl DynamoDbTable {
+    /// The writes as DynamoDB wants them. Made once and cloned for each attempt: attributes are hash
+    /// maps, of which only a clone is sure to be written in the same order, and a repetition that
+    /// looks different may be refused.
+    pub(super) fn actions(
+        &self,
+        writes: &[Write],
+        now: Timestamp,
+    ) -> Result<Vec<TransactWriteItem>, StoreError> {
+        let actions = writes.iter().map(|write| self.action(write, now));
+        actions.collect::<Result<_, _>>().map_err(errors::unbuilt("transact_write"))
+    }
+
     /// Tries once. Attempts with the same `token` are done once altogether, for ten minutes.
     /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
     pub(super) async fn write_all(
         &self,
-        writes: &[Write],
-        now: Timestamp,
+        actions: &[TransactWriteItem],
         token: &str,
         usage: &Usage,
     ) -> Result<(), StoreError> {
-        if writes.is_empty() {
+        if actions.is_empty() {
             return Ok(());
         }
-        let actions = writes.iter().map(|write| self.action(write, now));
-        let actions =
-            actions.collect::<Result<_, _>>().map_err(errors::unbuilt("transact_write"))?;
         let request = self
             .client
             .transact_write_items()
-            .set_transact_items(Some(actions))
+            .set_transact_items(Some(actions.to_vec()))
             .client_request_token(token)
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         match request.send().await {
@@ -116,6 +127,12 @@ impl DynamoDbTable {
             values.insert(format!(":a{n}"), number(*difference));
             adds.push(format!("#a{n} :a{n}"));
         }
+        let mut condition = EXISTS.to_owned();
+        if let Some(place) = &update.listing {
+            names.insert("#place".to_owned(), LISTING_SORT.to_owned());
+            values.insert(":place".to_owned(), text(&place.sort));
+            condition = format!("{EXISTS} AND {MOVES_ON}");
+        }
         let clauses = [("SET", sets), ("ADD", adds)].map(|(verb, parts)| match parts.is_empty() {
             true => String::new(),
             false => format!("{verb} {} ", parts.join(", ")),
@@ -124,7 +141,7 @@ impl DynamoDbTable {
             .table_name(&self.name)
             .set_key(Some(values::from_key(&update.key)))
             .update_expression(clauses.concat())
-            .condition_expression(EXISTS)
+            .condition_expression(condition)
             .set_expression_attribute_names(Some(names))
             .set_expression_attribute_values(Some(values))
             .build()

@@ -1,13 +1,18 @@
 //! Lists come in pages: `limit` and `cursor` in the query, and a `link` to the next page.
 //!
 //! A cursor is `base64url(position, checksum)`. It holds nothing that the page before did not show,
-//! and its checksum covers the list that it is of, so that it opens no other.
+//! and its checksum covers the list that it is of, so that it opens no other. The checksum has no
+//! key, so anybody can make a cursor; it then leads to another place in a list that they may read,
+//! and a position that is no place in time is refused, since an engine would choke on it.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::{ApiError, Reply, Request};
-use crate::{digest, store::PageRequest};
+use crate::{
+    digest,
+    store::{PageRequest, keys},
+};
 
 /// Entries of a page, as many as the original's feeds show.
 pub const DEFAULT_LIMIT: usize = 40;
@@ -65,7 +70,8 @@ fn open(cursor: &str, list: List<'_>) -> Option<String> {
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?;
     let (position, found) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM_BYTES)?)?;
     let position = std::str::from_utf8(position).ok()?;
-    (checksum(position, list) == found).then(|| position.to_owned())
+    let fits = keys::is_by_time(position) && checksum(position, list) == found;
+    fits.then(|| position.to_owned())
 }
 
 fn checksum(position: &str, list: List<'_>) -> [u8; CHECKSUM_BYTES] {
@@ -81,10 +87,17 @@ mod tests {
 
     use super::*;
 
+    prop_compose! {
+        fn any_position()(micros in 0..253_402_207_199_999_999_i64, id: u128) -> String {
+            let time = jiff::Timestamp::from_microsecond(micros).unwrap();
+            keys::by_time(String::new(), time, uuid::Uuid::from_u128(id)).sort
+        }
+    }
+
     proptest! {
         #[test]
         fn a_cursor_opens_its_own_list_and_no_other(
-            position: String, route: String, whose: String, other: String,
+            position in any_position(), route: String, whose: String, other: String,
         ) {
             let cursor = seal(&position, &[&route, &whose]);
 
@@ -93,7 +106,7 @@ mod tests {
         }
 
         #[test]
-        fn a_damaged_cursor_is_none(position in ".{1,80}", at: prop::sample::Index, byte: u8) {
+        fn a_damaged_cursor_is_none(position in any_position(), at: prop::sample::Index, byte: u8) {
             let mut damaged = seal(&position, &["list"]).into_bytes();
             let at = at.index(damaged.len());
             prop_assume!(damaged[at] != byte);
@@ -102,6 +115,13 @@ mod tests {
             let damaged = String::from_utf8_lossy(&damaged);
 
             prop_assert_eq!(open(&damaged, &["list"]), None);
+        }
+    }
+
+    #[test]
+    fn a_forged_cursor_with_a_position_that_is_none_is_none() {
+        for position in ["", "#", "x", "2026-11-20", &"x".repeat(2_000)] {
+            assert_eq!(open(&seal(position, &["list"]), &["list"]), None, "{position:.20}");
         }
     }
 

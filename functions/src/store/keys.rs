@@ -134,6 +134,13 @@ pub fn parse_by_time(key: &Key) -> Option<(Timestamp, Uuid)> {
     Some((time.parse().ok()?, uuid.parse().ok()?))
 }
 
+/// Whether a text is the sort key of something in such a partition, exactly as it is built here.
+pub fn is_by_time(sort: &str) -> bool {
+    let key = Key { partition: String::new(), sort: sort.to_owned() };
+    let read = parse_by_time(&key);
+    read.is_some_and(|(time, uuid)| by_time(String::new(), time, uuid).sort == sort)
+}
+
 /// A user.
 pub fn user(key: &UserKey) -> Key {
     Key { partition: format!("USER#{}", key.as_str()), sort: "USER".to_owned() }
@@ -214,6 +221,24 @@ mod tests {
         ".{1,20}".prop_filter_map("blank", |sub| UserKey::parse(&sub))
     }
 
+    #[test]
+    fn a_place_in_time_is_written_in_one_way_only() {
+        let id = "bdd640fb-0667-4ad1-9c80-317fa3b1799d";
+        assert!(is_by_time(&format!("2026-11-20T09:20:00.000000Z#{id}")));
+        for (time, id) in [
+            ("2026-11-20T09:20:00Z", id),
+            ("2026-11-20T09:20:00.0000000Z", id),
+            ("2026-11-20T09:20:00.000000+00:00", id),
+            ("2026-11-20T09:20:00.000000Z", "BDD640FB-0667-4AD1-9C80-317FA3B1799D"),
+            ("2026-11-20T09:20:00.000000Z", "bdd640fb06674ad19c80317fa3b1799d"),
+            ("2026-11-20T09:20:00.000000Z", ""),
+            ("", ""),
+        ] {
+            assert!(!is_by_time(&format!("{time}#{id}")), "{time}#{id}");
+        }
+        assert!(!is_by_time(""));
+    }
+
     proptest! {
         #[test]
         fn the_keys_of_two_users_are_never_the_same(a in any_user(), b in any_user(), id in any::<u128>()) {
@@ -234,6 +259,12 @@ mod tests {
             let key = by_time("p".to_owned(), time, Uuid::from_u128(id));
 
             prop_assert_eq!(parse_by_time(&key), Some((time, Uuid::from_u128(id))));
+            prop_assert!(is_by_time(&key.sort));
+        }
+
+        #[test]
+        fn no_other_text_passes_for_a_place_in_time(text: String) {
+            prop_assert!(!is_by_time(&text));
         }
 
         #[test]

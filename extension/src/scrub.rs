@@ -1,0 +1,288 @@
+//! Masks secrets in what leaves for people to read: values of JSON fields, and of URL queries.
+//!
+//! A name counts if it is the last part of a dotted path, in any case: `password` and
+//! `db.Password`, not `password_hash`. The value becomes [`MASK`], whatever its type or length.
+
+use std::borrow::Cow;
+
+/// What stands for a secret.
+pub const MASK: &str = "***";
+
+/// Rollbar's own list, and the headers and cookies that are missing from it.
+/// <https://github.com/rollbar/pyrollbar/blob/master/rollbar/__init__.py>
+const NAMES: [&str; 21] = [
+    "pw",
+    "passwd",
+    "password",
+    "secret",
+    "confirm_password",
+    "confirmPassword",
+    "password_confirmation",
+    "passwordConfirmation",
+    "access_token",
+    "accessToken",
+    "auth",
+    "authentication",
+    "authorization",
+    "cookie",
+    "set-cookie",
+    "x-api-key",
+    "token",
+    "session",
+    "x-honeycomb-team",
+    "x-rollbar-access-token",
+    "x-amz-security-token",
+];
+
+/// See the module's documentation.
+#[derive(Clone, Debug)]
+pub struct Scrubber {
+    names: Vec<String>,
+}
+
+impl Scrubber {
+    /// Knows the usual names and `further` ones.
+    pub fn new(further: &[String]) -> Self {
+        let names = NAMES.iter().map(|name| (*name).to_owned()).chain(further.iter().cloned());
+        Self { names: names.collect() }
+    }
+
+    /// Whether what has this name is a secret.
+    pub fn is_secret(&self, name: &str) -> bool {
+        let name = name.rsplit('.').next().unwrap_or(name);
+        self.names.iter().any(|known| known.eq_ignore_ascii_case(name))
+    }
+
+    /// The same JSON on one line, secrets masked. Order and spelling of all else stay; text that
+    /// is no JSON stays more or less as it is.
+    pub fn json(&self, json: &str) -> String {
+        let mut out = String::with_capacity(json.len());
+        let mut rest = json;
+        while let Some(start) = rest.find('"') {
+            push_on_one_line(&mut out, &rest[..start]);
+            let (string, after) = rest[start..].split_at(string_length(&rest[start..]));
+            rest = after;
+            let Some(value) = after.trim_start().strip_prefix(':') else {
+                out.push_str(&self.string(string));
+                continue;
+            };
+            out.push_str(string);
+            out.push(':');
+            rest = value.trim_start();
+            if self.is_secret(&unescaped(string)) {
+                out.push_str("\"***\"");
+                rest = &rest[value_length(rest)..];
+            }
+        }
+        push_on_one_line(&mut out, rest);
+        out
+    }
+
+    /// The same text, secrets in the queries of its URLs masked.
+    pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let is_in_name = |c: char| c.is_ascii_alphanumeric() || "_-.%[]".contains(c);
+        let ends_value = |c: char| c.is_whitespace() || "&;#\"'<>".contains(c);
+        let (mut out, mut copied) = (String::new(), 0);
+        for (equals, _) in text.match_indices('=') {
+            if equals < copied {
+                continue; // within a value that is masked
+            }
+            let name = text[copied..equals].trim_end_matches(is_in_name).len() + copied;
+            let is_parameter = matches!(text[..name].chars().next_back(), None | Some('?' | '&'));
+            if is_parameter && self.is_secret(&text[name..equals]) {
+                let value = &text[equals + 1..];
+                out.push_str(&text[copied..=equals]);
+                out.push_str(MASK);
+                copied = equals + 1 + value.find(ends_value).unwrap_or(value.len());
+            }
+        }
+        if copied == 0 {
+            return Cow::Borrowed(text);
+        }
+        out.push_str(&text[copied..]);
+        Cow::Owned(out)
+    }
+
+    /// A JSON string with its quotes, its queries masked.
+    fn string<'a>(&self, string: &'a str) -> Cow<'a, str> {
+        if !string.contains('=') {
+            return Cow::Borrowed(string);
+        }
+        let plain = unescaped(string);
+        match self.text(&plain) {
+            Cow::Borrowed(_) => Cow::Borrowed(string),
+            Cow::Owned(masked) => Cow::Owned(serde_json::Value::from(masked).to_string()),
+        }
+    }
+}
+
+/// Between JSON's tokens, line ends are as good as blanks.
+fn push_on_one_line(out: &mut String, tokens: &str) {
+    let pieces = tokens.split(['\n', '\r']);
+    pieces.for_each(|piece| out.push_str(piece));
+}
+
+/// What stands between a JSON string's quotes. An escape that no text can have stays as it is.
+fn unescaped(string: &str) -> Cow<'_, str> {
+    let inner = string.trim_start_matches('"').trim_end_matches('"');
+    if !inner.contains('\\') {
+        return Cow::Borrowed(inner);
+    }
+    serde_json::from_str(string).map_or(Cow::Borrowed(inner), Cow::Owned)
+}
+
+/// Bytes of the JSON string at the beginning, quotes included.
+fn string_length(json: &str) -> usize {
+    let mut escaped = false;
+    for (index, byte) in json.bytes().enumerate().skip(1) {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return index + 1,
+            _ => {}
+        }
+    }
+    json.len()
+}
+
+/// Bytes of the JSON value at the beginning.
+fn value_length(json: &str) -> usize {
+    let (mut depth, mut index) = (0_usize, 0);
+    while let Some(byte) = json.as_bytes().get(index) {
+        match byte {
+            b'"' => {
+                index += string_length(&json[index..]);
+                if depth == 0 {
+                    return index;
+                }
+                continue;
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' | b',' if depth == 0 => return index,
+            b'}' | b']' => {
+                depth -= 1;
+                if depth == 0 {
+                    return index + 1;
+                }
+            }
+            _ => {}
+        }
+        index += 1;
+    }
+    json.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn scrubber() -> Scrubber {
+        Scrubber::new(&["pin".to_owned()])
+    }
+
+    #[test]
+    fn a_secret_field_is_masked_whatever_it_holds() {
+        for secret in [r#""a \" b""#, "12.5e3", "null", "true", r#"{"a":["}",{}]}"#, "[[1],[2]]"] {
+            let json = format!(r#"{{"a":[1,{{"Password": {secret} , "b":"]"}}],"c":2}}"#);
+
+            let masked: Value = serde_json::from_str(&scrubber().json(&json)).unwrap();
+
+            assert_eq!(masked, json!({"a": [1, {"Password": "***", "b": "]"}], "c": 2}), "{json}");
+        }
+    }
+
+    #[test]
+    fn names_count_in_any_case_and_only_as_the_last_part_of_a_path() {
+        for (name, expected) in [
+            ("password", true),
+            ("Authorization", true),
+            ("http.request.header.set-cookie", true),
+            ("PIN", true),
+            ("password_hash", false),
+            ("token.count", false),
+            ("", false),
+        ] {
+            assert_eq!(scrubber().is_secret(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_escaped_name_hides_nothing() {
+        assert_eq!(scrubber().json(r#"{"pass\u0077ord":"x"}"#), r#"{"pass\u0077ord":"***"}"#);
+    }
+
+    #[test]
+    fn queries_are_masked_in_texts_and_in_fields() {
+        let text = "GET /a?token=abc&b=1#token=c https://x/?access_token=d%20e f=token ?pw=";
+
+        let expected = "GET /a?token=***&b=1#token=c https://x/?access_token=*** f=token ?pw=***";
+        assert_eq!(scrubber().text(text), expected);
+        let go = r#"{"url":"/a?b=1\u0026token=abc\"","c":"a\u0026b=1"}"#;
+        assert_eq!(scrubber().json(go), r#"{"url":"/a?b=1&token=***\"","c":"a\u0026b=1"}"#);
+    }
+
+    #[test]
+    fn json_comes_out_on_one_line() {
+        assert_eq!(scrubber().json("{\n\"a\" :\r\n\"b\\n\" }"), r#"{"a":"b\n" }"#);
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            let key = prop_oneof![any::<String>(), Just("token".to_owned())];
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(key, inner, 0..4)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    /// The plain way to do it, on the tree.
+    fn masked(value: Value, scrubber: &Scrubber) -> Value {
+        match value {
+            Value::Object(fields) => {
+                let mask = |(key, value): (String, Value)| {
+                    let secret = scrubber.is_secret(&key);
+                    let value = if secret { MASK.into() } else { masked(value, scrubber) };
+                    (key, value)
+                };
+                Value::Object(fields.into_iter().map(mask).collect())
+            }
+            Value::Array(items) => items.into_iter().map(|item| masked(item, scrubber)).collect(),
+            Value::String(text) => scrubber.text(&text).into_owned().into(),
+            other => other,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn on_the_text_is_what_it_is_on_the_tree(json in any_json(), pretty: bool) {
+            let text = if pretty {
+                serde_json::to_string_pretty(&json).unwrap()
+            } else {
+                json.to_string()
+            };
+
+            let scrubbed = scrubber().json(&text);
+
+            prop_assert!(!scrubbed.contains('\n'));
+            let scrubbed: Value = serde_json::from_str(&scrubbed).unwrap();
+            prop_assert_eq!(scrubbed, masked(json, &scrubber()));
+        }
+
+        #[test]
+        fn nothing_that_is_no_json_panics(text: String) {
+            scrubber().json(&text);
+            scrubber().text(&text);
+        }
+    }
+}

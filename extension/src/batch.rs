@@ -112,8 +112,11 @@ impl Batch {
         }
     }
 
-    /// A batch for each resource, compressed.
+    /// A batch for each resource, compressed. Lines stay together: who sends them deals with each.
     pub fn split(&self) -> io::Result<Vec<Self>> {
+        if self.kind == Kind::Lines {
+            return Ok(vec![self.clone()]);
+        }
         let plain = self.to_plain()?;
         let part = |bytes: Vec<u8>| {
             let (items, plain_bytes) = (signal::items(&bytes).count() as u64, bytes.len());

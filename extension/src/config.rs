@@ -20,6 +20,7 @@ use crate::flush;
 /// | `OTEL_SERVICE_NAME` | `service.name` of the platform's spans | the function's name |
 /// | `AWS_LAMBDA_FUNCTION_NAME`, `AWS_LAMBDA_FUNCTION_VERSION`, `AWS_REGION` | set by Lambda | – |
 /// | `CRUDDUR_EXPORTERS` | comma list of `honeycomb`, `console`: exactly those run | `honeycomb` if it has a key, `console` if there is no Lambda |
+/// | `CRUDDUR_SCRUB` | comma list of further names whose values are masked: see [`crate::scrub`] | – |
 /// | `CRUDDUR_OTLP_LISTEN` | address of the OTLP receiver | `127.0.0.1:4318` |
 /// | `HONEYCOMB_DATASET` | dataset, for classic keys only | – |
 /// | `CRUDDUR_OTLP_HEADERS` | further headers `name=value,…`, for another OTLP backend at that endpoint | – |
@@ -42,10 +43,14 @@ pub struct Config {
     pub console: bool,
     /// What the function is called.
     pub function_name: String,
+    /// Its version, as Lambda counts.
+    pub function_version: Option<String>,
     /// `service.name`, where a sender does not give its own.
     pub service_name: String,
     /// Attributes that describe the function, for spans about it.
     pub resource: Vec<(&'static str, String)>,
+    /// Names of secrets, beside the usual ones.
+    pub scrub: Vec<String>,
     /// Address of the OTLP receiver.
     pub otlp_listen: SocketAddr,
     /// When what was received is sent.
@@ -97,6 +102,8 @@ impl Config {
             function_name: reader
                 .get("AWS_LAMBDA_FUNCTION_NAME")
                 .unwrap_or_else(|| "function".to_owned()),
+            function_version: reader.get("AWS_LAMBDA_FUNCTION_VERSION"),
+            scrub: reader.get("CRUDDUR_SCRUB").map(|list| names(&list)).unwrap_or_default(),
             console: named("console").unwrap_or(lambda_api.is_none()),
             otlp_listen: reader
                 .parsed("CRUDDUR_OTLP_LISTEN", |text| {
@@ -253,8 +260,13 @@ fn parse_size(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A comma list in small letters.
+fn names(list: &str) -> Vec<String> {
+    list.split(',').map(|name| name.trim().to_ascii_lowercase()).collect()
+}
+
 fn parse_exporters(list: &str) -> Result<Vec<String>, String> {
-    let names: Vec<_> = list.split(',').map(|name| name.trim().to_ascii_lowercase()).collect();
+    let names = names(list);
     match names.iter().find(|name| !["honeycomb", "console"].contains(&name.as_str())) {
         Some(unknown) => Err(format!("is ignored: there is no exporter {unknown:?}")),
         None => Ok(names),

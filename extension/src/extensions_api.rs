@@ -127,14 +127,15 @@ impl ExtensionsApi {
             .map_err(|error| ApiError::Unexpected { call: CALL, reason: error.to_string() })
     }
 
-    /// Asks for platform events to be sent to `port`. Works only before the first Next.
+    /// Asks for events of these types (`platform`, `function`) to be sent to `port`. Works only
+    /// before the first Next.
     /// <https://docs.aws.amazon.com/lambda/latest/dg/telemetry-api-reference.html>
-    pub async fn subscribe_telemetry(&self, port: u16) -> Result<(), ApiError> {
+    pub async fn subscribe_telemetry(&self, port: u16, types: &[&str]) -> Result<(), ApiError> {
         const CALL: &str = "PUT /telemetry";
         // 25 ms is the shortest delay and 1000 the smallest batch that Lambda allows.
         let body = serde_json::json!({
             "schemaVersion": "2022-12-13",
-            "types": ["platform"],
+            "types": types,
             "destination": { "protocol": "HTTP", "URI": format!("http://sandbox.localdomain:{port}/") },
             "buffering": { "maxItems": 1000, "maxBytes": 262_144, "timeoutMs": 25 },
         });

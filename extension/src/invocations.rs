@@ -13,7 +13,8 @@ use tokio::sync::watch;
 
 use crate::{
     extensions_api::{Invoke, Shutdown},
-    platform::{Event, Platform, Record},
+    lines::Lines,
+    platform::{Event, Platform, RawEvent, Record},
     signal::{ServerSpan, Signal},
 };
 
@@ -21,23 +22,30 @@ use crate::{
 const REMEMBERED: usize = 16;
 
 /// Shared by the receivers and the lifecycle. The signals that it returns are spans of the
-/// platform, for the caller to hand to the pipeline.
+/// platform and lines, for the caller to hand to the pipeline.
 #[derive(Clone, Debug)]
 pub struct Invocations {
     ended: watch::Sender<VecDeque<String>>,
     platform: Arc<Mutex<Platform>>,
+    /// `None` if no destination wants them.
+    lines: Option<Arc<Mutex<Lines>>>,
 }
 
 impl Invocations {
     /// None has begun.
-    pub fn new(platform: Platform) -> Self {
+    pub fn new(platform: Platform, lines: Option<Lines>) -> Self {
         let ended = watch::Sender::new(VecDeque::with_capacity(REMEMBERED));
-        Self { ended, platform: Arc::new(Mutex::new(platform)) }
+        let lines = lines.map(|lines| Arc::new(Mutex::new(lines)));
+        Self { ended, platform: Arc::new(Mutex::new(platform)), lines }
     }
 
     /// An invocation has begun.
     pub fn begun(&self, invoke: &Invoke) {
-        self.platform().invoked(invoke, SystemTime::now());
+        let now = SystemTime::now();
+        self.platform().invoked(invoke, now);
+        if let Some(lines) = &self.lines {
+            locked(lines).invoked(invoke, now);
+        }
     }
 
     /// The function has sent its server span.
@@ -52,6 +60,12 @@ impl Invocations {
             _ => None,
         };
         (self.platform().event(event, SystemTime::now()), ended)
+    }
+
+    /// What the Telemetry API has delivered, as lines for whoever wants them.
+    pub fn lines(&self, events: &[RawEvent<'_>]) -> Vec<Signal> {
+        let Some(lines) = &self.lines else { return Vec::new() };
+        locked(lines).take(events, |request_id| self.platform().traces(request_id))
     }
 
     /// The invocation that failed with the sandbox, if nobody has said why yet.
@@ -82,7 +96,11 @@ impl Invocations {
     }
 
     fn platform(&self) -> MutexGuard<'_, Platform> {
-        // Held for a few lines and never across an await; a panic in them leaves nothing half done.
-        self.platform.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.platform)
     }
+}
+
+/// Held for a few steps and never across an await; a panic in them leaves nothing half done.
+fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -37,9 +37,11 @@ use crate::{
     extensions_api::{ApiError, Event, ExtensionsApi, Invoke, Shutdown},
     flush::{self, DRAIN_BUDGET, Gaps, Situation},
     invocations::Invocations,
+    lines::Lines,
     pipeline::{Handle, Patience, Pipeline, Trigger},
     platform::Platform,
     receiver::{self, otlp::OtlpReceiver, telemetry::TelemetryReceiver},
+    signal::Kind,
 };
 
 /// Pause after a refused call to Lambda's API, so that the loop does not spin. Our choice.
@@ -60,7 +62,7 @@ pub async fn run_on_lambda(api: &str, name: &str, config: &Config) {
     if let Err(error) = parts.receive_otlp(config).await {
         error!("Spans of this function cannot be received: {error}");
     }
-    let telemetry = parts.receive_telemetry(&lambda).await;
+    let telemetry = parts.receive_telemetry(&lambda, config.buffer_bytes).await;
     if let Err(error) = &telemetry {
         warn!("Platform events cannot be received: {error}");
     }
@@ -160,6 +162,8 @@ async fn pause_after(error: ApiError, last_error: &mut Option<String>) {
 /// Everything that runs beside the loop.
 struct Parts {
     pipeline: Handle,
+    /// Whether a destination takes the function's lines.
+    wants_lines: bool,
     invocations: Invocations,
     stop: watch::Sender<bool>,
     receivers: Vec<JoinHandle<()>>,
@@ -173,14 +177,16 @@ impl Parts {
                 "No exporter runs: neither is HONEYCOMB_API_KEY set, nor does CRUDDUR_EXPORTERS name one"
             );
         }
+        let wants_lines = exporters.iter().any(|it| it.spec().kinds.contains(&Kind::Lines));
         let (pipeline, handle) = Pipeline::new(exporters, config, trigger);
         drop(supervised("pipeline", pipeline.run()));
         Self {
             pipeline: handle,
-            invocations: Invocations::new(Platform::new(
-                config.function_name.clone(),
-                config.resource.clone(),
-            )),
+            wants_lines,
+            invocations: Invocations::new(
+                Platform::new(config.function_name.clone(), config.resource.clone()),
+                wants_lines.then(|| Lines::new(config)),
+            ),
             stop: watch::Sender::new(false),
             receivers: Vec::new(),
         }
@@ -210,7 +216,11 @@ impl Parts {
     }
 
     /// The listener must be up before Lambda is told of it.
-    async fn receive_telemetry(&mut self, lambda: &ExtensionsApi) -> Result<(), ApiError> {
+    async fn receive_telemetry(
+        &mut self,
+        lambda: &ExtensionsApi,
+        max_body_bytes: usize,
+    ) -> Result<(), ApiError> {
         const CALL: &str = "the Telemetry API listener";
         let unreachable =
             |source: std::io::Error| ApiError::Unreachable { call: CALL, source: source.into() };
@@ -220,6 +230,7 @@ impl Parts {
         let receiver = Arc::new(TelemetryReceiver {
             pipeline: self.pipeline.clone(),
             invocations: self.invocations.clone(),
+            max_body_bytes,
         });
         let handle = move |request| {
             let receiver = Arc::clone(&receiver);
@@ -227,7 +238,8 @@ impl Parts {
         };
         let serve = receiver::serve(listener, self.stop.subscribe(), handle);
         self.receivers.push(supervised("telemetry receiver", serve));
-        lambda.subscribe_telemetry(port).await
+        let types: &[_] = if self.wants_lines { &["platform", "function"] } else { &["platform"] };
+        lambda.subscribe_telemetry(port, types).await
     }
 
     /// Waits for an invocation's end and flushes what it sent.

@@ -15,9 +15,9 @@ mod span;
 
 use std::{collections::VecDeque, time::SystemTime};
 
-use trace_context::XrayHeader;
+use trace_context::{SpanId, TraceId, XrayHeader};
 
-pub use self::event::{Event, Record};
+pub use self::event::{Event, RawEvent, Record};
 use self::span::{Place, PlatformSpan, encode};
 use crate::{
     extensions_api::{Invoke, Shutdown},
@@ -36,6 +36,15 @@ pub struct Platform {
     invocations: VecDeque<Invocation>,
     /// `init` or `restore`, until the invocation after it has its S.
     before_first: Vec<PlatformSpan>,
+}
+
+/// Where an invocation is to be found in the trace backends.
+#[derive(Clone, Debug, Default)]
+pub struct Traces {
+    /// The value of `X-Amzn-Trace-Id`.
+    pub xray_header: Option<String>,
+    /// The server span, or the root in its place.
+    pub server: Option<(TraceId, SpanId)>,
 }
 
 /// What is known of an invocation.
@@ -104,6 +113,15 @@ impl Platform {
                 self.release(&report.request_id)
             }
             Record::Other => None,
+        }
+    }
+
+    /// What is known of an invocation's traces: its X-Ray header, and its server span.
+    pub fn traces(&self, request_id: &str) -> Traces {
+        let found = self.invocations.iter().find(|known| known.request_id == request_id);
+        Traces {
+            xray_header: found.and_then(|known| known.xray_header.clone()),
+            server: found.and_then(|known| known.server).map(|it| (it.trace_id, it.span_id)),
         }
     }
 

@@ -1,4 +1,5 @@
-//! What travels through the pipeline: one accepted OTLP request, kept as the bytes that came.
+//! What travels through the pipeline: one accepted OTLP request, kept as the bytes that came, or
+//! some [lines](crate::lines).
 
 use std::collections::HashSet;
 
@@ -11,7 +12,7 @@ use crate::{
     wire::{self, LOGS_REQUEST, METRICS_REQUEST, Malformed, Schema, TRACES_REQUEST, Value, nested},
 };
 
-/// OTLP's three signals.
+/// OTLP's three signals, and what the Telemetry API delivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -21,18 +22,24 @@ pub enum Kind {
     Logs,
     /// Counted in metrics, whatever number of points they have.
     Metrics,
+    /// Counted in lines: what the function wrote, and what the platform says.
+    Lines,
 }
 
 impl Kind {
     /// All of them, in the order of their numbers (`as usize`).
-    pub const ALL: [Self; 3] = [Self::Traces, Self::Logs, Self::Metrics];
+    pub const ALL: [Self; 4] = [Self::Traces, Self::Logs, Self::Metrics, Self::Lines];
 
-    /// The path of the signal at any OTLP/HTTP endpoint.
-    pub fn path(self) -> &'static str {
+    /// Those that come and go as OTLP requests.
+    pub const OTLP: [Self; 3] = [Self::Traces, Self::Logs, Self::Metrics];
+
+    /// In file names. After `/v1/`, it is the path of OTLP's signals at any endpoint.
+    pub fn name(self) -> &'static str {
         match self {
-            Self::Traces => "/v1/traces",
-            Self::Logs => "/v1/logs",
-            Self::Metrics => "/v1/metrics",
+            Self::Traces => "traces",
+            Self::Logs => "logs",
+            Self::Metrics => "metrics",
+            Self::Lines => "lines",
         }
     }
 
@@ -42,19 +49,21 @@ impl Kind {
             Self::Traces => "spans",
             Self::Logs => "log records",
             Self::Metrics => "metrics",
+            Self::Lines => "lines",
         }
     }
 
-    fn schema(self) -> &'static Schema {
+    fn schema(self) -> Result<&'static Schema, Malformed> {
         match self {
-            Self::Traces => &TRACES_REQUEST,
-            Self::Logs => &LOGS_REQUEST,
-            Self::Metrics => &METRICS_REQUEST,
+            Self::Traces => Ok(&TRACES_REQUEST),
+            Self::Logs => Ok(&LOGS_REQUEST),
+            Self::Metrics => Ok(&METRICS_REQUEST),
+            Self::Lines => Err(Malformed("lines are no protobuf")),
         }
     }
 }
 
-/// An export request in protobuf, checked by the receiver.
+/// An export request in protobuf, checked by the receiver; or [lines](crate::lines) in a row.
 ///
 /// Protobuf messages of one type concatenate into one message, so a batch of signals is their
 /// bytes in a row and nothing is encoded twice.
@@ -95,7 +104,7 @@ const SEVERITY_ERROR: u64 = 17;
 impl Signal {
     /// Checks a message, and looks into it for what matters on the way.
     pub fn read(kind: Kind, bytes: Bytes) -> Result<(Self, Vec<ServerSpan>), Malformed> {
-        wire::check(kind.schema(), &bytes)?;
+        wire::check(kind.schema()?, &bytes)?;
         let mut signal =
             Self { kind, bytes: bytes.clone(), items: 0, has_error: false, has_unsampled: false };
         let mut servers = Vec::new();
@@ -109,7 +118,7 @@ impl Signal {
                     servers.extend(span.server_span());
                 }
                 Kind::Logs => signal.has_error |= severity(item) >= SEVERITY_ERROR,
-                Kind::Metrics => {}
+                Kind::Metrics | Kind::Lines => {}
             }
         }
         Ok((signal, servers))
@@ -137,7 +146,7 @@ impl Signal {
     }
 }
 
-/// The items of a request: resource (1) → scope (2) → item (2), alike for all three kinds.
+/// The items of a request: resource (1) → scope (2) → item (2), alike for all OTLP kinds.
 pub fn items(request: &[u8]) -> impl Iterator<Item = &[u8]> {
     let scopes = nested(request, 1).flat_map(|resource| nested(resource, 2));
     scopes.flat_map(|scope| nested(scope, 2))

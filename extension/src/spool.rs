@@ -53,7 +53,7 @@ pub struct SpoolFile {
 impl SpoolFile {
     fn name(&self) -> String {
         let Self { sequence, destination, kind, items, has_error, .. } = self;
-        let kind = kind.path().trim_start_matches("/v1/");
+        let kind = kind.name();
         let error = if *has_error { "e" } else { "-" };
         format!("{sequence:020}.{destination}.{kind}.{items}.{error}.{EXTENSION}")
     }
@@ -64,7 +64,7 @@ impl SpoolFile {
         Some(Self {
             sequence: sequence.parse().ok()?,
             destination: destination.to_owned(),
-            kind: Kind::ALL.into_iter().find(|known| known.path().ends_with(kind))?,
+            kind: Kind::ALL.into_iter().find(|known| known.name() == kind)?,
             items: items.parse().ok()?,
             has_error: error == "e",
             bytes,

@@ -20,7 +20,7 @@ const MAX_DEPTH: u32 = 100;
 /// Bytes that are no message of the expected type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed protobuf: {0}")]
-pub struct Malformed(&'static str);
+pub struct Malformed(pub(crate) &'static str);
 
 /// A field's value, borrowed from the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -63,7 +63,7 @@ impl Honeycomb {
     }
 
     fn request(&self, kind: Kind, body: Bytes) -> Result<Request<Full<Bytes>>, ExportError> {
-        let mut request = Request::post(format!("{}{}", self.config.endpoint, kind.path()))
+        let mut request = Request::post(format!("{}/v1/{}", self.config.endpoint, kind.name()))
             .header(header::CONTENT_TYPE, "application/x-protobuf")
             .header(header::CONTENT_ENCODING, "zstd")
             .header(header::USER_AGENT, USER_AGENT);

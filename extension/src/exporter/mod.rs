@@ -139,7 +139,7 @@ impl Exporter {
                 DestinationSpec { name: "console", kinds: vec![Kind::Traces], durable: false }
             }
             Self::Honeycomb(_) => {
-                DestinationSpec { name: "honeycomb", kinds: Kind::ALL.to_vec(), durable: true }
+                DestinationSpec { name: "honeycomb", kinds: Kind::OTLP.to_vec(), durable: true }
             }
         }
     }

@@ -1,16 +1,30 @@
-//! The Telemetry API's events, as far as they become spans.
+//! The Telemetry API's events, as they come and as far as they become spans.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html>
 //!
 //! Unknown types and fields are fine, and so are missing ones: Lambda adds some every year.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    borrow::Cow,
+    time::{Duration, SystemTime},
+};
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use super::span::PlatformSpan;
 
-/// An event that could be read.
+/// An event as it came; its record is not looked into.
+#[derive(Clone, Debug)]
+pub struct RawEvent<'a> {
+    /// When the platform made the event.
+    pub time: SystemTime,
+    /// Its type, such as `function` or `platform.start`.
+    pub kind: Cow<'a, str>,
+    /// What it says, in JSON.
+    pub record: &'a str,
+}
+
+/// An event that was looked into.
 #[derive(Debug)]
 pub struct Event {
     /// When the platform made the event.
@@ -85,34 +99,43 @@ pub(super) struct Metrics {
     pub(super) restore_duration_ms: Option<f64>,
 }
 
-#[derive(Deserialize)]
-struct RawEvent {
-    #[serde(default)]
-    time: String,
-    #[serde(rename = "type", default)]
-    kind: String,
-    #[serde(default)]
-    record: Value,
+impl<'a> RawEvent<'a> {
+    /// Reads one POST. Fails only if it is no array; what is no event is left out.
+    pub fn read_all(json: &'a str, now: SystemTime) -> serde_json::Result<Vec<Self>> {
+        let events: Vec<&RawValue> = serde_json::from_str(json)?;
+        Ok(events.into_iter().filter_map(|event| Self::read(event.get(), now)).collect())
+    }
+
+    fn read(json: &'a str, now: SystemTime) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Fields<'a> {
+            #[serde(borrow, default)]
+            time: Cow<'a, str>,
+            #[serde(borrow, rename = "type", default)]
+            kind: Cow<'a, str>,
+            #[serde(borrow)]
+            record: Option<&'a RawValue>,
+        }
+        let fields: Fields<'_> = serde_json::from_str(json).ok()?;
+        Some(Self {
+            time: parse_time(&fields.time).unwrap_or(now),
+            kind: fields.kind,
+            record: fields.record.map_or("null", RawValue::get),
+        })
+    }
 }
 
 impl Event {
-    /// Reads one POST. Fails only if it is no array; an event that cannot be read is left out, and
-    /// a record that cannot be read is [`Record::Other`].
-    pub fn read_all(json: &[u8], now: SystemTime) -> serde_json::Result<Vec<Self>> {
-        let events: Vec<Value> = serde_json::from_slice(json)?;
-        let readable = events.into_iter().filter_map(|event| serde_json::from_value(event).ok());
-        Ok(readable.map(|event| Self::read(event, now)).collect())
-    }
-
-    fn read(RawEvent { time, kind, record }: RawEvent, now: SystemTime) -> Self {
-        let record = match kind.as_str() {
-            "platform.initReport" => serde_json::from_value(record).map(Record::Init),
-            "platform.restoreReport" => serde_json::from_value(record).map(Record::Restore),
-            "platform.runtimeDone" => serde_json::from_value(record).map(Record::RuntimeDone),
-            "platform.report" => serde_json::from_value(record).map(Record::Report),
+    /// Looks into an event. A record that cannot be read is [`Record::Other`].
+    pub fn read(RawEvent { time, kind, record }: &RawEvent<'_>) -> Self {
+        let record = match kind.as_ref() {
+            "platform.initReport" => serde_json::from_str(record).map(Record::Init),
+            "platform.restoreReport" => serde_json::from_str(record).map(Record::Restore),
+            "platform.runtimeDone" => serde_json::from_str(record).map(Record::RuntimeDone),
+            "platform.report" => serde_json::from_str(record).map(Record::Report),
             _ => Ok(Record::Other),
         };
-        Self { time: parse_time(&time).unwrap_or(now), record: record.unwrap_or(Record::Other) }
+        Self { time: *time, record: record.unwrap_or(Record::Other) }
     }
 }
 

@@ -33,7 +33,7 @@ fn server(request_id: &str) -> ServerSpan {
 }
 
 fn events(json: &str) -> Vec<Event> {
-    Event::read_all(json.as_bytes(), now()).unwrap()
+    RawEvent::read_all(json, now()).unwrap().iter().map(Event::read).collect()
 }
 
 fn now() -> SystemTime {
@@ -181,5 +181,5 @@ fn events_that_nobody_can_read_are_passed_over() {
     for event in events {
         platform.event(event, now());
     }
-    assert!(Event::read_all(b"{}", now()).is_err());
+    assert!(RawEvent::read_all("{}", now()).is_err());
 }

@@ -54,7 +54,8 @@ impl OtlpReceiver {
         encoding: Option<Encoding>,
     ) -> Result<(), Refusal> {
         let path = request.uri().path();
-        let kind = Kind::ALL.into_iter().find(|kind| kind.path() == path).ok_or_else(|| {
+        let named = |kind: &Kind| path.strip_prefix("/v1/") == Some(kind.name());
+        let kind = Kind::OTLP.into_iter().find(named).ok_or_else(|| {
             let reason = "this receiver takes /v1/traces, /v1/logs and /v1/metrics";
             Refusal::new(StatusCode::NOT_FOUND, reason)
         })?;
@@ -98,6 +99,7 @@ fn to_protobuf(kind: Kind, json: &[u8]) -> serde_json::Result<Bytes> {
         Kind::Metrics => {
             serde_json::from_slice::<ExportMetricsServiceRequest>(json)?.encode_to_vec()
         }
+        Kind::Lines => json.to_vec(),
     };
     Ok(protobuf.into())
 }

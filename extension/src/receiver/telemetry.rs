@@ -1,4 +1,4 @@
-//! The listener to which Lambda's Telemetry API posts platform events.
+//! The listener to which Lambda's Telemetry API posts platform events and the function's lines.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/telemetry-api.html>
 
 use std::time::SystemTime;
@@ -11,50 +11,59 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::BODY_TIMEOUT;
-use crate::{invocations::Invocations, pipeline::Handle, platform::Event};
-
-/// One POST holds up to twice the subscription's `maxBytes` of 256 KiB, and some metadata.
-const MAX_BODY_BYTES: usize = 1 << 20;
+use crate::{
+    invocations::Invocations,
+    pipeline::Handle,
+    platform::{Event, RawEvent},
+};
 
 /// Where events lead.
 #[derive(Debug)]
 pub struct TelemetryReceiver {
-    /// Takes the spans that the platform tells of.
+    /// Takes the spans that the platform tells of, and the lines.
     pub pipeline: Handle,
     /// Learns which invocations are over.
     pub invocations: Invocations,
+    /// Largest body. Twice the subscription's `maxBytes` is usual, but a single line may be longer.
+    pub max_body_bytes: usize,
 }
 
 impl TelemetryReceiver {
     /// Reads one POST of events.
     pub async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let body = Limited::new(request.into_body(), MAX_BODY_BYTES).collect();
-        let events = match timeout(BODY_TIMEOUT, body).await {
-            Ok(Ok(body)) => Event::read_all(&body.to_bytes(), SystemTime::now()),
+        let body = Limited::new(request.into_body(), self.max_body_bytes).collect();
+        let body = match timeout(BODY_TIMEOUT, body).await {
+            Ok(Ok(body)) => body.to_bytes(),
             Ok(Err(error)) => return refuse(&error.to_string()),
             Err(_) => return refuse("the body did not arrive in time"),
         };
-        match events {
-            Ok(events) => self.take(events).await,
+        // A function may write anything: no byte of it must cost the lines beside it.
+        let json = String::from_utf8_lossy(&body);
+        match RawEvent::read_all(&json, SystemTime::now()) {
+            Ok(events) => self.take(&events).await,
             Err(error) => return refuse(&error.to_string()),
         }
         Response::new(Full::default())
     }
 
-    async fn take(&self, events: Vec<Event>) {
-        for event in events {
-            let (spans, ended) = self.invocations.platform_event(event);
+    async fn take(&self, events: &[RawEvent<'_>]) {
+        // Fails only if the pipeline has stopped, which its owner reports.
+        for lines in self.invocations.lines(events) {
+            let _ = self.pipeline.receive(lines).await;
+        }
+        for event in events.iter().filter(|event| event.kind.starts_with("platform.")) {
+            let (spans, ended) = self.invocations.platform_event(Event::read(event));
             if let Some(spans) = spans {
-                // Fails only if the pipeline has stopped, which its owner reports.
                 let _ = self.pipeline.receive(spans).await;
             }
+            // After the pipeline has everything: whoever waits for the end flushes it too.
             ended.into_iter().for_each(|request_id| self.invocations.ended(request_id));
         }
     }
 }
 
 fn refuse(reason: &str) -> Response<Full<Bytes>> {
-    warn!("Platform events could not be read: {reason}");
+    warn!("Lambda's telemetry could not be read: {reason}");
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::BAD_REQUEST;
     response

@@ -1,0 +1,262 @@
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use trace_context::{SpanId, TraceId};
+
+use super::*;
+use crate::{
+    config::Config,
+    extensions_api::Invoke,
+    platform::{RawEvent, Traces},
+};
+
+const XRAY: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
+const XRAY_TRACE: &str = "1-5759e988-bd862e3fe1be46a994272793";
+
+fn lines() -> Lines {
+    let variable = |name: &str| match name {
+        "AWS_LAMBDA_FUNCTION_NAME" => Some("home".to_owned()),
+        "CRUDDUR_SCRUB" => Some("pin".to_owned()),
+        _ => None,
+    };
+    Lines::new(&Config::from_vars(variable).0)
+}
+
+fn now() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1_700_000_000)
+}
+
+/// Takes one POST of `(type, record)`, all of one time.
+fn take(lines: &mut Lines, events: &[(&str, Value)]) -> Vec<Value> {
+    take_with(lines, events, |_| Traces::default())
+}
+
+fn take_with(
+    lines: &mut Lines,
+    events: &[(&str, Value)],
+    traces: impl Fn(&str) -> Traces,
+) -> Vec<Value> {
+    let event = |(kind, record): &(&str, Value)| json!({ "time": "2023-11-14T22:13:20.123Z", "type": kind, "record": record });
+    let json = events.iter().map(event).collect::<Value>().to_string();
+    let events = RawEvent::read_all(&json, now()).unwrap();
+    let signals = lines.take(&events, traces);
+    let read = |signal: &Signal| -> Vec<Value> {
+        assert_eq!(super::read(&signal.bytes).count() as u64, signal.items);
+        super::read(&signal.bytes).map(|line| serde_json::from_str(line.json).unwrap()).collect()
+    };
+    signals.iter().flat_map(read).collect()
+}
+
+fn started(lines: &mut Lines, request_id: &str) {
+    let start = json!({"requestId": request_id, "version": "7", "tracing": {"type": "X-Amzn-Trace-Id", "value": XRAY}});
+    take(lines, &[("platform.start", start)]);
+}
+
+fn function(lines: &mut Lines, record: Value) -> Value {
+    take(lines, &[("function", record)]).remove(0)
+}
+
+#[test]
+fn a_line_keeps_its_fields_and_learns_what_the_platform_knows() {
+    let mut lines = lines();
+    let init = json!({"initializationType": "on-demand", "phase": "init", "functionVersion": "7"});
+    take(&mut lines, &[("platform.initStart", init)]);
+    started(&mut lines, "a");
+
+    let own = json!({"level": "INFO", "message": "hi", "n": 1.50, "trace_id": "t", "span_id": "s"});
+    let line = function(&mut lines, own);
+
+    let lambda = json!({"function": "home", "version": "7", "coldStart": true,
+        "initializationType": "on-demand", "phase": "invoke"});
+    let expected = json!({"level": "INFO", "message": "hi", "n": 1.5, "trace_id": "t",
+        "span_id": "s", "requestId": "a", "xray_trace_id": XRAY_TRACE, "lambda": lambda});
+    assert_eq!(line, expected);
+}
+
+#[test]
+fn text_that_is_an_object_is_one_and_all_other_text_is_a_message() {
+    let mut lines = lines();
+
+    assert_eq!(function(&mut lines, json!("{\"message\":\"json\"}\n"))["message"], "json");
+    for text in ["plain", "[1]", "{broken", "a\nb", "", "\u{0}\u{7}\u{fffd}", "null"] {
+        let line = function(&mut lines, json!(text));
+
+        assert_eq!(line["message"], *text);
+        assert_eq!(line["timestamp"], "2023-11-14T22:13:20.123Z");
+        assert_eq!(line["level"], Value::Null);
+    }
+    let coloured = "\u{1b}[31mERROR\u{1b}[0m in red\n";
+    let line = function(&mut lines, json!(coloured));
+    assert_eq!((&line["message"], &line["level"]), (&json!("ERROR in red"), &json!("ERROR")));
+}
+
+#[test]
+fn half_a_surrogate_costs_nobody_a_line() {
+    let json = r#"[{"type":"function","record":"\ud800"},{"type":"function","record":"next"}]"#;
+    let events = RawEvent::read_all(json, now()).unwrap();
+
+    let signals = lines().take(&events, |_| Traces::default());
+
+    assert_eq!(signals.iter().map(|signal| signal.items).sum::<u64>(), 2);
+}
+
+#[test]
+fn a_request_id_that_the_platform_has_not_told_is_a_claim() {
+    let mut lines = lines();
+    started(&mut lines, "a");
+
+    let forged = json!({"requestId": "forged", "xray_trace_id": 7, "lambda": "mine"});
+    let line = function(&mut lines, forged.clone());
+
+    assert_eq!((&line["requestId"], &line["xray_trace_id"]), (&json!("a"), &json!(XRAY_TRACE)));
+    assert_eq!(line["claimed"], forged);
+    assert_eq!(line["lambda"]["function"], "home");
+}
+
+#[test]
+fn lines_of_init_of_the_end_and_of_the_invocation_before_are_told_apart() {
+    let mut lines = lines();
+    let early = function(&mut lines, json!("starting"));
+    started(&mut lines, "a");
+    take(&mut lines, &[("platform.runtimeDone", json!({"requestId": "a", "status": "success"}))]);
+    let after = function(&mut lines, json!("background"));
+    started(&mut lines, "b");
+    let late = function(&mut lines, json!({"requestId": "a"}));
+    let current = function(&mut lines, json!("b's"));
+
+    let told = |line: &Value| {
+        let lambda = &line["lambda"];
+        json!([line["requestId"], lambda["phase"], lambda["coldStart"]])
+    };
+    assert_eq!(told(&early), json!([null, "init", true]));
+    assert_eq!(told(&after), json!(["a", "after", true]));
+    assert_eq!(told(&late), json!(["a", "invoke", true]));
+    assert_eq!(told(&current), json!(["b", "invoke", false]));
+}
+
+#[test]
+fn a_process_that_began_in_the_middle_of_an_invocation_asks_the_extensions_api() {
+    let mut lines = lines();
+    let json = format!(r#"{{"requestId":"a","tracing":{{"value":"{XRAY}"}}}}"#);
+    let invoke: Invoke = serde_json::from_str(&json).unwrap();
+
+    lines.invoked(&invoke, now() + Duration::from_secs(1));
+    assert_eq!(function(&mut lines, json!("before"))["requestId"], Value::Null);
+    lines.invoked(&invoke, now());
+    let line = function(&mut lines, json!("within"));
+
+    assert_eq!((&line["requestId"], &line["xray_trace_id"]), (&json!("a"), &json!(XRAY_TRACE)));
+}
+
+#[test]
+fn a_line_without_trace_ids_gets_the_server_spans_or_those_of_an_earlier_line() {
+    let mut lines = lines();
+    started(&mut lines, "a");
+    function(&mut lines, json!({"trace_id": "of a line"}));
+    assert_eq!(function(&mut lines, json!("plain"))["trace_id"], "of a line");
+
+    let hex = "0af7651916cd43dd8448eb211c80319c";
+    let server = TraceId::from_hex(hex).zip(SpanId::from_hex("b7ad6b7169203331"));
+    let traces = |_: &str| Traces { xray_header: None, server };
+    let line = take_with(&mut lines, &[("function", json!("plain"))], traces).remove(0);
+
+    assert_eq!((&line["trace_id"], &line["span_id"]), (&json!(hex), &json!("b7ad6b7169203331")));
+}
+
+#[test]
+fn a_platform_record_is_a_sentence_and_all_that_it_said() {
+    let mut lines = lines();
+    started(&mut lines, "a");
+    let report = json!({"requestId": "a", "status": "timeout", "metrics": {"durationMs": 3000.0,
+        "billedDurationMs": 3000, "memorySizeMB": 128, "maxMemoryUsedMB": 64}});
+
+    let line = take(&mut lines, &[("platform.report", report.clone())]).remove(0);
+
+    assert_eq!(line["message"], "Report: timeout, 3000 ms, billed 3000 ms, 64 of 128 MB");
+    assert_eq!(line["level"], "ERROR");
+    assert_eq!((&line["type"], &line["record"]), (&json!("platform.report"), &report));
+    assert_eq!(line["requestId"], "a");
+}
+
+#[test]
+fn unknown_platform_records_and_odd_ones_are_lines_too() {
+    for record in [json!(null), json!("text"), json!([1]), json!({"requestId": 7, "metrics": "?"})]
+    {
+        for kind in
+            ["platform.new", "platform.start", "platform.report", "platform.logsDropped", ""]
+        {
+            let line = take(&mut lines(), &[(kind, record.clone())]).remove(0);
+
+            assert_eq!((&line["type"], &line["record"]), (&json!(kind), &record));
+        }
+    }
+}
+
+#[test]
+fn the_extensions_own_lines_do_not_come_back() {
+    assert!(take(&mut lines(), &[("extension", json!("ours"))]).is_empty());
+}
+
+#[test]
+fn secrets_are_masked_in_fields_and_in_queries() {
+    let mut lines = lines();
+
+    let line = function(&mut lines, json!({"headers": {"Authorization": "Bearer x"}, "pin": 1}));
+    assert_eq!((&line["headers"], &line["pin"]), (&json!({"Authorization": "***"}), &json!("***")));
+    assert_eq!(function(&mut lines, json!("GET /?token=x"))["message"], "GET /?token=***");
+}
+
+#[test]
+fn a_line_that_is_too_long_is_cut_with_a_mark() {
+    let mut lines = lines();
+    started(&mut lines, "a");
+    let five_megabytes = "\"é".repeat(5_000_000 / 3);
+    for (record, length) in [
+        (json!(five_megabytes), five_megabytes.len()),
+        (json!({"level": "ERROR", "message": five_megabytes}), 0),
+    ] {
+        let line = function(&mut lines, record);
+
+        let json_length = line.to_string().len();
+        assert!((MAX_LINE_BYTES - 128..=MAX_LINE_BYTES).contains(&json_length), "{json_length}");
+        assert!(line["cut_from_bytes"].as_u64().unwrap() >= length as u64);
+        assert_eq!(line["requestId"], "a");
+    }
+}
+
+#[test]
+fn errors_get_signals_of_their_own_unless_they_are_few() {
+    let mut lines = lines();
+    let event = |number: usize| {
+        let level = if number / 100 % 2 == 1 { "error" } else { "info" };
+        ("function", json!({"level": level, "number": number}))
+    };
+    let events: Vec<_> = (0..400).map(event).collect();
+    let json = events
+        .iter()
+        .map(|(kind, record)| json!({"type": kind, "record": record}))
+        .collect::<Value>()
+        .to_string();
+
+    let signals = lines.take(&RawEvent::read_all(&json, now()).unwrap(), |_| Traces::default());
+
+    let told: Vec<_> = signals.iter().map(|signal| (signal.items, signal.has_error)).collect();
+    assert_eq!(told, [(100, false), (100, true), (100, false), (100, true)]);
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_is_as_many_lines_of_json_as_there_were_events(
+        records in prop::collection::vec((0..3_usize, any::<String>(), any::<bool>()), 0..20),
+    ) {
+        let kinds = ["function", "platform.start", "platform.report"];
+        let event = |(kind, text, is_object): &(usize, String, bool)| {
+            let record = if *is_object { json!({"requestId": text, text: text}) } else { json!(text) };
+            (kinds[*kind], record)
+        };
+        let events: Vec<_> = records.iter().map(event).collect();
+
+        prop_assert_eq!(take(&mut lines(), &events).len(), events.len());
+    }
+}

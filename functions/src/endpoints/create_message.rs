@@ -69,7 +69,7 @@ fn parse(request: &Request) -> Result<(LongText, Receiver), ApiError> {
     Ok((message, Receiver::User(handle)))
 }
 
-#[instrument(name = "create-message", skip_all, fields(app.message_uuid = Empty))]
+#[instrument(name = "create-message", skip_all, fields(app.message_uuid = Empty, app.message_group_uuid = Empty))]
 async fn send(
     app: &App,
     identity: &Identity,
@@ -89,6 +89,7 @@ async fn send(
         created_at: now,
     };
     Span::current().record("app.message_uuid", message.uuid.to_string());
+    Span::current().record("app.message_group_uuid", message.group_uuid.to_string());
     let reply = Reply::ok(&message_json(&message))?;
     messages::send(table, &from, &to, &message, once.answered(&reply, now)?, now).await?;
     info!(message.uuid = %message.uuid, "Sent a message");

@@ -1,7 +1,7 @@
 //! `PUT` and `DELETE /api/activities/{key}/like`: like a crud or a reply, or no longer.
 
 use serde::Serialize;
-use tracing::{info, instrument};
+use tracing::{Span, field::Empty, info, instrument};
 use uuid::Uuid;
 
 use super::support;
@@ -32,7 +32,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
     Reply::ok(&LikeJson { uuid, liked, likes_count })
 }
 
-#[instrument(name = "like-activity", skip_all, fields(app.activity_uuid = %uuid, app.liked = liked))]
+#[instrument(name = "like-activity", skip_all, fields(app.activity_uuid = %uuid, app.liked = liked, app.likes_count = Empty))]
 async fn set_like(
     app: &App,
     identity: &Identity,
@@ -45,5 +45,7 @@ async fn set_like(
     if !likes::set(table, &post, &user.key, liked, now).await? {
         return Err(ApiError::NotFound(Missing::Activity));
     }
-    Ok(support::find_post(table, uuid, now).await?.counters().likes)
+    let likes = support::find_post(table, uuid, now).await?.counters().likes;
+    Span::current().record("app.likes_count", likes);
+    Ok(likes)
 }

@@ -1,7 +1,7 @@
 //! `GET /rollbar/test`: sends a message to Rollbar, to see that it arrives.
 
 use opentelemetry::KeyValue;
-use tracing::{Span, info};
+use tracing::{Span, info, instrument};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::{
@@ -15,10 +15,16 @@ pub const ROUTE: Route = Route { methods: &["GET"], path: "/rollbar/test" };
 /// The same words as text. The extension finds the span event and reports it as a warning.
 pub async fn handle(_app: &App, _request: Request) -> Result<Reply, ApiError> {
     let message = "Hello World!";
-    let attributes = vec![KeyValue::new("level", "warning"), KeyValue::new("body", message)];
-    Span::current().add_event("rollbar.message", attributes);
+    report(&Span::current(), message);
     info!("Sent a message to Rollbar");
     Ok(Reply::html(message))
+}
+
+/// The event belongs to the request's span, with which it is reported.
+#[instrument(name = "rollbar-test", skip_all, fields(app.message = message))]
+fn report(request: &Span, message: &'static str) {
+    let attributes = vec![KeyValue::new("level", "warning"), KeyValue::new("body", message)];
+    request.add_event("rollbar.message", attributes);
 }
 
 #[cfg(test)]
@@ -51,7 +57,7 @@ mod tests {
 
         assert_eq!((reply.status_code(), reply.body()), (200, "Hello World!"));
         let spans = extension.spans();
-        let event = &spans[0].events[0];
+        let event = &spans.last().unwrap().events[0];
         assert_eq!(event.name, "rollbar.message");
         let attributes = event.attributes.iter().map(|attribute| {
             let value = attribute.value.clone().and_then(|value| value.value);

@@ -37,10 +37,12 @@ pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
     }
 }
 
-#[instrument(name = "show-activity", skip_all, fields(app.activity_uuid = %uuid))]
+#[instrument(name = "show-activity", skip_all, fields(app.activity_uuid = %uuid, app.result_length = Empty))]
 async fn show(app: &App, uuid: Uuid) -> Result<PostTree, ApiError> {
     let shown = activities::show(app.table().await?, uuid, app.now()).await?;
-    shown.ok_or(ApiError::NotFound(Missing::Activity))
+    let shown = shown.ok_or(ApiError::NotFound(Missing::Activity))?;
+    Span::current().record("app.result_length", 1);
+    Ok(shown)
 }
 
 #[instrument(name = "user-activities", skip_all, fields(app.result_length = Empty))]

@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 use serde_json::Value;
-use tracing::{info, instrument};
+use tracing::{Span, field::Empty, info, instrument};
 
 use super::support::{self, MAX_MESSAGE_BODY, Once};
 use crate::{
@@ -50,7 +50,7 @@ fn parse(request: &Request) -> Result<(DisplayName, Option<Bio>), ApiError> {
     Ok((display_name, bio))
 }
 
-#[instrument(name = "update-profile", skip_all)]
+#[instrument(name = "update-profile", skip_all, fields(app.user_uuid = Empty))]
 async fn update(
     app: &App,
     identity: &Identity,
@@ -60,6 +60,7 @@ async fn update(
 ) -> Result<Reply, ApiError> {
     let (table, now) = (app.table().await?, app.now());
     let user = User { display_name, bio, ..support::author(table, identity, now).await? };
+    Span::current().record("app.user_uuid", user.uuid.to_string());
     let reply = Reply::ok(&user_json(&user))?;
     users::update_profile(table, &user, once.answered(&reply, now)?, now).await?;
     info!(user.uuid = %user.uuid, "Updated a profile");

@@ -1,6 +1,6 @@
 //! `GET /api/users/{handle}/short`: who a handle is.
 
-use tracing::{info, instrument};
+use tracing::{Span, field::Empty, info, instrument};
 
 use crate::{
     api::{ApiError, Missing, Reply, Request, Route, path_handle, user_json},
@@ -21,8 +21,10 @@ pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
     Reply::ok(&user_json(&user))
 }
 
-#[instrument(name = "user-short", skip_all)]
+#[instrument(name = "user-short", skip_all, fields(app.user_uuid = Empty))]
 async fn find(app: &App, handle: &Handle) -> Result<User, ApiError> {
     let user = users::by_handle(app.table().await?, handle, app.now()).await?;
-    user.ok_or(ApiError::NotFound(Missing::User))
+    let user = user.ok_or(ApiError::NotFound(Missing::User))?;
+    Span::current().record("app.user_uuid", user.uuid.to_string());
+    Ok(user)
 }

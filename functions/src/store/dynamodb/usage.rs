@@ -8,7 +8,10 @@ use std::sync::{
 };
 
 use aws_sdk_dynamodb::types::ConsumedCapacity;
+use opentelemetry::{Array, Value};
+use serde_json::json;
 use tracing::{Span, field::Empty, info_span};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::store::StoreError;
 
@@ -24,6 +27,12 @@ pub(super) struct Usage {
 struct Answers {
     requests: i64,
     capacity_units: f64,
+    table: Option<String>,
+}
+
+/// A list, as the conventions have it even where there is one.
+fn texts(text: String) -> Value {
+    Value::Array(Array::String(vec![text.into()]))
 }
 
 impl Usage {
@@ -31,6 +40,9 @@ impl Usage {
     pub(super) fn add(&self, consumed: &[ConsumedCapacity]) {
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         answers.requests += 1;
+        if let Some(table) = consumed.first().and_then(ConsumedCapacity::table_name) {
+            answers.table = Some(table.to_owned());
+        }
         answers.capacity_units +=
             consumed.iter().filter_map(ConsumedCapacity::capacity_units).sum::<f64>();
     }
@@ -43,6 +55,9 @@ impl Usage {
     ) -> Result<T, StoreError> {
         let span = Span::current();
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let (table, units) = (&answers.table, answers.capacity_units);
+        let consumed = json!({"TableName": table, "CapacityUnits": units});
+        span.set_attribute("aws.dynamodb.consumed_capacity", texts(consumed.to_string()));
         span.record("app.store.requests", answers.requests);
         span.record("app.store.consumed_capacity", answers.capacity_units);
         span.record("app.store.retries", self.retries.load(Ordering::Relaxed));
@@ -70,6 +85,9 @@ pub(super) fn span(name: &'static str, operation: &'static str, table: &str, siz
         otel.status_code = Empty,
         "error.type" = Empty,
         db.system.name = "aws.dynamodb",
+        rpc.system = "aws-api",
+        rpc.service = "DynamoDB",
+        rpc.method = operation,
         db.operation.name = operation,
         db.operation.batch.size = Empty,
         db.collection.name = table,
@@ -79,6 +97,7 @@ pub(super) fn span(name: &'static str, operation: &'static str, table: &str, siz
         app.store.consumed_capacity = Empty,
         app.store.retries = Empty,
     );
+    span.set_attribute("aws.dynamodb.table_names", texts(table.to_owned()));
     if size > 1 {
         span.record("db.operation.batch.size", size as i64); // one is no batch, by the conventions
     }

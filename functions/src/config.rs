@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use http::Uri;
+use opentelemetry_sdk::trace::Sampler;
+use percent_encoding::percent_decode_str;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
@@ -29,6 +31,9 @@ const DEFAULT_PAGE_ORIGIN: &str = "http://localhost:3000";
 /// | variable | meaning | default |
 /// |---|---|---|
 /// | `OTEL_SERVICE_NAME` | `service.name` of spans, `service` of log lines | the function's name |
+/// | `OTEL_RESOURCE_ATTRIBUTES` | further attributes of the resource, `key=value,key=value`; values percent-encoded | – |
+/// | `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG` | which traces get the sampled flag; all are recorded, so that no error is missed | `parentbased_always_on`, 1 |
+/// | `OTEL_SDK_DISABLED` | `true`: no spans | `false` |
 /// | `OTEL_EXPORTER_OTLP_ENDPOINT` | base URL of the extension, loopback only | `http://127.0.0.1:4318` |
 /// | `AWS_LAMBDA_LOG_LEVEL` | `TRACE` to `FATAL`; set by Lambda's advanced logging | – |
 /// | `RUST_LOG` | a level, or directives such as `cruddur=debug,hyper=info`, if the above is not set | `info` |
@@ -36,7 +41,7 @@ const DEFAULT_PAGE_ORIGIN: &str = "http://localhost:3000";
 /// | `CRUDDUR_SQLITE` | file of the local store (feature `local`) | `target/cruddur/cruddur.db` |
 /// | `CRUDDUR_LOCAL_HANDLE` | whose requests those without a token are (feature `local`, under an emulator) | `andrewbrown` |
 /// | `FRONTEND_URL` | origin of the page that may call us (feature `local`, under an emulator; deployed, the gateway decides) | `http://localhost:3000` |
-/// | `AWS_LAMBDA_FUNCTION_NAME`, `AWS_LAMBDA_FUNCTION_VERSION`, `AWS_REGION` | set by Lambda | – |
+/// | `AWS_LAMBDA_FUNCTION_NAME`, `AWS_LAMBDA_FUNCTION_VERSION`, `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, `AWS_LAMBDA_LOG_GROUP_NAME`, `AWS_LAMBDA_LOG_STREAM_NAME`, `AWS_REGION` | set by Lambda | – |
 pub struct Config {
     /// How this service is called in Honeycomb and in the logs.
     pub service_name: String,
@@ -46,6 +51,18 @@ pub struct Config {
     pub function_version: Option<String>,
     /// Where it runs.
     pub region: Option<String>,
+    /// Its memory.
+    pub memory_bytes: Option<i64>,
+    /// Where its log lines are.
+    pub log_group: Option<String>,
+    /// The part of the group that belongs to this sandbox alone.
+    pub log_stream: Option<String>,
+    /// Attributes of all spans, by the user's choice.
+    pub resource_attributes: Vec<(String, String)>,
+    /// Which traces are flagged as sampled.
+    pub sampler: Sampler,
+    /// Whether there are spans at all.
+    pub traces: bool,
     /// Where spans go: the full URL of the traces signal.
     pub traces_url: Uri,
     /// Which log lines are written.
@@ -68,12 +85,23 @@ impl Config {
         let var = |name: &str| var(name).filter(|value| !value.is_empty());
         let mut warnings = Vec::new();
         let function_name = var("AWS_LAMBDA_FUNCTION_NAME");
-        let service_name = var("OTEL_SERVICE_NAME").or_else(|| function_name.clone());
+        let resource_attributes = resource_attributes(&var, &mut warnings);
+        let named = resource_attributes.iter().find(|(key, _)| key == "service.name");
+        let service_name = var("OTEL_SERVICE_NAME")
+            .or_else(|| named.map(|(_, value)| value.clone()))
+            .or_else(|| function_name.clone());
+        let memory_mb = var("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(|mb| mb.parse().ok());
         Self {
             service_name: service_name.unwrap_or_else(|| "unknown_service".to_owned()),
             function_name,
             function_version: var("AWS_LAMBDA_FUNCTION_VERSION"),
             region: var("AWS_REGION"),
+            memory_bytes: memory_mb.map(|mb: u32| i64::from(mb) << 20),
+            log_group: var("AWS_LAMBDA_LOG_GROUP_NAME"),
+            log_stream: var("AWS_LAMBDA_LOG_STREAM_NAME"),
+            resource_attributes,
+            sampler: sampler(&var, &mut warnings),
+            traces: !var("OTEL_SDK_DISABLED").is_some_and(|it| it.eq_ignore_ascii_case("true")),
             traces_url: traces_url(var("OTEL_EXPORTER_OTLP_ENDPOINT"), &mut warnings),
             log_filter: log_filter(&var, &mut warnings),
             table_name: var("CRUDDUR_TABLE"),
@@ -117,6 +145,49 @@ fn local(var: &impl Fn(&str) -> Option<String>, warnings: &mut Vec<String>) -> O
 #[cfg(not(feature = "local"))]
 fn local(_: &impl Fn(&str) -> Option<String>, _: &mut [String]) -> Option<Local> {
     None
+}
+
+/// By <https://opentelemetry.io/docs/specs/otel/resource/sdk/#specifying-resource-information-via-an-environment-variable>:
+/// one pair that is none discards them all.
+fn resource_attributes(
+    var: &impl Fn(&str) -> Option<String>,
+    warnings: &mut Vec<String>,
+) -> Vec<(String, String)> {
+    let Some(text) = var("OTEL_RESOURCE_ATTRIBUTES") else { return Vec::new() };
+    let decoded = |text: &str| percent_decode_str(text.trim()).decode_utf8().map(String::from).ok();
+    let pairs = text.split(',').filter(|pair| !pair.trim().is_empty()).map(|pair| {
+        let (key, value) = pair.split_once('=')?;
+        Some((decoded(key).filter(|key| !key.is_empty())?, decoded(value)?))
+    });
+    pairs.collect::<Option<_>>().unwrap_or_else(|| {
+        warnings.push(format!("OTEL_RESOURCE_ATTRIBUTES={text:?} is no list of key=value"));
+        Vec::new()
+    })
+}
+
+/// By <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>.
+fn sampler(var: &impl Fn(&str) -> Option<String>, warnings: &mut Vec<String>) -> Sampler {
+    let ratio = match var("OTEL_TRACES_SAMPLER_ARG") {
+        None => 1.0,
+        Some(text) => text.parse().ok().filter(|r| (0.0..=1.0).contains(r)).unwrap_or_else(|| {
+            warnings.push(format!("OTEL_TRACES_SAMPLER_ARG={text:?} is no number from 0 to 1"));
+            1.0
+        }),
+    };
+    let name = var("OTEL_TRACES_SAMPLER").unwrap_or_else(|| "parentbased_always_on".to_owned());
+    let own = match name.trim_start_matches("parentbased_") {
+        "always_on" => Sampler::AlwaysOn,
+        "always_off" => Sampler::AlwaysOff,
+        "traceidratio" => Sampler::TraceIdRatioBased(ratio),
+        _ => {
+            warnings.push(format!("OTEL_TRACES_SAMPLER={name:?} is none that is known here"));
+            return Sampler::ParentBased(Box::new(Sampler::AlwaysOn));
+        }
+    };
+    match name.starts_with("parentbased_") {
+        true => Sampler::ParentBased(Box::new(own)),
+        false => own,
+    }
 }
 
 /// Spans hold what users do, so they go to this machine only; the extension sends them on.
@@ -206,6 +277,51 @@ mod tests {
         assert_eq!(config(&[lambda]).service_name, "home-activities");
         assert_eq!(config(&[lambda, ("OTEL_SERVICE_NAME", "backend")]).service_name, "backend");
         assert_eq!(config(&[lambda, ("OTEL_SERVICE_NAME", "")]).service_name, "home-activities");
+    }
+
+    #[test]
+    fn resource_attributes_are_decoded_and_may_name_the_service() {
+        let text = "service.name=backend, deployment.environment.name=a%2Cb,empty=,";
+        let named = config(&[("OTEL_RESOURCE_ATTRIBUTES", text)]);
+        let both = [("OTEL_RESOURCE_ATTRIBUTES", text), ("OTEL_SERVICE_NAME", "front")];
+
+        assert_eq!(named.service_name, "backend");
+        assert_eq!(config(&both).service_name, "front");
+        let pairs = named.resource_attributes.iter().map(|(k, v)| (k.as_str(), v.as_str()));
+        let expected =
+            [("service.name", "backend"), ("deployment.environment.name", "a,b"), ("empty", "")];
+        assert_eq!(pairs.collect::<Vec<_>>(), expected);
+        for wrong in ["a", "=a", "a=b,c", "a=%ff"] {
+            let config = config(&[("OTEL_RESOURCE_ATTRIBUTES", wrong)]);
+            assert_eq!(
+                (config.resource_attributes.len(), config.warnings.len()),
+                (0, 1),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_sampler_is_one_of_the_specifications_or_one_warning_and_the_default() {
+        for (name, ratio, expected, warnings) in [
+            ("", "", "ParentBased(AlwaysOn)", 0),
+            ("always_on", "", "AlwaysOn", 0),
+            ("always_off", "", "AlwaysOff", 0),
+            ("traceidratio", "0.25", "TraceIdRatioBased(0.25)", 0),
+            ("traceidratio", "", "TraceIdRatioBased(1.0)", 0),
+            ("parentbased_always_off", "", "ParentBased(AlwaysOff)", 0),
+            ("parentbased_traceidratio", "0", "ParentBased(TraceIdRatioBased(0.0))", 0),
+            ("traceidratio", "2", "TraceIdRatioBased(1.0)", 1),
+            ("traceidratio", "NaN", "TraceIdRatioBased(1.0)", 1),
+            ("xray", "", "ParentBased(AlwaysOn)", 1),
+        ] {
+            let vars = [("OTEL_TRACES_SAMPLER", name), ("OTEL_TRACES_SAMPLER_ARG", ratio)];
+
+            let config = config(&vars);
+
+            assert_eq!(format!("{:?}", config.sampler), expected, "{name} {ratio}");
+            assert_eq!(config.warnings.len(), warnings, "{name} {ratio}");
+        }
     }
 
     #[test]

@@ -1,22 +1,20 @@
 //! The runtime loop: takes an event, answers it, and sends the telemetry once the reply is posted.
 
-use std::{convert::Infallible, panic::AssertUnwindSafe};
+use std::convert::Infallible;
 
-use futures_util::FutureExt;
 use http::Method;
 use lambda_runtime::{
     Context, Error, LambdaEvent, LambdaInvocation, Runtime, service_fn,
     tower::{ServiceExt, layer::layer_fn},
 };
 use serde_json::{Value, value::RawValue};
-use tracing::{error, warn};
 
 use crate::{
-    api::{ApiError, Reply, Request, Route, cors},
+    api::{ApiError, Reply, Request, Route, cors, identity},
     app::App,
     config::{Config, Local},
     deadline, panics,
-    telemetry::{Telemetry, server_span},
+    telemetry::{Access, Telemetry},
 };
 
 /// Runs a function until Lambda ends it: `handle` answers each request of `route`.
@@ -62,6 +60,12 @@ async fn answer(
 ) -> Result<Reply, Infallible> {
     let request = Request::from_event(event.payload.get());
     telemetry.identify(&event.context, route, request.as_ref().ok());
+    let user = request.as_ref().ok().and_then(|request| identity(request, local).ok());
+    let user = user.map(|user| user.key);
+    if let Some(user) = &user {
+        telemetry.identify_user(user);
+    }
+    let access = Access::of(request.as_ref().ok(), user.as_ref());
     let outcome = match request {
         Ok(request) if local.is_some() && request.method() == Method::OPTIONS => {
             Ok(cors::preflight(route))
@@ -69,18 +73,12 @@ async fn answer(
         Ok(request) => serve(route, &event.context, request, handle).await,
         Err(error) => Err(error),
     };
-    let reply = match outcome {
-        Ok(reply) => {
-            server_span::record_outcome(&reply, None);
-            reply
-        }
-        Err(error) => {
-            let reply = error.reply();
-            server_span::record_outcome(&reply, Some(&error));
-            log(&reply, &error);
-            reply
-        }
+    let (reply, error) = match outcome {
+        Ok(reply) => (reply, None),
+        Err(error) => (error.reply(), Some(error)),
     };
+    let reply = telemetry.conclude(reply, error.as_ref());
+    access.log(&reply, error.as_ref());
     Ok(match local {
         Some(local) => cors::for_page(reply, &local.page_origin),
         None => reply,
@@ -95,21 +93,15 @@ async fn serve(
 ) -> Result<Reply, ApiError> {
     route.check(&request)?;
     // What a handler shares with the next invocation is guarded by locks that survive a panic.
-    let caught = AssertUnwindSafe(handle(request)).catch_unwind();
+    let caught = panics::catch_in(async {
+        #[cfg(feature = "local")]
+        panics::fail_on_demand(&request).await;
+        handle(request).await
+    });
     match deadline::keep(context, caught).await {
         Ok(Ok(outcome)) => outcome,
-        Ok(Err(panic)) => Err(ApiError::Panicked(panics::message(panic.as_ref()))),
+        Ok(Err(panic)) => Err(ApiError::Panicked(panic)),
         Err(cut_off) => Err(ApiError::TimedOut(cut_off)),
-    }
-}
-
-/// The one place where a failed request is logged.
-fn log(reply: &Reply, error: &ApiError) {
-    let status = reply.status_code();
-    let code = error.status_and_code().1;
-    match status {
-        500.. => error!(status, code, "Request failed: {}", error.chain()),
-        _ => warn!(status, code, "Request refused: {}", error.chain()),
     }
 }
 

@@ -1,11 +1,13 @@
 //! Everything that can go wrong with a request. A handler returns it with `?`; what the client
 //! gets to see of it is chosen here and nowhere else.
 
+use std::{backtrace::Backtrace, sync::Arc};
+
 use http::StatusCode;
 use tokio::time::error::Elapsed;
 
 use super::{Invalid, Reply};
-use crate::store::StoreError;
+use crate::{panics::Panic, store::StoreError};
 
 /// What there is none of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +55,10 @@ pub enum ApiError {
         max_bytes: usize,
     },
     /// The body is no JSON, or JSON of another form.
-    #[error("the body is malformed")]
-    MalformedJson(#[source] serde_json::Error),
+    ///
+    /// What it says of itself is no part of the text: it may quote the body.
+    #[error("the body is malformed: {:?} error in line {}, column {}", .0.classify(), .0.line(), .0.column())]
+    MalformedJson(serde_json::Error),
     /// The cursor was not made here, or not for this list.
     #[error("the cursor does not belong to this list")]
     InvalidCursor,
@@ -67,15 +71,15 @@ pub enum ApiError {
     /// The content was refused.
     #[error(transparent)]
     Invalid(#[from] Invalid),
-    /// The store did not answer, or not as it should.
+    /// The store did not answer, or not as it should; with where we were when it became clear.
     #[error("the store failed")]
-    Store(#[from] StoreError),
+    Store(#[source] StoreError, Arc<Backtrace>),
     /// The reply could not be written as JSON.
     #[error("the reply could not be encoded")]
     Encode(#[source] serde_json::Error),
     /// The handler panicked.
     #[error("the handler panicked: {0}")]
-    Panicked(String),
+    Panicked(Panic),
     /// The handler was cut off at the deadline; what it wrote, if anything, stays.
     #[error("the handler did not end in time")]
     TimedOut(#[source] Elapsed),
@@ -101,7 +105,7 @@ impl ApiError {
             ApiError::InvalidLimit => (StatusCode::BAD_REQUEST, "invalid_limit"),
             ApiError::InvalidIdempotencyKey => (StatusCode::BAD_REQUEST, "invalid_idempotency_key"),
             ApiError::Invalid(invalid) => (StatusCode::UNPROCESSABLE_ENTITY, invalid.code()),
-            ApiError::Store(_) | ApiError::Encode(_) | ApiError::Panicked(_) => {
+            ApiError::Store(..) | ApiError::Encode(_) | ApiError::Panicked(_) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "generic_500")
             }
             ApiError::TimedOut(_) => (StatusCode::SERVICE_UNAVAILABLE, "timed_out"),
@@ -135,10 +139,19 @@ impl ApiError {
             ApiError::InvalidLimit => "InvalidLimit",
             ApiError::InvalidIdempotencyKey => "InvalidIdempotencyKey",
             ApiError::Invalid(_) => "Invalid",
-            ApiError::Store(_) => "StoreError",
+            ApiError::Store(..) => "StoreError",
             ApiError::Encode(_) => "EncodeError",
             ApiError::Panicked(_) => "Panic",
             ApiError::TimedOut(_) => "TimedOut",
+        }
+    }
+
+    /// The calls that led to it, where it is a failure of ours.
+    pub fn backtrace(&self) -> Option<&Arc<Backtrace>> {
+        match self {
+            ApiError::Store(_, backtrace) => Some(backtrace),
+            ApiError::Panicked(panic) => Some(&panic.backtrace),
+            _ => None,
         }
     }
 
@@ -146,6 +159,16 @@ impl ApiError {
     pub fn chain(&self) -> String {
         let sources = std::iter::successors(std::error::Error::source(self), |e| e.source());
         sources.fold(self.to_string(), |chain, source| format!("{chain}: {source}"))
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        let backtrace = match &error {
+            StoreError::AnsweredBefore => Backtrace::disabled(), // an answer, not a failure
+            _ => Backtrace::force_capture(), // addresses only: names are looked up where it is shown
+        };
+        ApiError::Store(error, Arc::new(backtrace))
     }
 }
 

@@ -48,7 +48,7 @@ impl Reply {
     }
 
     /// The same reply with one more header.
-    pub(super) fn with_header(mut self, name: &'static str, value: String) -> Self {
+    pub(crate) fn with_header(mut self, name: &'static str, value: String) -> Self {
         self.headers.insert(name, value);
         self
     }

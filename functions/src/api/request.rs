@@ -1,9 +1,11 @@
 //! What comes in.
 
-use std::{collections::HashMap, fmt, marker::PhantomData, panic::catch_unwind};
+use std::{collections::HashMap, fmt, marker::PhantomData};
 
 use http::Method;
-use lambda_http::{RequestExt, request::RequestContext};
+use lambda_http::{
+    RequestExt, aws_lambda_events::apigw::ApiGatewayV2httpRequestContext, request::RequestContext,
+};
 use percent_encoding::percent_decode_str;
 use serde::{
     Deserialize, Deserializer,
@@ -48,10 +50,10 @@ impl Request {
     /// The library behind it panics on some events, such as a host that is no host name. That is
     /// the event's fault, not ours, so it is [`ApiError::MalformedEvent`] like any other bad event.
     pub fn from_event(json: &str) -> Result<Self, ApiError> {
-        match catch_unwind(|| lambda_http::request::from_str(json)) {
+        match panics::catch(|| lambda_http::request::from_str(json)) {
             Ok(Ok(request)) => Ok(Self(request)),
             Ok(Err(error)) => Err(ApiError::MalformedEvent(error.to_string())),
-            Err(panic) => Err(ApiError::MalformedEvent(panics::message(panic.as_ref()))),
+            Err(panic) => Err(ApiError::MalformedEvent(panic.message)),
         }
     }
 
@@ -71,6 +73,21 @@ impl Request {
             Some("https") => "https",
             _ => "http",
         }
+    }
+
+    /// What follows the `?` of the address, as the client sent it; empty if there is nothing.
+    pub fn query(&self) -> &str {
+        self.0.uri().query().unwrap_or_default()
+    }
+
+    /// Who sent it, by the word of the gateway: an IP address.
+    pub fn client_address(&self) -> Option<&str> {
+        self.gateway()?.http.source_ip.as_deref()
+    }
+
+    /// The protocol that the client spoke, such as `HTTP/1.1`.
+    pub fn protocol(&self) -> Option<&str> {
+        self.gateway()?.http.protocol.as_deref()
     }
 
     /// The value of a header, if it is there and is text. The name in any case.
@@ -106,10 +123,14 @@ impl Request {
     /// What the gateway's authorizer has read from a valid token. Nothing that a client sends can
     /// look like it.
     pub fn claims(&self) -> Option<&HashMap<String, String>> {
-        let RequestContext::ApiGatewayV2(context) = self.0.request_context_ref()? else {
-            return None;
-        };
-        Some(&context.authorizer.as_ref()?.jwt.as_ref()?.claims)
+        Some(&self.gateway()?.authorizer.as_ref()?.jwt.as_ref()?.claims)
+    }
+
+    fn gateway(&self) -> Option<&ApiGatewayV2httpRequestContext> {
+        match self.0.request_context_ref()? {
+            RequestContext::ApiGatewayV2(context) => Some(context),
+            _ => None,
+        }
     }
 
     /// The body as it came.

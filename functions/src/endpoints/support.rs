@@ -71,9 +71,9 @@ impl Once {
             return Ok(reply);
         }
         match write().await {
-            Err(ApiError::Store(StoreError::AnsweredBefore)) => {
+            Err(ApiError::Store(StoreError::AnsweredBefore, _)) => {
                 let reply = self.earlier(table, now).await?;
-                reply.ok_or(ApiError::Store(StoreError::AnsweredBefore))
+                reply.ok_or_else(|| StoreError::AnsweredBefore.into())
             }
             outcome => outcome,
         }

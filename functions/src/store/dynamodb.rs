@@ -25,7 +25,7 @@ use std::{
 
 use aws_config::{BehaviorVersion, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::{
-    Client,
+    Client, Config,
     types::{KeysAndAttributes, ReturnConsumedCapacity},
 };
 use aws_smithy_http_client::tls;
@@ -40,6 +40,7 @@ use uuid::Uuid;
 use super::{
     Index, Item, Key, Page, Query, StoreError, Table, Write, retry, table::check_transaction,
 };
+use crate::telemetry::TracedCalls;
 use range::Range;
 use usage::Usage;
 
@@ -92,7 +93,8 @@ impl DynamoDbTable {
             .timeout_config(timeouts)
             .load()
             .await;
-        Self::new(Client::new(&config), name)
+        let config = Config::from(&config).to_builder().interceptor(TracedCalls).build();
+        Self::new(Client::from_conf(config), name)
     }
 
     /// Makes the table, for endpoints that are not AWS, such as an emulator: on AWS, template.yaml

@@ -1,7 +1,8 @@
 //! Which invocation this is, for whoever writes about it.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    backtrace::Backtrace,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -16,6 +17,7 @@ struct State {
     started_before: bool,
     ids: Ids,
     deadline: Option<SystemTime>,
+    failed_at: Option<Arc<Backtrace>>,
 }
 
 /// What log lines say about it; empty between invocations.
@@ -44,8 +46,17 @@ impl CurrentInvocation {
     /// Ends it.
     pub(super) fn clear(&self) {
         let mut state = self.lock();
-        state.ids = Ids::default();
-        state.deadline = None;
+        *state = State { started_before: state.started_before, ..State::default() };
+    }
+
+    /// Notes the calls that led to its failure.
+    pub(super) fn failed_at(&self, backtrace: Arc<Backtrace>) {
+        self.lock().failed_at = Some(backtrace);
+    }
+
+    /// The calls that led to its failure, if it failed.
+    pub(super) fn take_failed_at(&self) -> Option<Arc<Backtrace>> {
+        self.lock().failed_at.take()
     }
 
     /// The ids of the invocation in progress.

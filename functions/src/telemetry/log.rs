@@ -14,11 +14,7 @@ use tracing::{
     dispatcher::WeakDispatch,
     field::{Field, Visit},
 };
-use tracing_subscriber::{
-    Layer,
-    layer::Context,
-    registry::{LookupSpan, SpanRef},
-};
+use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
 use super::invocation::CurrentInvocation;
 
@@ -38,13 +34,17 @@ impl<O> JsonLines<O> {
         Self { service, current, out, dispatch: OnceLock::new() }
     }
 
-    /// The ids of the OpenTelemetry span behind `span`, as hex.
-    fn span_ids<S>(&self, span: &SpanRef<'_, S>) -> Option<(String, String)>
+    /// The ids of the OpenTelemetry span behind the current one, as hex.
+    ///
+    /// Not by way of the layer's own view of the spans: its filter is for lines, and a level that
+    /// keeps spans out would take the ids from the lines that are left.
+    fn span_ids<S>(&self, context: &Context<'_, S>) -> Option<(String, String)>
     where
-        S: for<'a> LookupSpan<'a>,
+        S: Subscriber + for<'a> LookupSpan<'a>,
     {
         let dispatch = self.dispatch.get()?.upgrade()?;
-        let context = tracing_opentelemetry::get_otel_context(&span.id(), &dispatch)?;
+        let current = context.current_span();
+        let context = tracing_opentelemetry::get_otel_context(current.id()?, &dispatch)?;
         let ids = context.span().span_context().clone();
         ids.is_valid().then(|| (ids.trace_id().to_string(), ids.span_id().to_string()))
     }
@@ -74,7 +74,7 @@ where
         if let Some(xray_trace_id) = ids.xray_trace_id {
             line.set("xray_trace_id", xray_trace_id);
         }
-        if let Some((trace, span)) = context.event_span(event).and_then(|s| self.span_ids(&s)) {
+        if let Some((trace, span)) = self.span_ids(&context) {
             line.set("trace_id", trace);
             line.set("span_id", span);
         }

@@ -4,30 +4,47 @@
 //! OpenTelemetry spans, whose ids and flags `trace` chooses; they collect in memory during an
 //! invocation and leave in one request (`otlp`) after the reply has been posted. There is no
 //! background thread and no queue, since between two invocations a sandbox is frozen.
-//! [`server_span`] is the span of the whole invocation.
+//! [`server_span`] is the span of the whole invocation, [`Access`] its line in the log, and
+//! [`TracedCalls`] joins calls of AWS to it.
 
+mod access;
+mod aws;
 mod invocation;
 mod log;
 mod otlp;
 pub mod server_span;
+mod stack;
 mod trace;
 
 use std::{sync::Arc, time::SystemTime};
 
 use lambda_runtime::Context;
-use opentelemetry::trace::TracerProvider;
+use opentelemetry::{
+    KeyValue,
+    trace::{SpanKind, TracerProvider},
+};
 use tracing::{Instrument, Subscriber, warn};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::{
-    Layer, filter::filter_fn, layer::SubscriberExt, registry::LookupSpan, util::SubscriberInitExt,
+    Layer,
+    filter::{FilterExt, filter_fn},
+    layer::SubscriberExt,
+    registry::LookupSpan,
+    util::SubscriberInitExt,
 };
 
 use crate::{
-    api::{Request, Route},
+    api::{ApiError, Reply, Request, Route},
     config::Config,
+    domain::UserKey,
+    endpoints::health_check,
+    panics,
 };
+pub use access::Access;
+pub use aws::TracedCalls;
 use invocation::CurrentInvocation;
 use otlp::Exporter;
-use trace::{FinishedSpans, RootIds};
+use trace::{FinishedSpans, Kept, RootIds};
 
 /// One per sandbox.
 pub struct Telemetry {
@@ -38,10 +55,11 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Takes over the process's logging and tracing; call it once, first of all.
+    /// Takes over the process's logging, tracing and panics; call it once, first of all.
     pub fn start(config: &Config) -> Self {
         let (telemetry, subscriber) = Self::build(config, std::io::stdout);
         subscriber.init();
+        panics::log_those_nobody_catches();
         for warning in &config.warnings {
             warn!("{warning}");
         }
@@ -62,8 +80,9 @@ impl Telemetry {
         let root_ids = RootIds::default();
         let resource = trace::resource(config);
         let exporter = Exporter::new(config.traces_url.clone(), &resource);
-        let tracer =
-            trace::provider(finished.clone(), root_ids.clone(), resource).tracer("cruddur");
+        let provider =
+            trace::provider(finished.clone(), root_ids.clone(), config.sampler.clone(), resource);
+        let tracer = provider.tracer("cruddur");
         let log = log::JsonLines::new(config.service_name.clone(), current.clone(), out);
         let spans = tracing_opentelemetry::layer()
             .with_tracer(tracer)
@@ -76,9 +95,11 @@ impl Telemetry {
             .with_tracked_inactivity(false)
             // Log lines are lines, not span events; libraries' spans are theirs.
             .with_filter(filter_fn(|meta| meta.is_span() && meta.target().starts_with("cruddur")));
+        // Lines only: a library's span that a level lets in would stand before ours.
+        let lines = filter_fn(|meta| meta.is_event()).and(config.log_filter.clone());
         let subscriber = tracing_subscriber::registry()
-            .with(spans)
-            .with(log.with_filter(config.log_filter.clone()));
+            .with(config.traces.then_some(spans))
+            .with(log.with_filter(lines));
         (Self { current, finished, root_ids, exporter }, subscriber)
     }
 
@@ -86,7 +107,17 @@ impl Telemetry {
     /// the spans.
     pub async fn around<T>(&self, invocation: impl Future<Output = T>) -> T {
         let outcome = invocation.instrument(server_span::open()).await;
-        let spans = self.finished.take();
+        let mut spans = self.finished.take();
+        if let Some(failed_at) = self.current.take_failed_at()
+            && let Some(text) = stack::text(&failed_at)
+        {
+            let server = spans.iter_mut().find(|span| span.span_kind == SpanKind::Server);
+            let events = server.into_iter().flat_map(|span| &mut span.events.events);
+            for exception in events.filter(|event| event.name == "exception") {
+                let text = KeyValue::new("exception.stacktrace", text.clone());
+                exception.attributes.push(text);
+            }
+        }
         self.exporter.send(spans, self.current.time_left(SystemTime::now())).await;
         self.current.clear();
         outcome
@@ -100,9 +131,28 @@ impl Telemetry {
         let cold_start = self.current.set(context);
         let span = tracing::Span::current();
         server_span::name(&span, route, request);
-        let traceparent = request.and_then(|request| request.header("traceparent"));
-        self.root_ids.place(&span, traceparent, context.xray_trace_id.as_deref());
+        let kept = match route.path == health_check::ROUTE.path {
+            true => Kept::Never,
+            false => Kept::AsAsked,
+        };
+        self.root_ids.place(&span, request, context.xray_trace_id.as_deref(), kept);
         server_span::describe(&span, context, route, request, cold_start);
+    }
+
+    /// Says who asks, on the current span, which must be the server span.
+    pub fn identify_user(&self, user: &UserKey) {
+        tracing::Span::current().set_attribute("app.user_id", user.as_str().to_owned());
+    }
+
+    /// Says how it went, on the current span, which must be the server span; and the reply, which
+    /// trace that was.
+    pub fn conclude(&self, reply: Reply, error: Option<&ApiError>) -> Reply {
+        let span = tracing::Span::current();
+        server_span::record_outcome(&span, &reply, error);
+        if let Some(backtrace) = error.and_then(ApiError::backtrace) {
+            self.current.failed_at(backtrace.clone());
+        }
+        server_span::name_trace(&span, reply)
     }
 }
 

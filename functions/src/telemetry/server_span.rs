@@ -2,12 +2,13 @@
 //! Attributes by <https://opentelemetry.io/docs/specs/semconv/http/http-spans/> and
 //! <https://opentelemetry.io/docs/specs/semconv/faas/faas-spans/>.
 
-use http::Method;
+use http::{Method, uri::Authority};
 use lambda_runtime::Context;
 use opentelemetry::{KeyValue, trace::Status};
 use tracing::{Span, field::Empty, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
+use super::{access::masked, trace};
 use crate::api::{ApiError, Reply, Request, Route};
 
 /// Opens it, before anything is known but the time.
@@ -35,6 +36,7 @@ pub(super) fn describe(
     span.set_attribute("faas.invocation_id", context.request_id.clone());
     span.set_attribute("faas.coldstart", cold_start);
     span.set_attribute("http.route", route.path);
+    describe_function(span, context);
     if let Some(header) = &context.xray_trace_id {
         span.set_attribute("cruddur.xray_header", header.clone());
     }
@@ -43,16 +45,59 @@ pub(super) fn describe(
     if known(request.method()) == "_OTHER" {
         span.set_attribute("http.request.method_original", request.method().to_string());
     }
+    span.set_attribute("http.request.body.size", request.body().len() as i64);
     span.set_attribute("url.path", request.path().to_owned());
     span.set_attribute("url.scheme", request.scheme());
+    if !request.query().is_empty() {
+        span.set_attribute("url.query", masked(request.query()).into_owned());
+    }
+    describe_connection(span, request);
 }
 
-/// Adds how it went to the current span, which must be the server span.
+/// The names are those of <https://opentelemetry.io/docs/specs/semconv/faas/aws-lambda/>.
+fn describe_function(span: &Span, context: &Context) {
+    let invoked = &context.invoked_function_arn;
+    let parts: Vec<&str> = invoked.split(':').collect();
+    let ["arn", _, "lambda", _, account, "function", _, ..] = parts[..] else { return };
+    span.set_attribute("aws.lambda.invoked_arn", invoked.clone());
+    span.set_attribute("cloud.account.id", account.to_owned());
+    // An alias may point elsewhere tomorrow; the version is what ran.
+    let resource = match parts[..] {
+        [.., _] if parts.len() == 8 => {
+            format!("{}:{}", parts[..7].join(":"), context.env_config.version)
+        }
+        _ => invoked.clone(),
+    };
+    span.set_attribute("cloud.resource_id", resource);
+}
+
+fn describe_connection(span: &Span, request: &Request) {
+    if let Some((name, version)) = request.protocol().and_then(|text| text.split_once('/')) {
+        span.set_attribute("network.protocol.name", name.to_ascii_lowercase());
+        span.set_attribute("network.protocol.version", version.trim_end_matches(".0").to_owned());
+    }
+    if let Some(address) = request.client_address() {
+        span.set_attribute("client.address", address.to_owned());
+    }
+    if let Some(agent) = request.header("user-agent") {
+        span.set_attribute("user_agent.original", agent.to_owned());
+    }
+    let host = request.header("host").and_then(|host| host.parse::<Authority>().ok());
+    if let Some(host) = &host {
+        span.set_attribute("server.address", host.host().to_owned());
+    }
+    let forwarded = request.header("x-forwarded-port").and_then(|port| port.parse().ok());
+    if let Some(port) = forwarded.or_else(|| host?.port_u16()) {
+        span.set_attribute("server.port", i64::from(port));
+    }
+}
+
+/// Adds how it went.
 ///
 /// 5xx is an error of ours: status and `exception` event. 4xx is the client's: only its code.
-pub fn record_outcome(reply: &Reply, error: Option<&ApiError>) {
-    let span = Span::current();
+pub(super) fn record_outcome(span: &Span, reply: &Reply, error: Option<&ApiError>) {
     span.set_attribute("http.response.status_code", i64::from(reply.status_code()));
+    span.set_attribute("http.response.body.size", reply.body().len() as i64);
     let Some(error) = error else { return };
     span.set_attribute("app.error_code", error.status_and_code().1);
     if reply.status_code() < 500 {
@@ -67,6 +112,17 @@ pub fn record_outcome(reply: &Reply, error: Option<&ApiError>) {
             KeyValue::new("exception.message", error.chain()),
         ],
     );
+}
+
+/// Tells the caller which trace this is, in headers that a page may read.
+pub(super) fn name_trace(span: &Span, mut reply: Reply) -> Reply {
+    let (traceparent, xray) = trace::reply_headers(span);
+    for (name, value) in [("traceparent", traceparent), ("x-amzn-trace-id", xray)] {
+        if let Some(value) = value {
+            reply = reply.with_header(name, value);
+        }
+    }
+    reply
 }
 
 /// The methods that the conventions know; any other could be made up by a client.

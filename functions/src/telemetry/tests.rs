@@ -6,6 +6,7 @@ use std::{
 };
 
 use lambda_runtime::Context;
+use opentelemetry::baggage::BaggageExt;
 use opentelemetry_proto::tonic::{
     common::v1::{KeyValue, any_value::Value as OtlpValue},
     trace::v1::{Span, span::SpanKind, status::StatusCode},
@@ -48,11 +49,17 @@ impl Write for Log {
 
 impl Function {
     fn reporting_to(address: std::net::SocketAddr) -> Self {
+        Self::configured(address, &[])
+    }
+
+    fn configured(address: std::net::SocketAddr, vars: &[(&str, &str)]) -> Self {
         let config = Config::from_vars(|name| match name {
             "AWS_LAMBDA_FUNCTION_NAME" => Some("home-activities".to_owned()),
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" => Some("256".to_owned()),
+            "AWS_LAMBDA_LOG_STREAM_NAME" => Some("2026/01/01/[$LATEST]0123".to_owned()),
             "AWS_REGION" => Some("ca-central-1".to_owned()),
             "OTEL_EXPORTER_OTLP_ENDPOINT" => Some(format!("http://{address}")),
-            _ => None,
+            _ => vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()),
         });
         let log = Log::default();
         let out = log.clone();
@@ -63,16 +70,29 @@ impl Function {
 
     /// An invocation with one step, which logs one line.
     async fn invoke(&self, traceparent: Option<&str>, xray: Option<&str>) {
-        let with_header = traceparent.map(|value| {
-            HOME_EVENT.replace("\"host\":", &format!("\"traceparent\": \"{value}\", \"host\":"))
-        });
-        let request = Request::from_event(with_header.as_deref().unwrap_or(HOME_EVENT)).unwrap();
+        let headers: Vec<_> = traceparent.map(|value| ("traceparent", value)).into_iter().collect();
+        self.invoke_with(&ROUTE, &headers, xray, || info!(answer = 42, "Hello")).await;
+    }
+
+    /// An invocation with these headers and one step, which does `work`.
+    async fn invoke_with(
+        &self,
+        route: &Route,
+        headers: &[(&str, &str)],
+        xray: Option<&str>,
+        work: impl FnOnce(),
+    ) -> Reply {
+        let mut event: Value = serde_json::from_str(HOME_EVENT).unwrap();
+        for (name, value) in headers {
+            event["headers"][*name] = (*value).into();
+        }
+        let request = Request::from_event(&event.to_string()).unwrap();
         let invocation = async {
-            self.telemetry.identify(&context(xray), &ROUTE, Some(&request));
-            async { info!(answer = 42, "Hello") }.instrument(info_span!("step")).await;
-            server_span::record_outcome(&Reply::ok(&()).unwrap(), None);
+            self.telemetry.identify(&context(xray), route, Some(&request));
+            async { work() }.instrument(info_span!("step")).await;
+            self.telemetry.conclude(Reply::ok(&()).unwrap(), None)
         };
-        self.telemetry.around(invocation).await;
+        self.telemetry.around(invocation).await
     }
 
     fn lines(&self) -> Vec<Value> {
@@ -84,6 +104,9 @@ impl Function {
 fn context(xray: Option<&str>) -> Context {
     let mut context = Context::default();
     context.request_id = "8476a536-e9f4-11e8-9739-2dfe598c3fcd".to_owned();
+    context.invoked_function_arn =
+        "arn:aws:lambda:ca-central-1:123456789012:function:home:live".to_owned();
+    Arc::make_mut(&mut context.env_config).version = "7".to_owned();
     context.xray_trace_id = xray.map(str::to_owned);
     context
 }
@@ -160,9 +183,13 @@ async fn the_server_span_says_what_was_asked_and_where() {
         ("cloud.platform", "aws_lambda"),
         ("cloud.region", "ca-central-1"),
         ("telemetry.sdk.language", "rust"),
+        ("service.version", env!("CARGO_PKG_VERSION")),
+        ("faas.instance", "2026/01/01/[$LATEST]0123"),
     ] {
         assert_eq!(text(&resource, key).as_deref(), Some(value), "{key}");
     }
+    let memory = attribute(&resource, "faas.max_memory");
+    assert_eq!(memory, Some(OtlpValue::IntValue(256 * 1024 * 1024)));
     let server = sent.scope_spans[0].spans.last().unwrap();
     assert_eq!(server.name, "GET /api/activities/home");
     assert_eq!(server.kind(), SpanKind::Server);
@@ -176,12 +203,158 @@ async fn the_server_span_says_what_was_asked_and_where() {
         ("http.route", "/api/activities/home"),
         ("url.path", "/api/activities/home"),
         ("url.scheme", "https"),
+        ("network.protocol.name", "http"),
+        ("network.protocol.version", "1.1"),
+        ("client.address", "203.0.113.57"),
+        ("server.address", "x4k2m9q7ab.execute-api.ca-central-1.amazonaws.com"),
+        ("aws.lambda.invoked_arn", "arn:aws:lambda:ca-central-1:123456789012:function:home:live"),
+        ("cloud.resource_id", "arn:aws:lambda:ca-central-1:123456789012:function:home:7"),
+        ("cloud.account.id", "123456789012"),
     ] {
         assert_eq!(text(&server.attributes, key).as_deref(), Some(value), "{key}");
     }
-    let status = attribute(&server.attributes, "http.response.status_code");
-    assert_eq!(status, Some(OtlpValue::IntValue(200)));
-    assert_eq!(server.attributes.len(), 10, "{:?}", server.attributes); // and faas.coldstart
+    let agent = text(&server.attributes, "user_agent.original").unwrap();
+    assert!(agent.starts_with("Mozilla/5.0"), "{agent}");
+    for (key, value) in [
+        ("http.response.status_code", 200),
+        ("http.request.body.size", 0),
+        ("http.response.body.size", 4),
+        ("server.port", 443),
+    ] {
+        let found = attribute(&server.attributes, key);
+        assert_eq!(found, Some(OtlpValue::IntValue(value)), "{key}");
+    }
+    assert_eq!(server.attributes.len(), 21, "{:?}", server.attributes); // and faas.coldstart
+}
+
+#[tokio::test]
+async fn tracestate_and_baggage_come_along_unless_they_are_too_long_or_malformed() {
+    let extension = FakeExtension::start("200 OK");
+    let function = Function::reporting_to(extension.address);
+    let traceparent = format!("00-{CALLER}-{CALLERS_SPAN}-01");
+    let (long, longer) = (format!("a={}", "b".repeat(511)), format!("a={}", "b".repeat(8191)));
+    for (tracestate, baggage, expected_state, expected_baggage) in [
+        (
+            "rojo=00f067aa0ba902b7,congo=t61",
+            "tenant=a%20b",
+            "rojo=00f067aa0ba902b7,congo=t61",
+            "a b",
+        ),
+        (&long, &longer, "", ""),
+        ("no state", "no baggage", "", ""),
+        ("", "", "", ""),
+    ] {
+        let headers =
+            [("traceparent", &*traceparent), ("tracestate", tracestate), ("baggage", baggage)];
+        let mut tenant = String::new();
+        function
+            .invoke_with(&ROUTE, &headers, None, || {
+                let context = tracing::Span::current().context();
+                tenant =
+                    context.baggage().get("tenant").map(ToString::to_string).unwrap_or_default();
+            })
+            .await;
+
+        let spans = extension.spans();
+        assert_eq!(hex(&spans[1].trace_id), CALLER, "{tracestate:.40}");
+        assert_eq!(spans[1].trace_state, expected_state);
+        assert_eq!(spans[0].trace_state, expected_state);
+        assert_eq!(tenant, expected_baggage, "{baggage:.40}");
+    }
+}
+
+#[tokio::test]
+async fn health_checks_and_what_the_sampler_leaves_out_are_recorded_with_the_unsampled_flag() {
+    let extension = FakeExtension::start("200 OK");
+    let sampled = format!("00-{CALLER}-{CALLERS_SPAN}-01");
+    let unsampled = format!("00-{CALLER}-{CALLERS_SPAN}-00");
+    let health = health_check::ROUTE;
+    for (sampler, ratio, route, traceparent, flag) in [
+        ("parentbased_always_on", "", &health, None, 0),
+        ("always_on", "", &health, Some(&sampled), 0),
+        ("always_on", "", &ROUTE, Some(&unsampled), 1),
+        ("always_off", "", &ROUTE, Some(&sampled), 0),
+        ("parentbased_always_off", "", &ROUTE, Some(&sampled), 1),
+        ("parentbased_always_off", "", &ROUTE, None, 0),
+        ("traceidratio", "0", &ROUTE, None, 0),
+        ("traceidratio", "1", &ROUTE, None, 1),
+    ] {
+        let vars = [("OTEL_TRACES_SAMPLER", sampler), ("OTEL_TRACES_SAMPLER_ARG", ratio)];
+        let function = Function::configured(extension.address, &vars);
+        let headers: Vec<_> =
+            traceparent.map(|value| ("traceparent", &**value)).into_iter().collect();
+        function.invoke_with(route, &headers, None, || {}).await;
+
+        let spans = extension.spans();
+        let flags: Vec<u32> = spans.iter().map(|span| span.flags & 1).collect();
+        assert_eq!(flags, [flag, flag], "{sampler} {ratio} {} {traceparent:?}", route.path);
+    }
+}
+
+#[tokio::test]
+async fn without_the_sdk_there_are_lines_but_no_spans_and_no_warning() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let vars = [("OTEL_SDK_DISABLED", "true")];
+    let function = Function::configured(silent.local_addr().unwrap(), &vars);
+
+    let reply = function.invoke_with(&ROUTE, &[], Some(XRAY), || info!("Hello")).await;
+
+    let lines = function.lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(lines[0]["requestId"], "8476a536-e9f4-11e8-9739-2dfe598c3fcd");
+    assert_eq!(lines[0]["trace_id"], Value::Null);
+    assert_eq!(serde_json::to_value(reply).unwrap()["headers"]["traceparent"], Value::Null);
+}
+
+#[tokio::test]
+async fn the_reply_names_the_trace_and_xrays_root() {
+    let extension = FakeExtension::start("200 OK");
+    let function = Function::reporting_to(extension.address);
+    let traceparent = format!("00-{CALLER}-{CALLERS_SPAN}-00");
+
+    let reply =
+        function.invoke_with(&ROUTE, &[("traceparent", &traceparent)], Some(XRAY), || {}).await;
+
+    let server = extension.spans().remove(1);
+    let headers = serde_json::to_value(reply).unwrap()["headers"].take();
+    assert_eq!(headers["traceparent"], format!("00-{CALLER}-{}-00", hex(&server.span_id)));
+    let root = format!("Root=1-{}-{};Sampled=0", &ROOT[..8], &ROOT[8..]);
+    assert_eq!(headers["x-amzn-trace-id"], root);
+}
+
+#[tokio::test]
+async fn a_level_that_leaves_out_most_lines_takes_no_ids_from_the_others() {
+    let extension = FakeExtension::start("200 OK");
+    let function = Function::configured(extension.address, &[("AWS_LAMBDA_LOG_LEVEL", "WARN")]);
+
+    let work = || {
+        info!("left out");
+        warn!("kept");
+    };
+    function.invoke_with(&ROUTE, &[], Some(XRAY), work).await;
+
+    let (lines, spans) = (function.lines(), extension.spans());
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(lines[0]["trace_id"], ROOT);
+    assert_eq!(lines[0]["span_id"], hex(&spans[0].span_id));
+}
+
+#[tokio::test]
+async fn an_attribute_that_is_set_twice_has_its_last_value() {
+    let extension = FakeExtension::start("200 OK");
+    let function = Function::reporting_to(extension.address);
+
+    let work = || {
+        let span = tracing::Span::current();
+        span.set_attribute("aws.request_id", "first");
+        span.set_attribute("app.other", true);
+        span.set_attribute("aws.request_id", "second");
+    };
+    function.invoke_with(&ROUTE, &[], None, work).await;
+
+    let step = extension.spans().remove(0);
+    assert_eq!(text(&step.attributes, "aws.request_id").as_deref(), Some("second"));
+    assert_eq!(step.attributes.len(), 2, "{:?}", step.attributes);
 }
 
 #[tokio::test]
@@ -203,12 +376,13 @@ async fn only_the_first_invocation_is_a_cold_start_and_all_use_one_connection() 
 async fn a_failure_of_ours_is_an_error_with_an_exception_and_a_clients_is_only_a_code() {
     let extension = FakeExtension::start("200 OK");
     let function = Function::reporting_to(extension.address);
-    let ours = ApiError::Panicked("index out of bounds".to_owned());
+    let ours: Result<(), _> = crate::panics::catch(|| panic!("index out of bounds"));
+    let ours = ApiError::Panicked(ours.unwrap_err());
     let clients = ApiError::MalformedEvent("no request".to_owned());
     for error in [&ours, &clients] {
         let invocation = async {
             function.telemetry.identify(&context(None), &ROUTE, None);
-            server_span::record_outcome(&error.reply(), Some(error));
+            function.telemetry.conclude(error.reply(), Some(error));
         };
         function.telemetry.around(invocation).await;
     }
@@ -219,10 +393,8 @@ async fn a_failure_of_ours_is_an_error_with_an_exception_and_a_clients_is_only_a
     assert_eq!(text(&server.attributes, "error.type").as_deref(), Some("500"));
     let [exception] = &server.events[..] else { panic!("{:?}", server.events) };
     assert_eq!(exception.name, "exception");
-    assert_eq!(
-        text(&exception.attributes, "exception.message").as_deref(),
-        Some("the handler panicked: index out of bounds")
-    );
+    let message = text(&exception.attributes, "exception.message").unwrap();
+    assert!(message.starts_with("the handler panicked: index out of bounds"), "{message}");
 
     let server = extension.spans().remove(0);
     assert_eq!(server.status.unwrap().code(), StatusCode::Unset);

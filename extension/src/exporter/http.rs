@@ -1,7 +1,10 @@
 //! The HTTP client of the exporters and commands: TLS with its roots built in, and replies that are
 //! read to a limit.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    error::Error,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode, header};
@@ -77,13 +80,17 @@ pub fn readable(body: &[u8]) -> String {
     text.chars().filter(|char| !char.is_control()).take(MAX_MESSAGE_CHARS).collect()
 }
 
-/// The whole chain, since the outermost error only says that a request failed.
 fn unreachable(error: hyper_util::client::legacy::Error) -> ExportError {
+    ExportError::Unreachable(chain(&error))
+}
+
+/// The whole chain, since the outermost error often only says that something failed.
+pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
-    let mut source = std::error::Error::source(&error);
+    let mut source = error.source();
     while let Some(error) = source {
         text = format!("{text}: {error}");
         source = error.source();
     }
-    ExportError::Unreachable(text)
+    text
 }

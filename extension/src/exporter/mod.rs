@@ -1,6 +1,7 @@
 //! Where batches go. Each exporter runs in a worker task of its own and says how a batch ended;
 //! what follows from that is the pipeline's business.
 
+pub mod aws;
 pub mod console;
 pub mod honeycomb;
 pub mod http;

@@ -150,6 +150,13 @@ impl Buffer {
         self.from(route).next().is_some()
     }
 
+    /// The signals that a route lacks, those of the batch under way included.
+    pub fn lacking(&self, route: Route) -> impl Iterator<Item = &Signal> {
+        let Cursor { kind, next, .. } = self.cursors[route];
+        let skipped = next.saturating_sub(self.first) as usize;
+        self.places.iter().skip(skipped).flatten().filter(move |signal| signal.kind == kind)
+    }
+
     /// The signals of a route that no batch holds, with their sequence numbers.
     fn from(&self, route: Route) -> impl Iterator<Item = (u64, &Signal)> {
         let cursor = self.cursors[route];

@@ -28,6 +28,7 @@ pub mod signal; // what is kept of it
 pub mod pipeline; // who owns all that follows
 pub mod buffer; // where it waits, bounded in bytes
 pub mod spool; // and on disk, to outlive the process
+pub mod last_resort; // and in the log, to outlive the sandbox
 pub mod ledger; // what became of every item
 pub mod summary; // and what is told of that
 pub mod batch; // what goes in one request

@@ -6,7 +6,7 @@
 //! | event | what is done before the next Next |
 //! |---|---|
 //! | INVOKE | wait for the invocation's end, then flush, both bounded by [`crate::flush`] |
-//! | SHUTDOWN | stop intake, drain, log the account, exit 0 |
+//! | SHUTDOWN | stop intake, drain, log the account and [what was not delivered](crate::last_resort), exit 0 |
 //!
 //! The process never ends before SHUTDOWN: that would fail the function's invocation. Where it
 //! cannot work it says so once and keeps asking for events.
@@ -29,7 +29,7 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, timeout_at},
 };
-use tracing::{error, info, warn};
+use tracing::{error, info, level_filters::LevelFilter, warn};
 
 use crate::{
     config::Config,
@@ -90,7 +90,11 @@ pub async fn run_on_lambda(api: &str, name: &str, config: &Config) {
     let now = Instant::now();
     let deadline = flush::deadline(shutdown.deadline_ms, SystemTime::now(), now);
     parts.explain(&shutdown).await;
+    let handle = parts.pipeline.clone();
     parts.shut_down(flush::hold_until(now, deadline, DRAIN_BUDGET)).await;
+    if config.log_level != LevelFilter::OFF {
+        leave_last_words(&handle).await;
+    }
 }
 
 /// By the clock that shows more: a freeze may stop the monotonic one.
@@ -278,6 +282,22 @@ impl Parts {
             Ok(summary) => summary.log_at_end(),
             Err(error) => error!("Nobody knows what became of the telemetry: {error}"),
         }
+    }
+}
+
+/// The sandbox may end now, and what is on its disk with it: the log gets what was not delivered.
+async fn leave_last_words(pipeline: &Handle) {
+    let Ok(words) = pipeline.last_words().await else { return };
+    let (items, lines, left_out) = (words.items, words.lines.len(), words.left_out);
+    if items + left_out == 0 {
+        return;
+    }
+    match words.print() {
+        Ok(()) => warn!(
+            "{items} undelivered items are in {lines} lines of this log, from where \
+             `cruddur-telemetry replay` sends them; {left_out} found no room"
+        ),
+        Err(error) => error!("The log takes no telemetry: {error}"),
     }
 }
 

@@ -24,6 +24,7 @@ use crate::{
     batch::Batch,
     config::Config,
     exporter::{Export, ExportError, Exporter, work},
+    last_resort::LastWords,
     ledger::{Ledger, LedgerFile},
     signal::Signal,
     spool::Spool,
@@ -61,6 +62,7 @@ enum Command {
     Flush { patience: Patience, done: oneshot::Sender<()> },
     Thawed,
     Summary(oneshot::Sender<Summary>),
+    LastWords(oneshot::Sender<LastWords>),
 }
 
 impl Handle {
@@ -89,6 +91,13 @@ impl Handle {
         let (reply, summary) = oneshot::channel();
         self.0.send(Command::Summary(reply)).await.map_err(|_| Stopped)?;
         summary.await.map_err(|_| Stopped)
+    }
+
+    /// What was not delivered, as lines of log; the same is never given twice in a sandbox.
+    pub async fn last_words(&self) -> Result<LastWords, Stopped> {
+        let (reply, words) = oneshot::channel();
+        self.0.send(Command::LastWords(reply)).await.map_err(|_| Stopped)?;
+        words.await.map_err(|_| Stopped)
     }
 }
 
@@ -215,6 +224,7 @@ impl Pipeline {
                 self.thaws.send_replace(());
             }
             Command::Summary(reply) => drop(reply.send(self.summary(now))),
+            Command::LastWords(reply) => drop(reply.send(self.core.last_words())),
         }
     }
 

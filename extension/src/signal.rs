@@ -167,6 +167,15 @@ pub fn only_sampled(request: &[u8]) -> Option<(Vec<u8>, u64)> {
     (left_out > 0).then(|| (parts.concat(), left_out))
 }
 
+/// Whether an item has an error in it: a span that failed, or a log record of that severity.
+pub fn is_error(kind: Kind, item: &[u8]) -> bool {
+    match kind {
+        Kind::Traces => SpanView::of(item).failed,
+        Kind::Logs => severity(item) >= SEVERITY_ERROR,
+        Kind::Metrics | Kind::Lines => false,
+    }
+}
+
 fn severity(record: &[u8]) -> u64 {
     let numbers = wire::fields(record).flatten().filter_map(|field| match field {
         (2, Value::Varint(number)) => Some(number),

@@ -1,6 +1,6 @@
 //! Batches on disk: what was not delivered in time, so that it outlives the process.
 //!
-//! One file per batch, `<sequence>.<destination>.<kind>.<items>.<e or ->.zst`: the export request
+//! One file per batch, `<sequence>.<destination>.<kind>.<items>.<flags>.zst`: the export request
 //! compressed with zstd, whose checksum guards it. A file is written under another name and then
 //! renamed, so it is whole or not there. The name says what accounting needs, also of a file that
 //! cannot be read. `/tmp` survives the reset of a sandbox, and the next process sends what it finds.
@@ -23,6 +23,9 @@ const UNFINISHED: &str = "unfinished";
 
 /// A file whose content is not what was written: kept for whoever wants to look at it.
 const DAMAGED: &str = "damaged";
+
+/// The file that counts what [`Spool::note_logged`] was told.
+const LOGGED_BYTES: &str = "logged";
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -47,26 +50,34 @@ pub struct SpoolFile {
     pub items: u64,
     /// Whether one of them has an error in it.
     pub has_error: bool,
+    /// Whether the log has it as well.
+    pub is_logged: bool,
     bytes: u64,
 }
 
 impl SpoolFile {
     fn name(&self) -> String {
-        let Self { sequence, destination, kind, items, has_error, .. } = self;
+        let Self { sequence, destination, kind, items, has_error, is_logged, .. } = self;
         let kind = kind.name();
-        let error = if *has_error { "e" } else { "-" };
-        format!("{sequence:020}.{destination}.{kind}.{items}.{error}.{EXTENSION}")
+        let flags = match (has_error, is_logged) {
+            (false, false) => "-",
+            (true, false) => "e",
+            (false, true) => "l",
+            (true, true) => "el",
+        };
+        format!("{sequence:020}.{destination}.{kind}.{items}.{flags}.{EXTENSION}")
     }
 
     fn parse(name: &str, bytes: u64) -> Option<Self> {
         let parts: Vec<_> = name.split('.').collect();
-        let [sequence, destination, kind, items, error, EXTENSION] = parts[..] else { return None };
+        let [sequence, destination, kind, items, flags, EXTENSION] = parts[..] else { return None };
         Some(Self {
             sequence: sequence.parse().ok()?,
             destination: destination.to_owned(),
             kind: Kind::ALL.into_iter().find(|known| known.name() == kind)?,
             items: items.parse().ok()?,
-            has_error: error == "e",
+            has_error: flags.contains('e'),
+            is_logged: flags.contains('l'),
             bytes,
         })
     }
@@ -134,6 +145,7 @@ impl Spool {
             kind: batch.kind,
             items: batch.items,
             has_error: batch.has_error,
+            is_logged: false,
             bytes: body.len() as u64,
         };
         self.write_file(&file, &body)?;
@@ -185,6 +197,29 @@ impl Spool {
             self.forget(file.sequence);
         }
         Some((file, batch))
+    }
+
+    /// The batch in a file.
+    pub fn batch(&self, file: &SpoolFile) -> io::Result<Batch> {
+        self.read(file)
+    }
+
+    /// Bytes of log that the processes of this sandbox have written, as far as they said so.
+    pub fn logged_bytes(&self) -> usize {
+        let text = fs::read_to_string(self.directory.join(LOGGED_BYTES)).unwrap_or_default();
+        text.trim().parse().unwrap_or(0)
+    }
+
+    /// Remembers that the log has all files, and that so many bytes of it were written.
+    pub fn note_logged(&mut self, bytes: usize) -> io::Result<()> {
+        let all_bytes = self.logged_bytes() + bytes;
+        fs::write(self.directory.join(LOGGED_BYTES), all_bytes.to_string())?;
+        for index in 0..self.files.len() {
+            let from = self.path(&self.files[index]);
+            self.files[index].is_logged = true;
+            fs::rename(from, self.path(&self.files[index]))?;
+        }
+        Ok(())
     }
 
     /// Removes a file. It is gone from the list even if the disk refuses.

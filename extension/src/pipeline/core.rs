@@ -6,6 +6,7 @@
 //! from there. [`Ledger`] counts every step.
 
 mod destination;
+mod last_words;
 mod spooling;
 
 use std::collections::BTreeMap;

@@ -25,23 +25,21 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let code = runtime.block_on(async {
-        match command {
-            Command::Extension => run().await,
-            command => command.run().await,
-        }
-    });
+    let code = runtime.block_on(run(command));
     // Names are resolved on a thread of its own: one that no name server answers must not hold
     // the exit until Lambda loses its patience.
     runtime.shutdown_background();
     code
 }
 
-async fn run() -> ExitCode {
+async fn run(command: Command) -> ExitCode {
     let (config, errors) = Config::from_vars(|name| env::var(name).ok());
     start_log(config.log_level);
     for error in errors {
         warn!("{error}");
+    }
+    if command != Command::Extension {
+        return command.run(config).await;
     }
     match &config.lambda_api {
         Some(api) => lifecycle::run_on_lambda(api, &executable_name(), &config).await,

@@ -1,6 +1,7 @@
 //! The extension's command line, as a person uses it: arguments, variables and a pipe in, two
 //! streams and a code out.
 
+use std::ffi::OsStr;
 use std::process::Stdio;
 
 use serde_json::Value;
@@ -13,7 +14,7 @@ use crate::honeycomb::Honeycomb;
 /// A command line, to be [`run`](Cli::run). It inherits no variables.
 pub struct Cli {
     command: Command,
-    input: Vec<u8>,
+    input: Box<dyn Iterator<Item = Vec<u8>> + Send>,
 }
 
 /// What it came to.
@@ -30,10 +31,25 @@ pub struct Printed {
 impl Cli {
     /// `cruddur-telemetry` with these arguments.
     pub fn new(arguments: &[&str]) -> Cli {
-        let mut command = Command::new(binaries().path("cruddur-telemetry"));
+        Cli::start_as(binaries().path("cruddur-telemetry").as_os_str(), arguments)
+    }
+
+    /// The same, where it may not have more than so much memory, counted as addresses.
+    pub fn with_memory(kilobytes: u32, arguments: &[&str]) -> Cli {
+        let script = format!("ulimit -v {kilobytes} && exec \"$0\" \"$@\"");
+        let program = binaries().path("cruddur-telemetry");
+        let program = program.to_str().expect("a path of text");
+        let cli =
+            Cli::start_as(OsStr::new("/bin/sh"), &[&["-c", &script, program], arguments].concat());
+        // Each arena would reserve far more addresses than it uses.
+        cli.env("MALLOC_ARENA_MAX", "1")
+    }
+
+    fn start_as(program: &OsStr, arguments: &[&str]) -> Cli {
+        let mut command = Command::new(program);
         command.args(arguments).env_clear().kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Cli { command, input: Vec::new() }
+        Cli { command, input: Box::new(std::iter::empty()) }
     }
 
     /// A variable.
@@ -49,8 +65,13 @@ impl Cli {
     }
 
     /// What comes in by standard input; nothing by default.
-    pub fn input(mut self, input: impl Into<Vec<u8>>) -> Cli {
-        self.input = input.into();
+    pub fn input(self, input: impl Into<Vec<u8>>) -> Cli {
+        self.long_input(std::iter::once(input.into()))
+    }
+
+    /// The same, made while it is read.
+    pub fn long_input(mut self, input: impl Iterator<Item = Vec<u8>> + Send + 'static) -> Cli {
+        self.input = Box::new(input);
         self
     }
 
@@ -59,10 +80,13 @@ impl Cli {
         let mut process = self.command.spawn().expect("the command starts");
         let mut pipe = process.stdin.take().expect("a pipe");
         // In a task of its own: it may print before it has read all.
-        let input = std::mem::take(&mut self.input);
         let writer = tokio::spawn(async move {
-            // It may also leave before that.
-            let _ = pipe.write_all(&input).await;
+            for piece in self.input {
+                // It may also leave before that.
+                if pipe.write_all(&piece).await.is_err() {
+                    return;
+                }
+            }
         });
         let output = process.wait_with_output().await.expect("an end");
         writer.await.expect("no panic");

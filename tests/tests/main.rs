@@ -21,5 +21,6 @@ mod function_alone;
 mod hostile;
 mod soak;
 mod otlp_receiver;
+mod replay;
 mod straight_line;
 mod terminal;

@@ -3,12 +3,16 @@
 //! One file per command. Each writes its answer to standard output and says by its exit code how
 //! that went; standard error has what went wrong, and progress.
 
+mod replay;
+
 use std::{ffi::OsString, io::Write, process::ExitCode};
 
 use lexopt::{
     Arg::{Long, Short, Value},
     Parser,
 };
+
+use crate::config::Config;
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,6 +23,8 @@ pub enum Command {
     Help(&'static str),
     /// The version.
     Version,
+    /// Send what a log holds.
+    Replay(replay::Options),
 }
 
 /// Arguments that mean nothing.
@@ -36,6 +42,7 @@ const HELP: &str = concat!(
 
 Usage:
   cruddur-telemetry             Be the extension: take OTLP and send it on. Lambda starts it so
+  cruddur-telemetry replay      Send what sandboxes left in their log during an outage
 
 Options:
   -h, --help                    Print this page, or that of a command
@@ -56,7 +63,10 @@ impl Command {
             None => Self::Extension,
             Some(Short('h') | Long("help")) => Self::Help(HELP),
             Some(Short('V') | Long("version")) => Self::Version,
-            Some(Value(name)) => return Err(lexopt::Error::UnexpectedArgument(name).into()),
+            Some(Value(name)) => match name.to_str() {
+                Some("replay") => replay::Options::parse(&mut parser)?,
+                _ => return Err(lexopt::Error::UnexpectedArgument(name).into()),
+            },
             Some(other) => return Err(other.unexpected().into()),
         };
         match parser.next()? {
@@ -66,11 +76,12 @@ impl Command {
     }
 
     /// Does what was asked for; not for [`Command::Extension`], which takes more than a command.
-    pub async fn run(self) -> ExitCode {
+    pub async fn run(self, config: Config) -> ExitCode {
         match self {
             Self::Extension => {}
             Self::Help(page) => print(page),
             Self::Version => print(concat!("cruddur-telemetry ", env!("CARGO_PKG_VERSION"), "\n")),
+            Self::Replay(options) => return replay::run(&options, config).await,
         }
         ExitCode::SUCCESS
     }

@@ -26,10 +26,10 @@ impl Core {
         let spooled: u64 = files.iter().map(|file| file.items).sum();
         let held: u64 = self.held().map(|(_, signal)| signal.items).sum();
         words.left_out = (held + spooled).saturating_sub(words.items);
-        if let Some(spool) = self.spool.as_mut().filter(|_| !words.lines.is_empty()) {
-            if let Err(error) = spool.note_logged(words.bytes()) {
-                warn!("The log may get the same telemetry again: {error}");
-            }
+        if let Some(spool) = self.spool.as_mut().filter(|_| !words.lines.is_empty())
+            && let Err(error) = spool.note_logged(words.bytes())
+        {
+            warn!("The log may get the same telemetry again: {error}");
         }
         words
     }

@@ -1,0 +1,206 @@
+//! `replay`: sends what [last-resort lines](crate::last_resort) in a log hold.
+//!
+//! A thread of its own reads the log and unpacks lines; they go through the same pipeline and
+//! exporters as in the extension, with their limits, parts and pauses, but without a spool. The
+//! log is read on only while little is under way, so memory does not grow with it.
+
+mod destinations;
+mod report;
+mod scanner;
+
+use std::{
+    io,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use lexopt::{
+    Arg::{Long, Short},
+    Parser, ValueExt,
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, timeout},
+};
+
+use self::{
+    destinations::Destinations,
+    report::{Progress, Sums},
+    scanner::Scanner,
+};
+use super::{Command, print};
+use crate::{
+    batch::MAX_BATCH_BYTES,
+    config::Config,
+    last_resort::{Replay, Unreadable},
+};
+
+/// Bytes that are handed to the pipeline before all of them have to be gone. Our choice.
+const UNDER_WAY_BYTES: usize = MAX_BATCH_BYTES;
+
+/// How often it is looked whether they are, and the progress is shown. Our choice.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How long nothing has to be taken before it gives up. Our choice: longer than the longest pause
+/// after a failure.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Lines that are unpacked ahead. Our choice.
+const AHEAD: usize = 8;
+
+/// Exit codes.
+const NOT_CONFIGURED: u8 = 1;
+const NOT_SENT: u8 = 2;
+
+const HELP: &str = "\
+Sends what sandboxes wrote to their log when they ended, since no destination had taken it.
+
+Usage: cruddur-telemetry replay [OPTIONS] < LOG
+
+LOG is an export of a function's log in any form: plain lines, Lambda's JSON records, or what the
+AWS command line prints. Everything else in it is passed over:
+  aws logs filter-log-events --log-group-name cruddur-platform \\
+    --filter-pattern '\"cruddur-replay\"' | cruddur-telemetry replay --dry-run
+
+It is sent to where the extension's own variables say, which `cruddur-telemetry doctor` explains.
+
+Options:
+  --dry-run             Send nothing, only count
+  --give-up SECONDS     End when nothing was taken for so long [default: 90]
+  -h, --help            Print this page
+
+Exit code: 0 everything was taken, 1 nothing is configured that could take it, 2 not everything was
+";
+
+/// The command's options.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Options {
+    dry_run: bool,
+    give_up: Duration,
+}
+
+impl Options {
+    pub(super) fn parse(parser: &mut Parser) -> Result<Command, lexopt::Error> {
+        let mut options = Self { dry_run: false, give_up: PATIENCE };
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Long("dry-run") => options.dry_run = true,
+                Long("give-up") => {
+                    options.give_up = Duration::from_secs(parser.value()?.parse()?);
+                }
+                Short('h') | Long("help") => return Ok(Command::Help(HELP)),
+                other => return Err(other.unexpected()),
+            }
+        }
+        Ok(Command::Replay(options))
+    }
+}
+
+/// Reads standard input to its end and sends what it finds.
+pub(super) async fn run(options: &Options, config: Config) -> ExitCode {
+    let destinations = Destinations::start(config);
+    if destinations.is_empty() && !options.dry_run {
+        eprintln!("Nothing is configured that could take it: cruddur-telemetry doctor tells why");
+        return ExitCode::from(NOT_CONFIGURED);
+    }
+    let read_bytes = Arc::new(AtomicU64::new(0));
+    let found = read_in_thread(Arc::clone(&read_bytes));
+    let (sums, progress) = (Sums::default(), Progress::start(read_bytes));
+    let mut sender = Sender { options, destinations, sums, progress, under_way_bytes: 0 };
+    let ended = tokio::select! {
+        ended = sender.send_all(found) => ended,
+        _ = tokio::signal::ctrl_c() => Err("it was interrupted".to_owned()),
+    };
+    let Sender { destinations, sums, progress, .. } = sender;
+    let read_bytes = progress.end();
+    let fates = destinations.fates(&sums, options.dry_run).await;
+    print(&report::page(read_bytes, &sums, &fates, &destinations));
+    if let Err(reason) = &ended {
+        eprintln!("Not everything was read or sent: {reason}");
+    }
+    match ended.is_ok() && fates.iter().all(|fate| fate.is_good()) {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(NOT_SENT),
+    }
+}
+
+/// `None` at the end of the log.
+type Found = io::Result<Option<Result<Replay, Unreadable>>>;
+
+/// Standard input blocks whoever reads it.
+fn read_in_thread(read_bytes: Arc<AtomicU64>) -> mpsc::Receiver<Found> {
+    let (sender, found) = mpsc::channel(AHEAD);
+    thread::spawn(move || {
+        let mut scanner = Scanner::new(io::stdin().lock());
+        loop {
+            let next = scanner.next();
+            read_bytes.store(scanner.read_bytes(), Ordering::Relaxed);
+            let goes_on = matches!(next, Ok(Some(_)));
+            if sender.blocking_send(next).is_err() || !goes_on {
+                return;
+            }
+        }
+    });
+    found
+}
+
+/// What goes on between the log and the destinations.
+struct Sender<'a> {
+    options: &'a Options,
+    destinations: Destinations,
+    sums: Sums,
+    progress: Progress,
+    under_way_bytes: usize,
+}
+
+impl Sender<'_> {
+    async fn send_all(&mut self, mut found: mpsc::Receiver<Found>) -> Result<(), String> {
+        loop {
+            self.progress.show(&self.sums);
+            match timeout(LOOK, found.recv()).await {
+                Err(_) => {}
+                Ok(Some(Ok(Some(Ok(replay))))) => self.send(replay).await?,
+                Ok(Some(Ok(Some(Err(unreadable))))) => self.sums.skip(unreadable),
+                Ok(Some(Ok(None))) => return self.wait_until_taken().await,
+                Ok(Some(Err(error))) => return Err(error.to_string()),
+                Ok(None) => return Err("the log's reader has stopped".to_owned()),
+            }
+        }
+    }
+
+    async fn send(&mut self, replay: Replay) -> Result<(), String> {
+        self.sums.count(&replay);
+        if self.options.dry_run {
+            return Ok(());
+        }
+        self.under_way_bytes += replay.signal.bytes.len();
+        self.destinations.send(replay).await;
+        if self.under_way_bytes > UNDER_WAY_BYTES {
+            self.wait_until_taken().await?;
+        }
+        Ok(())
+    }
+
+    async fn wait_until_taken(&mut self) -> Result<(), String> {
+        let mut last = (0, Instant::now());
+        loop {
+            let (held, settled) = self.destinations.held_and_settled().await;
+            if held == 0 {
+                self.under_way_bytes = 0;
+                return Ok(());
+            }
+            if settled != last.0 {
+                last = (settled, Instant::now());
+            } else if last.1.elapsed() >= self.options.give_up {
+                return Err(format!("nothing was taken for {:?}", self.options.give_up));
+            }
+            self.progress.show(&self.sums);
+            sleep(LOOK).await;
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Where replayed lines go: a pipeline for each destination, since a line is for one of them alone.
+
+use crate::{
+    config::Config,
+    exporter::Exporter,
+    last_resort::Replay,
+    ledger::{Account, Reason, State},
+    pipeline::{Handle, Pipeline, Trigger},
+    signal::Kind,
+};
+
+use super::report::Sums;
+
+/// Those that are configured here and worth a line.
+#[derive(Debug)]
+pub(super) struct Destinations(Vec<Destination>);
+
+#[derive(Debug)]
+struct Destination {
+    name: &'static str,
+    kinds: Vec<Kind>,
+    keeps_duplicates: bool,
+    pipeline: Handle,
+}
+
+/// What became of the items of one destination and kind.
+#[derive(Debug)]
+pub(super) struct Fate {
+    pub(super) destination: String,
+    pub(super) kind: Kind,
+    pub(super) lines: u64,
+    pub(super) items: u64,
+    pub(super) end: End,
+}
+
+#[derive(Debug)]
+pub(super) enum End {
+    /// Here is nobody who would take it.
+    NotConfigured,
+    /// It was a dry run.
+    NotTried,
+    /// It was sent to the end.
+    Settled(Account),
+}
+
+impl Fate {
+    /// Whether nothing needs to be done about it.
+    pub(super) fn is_good(&self) -> bool {
+        match &self.end {
+            End::NotConfigured => false,
+            End::NotTried => true,
+            End::Settled(account) => {
+                let unsampled = account.at(State::Dropped(Reason::Unsampled));
+                account.at(State::Delivered) + unsampled == self.items
+            }
+        }
+    }
+}
+
+impl Destinations {
+    pub(super) fn start(config: Config) -> Self {
+        let exporters = Exporter::configured(&config);
+        // What is read waits in memory, and never so much that something would be dropped.
+        let config = Config { spool_bytes: 0, buffer_bytes: usize::MAX, ..config };
+        let durable = exporters.into_iter().filter(|exporter| exporter.spec().durable);
+        let start = |exporter: Exporter| {
+            let (spec, keeps_duplicates) = (exporter.spec(), exporter.keeps_duplicates());
+            let (pipeline, handle) = Pipeline::new(vec![exporter], &config, Trigger::Receive);
+            tokio::spawn(pipeline.run());
+            Destination { name: spec.name, kinds: spec.kinds, keeps_duplicates, pipeline: handle }
+        };
+        Self(durable.map(start).collect())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Names of those where what is sent twice is there twice.
+    pub(super) fn keepers_of_duplicates(&self) -> Vec<&'static str> {
+        let keepers = self.0.iter().filter(|destination| destination.keeps_duplicates);
+        keepers.map(|destination| destination.name).collect()
+    }
+
+    /// Hands a line's content to its destination, if that is here.
+    pub(super) async fn send(&self, replay: Replay) {
+        if let Some(destination) = self.of(&replay.destination, replay.signal.kind) {
+            // Should the pipeline have ended, the sums will show it.
+            let _ = destination.pipeline.receive(replay.signal).await;
+        }
+    }
+
+    /// Items of all destinations that wait, and items of which it is known what became of them.
+    pub(super) async fn held_and_settled(&self) -> (u64, u64) {
+        let (mut held, mut received) = (0, 0);
+        for destination in &self.0 {
+            for account in destination.accounts().await {
+                held += account.1.at(State::Held);
+                received += account.1.received();
+            }
+        }
+        (held, received - held)
+    }
+
+    /// What became of everything that was counted.
+    pub(super) async fn fates(&self, sums: &Sums, dry_run: bool) -> Vec<Fate> {
+        let mut fates = Vec::new();
+        for ((destination, kind), count) in &sums.found {
+            let end = match self.of(destination, *kind) {
+                None => End::NotConfigured,
+                Some(_) if dry_run => End::NotTried,
+                Some(here) => {
+                    let accounts = here.accounts().await;
+                    let account = accounts.into_iter().find(|(of, _)| of == kind);
+                    End::Settled(account.map(|(_, account)| account).unwrap_or_default())
+                }
+            };
+            let (lines, items) = (count.lines, count.items);
+            fates.push(Fate { destination: destination.clone(), kind: *kind, lines, items, end });
+        }
+        fates
+    }
+
+    fn of(&self, name: &str, kind: Kind) -> Option<&Destination> {
+        self.0
+            .iter()
+            .find(|destination| destination.name == name && destination.kinds.contains(&kind))
+    }
+}
+
+impl Destination {
+    async fn accounts(&self) -> Vec<(Kind, Account)> {
+        let summary = self.pipeline.summary().await.unwrap_or_default();
+        summary.destinations.into_values().flat_map(|destination| destination.accounts).collect()
+    }
+}

@@ -41,6 +41,7 @@ pub struct Span {
     pub times: (u64, u64),
     /// Names of its events, in order.
     pub events: Vec<String>,
+    event_attributes: Vec<Vec<KeyValue>>,
     attributes: Vec<KeyValue>,
     resource: Vec<KeyValue>,
 }
@@ -49,6 +50,12 @@ impl Span {
     /// An attribute of the span; `null` if it has none of this name.
     pub fn attribute(&self, key: &str) -> Value {
         lookup(&self.attributes, key)
+    }
+
+    /// An attribute of its first event of this name; `null` if there is none.
+    pub fn event_attribute(&self, event: &str, key: &str) -> Value {
+        let position = self.events.iter().position(|name| name == event);
+        position.map_or(Value::Null, |position| lookup(&self.event_attributes[position], key))
     }
 
     /// An attribute of the span's resource; `null` if it has none of this name.
@@ -73,7 +80,8 @@ pub fn spans_of(body: &[u8]) -> Result<Vec<Span>, prost::DecodeError> {
                 flags: span.flags,
                 status: span.status.map_or(0, |status| status.code),
                 times: (span.start_time_unix_nano, span.end_time_unix_nano),
-                events: span.events.into_iter().map(|event| event.name).collect(),
+                events: span.events.iter().map(|event| event.name.clone()).collect(),
+                event_attributes: span.events.into_iter().map(|event| event.attributes).collect(),
                 attributes: span.attributes,
                 resource: resource.clone(),
             });

@@ -1,5 +1,9 @@
 //! One request, one trace: reply, log line and what Honeycomb decoded agree.
 
+mod endpoints;
+mod failures;
+mod headers;
+
 use cruddur_tests::event::root_trace_id;
 use cruddur_tests::otlp::{Span, kind};
 use cruddur_tests::{Honeycomb, Reply, Sandbox, event};

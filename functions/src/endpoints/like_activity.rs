@@ -46,6 +46,6 @@ async fn set_like(
         return Err(ApiError::NotFound(Missing::Activity));
     }
     let likes = support::find_post(table, uuid, now).await?.counters().likes;
-    Span::current().record("app.likes_count", likes);
+    Span::current().record("app.likes_count", likes as i64);
     Ok(likes)
 }

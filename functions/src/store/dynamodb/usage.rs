@@ -60,7 +60,8 @@ impl Usage {
         span.set_attribute("aws.dynamodb.consumed_capacity", texts(consumed.to_string()));
         span.record("app.store.requests", answers.requests);
         span.record("app.store.consumed_capacity", answers.capacity_units);
-        span.record("app.store.retries", self.retries.load(Ordering::Relaxed));
+        // As i64: what is unsigned would become a text.
+        span.record("app.store.retries", i64::from(self.retries.load(Ordering::Relaxed)));
         if let Some(rows) = rows {
             span.record("db.response.returned_rows", rows as i64);
         }

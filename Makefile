@@ -5,7 +5,7 @@ FEATURES := --features cruddur/local
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help run test faults bench bench-extension soak lint clean build-TelemetryLayer
+.PHONY: help run tools test faults bench bench-extension soak lint clean build-TelemetryLayer
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-zA-Z-]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,8 @@ help: ## List these targets
 # An installed cargo-lambda will do.
 run: $(if $(shell command -v cargo-lambda),,$(VENV)/bin/cargo-lambda) ## Start the API and the extension, with demo data; PORT=9001 takes another port
 	@.dev/run
+
+tools: $(VENV)/requirements ## Install sam, cargo-lambda and zig into .venv
 
 test: $(VENV)/requirements ## Run every test; T=name runs those whose name contains it
 	cargo test --workspace $(FEATURES) $(T)
@@ -66,5 +68,5 @@ $(VENV)/requirements: tests/requirements.txt
 
 # `sam build` calls this for the layer. ARTIFACTS_DIR is what becomes /opt.
 build-TelemetryLayer:
-	cargo lambda build --release --arm64 --extension --package cruddur-telemetry
+	cargo lambda build --release --$(subst _,-,$(ARCHITECTURE)) --extension --package cruddur-telemetry
 	install -D target/lambda/extensions/cruddur-telemetry "$(ARTIFACTS_DIR)/extensions/cruddur-telemetry"

@@ -1,8 +1,8 @@
 //! Where signals wait, bounded in bytes over all destinations together.
 //!
 //! The bytes are held once, in the order of arrival. Each route (a destination and a kind) has a
-//! cursor into them; a signal is freed when every cursor of its kind has passed it. When the
-//! buffer is full, the oldest signal without an error in it goes, then the oldest; what became of
+//! cursor into them; a signal is freed when every cursor of its kind has passed it. Only what came
+//! before the last [`mark`](Buffer::mark) is taken. When the buffer is full, the oldest signal without an error in it goes, then the oldest; what became of
 //! it is the caller's to account for.
 //!
 //! Knows nothing of time, tasks or destinations' names.
@@ -22,6 +22,8 @@ pub struct Buffer {
     places: VecDeque<Option<Signal>>,
     /// Sequence number of the first place; the number of places ever removed.
     first: u64,
+    /// Sequence number of the first signal that is not to be taken yet.
+    mark: u64,
     bytes: usize,
     max_bytes: usize,
     cursors: Vec<Cursor>,
@@ -61,6 +63,7 @@ impl Buffer {
         Self {
             places: VecDeque::new(),
             first: 0,
+            mark: 0,
             bytes: 0,
             max_bytes,
             cursors: kinds
@@ -80,6 +83,11 @@ impl Buffer {
         order.push_back(sequence);
         self.places.push_back(Some(signal));
         self.free();
+    }
+
+    /// Lets all that is here be taken. What comes later has to wait for the next mark.
+    pub fn mark(&mut self) {
+        self.mark = self.end();
     }
 
     /// Whether there are more bytes than allowed.
@@ -120,7 +128,7 @@ impl Buffer {
             .next()
     }
 
-    /// A route's next batch of at most `signals`. None while a batch is under way: [`done`] or
+    /// A route's next batch of at most `signals`, all from before the mark. None while a batch is under way: [`done`] or
     /// [`give_back`] ends that.
     ///
     /// [`done`]: Self::done
@@ -157,11 +165,11 @@ impl Buffer {
         self.places.iter().skip(skipped).flatten().filter(move |signal| signal.kind == kind)
     }
 
-    /// The signals of a route that no batch holds, with their sequence numbers.
+    /// The signals of a route before the mark that no batch holds, with their sequence numbers.
     fn from(&self, route: Route) -> impl Iterator<Item = (u64, &Signal)> {
         let cursor = self.cursors[route];
         let skipped = cursor.waiting_from().saturating_sub(self.first);
-        let places = (self.first..).zip(&self.places).skip(skipped as usize);
+        let places = (self.first..self.mark).zip(&self.places).skip(skipped as usize);
         places
             .filter_map(|(sequence, place)| Some((sequence, place.as_ref()?)))
             .filter(move |(_, signal)| signal.kind == cursor.kind)
@@ -227,6 +235,7 @@ mod tests {
     fn a_signal_is_freed_when_the_last_route_of_its_kind_has_it() {
         let mut buffer = buffer(100, &[Kind::Traces, Kind::Traces, Kind::Logs]);
         buffer.push(signal(Kind::Traces, 1, false));
+        buffer.mark();
 
         for route in [0, 1] {
             assert_eq!(buffer.bytes, 10);
@@ -243,6 +252,7 @@ mod tests {
         for (kind, items) in [(Kind::Traces, 1), (Kind::Logs, 2), (Kind::Traces, 4)] {
             buffer.push(signal(kind, items, false));
         }
+        buffer.mark();
 
         assert_eq!(buffer.take(0, usize::MAX).unwrap().items, 5);
         assert!(buffer.take(0, usize::MAX).is_none(), "one batch at a time");
@@ -252,9 +262,24 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_after_the_mark_waits_for_the_next() {
+        let mut buffer = buffer(100, &[Kind::Traces]);
+        buffer.push(signal(Kind::Traces, 1, false));
+        buffer.mark();
+        buffer.push(signal(Kind::Traces, 2, false));
+
+        assert_eq!(buffer.take(0, usize::MAX).unwrap().items, 1);
+        buffer.done(0);
+        assert!(!buffer.has_waiting(0));
+        buffer.mark();
+        assert_eq!(buffer.take(0, usize::MAX).unwrap().items, 2);
+    }
+
+    #[test]
     fn what_has_an_error_in_it_is_evicted_last_and_what_is_under_way_not_at_all() {
         let mut buffer = buffer(0, &[Kind::Traces]);
         buffer.push(signal(Kind::Traces, 1, false));
+        buffer.mark();
         buffer.take(0, usize::MAX).unwrap();
         for (items, has_error) in [(2, true), (4, false), (8, false)] {
             buffer.push(signal(Kind::Traces, items, has_error));
@@ -270,6 +295,7 @@ mod tests {
     fn an_evicted_signal_is_missed_by_those_that_lack_it() {
         let mut buffer = buffer(15, &[Kind::Traces, Kind::Traces, Kind::Logs]);
         buffer.push(signal(Kind::Traces, 1, false));
+        buffer.mark();
         buffer.take(0, usize::MAX).unwrap();
         buffer.done(0);
         buffer.push(signal(Kind::Traces, 2, false));

@@ -8,6 +8,7 @@
 //! | invocation done, `adaptive` in busy traffic ([`Gaps`]) | nothing: batches are sent while the next invocations run | – |
 //! | invocation done, `periodic,MS` | nothing: batches are sent so, but at most every MS | – |
 //! | a destination failed, or did not answer within the hold | not for that one, until it is tried again ([`crate::health`]) | – |
+//! | something comes during a flush, such as the platform's word on the invocation | not for that: it goes with the next flush, since waiting would cost another round trip | – |
 //! | SHUTDOWN | every destination, left alone or not | [`DRAIN_BUDGET`], and never into the deadline's margin |
 
 use std::time::{Duration, SystemTime};

@@ -202,20 +202,23 @@ impl Pipeline {
             Command::Receive(signal) => self.core.receive(signal),
             Command::Flush { patience, done } => {
                 self.end_flush();
-                if patience != Patience::Later {
-                    self.core.begin_flush(now, matches!(patience, Patience::Drain(_)));
-                    self.send();
-                }
                 match patience {
-                    Patience::Until(until) | Patience::Drain(until) => {
-                        let is_last = matches!(patience, Patience::Drain(_));
-                        let began = (!is_last).then_some(now);
-                        self.flush = Some(Flush { began, until, done });
+                    Patience::Later => {
+                        self.core.put_off();
+                        let _ = done.send(());
                     }
-                    Patience::Later | Patience::None => {
+                    Patience::None => {
+                        self.core.begin_flush(now, false);
+                        self.send();
                         self.core.end_flush(now, false);
                         self.holds.note(now.elapsed());
                         let _ = done.send(());
+                    }
+                    Patience::Until(until) | Patience::Drain(until) => {
+                        let is_last = matches!(patience, Patience::Drain(_));
+                        self.core.begin_flush(now, is_last);
+                        let began = (!is_last).then_some(now);
+                        self.flush = Some(Flush { began, until, done });
                     }
                 }
             }

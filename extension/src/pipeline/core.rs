@@ -105,7 +105,11 @@ impl Core {
             }
         }
         self.buffer.push(signal);
+        if self.trigger == Trigger::Receive {
+            self.buffer.mark();
+        }
         if self.buffer.is_over_full() {
+            self.buffer.mark();
             self.spool_waiting();
         }
         while let Some(evicted) = self.buffer.evict() {
@@ -119,8 +123,18 @@ impl Core {
         }
     }
 
-    /// Begins to wait for every destination that may be sent to; a drain tries the others too.
+    /// Keeps what was received for a later flush, in the spool.
+    pub fn put_off(&mut self) {
+        self.buffer.mark();
+        self.spool_under_way();
+        self.spool_waiting();
+    }
+
+    /// Begins to send what was received, and to wait for every destination that may be sent to; a
+    /// drain tries the others too. What comes later, such as the platform's word on the invocation
+    /// that just ended, is the next flush's: waiting for it would cost a second round trip.
     pub fn begin_flush(&mut self, now: Instant, drain: bool) {
+        self.buffer.mark();
         for id in 0..self.destinations.len() {
             if drain {
                 self.destinations[id].health.try_now();
@@ -142,7 +156,7 @@ impl Core {
     }
 
     /// Ends the waiting before Next. What was not delivered goes to the spool, so that a kill loses
-    /// the next invocation at most; sending goes on in the background.
+    /// the next invocation at most, and what came since; sending goes on in the background.
     ///
     /// With `patience_over` there was time to answer: who has not is left alone.
     pub fn end_flush(&mut self, now: Instant, patience_over: bool) {

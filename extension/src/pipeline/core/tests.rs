@@ -76,6 +76,23 @@ async fn a_flush_is_done_when_every_destination_has_everything() {
 }
 
 #[tokio::test]
+async fn what_comes_during_a_flush_is_not_waited_for_and_goes_with_the_next() {
+    let mut bench = Bench::new(Trigger::Flush);
+    bench.receive(1);
+    bench.core.begin_flush(bench.now, false);
+    bench.receive(2);
+    for id in [0, 1] {
+        assert_eq!(bench.sent(id), Some(1));
+        bench.settle(id, Ok(Receipt::default()));
+    }
+
+    assert!(bench.core.flush_is_done());
+    assert_eq!(bench.sent(0), None);
+    bench.core.begin_flush(bench.now, false);
+    assert_eq!(bench.sent(0), Some(2));
+}
+
+#[tokio::test]
 async fn a_destination_that_fails_is_left_alone_and_holds_nobody() {
     let mut bench = Bench::new(Trigger::Flush);
     bench.receive(1);
@@ -213,7 +230,7 @@ async fn what_is_left_when_a_flush_ends_is_spooled_and_sent_from_there() {
     bench.core.begin_flush(bench.now, false);
     bench.sent(0);
     bench.receive(2);
-    bench.core.end_flush(bench.now, true);
+    bench.core.put_off();
     assert_eq!(json!(bench.account(0)), json!({"received": 3, "spooled": 3}));
 
     bench.settle(0, Ok(Receipt::default())); // the answer to the first batch comes after all
@@ -230,7 +247,7 @@ async fn the_next_process_sends_what_the_last_one_spooled() {
     let directory = tempfile::tempdir().unwrap();
     let mut bench = Bench::with_spool(&directory);
     bench.receive(5);
-    bench.core.end_flush(bench.now, true);
+    bench.core.put_off();
 
     let mut next = Bench::with_spool(&directory);
     next.core.begin_flush(next.now, false);
@@ -243,7 +260,7 @@ async fn a_damaged_file_is_set_aside_and_counted() {
     let directory = tempfile::tempdir().unwrap();
     let mut bench = Bench::with_spool(&directory);
     bench.receive(5);
-    bench.core.end_flush(bench.now, true);
+    bench.core.put_off();
     let file = std::fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
     let mut bytes = std::fs::read(&file).unwrap();
     *bytes.last_mut().unwrap() ^= 1; // a byte of the checksum

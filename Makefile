@@ -25,9 +25,11 @@ faults: ## Run the fault suite and print its table
 	@printf '\n%-48s%8s%11s%12s%9s%9s%14s\n' fault sent delivered duplicated spooled lost 'longest hold'
 	@sort target/faults.txt
 
-bench: $(VENV)/requirements ## Measure home, create and search with more and more in the store
-	cargo build --release --package cruddur --package cruddur-tests $(FEATURES) --example bench \
-		--bin home-activities --bin search-activities --bin create-activity
+bench: $(VENV)/requirements ## Measure the functions: what telemetry adds, and more and more in the store
+	cargo build --release --package cruddur --package cruddur-tests --package cruddur-telemetry $(FEATURES) \
+		--example bench --example bench-telemetry --example empty-function --example steps-function \
+		--bin home-activities --bin search-activities --bin create-activity --bin cruddur-telemetry
+	target/release/examples/bench-telemetry
 	target/release/examples/bench
 	$(MAKE) bench-extension
 

@@ -28,6 +28,14 @@ pub fn functions() -> Vec<String> {
     names
 }
 
+/// The function that a sample event is for: those are named by it, and what is particular about them.
+pub fn function_of(sample: &str) -> &str {
+    let all = functions();
+    let function =
+        all.iter().filter(|name| sample.starts_with(name.as_str())).max_by_key(|n| n.len());
+    &sample[..function.unwrap_or_else(|| panic!("{sample} is of no function")).len()]
+}
+
 impl Binaries {
     /// A function, by its endpoint's name, or the extension `cruddur-telemetry`.
     pub fn path(&self, name: &str) -> PathBuf {

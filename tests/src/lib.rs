@@ -72,7 +72,7 @@ mod record;
 pub mod sandbox;
 pub mod store;
 
-pub use binaries::{Binaries, binaries, functions};
+pub use binaries::{Binaries, binaries, function_of, functions};
 pub use cli::{Cli, Printed};
 pub use event::{Event, event, raw_event};
 pub use fake::{Answer, Recorded};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use cruddur_tests::{event, functions};
+use cruddur_tests::{event, function_of, functions};
 use serde_json::{Value, json};
 
 use super::Api;
@@ -79,12 +79,4 @@ fn no_sample_event_is_left_out_and_no_function_is_without_one() {
 
     assert_eq!(in_table, files);
     assert_eq!(functions_in_table, BTreeSet::from_iter(functions()));
-}
-
-/// Sample events are named by their function, and what is particular about them.
-fn function_of(file: &str) -> &str {
-    let all = functions();
-    let function =
-        all.iter().filter(|name| file.starts_with(name.as_str())).max_by_key(|n| n.len());
-    &file[..function.unwrap_or_else(|| panic!("{file} is of no function")).len()]
 }

@@ -1,7 +1,12 @@
 //! Each endpoint's story, told alike by the reply, the log and the spans at the far end.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "these functions are tests, though their attribute is elsewhere"
+)]
+
 use cruddur_tests::otlp::{Span, kind};
-use cruddur_tests::{Honeycomb, Reply, Sandbox, Store, event, functions};
+use cruddur_tests::{Honeycomb, Reply, Sandbox, Store, event, function_of, functions};
 use serde_json::{Value, json};
 
 /// A sample event, its business step, and what came of it: an attribute, and where the reply has the
@@ -210,14 +215,6 @@ fn no_function_is_without_a_story() {
         STORIES.iter().map(|row| function_of(row.0).to_owned()).collect();
 
     assert_eq!(told, functions().into_iter().collect());
-}
-
-/// Sample events are named by their function, and what is particular about them.
-fn function_of(file: &str) -> &str {
-    let all = functions();
-    let function =
-        all.iter().filter(|name| file.starts_with(name.as_str())).max_by_key(|n| n.len());
-    &file[..function.unwrap_or_else(|| panic!("{file} is of no function")).len()]
 }
 
 #[tokio::test]

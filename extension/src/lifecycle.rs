@@ -40,7 +40,7 @@ use crate::{
     lines::Lines,
     pipeline::{Handle, Patience, Pipeline, Trigger},
     platform::Platform,
-    receiver::{self, otlp::OtlpReceiver, telemetry::TelemetryReceiver},
+    receiver::{self, body::Room, otlp::OtlpReceiver, telemetry::TelemetryReceiver},
     signal::Kind,
 };
 
@@ -209,6 +209,7 @@ impl Parts {
             invocations: self.invocations.clone(),
             service_name: config.service_name.clone(),
             max_body_bytes: config.buffer_bytes,
+            room: Room::new(config.buffer_bytes.saturating_mul(2)),
         });
         let handle = move |request| {
             let receiver = Arc::clone(&receiver);
@@ -235,6 +236,7 @@ impl Parts {
             pipeline: self.pipeline.clone(),
             invocations: self.invocations.clone(),
             max_body_bytes,
+            room: Room::new(max_body_bytes.saturating_mul(2)),
         });
         let handle = move |request| {
             let receiver = Arc::clone(&receiver);

@@ -19,6 +19,9 @@ const GZIP: (&str, &str) = ("content-encoding", "gzip");
 /// The extension's limit for a body, and for all that it holds.
 const BUFFER_BYTES: usize = 4 << 20;
 
+/// The extension's limit for each receiver.
+const MAX_CONNECTIONS: usize = 256;
+
 /// What the process may grow to, whatever comes. Its debug build at rest takes about 15 MiB, and
 /// a body may be there twice, compressed and not.
 const MAX_RSS_BYTES: usize = 64 << 20;
@@ -65,6 +68,15 @@ impl Target {
         let pid = self.sandbox.pid(Party::Extension(EXTENSION.to_owned())).await;
         let peak = peak_rss_bytes(pid.unwrap_or_else(|| panic!("{what}: the extension is gone")));
         assert!(peak <= MAX_RSS_BYTES, "{what}: {} MiB", peak >> 20);
+    }
+
+    /// Both receivers together hold what they may, and the process little else.
+    async fn assert_descriptors_are_bounded(&self) {
+        let pid = self.sandbox.pid(Party::Extension(EXTENSION.to_owned())).await;
+        let directory = format!("/proc/{}/fd", pid.expect("a process"));
+        let open = std::fs::read_dir(directory).expect("its descriptors").count();
+        assert!(open < 2 * MAX_CONNECTIONS + 50, "{open} descriptors");
+        assert!(open > MAX_CONNECTIONS, "{open} descriptors are no attack");
     }
 
     async fn end(self) {
@@ -144,7 +156,8 @@ async fn random_bytes_as_bodies_and_as_whole_connections() {
 #[tokio::test]
 async fn a_gzip_bomb() {
     let target = Target::start().await;
-    let bomb = gzip(&vec![0; 1 << 30]);
+    // 1 GiB in members of 1 MiB, which in a row are one stream.
+    let bomb = gzip(&vec![0; 1 << 20]).repeat(1 << 10);
     assert!(bomb.len() < 2 << 20, "{} bytes", bomb.len());
 
     for headers in [[PROTOBUF, GZIP], [JSON, GZIP]] {
@@ -315,6 +328,17 @@ fn a_deep_attribute_is_what_it_says() {
     assert_eq!(span.attributes[0].value, Some(AnyValue { value: Some(value) }));
 }
 
+/// A client in the middle of its body.
+async fn unfinished_request(address: SocketAddr, bytes: usize) -> TcpStream {
+    let mut connection = TcpStream::connect(address).await.expect("a connection");
+    let head = "POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\n\
+                content-length: 4194304\r\n\r\n";
+    connection.write_all(head.as_bytes()).await.expect("a write");
+    // It may be refused on the way.
+    let _ = connection.write_all(&vec![0; bytes]).await;
+    connection
+}
+
 #[tokio::test]
 async fn a_thousand_connections_that_say_nothing() {
     let target = Target::start().await;
@@ -326,11 +350,98 @@ async fn a_thousand_connections_that_say_nothing() {
     }
 
     target.assert_goes_on("idle connections").await;
+    target.assert_descriptors_are_bounded().await;
 
     // They are closed in the end, so that a descriptor is nobody's for ever.
     for mut connection in idle {
         let closed = tokio::time::timeout(Duration::from_secs(20), connection.read(&mut [0])).await;
         assert!(closed.is_ok(), "a silent connection stays open");
     }
+    target.end().await;
+}
+
+#[tokio::test]
+async fn more_requests_under_way_than_there_are_places() {
+    let target = Target::start().await;
+    let mut open = Vec::new();
+    for address in target.both() {
+        for _ in 0..300 {
+            open.push(unfinished_request(address, 1).await);
+        }
+    }
+    target.assert_descriptors_are_bounded().await;
+
+    drop(open);
+
+    target.assert_goes_on("requests under way").await;
+    target.end().await;
+}
+
+#[tokio::test]
+async fn more_bytes_under_way_than_there_is_room_for() {
+    let target = Target::start().await;
+    let mut answers = tokio::task::JoinSet::new();
+    for address in target.both() {
+        for _ in 0..30 {
+            answers.spawn(async move {
+                let mut connection = unfinished_request(address, 1_000_000).await;
+                let mut answer = vec![0; 12];
+                let read = connection.read_exact(&mut answer);
+                let read = tokio::time::timeout(Duration::from_secs(5), read).await;
+                read.is_ok_and(|read| read.is_ok() && answer == b"HTTP/1.1 503")
+            });
+        }
+    }
+    let refused = answers.join_all().await.into_iter().filter(|refused| *refused).count();
+
+    // Of 60 MB some 8 MiB fit, and as much as is sent before all clients have begun.
+    assert!(refused >= 10, "{refused} were refused");
+    target.assert_goes_on("bodies under way").await;
+    target.end().await;
+}
+
+#[tokio::test]
+async fn json_that_is_small_until_it_is_decoded() {
+    let target = Target::start().await;
+    let objects = "{},".repeat(1_300_000);
+    let spans = format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{objects}{{}}]}}]}}]}}"#);
+    assert!(spans.len() < BUFFER_BYTES);
+
+    let refused = post(&target.traces(), &[JSON], spans).await.expect("an answer");
+
+    assert_eq!(refused.status, 413);
+    target.assert_goes_on("JSON").await;
+    target.end().await;
+}
+
+#[tokio::test]
+async fn ten_thousand_tiny_requests_on_one_connection() {
+    let target = Target::start().await;
+    let request = "POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\
+                   content-type: application/x-protobuf\r\n\r\n";
+    let (mut reader, mut writer) =
+        TcpStream::connect(target.otlp).await.expect("a connection").into_split();
+
+    let writing = tokio::spawn(async move {
+        for _ in 0..10_000 {
+            writer.write_all(request.as_bytes()).await.expect("a write");
+        }
+        writer
+    });
+    let (mut answers, mut buffer) = (0, vec![0; 64 << 10]);
+    let mut rest = String::new();
+    while answers < 10_000 {
+        let bytes = reader.read(&mut buffer).await.expect("answers");
+        assert!(bytes > 0, "closed after {answers} answers");
+        rest.push_str(std::str::from_utf8(&buffer[..bytes]).expect("text"));
+        while let Some(end) = rest.find("\r\n\r\n") {
+            assert!(rest.starts_with("HTTP/1.1 200"), "{rest}");
+            rest.drain(..end + 4);
+            answers += 1;
+        }
+    }
+
+    target.assert_goes_on("tiny requests").await;
+    drop(writing.await);
     target.end().await;
 }

@@ -22,8 +22,13 @@ use self::{body::Encoding, reply::Refusal};
 use crate::{
     invocations::Invocations,
     pipeline::Handle,
+    receiver::body::Room,
     signal::{Kind, Signal},
 };
+
+/// Most objects in a JSON request: two bytes of JSON become hundreds when they are decoded. Our
+/// choice: 60 MB at worst, where a batch of 512 spans, OpenTelemetry's default, has some 20,000.
+const MAX_JSON_OBJECTS: usize = 100_000;
 
 /// Where signals go, and how large a request may be.
 #[derive(Debug)]
@@ -36,6 +41,8 @@ pub struct OtlpReceiver {
     pub service_name: String,
     /// Largest body, before and after decompression.
     pub max_body_bytes: usize,
+    /// For all requests under way.
+    pub room: Room,
 }
 
 impl OtlpReceiver {
@@ -66,11 +73,15 @@ impl OtlpReceiver {
             let reason = "send application/x-protobuf or application/json";
             Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason)
         })?;
-        let bytes = body::read(request, self.max_body_bytes).await?;
+        let (bytes, _room) = body::read(request, self.max_body_bytes, &self.room).await?;
         let malformed = |reason: String| Refusal::new(StatusCode::BAD_REQUEST, reason);
         let bytes = match encoding {
             Encoding::Protobuf => bytes,
             Encoding::Json => {
+                if bytes.iter().filter(|byte| **byte == b'{').count() > MAX_JSON_OBJECTS {
+                    let reason = format!("more than {MAX_JSON_OBJECTS} objects, send protobuf");
+                    return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason));
+                }
                 to_protobuf(kind, &bytes).map_err(|error| malformed(error.to_string()))?
             }
         };

@@ -5,12 +5,11 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
-use tokio::time::timeout;
 use tracing::warn;
 
-use super::BODY_TIMEOUT;
+use super::body::{self, BodyError, Room};
 use crate::{
     invocations::Invocations,
     pipeline::Handle,
@@ -26,22 +25,24 @@ pub struct TelemetryReceiver {
     pub invocations: Invocations,
     /// Largest body. Twice the subscription's `maxBytes` is usual, but a single line may be longer.
     pub max_body_bytes: usize,
+    /// For all requests under way.
+    pub room: Room,
 }
 
 impl TelemetryReceiver {
     /// Reads one POST of events.
     pub async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let body = Limited::new(request.into_body(), self.max_body_bytes).collect();
-        let body = match timeout(BODY_TIMEOUT, body).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) => return refuse(&error.to_string()),
-            Err(_) => return refuse("the body did not arrive in time"),
+        let (body, _room) = match body::read(request, self.max_body_bytes, &self.room).await {
+            Ok(read) => read,
+            // Lambda tries again.
+            Err(BodyError::NoRoom) => return refuse(StatusCode::SERVICE_UNAVAILABLE, "no room"),
+            Err(error) => return refuse(StatusCode::BAD_REQUEST, &error.to_string()),
         };
         // A function may write anything: no byte of it must cost the lines beside it.
         let json = String::from_utf8_lossy(&body);
         match RawEvent::read_all(&json, SystemTime::now()) {
             Ok(events) => self.take(&events).await,
-            Err(error) => return refuse(&error.to_string()),
+            Err(error) => return refuse(StatusCode::BAD_REQUEST, &error.to_string()),
         }
         Response::new(Full::default())
     }
@@ -62,9 +63,9 @@ impl TelemetryReceiver {
     }
 }
 
-fn refuse(reason: &str) -> Response<Full<Bytes>> {
+fn refuse(status: StatusCode, reason: &str) -> Response<Full<Bytes>> {
     warn!("Lambda's telemetry could not be read: {reason}");
     let mut response = Response::new(Full::default());
-    *response.status_mut() = StatusCode::BAD_REQUEST;
+    *response.status_mut() = status;
     response
 }

@@ -1,16 +1,14 @@
-//! Reading a request's body within its limits.
+//! How a request's body is written, and what is in it.
 
 use std::io::Read;
 
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use tokio::time::timeout;
 
 use super::reply::Refusal;
-use crate::receiver::BODY_TIMEOUT;
+use crate::receiver::body::{self, BodyError, Room, Taken};
 
 /// How the message is written; the reply is written the same way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,29 +44,28 @@ impl Encoding {
     }
 }
 
-/// The body, decompressed. At most `max_bytes`, before and after.
-pub(super) async fn read(request: Request<Incoming>, max_bytes: usize) -> Result<Bytes, Refusal> {
-    let too_large =
-        || Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, format!("more than {max_bytes} bytes"));
+/// The body, decompressed, and the room that it takes. At most `max_bytes`, before and after.
+pub(super) async fn read(
+    request: Request<Incoming>,
+    max_bytes: usize,
+    room: &Room,
+) -> Result<(Bytes, Taken<'_>), Refusal> {
     let compression = request.headers().get(header::CONTENT_ENCODING).cloned();
-    let body = timeout(BODY_TIMEOUT, Limited::new(request.into_body(), max_bytes).collect())
-        .await
-        .map_err(|_| Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"))?
-        .map_err(|error| match error.downcast_ref::<LengthLimitError>() {
-            Some(_) => too_large(),
-            None => Refusal::new(StatusCode::BAD_REQUEST, format!("the body broke off: {error}")),
-        })?
-        .to_bytes();
+    let (body, mut taken) = body::read(request, max_bytes, room).await?;
     let compression = compression.as_ref().map_or(&b"identity"[..], HeaderValue::as_bytes);
     match compression.to_ascii_lowercase().as_slice() {
-        b"identity" => Ok(body),
+        b"identity" => Ok((body, taken)),
         b"gzip" => {
             let mut plain = Vec::new();
             MultiGzDecoder::new(&body[..])
                 .take(max_bytes as u64 + 1)
                 .read_to_end(&mut plain)
                 .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, format!("gzip: {error}")))?;
-            if plain.len() > max_bytes { Err(too_large()) } else { Ok(plain.into()) }
+            if plain.len() > max_bytes {
+                return Err(BodyError::TooLarge(max_bytes).into());
+            }
+            room.take(&mut taken, plain.len())?;
+            Ok((plain.into(), taken))
         }
         _ => Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send gzip or no encoding")),
     }

@@ -8,6 +8,7 @@ use http_body_util::Full;
 use prost::Message;
 
 use super::body::Encoding;
+use crate::receiver::body::BodyError;
 
 /// Why a request was not taken.
 #[derive(Debug)]
@@ -19,6 +20,18 @@ pub(super) struct Refusal {
 impl Refusal {
     pub(super) fn new(status: StatusCode, reason: impl Into<Cow<'static, str>>) -> Self {
         Self { status, reason: reason.into() }
+    }
+}
+
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        let status = match error {
+            BodyError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            BodyError::Late => StatusCode::REQUEST_TIMEOUT,
+            BodyError::Broken(_) => StatusCode::BAD_REQUEST,
+            BodyError::NoRoom => StatusCode::SERVICE_UNAVAILABLE, // clients try again
+        };
+        Self::new(status, error.to_string())
     }
 }
 

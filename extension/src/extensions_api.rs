@@ -22,6 +22,16 @@ pub struct ExtensionsApi {
     client: Client<HttpConnector, Full<Bytes>>,
     api: String,
     identifier: HeaderValue,
+    events: Events,
+}
+
+/// Which events an extension is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Events {
+    /// INVOKE and SHUTDOWN.
+    All,
+    /// SHUTDOWN alone.
+    Shutdown,
 }
 
 /// What Next returns.
@@ -99,20 +109,39 @@ pub enum ApiError {
 }
 
 impl ExtensionsApi {
-    /// Registers for INVOKE and SHUTDOWN. `name` must be the executable's file name.
+    /// Registers for INVOKE and SHUTDOWN, or for SHUTDOWN alone where INVOKE is refused: Lambda
+    /// Managed Instances run many invocations at once, and tell extensions of none. `name` must
+    /// be the executable's file name.
     pub async fn register(api: &str, name: &str) -> Result<Self, ApiError> {
+        match Self::register_for(Events::All, api, name).await {
+            Err(ApiError::Refused { status: StatusCode::FORBIDDEN, .. }) => {
+                Self::register_for(Events::Shutdown, api, name).await
+            }
+            registered => registered,
+        }
+    }
+
+    async fn register_for(events: Events, api: &str, name: &str) -> Result<Self, ApiError> {
         const CALL: &str = "POST /extension/register";
         let client = Client::builder(TokioExecutor::new()).build_http();
         let request = Request::builder()
             .method(Method::POST)
             .uri(format!("http://{api}/2020-01-01/extension/register"))
             .header("lambda-extension-name", name)
-            .body(Full::from(r#"{"events":["INVOKE","SHUTDOWN"]}"#));
+            .body(Full::from(match events {
+                Events::All => r#"{"events":["INVOKE","SHUTDOWN"]}"#,
+                Events::Shutdown => r#"{"events":["SHUTDOWN"]}"#,
+            }));
         let (reply, _) = send(&client, CALL, request).await?;
         let identifier = reply.headers().get(IDENTIFIER).cloned().ok_or_else(|| {
             ApiError::Unexpected { call: CALL, reason: format!("no header {IDENTIFIER}") }
         })?;
-        Ok(Self { client, api: api.to_owned(), identifier })
+        Ok(Self { client, api: api.to_owned(), identifier, events })
+    }
+
+    /// Which events [`next`](Self::next) gives.
+    pub fn events(&self) -> Events {
+        self.events
     }
 
     /// Waits for the next event. Has no time limit: the process may be frozen inside it for hours.
@@ -132,9 +161,13 @@ impl ExtensionsApi {
     /// <https://docs.aws.amazon.com/lambda/latest/dg/telemetry-api-reference.html>
     pub async fn subscribe_telemetry(&self, port: u16, types: &[&str]) -> Result<(), ApiError> {
         const CALL: &str = "PUT /telemetry";
+        let schema = match self.events {
+            Events::All => "2022-12-13",
+            Events::Shutdown => "2025-01-29", // the only one that Managed Instances know
+        };
         // 25 ms is the shortest delay and 1000 the smallest batch that Lambda allows.
         let body = serde_json::json!({
-            "schemaVersion": "2022-12-13",
+            "schemaVersion": schema,
             "types": types,
             "destination": { "protocol": "HTTP", "URI": format!("http://sandbox.localdomain:{port}/") },
             "buffering": { "maxItems": 1000, "maxBytes": 262_144, "timeoutMs": 25 },

@@ -9,6 +9,7 @@
 //! | invocation done, `periodic,MS` | nothing: batches are sent so, but at most every MS | – |
 //! | a destination failed, or did not answer within the hold | not for that one, until it is tried again ([`crate::health`]) | – |
 //! | something comes during a flush, such as the platform's word on the invocation | not for that: it goes with the next flush, since waiting would cost another round trip | – |
+//! | no INVOKE events (Managed Instances) | nothing: a timer has batches sent, each [`Mode::period`] | – |
 //! | SHUTDOWN | every destination, left alone or not | [`DRAIN_BUDGET`], and never into the deadline's margin |
 
 use std::time::{Duration, SystemTime};
@@ -27,6 +28,14 @@ pub const BUSY_GAP: Duration = Duration::from_millis(100);
 /// Gaps that must be short in a row until traffic counts as busy. Our choice.
 const BUSY_GAPS: usize = 4;
 
+/// No invocation lasts longer, so no wait does, whatever the variables say.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html>
+const LONGEST_INVOCATION: Duration = Duration::from_secs(900);
+
+/// Time between two flushes where no invocation's end is told. Our choice: what is lost with a
+/// kill is no more than what came in since.
+const PERIOD: Duration = Duration::from_secs(1);
+
 /// What SHUTDOWN may take in all. Lambda gives 2 s and spends up to 300 ms of them on the runtime.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
 pub const DRAIN_BUDGET: Duration = Duration::from_millis(1_200);
@@ -42,7 +51,7 @@ pub fn deadline(deadline_ms: u64, wall_clock: SystemTime, now: Instant) -> Optio
 
 /// Until when Next may be held back for at most `longest`.
 pub fn hold_until(now: Instant, deadline: Option<Instant>, longest: Duration) -> Instant {
-    let hold = now + longest;
+    let hold = now + longest.min(LONGEST_INVOCATION);
     deadline.map_or(hold, |deadline| hold.min(deadline))
 }
 
@@ -58,6 +67,14 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// Time between two flushes where no invocation's end is told.
+    pub fn period(self) -> Duration {
+        match self {
+            Self::Periodic(period) => period.max(PERIOD / 10),
+            Self::End | Self::Adaptive => PERIOD,
+        }
+    }
+
     /// Reads the variable's value.
     pub fn parse(text: &str) -> Result<Self, String> {
         match text {
@@ -95,7 +112,7 @@ pub fn patience(mode: Mode, situation: &Situation) -> Patience {
         Mode::End => wait,
         Mode::Adaptive if busy => Patience::None,
         Mode::Adaptive => wait,
-        Mode::Periodic(period) if last_flush.is_some_and(|last| now < last + period) => {
+        Mode::Periodic(period) if last_flush.is_some_and(|last| now - last < period) => {
             Patience::Later
         }
         Mode::Periodic(_) => Patience::None,
@@ -142,6 +159,16 @@ mod tests {
 
             assert_eq!(hold_until(now, deadline, SECOND) - now, expected, "{deadline_ms}");
         }
+    }
+
+    #[test]
+    fn no_variable_is_too_large() {
+        let (now, longest) = (Instant::now(), Duration::from_millis(u64::MAX));
+
+        assert_eq!(hold_until(now, None, longest) - now, Duration::from_secs(900));
+        let (last_flush, max_hold) = (Some(now), longest);
+        let situation = Situation { now, deadline: None, max_hold, busy: false, last_flush };
+        assert_eq!(patience(Mode::Periodic(longest), &situation), Patience::Later);
     }
 
     #[test]

@@ -11,6 +11,9 @@
 //! The process never ends before SHUTDOWN: that would fail the function's invocation. Where it
 //! cannot work it says so once and keeps asking for events.
 //!
+//! **Managed Instances** run many invocations at once, never freeze, and tell extensions of
+//! SHUTDOWN alone. A timer drives the flushing there ([`flush::Mode::period`]).
+//!
 //! **Elsewhere** (no `AWS_LAMBDA_RUNTIME_API`, or an address with a path, as the emulator of
 //! cargo-lambda has it) nobody registers. That emulator delivers no telemetry and no deadlines,
 //! answers Next for every function at once, and stops working when a registered extension goes
@@ -18,23 +21,25 @@
 //! process serves all functions and survives their reloads.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use futures_util::FutureExt;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::watch,
     task::JoinHandle,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tracing::{error, info, level_filters::LevelFilter, warn};
 
 use crate::{
     config::Config,
     exporter::Exporter,
-    extensions_api::{ApiError, Event, ExtensionsApi, Invoke, Shutdown},
+    extensions_api::{ApiError, Event, Events, ExtensionsApi, Invoke, Shutdown},
     flush::{self, DRAIN_BUDGET, Gaps, Situation},
     invocations::Invocations,
     lines::Lines,
@@ -58,17 +63,33 @@ const LAST_EVENT: Duration = Duration::from_millis(100);
 /// Runs until SHUTDOWN. `name` is the executable's file name, which Lambda knows us by.
 pub async fn run_on_lambda(api: &str, name: &str, config: &Config) {
     let lambda = register(api, name).await;
+    let Some((parts, shutdown)) = keep_going(&lambda, work(&lambda, config)).await else { return };
+    let now = Instant::now();
+    let deadline = flush::deadline(shutdown.deadline_ms, SystemTime::now(), now);
+    parts.explain(&shutdown).await;
+    let handle = parts.pipeline.clone();
+    parts.shut_down(flush::hold_until(now, deadline, DRAIN_BUDGET)).await;
+    if config.log_level != LevelFilter::OFF {
+        leave_last_words(&handle).await;
+    }
+}
+
+/// Everything up to SHUTDOWN.
+async fn work(lambda: &ExtensionsApi, config: &Config) -> (Parts, Shutdown) {
     let mut parts = Parts::start(config, Trigger::Flush);
     if let Err(error) = parts.receive_otlp(config).await {
         error!("Spans of this function cannot be received: {error}");
     }
-    let telemetry = parts.receive_telemetry(&lambda, config.buffer_bytes).await;
+    let telemetry = parts.receive_telemetry(lambda, config.buffer_bytes).await;
     if let Err(error) = &telemetry {
         warn!("Platform events cannot be received: {error}");
     }
+    if lambda.events() == Events::Shutdown {
+        parts.flush_every(config.flush.period());
+    }
     let mut last_error = None;
     let mut flushing = Flushing::new(config);
-    let shutdown = loop {
+    loop {
         let asked = (Instant::now(), SystemTime::now());
         let event = lambda.next().await;
         let waited = waited_since(asked);
@@ -82,19 +103,29 @@ pub async fn run_on_lambda(api: &str, name: &str, config: &Config) {
             }
             Ok(Event::Shutdown(shutdown)) => {
                 info!("Shutting down: {}", shutdown.shutdown_reason);
-                break shutdown;
+                return (parts, shutdown);
             }
             Err(error) => pause_after(error, &mut last_error).await,
         }
-    };
-    let now = Instant::now();
-    let deadline = flush::deadline(shutdown.deadline_ms, SystemTime::now(), now);
-    parts.explain(&shutdown).await;
-    let handle = parts.pipeline.clone();
-    parts.shut_down(flush::hold_until(now, deadline, DRAIN_BUDGET)).await;
-    if config.log_level != LevelFilter::OFF {
-        leave_last_words(&handle).await;
     }
+}
+
+/// A panic ends our work, but not the function's: until SHUTDOWN somebody asks for events. `None`
+/// if it came to that.
+async fn keep_going<T>(lambda: &ExtensionsApi, work: impl Future<Output = T>) -> Option<T> {
+    let done = AssertUnwindSafe(work).catch_unwind().await;
+    if done.is_err() {
+        error!("The extension has failed, the function goes on without telemetry");
+        let mut last_error = None;
+        loop {
+            match lambda.next().await {
+                Ok(Event::Invoke(_)) => {}
+                Ok(Event::Shutdown(_)) => break,
+                Err(error) => pause_after(error, &mut last_error).await,
+            }
+        }
+    }
+    done.ok()
 }
 
 /// By the clock that shows more: a freeze may stop the monotonic one.
@@ -248,8 +279,22 @@ impl Parts {
         lambda.subscribe_telemetry(port, types).await
     }
 
+    /// Where no invocation's end is told: what was received is sent in the background.
+    fn flush_every(&self, period: Duration) {
+        let (pipeline, mut stop) = (self.pipeline.clone(), self.stop.subscribe());
+        let flushes = async move {
+            while timeout(period, stop.wait_for(|stopped| *stopped)).await.is_err() {
+                pipeline.flush(Patience::None).await;
+            }
+        };
+        drop(supervised("timer", flushes));
+    }
+
     /// Waits for an invocation's end and flushes what it sent.
     async fn attend(&mut self, invoke: &Invoke, telemetry: bool, flushing: &mut Flushing) {
+        if self.pipeline.has_stopped() {
+            return; // reported when it did
+        }
         let now = Instant::now();
         let deadline = flush::deadline(invoke.deadline_ms, SystemTime::now(), now);
         self.invocations.begun(invoke);
@@ -315,3 +360,6 @@ fn supervised(
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

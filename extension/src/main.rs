@@ -35,6 +35,7 @@ fn main() -> ExitCode {
 async fn run(command: Command) -> ExitCode {
     let (config, errors) = Config::from_vars(|name| env::var(name).ok());
     start_log(config.log_level);
+    std::panic::set_hook(Box::new(|panic| error!("{panic}")));
     for error in errors {
         warn!("{error}");
     }

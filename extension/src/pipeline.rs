@@ -81,6 +81,11 @@ impl Handle {
         }
     }
 
+    /// Whether the pipeline's task has ended, which only a panic does.
+    pub fn has_stopped(&self) -> bool {
+        self.0.is_closed()
+    }
+
     /// Says that the process was frozen: connections are made anew.
     pub async fn thawed(&self) {
         let _ = self.0.send(Command::Thawed).await;

@@ -219,3 +219,29 @@ async fn the_extension_registers_for_both_events_subscribes_and_never_reports_an
     assert_eq!(ended.extension, Some(Exit::Code(0)));
     assert!(sandbox.extension_log_lines().is_empty(), "{:#?}", sandbox.extension_log_lines());
 }
+
+#[tokio::test]
+async fn where_invoke_is_refused_a_timer_has_everything_sent() {
+    let honeycomb = Honeycomb::start().await;
+    let sandbox = Sandbox::builder("home-activities")
+        .honeycomb(&honeycomb)
+        .demo_store()
+        .managed_instances()
+        .start()
+        .await;
+
+    let reply = sandbox.invoke(event("home-activities")).await;
+
+    assert_eq!(reply.status, 200);
+    honeycomb.server_span(&reply.request_id).await;
+    let ended = sandbox.shutdown().await;
+    assert_eq!(ended.extension, Some(Exit::Code(0)), "{}", sandbox.story());
+    let journal = sandbox.journal();
+    let registered = journal.entries().iter().filter_map(|entry| match &entry.what {
+        What::Register { status, .. } => Some(*status),
+        _ => None,
+    });
+    assert_eq!(registered.collect::<Vec<_>>(), [403, 200]);
+    let nexts = journal.count(|what| matches!(what, What::ExtensionNext { .. }));
+    assert_eq!(nexts, 1, "it is told of SHUTDOWN alone");
+}

@@ -177,11 +177,14 @@ pub(crate) async fn work(
     exports: mpsc::Sender<Export>,
 ) {
     while let Some(batch) = batches.recv().await {
-        if thaws.has_changed().unwrap_or(false) {
-            thaws.mark_unchanged();
-            exporter.disconnect();
-        }
-        let result = AssertUnwindSafe(exporter.export(&batch)).catch_unwind().await;
+        let export = async {
+            if thaws.has_changed().unwrap_or(false) {
+                thaws.mark_unchanged();
+                exporter.disconnect();
+            }
+            exporter.export(&batch).await
+        };
+        let result = AssertUnwindSafe(export).catch_unwind().await;
         let result = result.unwrap_or(Err(ExportError::Panicked));
         if exports.send(Export { id, result }).await.is_err() {
             return;

@@ -87,7 +87,10 @@ impl OtlpReceiver {
         };
         let (signal, servers) =
             Signal::read(kind, bytes).map_err(|error| malformed(error.to_string()))?;
-        let stopped = |_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the pipeline has stopped");
+        let stopped = |_| {
+            // Not a status upon which clients try again, and hold their function.
+            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the pipeline has stopped")
+        };
         for signal in signal.fit(&self.service_name) {
             self.pipeline.receive(signal).await.map_err(stopped)?;
         }

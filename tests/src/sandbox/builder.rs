@@ -38,6 +38,7 @@ pub(crate) struct Setup {
     pub(crate) memory_mb: u64,
     pub(crate) limits: Limits,
     pub(crate) freezing: bool,
+    pub(crate) invoke_events: bool,
 }
 
 /// Describes a sandbox; [`Builder::start`] makes it.
@@ -48,6 +49,7 @@ pub struct Builder {
     customer: BTreeMap<String, String>,
     limits: Limits,
     freezing: bool,
+    invoke_events: bool,
     demo_store: bool,
     /// Variables that hold a path in the sandbox's directory.
     paths: Vec<(String, String)>,
@@ -74,6 +76,7 @@ impl Builder {
                 runtime_shutdown: Duration::from_millis(600),
             },
             freezing: true,
+            invoke_events: true,
             demo_store: false,
             // Each sandbox has a /tmp of its own.
             paths: vec![("CRUDDUR_SPOOL_DIR".to_owned(), "spool".to_owned())],
@@ -140,6 +143,12 @@ impl Builder {
     /// Whether processes are stopped (SIGSTOP) between invocations, as in Lambda; on by default.
     pub fn freezing(mut self, freezing: bool) -> Builder {
         self.freezing = freezing;
+        self
+    }
+
+    /// Refuses extensions that want INVOKE events, and never freezes: Lambda Managed Instances.
+    pub fn managed_instances(mut self) -> Builder {
+        (self.freezing, self.invoke_events) = (false, false);
         self
     }
 
@@ -228,6 +237,7 @@ impl Builder {
             memory_mb: 512,
             limits: self.limits,
             freezing: self.freezing,
+            invoke_events: self.invoke_events,
         }
     }
 }

@@ -108,7 +108,10 @@ impl Machine {
         let events: Vec<&str> =
             body["events"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         // An extension without a process of its own is not told of the end.
-        let known = |event: &&str| *event == "INVOKE" || (external && *event == "SHUTDOWN");
+        let known = |event: &&str| match *event {
+            "INVOKE" => self.setup.invoke_events,
+            event => external && event == "SHUTDOWN",
+        };
         if !events.iter().all(known) {
             return refused("Extension.InvalidEventType");
         }

@@ -236,7 +236,7 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     let service = service_fn(|request| respond(request, shared.clone(), ended.clone()));
     let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     tokio::select! {
-        _ = &mut connection => return,
+        _ = &mut connection => {}
         () = ended.reset.notified() => {
             // Without lingering, closing a socket sends RST.
             let stream = connection.into_parts().io.into_inner();

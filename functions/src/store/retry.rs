@@ -115,7 +115,7 @@ mod tests {
         let ended = deadline::keep(&Context::default(), calls).await;
 
         let took = ended.expect("it was cut off") - started;
-        assert!(took > BUDGET * 2 && took < Duration::from_millis(9_500), "{took:?}");
+        assert!(took > BUDGET * 2 && took <= Duration::from_millis(9_500), "{took:?}");
     }
 
     #[tokio::test(start_paused = true)]

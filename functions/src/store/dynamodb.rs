@@ -38,7 +38,9 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{
-    Index, Item, Key, Page, Query, StoreError, Table, Write, retry, table::check_transaction,
+    Index, Item, Key, Page, Query, StoreError, Table, Write, retry,
+    span::Call,
+    table::check_transaction,
 };
 use crate::telemetry::TracedCalls;
 use range::Range;
@@ -63,6 +65,14 @@ const MAX_READS_PER_QUERY: usize = 5;
 /// How many requests of one call are under way at once. Our choice: each takes a connection of its
 /// own, which costs more than a query, and a page of the home feed asks for up to 100 threads.
 const MAX_AT_ONCE: usize = 12;
+
+const fn call(name: &'static str, operation: &'static str) -> Call {
+    Call { system: "aws.dynamodb", name, operation }
+}
+
+const QUERY: Call = call("DynamoDB.Query", "Query");
+const GET: Call = call("DynamoDB.BatchGetItem", "BatchGetItem");
+const WRITE: Call = call("DynamoDB.TransactWriteItems", "TransactWriteItems");
 
 /// A [`Table`] in DynamoDB.
 pub struct DynamoDbTable {
@@ -180,7 +190,7 @@ impl DynamoDbTable {
 
 impl Table for DynamoDbTable {
     fn query<'a>(&'a self, queries: &'a [Query]) -> BoxFuture<'a, Result<Vec<Page>, StoreError>> {
-        let span = usage::span("DynamoDB.Query", "Query", &self.name, queries.len());
+        let span = usage::span(&QUERY, &self.name, queries.len());
         if queries.iter().any(|query| query.index.is_some()) {
             span.record("aws.dynamodb.index_name", LISTING);
         }
@@ -205,7 +215,7 @@ impl Table for DynamoDbTable {
         keys: &'a [Key],
         now: Timestamp,
     ) -> BoxFuture<'a, Result<Vec<Option<Item>>, StoreError>> {
-        let span = usage::span("DynamoDB.BatchGetItem", "BatchGetItem", &self.name, keys.len());
+        let span = usage::span(&GET, &self.name, keys.len());
         let usage = Usage::default();
         async move {
             let read_items = || self.read_items(keys, now, &usage);
@@ -222,12 +232,7 @@ impl Table for DynamoDbTable {
         writes: &'a [Write],
         now: Timestamp,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
-        let span = usage::span(
-            "DynamoDB.TransactWriteItems",
-            "TransactWriteItems",
-            &self.name,
-            writes.len(),
-        );
+        let span = usage::span(&WRITE, &self.name, writes.len());
         let usage = Usage::default();
         async move {
             check_transaction(writes)?;

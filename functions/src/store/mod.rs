@@ -14,11 +14,12 @@ pub mod users;
 
 mod items; // items as typed values
 pub mod keys;
-mod posts; // cruds and replies as items
+pub mod posts; // cruds and replies as items
 mod table;
 
 pub mod dynamodb;
 mod retry;
+mod span; // of a call
 #[cfg(feature = "local")]
 pub mod sqlite;
 

@@ -16,10 +16,10 @@ use rusqlite::{
     params, types::Type,
 };
 use serde_json::Value;
-use tracing::{Span, field::Empty, info_span};
 
 use super::{
     Index, Item, Key, Order, Page, Query, StoreError, Table, Update, Write,
+    span::{self, Call},
     table::check_transaction,
 };
 
@@ -48,6 +48,14 @@ const COLUMNS: &str = "partition, sort, listing_partition, listing_sort, expires
 
 /// Holds for what has not expired by `:now`.
 const ALIVE: &str = "expires_at IS NULL OR expires_at > :now";
+
+const fn call(name: &'static str, operation: &'static str) -> Call {
+    Call { system: "sqlite", name, operation }
+}
+
+const QUERY: Call = call("SQLite.Query", "SELECT");
+const GET: Call = call("SQLite.Get", "SELECT");
+const WRITE: Call = call("SQLite.TransactWrite", "BATCH");
 
 /// A [`Table`] in an SQLite file.
 pub struct SqliteTable {
@@ -109,12 +117,8 @@ impl SqliteTable {
 impl Table for SqliteTable {
     fn query<'a>(&'a self, queries: &'a [Query]) -> BoxFuture<'a, Result<Vec<Page>, StoreError>> {
         async move {
-            traced("SQLite.Query", "SELECT", queries.len(), |span| {
-                let pages = self.run_queries(queries)?;
-                let rows: usize = pages.iter().map(|page| page.items.len()).sum();
-                span.record("db.response.returned_rows", rows as i64);
-                Ok(pages)
-            })
+            let rows = |pages: &Vec<Page>| Some(pages.iter().map(|page| page.items.len()).sum());
+            traced(&QUERY, queries.len(), rows, || self.run_queries(queries))
         }
         .boxed()
     }
@@ -125,11 +129,8 @@ impl Table for SqliteTable {
         now: Timestamp,
     ) -> BoxFuture<'a, Result<Vec<Option<Item>>, StoreError>> {
         async move {
-            traced("SQLite.Get", "SELECT", keys.len(), |span| {
-                let items = self.run_gets(keys, now)?;
-                span.record("db.response.returned_rows", items.iter().flatten().count() as i64);
-                Ok(items)
-            })
+            let rows = |items: &Vec<Option<Item>>| Some(items.iter().flatten().count());
+            traced(&GET, keys.len(), rows, || self.run_gets(keys, now))
         }
         .boxed()
     }
@@ -139,10 +140,8 @@ impl Table for SqliteTable {
         writes: &'a [Write],
         now: Timestamp,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
-        async move {
-            traced("SQLite.TransactWrite", "BATCH", writes.len(), |_| self.run_writes(writes, now))
-        }
-        .boxed()
+        async move { traced(&WRITE, writes.len(), |()| None, || self.run_writes(writes, now)) }
+            .boxed()
     }
 }
 
@@ -282,47 +281,17 @@ fn delete(transaction: &Transaction<'_>, key: &Key) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Runs `call` in a span of its own. Nothing in it waits.
+/// Runs `call` in a span of its own, which says how many rows it gave. Nothing in it waits.
 fn traced<T>(
-    name: &'static str,
-    operation: &'static str,
+    kind: &Call,
     size: usize,
-    call: impl FnOnce(&Span) -> Result<T, StoreError>,
+    rows: impl FnOnce(&T) -> Option<usize>,
+    call: impl FnOnce() -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    let span = span(name, operation, size);
-    let done = span.in_scope(|| call(&span));
-    match &done {
-        // A condition that does not hold is an answer, not a failure.
-        Err(StoreError::ConditionsFailed { .. }) | Ok(_) => {}
-        Err(error) => mark_failed(&span, error),
-    }
+    let span = span::open(kind, "items", size);
+    let done = span.in_scope(call);
+    span::record(&span, done.as_ref().ok().and_then(rows), &done);
     done
-}
-
-/// A span by the conventions for databases.
-/// <https://opentelemetry.io/docs/specs/semconv/database/database-spans/>
-fn span(name: &'static str, operation: &'static str, size: usize) -> Span {
-    let span = info_span!(
-        "sqlite",
-        otel.name = name,
-        otel.kind = "client",
-        otel.status_code = Empty,
-        "error.type" = Empty,
-        db.system.name = "sqlite",
-        db.operation.name = operation,
-        db.operation.batch.size = Empty,
-        db.collection.name = "items",
-        db.response.returned_rows = Empty,
-    );
-    if size > 1 {
-        span.record("db.operation.batch.size", size as i64); // one is no batch, by the conventions
-    }
-    span
-}
-
-fn mark_failed(span: &Span, error: &StoreError) {
-    span.record("otel.status_code", "ERROR");
-    span.record("error.type", error.kind());
 }
 
 fn failed(operation: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {

@@ -10,10 +10,13 @@ use std::sync::{
 use aws_sdk_dynamodb::types::ConsumedCapacity;
 use opentelemetry::{Array, Value};
 use serde_json::json;
-use tracing::{Span, field::Empty, info_span};
+use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::store::StoreError;
+use crate::store::{
+    StoreError,
+    span::{self, Call},
+};
 
 /// Adds up over the requests of one call.
 #[derive(Default)]
@@ -62,45 +65,18 @@ impl Usage {
         span.record("app.store.consumed_capacity", answers.capacity_units);
         // As i64: what is unsigned would become a text.
         span.record("app.store.retries", i64::from(self.retries.load(Ordering::Relaxed)));
-        if let Some(rows) = rows {
-            span.record("db.response.returned_rows", rows as i64);
-        }
-        match &outcome {
-            // A condition that does not hold is an answer, not a failure.
-            Err(StoreError::ConditionsFailed { .. }) | Ok(_) => {}
-            Err(error) => {
-                span.record("otel.status_code", "ERROR");
-                span.record("error.type", error.kind());
-            }
-        }
+        span::record(&span, rows, &outcome);
         outcome
     }
 }
 
-/// The span of a call of the port; `size` is how many things it asks for.
-pub(super) fn span(name: &'static str, operation: &'static str, table: &str, size: usize) -> Span {
-    let span = info_span!(
-        "dynamodb",
-        otel.name = name,
-        otel.kind = "client",
-        otel.status_code = Empty,
-        "error.type" = Empty,
-        db.system.name = "aws.dynamodb",
-        rpc.system = "aws-api",
-        rpc.service = "DynamoDB",
-        rpc.method = operation,
-        db.operation.name = operation,
-        db.operation.batch.size = Empty,
-        db.collection.name = table,
-        db.response.returned_rows = Empty,
-        aws.dynamodb.index_name = Empty,
-        app.store.requests = Empty,
-        app.store.consumed_capacity = Empty,
-        app.store.retries = Empty,
-    );
+/// The span of a call of the port, with the attributes by which AWS calls are known besides; `size`
+/// is how many things it asks for.
+pub(super) fn span(call: &Call, table: &str, size: usize) -> Span {
+    let span = span::open(call, table, size);
+    span.set_attribute("rpc.system", "aws-api");
+    span.set_attribute("rpc.service", "DynamoDB");
+    span.set_attribute("rpc.method", call.operation);
     span.set_attribute("aws.dynamodb.table_names", texts(table.to_owned()));
-    if size > 1 {
-        span.record("db.operation.batch.size", size as i64); // one is no batch, by the conventions
-    }
     span
 }

@@ -2,8 +2,11 @@
 //!
 //! Writes users, a handful of threads, aged as if they had just happened, and two conversations to
 //! the store that the local functions read (`CRUDDUR_SQLITE` or `CRUDDUR_TABLE`). Ids are fixed:
-//! running it again leaves one copy of each thread and makes it young again; conversations that have
-//! begun and threads of others stay as they are.
+//! running it again leaves one copy of each thread and makes it young again, without the likes and
+//! replies that it has got in between; conversations that have begun and threads of others stay as
+//! they are.
+
+mod thread;
 
 use std::io::Write;
 
@@ -16,7 +19,7 @@ use cruddur::{
         Reply, User, UserKey, conversation_uuid,
     },
     store::{
-        PageRequest, Table, activities,
+        PageRequest, Table,
         messages::{self, Participant},
         users,
     },
@@ -190,15 +193,17 @@ async fn main() -> Result<(), Error> {
         let made = users::ensure(table, &identity, now).await?;
         let user = made.ok_or_else(|| format!("somebody else has the handle {handle}"))?;
         let user = User { bio: Bio::parse(bio).ok(), display_name: name_of(handle)?, ..user };
-        users::update_profile(table, &user, None, now).await?;
+        let bio = Some(&user.bio);
+        users::update_profile(table, &user.key, &user.display_name, bio, None, now).await?;
     }
     let mut reply_count = 0;
     for crud in CRUDS {
         let activity = activity(crud, now)?;
         let mut replies = Vec::new();
         add_replies(&activity, activity.uuid, 1, crud.replies, now, &mut replies)?;
-        activities::replace_thread(table, &activity, &replies).await?;
         reply_count += replies.len();
+        thread::remove(table, activity.uuid).await?;
+        thread::publish(table, activity, replies).await?;
     }
     for (one, other, texts) in CONVERSATIONS {
         talk(table, [one, other], texts, now).await?;
@@ -219,6 +224,7 @@ fn identity(handle: &str, display_name: &str) -> Result<Identity, Error> {
     Ok(Identity {
         key: UserKey::local(&handle),
         handle,
+        handle_is_chosen: false,
         name: Some(DisplayName::parse(display_name)?),
     })
 }

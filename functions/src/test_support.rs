@@ -15,7 +15,10 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 #[cfg(feature = "local")]
 use {
-    crate::domain::{Activity, Counters, Handle, LongText, MessageText, Reply},
+    crate::{
+        domain::{Activity, Counters, Handle, LongText, MessageText, Reply},
+        store::{self, MAX_WRITES, Table, posts},
+    },
     jiff::{SignedDuration, Timestamp},
     uuid::Uuid,
 };
@@ -161,6 +164,19 @@ pub(crate) fn activity(uuid: u128, created_at: Timestamp) -> Activity {
         created_at,
         expires_at: created_at + SignedDuration::from_hours(24),
         counters: Counters::default(),
+    }
+}
+
+/// Writes a crud and replies as they are, counters included.
+#[cfg(feature = "local")]
+pub(crate) async fn write_thread(table: &dyn Table, crud: &Activity, replies: &[Reply]) {
+    let mut items = posts::crud_items(crud).unwrap();
+    for reply in replies {
+        items.extend(posts::reply_items(reply, &crud.handle, &crud.handle).unwrap());
+    }
+    let writes: Vec<_> = items.into_iter().map(store::Write::Put).collect();
+    for writes in writes.chunks(MAX_WRITES) {
+        table.transact_write(writes, crud.created_at).await.unwrap();
     }
 }
 

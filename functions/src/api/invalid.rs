@@ -23,7 +23,7 @@ pub enum Invalid {
     /// The path has an `@` and no handle behind it.
     #[error("the handle in the path is blank")]
     PathHandleBlank,
-    /// A token without a handle, or with one that cannot be a part of a path.
+    /// A token without a handle, or with one that is too long or cannot be a part of a path.
     #[error("the token has no handle that can be used: {0}")]
     TokenHandle(TextError),
     /// No name, or nothing in it.
@@ -32,6 +32,9 @@ pub enum Invalid {
     /// Too long a name.
     #[error("the display name is too long: {0}")]
     DisplayNameTooLong(TextError),
+    /// What is said about oneself is no text.
+    #[error("the bio is no text")]
+    BioNoText,
     /// Too much to say about oneself.
     #[error("the bio is too long: {0}")]
     BioTooLong(TextError),
@@ -50,9 +53,12 @@ impl Invalid {
             Invalid::TtlBlank => "ttl_blank",
             Invalid::SearchTermBlank => "search_term_blank",
             Invalid::PathHandleBlank => "blank_user_handle", // in the original's order of words
-            Invalid::TokenHandle(_) => "user_handle_blank",
+            Invalid::TokenHandle(TextError::Blank) => "user_handle_blank",
+            Invalid::TokenHandle(TextError::TooLong { .. }) => "user_handle_exceed_max_chars",
+            Invalid::TokenHandle(TextError::Forbidden(_)) => "user_handle_invalid",
             Invalid::DisplayNameBlank => "display_name_blank",
             Invalid::DisplayNameTooLong(_) => "display_name_exceed_max_chars",
+            Invalid::BioNoText => "bio_invalid",
             Invalid::BioTooLong(_) => "bio_exceed_max_chars",
             Invalid::IdempotencyKeyReused => "idempotency_key_reused",
         }

@@ -3,6 +3,7 @@
 mod activity;
 pub mod cors;
 mod error;
+mod field;
 mod identity;
 mod invalid;
 mod message;
@@ -13,10 +14,11 @@ mod request;
 
 pub use activity::{feed_json, post_json, reply_json, search_json, thread_json};
 pub use error::{ApiError, Missing};
-pub use identity::identity;
+pub use field::{TextField, present};
+pub use identity::{identity, user_key};
 pub use invalid::{Invalid, message};
 pub use message::{group_json, message_json, user_json};
-pub use page::{DEFAULT_LIMIT, List, MAX_LIMIT, page_request, with_next};
+pub use page::{List, PAGED};
 pub use path_key::{PathKey, parse_uuid, path_handle};
 pub use reply::Reply;
 pub use request::{Request, Route};

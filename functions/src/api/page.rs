@@ -15,10 +15,13 @@ use crate::{
 };
 
 /// Entries of a page, as many as the original's feeds show.
-pub const DEFAULT_LIMIT: usize = 40;
+const DEFAULT_LIMIT: usize = 40;
 
 /// Most entries of a page; who asks for more gets so many.
-pub const MAX_LIMIT: usize = 100;
+const MAX_LIMIT: usize = 100;
+
+/// What every list reads from the query, beside the cursor.
+pub const PAGED: &[&str] = &["limit"];
 
 const CHECKSUM_BYTES: usize = 8;
 
@@ -27,58 +30,66 @@ const ESCAPED_IN_QUERY: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'@');
 const ESCAPED_IN_PATH: &AsciiSet = &ESCAPED_IN_QUERY.remove(b'/');
 
-/// A list, as cursors know it: its route, and whose or of what it is.
-pub type List<'a> = &'a [&'a str];
-
-/// Which page is asked for.
-pub fn page_request(request: &Request, list: List<'_>) -> Result<PageRequest, ApiError> {
-    let limit = match request.query_parameter("limit") {
-        None => DEFAULT_LIMIT,
-        Some(text) => match text.parse::<usize>() {
-            Ok(limit) if limit > 0 => limit.min(MAX_LIMIT),
-            _ => return Err(ApiError::InvalidLimit),
-        },
-    };
-    let cursor = request.query_parameter("cursor");
-    let after = cursor.map(|cursor| open(cursor, list).ok_or(ApiError::InvalidCursor));
-    Ok(PageRequest { limit, after: after.transpose()? })
+/// A list that comes in pages.
+pub struct List<'a> {
+    /// Its route's path.
+    pub route: &'static str,
+    /// Whose or of what it is.
+    pub of: &'a str,
+    /// What it reads from the query, and a link repeats.
+    pub query: &'static [&'static str],
 }
 
-/// The reply with a link to the next page, if there is one.
-pub fn with_next(reply: Reply, request: &Request, list: List<'_>, next: Option<&str>) -> Reply {
-    let Some(position) = next else { return reply };
-    let path = percent_decode_str(request.path()).decode_utf8_lossy();
-    let path = utf8_percent_encode(&path, ESCAPED_IN_PATH).to_string();
-    let kept = request.query_parameters().filter(|(name, _)| *name != "cursor");
-    let query: String =
-        kept.map(|(name, value)| format!("{}={}&", escaped(name), escaped(value))).collect();
-    let cursor = seal(position, list);
-    reply.with_header("link", format!("<{path}?{query}cursor={cursor}>; rel=\"next\""))
+impl List<'_> {
+    /// Which page is asked for.
+    pub fn page(&self, request: &Request) -> Result<PageRequest, ApiError> {
+        let limit = match request.query_parameter("limit") {
+            None => DEFAULT_LIMIT,
+            Some(text) => match text.parse::<usize>() {
+                Ok(limit) if limit > 0 => limit.min(MAX_LIMIT),
+                _ => return Err(ApiError::InvalidLimit),
+            },
+        };
+        let cursor = request.query_parameter("cursor");
+        let after = cursor.map(|cursor| self.open(cursor).ok_or(ApiError::InvalidCursor));
+        Ok(PageRequest { limit, after: after.transpose()? })
+    }
+
+    /// The reply with a link to the next page, if there is one.
+    pub fn link(&self, reply: Reply, request: &Request, next: Option<&str>) -> Reply {
+        let Some(position) = next else { return reply };
+        let path = percent_decode_str(request.path()).decode_utf8_lossy();
+        let path = utf8_percent_encode(&path, ESCAPED_IN_PATH).to_string();
+        let known =
+            self.query.iter().filter_map(|name| Some((name, request.query_parameter(name)?)));
+        let query: String =
+            known.map(|(name, value)| format!("{name}={}&", escaped(value))).collect();
+        let cursor = self.seal(position);
+        reply.with_header("link", format!("<{path}?{query}cursor={cursor}>; rel=\"next\""))
+    }
+
+    fn seal(&self, position: &str) -> String {
+        let mut bytes = position.as_bytes().to_vec();
+        bytes.extend(self.checksum(position));
+        BASE64_URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    fn open(&self, cursor: &str) -> Option<String> {
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?;
+        let (position, found) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM_BYTES)?)?;
+        let position = std::str::from_utf8(position).ok()?;
+        let fits = keys::is_by_time(position) && self.checksum(position) == found;
+        fits.then(|| position.to_owned())
+    }
+
+    fn checksum(&self, position: &str) -> [u8; CHECKSUM_BYTES] {
+        let hash = digest::of(&[position, self.route, self.of].map(str::as_bytes));
+        std::array::from_fn(|byte| hash[byte])
+    }
 }
 
 fn escaped(text: &str) -> String {
     utf8_percent_encode(text, ESCAPED_IN_QUERY).to_string()
-}
-
-fn seal(position: &str, list: List<'_>) -> String {
-    let mut bytes = position.as_bytes().to_vec();
-    bytes.extend(checksum(position, list));
-    BASE64_URL_SAFE_NO_PAD.encode(bytes)
-}
-
-fn open(cursor: &str, list: List<'_>) -> Option<String> {
-    let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?;
-    let (position, found) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM_BYTES)?)?;
-    let position = std::str::from_utf8(position).ok()?;
-    let fits = keys::is_by_time(position) && checksum(position, list) == found;
-    fits.then(|| position.to_owned())
-}
-
-fn checksum(position: &str, list: List<'_>) -> [u8; CHECKSUM_BYTES] {
-    let mut parts = vec![position.as_bytes()];
-    parts.extend(list.iter().map(|part| part.as_bytes()));
-    let hash = digest::of(&parts);
-    std::array::from_fn(|byte| hash[byte])
 }
 
 #[cfg(test)]
@@ -94,41 +105,49 @@ mod tests {
         }
     }
 
+    fn list(of: &str) -> List<'_> {
+        List { route: "/list", of, query: PAGED }
+    }
+
     proptest! {
         #[test]
         fn a_cursor_opens_its_own_list_and_no_other(
-            position in any_position(), route: String, whose: String, other: String,
+            position in any_position(), whose: String, other: String,
         ) {
-            let cursor = seal(&position, &[&route, &whose]);
+            let cursor = list(&whose).seal(&position);
 
-            prop_assert_eq!(open(&cursor, &[&route, &whose]), Some(position));
-            prop_assert_eq!(open(&cursor, &[&route, &other]).is_some(), whose == other);
+            prop_assert_eq!(list(&whose).open(&cursor), Some(position));
+            prop_assert_eq!(list(&other).open(&cursor).is_some(), whose == other);
+            let elsewhere = List { route: "/another", ..list(&whose) };
+            prop_assert_eq!(elsewhere.open(&cursor), None);
         }
 
         #[test]
         fn a_damaged_cursor_is_none(position in any_position(), at: prop::sample::Index, byte: u8) {
-            let mut damaged = seal(&position, &["list"]).into_bytes();
+            let mut damaged = list("").seal(&position).into_bytes();
             let at = at.index(damaged.len());
             prop_assume!(damaged[at] != byte);
             damaged[at] = byte;
 
             let damaged = String::from_utf8_lossy(&damaged);
 
-            prop_assert_eq!(open(&damaged, &["list"]), None);
+            prop_assert_eq!(list("").open(&damaged), None);
         }
     }
 
     #[test]
     fn a_forged_cursor_with_a_position_that_is_none_is_none() {
         for position in ["", "#", "x", "2026-11-20", &"x".repeat(2_000)] {
-            assert_eq!(open(&seal(position, &["list"]), &["list"]), None, "{position:.20}");
+            let forged = list("").seal(position);
+
+            assert_eq!(list("").open(&forged), None, "{position:.20}");
         }
     }
 
     #[test]
     fn what_was_never_a_cursor_is_none() {
         for text in ["", "AAAA", "%%%", "äöü", "bm90IGEgY3Vyc29yIGF0IGFsbA"] {
-            assert_eq!(open(text, &["list"]), None, "{text}");
+            assert_eq!(list("").open(text), None, "{text}");
         }
     }
 }

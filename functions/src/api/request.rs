@@ -115,11 +115,6 @@ impl Request {
         self.0.query_string_parameters_ref()?.first(name)
     }
 
-    /// All parameters of the query, decoded.
-    pub fn query_parameters(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.query_string_parameters_ref().into_iter().flat_map(|map| map.iter())
-    }
-
     /// What the gateway's authorizer has read from a valid token. Nothing that a client sends can
     /// look like it.
     pub fn claims(&self) -> Option<&HashMap<String, String>> {

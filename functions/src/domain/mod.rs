@@ -9,10 +9,7 @@ mod words;
 
 pub use activity::{Activity, Counters, Excerpt, Post, PostTree, Reply, ReplyTree, Thread};
 pub use message::{Message, MessageGroup, conversation_uuid};
-pub use text::{
-    Bio, DisplayName, Handle, LongText, MAX_HANDLE_CHARS, MAX_LONG_CHARS, MAX_MESSAGE_CHARS,
-    MessageText, Text, TextError,
-};
+pub use text::{Bio, DisplayName, Handle, LongText, MessageText, Text, TextError};
 pub use ttl::Ttl;
 pub use user::{Identity, User, UserKey};
-pub use words::{MAX_MENTIONS, MAX_WORDS, mentions, search_words, words};
+pub use words::{mentions, search_words, words};

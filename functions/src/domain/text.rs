@@ -3,16 +3,18 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use unicode_normalization::UnicodeNormalization;
+use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 
 /// Most characters of a crud, counted as code points: 280 emoji fit.
-pub const MAX_MESSAGE_CHARS: usize = 280;
+const MAX_MESSAGE_CHARS: usize = 280;
 
 /// Most characters of a reply and of a message to somebody.
-pub const MAX_LONG_CHARS: usize = 1024;
+const MAX_LONG_CHARS: usize = 1024;
 
 /// Most characters of a handle, as many as a Cognito user name has.
 /// <https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_AdminCreateUser.html>
-pub const MAX_HANDLE_CHARS: usize = 128;
+const MAX_HANDLE_CHARS: usize = 128;
 
 /// A user's name in URLs: "andrew". The `@` belongs to the URL, not to the name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -48,24 +50,29 @@ pub enum TextError {
         /// How many characters it has.
         chars: usize,
     },
-    /// A handle holds a character that means something in a URL's path.
+    /// A handle holds a character that means something in a URL's path, or that cannot be seen.
     #[error("a handle may not hold {0:?}")]
     Forbidden(char),
 }
 
 impl Handle {
     /// Accepts blanks and any script, but none of `% / ? #`: handles are parts of a path, which
-    /// a gateway or an emulator may or may not have decoded. Capitals, blanks around it and an `@`
-    /// before it make no difference.
+    /// a gateway or an emulator may or may not have decoded.
+    ///
+    /// What looks the same is the same: capitals, width, how an accent is written (NFKC), how many
+    /// blanks of which kind, blanks around it and an `@` before it make no difference. What cannot be
+    /// seen is refused: characters that control or format, that no standard names, or that are blank
+    /// letters. (That letters of two scripts may look alike is not looked after.)
     pub fn parse(text: &str) -> Result<Self, TextError> {
-        let handle = text.trim_start_matches(|char: char| char == '@' || char.is_whitespace());
-        let handle = handle.trim_end().to_lowercase();
+        let plain: String = text.nfkc().flat_map(char::to_lowercase).nfkc().collect();
+        let words: Vec<&str> = plain.split_whitespace().collect();
+        let handle = words.join(" ").trim_start_matches(['@', ' ']).to_owned();
         match handle.chars().count() {
             0 => return Err(TextError::Blank),
             chars if chars > MAX_HANDLE_CHARS => return Err(TextError::TooLong { chars }),
             _ => {}
         }
-        match handle.chars().find(|char| "%/?#".contains(*char)) {
+        match handle.chars().find(|char| "%/?#".contains(*char) || is_invisible(*char)) {
             Some(char) => Err(TextError::Forbidden(char)),
             None => Ok(Self(handle)),
         }
@@ -75,6 +82,18 @@ impl Handle {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether a character shows nothing, or nothing that is known.
+fn is_invisible(char: char) -> bool {
+    // Those of Unicode's Default_Ignorable_Code_Point that are marks or letters, and a blank symbol.
+    // <https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt>
+    let is_blank = matches!(char,
+        '\u{034f}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}'
+        | '\u{e0100}'..='\u{e01ef}');
+    // Control, format, surrogate, private use, unassigned.
+    is_blank || char.general_category_group() == GeneralCategoryGroup::Other
 }
 
 impl<const MAX: usize> Text<MAX> {
@@ -127,11 +146,81 @@ mod tests {
         }
 
         #[test]
-        fn a_handle_is_the_same_however_it_is_written(text: String) {
+        fn a_handle_is_the_same_however_it_is_written(text in "[@ A-Z]{0,2}(\\PC|[\u{300}-\u{36f}]){0,9}") {
             if let Ok(handle) = Handle::parse(&text) {
-                prop_assert_eq!(Handle::parse(handle.as_str()), Ok(handle));
+                prop_assert_eq!(Handle::parse(handle.as_str()), Ok(handle.clone()));
+                for same in [text.nfc().collect(), text.nfd().collect(), format!(" @{text}\u{a0}")] {
+                    let same: String = same;
+                    prop_assert_eq!(Handle::parse(&same), Ok(handle.clone()));
+                }
             }
         }
+    }
+
+    #[test]
+    fn every_character_alone_is_one_handle_or_none() {
+        for char in '\0'..=char::MAX {
+            if let Ok(handle) = Handle::parse(&char.to_string()) {
+                assert_eq!(Handle::parse(handle.as_str()), Ok(handle), "{char:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_looks_the_same_is_the_same_handle() {
+        let zoe = Handle::parse("zoë brown").unwrap();
+        for same in [
+            "zoe\u{308} brown",
+            "Zoë\u{a0}Brown",
+            "ｚｏë brown",
+            "ZOË  BROWN",
+            "zoë\tbrown",
+            "＠zoë brown",
+            "zoë\u{3000}brown",
+            " @ zoë brown\n",
+            "zoë\u{2028}brown",
+            "zoë\u{1680}brown",
+        ] {
+            assert_eq!(Handle::parse(same), Ok(zoe.clone()), "{same:?}");
+        }
+        assert_eq!(Handle::parse("ΟΔΟΣ").unwrap().as_str(), "οδοσ"); // whatever stands behind it
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_in_no_handle() {
+        for hidden in [
+            '\0',
+            '\u{1b}',
+            '\u{7f}',
+            '\u{ad}',
+            '\u{34f}',
+            '\u{61c}',
+            '\u{115f}',
+            '\u{180e}',
+            '\u{200b}',
+            '\u{200d}',
+            '\u{202e}',
+            '\u{2060}',
+            '\u{2066}',
+            '\u{2800}',
+            '\u{3164}',
+            '\u{fe0f}',
+            '\u{feff}',
+            '\u{ffa0}',
+            '\u{fff9}',
+            '\u{e000}',
+            '\u{ffff}',
+            '\u{e0041}',
+            '\u{e0100}',
+            '\u{10ffff}',
+        ] {
+            let refused = Handle::parse(&format!("wo{hidden}rf"));
+            assert!(matches!(refused, Err(TextError::Forbidden(_))), "{hidden:?}: {refused:?}");
+        }
+        for path in ["an／drew", "50％", "℀", "who？", "＃1"] {
+            assert!(matches!(Handle::parse(path), Err(TextError::Forbidden(_))), "{path}");
+        }
+        assert_eq!(Handle::parse(&"ﷺ".repeat(8)), Err(TextError::TooLong { chars: 144 }));
     }
 
     #[test]

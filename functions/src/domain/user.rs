@@ -36,8 +36,11 @@ impl UserKey {
 pub struct Identity {
     /// Their key.
     pub key: UserKey,
-    /// The handle that they have, if nobody else has it.
+    /// The handle that their token gives them, if nobody else has it.
     pub handle: Handle,
+    /// Whether they have chosen that handle themselves. Where not, the token only says what they are
+    /// called until they choose one, and tokens of one user may differ in it.
+    pub handle_is_chosen: bool,
     /// The name that they gave where they signed up.
     pub name: Option<DisplayName>,
 }

@@ -8,10 +8,10 @@ use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 use super::Handle;
 
 /// Most words by which one crud is found, so that it fits one transaction of the store.
-pub const MAX_WORDS: usize = 64;
+const MAX_WORDS: usize = 64;
 
 /// Most users whom one crud notifies, for the same reason. Our choice.
-pub const MAX_MENTIONS: usize = 20;
+const MAX_MENTIONS: usize = 20;
 
 /// A word is known by so many of its first characters. Our choice: it bounds the store's keys.
 const MAX_WORD_CHARS: usize = 64;
@@ -19,7 +19,7 @@ const MAX_WORD_CHARS: usize = 64;
 /// Shorter ones are not looked for.
 const MIN_WORD_CHARS: usize = 2;
 
-/// The first [`MAX_WORDS`] different words of a text, in its order.
+/// The first 64 different words of a text, in its order.
 pub fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     for token in tokens(text) {
@@ -49,7 +49,7 @@ pub fn search_words(term: &str) -> Vec<String> {
     words
 }
 
-/// The first [`MAX_MENTIONS`] different handles that a text mentions as `@handle`.
+/// The first 20 different handles that a text mentions as `@handle`.
 pub fn mentions(text: &str) -> Vec<Handle> {
     let mut handles = Vec::new();
     for raw in signed_runs(text).filter_map(|(sign, raw)| (sign == Some('@')).then_some(raw)) {

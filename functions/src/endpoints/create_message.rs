@@ -1,14 +1,15 @@
 //! `POST /api/messages`: write to somebody, or into a conversation.
 
+use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::Value;
 use tracing::{Span, field::Empty, info, instrument};
 use uuid::Uuid;
 
 use super::support::{self, MAX_MESSAGE_BODY, Once};
 use crate::{
     api::{
-        self, ApiError, Invalid, Missing, Reply, Request, Route, identity, message_json, parse_uuid,
+        self, ApiError, Invalid, Missing, Reply, Request, Route, TextField, identity, message_json,
+        parse_uuid,
     },
     app::App,
     domain::{Handle, Identity, LongText, Message, TextError, conversation_uuid},
@@ -24,13 +25,14 @@ pub const ROUTE: Route = Route { methods: &["POST"], path: "/api/messages" };
 
 /// What pages send: a message, and a conversation's id or the receiver's handle. A field of another
 /// type is as good as none.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Body {
-    message: Option<Value>,
-    message_group_uuid: Option<Value>,
-    user_receiver_handle: Option<Value>,
+    message: TextField,
+    message_group_uuid: TextField,
+    user_receiver_handle: TextField,
     /// The receiver, as later pages call it.
-    handle: Option<Value>,
+    handle: TextField,
 }
 
 /// Where a message goes.
@@ -43,26 +45,24 @@ enum Receiver {
 pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
     let identity = identity(&request, app.config().local.as_ref())?;
     let (message, receiver) = parse(&request)?;
-    let once = Once::of(&request, &ROUTE, &identity.key)?;
+    let once = Once::of(&request, &ROUTE, "", &identity.key)?;
     let (table, now) = (app.table().await?, app.now());
-    once.run(table, now, async || send(app, &identity, &receiver, message, &once).await).await
+    once.run(table, now, async || send(table, &identity, &receiver, message, &once, now).await)
+        .await
 }
 
 fn parse(request: &Request) -> Result<(LongText, Receiver), ApiError> {
     let body: Body = request.json(MAX_MESSAGE_BODY)?;
-    let text = |field: &Option<Value>| {
-        field.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned()
-    };
     // In the order in which the original lets one error win over another.
-    let message = api::message(LongText::parse(&text(&body.message)))?;
-    let group = text(&body.message_group_uuid);
+    let message = api::message(LongText::parse(body.message.as_str()))?;
+    let group = body.message_group_uuid.as_str();
     if !group.is_empty() {
-        let group = parse_uuid(&group).ok_or(ApiError::NotFound(Missing::MessageGroup))?;
+        let group = parse_uuid(group).ok_or(ApiError::NotFound(Missing::MessageGroup))?;
         return Ok((message, Receiver::Group(group)));
     }
-    let names = [&body.user_receiver_handle, &body.handle].map(text);
+    let names = [&body.user_receiver_handle, &body.handle].map(TextField::as_str);
     let handle = names.into_iter().find(|name| !name.is_empty()).unwrap_or_default();
-    let handle = Handle::parse(&handle).map_err(|error| match error {
+    let handle = Handle::parse(handle).map_err(|error| match error {
         TextError::Blank => Invalid::ReceiverBlank.into(),
         _ => ApiError::NotFound(Missing::User),
     })?;
@@ -71,14 +71,14 @@ fn parse(request: &Request) -> Result<(LongText, Receiver), ApiError> {
 
 #[instrument(name = "create-message", skip_all, fields(app.message_uuid = Empty, app.message_group_uuid = Empty))]
 async fn send(
-    app: &App,
+    table: &dyn Table,
     identity: &Identity,
     receiver: &Receiver,
     message: LongText,
     once: &Once,
+    now: Timestamp,
 ) -> Result<Reply, ApiError> {
-    let (table, now) = (app.table().await?, app.now());
-    let to = find_receiver(app, table, identity, receiver).await?;
+    let to = find_receiver(table, identity, receiver, now).await?;
     let from = support::author(table, identity, now).await?;
     let message = Message {
         uuid: Uuid::new_v4(),
@@ -97,12 +97,11 @@ async fn send(
 }
 
 async fn find_receiver(
-    app: &App,
     table: &dyn Table,
     from: &Identity,
     receiver: &Receiver,
+    now: Timestamp,
 ) -> Result<Participant, ApiError> {
-    let now = app.now();
     match receiver {
         Receiver::Group(group) => messages::other_in(table, &from.key, *group, now)
             .await?

@@ -1,9 +1,10 @@
 //! `GET /api/activities/notifications`: what others wrote to the reader.
 
-use tracing::{Span, field::Empty, info, instrument};
+use tracing::{field::Empty, instrument};
 
+use super::support;
 use crate::{
-    api::{ApiError, Reply, Request, Route, identity, page_request, post_json, with_next},
+    api::{ApiError, List, PAGED, Reply, Request, Route, identity, post_json},
     app::App,
     domain::{Identity, PostTree},
     store::{Listed, PageRequest, feeds, users},
@@ -16,13 +17,10 @@ pub const ROUTE: Route = Route { methods: &["GET"], path: "/api/activities/notif
 /// the full shape.
 pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
     let reader = identity(&request, app.config().local.as_ref())?;
-    let list = [ROUTE.path, reader.handle.as_str()];
-    let page = page_request(&request, &list)?;
-    let notifications = read_notifications(app, &reader, &page).await?;
-    let length = notifications.entries.len();
-    info!(result_length = length, "Serving {length} notifications");
-    let reply = Reply::ok(&notifications.entries.iter().map(post_json).collect::<Vec<_>>())?;
-    Ok(with_next(reply, &request, &list, notifications.next.as_deref()))
+    let list = List { route: ROUTE.path, of: reader.key.as_str(), query: PAGED };
+    let notifications = read_notifications(app, &reader, &list.page(&request)?).await?;
+    let posts: Vec<_> = notifications.entries.iter().map(post_json).collect();
+    support::listed(&request, &list, notifications.next.as_deref(), &posts)
 }
 
 #[instrument(name = "notifications-activities", skip_all, fields(app.result_length = Empty))]
@@ -32,10 +30,6 @@ async fn read_notifications(
     page: &PageRequest,
 ) -> Result<Listed<PostTree>, ApiError> {
     let (table, now) = (app.table().await?, app.now());
-    if !users::may_use_handle(table, reader, now).await? {
-        return Err(ApiError::HandleTaken);
-    }
-    let notifications = feeds::notifications(table, &reader.handle, page, now).await?;
-    Span::current().record("app.result_length", notifications.entries.len() as i64);
-    Ok(notifications)
+    let handles = users::handles_of(table, reader, now).await?.ok_or(ApiError::HandleTaken)?;
+    Ok(support::counted(feeds::notifications(table, &handles, page, now).await?))
 }

@@ -1,16 +1,16 @@
 //! `POST /api/activities/{key}/reply`: answer a crud or a reply.
 
+use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::Value;
 use tracing::{Span, field::Empty, info, instrument};
 use uuid::Uuid;
 
 use super::support::{self, MAX_MESSAGE_BODY, Once};
 use crate::{
-    api::{self, ApiError, Missing, PathKey, Request, Route, identity, reply_json},
+    api::{self, ApiError, Missing, PathKey, Request, Route, TextField, identity, reply_json},
     app::App,
     domain::{Counters, Identity, LongText, Reply, ReplyTree},
-    store::activities,
+    store::{Table, activities},
 };
 
 /// What this function answers.
@@ -19,37 +19,37 @@ pub const ROUTE: Route = Route { methods: &["POST"], path: "/api/activities/{key
 /// What the page sends. A field of another type is as good as none.
 #[derive(Deserialize)]
 struct Body {
-    message: Option<Value>,
+    #[serde(default)]
+    message: TextField,
 }
 
 /// The new reply.
 pub async fn handle(app: &App, request: Request) -> Result<api::Reply, ApiError> {
     let identity = identity(&request, app.config().local.as_ref())?;
     let body: Body = request.json(MAX_MESSAGE_BODY)?;
-    let text = body.message.as_ref().and_then(Value::as_str).unwrap_or_default();
-    let message = api::message(LongText::parse(text))?;
+    let message = api::message(LongText::parse(body.message.as_str()))?;
     let parent = PathKey::uuid(&request, Missing::Activity)?;
-    let once = Once::of(&request, &ROUTE, &identity.key)?;
+    let once = Once::of(&request, &ROUTE, &parent.to_string(), &identity.key)?;
     let (table, now) = (app.table().await?, app.now());
-    once.run(table, now, async || answer(app, &identity, parent, message, &once).await).await
+    once.run(table, now, async || answer(table, &identity, parent, message, &once, now).await).await
 }
 
 #[instrument(name = "reply-activity", skip_all, fields(app.activity_uuid = Empty))]
 async fn answer(
-    app: &App,
+    table: &dyn Table,
     identity: &Identity,
     parent: Uuid,
     message: LongText,
     once: &Once,
+    now: Timestamp,
 ) -> Result<api::Reply, ApiError> {
-    let (table, now) = (app.table().await?, app.now());
     let parent = support::find_post(table, parent, now).await?;
     let author = support::author(table, identity, now).await?;
     let reply = Reply {
         uuid: Uuid::new_v4(),
         root_uuid: parent.root_uuid(),
         reply_to_activity_uuid: parent.uuid(),
-        // Below that, time alone keeps a parent before its children.
+        // Deeper than any feed shows, it does not matter.
         depth: parent.depth().saturating_add(1),
         handle: author.handle,
         display_name: Some(author.display_name),

@@ -1,9 +1,10 @@
 //! `GET /api/activities/search`: the cruds that hold some words.
 
-use tracing::{Span, field::Empty, info, instrument};
+use tracing::{field::Empty, instrument};
 
+use super::support;
 use crate::{
-    api::{ApiError, Invalid, Reply, Request, Route, page_request, search_json, with_next},
+    api::{ApiError, Invalid, List, Reply, Request, Route, search_json},
     app::App,
     domain::{Excerpt, search_words},
     store::{Listed, PageRequest, feeds},
@@ -20,13 +21,10 @@ pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
         return Err(Invalid::SearchTermBlank.into());
     }
     let words = search_words(term);
-    let list = [ROUTE.path, &words.join(" ")];
-    let page = page_request(&request, &list)?;
-    let found = search(app, &words, &page).await?;
-    let length = found.entries.len();
-    info!(result_length = length, "Found {length} cruds");
-    let reply = Reply::ok(&found.entries.iter().map(search_json).collect::<Vec<_>>())?;
-    Ok(with_next(reply, &request, &list, found.next.as_deref()))
+    let list = List { route: ROUTE.path, of: &words.join(" "), query: &["limit", "term"] };
+    let found = search(app, &words, &list.page(&request)?).await?;
+    let cruds: Vec<_> = found.entries.iter().map(search_json).collect();
+    support::listed(&request, &list, found.next.as_deref(), &cruds)
 }
 
 #[instrument(name = "search-activities", skip_all, fields(app.result_length = Empty))]
@@ -36,6 +34,5 @@ async fn search(
     page: &PageRequest,
 ) -> Result<Listed<Excerpt>, ApiError> {
     let found = feeds::search(app.table().await?, words, page, app.now()).await?;
-    Span::current().record("app.result_length", found.entries.len() as i64);
-    Ok(found)
+    Ok(support::counted(found))
 }

@@ -3,43 +3,47 @@
 use tracing::{Span, field::Empty, info, instrument};
 use uuid::Uuid;
 
+use super::support;
 use crate::{
-    api::{
-        ApiError, Missing, PathKey, Reply, Request, Route, feed_json, page_request, post_json,
-        with_next,
-    },
+    api::{ApiError, List, Missing, PAGED, PathKey, Reply, Request, Route, feed_json, post_json},
     app::App,
-    domain::{Excerpt, Handle, PostTree},
-    store::{Listed, PageRequest, activities, feeds},
+    domain::{Excerpt, Handle},
+    store::{
+        Listed, PageRequest,
+        activities::{self, Shown},
+        feeds,
+    },
 };
 
 /// What this function answers.
 pub const ROUTE: Route = Route { methods: &["GET"], path: "/api/activities/{key}" };
 
 /// For `@handle` an array of that user's cruds, newest first; none for a user who has not written.
-/// For an id an array of that one crud or reply in its full shape: every page expects an array.
+/// For an id an array of that one crud or reply in its full shape: every page expects an array. Its
+/// `replies` are a list then, oldest first.
 pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
+    let list = |of| List { route: ROUTE.path, of, query: PAGED };
     match PathKey::of(&request, Missing::Activity)? {
         PathKey::Uuid(uuid) => {
-            let post = show(app, uuid).await?;
+            let of = uuid.to_string();
+            let replies = list(&of);
+            let shown = show(app, uuid, &replies.page(&request)?).await?;
             info!(activity.uuid = %uuid, "Serving an activity");
-            Reply::ok(&[post_json(&post)])
+            let reply = Reply::ok(&[post_json(&shown.tree)])?;
+            Ok(replies.link(reply, &request, shown.next.as_deref()))
         }
         PathKey::Handle(author) => {
-            let list = [ROUTE.path, author.as_str()];
-            let page = page_request(&request, &list)?;
-            let feed = read_feed(app, &author, &page).await?;
-            let length = feed.entries.len();
-            info!(result_length = length, "Serving a user's feed with {length} cruds");
-            let reply = Reply::ok(&feed.entries.iter().map(feed_json).collect::<Vec<_>>())?;
-            Ok(with_next(reply, &request, &list, feed.next.as_deref()))
+            let list = list(author.as_str());
+            let feed = read_feed(app, &author, &list.page(&request)?).await?;
+            let cruds: Vec<_> = feed.entries.iter().map(feed_json).collect();
+            support::listed(&request, &list, feed.next.as_deref(), &cruds)
         }
     }
 }
 
 #[instrument(name = "show-activity", skip_all, fields(app.activity_uuid = %uuid, app.result_length = Empty))]
-async fn show(app: &App, uuid: Uuid) -> Result<PostTree, ApiError> {
-    let shown = activities::show(app.table().await?, uuid, app.now()).await?;
+async fn show(app: &App, uuid: Uuid, page: &PageRequest) -> Result<Shown, ApiError> {
+    let shown = activities::show(app.table().await?, uuid, page, app.now()).await?;
     let shown = shown.ok_or(ApiError::NotFound(Missing::Activity))?;
     Span::current().record("app.result_length", 1);
     Ok(shown)
@@ -52,6 +56,5 @@ async fn read_feed(
     page: &PageRequest,
 ) -> Result<Listed<Excerpt>, ApiError> {
     let feed = feeds::of_user(app.table().await?, author, page, app.now()).await?;
-    Span::current().record("app.result_length", feed.entries.len() as i64);
-    Ok(feed)
+    Ok(support::counted(feed))
 }

@@ -1,20 +1,22 @@
 //! What several endpoints do alike.
 
 use jiff::Timestamp;
+use serde::Serialize;
+use tracing::{Span, info};
 use uuid::Uuid;
 
 use crate::{
-    api::{ApiError, Invalid, Missing, Reply, Request, Route},
+    api::{ApiError, Invalid, List, Missing, Reply, Request, Route},
     domain::{Identity, Post, User, UserKey},
     store::{
-        StoreError, Table, Write, activities,
+        Listed, StoreError, Table, Write, activities,
         requests::{Earlier, OnceRequest},
         users,
     },
 };
 
-/// Most bytes of a body with a message: the longest text of [`crate::domain::MAX_LONG_CHARS`], each
-/// character escaped as a pair of surrogates, has 12 KiB.
+/// Most bytes of a body with a message: the longest text, of 1024 characters, each escaped as a pair
+/// of surrogates, has 12 KiB.
 pub(super) const MAX_MESSAGE_BODY: usize = 32 * 1024;
 
 /// The name of the header.
@@ -22,6 +24,24 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Longest idempotency key, in bytes. Our choice: a UUID has 36.
 const MAX_IDEMPOTENCY_KEY: usize = 255;
+
+/// Answers with a page of a list: its entries in their shape, and a link to the next page.
+pub(super) fn listed(
+    request: &Request,
+    list: &List<'_>,
+    next: Option<&str>,
+    entries: &[impl Serialize],
+) -> Result<Reply, ApiError> {
+    let length = entries.len();
+    info!(result_length = length, "Serving {length} entries of {}", list.route);
+    Ok(list.link(Reply::ok(&entries)?, request, next))
+}
+
+/// Notes on the current span, which must have the field, how many entries were read.
+pub(super) fn counted<T>(page: Listed<T>) -> Listed<T> {
+    Span::current().record("app.result_length", page.entries.len() as i64);
+    page
+}
 
 /// Who writes: the user of this identity, made if this is their first time.
 pub(super) async fn author(
@@ -45,8 +65,14 @@ pub(super) async fn find_post(
 pub(super) struct Once(Option<OnceRequest>);
 
 impl Once {
-    /// Fails if the header is there and makes no key.
-    pub(super) fn of(request: &Request, route: &Route, user: &UserKey) -> Result<Self, ApiError> {
+    /// `about` is what the path names, in the form in which it is always written. Fails if the header
+    /// is there and makes no key.
+    pub(super) fn of(
+        request: &Request,
+        route: &Route,
+        about: &str,
+        user: &UserKey,
+    ) -> Result<Self, ApiError> {
         if !request.has_header(IDEMPOTENCY_KEY) {
             return Ok(Self(None));
         }
@@ -54,8 +80,7 @@ impl Once {
         if key.trim().is_empty() || key.len() > MAX_IDEMPOTENCY_KEY {
             return Err(ApiError::InvalidIdempotencyKey);
         }
-        let path_key = request.path_parameter("key");
-        let content = [path_key.as_bytes(), request.body()];
+        let content = [about.as_bytes(), request.body()];
         Ok(Self(Some(OnceRequest::new(user, route.path, key, &content))))
     }
 

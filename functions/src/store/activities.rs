@@ -5,11 +5,11 @@ use serde_json::Map;
 use uuid::Uuid;
 
 use super::{
-    Index, Item, Order, Page, Query, StoreError, Table, Update, Write,
+    Index, Order, Query, StoreError, Table, Update, Write,
     items::{self, Listed, PageRequest},
     keys, posts,
 };
-use crate::domain::{Activity, Handle, Post, PostTree, Reply, ReplyTree, Thread};
+use crate::domain::{Activity, Post, PostTree, Reply, ReplyTree, Thread};
 
 /// Most replies of a thread that a feed shows. Our choice: they come with every page.
 pub const FEED_REPLIES: usize = 20;
@@ -25,6 +25,19 @@ pub const FEED_DEPTH: u8 = 3;
 /// Most replies that one crud or reply is shown with when it is asked for by its id. Our choice:
 /// with the longest texts it stays far below what a function may reply with.
 pub const SHOWN_REPLIES: usize = 100;
+
+/// How many levels of replies it is shown with. Our choice: each level is two rounds of requests.
+pub const SHOWN_DEPTH: usize = 10;
+
+/// A crud or reply, with replies below it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shown {
+    /// What was asked for. A reply in it that has more replies than are shown, by its counter, can be
+    /// asked for by its own id.
+    pub tree: PostTree,
+    /// Where the replies to it go on, for [`PageRequest::after`]; `None` at the end.
+    pub next: Option<String>,
+}
 
 /// The newest cruds, newest first, each with its first [`FEED_REPLIES`] replies.
 ///
@@ -47,7 +60,8 @@ pub async fn home(
             now,
         })
         .collect();
-    let newest = merge(table.query(&shards).await?, page.limit).try_map(posts::read_crud)?;
+    let shards = table.query(&shards).await?;
+    let newest = items::merge(shards, page.limit, items::place).try_map(posts::read_crud)?;
     let entries = with_replies(table, newest.entries, now).await?;
     Ok(Listed { entries, next: newest.next })
 }
@@ -68,29 +82,76 @@ pub async fn find(
     reply.map(posts::read_reply).transpose().map(|reply| reply.map(Post::Reply))
 }
 
-/// A crud or reply by its id, with the first [`SHOWN_REPLIES`] below it.
+/// A crud or reply by its id, with a page of the replies to it, oldest first, and below each of them
+/// what else fits: at most [`SHOWN_REPLIES`] altogether, on [`SHOWN_DEPTH`] levels.
+///
+/// Costs two reads, and for each level one query for each reply that has been answered (each of them
+/// yields a reply) and one read of all that was found.
 pub async fn show(
     table: &dyn Table,
     uuid: Uuid,
+    page: &PageRequest,
     now: Timestamp,
-) -> Result<Option<PostTree>, StoreError> {
+) -> Result<Option<Shown>, StoreError> {
     let Some(post) = find(table, uuid, now).await? else { return Ok(None) };
-    let below = Query {
-        index: None,
-        partition: keys::thread_partition(post.root_uuid()),
-        between: Some(keys::replies_below(post.depth())),
-        order: Order::Ascending,
-        after: None,
-        limit: SHOWN_REPLIES,
-        now,
-    };
-    let pages = if post.counters().replies > 0 { table.query(&[below]).await? } else { Vec::new() };
-    let replies = pages.into_iter().flat_map(|page| page.items);
-    let replies = replies.map(posts::read_reply).collect::<Result<_, _>>()?;
-    Ok(Some(match post {
+    let mut replies = Vec::new();
+    let mut next = None;
+    let is_answered = post.counters().replies > 0;
+    let mut parents = if is_answered { vec![uuid] } else { Vec::new() };
+    for level in 0..SHOWN_DEPTH {
+        let room = SHOWN_REPLIES.saturating_sub(replies.len());
+        parents.truncate(room);
+        if parents.is_empty() {
+            break;
+        }
+        let each = match level {
+            0 => page.clone(),
+            _ => PageRequest { limit: room / parents.len(), after: None },
+        };
+        let below = replies_to(table, &parents, &each, now).await?;
+        if level == 0 {
+            next = below.next;
+        }
+        let answered = below.entries.iter().filter(|reply| reply.counters.replies > 0);
+        parents = answered.map(|reply| reply.uuid).collect();
+        replies.extend(below.entries);
+    }
+    let tree = match post {
         Post::Crud(crud) => PostTree::Crud(Thread::new(crud, replies)),
         Post::Reply(reply) => PostTree::Reply(ReplyTree::new(reply, replies)),
-    }))
+    };
+    Ok(Some(Shown { tree, next }))
+}
+
+/// A page of the replies to each of `parents`, one after the other, each oldest first.
+/// [`Listed::next`] is that of the last.
+async fn replies_to(
+    table: &dyn Table,
+    parents: &[Uuid],
+    page: &PageRequest,
+    now: Timestamp,
+) -> Result<Listed<Reply>, StoreError> {
+    let queries: Vec<Query> = parents
+        .iter()
+        .map(|parent| Query {
+            index: None,
+            partition: keys::replies_partition(*parent),
+            between: None,
+            order: Order::Ascending,
+            after: page.after.clone(),
+            limit: page.limit,
+            now,
+        })
+        .collect();
+    let mut found = Listed { entries: Vec::new(), next: None };
+    for page in table.query(&queries).await? {
+        found.entries.extend(page.items);
+        found.next = page.next;
+    }
+    let Listed { entries: keys, next } = found.try_map(posts::read_pointer)?;
+    let items = table.get(&keys, now).await?.into_iter().flatten();
+    let entries = items.map(posts::read_reply).collect::<Result<_, _>>()?;
+    Ok(Listed { entries, next })
 }
 
 /// Writes a new crud, with all by which it is found; `answered` goes with it (see
@@ -136,65 +197,6 @@ pub async fn reply(
         Err(error) if conditions.into_iter().any(|at| error.is_condition_of(at)) => Ok(false),
         done => done.map(|()| true),
     }
-}
-
-/// Writes a crud and all of its replies, in place of what its thread held before.
-///
-/// For data whose ids are known beforehand, in two transactions. Each fails if there is more than
-/// fits ([`super::MAX_WRITES`]).
-pub async fn replace_thread(
-    table: &dyn Table,
-    crud: &Activity,
-    replies: &[Reply],
-) -> Result<(), StoreError> {
-    let before_all = Timestamp::UNIX_EPOCH; // expired ones are replaced too
-    if let Some(PostTree::Crud(old)) = show(table, crud.uuid, before_all).await? {
-        let old_items = thread_items(&old.activity, &flattened(old.replies))?;
-        let removals: Vec<Write> =
-            old_items.into_iter().map(|item| Write::Delete(item.key)).collect();
-        table.transact_write(&removals, crud.created_at).await?;
-    }
-    let items = thread_items(crud, replies)?;
-    let writes: Vec<Write> = items.into_iter().map(Write::Put).collect();
-    table.transact_write(&writes, crud.created_at).await
-}
-
-fn flattened(trees: Vec<ReplyTree>) -> Vec<Reply> {
-    let below = |tree: ReplyTree| {
-        let mut replies = vec![tree.reply];
-        replies.extend(flattened(tree.replies));
-        replies
-    };
-    trees.into_iter().flat_map(below).collect()
-}
-
-fn thread_items(crud: &Activity, replies: &[Reply]) -> Result<Vec<Item>, StoreError> {
-    let author_of = |uuid: Uuid| -> &Handle {
-        let parent = replies.iter().find(|reply| reply.uuid == uuid);
-        parent.map_or(&crud.handle, |parent| &parent.handle)
-    };
-    let mut items = posts::crud_items(crud)?;
-    for reply in replies {
-        let parent_author = author_of(reply.reply_to_activity_uuid);
-        items.extend(posts::reply_items(reply, &crud.handle, parent_author)?);
-    }
-    Ok(items)
-}
-
-/// The newest items of all shards. Where a shard was not read to its end, nothing is known of what
-/// lies behind, so the page ends there for all of them.
-fn merge(shards: Vec<Page>, limit: usize) -> Listed<Item> {
-    let position = |item: &Item| item.listing.as_ref().map(|key| key.sort.clone());
-    let read_to = shards.iter().filter_map(|page| page.next.clone()).max();
-    let items = shards.into_iter().flat_map(|page| page.items);
-    let mut entries: Vec<Item> = items.filter(|item| position(item) >= read_to).collect();
-    entries.sort_by_cached_key(|item| std::cmp::Reverse(position(item)));
-    let next = match entries.len() > limit {
-        true => entries.get(limit - 1).and_then(position),
-        false => read_to,
-    };
-    entries.truncate(limit);
-    Listed { entries, next }
 }
 
 /// The threads of `cruds`, with one query for each that has replies.

@@ -38,8 +38,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{
-    Index, Item, Key, Page, Query, StoreError, Table, Write, retry,
-    span::Call,
+    Index, Item, Key, Page, Query, StoreError, Table, Write, retry, span::Call,
     table::check_transaction,
 };
 use crate::telemetry::TracedCalls;

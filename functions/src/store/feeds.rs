@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    StoreError, Table, activities,
+    Order, Query, StoreError, Table, activities,
     items::{self, Listed, PageRequest},
     keys, posts,
 };
@@ -56,21 +56,37 @@ pub async fn search(
     Ok(Listed { entries, next })
 }
 
-/// What `reader` is notified of, newest first: others' replies to what they wrote or began, and
-/// cruds that mention them. Cruds come with replies as in the home feed, replies without.
+/// What a reader with these handles (see [`super::users::handles_of`]) is notified of, newest first:
+/// others' replies to what they wrote or began, and cruds that mention them. Cruds come with replies
+/// as in the home feed, replies without.
 ///
-/// Costs one query, one read of the posts, and one query for each crud that has replies.
+/// Costs one query for each handle, one read of the posts, and one query for each crud that has
+/// replies.
 pub async fn notifications(
     table: &dyn Table,
-    reader: &Handle,
+    reader: &[Handle],
     page: &PageRequest,
     now: Timestamp,
 ) -> Result<Listed<PostTree>, StoreError> {
-    let partition = keys::notices_partition(reader);
-    let notices = items::newest(table, None, partition, page, now).await?;
+    let queries: Vec<Query> = reader
+        .iter()
+        .map(|handle| Query {
+            index: None,
+            partition: keys::notices_partition(handle),
+            between: None,
+            order: Order::Descending,
+            after: page.after.clone(),
+            limit: page.limit,
+            now,
+        })
+        .collect();
+    let notices = table.query(&queries).await?;
+    let notices = items::merge(notices, page.limit, |item| Some(item.key.sort.as_str()));
     let keys = notices.try_map(posts::read_pointer)?;
     let found = table.get(&keys.entries, now).await?.into_iter().flatten();
-    let found = found.map(posts::read_post).collect::<Result<Vec<_>, _>>()?;
+    let mut found = found.map(posts::read_post).collect::<Result<Vec<_>, _>>()?;
+    // Who answers under a new handle what they wrote under the old one.
+    found.retain(|post| !reader.contains(post.handle()));
     let cruds: Vec<Activity> = found
         .iter()
         .filter_map(|post| match post {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use super::{Index, Item, Key, Order, Query, StoreError, Table, Write};
+use super::{Index, Item, Key, Order, Page, Query, StoreError, Table, Write};
 
 /// Which part of a list to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +55,33 @@ pub(super) async fn newest(
     let read = table.query(&[query]).await?.pop();
     let (entries, next) = read.map(|page| (page.items, page.next)).unwrap_or_default();
     Ok(Listed { entries, next })
+}
+
+/// The newest items of several partitions, each once, by their `position` in time. Where a partition
+/// was not read to its end, nothing is known of what lies behind, so the page ends there for all of
+/// them.
+pub(super) fn merge(
+    pages: Vec<Page>,
+    limit: usize,
+    position: impl Fn(&Item) -> Option<&str>,
+) -> Listed<Item> {
+    let position = |item: &Item| position(item).map(str::to_owned);
+    let read_to = pages.iter().filter_map(|page| page.next.clone()).max();
+    let items = pages.into_iter().flat_map(|page| page.items);
+    let mut entries: Vec<Item> = items.filter(|item| position(item) >= read_to).collect();
+    entries.sort_by_cached_key(|item| std::cmp::Reverse(position(item)));
+    entries.dedup_by_key(|item| position(item));
+    let next = match entries.len() > limit {
+        true => entries.get(limit - 1).and_then(position),
+        false => read_to,
+    };
+    entries.truncate(limit);
+    Listed { entries, next }
+}
+
+/// Where an item stands in the index.
+pub(super) fn place(item: &Item) -> Option<&str> {
+    item.listing.as_ref().map(|key| key.sort.as_str())
 }
 
 /// An item outside of the index, with the fields of `attributes`.

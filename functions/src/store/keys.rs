@@ -5,18 +5,22 @@
 //! | crud | `ACTIVITY#<uuid>` | `ROOT` | `HOME#<shard>`, `<time>#<uuid>` |
 //! | reply | `ACTIVITY#<root's uuid>` | `REPLY#<depth>#<time>#<uuid>` | – |
 //! | where a reply is | `REPLY#<uuid>` | `PLACE` | – |
+//! | a reply, below what it answers | `REPLIES#<crud's or reply's uuid>` | `<time>#<uuid>` | – |
 //! | like | `LIKES#<crud's or reply's uuid>` | `<user key>` | – |
 //! | excerpt of a crud, for its author's feed | `FEED#<handle>` | `<time>#<uuid>` | – |
 //! | excerpt of a crud, for search | `WORD#<word>` | `<time>#<uuid>` | – |
 //! | notification | `NOTICES#<handle>` | `<time>#<uuid>` | – |
 //! | user | `USER#<user key>` | `USER` | – |
+//! | the handle that a user had before | `USER#<user key>` | `FORMER` | – |
 //! | whose a handle is | `HANDLE#<handle>` | `HANDLE` | – |
 //! | membership in a conversation | `MEMBER#<user key>` | `<group's uuid>` | `GROUPS#<user key>`, `<time>#<group's uuid>` |
 //! | message | `GROUP#<group's uuid>` | `<time>#<uuid>` | – |
 //! | answered request | `REQUESTS#<user key>` | `<route> <idempotency key>` | – |
 //!
-//! A thread is one partition, so that one query reads it. Depth comes before time in a reply's key:
-//! read from the start, a parent always comes before its children, and a range ends at a depth.
+//! A thread is one partition, so that a feed reads the beginning of it by one query. Depth comes
+//! before time in a reply's key: read from the start, a parent always comes before its children, and
+//! a range ends at a depth. What is below a single reply is no range of it; hence the partition of
+//! the replies to each.
 //! Times are written with a fixed width, `2026-11-20T09:20:00.000000Z`, so that they sort as text.
 //! Users' texts stand in keys only where they end a part, so that no text can look like two parts.
 
@@ -86,11 +90,6 @@ pub fn replies_down_to(depth: u8) -> (String, String) {
     ("REPLY#".to_owned(), format!("REPLY#{depth:03}#~"))
 }
 
-/// The sort keys of all replies deeper than `depth`.
-pub fn replies_below(depth: u8) -> (String, String) {
-    (format!("REPLY#{:03}#", u16::from(depth) + 1), "REPLY#~".to_owned())
-}
-
 /// A crud's key in the home index.
 pub fn home(uuid: Uuid, created_at: Timestamp) -> Key {
     // Ids of version 4 are random in their last byte.
@@ -103,9 +102,19 @@ pub fn reply_place(uuid: Uuid) -> Key {
     Key { partition: format!("REPLY#{uuid}"), sort: "PLACE".to_owned() }
 }
 
+/// The replies to a crud or reply.
+pub fn replies_partition(parent: Uuid) -> String {
+    format!("REPLIES#{parent}")
+}
+
 /// That a user likes a crud or reply.
 pub fn like(uuid: Uuid, user: &UserKey) -> Key {
-    Key { partition: format!("LIKES#{uuid}"), sort: user.as_str().to_owned() }
+    Key { partition: likes_partition(uuid), sort: user.as_str().to_owned() }
+}
+
+/// Who likes a crud or reply.
+pub fn likes_partition(uuid: Uuid) -> String {
+    format!("LIKES#{uuid}")
 }
 
 /// The cruds of a user.
@@ -144,6 +153,11 @@ pub fn is_by_time(sort: &str) -> bool {
 /// A user.
 pub fn user(key: &UserKey) -> Key {
     Key { partition: format!("USER#{}", key.as_str()), sort: "USER".to_owned() }
+}
+
+/// The handle that a user had before, as long as it is kept for them.
+pub fn former_handle(key: &UserKey) -> Key {
+    Key { sort: "FORMER".to_owned(), ..user(key) }
 }
 
 /// Whose a handle is.
@@ -294,9 +308,6 @@ mod tests {
             let (first, last) = replies_down_to(depth);
 
             prop_assert_eq!((first..=last).contains(&reply(&key).sort), key.depth <= depth);
-
-            let (first, last) = replies_below(depth);
-            prop_assert_eq!((first..=last).contains(&reply(&key).sort), key.depth > depth);
         }
 
         #[test]

@@ -1,4 +1,6 @@
 //! Cruds and replies as items, with all that is kept beside them so that they are found.
+//!
+//! Public for what writes items by itself, such as demo data.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -51,9 +53,8 @@ struct Pointer {
     sort: String,
 }
 
-/// A crud and everything by which it is found: at most 2 + [`crate::domain::MAX_WORDS`] +
-/// [`crate::domain::MAX_MENTIONS`] items.
-pub(super) fn crud_items(crud: &Activity) -> Result<Vec<Item>, StoreError> {
+/// A crud and everything by which it is found: with 64 words and 20 mentions, at most 86 items.
+pub fn crud_items(crud: &Activity) -> Result<Vec<Item>, StoreError> {
     let attributes = Attributes {
         handle: crud.handle.clone(),
         display_name: crud.display_name.clone(),
@@ -87,8 +88,9 @@ pub(super) fn crud_items(crud: &Activity) -> Result<Vec<Item>, StoreError> {
     Ok(all)
 }
 
-/// A reply, where it is, and notices to the authors of the crud and of what it answers.
-pub(super) fn reply_items(
+/// A reply, where it is and below what, and notices to the authors of the crud and of what it
+/// answers.
+pub fn reply_items(
     reply: &Reply,
     root_author: &Handle,
     parent_author: &Handle,
@@ -106,9 +108,12 @@ pub(super) fn reply_items(
     };
     let key = reply_key(reply);
     let pointer = Pointer { partition: key.partition.clone(), sort: key.sort.clone() };
+    let below = keys::replies_partition(reply.reply_to_activity_uuid);
+    let below = keys::by_time(below, reply.created_at, reply.uuid);
     let mut all = vec![
         items::item(key.clone(), Some(reply.expires_at), &attributes)?,
         items::item(keys::reply_place(reply.uuid), Some(reply.expires_at), &pointer)?,
+        items::item(below, Some(reply.expires_at), &pointer)?,
     ];
     let mut notified = vec![root_author, parent_author];
     notified.dedup();
@@ -148,14 +153,14 @@ fn notice(
     items::item(key, Some(expires_at), &pointer)
 }
 
-/// The key that an item points to: the place of a reply, or a notice.
+/// The key that an item points to: the place of a reply, a reply below another, or a notice.
 pub(super) fn read_pointer(item: Item) -> Result<Key, StoreError> {
     let Pointer { partition, sort } = items::attributes(item)?;
     Ok(Key { partition, sort })
 }
 
 /// A crud or a reply, whichever the item is.
-pub(super) fn read_post(item: Item) -> Result<Post, StoreError> {
+pub fn read_post(item: Item) -> Result<Post, StoreError> {
     match keys::parse_activity(&item.key) {
         Some(_) => read_crud(item).map(Post::Crud),
         None => read_reply(item).map(Post::Reply),

@@ -1,8 +1,16 @@
 //! Users, and whose a handle is.
+//!
+//! A user has one handle, from their first write on. It changes at a write whose token has another
+//! one that they have chosen (see [`Identity::handle_is_chosen`]): tokens of one user may give
+//! different handles, and those that nobody chose change nothing. The handle before that is kept for
+//! them as long as a crud can live: so long nobody else speaks under it, it leads to them, and its
+//! notices are theirs. Until that time is over there is no further change, so that nobody holds more
+//! than two handles, and then the old one is free. Cruds stay on the feed of the handle under which
+//! they were written.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Map, json};
 use uuid::Uuid;
 
 use super::{Item, StoreError, Table, Update, Write, items, keys};
@@ -10,6 +18,9 @@ use crate::domain::{Bio, DisplayName, Handle, Identity, User, UserKey};
 
 /// How often a first write is tried when others of the same user get in between. Our choice.
 const MAX_ATTEMPTS: usize = 5;
+
+/// How long a former handle is kept. Our choice: as long as the longest life of a crud.
+const FORMER_HANDLE_KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 #[derive(Serialize, Deserialize)]
 struct Attributes {
@@ -20,6 +31,12 @@ struct Attributes {
     bio: Option<Bio>,
 }
 
+/// The handle that a user had before.
+#[derive(Serialize, Deserialize)]
+struct Former {
+    handle: Handle,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Owner {
     user: UserKey,
@@ -27,32 +44,23 @@ struct Owner {
 
 /// The user with this identity, made now if this is the first time that they write.
 ///
-/// `None` if somebody else has the handle. Who has got another handle since the last time keeps the
-/// old one too, so that nobody else speaks under it.
+/// `None` if somebody else has the handle.
 pub async fn ensure(
     table: &dyn Table,
     identity: &Identity,
     now: Timestamp,
 ) -> Result<Option<User>, StoreError> {
     for _ in 0..MAX_ATTEMPTS {
-        let keys = [keys::user(&identity.key), keys::handle(&identity.handle)];
-        let mut found = table.get(&keys, now).await?.into_iter();
-        let known = found.next().flatten().map(read_user).transpose()?;
-        let owner = found.next().flatten().map(items::attributes::<Owner>).transpose()?;
-        let free = match &owner {
-            None => true,
-            Some(owner) if owner.user == identity.key => false,
-            Some(_) => return Ok(None),
-        };
+        let Found { known, owner, former } = find(table, identity, now).await?;
+        let changes = identity.handle_is_chosen && former.is_none();
         let (user, mut writes) = match known {
-            Some(user) if user.handle == identity.handle => (user, Vec::new()),
-            Some(user) => renamed(user, identity),
+            Some(user) if user.handle == identity.handle || !changes => return Ok(Some(user)),
+            _ if owner.as_ref().is_some_and(|owner| *owner != identity.key) => return Ok(None),
+            Some(user) => renamed(user, identity, now)?,
             None => made(identity)?,
         };
-        if free {
-            let owner = Owner { user: identity.key.clone() };
-            writes.push(Write::Create(items::item(keys::handle(&identity.handle), None, &owner)?));
-        }
+        let owned = owner_item(&identity.handle, &identity.key, None)?;
+        writes.push(if owner.is_none() { Write::Create(owned) } else { Write::Put(owned) });
         match table.transact_write(&writes, now).await {
             Err(StoreError::ConditionsFailed { .. }) => {} // somebody was quicker: look again
             done => return done.map(|()| Some(user)),
@@ -61,51 +69,83 @@ pub async fn ensure(
     Err(StoreError::Busy { operation: "ensure", source: "others keep changing the user".into() })
 }
 
-/// Whether this identity may read what belongs to its handle: somebody else may have it.
-pub async fn may_use_handle(
+/// The handles by which others may speak to this identity: the user's, and the one before as long as
+/// it is kept; who has not written yet has the one of their token.
+///
+/// `None` if that one is somebody else's.
+pub async fn handles_of(
     table: &dyn Table,
     identity: &Identity,
     now: Timestamp,
-) -> Result<bool, StoreError> {
-    let owner = owner_of(table, &identity.handle, now).await?;
-    Ok(owner.is_none_or(|owner| owner == identity.key))
+) -> Result<Option<Vec<Handle>>, StoreError> {
+    let Found { known, owner, former } = find(table, identity, now).await?;
+    Ok(match (known, owner) {
+        (Some(user), _) => Some([user.handle].into_iter().chain(former).collect()),
+        (None, Some(owner)) if owner != identity.key => None,
+        (None, _) => Some(vec![identity.handle.clone()]),
+    })
 }
 
-/// The user who has this handle.
+/// The user who has this handle, or had it until lately.
 pub async fn by_handle(
     table: &dyn Table,
     handle: &Handle,
     now: Timestamp,
 ) -> Result<Option<User>, StoreError> {
-    let Some(owner) = owner_of(table, handle, now).await? else { return Ok(None) };
+    let owner = table.get(&[keys::handle(handle)], now).await?.pop().flatten();
+    let Some(owner) = owner.map(read_owner).transpose()? else { return Ok(None) };
     let user = table.get(&[keys::user(&owner)], now).await?.pop().flatten();
     user.map(read_user).transpose()
 }
 
-/// Replaces what a user says about themselves.
+/// Replaces what a user says about themselves; `bio` only if there is one to replace it with, be it
+/// none.
 pub async fn update_profile(
     table: &dyn Table,
-    user: &User,
+    user: &UserKey,
+    display_name: &DisplayName,
+    bio: Option<&Option<Bio>>,
     answered: Option<Write>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let set = json!({"display_name": user.display_name, "bio": user.bio});
-    let update = Write::Update(Update {
-        key: keys::user(&user.key),
-        add: Vec::new(),
-        set: set.as_object().cloned().unwrap_or_default(),
-        listing: None,
-    });
+    let mut set = Map::from_iter([("display_name".to_owned(), json!(display_name))]);
+    set.extend(bio.map(|bio| ("bio".to_owned(), json!(bio))));
+    let update =
+        Write::Update(Update { key: keys::user(user), add: Vec::new(), set, listing: None });
     items::write_once(table, vec![update], answered, now).await
 }
 
-async fn owner_of(
-    table: &dyn Table,
+/// What there is to an identity.
+struct Found {
+    known: Option<User>,
+    /// Whose its handle is.
+    owner: Option<UserKey>,
+    /// The handle that the user had before.
+    former: Option<Handle>,
+}
+
+async fn find(table: &dyn Table, identity: &Identity, now: Timestamp) -> Result<Found, StoreError> {
+    let Identity { key, handle, .. } = identity;
+    let keys = [keys::user(key), keys::handle(handle), keys::former_handle(key)];
+    let mut found = table.get(&keys, now).await?.into_iter();
+    let mut next = || found.next().flatten();
+    Ok(Found {
+        known: next().map(read_user).transpose()?,
+        owner: next().map(read_owner).transpose()?,
+        former: next().map(items::attributes::<Former>).transpose()?.map(|former| former.handle),
+    })
+}
+
+fn read_owner(item: Item) -> Result<UserKey, StoreError> {
+    items::attributes::<Owner>(item).map(|owner| owner.user)
+}
+
+fn owner_item(
     handle: &Handle,
-    now: Timestamp,
-) -> Result<Option<UserKey>, StoreError> {
-    let item = table.get(&[keys::handle(handle)], now).await?.pop().flatten();
-    Ok(item.map(items::attributes::<Owner>).transpose()?.map(|owner| owner.user))
+    user: &UserKey,
+    until: Option<Timestamp>,
+) -> Result<Item, StoreError> {
+    items::item(keys::handle(handle), until, &Owner { user: user.clone() })
 }
 
 fn made(identity: &Identity) -> Result<(User, Vec<Write>), StoreError> {
@@ -130,15 +170,24 @@ fn made(identity: &Identity) -> Result<(User, Vec<Write>), StoreError> {
     Ok((user, vec![Write::Create(item)]))
 }
 
-fn renamed(user: User, identity: &Identity) -> (User, Vec<Write>) {
-    let set = json!({"handle": identity.handle});
+/// The user under the new handle, with the old one kept for a while.
+fn renamed(
+    user: User,
+    identity: &Identity,
+    now: Timestamp,
+) -> Result<(User, Vec<Write>), StoreError> {
     let update = Write::Update(Update {
         key: keys::user(&user.key),
         add: Vec::new(),
-        set: set.as_object().cloned().unwrap_or_default(),
+        set: Map::from_iter([("handle".to_owned(), json!(identity.handle))]),
         listing: None,
     });
-    (User { handle: identity.handle.clone(), ..user }, vec![update])
+    let until = Some(now + FORMER_HANDLE_KEPT);
+    let former = Former { handle: user.handle.clone() };
+    // Of two changes at once the second finds this one, and makes none.
+    let former = Write::Create(items::item(keys::former_handle(&user.key), until, &former)?);
+    let kept = Write::Put(owner_item(&user.handle, &user.key, until)?);
+    Ok((User { handle: identity.handle.clone(), ..user }, vec![update, former, kept]))
 }
 
 fn read_user(item: Item) -> Result<User, StoreError> {

@@ -215,5 +215,8 @@ fn profiles() -> Vec<Row> {
     let name_too_long = (422, "display_name_exceed_max_chars");
     add("too long", "display_name", Some("🖖".repeat(65).into()), name_too_long);
     add("too long", "bio", Some("🖖".repeat(281).into()), (422, "bio_exceed_max_chars"));
+    for (name, value) in no_texts().into_iter().filter(|(_, value)| !value.is_null()) {
+        add(name, "bio", Some(value), (422, "bio_invalid"));
+    }
     rows
 }

@@ -71,19 +71,26 @@ fn callers(world: &World) -> Vec<Row> {
         rows.push(row(function, "blank sub", blank_sub, nobody));
         let long_sub = claims(json!({"sub": "x".repeat(10_000), "username": "worf"}));
         rows.push(row(function, "sub of 10,000 characters", long_sub, nobody));
-        for (name, claim) in [
-            ("no handle", json!({"sub": "sub-x"})),
-            ("blank handle", json!({"sub": "sub-x", "username": " "})),
-            ("handle that is no path part", json!({"sub": "sub-x", "username": "a/b"})),
-            (
-                "handle of 10,000 characters",
-                json!({"sub": "sub-x", "username": "x".repeat(10_000)}),
-            ),
-        ] {
-            rows.push(row(function, name, claims(claim), (422, "user_handle_blank")));
-        }
         // Conversations belong to the sub alone, so a handle is not asked for when they are read.
         if !["message-groups", "show-messages"].contains(&function) {
+            for (name, handle, code) in [
+                ("no handle", Value::Null, "user_handle_blank"),
+                ("blank handle", " ".into(), "user_handle_blank"),
+                ("handle that is no path part", "a/b".into(), "user_handle_invalid"),
+                ("handle with NUL", "a\0b".into(), "user_handle_invalid"),
+                ("handle with a blank of no width", "wo\u{200b}rf".into(), "user_handle_invalid"),
+                (
+                    "handle of 10,000 characters",
+                    "x".repeat(10_000).into(),
+                    "user_handle_exceed_max_chars",
+                ),
+            ] {
+                let mut claim = json!({"sub": "sub-x"});
+                if !handle.is_null() {
+                    claim["username"] = handle;
+                }
+                rows.push(row(function, name, claims(claim), (422, code)));
+            }
             let thief = event.clone().caller("sub-thief", "Data");
             rows.push(row(function, "handle of another", thief, (409, "user_handle_taken")));
         }
@@ -147,6 +154,7 @@ fn paths() -> Vec<Row> {
             ("a blank", "@ ", blank),
             ("10,000 characters", &at_long, no_user),
             ("a slash", "@a/b", no_user),
+            ("a direction", "@a\u{202e}b", no_user),
         ] {
             let event = request_of("worf", function).path_parameter(parameter, handle);
             rows.push(row(function, format!("handle {name}"), event, expected));
@@ -167,6 +175,7 @@ fn lists() -> Vec<(&'static str, Event)> {
         ("show-activities", of_data("show-activities")),
         ("message-groups", request_of("worf", "message-groups")),
         ("show-messages", of_data("show-messages")),
+        ("show-messages", request_of("worf", "show-messages").path_parameter("key", "@nobody")),
     ]
 }
 

@@ -1,6 +1,6 @@
 //! What a call costs: its requests by the proxy's record, which must not grow with the store.
 
-use cruddur::domain::search_words;
+use cruddur::domain::{Post, search_words};
 use cruddur::store::{PageRequest, activities, feeds, keys};
 use cruddur_tests::{Proxy, Store};
 
@@ -25,7 +25,7 @@ async fn costs(store: &Store, proxy: &Proxy) -> [usize; 6] {
     let feed = since(proxy, &mut before);
     feeds::search(table, &search_words("juice"), &page, now()).await.unwrap();
     let search = since(proxy, &mut before);
-    activities::show(table, crud.uuid, now()).await.unwrap().unwrap();
+    activities::show(table, crud.uuid, &page, now()).await.unwrap().unwrap();
     let show = since(proxy, &mut before);
     publish(table, super::world::crud("data", "prune juice", 0)).await;
     let publish = since(proxy, &mut before);
@@ -54,4 +54,31 @@ async fn no_call_costs_more_requests_when_there_is_more_in_the_store() {
     assert_eq!(of_many[1..], of_a_few[1..]);
     assert!(of_many[0] <= of_a_few[0] + 1, "{of_many:?}");
     assert!(proxy.bodies("Scan").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn showing_a_post_costs_by_what_is_shown_and_not_by_its_thread() {
+    let (store, proxy) = Store::behind_proxy().await;
+    let table = store.table();
+    let root = Post::Crud(publish(table, crud("worf", "Hello", 50)).await);
+    let one = Post::Reply(answer(table, &root, "data", 40).await);
+    let below = Post::Reply(answer(table, &one, "worf", 30).await);
+    answer(table, &below, "data", 20).await;
+    let mut before = proxy.requests().len();
+    let mut cost = async || {
+        activities::show(table, one.uuid(), &first(40), now()).await.unwrap().unwrap();
+        since(&proxy, &mut before)
+    };
+
+    let alone = cost().await;
+    for n in 0..40 {
+        answer(store.connect().as_ref(), &root, "q", n).await;
+    }
+    let in_a_crowd = {
+        cost().await;
+        cost().await
+    };
+
+    assert_eq!(alone, 6); // where it is, itself, and two for each of the two levels below it
+    assert_eq!(in_a_crowd, alone);
 }

@@ -2,7 +2,7 @@
 
 use cruddur::domain::{Post, PostTree, ReplyTree, Thread};
 use cruddur::store::activities::{self, FEED_DEPTH, FEED_REPLIES};
-use cruddur::store::{feeds, likes};
+use cruddur::store::{Listed, feeds, likes};
 use cruddur_tests::Store;
 use futures_util::future::join_all;
 use uuid::Uuid;
@@ -17,6 +17,7 @@ on_both_stores! {
     replies_stand_below_what_they_answer_and_are_counted_there,
     a_feed_shows_few_levels_of_few_replies_and_show_shows_more,
     a_reply_can_be_shown_and_answered,
+    a_thread_is_shown_page_by_page_and_branch_by_branch,
     what_has_expired_is_nowhere,
     an_expired_crud_cannot_be_answered_or_liked,
     parallel_replies_are_all_counted,
@@ -40,7 +41,8 @@ fn uuids(feed: &[Thread]) -> Vec<Uuid> {
 }
 
 async fn shown(table: &dyn Table, uuid: Uuid) -> Option<PostTree> {
-    activities::show(table, uuid, now()).await.unwrap()
+    let shown = activities::show(table, uuid, &first(100), now()).await.unwrap();
+    shown.map(|shown| shown.tree)
 }
 
 async fn likes_of(table: &dyn Table, uuid: Uuid) -> u64 {
@@ -168,6 +170,33 @@ async fn a_reply_can_be_shown_and_answered(store: Store) {
     assert_eq!(found(table, Uuid::new_v4()).await, None);
 }
 
+async fn a_thread_is_shown_page_by_page_and_branch_by_branch(store: Store) {
+    let table = store.table();
+    let root = Post::Crud(publish(table, crud("andrew", "Hello", 59)).await);
+    let mut written = Vec::new();
+    let mut below = Vec::new();
+    for minutes in (1..13).rev() {
+        let reply = Post::Reply(answer(table, &root, "worf", minutes).await);
+        below.push(answer(table, &reply, "data", 0).await.uuid);
+        written.push(reply.uuid());
+    }
+
+    let read = async |page| {
+        let shown = activities::show(table, root.uuid(), &page, now()).await.unwrap().unwrap();
+        let PostTree::Crud(thread) = shown.tree else { panic!("a crud") };
+        Listed { entries: thread.replies, next: shown.next }
+    };
+    for limit in [1, 5, 12] {
+        let trees = all_pages(limit, read).await;
+        let seen: Vec<Uuid> = trees.iter().map(|tree| tree.reply.uuid).collect();
+        let deeper: Vec<Uuid> =
+            trees.iter().flat_map(|tree| &tree.replies).map(|tree| tree.reply.uuid).collect();
+        assert_eq!((seen, deeper), (written.clone(), below.clone()), "pages of {limit}");
+    }
+    let Some(PostTree::Reply(branch)) = shown(table, written[7]).await else { panic!("a reply") };
+    assert_eq!((branch.replies.len(), branch.replies[0].reply.uuid), (1, below[7]));
+}
+
 async fn what_has_expired_is_nowhere(store: Store) {
     let table = store.table();
     let mortal = crud("andrew", "Farewell @worf", 9);
@@ -185,11 +214,12 @@ async fn what_has_expired_is_nowhere(store: Store) {
         let home = activities::home(table, &page, now).await.unwrap().entries;
         let feed = feeds::of_user(table, &handle("andrew"), &page, now).await.unwrap().entries;
         let search = feeds::search(table, &words, &page, now).await.unwrap().entries;
-        let worfs = feeds::notifications(table, &handle("worf"), &page, now).await.unwrap().entries;
-        let mine =
-            feeds::notifications(table, &handle("andrew"), &page, now).await.unwrap().entries;
-        let show = activities::show(table, root.uuid(), now).await.unwrap();
-        let show_reply = activities::show(table, reply.uuid, now).await.unwrap();
+        let told = async |name| {
+            feeds::notifications(table, &[handle(name)], &page, now).await.unwrap().entries
+        };
+        let (worfs, mine) = (told("worf").await, told("andrew").await);
+        let show = activities::show(table, root.uuid(), &page, now).await.unwrap();
+        let show_reply = activities::show(table, reply.uuid, &page, now).await.unwrap();
 
         let lists = [home.len(), feed.len(), search.len(), worfs.len(), mine.len()];
         assert_eq!(lists, [alive; 5], "{now}");

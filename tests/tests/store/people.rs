@@ -1,7 +1,7 @@
 //! Users, notifications, conversations, and requests that are done once.
 
 use cruddur::domain::{
-    LongText, Message, MessageText, Post, PostTree, User, UserKey, conversation_uuid,
+    Identity, LongText, Message, MessageText, Post, PostTree, User, UserKey, conversation_uuid,
 };
 use cruddur::store::messages::{self, Participant};
 use cruddur::store::requests::{Earlier, OnceRequest};
@@ -17,7 +17,10 @@ use super::*;
 on_both_stores! {
     a_user_is_made_once_however_many_writes_come_first,
     a_handle_belongs_to_who_had_it_first,
-    who_changes_the_handle_keeps_the_old_one_too,
+    a_handle_changes_only_to_one_that_was_chosen,
+    a_former_handle_is_kept_for_a_month_and_nobody_holds_a_third,
+    of_two_changes_at_once_one_is_made,
+    notices_follow_a_user_to_a_new_handle,
     a_profile_is_replaced,
     others_replies_and_mentions_are_notified_newest_first,
     a_conversation_is_the_same_for_both,
@@ -60,22 +63,101 @@ async fn a_handle_belongs_to_who_had_it_first(store: Store) {
     assert_eq!(owner, made[0]);
     for identity in [first, second] {
         let is_owner = identity.key == owner.key;
-        assert_eq!(users::may_use_handle(table, &identity, now()).await.unwrap(), is_owner);
+        let handles = users::handles_of(table, &identity, now()).await.unwrap();
+        assert_eq!(handles.is_some(), is_owner);
     }
 }
 
-async fn who_changes_the_handle_keeps_the_old_one_too(store: Store) {
+fn chosen(sub: &str, handle_text: &str) -> Identity {
+    Identity { handle_is_chosen: true, ..identity(sub, handle_text) }
+}
+
+async fn a_handle_changes_only_to_one_that_was_chosen(store: Store) {
     let table = store.table();
-    let before = user(table, "worf").await;
+    let worf = user(table, "worf").await;
+    let sub = worf.key.as_str();
 
-    let renamed = identity(before.key.as_str(), "ambassador");
-    let after = users::ensure(table, &renamed, now()).await.unwrap().unwrap();
+    // What access tokens say, and id tokens before anything was chosen.
+    for other in ["7f3c-user-name", "worf", "google_117"] {
+        let same = users::ensure(table, &identity(sub, other), now()).await.unwrap();
+        assert_eq!(same, Some(worf.clone()), "{other}");
+    }
 
-    assert_eq!((after.uuid, &after.handle), (before.uuid, &handle("ambassador")));
-    let by_old = users::by_handle(table, &handle("worf"), now()).await.unwrap();
-    assert_eq!(by_old, Some(after));
-    let thief = users::ensure(table, &identity("sub-thief", "worf"), now()).await.unwrap();
-    assert_eq!(thief, None);
+    let renamed = users::ensure(table, &chosen(sub, "ambassador"), now()).await.unwrap().unwrap();
+    assert_eq!((renamed.uuid, &renamed.handle), (worf.uuid, &handle("ambassador")));
+    for token in [identity(sub, "worf"), identity(sub, "x"), chosen(sub, "ambassador")] {
+        let after = users::ensure(table, &token, now()).await.unwrap();
+        assert_eq!(after, Some(renamed.clone()), "{token:?}");
+    }
+}
+
+async fn a_former_handle_is_kept_for_a_month_and_nobody_holds_a_third(store: Store) {
+    let table = store.table();
+    let worf = user(table, "worf").await;
+    let sub = worf.key.as_str();
+    let month = SignedDuration::from_hours(30 * 24);
+    let ensure = async |who, at| users::ensure(table, &who, at).await.unwrap();
+    let thief = || identity("sub-thief", "worf");
+
+    let renamed = ensure(chosen(sub, "ambassador"), now()).await.unwrap();
+
+    let almost = now() + month - SignedDuration::from_secs(1);
+    for other in ["worf", "third"] {
+        // Also back: what a token says that was given before the change.
+        assert_eq!(ensure(chosen(sub, other), almost).await, Some(renamed.clone()), "{other}");
+    }
+    assert_eq!(users::by_handle(table, &handle("worf"), almost).await.unwrap(), Some(renamed));
+    assert_eq!(users::by_handle(table, &handle("third"), almost).await.unwrap(), None);
+    assert_eq!(ensure(thief(), almost).await, None);
+    let both = Some(vec![handle("ambassador"), handle("worf")]);
+    assert_eq!(users::handles_of(table, &identity(sub, "any"), almost).await.unwrap(), both);
+
+    let then = now() + month;
+    assert_eq!(users::by_handle(table, &handle("worf"), then).await.unwrap(), None);
+    assert_eq!(ensure(thief(), then).await.unwrap().handle, handle("worf"));
+    assert_eq!(ensure(chosen(sub, "worf"), then).await, None); // somebody else's now
+    assert_eq!(ensure(chosen(sub, "third"), then).await.unwrap().handle, handle("third"));
+}
+
+async fn of_two_changes_at_once_one_is_made(store: Store) {
+    let worf = user(store.table(), "worf").await;
+    let changes = ["one", "two", "three", "four"].map(|name| {
+        let (table, token) = (store.connect(), chosen(worf.key.as_str(), name));
+        tokio::spawn(async move { users::ensure(table.as_ref(), &token, now()).await.unwrap() })
+    });
+    let made: Vec<User> = join_all(changes).await.into_iter().filter_map(Result::unwrap).collect();
+
+    assert_eq!(made.len(), 4);
+    assert!(made.iter().all(|user| user.handle == made[0].handle), "{made:?}");
+    for name in ["one", "two", "three", "four"] {
+        let found = users::by_handle(store.table(), &handle(name), now()).await.unwrap();
+        assert_eq!(found.is_some(), made[0].handle == handle(name), "{name}");
+    }
+}
+
+async fn notices_follow_a_user_to_a_new_handle(store: Store) {
+    let table = store.table();
+    let worf = user(table, "worf").await;
+    let sub = worf.key.as_str();
+    let crud_before = Post::Crud(publish(table, crud("worf", "Hello", 50)).await);
+    let before = answer(table, &crud_before, "data", 40).await.uuid;
+    users::ensure(table, &chosen(sub, "ambassador"), now()).await.unwrap().unwrap();
+    let after = publish(table, crud("q", "@worf is @ambassador now", 30)).await.uuid;
+    answer(table, &crud_before, "ambassador", 20).await; // one's own is no notice
+
+    let handles = users::handles_of(table, &identity(sub, "worf"), now()).await.unwrap().unwrap();
+    for limit in [1, 40] {
+        let read = async |page| feeds::notifications(table, &handles, &page, now()).await.unwrap();
+        let seen: Vec<Uuid> = all_pages(limit, read).await.iter().map(uuid_of).collect();
+        assert_eq!(seen, [after, before], "pages of {limit}");
+    }
+}
+
+fn uuid_of(post: &PostTree) -> Uuid {
+    match post {
+        PostTree::Crud(thread) => thread.activity.uuid,
+        PostTree::Reply(tree) => tree.reply.uuid,
+    }
 }
 
 async fn a_profile_is_replaced(store: Store) {
@@ -88,9 +170,13 @@ async fn a_profile_is_replaced(store: Store) {
         let bio = bio.map(|text| cruddur::domain::Bio::parse(text).unwrap());
         let display_name = cruddur::domain::DisplayName::parse("Lt. Worf 🖖").unwrap();
         let profile = User { display_name, bio, ..before.clone() };
-        users::update_profile(table, &profile, None, now()).await.unwrap();
+        let User { key, display_name, bio, .. } = &profile;
+        users::update_profile(table, key, display_name, Some(bio), None, now()).await.unwrap();
         let after = users::by_handle(table, &handle("worf"), now()).await.unwrap();
-        assert_eq!(after, Some(profile));
+        assert_eq!(after, Some(profile.clone()));
+        users::update_profile(table, key, &before.display_name, None, None, now()).await.unwrap();
+        let renamed = users::by_handle(table, &handle("worf"), now()).await.unwrap();
+        assert_eq!(renamed.unwrap().bio, profile.bio);
     }
 }
 
@@ -104,16 +190,9 @@ async fn others_replies_and_mentions_are_notified_newest_first(store: Store) {
     publish(table, crud("q", "andrew without a sign", 9)).await;
 
     for limit in [1, 40] {
-        let me = handle("andrew");
+        let me = [handle("andrew")];
         let read = async |page| feeds::notifications(table, &me, &page, now()).await.unwrap();
-        let seen: Vec<Uuid> = all_pages(limit, read)
-            .await
-            .iter()
-            .map(|post| match post {
-                PostTree::Crud(thread) => thread.activity.uuid,
-                PostTree::Reply(tree) => tree.reply.uuid,
-            })
-            .collect();
+        let seen: Vec<Uuid> = all_pages(limit, read).await.iter().map(uuid_of).collect();
         assert_eq!(seen, [mention.uuid, below_own.uuid, theirs.uuid], "pages of {limit}");
     }
 }

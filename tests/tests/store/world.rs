@@ -40,7 +40,7 @@ pub(super) fn reply_to(parent: &Post, author: &str, minutes_ago: i64) -> Reply {
         uuid: Uuid::new_v4(),
         root_uuid: parent.root_uuid(),
         reply_to_activity_uuid: parent.uuid(),
-        depth: parent.depth() + 1,
+        depth: parent.depth().saturating_add(1),
         handle: handle(author),
         display_name: Some(DisplayName::parse(author).unwrap()),
         message: LongText::parse("Indeed").unwrap(),
@@ -72,7 +72,12 @@ pub(super) async fn found(table: &dyn Table, uuid: Uuid) -> Option<Post> {
 }
 
 pub(super) fn identity(sub: &str, handle_text: &str) -> Identity {
-    Identity { key: UserKey::parse(sub).unwrap(), handle: handle(handle_text), name: None }
+    Identity {
+        key: UserKey::parse(sub).unwrap(),
+        handle: handle(handle_text),
+        handle_is_chosen: false,
+        name: None,
+    }
 }
 
 /// A user who has written before.

@@ -5,7 +5,7 @@ use super::*;
 use crate::{
     config::Config,
     domain::{Activity, Counters},
-    test_support::{HOME_EVENT, activity, reply},
+    test_support::{HOME_EVENT, activity, reply, write_thread},
 };
 
 fn app(directory: &tempfile::TempDir) -> App {
@@ -35,7 +35,7 @@ async fn a_crud_and_its_replies_have_every_field_that_the_page_reads() {
     let crud = Activity { counters, ..activity(1, now - SignedDuration::from_mins(2)) };
     let answer = reply(2, &crud, 1, 1, now - SignedDuration::from_mins(1));
     let table = app.table().await.unwrap();
-    activities::replace_thread(table, &crud, std::slice::from_ref(&answer)).await.unwrap();
+    write_thread(table, &crud, std::slice::from_ref(&answer)).await;
 
     let expected = json!([{
         "uuid": "00000000-0000-0000-0000-000000000001",

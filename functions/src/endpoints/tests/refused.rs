@@ -124,6 +124,8 @@ async fn a_profile_needs_a_name() {
         (json!({"display_name": " \t"}), "display_name_blank"),
         (json!({"display_name": "x".repeat(65)}), "display_name_exceed_max_chars"),
         (json!({"display_name": "a", "bio": "x".repeat(281)}), "bio_exceed_max_chars"),
+        (json!({"display_name": "a", "bio": 7}), "bio_invalid"),
+        (json!({"display_name": "a", "bio": ["x"]}), "bio_invalid"),
     ] {
         let event = Event::new("POST", "/").by("andrew").json(body.clone());
         let refused = api.call(update_profile::handle, event).await;
@@ -205,13 +207,48 @@ async fn a_token_needs_a_subject_and_a_handle() {
         (json!({"sub": " ", "username": "andrew"}), 401, "generic_401"),
         (json!({"sub": "x".repeat(129), "username": "andrew"}), 401, "generic_401"),
         (json!({"sub": "1"}), 422, "user_handle_blank"),
-        (json!({"sub": "1", "username": "an/drew"}), 422, "user_handle_blank"),
+        (json!({"sub": "1", "username": " ", "preferred_username": ""}), 422, "user_handle_blank"),
+        (json!({"sub": "1", "username": "an/drew"}), 422, "user_handle_invalid"),
+        (json!({"sub": "1", "username": "an\u{200b}drew"}), 422, "user_handle_invalid"),
+        (json!({"sub": "1", "username": "x".repeat(129)}), 422, "user_handle_exceed_max_chars"),
     ] {
         let event = crud("andrew", "a").with_claims(claims.clone());
         let refused = api.call(create_activity::handle, event).await;
         assert_eq!(refused, (status, json!([code])), "{claims:.60}");
     }
     nobody_and_nothing(&api).await;
+}
+
+#[tokio::test]
+async fn who_reads_private_messages_needs_a_subject_alone() {
+    let api = Api::new();
+    api.publish("andrew", "Hello").await;
+    api.publish("worf", "Hello").await;
+    let sent = api.send("andrew", "worf", "Hello").await;
+
+    for handle in [json!(""), json!(" "), json!("an/drew"), json!("x".repeat(129))] {
+        let claims = json!({"sub": "sub of andrew", "username": handle});
+        let event = || Event::new("GET", "/").with_claims(claims.clone());
+        let groups = api.ok(message_groups::handle, event()).await;
+        assert_eq!(groups[0]["handle"], "worf");
+        assert_eq!(api.ok(show_messages::handle, event().key("@worf")).await, json!([sent]));
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_nothing_is_asked_for_by_the_same_rules() {
+    let api = Api::new();
+    let crud = api.publish("andrew", "Hello").await;
+    for (query, code) in
+        [("limit=0", "invalid_limit"), ("limit=x", "invalid_limit"), ("cursor=x", "invalid_cursor")]
+    {
+        let expected = (400, json!([code]));
+        let event = || Event::new("GET", "/").by("andrew").query(query);
+        let with_nobody = api.call(show_messages::handle, event().key("@nobody")).await;
+        let of_nobody = api.call(show_activities::handle, event().key("@nobody")).await;
+        let of_one = api.call(show_activities::handle, event().key(text(&crud["uuid"]))).await;
+        assert_eq!([with_nobody, of_nobody, of_one], [(); 3].map(|()| expected.clone()), "{query}");
+    }
 }
 
 #[tokio::test]

@@ -213,3 +213,154 @@ async fn a_profile_names_what_is_written_from_then_on() {
         assert_eq!(api.ok(user_short::handle, short).await, user, "{handle}");
     }
 }
+
+#[tokio::test]
+async fn a_bio_stays_until_another_or_none_is_written() {
+    let api = Api::new();
+    let stored = async || {
+        let table = api.app.table().await.unwrap();
+        let handle = crate::domain::Handle::parse("andrew").unwrap();
+        let user = crate::store::users::by_handle(table, &handle, api.app.now()).await.unwrap();
+        user.unwrap().bio.map(|bio| bio.to_string())
+    };
+    for (body, expected) in [
+        (json!({"display_name": "a"}), None),
+        (json!({"display_name": "a", "bio": " Teaches. "}), Some("Teaches.")),
+        (json!({"display_name": "b"}), Some("Teaches.")),
+        (json!({"display_name": "c", "bio": null}), None),
+        (json!({"display_name": "c", "bio": "Teaches again."}), Some("Teaches again.")),
+        (json!({"display_name": "c", "bio": " "}), None),
+    ] {
+        api.ok(update_profile::handle, Event::new("PUT", "/").by("andrew").json(body.clone()))
+            .await;
+        assert_eq!(stored().await.as_deref(), expected, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_the_same_in_whatever_form_its_path_names_the_post() {
+    let api = Api::new();
+    let crud = api.publish("andrew", "Hello").await;
+    let uuid = text(&crud["uuid"]);
+    let event = |key: &str| {
+        let event = answer("worf", &crud, "once").key(key).header("idempotency-key", "k1");
+        api.ok(reply_activity::handle, event)
+    };
+
+    let first = event(uuid).await;
+
+    assert_eq!(event(&uuid.to_uppercase()).await, first);
+    assert_eq!(event(&uuid.replace('-', "%2D")).await, first);
+}
+
+#[tokio::test]
+async fn a_link_repeats_what_the_route_reads_and_nothing_else() {
+    let api = Api::new();
+    for n in 0..2 {
+        api.publish("andrew", &format!("crud {n}")).await;
+    }
+    let query = "limit=1&term=crud&x=%3Cscript%3E&token=secret&limit=7";
+    let link = async |outcome: Result<Reply, ApiError>| {
+        let reply = serde_json::to_value(outcome.unwrap()).unwrap();
+        let link = text(&reply["headers"]["link"]).to_owned();
+        link.split_once("cursor=").unwrap().0.to_owned()
+    };
+    let event = Event::new("GET", "/list").key("@andrew").query(query);
+
+    let search = link(search_activities::handle(&api.app, event.request()).await).await;
+    let home = link(home_activities::handle(&api.app, event.request()).await).await;
+    let feed = link(show_activities::handle(&api.app, event.request()).await).await;
+
+    assert_eq!(search, "</list?limit=1&term=crud&");
+    assert_eq!([home, feed], ["</list?limit=1&"; 2]);
+}
+
+#[tokio::test]
+async fn more_replies_are_found_along_the_link_of_a_shown_post() {
+    let api = Api::new();
+    let crud = api.publish("andrew", "Hello").await;
+    let mut written = Vec::new();
+    for n in 0..5 {
+        written.push(api.answer("worf", &crud, &n.to_string()).await["uuid"].clone());
+    }
+    let mut query = "limit=2".to_owned();
+    let mut seen = Vec::new();
+    loop {
+        let event = Event::new("GET", "/x").key(text(&crud["uuid"])).query(&query);
+        let reply = show_activities::handle(&api.app, event.request()).await.unwrap();
+        let body: Value = serde_json::from_str(reply.body()).unwrap();
+        assert_eq!(body[0]["replies_count"], 5);
+        seen.extend(all(&body[0]["replies"], "uuid").into_iter().cloned());
+        let reply = serde_json::to_value(&reply).unwrap();
+        let Some(link) = reply["headers"]["link"].as_str() else { break };
+        query = link.split_once('?').unwrap().1.split_once('>').unwrap().0.to_owned();
+    }
+    assert_eq!(seen, written);
+}
+
+/// Lambda takes no reply that is longer, in bytes.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+const MAX_REPLY: usize = 6 * 1024 * 1024;
+
+#[tokio::test]
+async fn the_largest_page_of_every_list_fits_a_reply() {
+    use crate::domain::{Counters, DisplayName, Handle, LongText, MessageText};
+    use crate::{store::posts, test_support};
+
+    let api = Api::new();
+    let (table, now) = (api.app.table().await.unwrap(), api.app.now());
+    // Escaped twice, since the body is a text in the reply, a NUL has 7 bytes: `\\u0000`.
+    let handle = Handle::parse(&"𐐨".repeat(128)).unwrap();
+    let display_name = Some(DisplayName::parse(&"\0".repeat(64)).unwrap());
+    let counters = Counters { likes: u32::MAX.into(), replies: u32::MAX.into(), reposts: 7 };
+    for n in 1..=100 {
+        let crud = crate::domain::Activity {
+            handle: handle.clone(),
+            display_name: display_name.clone(),
+            message: MessageText::parse(&"\0".repeat(280)).unwrap(),
+            counters,
+            ..test_support::activity(n, now)
+        };
+        let replies: Vec<_> = (0..100)
+            .map(|m| crate::domain::Reply {
+                handle: handle.clone(),
+                display_name: display_name.clone(),
+                message: LongText::parse(&"\0".repeat(1024)).unwrap(),
+                counters,
+                ..test_support::reply(n * 1_000 + m, &crud, n, 1, now)
+            })
+            .take(if n == 1 { 100 } else { 8 })
+            .collect();
+        test_support::write_thread(table, &crud, &replies).await;
+    }
+    let reader = Handle::parse("reader").unwrap();
+    let mut notices = Vec::new();
+    for n in 0..100 {
+        let crud = test_support::activity(1, now);
+        let reply = crate::domain::Reply {
+            handle: handle.clone(),
+            display_name: display_name.clone(),
+            message: LongText::parse(&"\0".repeat(1024)).unwrap(),
+            ..test_support::reply(500_000 + n, &crud, 1, 1, now)
+        };
+        notices.extend(posts::reply_items(&reply, &reader, &reader).unwrap());
+    }
+    for items in notices.chunks(100) {
+        let writes: Vec<_> = items.iter().cloned().map(crate::store::Write::Put).collect();
+        table.transact_write(&writes, now).await.unwrap();
+    }
+
+    let query = "limit=100";
+    let size =
+        |reply: Result<Reply, ApiError>| serde_json::to_string(&reply.unwrap()).unwrap().len();
+    let event = || Event::new("GET", "/").query(query);
+    let home = size(home_activities::handle(&api.app, event().request()).await);
+    let one = event().key("00000000-0000-0000-0000-000000000001");
+    let shown = size(show_activities::handle(&api.app, one.request()).await);
+    let told =
+        size(notifications_activities::handle(&api.app, event().by("reader").request()).await);
+
+    assert!((5_000_000..MAX_REPLY).contains(&home), "{home}");
+    assert!((800_000..MAX_REPLY).contains(&shown), "{shown}");
+    assert!((800_000..MAX_REPLY).contains(&told), "{told}");
+}

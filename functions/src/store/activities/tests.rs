@@ -5,9 +5,11 @@ use jiff::SignedDuration;
 use super::*;
 use crate::{
     domain::{Counters, DisplayName},
-    store::sqlite::SqliteTable,
-    test_support::{activity, reply},
+    store::{Page, sqlite::SqliteTable},
+    test_support::{activity, reply, write_thread},
 };
+
+const ALL: PageRequest = PageRequest { limit: 100, after: None };
 
 /// Far enough ahead that nothing written then has expired by the clock of the machine.
 fn now() -> Timestamp {
@@ -45,7 +47,7 @@ async fn what_was_written_comes_back_as_it_was() {
     };
     let answer = reply(2, &written, 1, 1, ago(4));
 
-    replace_thread(&table, &written, std::slice::from_ref(&answer)).await.unwrap();
+    write_thread(&table, &written, std::slice::from_ref(&answer)).await;
 
     let feed = first_page(&table, now()).await;
     assert_eq!(feed, [Thread::new(written, vec![answer])]);
@@ -56,7 +58,7 @@ async fn the_feed_is_the_newest_40_over_all_shards_newest_first() {
     let table = table();
     for age in 0..50 {
         let uuid = 1000 + age; // its last byte, and so its shard, differs from age to age
-        replace_thread(&table, &activity(uuid, ago(age as i64)), &[]).await.unwrap();
+        write_thread(&table, &activity(uuid, ago(age as i64)), &[]).await;
     }
 
     let feed = first_page(&table, now()).await;
@@ -71,7 +73,7 @@ async fn expired_cruds_are_never_shown_and_take_no_place() {
     for age in 0..50 {
         let crud = activity(1000 + age, ago(age as i64));
         let expires_at = if age < 45 { now() } else { crud.expires_at };
-        replace_thread(&table, &Activity { expires_at, ..crud }, &[]).await.unwrap();
+        write_thread(&table, &Activity { expires_at, ..crud }, &[]).await;
     }
 
     assert_eq!(first_page(&table, now()).await.len(), 5);
@@ -89,7 +91,7 @@ async fn replies_are_nested_to_the_third_level_oldest_first() {
         reply(31, &root, 21, 3, ago(8)),
         reply(41, &root, 31, 4, ago(7)),
     ];
-    replace_thread(&table, &root, &replies).await.unwrap();
+    write_thread(&table, &root, &replies).await;
 
     let feed = first_page(&table, now()).await;
 
@@ -109,7 +111,7 @@ async fn a_thread_shows_its_first_20_replies_and_always_their_parents() {
     let mut replies: Vec<Reply> =
         (0..15).map(|n| reply(100 + n, &root, 1, 1, ago(n as i64))).collect();
     replies.extend((0..15).map(|n| reply(200 + n, &root, 100 + n, 2, ago(n as i64))));
-    replace_thread(&table, &root, &replies).await.unwrap();
+    write_thread(&table, &root, &replies).await;
 
     let feed = first_page(&table, now()).await;
 
@@ -119,17 +121,83 @@ async fn a_thread_shows_its_first_20_replies_and_always_their_parents() {
 }
 
 #[tokio::test]
-async fn replacing_a_thread_leaves_nothing_of_the_old_one() {
+async fn a_reply_is_shown_with_what_is_below_it_and_nothing_else_however_much_there_is() {
     let table = table();
-    let old = answered(activity(1, ago(60)), 2);
-    let old_replies = [reply(11, &old, 1, 1, ago(50)), reply(12, &old, 1, 1, ago(40))];
-    replace_thread(&table, &old, &old_replies).await.unwrap();
+    let root = answered(activity(1, ago(600)), 151);
+    let mut replies: Vec<Reply> =
+        (0..150).map(|n| reply(1_000 + n, &root, 1, 1, ago(500 - n as i64))).collect();
+    let mine = Reply {
+        counters: Counters { replies: 2, ..Counters::default() },
+        ..reply(2, &root, 1, 1, ago(300))
+    };
+    // As deep as the others' replies, and later than all of them.
+    replies.extend((0..150).map(|n| reply(2_000 + n, &root, 1_000 + n, 2, ago(200))));
+    replies.extend([mine, reply(3, &root, 2, 2, ago(100)), reply(4, &root, 2, 2, ago(90))]);
+    write_thread(&table, &root, &replies).await;
 
-    let young = answered(activity(1, ago(6)), 1);
-    replace_thread(&table, &young, &[reply(11, &young, 1, 1, ago(5))]).await.unwrap();
+    let shown = show(&table, Uuid::from_u128(2), &ALL, now()).await.unwrap().unwrap();
 
-    let feed = first_page(&table, now()).await;
-    assert_eq!(feed, [Thread::new(young.clone(), vec![reply(11, &young, 1, 1, ago(5))])]);
+    let PostTree::Reply(tree) = shown.tree else { panic!("a reply") };
+    assert_eq!((uuids(&tree.replies), shown.next), (vec![3, 4], None));
+}
+
+#[tokio::test]
+async fn replies_are_shown_however_deep_they_are() {
+    let table = table();
+    let root = answered(activity(1, ago(600)), 1);
+    let replies: Vec<Reply> = (1..300_u128)
+        .map(|depth| Reply {
+            counters: Counters { replies: 1, ..Counters::default() },
+            ..reply(depth + 1, &root, depth, u8::try_from(depth).unwrap_or(u8::MAX), ago(500))
+        })
+        .collect();
+    write_thread(&table, &root, &replies).await;
+
+    for id in [1, 2, 200, 252, 253, 254, 255, 256, 257, 280] {
+        let shown = show(&table, Uuid::from_u128(id), &ALL, now()).await.unwrap().unwrap();
+        let mut below = match shown.tree {
+            PostTree::Crud(thread) => thread.replies,
+            PostTree::Reply(tree) => tree.replies,
+        };
+        for next in (id + 1..).take(SHOWN_DEPTH) {
+            assert_eq!(uuids(&below), [next], "below {id}");
+            below = below.remove(0).replies;
+        }
+        assert_eq!(uuids(&below), [], "below {id}");
+    }
+}
+
+#[tokio::test]
+async fn the_replies_to_a_post_come_in_pages_with_what_is_below_each_of_them() {
+    let table = table();
+    let root = answered(activity(1, ago(600)), 70);
+    let with_one = Counters { replies: 1, ..Counters::default() };
+    let first = (0..70).map(|n| Reply {
+        counters: with_one,
+        ..reply(1_000 + n, &root, 1, 1, ago(500 - n as i64))
+    });
+    let second = (0..70).map(|n| reply(2_000 + n, &root, 1_000 + n, 2, ago(100)));
+    let replies: Vec<Reply> = first.chain(second).collect();
+    write_thread(&table, &root, &replies).await;
+
+    let mut page = PageRequest { limit: 30, after: None };
+    let mut seen = Vec::new();
+    loop {
+        let shown = show(&table, root.uuid, &page, now()).await.unwrap().unwrap();
+        let PostTree::Crud(thread) = shown.tree else { panic!("a crud") };
+        for tree in &thread.replies {
+            assert_eq!(uuids(&tree.replies), [tree.reply.uuid.as_u128() + 1_000]);
+        }
+        seen.extend(uuids(&thread.replies));
+        let Some(next) = shown.next else { break };
+        page.after = Some(next);
+    }
+    assert_eq!(seen, (1_000..1_070).collect::<Vec<_>>());
+
+    let most = show(&table, root.uuid, &ALL, now()).await.unwrap().unwrap();
+    let PostTree::Crud(most) = most.tree else { panic!("a crud") };
+    let below: usize = most.replies.iter().map(|tree| tree.replies.len()).sum();
+    assert_eq!((most.replies.len(), below), (70, SHOWN_REPLIES - 70));
 }
 
 #[test]
@@ -145,9 +213,9 @@ fn where_one_shard_was_not_read_to_its_end_the_page_ends_for_all() {
         vec![cut_short, whole]
     };
 
-    let merged = merge(shards(), 10);
+    let merged = items::merge(shards(), 10, items::place);
     assert_eq!(merged, Listed { entries: vec![item(1), item(2), item(3)], next: place(4) });
 
-    let shorter = merge(shards(), 2);
+    let shorter = items::merge(shards(), 2, items::place);
     assert_eq!(shorter, Listed { entries: vec![item(1), item(2)], next: place(2) });
 }

@@ -318,3 +318,43 @@ async fn the_summary_tells_how_a_destination_fares() {
     });
     assert_eq!(json!(bench.core.destinations(bench.now)), expected);
 }
+
+#[tokio::test]
+async fn a_directory_that_somebody_removed_is_made_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = directory.path().join("spool");
+    let mut bench = Bench::new(Trigger::Flush);
+    bench.core.use_spool(Spool::open(&spool, 1_000_000).unwrap(), Ledger::new(2));
+    bench.receive(3);
+    bench.core.put_off();
+    std::fs::remove_dir_all(&spool).unwrap();
+
+    bench.receive(4);
+    bench.core.put_off();
+
+    assert_eq!(json!(bench.account(0)), json!({"received": 7, "spooled": 7}));
+    bench.core.begin_flush(bench.now, false);
+    assert_eq!(bench.sent(0), Some(4));
+    let expected = json!({"received": 7, "spooled": 4, "dropped": {"spool_damaged": 3}});
+    assert_eq!(json!(bench.account(0)), expected);
+}
+
+#[tokio::test]
+async fn names_in_the_spool_that_nobody_can_have_written_are_passed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let max = u64::MAX;
+    for name in [
+        format!("{max}.durable.traces.1.-.zst"),
+        format!("1.durable.traces.{max}.-.zst"),
+        format!("2.durable.traces.{max}.-.zst"),
+    ] {
+        std::fs::write(directory.path().join(name), "x").unwrap();
+    }
+    std::fs::create_dir(directory.path().join("3.durable.traces.5.-.zst")).unwrap();
+
+    let mut bench = Bench::with_spool(&directory);
+    bench.receive(3);
+    bench.core.put_off();
+
+    assert_eq!(json!(bench.account(0)), json!({"received": 3, "spooled": 3}));
+}

@@ -3,12 +3,14 @@
 //! A typing error must not cost anybody a function: [`Config::from_vars`] never fails. What it
 //! cannot read is returned as a [`ConfigError`] to be logged, and the default holds.
 
+pub mod variables;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use http::{HeaderName, HeaderValue, Uri};
 use tracing::level_filters::LevelFilter;
 
-use crate::flush;
+use crate::{flush, secret};
 
 /// Where the extension runs, what it listens on, where it sends to, and how much it may hold.
 ///
@@ -16,6 +18,7 @@ use crate::flush;
 /// |---|---|---|
 /// | `AWS_LAMBDA_RUNTIME_API` | `host:port` of Lambda's APIs; anything else means no Lambda | – |
 /// | `HONEYCOMB_API_KEY` | team key, or `x-honeycomb-team` in `OTEL_EXPORTER_OTLP_HEADERS` | off |
+/// | `HONEYCOMB_API_KEY_SECRET` | where AWS keeps that key: see [`crate::secret`] | – |
 /// | `HONEYCOMB_API_ENDPOINT` | base URL; `/v1/traces` and the like are appended | `https://api.honeycomb.io` |
 /// | `OTEL_SERVICE_NAME` | `service.name` of the platform's spans | the function's name |
 /// | `AWS_LAMBDA_FUNCTION_NAME`, `AWS_LAMBDA_FUNCTION_VERSION`, `AWS_REGION` | set by Lambda | – |
@@ -70,8 +73,11 @@ pub struct Config {
 /// Where the Honeycomb exporter sends to.
 #[derive(Clone, Debug)]
 pub struct Honeycomb {
-    /// Sent with every request: the key, the dataset of a classic key, and what is asked for. They
-    /// do not print themselves.
+    /// The team's key. `None` for another OTLP backend.
+    pub key: Option<secret::Source>,
+    /// Sent with a classic key.
+    pub dataset: Option<HeaderValue>,
+    /// Sent with every request besides. They do not print themselves.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Base URL without a slash at its end; the signals' paths are appended.
     pub endpoint: String,
@@ -83,6 +89,18 @@ pub struct Honeycomb {
 pub struct ConfigError {
     variable: &'static str,
     reason: String,
+}
+
+impl ConfigError {
+    /// The variable.
+    pub fn variable(&self) -> &'static str {
+        self.variable
+    }
+
+    /// What is said of it.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
 }
 
 impl Config {
@@ -178,9 +196,8 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
 
     /// `named`: whether somebody asked for this exporter, so that a missing key is worth a word.
     fn honeycomb(&mut self, named: bool) -> Option<Honeycomb> {
-        let mut headers = self.parsed("CRUDDUR_OTLP_HEADERS", parse_headers).unwrap_or_default();
-        let own = self.get("HONEYCOMB_API_KEY");
-        let key = own.or_else(|| header_value(&self.get("OTEL_EXPORTER_OTLP_HEADERS")?, TEAM));
+        let headers = self.parsed("CRUDDUR_OTLP_HEADERS", parse_headers).unwrap_or_default();
+        let key = self.honeycomb_key().ok()?;
         if key.is_none() && headers.is_empty() {
             if named {
                 let reason = "names honeycomb, which needs HONEYCOMB_API_KEY".into();
@@ -188,42 +205,67 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             }
             return None;
         }
-        if let Some(key) = key {
-            match secret(&key) {
-                Ok(value) => headers.push((HeaderName::from_static(TEAM), value)),
-                Err(reason) => {
-                    self.errors.push(ConfigError { variable: "HONEYCOMB_API_KEY", reason });
-                    return None;
-                }
-            }
-            headers.extend(self.dataset(&key));
+        let dataset = self.parsed("HONEYCOMB_DATASET", secret);
+        if let (Some(secret::Source::Given(key)), None) = (&key, &dataset)
+            && is_classic(key)
+        {
+            let reason = "must be set, since HONEYCOMB_API_KEY is a classic key".into();
+            self.errors.push(ConfigError { variable: "HONEYCOMB_DATASET", reason });
         }
         let endpoint = match self.get("HONEYCOMB_API_ENDPOINT") {
             None => "https://api.honeycomb.io".to_owned(),
             // Not the default instead: nobody's telemetry goes where it was not meant to go.
             Some(_) => self.parsed("HONEYCOMB_API_ENDPOINT", base_url)?,
         };
-        Some(Honeycomb { headers, endpoint })
+        Some(Honeycomb { key, dataset, headers, endpoint })
     }
 
-    /// Only classic keys want a dataset; for others it is the service's name.
-    fn dataset(&mut self, key: &str) -> Option<(HeaderName, HeaderValue)> {
-        let dataset = self.parsed("HONEYCOMB_DATASET", secret);
-        if is_classic(key) && dataset.is_none() {
-            let reason = "must be set, since HONEYCOMB_API_KEY is a classic key".into();
-            self.errors.push(ConfigError { variable: "HONEYCOMB_DATASET", reason });
+    /// An error if there is one that cannot be used: then nothing is sent, rather than without it.
+    fn honeycomb_key(&mut self) -> Result<Option<secret::Source>, ()> {
+        if let Some(source) = self.secret("HONEYCOMB_API_KEY", "HONEYCOMB_API_KEY_SECRET")? {
+            return Ok(Some(source));
         }
-        let dataset = dataset.filter(|_| is_classic(key))?;
-        Some((HeaderName::from_static("x-honeycomb-dataset"), dataset))
+        let list = self.get("OTEL_EXPORTER_OTLP_HEADERS");
+        let Some(key) = list.and_then(|list| header_value(&list, TEAM)) else { return Ok(None) };
+        match secret(&key) {
+            Ok(key) => Ok(Some(secret::Source::Given(key))),
+            Err(reason) => {
+                let variable = "OTEL_EXPORTER_OTLP_HEADERS";
+                self.errors.push(ConfigError { variable, reason });
+                Err(())
+            }
+        }
+    }
+
+    /// A key in a variable, or the place of one in another.
+    fn secret(
+        &mut self,
+        given: &'static str,
+        stored: &'static str,
+    ) -> Result<Option<secret::Source>, ()> {
+        if self.get(given).is_some() {
+            let key = self.parsed(given, secret).ok_or(())?;
+            return Ok(Some(secret::Source::Given(key)));
+        }
+        let Some(text) = self.get(stored) else { return Ok(None) };
+        let region = self.get("AWS_REGION").or_else(|| self.get("AWS_DEFAULT_REGION"));
+        match secret::Stored::parse(&text, region, |name| self.get(name)) {
+            Ok(stored) => Ok(Some(secret::Source::Stored(stored))),
+            Err(reason) => {
+                self.errors.push(ConfigError { variable: stored, reason });
+                Err(())
+            }
+        }
     }
 }
 
 /// Header of the key.
-const TEAM: &str = "x-honeycomb-team";
+pub const TEAM: &str = "x-honeycomb-team";
 
 /// By form: 32 hex digits, or 64 characters that begin `hc` + a letter + `ic_`.
 /// <https://github.com/honeycombio/husky/blob/main/otlp/common.go>
-fn is_classic(key: &str) -> bool {
+pub fn is_classic(key: &HeaderValue) -> bool {
+    let Ok(key) = key.to_str() else { return false };
     let is_hex = key.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let bytes = key.as_bytes();
     let is_ingest = key.starts_with("hc") && bytes.get(2).is_some_and(u8::is_ascii_lowercase);
@@ -233,10 +275,7 @@ fn is_classic(key: &str) -> bool {
 
 /// A header's value that does not print itself, and an error that does not show it.
 fn secret(text: &str) -> Result<HeaderValue, String> {
-    let value = HeaderValue::from_str(text);
-    let mut value = value.map_err(|_| "holds a character that no HTTP header can carry")?;
-    value.set_sensitive(true);
-    Ok(value)
+    secret::key(text).map_err(str::to_owned)
 }
 
 /// A list `name=value,name2=value2`.

@@ -6,6 +6,11 @@ fn read(vars: &[(&str, &str)]) -> (Config, Vec<ConfigError>) {
     })
 }
 
+fn given(honeycomb: &Honeycomb) -> &HeaderValue {
+    let Some(secret::Source::Given(key)) = &honeycomb.key else { panic!("{honeycomb:?}") };
+    key
+}
+
 #[test]
 fn an_empty_environment_gives_a_console_and_no_errors() {
     let (config, errors) = read(&[]);
@@ -23,7 +28,7 @@ fn on_lambda_a_key_is_all_that_honeycomb_needs() {
 
     assert_eq!(errors, []);
     let honeycomb = config.honeycomb.unwrap();
-    assert_eq!(honeycomb.headers[0].1, "k");
+    assert_eq!(given(&honeycomb), "k");
     assert_eq!(honeycomb.endpoint, "https://api.honeycomb.io");
     assert!(!config.console);
 }
@@ -32,7 +37,7 @@ fn on_lambda_a_key_is_all_that_honeycomb_needs() {
 fn the_key_may_come_as_an_otlp_header() {
     let (config, _) = read(&[("OTEL_EXPORTER_OTLP_HEADERS", "a=b, X-Honeycomb-Team=k")]);
 
-    assert_eq!(config.honeycomb.unwrap().headers[0].1, "k");
+    assert_eq!(given(&config.honeycomb.unwrap()), "k");
 }
 
 #[test]
@@ -70,20 +75,33 @@ fn a_wrong_value_is_named_and_the_default_holds() {
 }
 
 #[test]
-fn a_dataset_goes_with_classic_keys_and_must() {
-    let names = |config: Config| {
-        let headers = config.honeycomb.unwrap().headers;
-        headers.into_iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>()
-    };
+fn a_classic_key_must_have_a_dataset() {
     let classic = ("HONEYCOMB_API_KEY", "0123456789abcdef0123456789abcdef");
+
     let (config, errors) = read(&[classic, ("HONEYCOMB_DATASET", "d")]);
-    assert_eq!((names(config), errors), (vec![TEAM.into(), "x-honeycomb-dataset".into()], vec![]));
+    assert_eq!(
+        (config.honeycomb.unwrap().dataset.unwrap(), errors),
+        ("d".parse().unwrap(), vec![])
+    );
 
     let (_, errors) = read(&[classic]);
     assert!(errors[0].to_string().starts_with("HONEYCOMB_DATASET"), "{errors:?}");
+}
 
-    let (config, errors) = read(&[("HONEYCOMB_API_KEY", "hcaik_x"), ("HONEYCOMB_DATASET", "d")]);
-    assert_eq!((names(config), errors), (vec![TEAM.to_owned()], vec![]));
+#[test]
+fn a_key_that_aws_keeps_is_asked_for_unless_one_is_given() {
+    let stored = ("HONEYCOMB_API_KEY_SECRET", "/cruddur/honeycomb");
+
+    let (config, errors) = read(&[stored]);
+    let key = config.honeycomb.unwrap().key.unwrap();
+    assert!(matches!(key, secret::Source::Stored(_)) && errors.is_empty(), "{key:?}");
+
+    let (config, _) = read(&[stored, ("HONEYCOMB_API_KEY", "k")]);
+    assert_eq!(given(&config.honeycomb.unwrap()), "k");
+
+    let (config, errors) = read(&[("HONEYCOMB_API_KEY_SECRET", "arn:aws:s3:::bucket")]);
+    assert!(config.honeycomb.is_none());
+    assert!(errors[0].to_string().starts_with("HONEYCOMB_API_KEY_SECRET"), "{errors:?}");
 }
 
 #[test]
@@ -110,4 +128,22 @@ fn a_wrong_endpoint_or_key_is_named_without_showing_the_key() {
     let (config, errors) = read(&[("HONEYCOMB_API_KEY", "sec\nret")]);
     assert!(config.honeycomb.is_none());
     assert!(!errors[0].to_string().contains("sec"), "{}", errors[0]);
+}
+
+#[test]
+fn every_variable_that_is_read_is_one_that_doctor_explains() {
+    let asked = std::cell::RefCell::new(std::collections::BTreeSet::new());
+    for given in [None, Some("HONEYCOMB_API_KEY"), Some("HONEYCOMB_API_KEY_SECRET")] {
+        Config::from_vars(|name| {
+            asked.borrow_mut().insert(name.to_owned());
+            (given == Some(name)).then(|| "k".to_owned())
+        });
+    }
+
+    let is_explained = |name: &str| variables::VARIABLES.iter().any(|known| known.name == name);
+    // Those of the SDK mean what they mean to it.
+    let is_sdks = |name: &str| name == "AWS_DEFAULT_REGION" || name.starts_with("AWS_ENDPOINT_URL");
+    for name in asked.into_inner() {
+        assert!(is_explained(&name) || is_sdks(&name), "{name}");
+    }
 }

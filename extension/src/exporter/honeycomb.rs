@@ -1,16 +1,19 @@
 //! Posts batches to Honeycomb as OTLP/HTTP protobuf, compressed.
 //! <https://docs.honeycomb.io/send-data/opentelemetry/#using-the-honeycomb-opentelemetry-endpoint>
 
-use std::time::{Duration, SystemTime};
+mod api;
+mod check;
+
+use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::{Request, StatusCode, header};
-use http_body_util::Full;
+use http::{HeaderName, Method, StatusCode, header};
 use tracing::warn;
 
+pub use self::api::{Api, Call};
 use super::{
     ExportError, Receipt,
-    http::{HttpClient, USER_AGENT, readable, retry_after},
+    http::{readable, retry_after},
 };
 use crate::{
     batch::{Batch, compress},
@@ -19,33 +22,30 @@ use crate::{
     wire::{self, Value},
 };
 
-/// OpenTelemetry's default for `OTEL_EXPORTER_OTLP_TIMEOUT`.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// What a batch is.
+const OTLP: &[(HeaderName, &str)] =
+    &[(header::CONTENT_TYPE, "application/x-protobuf"), (header::CONTENT_ENCODING, "zstd")];
 
 /// The most of a reply that is read; the specification's own limit is 4 MiB, we need a sentence.
 const MAX_REPLY_BYTES: usize = 16 << 10;
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub struct Honeycomb {
-    config: config::Honeycomb,
-    /// Made for the first batch: TLS and its roots have no place in a cold start.
-    client: Option<HttpClient>,
-}
+pub struct Honeycomb(Api);
 
 impl Honeycomb {
     /// An exporter that has not opened anything yet.
     pub fn new(config: config::Honeycomb) -> Self {
-        Self { config, client: None }
+        Self(Api::new(config))
     }
 
     /// Sends a batch in one request.
     pub async fn export(&mut self, batch: &Batch) -> Result<Receipt, ExportError> {
         let (body, unsampled) = sampled(batch)?;
         let Some(body) = body else { return Ok(Receipt { rejected: 0, unsampled }) };
-        let request = self.request(batch.kind, body)?;
-        let client = self.client.get_or_insert_with(HttpClient::default);
-        let reply = client.send(request, REQUEST_TIMEOUT, MAX_REPLY_BYTES).await?;
+        let path = format!("/v1/{}", batch.kind.name());
+        let call = Call { method: Method::POST, path: &path, headers: OTLP, body };
+        let reply = self.0.send(call, MAX_REPLY_BYTES).await?;
         let message = match reply.status {
             status if status.is_success() => {
                 return Ok(Receipt { rejected: rejected(batch.kind, &reply.body), unsampled });
@@ -59,18 +59,7 @@ impl Honeycomb {
 
     /// The next batch makes a new connection.
     pub fn disconnect(&mut self) {
-        self.client = None;
-    }
-
-    fn request(&self, kind: Kind, body: Bytes) -> Result<Request<Full<Bytes>>, ExportError> {
-        let mut request = Request::post(format!("{}/v1/{}", self.config.endpoint, kind.name()))
-            .header(header::CONTENT_TYPE, "application/x-protobuf")
-            .header(header::CONTENT_ENCODING, "zstd")
-            .header(header::USER_AGENT, USER_AGENT);
-        for (name, value) in &self.config.headers {
-            request = request.header(name, value);
-        }
-        request.body(Full::new(body)).map_err(|error| ExportError::Unreadable(error.to_string()))
+        self.0.disconnect();
     }
 }
 

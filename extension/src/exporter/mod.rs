@@ -2,6 +2,7 @@
 //! what follows from that is the pipeline's business.
 
 pub mod aws;
+pub mod check;
 pub mod console;
 pub mod honeycomb;
 pub mod http;
@@ -12,11 +13,12 @@ use ::http::StatusCode;
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 
-use self::{console::Console, honeycomb::Honeycomb};
+use self::{check::Finding, console::Console, honeycomb::Honeycomb};
 use crate::{
     batch::Batch,
     config::Config,
     pipeline::{DestinationId, DestinationSpec},
+    secret::SecretError,
     signal::Kind,
 };
 
@@ -69,6 +71,9 @@ pub enum ExportError {
         /// How long the destination asked to be left alone.
         retry_after: Option<Duration>,
     },
+    /// There is no key to send with.
+    #[error("{0}")]
+    NoKey(#[from] SecretError),
     /// The exporter itself can make nothing of this batch.
     #[error("the batch cannot be read: {0}")]
     Unreadable(String),
@@ -97,7 +102,11 @@ impl ExportError {
                     .contains(status)
             }
             Self::Panicked | Self::Unreadable(_) => true,
-            Self::Unreachable(_) | Self::Timeout(_) | Self::HoldOver | Self::WorkerGone => false,
+            Self::Unreachable(_)
+            | Self::Timeout(_)
+            | Self::HoldOver
+            | Self::NoKey(_)
+            | Self::WorkerGone => false,
         }
     }
 
@@ -149,6 +158,14 @@ impl Exporter {
     pub fn keeps_duplicates(&self) -> bool {
         match self {
             Self::Console(_) | Self::Honeycomb(_) => true,
+        }
+    }
+
+    /// Whether it can be sent to, for whoever operates it.
+    pub async fn check(&mut self) -> Vec<Finding> {
+        match self {
+            Self::Console(_) => vec![Finding::fine("traces are drawn on standard output")],
+            Self::Honeycomb(honeycomb) => honeycomb.check().await,
         }
     }
 

@@ -1,0 +1,135 @@
+//! Every variable that the extension reads, and what it means as things are.
+
+use super::Config;
+use crate::{flush::Mode, secret::Source};
+
+/// A variable.
+#[derive(Clone, Copy, Debug)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// What it means now, set or not. Never shows a key.
+    pub now: fn(&Config) -> String,
+}
+
+/// All of them, the most asked for first. Besides, there are those of the AWS SDK.
+pub const VARIABLES: &[Variable] = &[
+    Variable { name: "CRUDDUR_EXPORTERS", now: exporters },
+    Variable { name: "HONEYCOMB_API_KEY", now: |config| key(config, "given") },
+    Variable { name: "HONEYCOMB_API_KEY_SECRET", now: |config| key(config, "stored") },
+    Variable {
+        name: "OTEL_EXPORTER_OTLP_HEADERS",
+        now: |_| format!("only {} is read", super::TEAM),
+    },
+    Variable { name: "HONEYCOMB_API_ENDPOINT", now: endpoint },
+    Variable { name: "HONEYCOMB_DATASET", now: dataset },
+    Variable { name: "CRUDDUR_OTLP_HEADERS", now: headers },
+    Variable { name: "HONEYCOMB_CONFIGURATION_KEY", now: |_| "only for the command board".into() },
+    Variable { name: "OTEL_SERVICE_NAME", now: service },
+    Variable {
+        name: "CRUDDUR_OTLP_LISTEN",
+        now: |config| format!("OTLP is taken at http://{}", config.otlp_listen),
+    },
+    Variable { name: "CRUDDUR_FLUSH", now: flush },
+    Variable {
+        name: "CRUDDUR_MAX_HOLD_MS",
+        now: |config| format!("a flush holds an invocation for at most {:?}", config.max_hold),
+    },
+    Variable {
+        name: "CRUDDUR_BUFFER_BYTES",
+        now: |config| format!("at most {} in memory", size(config.buffer_bytes as u64)),
+    },
+    Variable {
+        name: "CRUDDUR_SPOOL_DIR",
+        now: |config| format!("what was not delivered is in {}", config.spool_directory.display()),
+    },
+    Variable {
+        name: "CRUDDUR_SPOOL_BYTES",
+        now: |config| match config.spool_bytes {
+            0 => "nothing is kept on disk".into(),
+            bytes => format!("at most {} on disk", size(bytes)),
+        },
+    },
+    Variable { name: "CRUDDUR_SCRUB", now: |_| "names whose values are masked besides".into() },
+    Variable {
+        name: "CRUDDUR_LOG",
+        now: |config| format!("log level {}", config.log_level.to_string().to_lowercase()),
+    },
+    Variable { name: "AWS_LAMBDA_RUNTIME_API", now: lambda },
+    Variable { name: "AWS_LAMBDA_FUNCTION_NAME", now: |config| config.function_name.clone() },
+    Variable { name: "AWS_LAMBDA_FUNCTION_VERSION", now: |config| of(config, "faas.version") },
+    Variable { name: "AWS_REGION", now: |config| of(config, "cloud.region") },
+];
+
+fn exporters(config: &Config) -> String {
+    let names = crate::exporter::Exporter::configured(config);
+    let names: Vec<_> = names.iter().map(|exporter| exporter.spec().name).collect();
+    match names.is_empty() {
+        true => "telemetry goes nowhere".into(),
+        false => format!("telemetry goes to {}", names.join(" and ")),
+    }
+}
+
+fn key(config: &Config, place: &str) -> String {
+    let key = config.honeycomb.as_ref().and_then(|honeycomb| honeycomb.key.as_ref());
+    match (key, place) {
+        (Some(Source::Given(_)), "given") => "Honeycomb is sent to with a key that is given".into(),
+        (Some(Source::Stored(stored)), "stored") => format!("the key is {stored}"),
+        (Some(_), _) => "not needed".into(),
+        (None, _) => "no key".into(),
+    }
+}
+
+fn endpoint(config: &Config) -> String {
+    let endpoint = config.honeycomb.as_ref().map(|honeycomb| honeycomb.endpoint.clone());
+    endpoint.unwrap_or_else(|| "nothing is sent there".into())
+}
+
+fn dataset(config: &Config) -> String {
+    let dataset = config.honeycomb.as_ref().and_then(|honeycomb| honeycomb.dataset.as_ref());
+    match dataset {
+        Some(_) => "the dataset of a classic key; ignored with others".into(),
+        None => "the dataset is the service's name".into(),
+    }
+}
+
+fn headers(config: &Config) -> String {
+    let headers = config.honeycomb.iter().flat_map(|honeycomb| &honeycomb.headers);
+    let names: Vec<_> = headers.map(|(name, _)| name.as_str()).collect();
+    match names.is_empty() {
+        true => "no further headers".into(),
+        false => format!("each request has {}", names.join(", ")),
+    }
+}
+
+fn service(config: &Config) -> String {
+    format!("what comes without a service.name is of {}", config.service_name)
+}
+
+fn flush(config: &Config) -> String {
+    match config.flush {
+        Mode::End => "sent at the end of each invocation, before the next".into(),
+        Mode::Periodic(period) => format!("sent in the background, every {period:?} at most"),
+        Mode::Adaptive => "sent before the next invocation, in busy traffic during it".into(),
+    }
+}
+
+fn lambda(config: &Config) -> String {
+    match &config.lambda_api {
+        Some(api) => format!("Lambda's APIs are at {api}"),
+        None => "no Lambda here".into(),
+    }
+}
+
+fn of(config: &Config, attribute: &str) -> String {
+    let value = config.resource.iter().find(|(key, _)| *key == attribute);
+    value.map_or_else(|| "not known".into(), |(_, value)| value.clone())
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        bytes if bytes % (1 << 20) == 0 => format!("{} MiB", bytes >> 20),
+        bytes if bytes % (1 << 10) == 0 => format!("{} KiB", bytes >> 10),
+        bytes => format!("{bytes} bytes"),
+    }
+}

@@ -1,0 +1,74 @@
+//! What a destination's check finds: `cruddur-telemetry doctor` shows it.
+
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, header};
+use serde::Serialize;
+
+use super::ExportError;
+use crate::secret::SecretError;
+
+/// One thing that was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How bad it is.
+    pub level: Level,
+    /// What it is, for people. Never shows a key.
+    pub text: String,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// As it should be.
+    Fine,
+    /// Somebody has to change something.
+    Misconfigured,
+    /// Nobody answers, or only that it cannot.
+    Unreachable,
+}
+
+/// A clock that is this far off makes timestamps useless, and soon signatures invalid. Our choice;
+/// the header that it is compared with has whole seconds.
+const MAX_SKEW_SECONDS: i64 = 30;
+
+impl Finding {
+    /// Something that is as it should be.
+    pub fn fine(text: impl Into<String>) -> Self {
+        Self { level: Level::Fine, text: text.into() }
+    }
+
+    /// Something that has to be changed.
+    pub fn misconfigured(text: impl Into<String>) -> Self {
+        Self { level: Level::Misconfigured, text: text.into() }
+    }
+
+    /// A request that went wrong. `what` was asked.
+    pub fn failed(what: &str, error: &ExportError) -> Self {
+        let level = match error {
+            ExportError::Unreachable(_) | ExportError::Timeout(_) => Level::Unreachable,
+            ExportError::NoKey(SecretError::Unreachable { .. }) => Level::Unreachable,
+            ExportError::Status { status, .. } if status.is_server_error() => Level::Unreachable,
+            ExportError::Status { status, .. } if status.as_u16() == 429 => Level::Unreachable,
+            _ => Level::Misconfigured,
+        };
+        Self { level, text: format!("{what}: {error}") }
+    }
+
+    /// What a reply's `Date` says of this machine's clock. `None` without one.
+    pub fn clock(headers: &HeaderMap, now: SystemTime) -> Option<Self> {
+        let date = httpdate::parse_http_date(headers.get(header::DATE)?.to_str().ok()?).ok()?;
+        let seconds = |earlier: SystemTime, later: SystemTime| {
+            later.duration_since(earlier).ok().map(|skew: Duration| skew.as_secs() as i64)
+        };
+        let ahead = seconds(date, now).or(seconds(now, date).map(|behind| -behind))?;
+        let told = match ahead {
+            -1..=1 => "this machine's clock is right".to_owned(),
+            2.. => format!("this machine's clock is {ahead} s ahead"),
+            _ => format!("this machine's clock is {} s behind", -ahead),
+        };
+        let is_wrong = ahead.abs() > MAX_SKEW_SECONDS;
+        Some(if is_wrong { Self::misconfigured(told) } else { Self::fine(told) })
+    }
+}

@@ -200,10 +200,9 @@ impl Ledger {
 pub struct LedgerFile(File);
 
 impl LedgerFile {
-    /// Opens or makes the file in a directory, which is made too, and reads what an ended process left in it. Fails with
+    /// Opens or makes the file, and reads what an ended process left in it. Fails with
     /// [`io::ErrorKind::WouldBlock`] while another process has it.
     pub fn open(path: &Path, routes: usize) -> io::Result<(Self, Option<(Ledger, u64)>)> {
-        path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
         let mut options = File::options();
         let mut file = options.read(true).write(true).create(true).truncate(false).open(path)?;
         file.try_lock()?;

@@ -36,11 +36,14 @@ async fn run(command: Command) -> ExitCode {
     let (config, errors) = Config::from_vars(|name| env::var(name).ok());
     start_log(config.log_level);
     std::panic::set_hook(Box::new(|panic| error!("{panic}")));
+    if command != Command::Extension {
+        let variables = env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        return command.run(&variables.collect(), config, &errors).await;
+    }
     for error in errors {
         warn!("{error}");
-    }
-    if command != Command::Extension {
-        return command.run(config).await;
     }
     match &config.lambda_api {
         Some(api) => lifecycle::run_on_lambda(api, &executable_name(), &config).await,

@@ -286,10 +286,10 @@ async fn at(instant: Option<Instant>) {
 impl Disk {
     fn open(&mut self, core: &mut Core) {
         let Self::Unopened { directory, max_bytes } = self else { return };
-        let routes = core.ledger().routes();
-        // The sums first: whoever has them locked writes files here.
-        let opened = LedgerFile::open(&directory.join("sums"), routes)
-            .and_then(|sums| Ok((Spool::open(directory, *max_bytes)?, sums)));
+        let opened = Spool::open(directory, *max_bytes).and_then(|spool| {
+            let routes = core.ledger().routes();
+            Ok((spool, LedgerFile::open(&directory.join("sums"), routes)?))
+        });
         *self = match opened {
             Ok((spool, (sums, ledger))) => {
                 let (ledger, lost) =

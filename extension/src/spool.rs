@@ -72,10 +72,10 @@ impl SpoolFile {
         let parts: Vec<_> = name.split('.').collect();
         let [sequence, destination, kind, items, flags, EXTENSION] = parts[..] else { return None };
         Some(Self {
-            sequence: sequence.parse().ok().filter(|sequence| *sequence < u64::MAX)?,
+            sequence: sequence.parse().ok()?,
             destination: destination.to_owned(),
             kind: Kind::ALL.into_iter().find(|known| known.name() == kind)?,
-            items: items.parse::<u32>().ok()?.into(), // what a batch can hold, and sums of it
+            items: items.parse().ok()?,
             has_error: flags.contains('e'),
             is_logged: flags.contains('l'),
             bytes,
@@ -96,7 +96,7 @@ impl Spool {
                 fs::remove_file(entry.path())?;
             } else if let Some(file) = name
                 .to_str()
-                .zip(entry.metadata().ok().filter(fs::Metadata::is_file))
+                .zip(entry.metadata().ok())
                 .and_then(|(name, metadata)| SpoolFile::parse(name, metadata.len()))
             {
                 files.push(file);
@@ -239,13 +239,6 @@ impl Spool {
         let path = self.path(file);
         let unfinished = path.with_extension(UNFINISHED);
         fs::write(&unfinished, body)
-            .or_else(|error| match error.kind() {
-                // Functions do clear /tmp.
-                io::ErrorKind::NotFound => {
-                    fs::create_dir_all(&self.directory).and_then(|()| fs::write(&unfinished, body))
-                }
-                _ => Err(error),
-            })
             .and_then(|()| fs::rename(&unfinished, &path))
             .inspect_err(|_| drop(fs::remove_file(&unfinished)))
     }

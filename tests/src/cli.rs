@@ -10,6 +10,8 @@ use tokio::process::Command;
 
 use crate::binaries::binaries;
 use crate::honeycomb::Honeycomb;
+use crate::moto;
+use crate::sandbox::environment::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY};
 
 /// A command line, to be [`run`](Cli::run). It inherits no variables.
 pub struct Cli {
@@ -62,6 +64,14 @@ impl Cli {
     pub fn honeycomb(self, honeycomb: &Honeycomb) -> Cli {
         self.env("HONEYCOMB_API_KEY", honeycomb.key())
             .env("HONEYCOMB_API_ENDPOINT", &honeycomb.url())
+    }
+
+    /// Points it at moto instead of AWS, with the sandbox's region and credentials.
+    pub fn aws(self) -> Cli {
+        self.env("AWS_ENDPOINT_URL", moto::url())
+            .env("AWS_REGION", REGION)
+            .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
+            .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
     }
 
     /// What comes in by standard input; nothing by default.

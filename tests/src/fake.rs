@@ -56,6 +56,12 @@ impl Answer {
         Answer::Canned { status, headers: Vec::new(), body: Bytes::new() }
     }
 
+    /// A status with JSON.
+    pub fn json(status: u16, body: &serde_json::Value) -> Answer {
+        let headers = vec![("content-type", "application/json".to_owned())];
+        Answer::Canned { status, headers, body: body.to_string().into() }
+    }
+
     /// A refusal that says when to come again: seconds, or an HTTP date.
     pub fn retry_after(status: u16, when: &str) -> Answer {
         let headers = vec![("retry-after", when.to_owned())];

@@ -13,6 +13,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceResponse,
 };
 use prost::Message;
+use serde_json::{Map, Value, json};
 
 use crate::fake::{Answer, Answered, Fake, Recorded};
 use crate::loopback;
@@ -141,6 +142,31 @@ pub fn partial_success(rejected_spans: i64, error_message: &str) -> Answer {
     Answer::Canned { status: 200, headers, body: body.encode_to_vec().into() }
 }
 
+/// <https://api-docs.honeycomb.io/api/auth>
+fn whose_key(key: Option<&str>) -> Answered {
+    let (status, body) = match key {
+        Some(_) => (200, auth("ingest", &[])),
+        None => (401, json!({ "error": "unknown API key - check your credentials" })),
+    };
+    Response::builder()
+        .status(status)
+        .header("content-type", "application/json")
+        .body(Full::new(body.to_string().into()))
+        .expect("a well-formed answer")
+}
+
+/// What `/1/auth` says of a good key of this type, with these permissions and no others.
+pub fn auth(key_type: &str, permissions: &[&str]) -> Value {
+    let all = ["events", "markers", "boards", "queries", "columns", "createDatasets"];
+    let access = all.iter().map(|name| ((*name).to_owned(), permissions.contains(name).into()));
+    json!({
+        "id": "hcaik_01test", "type": key_type,
+        "api_key_access": access.collect::<Map<String, Value>>(),
+        "environment": { "name": "Production", "slug": "production" },
+        "team": { "name": "Cruddur", "slug": "cruddur" },
+    })
+}
+
 fn taken(requests: &[Recorded]) -> Vec<Span> {
     let good = requests.iter().filter(|request| request.status == Some(200));
     good.flat_map(|request| spans_of(request).unwrap_or_default()).collect()
@@ -151,6 +177,9 @@ fn spans_of(request: &Recorded) -> Option<Vec<Span>> {
 }
 
 fn answer(request: &Recorded, key: Option<&str>) -> Answered {
+    if request.path == "/1/auth" {
+        return whose_key(request.header("x-honeycomb-team").filter(|given| Some(*given) == key));
+    }
     let types = ["application/protobuf", "application/x-protobuf"];
     let content_type = request.header("content-type").unwrap_or_default();
     // The real one takes JSON as well; nothing here sends it.

@@ -12,7 +12,11 @@ use std::sync::{OnceLock, mpsc};
 use std::thread;
 
 use nix::sys::signal::Signal;
+use serde_json::{Value, json};
 use uuid::Uuid;
+
+use crate::http_client::post;
+use crate::sandbox::environment::{ACCESS_KEY_ID, REGION};
 
 /// The base address, for `AWS_ENDPOINT_URL` and the like; the first call waits for the start.
 ///
@@ -29,6 +33,44 @@ pub fn url() -> &'static str {
 /// A name that no other test has: `unique("table")`.
 pub fn unique(prefix: &str) -> String {
     format!("{prefix}-{}", Uuid::new_v4().simple())
+}
+
+/// Makes a secret in Secrets Manager of these fields, `SecretString` or `SecretBinary` (base64).
+/// Returns its ARN.
+pub async fn secret(name: &str, fields: Value) -> String {
+    let mut question = json!({ "Name": name });
+    question
+        .as_object_mut()
+        .expect("an object")
+        .extend(fields.as_object().expect("an object").clone());
+    let answer = call("secretsmanager", "secretsmanager.CreateSecret", question).await;
+    answer["ARN"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+}
+
+/// Gives a secret another text.
+pub async fn change_secret(arn: &str, text: &str) {
+    let question = json!({ "SecretId": arn, "SecretString": text });
+    call("secretsmanager", "secretsmanager.PutSecretValue", question).await;
+}
+
+/// Makes an encrypted parameter in the Parameter Store.
+pub async fn parameter(name: &str, text: &str) {
+    let question = json!({ "Name": name, "Value": text, "Type": "SecureString" });
+    call("ssm", "AmazonSSM.PutParameter", question).await;
+}
+
+/// Asks in the sandbox's region. moto looks at the signature's scope only.
+async fn call(service: &str, target: &str, question: Value) -> Value {
+    let scope = format!("{ACCESS_KEY_ID}/20260101/{REGION}/{service}/aws4_request");
+    let signature = format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0");
+    let headers = [
+        ("content-type", "application/x-amz-json-1.1"),
+        ("x-amz-target", target),
+        ("authorization", &signature),
+    ];
+    let reply = post(url(), &headers, question.to_string()).await.expect("an answer of moto's");
+    assert!(reply.status.is_success(), "{target}: {}", reply.json());
+    reply.json()
 }
 
 fn start() -> Result<String, String> {

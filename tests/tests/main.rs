@@ -15,6 +15,7 @@ mod api;
 // What the function and the extension promise.
 mod command_line;
 mod destinations;
+mod doctor;
 mod environment;
 mod faults;
 mod function_alone;
@@ -22,5 +23,6 @@ mod hostile;
 mod soak;
 mod otlp_receiver;
 mod replay;
+mod secrets;
 mod straight_line;
 mod terminal;

@@ -3,16 +3,18 @@
 //! One file per command. Each writes its answer to standard output and says by its exit code how
 //! that went; standard error has what went wrong, and progress.
 
+mod doctor;
 mod replay;
 
-use std::{ffi::OsString, io::Write, process::ExitCode};
+use std::{collections::BTreeMap, ffi::OsString, io::Write, process::ExitCode};
 
 use lexopt::{
     Arg::{Long, Short, Value},
     Parser,
 };
+use tracing::warn;
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub enum Command {
     Help(&'static str),
     /// The version.
     Version,
+    /// Check the configuration.
+    Doctor(doctor::Options),
     /// Send what a log holds.
     Replay(replay::Options),
 }
@@ -42,6 +46,7 @@ const HELP: &str = concat!(
 
 Usage:
   cruddur-telemetry             Be the extension: take OTLP and send it on. Lambda starts it so
+  cruddur-telemetry doctor      Say what the configuration means and whether it works
   cruddur-telemetry replay      Send what sandboxes left in their log during an outage
 
 Options:
@@ -64,6 +69,7 @@ impl Command {
             Some(Short('h') | Long("help")) => Self::Help(HELP),
             Some(Short('V') | Long("version")) => Self::Version,
             Some(Value(name)) => match name.to_str() {
+                Some("doctor") => doctor::Options::parse(&mut parser)?,
                 Some("replay") => replay::Options::parse(&mut parser)?,
                 _ => return Err(lexopt::Error::UnexpectedArgument(name).into()),
             },
@@ -76,12 +82,25 @@ impl Command {
     }
 
     /// Does what was asked for; not for [`Command::Extension`], which takes more than a command.
-    pub async fn run(self, config: Config) -> ExitCode {
+    ///
+    /// `variables` is the environment that `config` and `errors` were read from.
+    pub async fn run(
+        self,
+        variables: &BTreeMap<String, String>,
+        config: Config,
+        errors: &[ConfigError],
+    ) -> ExitCode {
         match self {
             Self::Extension => {}
+            Self::Doctor(options) => {
+                return doctor::run(&options, variables, &config, errors).await;
+            }
             Self::Help(page) => print(page),
             Self::Version => print(concat!("cruddur-telemetry ", env!("CARGO_PKG_VERSION"), "\n")),
-            Self::Replay(options) => return replay::run(&options, config).await,
+            Self::Replay(options) => {
+                errors.iter().for_each(|error| warn!("{error}"));
+                return replay::run(&options, config).await;
+            }
         }
         ExitCode::SUCCESS
     }

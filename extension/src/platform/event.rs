@@ -13,9 +13,6 @@ use serde_json::{Value, value::RawValue};
 
 use super::span::PlatformSpan;
 
-/// Nothing that the platform measures takes longer. Our choice: some can be added to any time.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// An event as it came; its record is not looked into.
 #[derive(Clone, Debug)]
 pub struct RawEvent<'a> {
@@ -163,8 +160,7 @@ impl RuntimeDone {
 
 /// Milliseconds of an event; nonsense is no time at all.
 pub(super) fn millis(millis: f64) -> Duration {
-    let duration = Duration::try_from_secs_f64(millis / 1e3).unwrap_or_default();
-    if duration > LONGEST { Duration::ZERO } else { duration }
+    Duration::try_from_secs_f64(millis / 1e3).unwrap_or_default()
 }
 
 /// RFC 3339. One of the reference's samples has a colon before the milliseconds.

@@ -40,7 +40,7 @@ const DEFAULT_PAGE_ORIGIN: &str = "http://localhost:3000";
 /// | `CRUDDUR_TABLE` | the DynamoDB table; its region, credentials and endpoint are the SDK's own variables (`AWS_ENDPOINT_URL_DYNAMODB`…) | the local store, if the build has it |
 /// | `CRUDDUR_SQLITE` | file of the local store (feature `local`) | `target/cruddur/cruddur.db` |
 /// | `CRUDDUR_LOCAL_HANDLE` | whose requests those without a token are (feature `local`, under an emulator) | `andrewbrown` |
-/// | `FRONTEND_URL` | origin of the page that may call us (feature `local`, under an emulator; deployed, the gateway decides) | `http://localhost:3000` |
+/// | `FRONTEND_URL` | origin of the page: whose spans are taken and, under an emulator, who may call us (deployed, the gateway decides) | none; `http://localhost:3000` under an emulator |
 /// | `AWS_LAMBDA_FUNCTION_NAME`, `AWS_LAMBDA_FUNCTION_VERSION`, `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, `AWS_LAMBDA_LOG_GROUP_NAME`, `AWS_LAMBDA_LOG_STREAM_NAME`, `AWS_REGION` | set by Lambda | – |
 pub struct Config {
     /// How this service is called in Honeycomb and in the logs.
@@ -72,6 +72,8 @@ pub struct Config {
     /// The file of the local store.
     #[cfg(feature = "local")]
     pub sqlite_path: PathBuf,
+    /// Origin of the page, as browsers send it: nobody else's spans are taken.
+    pub page_origin: Option<String>,
     /// What holds under an emulator only; `None` on Lambda and in every deployed build.
     pub local: Option<Local>,
     /// What was wrong with the variables, to be logged once there is a log. A wrong value never
@@ -90,6 +92,7 @@ impl Config {
         let service_name = var("OTEL_SERVICE_NAME")
             .or_else(|| named.map(|(_, value)| value.clone()))
             .or_else(|| function_name.clone());
+        let local = local(&var, &mut warnings);
         let memory_mb = var("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(|mb| mb.parse().ok());
         Self {
             service_name: service_name.unwrap_or_else(|| "unknown_service".to_owned()),
@@ -107,10 +110,16 @@ impl Config {
             table_name: var("CRUDDUR_TABLE"),
             #[cfg(feature = "local")]
             sqlite_path: var("CRUDDUR_SQLITE").unwrap_or(DEFAULT_SQLITE_PATH.to_owned()).into(),
-            local: local(&var, &mut warnings),
+            page_origin: page_origin(&var, local.as_ref()),
+            local,
             warnings,
         }
     }
+}
+
+fn page_origin(var: &impl Fn(&str) -> Option<String>, local: Option<&Local>) -> Option<String> {
+    let local = || local.map(|local| local.page_origin.clone());
+    local().or_else(|| Some(var("FRONTEND_URL")?.trim_end_matches('/').to_owned()))
 }
 
 /// What stands in for the gateway, which an emulator lacks.
@@ -381,6 +390,13 @@ mod tests {
             assert_eq!(config(&vars).local, None, "{lambda}");
         }
         assert_eq!(config(&[("CRUDDUR_LOCAL_HANDLE", "worf")]).local, None);
+    }
+
+    #[test]
+    fn deployed_there_is_no_page_unless_it_is_named() {
+        assert_eq!(config(&[]).page_origin, None);
+        let named = config(&[("FRONTEND_URL", "https://cruddur.example.com/")]);
+        assert_eq!(named.page_origin.as_deref(), Some("https://cruddur.example.com"));
     }
 
     #[cfg(feature = "local")]

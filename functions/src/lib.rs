@@ -17,6 +17,7 @@
 //! | `POST`, `PUT /api/profile/update` | `update-profile` |
 //! | `GET /api/health-check` | `health-check` |
 //! | `GET /rollbar/test` | `rollbar-test` |
+//! | `POST /api/telemetry/traces` | `browser-traces` |
 //!
 //! A request goes down the list of modules and its reply comes back up; the spans of both leave
 //! for the extension once the reply has been posted. Read in this order:

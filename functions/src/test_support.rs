@@ -119,6 +119,11 @@ impl FakeExtension {
         (connection, request.resource_spans.remove(0))
     }
 
+    #[cfg(feature = "local")]
+    pub(crate) fn has_received_nothing(&self) -> bool {
+        self.requests.try_recv().is_err()
+    }
+
     /// The spans of the next request, the server span last.
     pub(crate) fn spans(&self) -> Vec<Span> {
         self.received().1.scope_spans.into_iter().flat_map(|scope| scope.spans).collect()

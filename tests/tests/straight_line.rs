@@ -1,5 +1,6 @@
 //! One request, one trace: reply, log line and what Honeycomb decoded agree.
 
+mod browser;
 mod endpoints;
 mod failures;
 mod headers;

@@ -7,7 +7,11 @@ use http::StatusCode;
 use tokio::time::error::Elapsed;
 
 use super::{Invalid, Reply};
-use crate::{panics::Panic, store::StoreError};
+use crate::{
+    panics::Panic,
+    store::StoreError,
+    telemetry::{browser::BadTraces, extension::SendError},
+};
 
 /// What there is none of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +48,7 @@ pub enum ApiError {
     #[error("there is no such {0:?}")]
     NotFound(Missing),
     /// The body is of another type.
-    #[error("the body is {0:?}, not JSON")]
+    #[error("the body is {0:?}, which is not taken here")]
     UnsupportedMediaType(String),
     /// The body is longer than any that makes sense.
     #[error("the body has {bytes} bytes, {max_bytes} are allowed")]
@@ -59,6 +63,15 @@ pub enum ApiError {
     /// What it says of itself is no part of the text: it may quote the body.
     #[error("the body is malformed: {:?} error in line {}, column {}", .0.classify(), .0.line(), .0.column())]
     MalformedJson(serde_json::Error),
+    /// Spans of another page than ours, or of none.
+    #[error("the origin {0:?} is not the page's")]
+    ForeignOrigin(String),
+    /// Spans of the page that are none, or too many.
+    #[error("the traces are refused: {0}")]
+    BadTraces(#[from] BadTraces),
+    /// The extension did not take the page's spans, which may try again.
+    #[error("the telemetry extension did not take the traces")]
+    TracesNotTaken(#[from] SendError),
     /// The cursor was not made here, or not for this list.
     #[error("the cursor does not belong to this list")]
     InvalidCursor,
@@ -101,6 +114,12 @@ impl ApiError {
             }
             ApiError::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             ApiError::MalformedJson(_) => (StatusCode::BAD_REQUEST, "malformed_json"),
+            ApiError::ForeignOrigin(_) => (StatusCode::FORBIDDEN, "origin_not_allowed"),
+            ApiError::BadTraces(BadTraces::TooMany(_)) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "too_many_spans")
+            }
+            ApiError::BadTraces(_) => (StatusCode::BAD_REQUEST, "malformed_traces"),
+            ApiError::TracesNotTaken(_) => (StatusCode::SERVICE_UNAVAILABLE, "traces_not_taken"),
             ApiError::InvalidCursor => (StatusCode::BAD_REQUEST, "invalid_cursor"),
             ApiError::InvalidLimit => (StatusCode::BAD_REQUEST, "invalid_limit"),
             ApiError::InvalidIdempotencyKey => (StatusCode::BAD_REQUEST, "invalid_idempotency_key"),
@@ -135,6 +154,9 @@ impl ApiError {
             ApiError::UnsupportedMediaType(_) => "UnsupportedMediaType",
             ApiError::BodyTooLarge { .. } => "BodyTooLarge",
             ApiError::MalformedJson(_) => "MalformedJson",
+            ApiError::ForeignOrigin(_) => "ForeignOrigin",
+            ApiError::BadTraces(_) => "BadTraces",
+            ApiError::TracesNotTaken(_) => "TracesNotTaken",
             ApiError::InvalidCursor => "InvalidCursor",
             ApiError::InvalidLimit => "InvalidLimit",
             ApiError::InvalidIdempotencyKey => "InvalidIdempotencyKey",

@@ -37,6 +37,11 @@ impl Reply {
         Self { headers, ..Self::json(StatusCode::OK, body.to_owned()) }
     }
 
+    /// 200 with a message of protobuf that says nothing.
+    pub fn empty_protobuf() -> Self {
+        Self::empty(StatusCode::OK).with_header("content-type", "application/x-protobuf".to_owned())
+    }
+
     /// No body.
     pub(super) fn empty(status: StatusCode) -> Self {
         Self { headers: BTreeMap::new(), ..Self::json(status, String::new()) }

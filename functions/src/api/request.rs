@@ -133,20 +133,30 @@ impl Request {
         self.0.body()
     }
 
+    /// The body as it came; fails if it is longer than `max_bytes`.
+    pub fn body_up_to(&self, max_bytes: usize) -> Result<&[u8], ApiError> {
+        let bytes = self.body().len();
+        match bytes > max_bytes {
+            true => Err(ApiError::BodyTooLarge { bytes, max_bytes }),
+            false => Ok(self.body()),
+        }
+    }
+
+    /// The body's type in lower case, without parameters; empty if it is not said.
+    pub fn media_type(&self) -> String {
+        let content_type = self.header("content-type").unwrap_or_default();
+        content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    }
+
     /// The body as JSON; unknown fields are ignored.
     ///
     /// Fails if it is of another type, longer than `max_bytes`, no JSON, or JSON of another form.
     pub fn json<T: DeserializeOwned>(&self, max_bytes: usize) -> Result<T, ApiError> {
-        let content_type = self.header("content-type").unwrap_or_default();
-        let media_type = content_type.split(';').next().unwrap_or_default().trim();
-        if !media_type.eq_ignore_ascii_case("application/json") {
-            return Err(ApiError::UnsupportedMediaType(content_type.to_owned()));
+        let media_type = self.media_type();
+        if media_type != "application/json" {
+            return Err(ApiError::UnsupportedMediaType(media_type));
         }
-        let bytes = self.body().len();
-        if bytes > max_bytes {
-            return Err(ApiError::BodyTooLarge { bytes, max_bytes });
-        }
-        let object = serde_json::from_slice::<Object<T>>(self.body());
+        let object = serde_json::from_slice::<Object<T>>(self.body_up_to(max_bytes)?);
         object.map(|Object(value)| value).map_err(ApiError::MalformedJson)
     }
 }

@@ -1,5 +1,6 @@
 //! One file per route: what it answers to, and how.
 
+pub mod browser_traces;
 pub mod create_activity;
 pub mod create_message;
 pub mod health_check;

@@ -9,6 +9,8 @@
 
 mod access;
 mod aws;
+pub mod browser; // spans that the page sends
+pub mod extension;
 mod invocation;
 mod log;
 mod otlp;
@@ -42,6 +44,7 @@ use crate::{
 };
 pub use access::Access;
 pub use aws::TracedCalls;
+use extension::Extension;
 use invocation::CurrentInvocation;
 use otlp::Exporter;
 use trace::{FinishedSpans, Kept, RootIds};
@@ -79,7 +82,7 @@ impl Telemetry {
         let finished = FinishedSpans::default();
         let root_ids = RootIds::default();
         let resource = trace::resource(config);
-        let exporter = Exporter::new(config.traces_url.clone(), &resource);
+        let exporter = Exporter::new(Extension::new(config.traces_url.clone()), &resource);
         let provider =
             trace::provider(finished.clone(), root_ids.clone(), config.sampler.clone(), resource);
         let tracer = provider.tracer("cruddur");

@@ -55,6 +55,7 @@ impl Api {
             .without_extension()
             .freezing(false)
             .store(&self.store)
+            .env("FRONTEND_URL", "http://localhost:3000")
             .start()
             .await
     }

@@ -9,9 +9,12 @@ use cruddur_tests::otlp::{Span, kind};
 use cruddur_tests::{Honeycomb, Reply, Sandbox, Store, event, function_of, functions};
 use serde_json::{Value, json};
 
+use super::browser::PAGE;
+
 /// A sample event, its business step, and what came of it: an attribute, and where the reply has the
-/// same (by JSON pointer; a list's length is `#`).
-const STORIES: [(&str, &str, &str, &str); 16] = [
+/// same (by JSON pointer; a list's length is `#`; a number is what it must be).
+const STORIES: [(&str, &str, &str, &str); 17] = [
+    ("browser-traces", "browser-traces", "app.result_length", "1"),
     ("create-activity", "create-activity", "app.activity_uuid", "/uuid"),
     ("create-message", "create-message", "app.message_uuid", "/uuid"),
     ("create-message-to-group", "create-message", "app.message_group_uuid", "/message_group_uuid"),
@@ -52,7 +55,7 @@ async fn every_endpoint_is_told_alike(store: Store, engine: &str) {
             true => Honeycomb::without_key().await,
             false => Honeycomb::start().await,
         };
-        let builder = Sandbox::builder(function).store(&store);
+        let builder = Sandbox::builder(function).store(&store).env("FRONTEND_URL", PAGE);
         let sandbox = match unsampled {
             true => builder.without_extension().otlp_endpoint(&honeycomb.url()).start().await,
             false => builder.honeycomb(&honeycomb).start().await,
@@ -167,6 +170,7 @@ impl Story<'_> {
         let expected = match place {
             "#" => json!(reply.json.as_array().unwrap().len()),
             "text" => json!(reply.body),
+            "1" => json!(1),
             place => reply.json.pointer(place).unwrap().clone(),
         };
         assert_eq!(step.attribute(attribute), expected, "{file}: {attribute}");
@@ -176,7 +180,7 @@ impl Story<'_> {
     fn has_store_calls(&self, trace: &[Span], step: &Span, engine: &str) {
         let Story { file, server, .. } = self;
         let calls: Vec<&Span> = trace.iter().filter(|span| span.kind == kind::CLIENT).collect();
-        let needs_no_store = ["health-check", "rollbar-test"].contains(file);
+        let needs_no_store = ["browser-traces", "health-check", "rollbar-test"].contains(file);
         assert_eq!(calls.is_empty(), needs_no_store, "{file}: {trace:#?}");
         for call in &calls {
             assert_eq!(call.attribute("db.system.name"), engine, "{file}");

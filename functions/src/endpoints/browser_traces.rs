@@ -1,0 +1,67 @@
+//! `POST /api/telemetry/traces`: spans of the page, for its part of a trace.
+//!
+//! The page holds no key of Honeycomb; its spans take the way of the functions' own.
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use tracing::{Span, field::Empty, info, instrument};
+
+use crate::{
+    api::{ApiError, Reply, Request, Route},
+    app::App,
+    telemetry::browser::{self, Encoding},
+};
+
+/// What this function answers.
+pub const ROUTE: Route = Route { methods: &["POST"], path: "/api/telemetry/traces" };
+
+/// Most bytes of a request. Our choice: what browsers send while a page is being left.
+/// <https://fetch.spec.whatwg.org/#http-network-or-cache-fetch>
+const MAX_BODY: usize = 64 * 1024;
+
+/// What OTLP answers, in the encoding of the request.
+pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
+    check_origin(app, &request)?;
+    let encoding = encoding(&request)?;
+    let traces = browser::read(encoding, request.body_up_to(MAX_BODY)?)?;
+    let count = pass_on(app, &traces).await?;
+    info!(count, "Took {count} spans of the page");
+    Ok(match encoding {
+        Encoding::Json => Reply::replayed(r#"{"partialSuccess":{}}"#.to_owned()),
+        Encoding::Protobuf => Reply::empty_protobuf(),
+    })
+}
+
+/// A browser says truly which page it is that sends something. Others need not, and are held in
+/// check by the gateway's limits.
+fn check_origin(app: &App, request: &Request) -> Result<(), ApiError> {
+    let origin = request.header("origin");
+    let allowed = app.config().page_origin.as_deref();
+    match origin.is_some() && origin == allowed {
+        true => Ok(()),
+        false => Err(ApiError::ForeignOrigin(origin.unwrap_or_default().to_owned())),
+    }
+}
+
+fn encoding(request: &Request) -> Result<Encoding, ApiError> {
+    let unknown = |header| ApiError::UnsupportedMediaType(header);
+    if let Some(coding) = request.header("content-encoding").filter(|it| *it != "identity") {
+        return Err(unknown(coding.to_owned()));
+    }
+    match request.media_type().as_str() {
+        "application/json" => Ok(Encoding::Json),
+        "application/x-protobuf" => Ok(Encoding::Protobuf),
+        other => Err(unknown(other.to_owned())),
+    }
+}
+
+#[instrument(name = "browser-traces", skip_all, fields(app.result_length = Empty))]
+async fn pass_on(app: &App, traces: &ExportTraceServiceRequest) -> Result<usize, ApiError> {
+    app.extension().take(traces).await?;
+    let count = browser::count(traces);
+    Span::current().record("app.result_length", count as i64);
+    Ok(count)
+}
+
+#[cfg(test)]
+#[cfg(feature = "local")]
+mod tests;

@@ -47,7 +47,7 @@ pub use aws::TracedCalls;
 use extension::Extension;
 use invocation::CurrentInvocation;
 use otlp::Exporter;
-use trace::{FinishedSpans, Kept, RootIds};
+use trace::{Finished, FinishedSpans, Kept, RootIds};
 
 /// One per sandbox.
 pub struct Telemetry {
@@ -110,7 +110,10 @@ impl Telemetry {
     /// the spans.
     pub async fn around<T>(&self, invocation: impl Future<Output = T>) -> T {
         let outcome = invocation.instrument(server_span::open()).await;
-        let mut spans = self.finished.take();
+        let Finished { mut spans, dropped } = self.finished.take();
+        if dropped > 0 {
+            warn!(dropped, "{dropped} spans of this invocation are lost: it made too many");
+        }
         if let Some(failed_at) = self.current.take_failed_at()
             && let Some(text) = stack::text(&failed_at)
         {

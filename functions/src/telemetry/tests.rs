@@ -340,6 +340,24 @@ async fn a_level_that_leaves_out_most_lines_takes_no_ids_from_the_others() {
 }
 
 #[tokio::test]
+async fn an_invocation_that_makes_too_many_spans_keeps_its_server_span_and_says_how_many_are_lost()
+{
+    let extension = FakeExtension::start("200 OK");
+    let function = Function::reporting_to(extension.address);
+
+    function
+        .invoke_with(&ROUTE, &[], None, || (0..3_000).for_each(|_| drop(info_span!("one"))))
+        .await;
+
+    let spans = extension.spans();
+    assert_eq!(spans.len(), 2048 + 1);
+    assert_eq!(spans.last().unwrap().kind(), SpanKind::Server);
+    assert_eq!(function.lines()[0]["dropped"], 3_000 + 1 - 2048); // the step itself, too
+    function.invoke(None, None).await;
+    assert_eq!(extension.spans().len(), 2);
+}
+
+#[tokio::test]
 async fn an_attribute_that_is_set_twice_has_its_last_value() {
     let extension = FakeExtension::start("200 OK");
     let function = Function::reporting_to(extension.address);

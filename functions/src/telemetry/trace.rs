@@ -1,7 +1,7 @@
 //! OpenTelemetry: ids, flags, the resource, and where ended spans collect.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -253,14 +253,31 @@ impl ShouldSample for OnlyFlags {
     }
 }
 
-/// The spans of the invocation that have ended. Emptied after each one, hence no bound of its own.
+/// Most spans of one invocation beside the server span. Our choice: what OpenTelemetry's own queue
+/// holds; about 1 MiB, and hundred times what an endpoint has.
+const MAX_SPANS: usize = 2048;
+
+/// The spans of the invocation that have ended. Emptied after each one.
 #[derive(Clone, Debug, Default)]
-pub(super) struct FinishedSpans(Arc<Mutex<Vec<SpanData>>>);
+pub(super) struct FinishedSpans(Arc<Mutex<Finished>>);
+
+/// What there is of an invocation.
+#[derive(Debug, Default)]
+pub(super) struct Finished {
+    /// In the order in which they ended: children before parents.
+    pub(super) spans: Vec<SpanData>,
+    /// How many more there would be, but for the bound.
+    pub(super) dropped: u64,
+}
 
 impl FinishedSpans {
-    /// Takes them out, in the order in which they ended: children before parents.
-    pub(super) fn take(&self) -> Vec<SpanData> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Takes them out.
+    pub(super) fn take(&self) -> Finished {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Finished> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -269,7 +286,12 @@ impl SpanProcessor for FinishedSpans {
 
     fn on_end(&self, mut span: SpanData) {
         keep_last_of_each_key(&mut span.attributes);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(span);
+        let mut finished = self.lock();
+        // The server span ends last, and without it the extension would not know of the end.
+        match finished.spans.len() < MAX_SPANS || span.span_kind == SpanKind::Server {
+            true => finished.spans.push(span),
+            false => finished.dropped += 1,
+        }
     }
 
     fn force_flush(&self) -> OTelSdkResult {

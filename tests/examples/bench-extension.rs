@@ -116,6 +116,7 @@ async fn measure(candidate: &Candidate) -> Vec<(&'static str, f64)> {
     rows.extend(small(candidate).await);
     rows.extend(holds(candidate).await);
     rows.extend(black_hole(candidate).await);
+    rows.extend(nobody_there(candidate).await);
     rows
 }
 
@@ -220,6 +221,23 @@ async fn black_hole(candidate: &Candidate) -> Vec<(&'static str, f64)> {
     vec![
         ("hold of Next, ms, destination a black hole: longest", percentile(holds.clone(), 1.0)),
         ("hold of Next, ms, destination a black hole: median", percentile(holds, 0.5)),
+    ]
+}
+
+/// The same with a destination whose port nobody listens on.
+async fn nobody_there(candidate: &Candidate) -> Vec<(&'static str, f64)> {
+    let honeycomb = Honeycomb::start().await;
+    let (builder, _) = candidate.sandbox(&honeycomb);
+    let nowhere = "http://127.0.0.1:1";
+    let builder = builder
+        .env("HONEYCOMB_API_ENDPOINT", nowhere)
+        .env("LAMBDA_OTEL_EXPORTER_ENDPOINT", nowhere);
+    let sandbox = builder.start().await;
+    let holds = hold_of(&sandbox, 6, Duration::from_millis(300)).await;
+    sandbox.shutdown().await;
+    vec![
+        ("hold of Next, ms, destination refuses: longest", percentile(holds.clone(), 1.0)),
+        ("hold of Next, ms, destination refuses: median", percentile(holds, 0.5)),
     ]
 }
 

@@ -145,6 +145,47 @@ async fn a_400_for_one_spooled_request_among_good_ones() {
 }
 
 #[tokio::test]
+async fn an_answer_that_points_elsewhere() {
+    let elsewhere = ("location", "http://127.0.0.1:1/v1/traces".to_owned());
+    one_answer_of_another_server("redirect", 307, vec![elsewhere], 100).await;
+}
+
+#[tokio::test]
+async fn an_answer_of_100_megabytes() {
+    one_answer_of_another_server("503 of 100 MB", 503, Vec::new(), 100_000_000).await;
+}
+
+#[tokio::test]
+async fn an_answer_with_headers_without_end() {
+    let many = vec![("x-many", "x".repeat(1_000)); 2_000];
+    one_answer_of_another_server("503 with 2 MB of headers", 503, many, 0).await;
+}
+
+#[tokio::test]
+async fn a_rate_limit_until_the_end_of_time() {
+    let never = ("retry-after", u64::MAX.to_string());
+    one_answer_of_another_server("429 with an endless Retry-After", 429, vec![never], 0).await;
+}
+
+/// It delays what it answered, and nothing else.
+async fn one_answer_of_another_server(
+    title: &'static str,
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    bytes: usize,
+) {
+    let rig = Rig::start(title).await;
+    let body = vec![b'x'; bytes].into();
+    rig.honeycomb.next_answer(Answer::Canned { status, headers, body });
+
+    rig.invoke(2).await;
+    assert_answered(&rig, status);
+    let outcome = rig.end().await;
+
+    outcome.assert_delivered_once();
+}
+
+#[tokio::test]
 async fn a_partial_success() {
     let rig = Rig::start("partial success").await;
     rig.honeycomb.next_answer(partial_success(5, "five of them are too old"));

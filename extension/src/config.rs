@@ -10,7 +10,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use http::{HeaderName, HeaderValue, Uri};
 use tracing::level_filters::LevelFilter;
 
-use crate::{flush, secret};
+use crate::{exporter::xray::Wanted, flush, secret};
 
 /// Where the extension runs, what it listens on, where it sends to, and how much it may hold.
 ///
@@ -22,11 +22,15 @@ use crate::{flush, secret};
 /// | `HONEYCOMB_API_ENDPOINT` | base URL; `/v1/traces` and the like are appended | `https://api.honeycomb.io` |
 /// | `OTEL_SERVICE_NAME` | `service.name` of the platform's spans | the function's name |
 /// | `AWS_LAMBDA_FUNCTION_NAME`, `AWS_LAMBDA_FUNCTION_VERSION`, `AWS_REGION` | set by Lambda | – |
-/// | `CRUDDUR_EXPORTERS` | comma list of `honeycomb`, `console`: exactly those run | `honeycomb` if it has a key, `console` if there is no Lambda |
+/// | `CRUDDUR_EXPORTERS` | comma list of `honeycomb`, `xray`, `console`: exactly those run | `honeycomb` if it has a key, `console` if there is no Lambda; `xray` only when named |
 /// | `CRUDDUR_SCRUB` | comma list of further names whose values are masked: see [`crate::scrub`] | – |
 /// | `CRUDDUR_OTLP_LISTEN` | address of the OTLP receiver | `127.0.0.1:4318` |
 /// | `HONEYCOMB_DATASET` | dataset, for classic keys only | – |
 /// | `CRUDDUR_OTLP_HEADERS` | further headers `name=value,…`, for another OTLP backend at that endpoint | – |
+/// | `CRUDDUR_XRAY_UNDECIDED` | how much of what Lambda has not decided goes to X-Ray as root segments: 0 to 1 | 0 |
+/// | `CRUDDUR_XRAY_ANNOTATIONS` | comma list of attributes that X-Ray is to index; `app.*` is all that begin so | `app.*,enduser.id,http.route,user.id` |
+/// | `AWS_XRAY_DAEMON_ADDRESS` | `host:port` of an X-Ray daemon that gets the segments by UDP; Lambda hides it from extensions | X-Ray's API |
+/// | `AWS_ENDPOINT_URL_XRAY` or `AWS_ENDPOINT_URL` | where that API is | AWS |
 /// | `CRUDDUR_FLUSH` | `end`, `periodic,MS` or `adaptive`: see [`flush::Mode`] | `adaptive` |
 /// | `CRUDDUR_MAX_HOLD_MS` | longest wait for a flush after an invocation | 1000 |
 /// | `CRUDDUR_BUFFER_BYTES` | most bytes held, and largest accepted request | 16 MiB |
@@ -42,6 +46,8 @@ pub struct Config {
     pub lambda_api: Option<String>,
     /// Set if the Honeycomb exporter runs.
     pub honeycomb: Option<Honeycomb>,
+    /// Set if the X-Ray exporter runs.
+    pub xray: Option<Xray>,
     /// Whether the console exporter runs.
     pub console: bool,
     /// What the function is called.
@@ -83,6 +89,17 @@ pub struct Honeycomb {
     pub endpoint: String,
 }
 
+/// What the X-Ray exporter sends, and how.
+#[derive(Clone, Debug)]
+pub struct Xray {
+    /// How much of what nobody has decided is sent: 0 to 1.
+    pub undecided: f64,
+    /// Attributes that are annotations.
+    pub annotations: Wanted,
+    /// `host:port` of a daemon, if not X-Ray's API is to have the documents.
+    pub daemon: Option<String>,
+}
+
 /// A variable that was ignored, and why. Never shows a secret's value.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{variable} {reason}")]
@@ -115,6 +132,7 @@ impl Config {
                 Some(false) => None,
                 named => reader.honeycomb(named.is_some()),
             },
+            xray: named("xray").filter(|named| *named).and_then(|_| reader.xray()),
             service_name: reader.service_name(),
             resource: reader.resource(),
             function_name: reader
@@ -220,6 +238,25 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         Some(Honeycomb { key, dataset, headers, endpoint })
     }
 
+    /// Only when named: without permission to write to X-Ray it would fail for each invocation.
+    fn xray(&mut self) -> Option<Xray> {
+        let undecided = self.parsed("CRUDDUR_XRAY_UNDECIDED", parse_rate).unwrap_or(0.0);
+        let annotations = self.get("CRUDDUR_XRAY_ANNOTATIONS");
+        let annotations = annotations.map_or_else(Wanted::default, |list| Wanted::parse(&list));
+        let daemon = match self.get("AWS_XRAY_DAEMON_ADDRESS") {
+            None => None,
+            Some(_) => Some(self.parsed("AWS_XRAY_DAEMON_ADDRESS", daemon_address)?),
+        };
+        let has_region =
+            ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().any(|it| self.get(it).is_some());
+        if daemon.is_none() && !has_region {
+            let reason = "names xray, which needs AWS_REGION or AWS_XRAY_DAEMON_ADDRESS".into();
+            self.errors.push(ConfigError { variable: "CRUDDUR_EXPORTERS", reason });
+            return None;
+        }
+        Some(Xray { undecided, annotations, daemon })
+    }
+
     /// An error if there is one that cannot be used: then nothing is sent, rather than without it.
     fn honeycomb_key(&mut self) -> Result<Option<secret::Source>, ()> {
         if let Some(source) = self.secret("HONEYCOMB_API_KEY", "HONEYCOMB_API_KEY_SECRET")? {
@@ -299,6 +336,21 @@ fn parse_size(text: &str) -> Result<usize, String> {
     }
 }
 
+fn parse_rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate| (0.0..=1.0).contains(rate));
+    rate.ok_or_else(|| "is ignored: not a number from 0 to 1".into())
+}
+
+/// `host:port`, or `tcp:host:port udp:host:port` as X-Ray's own SDKs take it.
+fn daemon_address(text: &str) -> Result<String, String> {
+    let mut parts = text.split_whitespace().filter(|part| !part.starts_with("tcp:"));
+    let address = parts.next_back().unwrap_or_default().trim_start_matches("udp:");
+    match address.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(address.into()),
+        _ => Err("is not host:port, so xray gets nothing".into()),
+    }
+}
+
 /// A comma list in small letters.
 fn names(list: &str) -> Vec<String> {
     list.split(',').map(|name| name.trim().to_ascii_lowercase()).collect()
@@ -306,7 +358,7 @@ fn names(list: &str) -> Vec<String> {
 
 fn parse_exporters(list: &str) -> Result<Vec<String>, String> {
     let names = names(list);
-    match names.iter().find(|name| !["honeycomb", "console"].contains(&name.as_str())) {
+    match names.iter().find(|name| !["honeycomb", "xray", "console"].contains(&name.as_str())) {
         Some(unknown) => Err(format!("is ignored: there is no exporter {unknown:?}")),
         None => Ok(names),
     }

@@ -21,6 +21,7 @@ pub mod flush; // and how long it may take
 pub mod receiver; // what arrives
 pub mod invocations; // and which invocations it ends
 pub mod platform; // and what the platform tells of them
+pub mod trace_headers; // what X-Ray knows of each
 pub mod lines; // in lines
 pub mod scrub; // without its secrets
 pub mod wire; // looked into without decoding it

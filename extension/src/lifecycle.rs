@@ -47,6 +47,7 @@ use crate::{
     platform::Platform,
     receiver::{self, body::Room, otlp::OtlpReceiver, telemetry::TelemetryReceiver},
     signal::Kind,
+    trace_headers::TraceHeaders,
 };
 
 /// Pause after a refused call to Lambda's API, so that the loop does not spin. Our choice.
@@ -200,13 +201,15 @@ struct Parts {
     /// Whether a destination takes the function's lines.
     wants_lines: bool,
     invocations: Invocations,
+    trace_headers: TraceHeaders,
     stop: watch::Sender<bool>,
     receivers: Vec<JoinHandle<()>>,
 }
 
 impl Parts {
     fn start(config: &Config, trigger: Trigger) -> Self {
-        let exporters = Exporter::configured(config);
+        let trace_headers = TraceHeaders::default();
+        let exporters = Exporter::with_headers(config, &trace_headers);
         if exporters.is_empty() {
             warn!(
                 "No exporter runs: neither is HONEYCOMB_API_KEY set, nor does CRUDDUR_EXPORTERS name one"
@@ -222,6 +225,7 @@ impl Parts {
                 Platform::new(config.function_name.clone(), config.resource.clone()),
                 wants_lines.then(|| Lines::new(config)),
             ),
+            trace_headers,
             stop: watch::Sender::new(false),
             receivers: Vec::new(),
         }
@@ -298,6 +302,7 @@ impl Parts {
         let now = Instant::now();
         let deadline = flush::deadline(invoke.deadline_ms, SystemTime::now(), now);
         self.invocations.begun(invoke);
+        self.trace_headers.begun(invoke, SystemTime::now());
         let end = self.invocations.wait_for_end(&invoke.request_id);
         // Without telemetry nothing may ever tell the end of a function that sends no spans.
         let until = deadline.filter(|_| telemetry);

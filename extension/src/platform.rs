@@ -19,6 +19,7 @@ use trace_context::{SpanId, TraceId, XrayHeader};
 
 pub use self::event::{Event, RawEvent, Record};
 use self::span::{Place, PlatformSpan, encode};
+pub(crate) use self::span::{new_span_id, new_trace_id};
 use crate::{
     extensions_api::{Invoke, Shutdown},
     signal::{ServerSpan, Signal},

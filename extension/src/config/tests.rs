@@ -136,7 +136,10 @@ fn every_variable_that_is_read_is_one_that_doctor_explains() {
     for given in [None, Some("HONEYCOMB_API_KEY"), Some("HONEYCOMB_API_KEY_SECRET")] {
         Config::from_vars(|name| {
             asked.borrow_mut().insert(name.to_owned());
-            (given == Some(name)).then(|| "k".to_owned())
+            match name {
+                "CRUDDUR_EXPORTERS" => Some("honeycomb,xray,console".to_owned()),
+                name => (given == Some(name)).then(|| "k".to_owned()),
+            }
         });
     }
 
@@ -145,5 +148,39 @@ fn every_variable_that_is_read_is_one_that_doctor_explains() {
     let is_sdks = |name: &str| name == "AWS_DEFAULT_REGION" || name.starts_with("AWS_ENDPOINT_URL");
     for name in asked.into_inner() {
         assert!(is_explained(&name) || is_sdks(&name), "{name}");
+    }
+}
+
+#[test]
+fn xray_runs_only_when_named_and_says_what_it_lacks() {
+    let region = ("AWS_REGION", "eu-central-1");
+    let (config, errors) = read(&[region, ("HONEYCOMB_API_KEY", "k")]);
+    assert!(config.xray.is_none() && errors.is_empty());
+
+    let named = ("CRUDDUR_EXPORTERS", "xray");
+    let (config, errors) = read(&[named, region, ("CRUDDUR_XRAY_UNDECIDED", "0.5")]);
+    assert_eq!((config.xray.unwrap().undecided, errors), (0.5, vec![]));
+
+    let (config, errors) = read(&[named]);
+    assert!(config.xray.is_none() && errors[0].to_string().contains("AWS_REGION"), "{errors:?}");
+
+    for rate in ["1.5", "-1", "NaN", "all"] {
+        let (config, errors) = read(&[named, region, ("CRUDDUR_XRAY_UNDECIDED", rate)]);
+        assert_eq!(config.xray.unwrap().undecided, 0.0, "{rate}");
+        assert!(errors[0].to_string().starts_with("CRUDDUR_XRAY_UNDECIDED"), "{errors:?}");
+    }
+}
+
+#[test]
+fn a_daemons_address_is_taken_as_x_rays_own_sdks_take_it() {
+    let read =
+        |address| read(&[("CRUDDUR_EXPORTERS", "xray"), ("AWS_XRAY_DAEMON_ADDRESS", address)]);
+    for address in ["xray:2000", "udp:xray:2000", "tcp:other:3000 udp:xray:2000"] {
+        assert_eq!(read(address).0.xray.unwrap().daemon.as_deref(), Some("xray:2000"));
+    }
+    for address in ["xray", "2000", ":2000", "xray:port", "tcp:xray:2000"] {
+        let (config, errors) = read(address);
+        assert!(config.xray.is_none(), "not the API instead: {address}");
+        assert!(errors[0].to_string().starts_with("AWS_XRAY_DAEMON_ADDRESS"), "{errors:?}");
     }
 }

@@ -25,6 +25,12 @@ pub const VARIABLES: &[Variable] = &[
     Variable { name: "HONEYCOMB_DATASET", now: dataset },
     Variable { name: "CRUDDUR_OTLP_HEADERS", now: headers },
     Variable { name: "HONEYCOMB_CONFIGURATION_KEY", now: |_| "only for the command board".into() },
+    Variable { name: "CRUDDUR_XRAY_UNDECIDED", now: undecided },
+    Variable {
+        name: "CRUDDUR_XRAY_ANNOTATIONS",
+        now: |config| xray(config, |xray| format!("X-Ray indexes {}", xray.annotations)),
+    },
+    Variable { name: "AWS_XRAY_DAEMON_ADDRESS", now: daemon },
     Variable { name: "OTEL_SERVICE_NAME", now: service },
     Variable {
         name: "CRUDDUR_OTLP_LISTEN",
@@ -68,6 +74,24 @@ fn exporters(config: &Config) -> String {
         true => "telemetry goes nowhere".into(),
         false => format!("telemetry goes to {}", names.join(" and ")),
     }
+}
+
+fn xray(config: &Config, now: impl Fn(&super::Xray) -> String) -> String {
+    config.xray.as_ref().map_or_else(|| "nothing goes to X-Ray".into(), now)
+}
+
+fn undecided(config: &Config) -> String {
+    xray(config, |xray| match xray.undecided {
+        0.0 => "X-Ray gets what Lambda has chosen".into(),
+        rate => format!("X-Ray gets {rate} of what Lambda has not decided, too"),
+    })
+}
+
+fn daemon(config: &Config) -> String {
+    xray(config, |xray| match &xray.daemon {
+        Some(address) => format!("segments go to the daemon at {address}"),
+        None => "segments go to X-Ray's API".into(),
+    })
 }
 
 fn key(config: &Config, place: &str) -> String {

@@ -80,6 +80,7 @@ where
     let said = said.map_or_else(|| chain(&error), str::to_owned);
     let status = match code.as_str() {
         "ThrottlingException"
+        | "ThrottledException"
         | "Throttling"
         | "TooManyRequestsException"
         | "RequestLimitExceeded" => StatusCode::TOO_MANY_REQUESTS,

@@ -6,6 +6,7 @@ pub mod check;
 pub mod console;
 pub mod honeycomb;
 pub mod http;
+pub mod xray;
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
@@ -13,13 +14,14 @@ use ::http::StatusCode;
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 
-use self::{check::Finding, console::Console, honeycomb::Honeycomb};
+use self::{check::Finding, console::Console, honeycomb::Honeycomb, xray::Xray};
 use crate::{
     batch::Batch,
     config::Config,
     pipeline::{DestinationId, DestinationSpec},
     secret::SecretError,
     signal::Kind,
+    trace_headers::TraceHeaders,
 };
 
 /// One destination.
@@ -29,6 +31,8 @@ pub enum Exporter {
     Console(Console),
     /// Posts OTLP to Honeycomb.
     Honeycomb(Box<Honeycomb>),
+    /// Sends spans to X-Ray as segment documents.
+    Xray(Box<Xray>),
 }
 
 /// How the export of a destination's batch ended.
@@ -134,12 +138,20 @@ impl ExportError {
 }
 
 impl Exporter {
-    /// Those that the configuration asks for. None of them has opened anything yet.
+    /// Those that the configuration asks for, where no invocation is known. None of them has opened
+    /// anything yet.
     pub fn configured(config: &Config) -> Vec<Self> {
+        Self::with_headers(config, &TraceHeaders::default())
+    }
+
+    /// The same beside a function whose invocations have these headers.
+    pub fn with_headers(config: &Config, headers: &TraceHeaders) -> Vec<Self> {
         let honeycomb = config.honeycomb.clone();
         let honeycomb = honeycomb.map(|config| Self::Honeycomb(Box::new(Honeycomb::new(config))));
+        let xray = config.xray.clone();
+        let xray = xray.map(|config| Self::Xray(Box::new(Xray::new(config, headers.clone()))));
         let console = config.console.then(|| Self::Console(Console::default()));
-        honeycomb.into_iter().chain(console).collect()
+        honeycomb.into_iter().chain(xray).chain(console).collect()
     }
 
     /// What the pipeline must know of it.
@@ -151,6 +163,9 @@ impl Exporter {
             Self::Honeycomb(_) => {
                 DestinationSpec { name: "honeycomb", kinds: Kind::OTLP.to_vec(), durable: true }
             }
+            Self::Xray(_) => {
+                DestinationSpec { name: "xray", kinds: vec![Kind::Traces], durable: true }
+            }
         }
     }
 
@@ -158,6 +173,7 @@ impl Exporter {
     pub fn keeps_duplicates(&self) -> bool {
         match self {
             Self::Console(_) | Self::Honeycomb(_) => true,
+            Self::Xray(_) => false, // a document replaces the one of the same id
         }
     }
 
@@ -166,6 +182,7 @@ impl Exporter {
         match self {
             Self::Console(_) => vec![Finding::fine("traces are drawn on standard output")],
             Self::Honeycomb(honeycomb) => honeycomb.check().await,
+            Self::Xray(xray) => vec![xray.check().await],
         }
     }
 
@@ -173,6 +190,7 @@ impl Exporter {
         match self {
             Self::Console(console) => console.export(batch).await.map(|()| Receipt::default()),
             Self::Honeycomb(honeycomb) => honeycomb.export(batch).await,
+            Self::Xray(xray) => xray.export(batch).await,
         }
     }
 
@@ -181,6 +199,7 @@ impl Exporter {
         match self {
             Self::Console(_) => {}
             Self::Honeycomb(honeycomb) => honeycomb.disconnect(),
+            Self::Xray(xray) => xray.disconnect(),
         }
     }
 }

@@ -156,14 +156,14 @@ pub(super) fn encode(
 }
 
 /// A new id whose first four bytes are the time, which X-Ray accepts everywhere.
-pub(super) fn new_trace_id(now: SystemTime) -> TraceId {
+pub(crate) fn new_trace_id(now: SystemTime) -> TraceId {
     let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() as u32;
     let mut bytes = fastrand::u128(1..).to_be_bytes();
     bytes[..4].copy_from_slice(&seconds.max(1).to_be_bytes());
     TraceId::from_bytes(bytes).unwrap_or_else(|| new_trace_id(now))
 }
 
-fn new_span_id() -> SpanId {
+pub(crate) fn new_span_id() -> SpanId {
     let id = SpanId::from_bytes(fastrand::u64(1..).to_be_bytes());
     id.unwrap_or_else(new_span_id)
 }

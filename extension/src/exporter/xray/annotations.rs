@@ -1,0 +1,250 @@
+//! Annotations, by which traces are found, and metadata, which is all the rest.
+//!
+//! X-Ray indexes 50 annotations of a trace, so only attributes that were asked for become one: by
+//! the exporter's list, or by the span itself in `aws.xray.annotations`.
+
+use std::{borrow::Cow, collections::BTreeMap, fmt};
+
+use opentelemetry_proto::tonic::{
+    common::v1::{AnyValue, KeyValue},
+    trace::v1::Span,
+};
+use serde_json::json;
+
+use super::{
+    attributes::{Attributes, Slot, text},
+    limits::{MAX_BLOCK_BYTES, MAX_TEXT_CHARS},
+    value::{Json, Plain, to_json},
+};
+
+/// Namespace of metadata for what has none of its own.
+const DEFAULT: &str = "default";
+
+/// An attribute with this prefix and a namespace's name holds JSON for that namespace.
+const METADATA: &str = "aws.xray.metadata.";
+
+/// A document's annotations.
+pub(super) type Annotations<'a> = BTreeMap<Cow<'a, str>, Plain<'a>>;
+
+/// A document's metadata.
+pub(super) type Metadata<'a> = BTreeMap<Cow<'a, str>, BTreeMap<Cow<'a, str>, Plain<'a>>>;
+
+/// Which attributes become annotations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted(Vec<String>);
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self(["app.*", "enduser.id", "http.route", "user.id"].map(str::to_owned).into())
+    }
+}
+
+impl Wanted {
+    /// Reads a comma list of attributes; `app.*` stands for all that begin with `app.`.
+    pub fn parse(list: &str) -> Self {
+        let keys = list.split(',').map(str::trim).filter(|key| !key.is_empty());
+        Self(keys.map(str::to_owned).collect())
+    }
+
+    fn holds(&self, key: &str) -> bool {
+        self.0.iter().any(|wanted| match wanted.strip_suffix('*') {
+            Some(prefix) => key.starts_with(prefix),
+            None => key == wanted,
+        })
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join(","))
+    }
+}
+
+/// Adds what is wanted of the attributes to `annotations`, at most `left` of them.
+pub(super) fn annotate<'a>(
+    annotations: &mut Annotations<'a>,
+    attributes: &mut Attributes<'a>,
+    wanted: &Wanted,
+    left: usize,
+) {
+    let own = attributes.take_texts(Slot::AnnotationKeys);
+    let mut room = MAX_BLOCK_BYTES;
+    for (index, name, value) in attributes.all() {
+        if annotations.len() >= left || !(wanted.holds(name) || own.contains(&name)) {
+            continue;
+        }
+        let (key, Some(value)) = (key(name), Plain::of_annotation(value)) else { continue };
+        let bytes = key.len() + to_json(&value).len() + 4; // `"key":value,`
+        if bytes > room || annotations.contains_key(&key) {
+            continue;
+        }
+        room -= bytes;
+        if !value.is_cut() {
+            attributes.take_at(index);
+        }
+        annotations.insert(key, value);
+    }
+}
+
+/// An annotation's key: letters, digits and `_` are all that every version of X-Ray takes.
+fn key(name: &str) -> Cow<'_, str> {
+    // The application's name is what `app` was in the original.
+    let name = if name == "app.name" { "app" } else { name };
+    let legal = |char: char| char.is_ascii_alphanumeric() || char == '_';
+    if name.len() <= MAX_TEXT_CHARS && !name.is_empty() && name.chars().all(legal) {
+        return Cow::Borrowed(name);
+    }
+    let key: String = name
+        .chars()
+        .take(MAX_TEXT_CHARS)
+        .map(|char| if legal(char) { char } else { '_' })
+        .collect();
+    Cow::Owned(if key.is_empty() { "_".to_owned() } else { key })
+}
+
+/// What no field and no annotation says of the span: attributes, events but those `told`, links.
+pub(super) fn metadata<'a>(
+    span: &'a Span,
+    attributes: &Attributes<'a>,
+    told: &[usize],
+) -> Metadata<'a> {
+    let mut metadata = Metadata::new();
+    for (name, value) in attributes.rest() {
+        match name.strip_prefix(METADATA).and_then(|namespace| namespaced(namespace, value)) {
+            Some((namespace, entries)) => {
+                let entries =
+                    entries.into_iter().map(|(key, value)| (Cow::Owned(key), Plain::Json(value)));
+                metadata.entry(Cow::Borrowed(namespace)).or_default().extend(entries);
+            }
+            None => {
+                let namespace = metadata.entry(Cow::Borrowed(DEFAULT)).or_default();
+                namespace.entry(Cow::Borrowed(name)).or_insert(Plain::Any(value));
+            }
+        }
+    }
+    let events = span.events.iter().enumerate().filter(|(index, _)| !told.contains(index));
+    let events = events.map(|(_, event)| {
+        let attributes = fields(&event.attributes);
+        json!({ "name": event.name, "time_unix_nano": event.time_unix_nano, "attributes": attributes })
+    });
+    let links = span.links.iter().map(|link| {
+        let (trace_id, span_id) = (hex(&link.trace_id), hex(&link.span_id));
+        json!({ "trace_id": trace_id, "span_id": span_id, "attributes": fields(&link.attributes) })
+    });
+    for (key, list) in
+        [("otel.events", events.collect::<Vec<_>>()), ("otel.links", links.collect())]
+    {
+        if !list.is_empty() {
+            let namespace = metadata.entry(Cow::Borrowed(DEFAULT)).or_default();
+            namespace.insert(Cow::Borrowed(key), Plain::Json(list.into()));
+        }
+    }
+    metadata
+}
+
+/// Adds a value to the namespace `default`.
+pub(super) fn note<'a>(
+    metadata: &mut Metadata<'a>,
+    key: impl Into<Cow<'a, str>>,
+    value: Plain<'a>,
+) {
+    metadata.entry(Cow::Borrowed(DEFAULT)).or_default().insert(key.into(), value);
+}
+
+/// The members of a JSON object, or a single value under the key `value`. `None` for a namespace
+/// that X-Ray keeps for itself, or has no name, and for what is no JSON.
+fn namespaced<'a>(
+    namespace: &'a str,
+    value: &AnyValue,
+) -> Option<(&'a str, serde_json::Map<String, serde_json::Value>)> {
+    if namespace.is_empty() || namespace.starts_with("AWS.") {
+        return None;
+    }
+    match serde_json::from_str(text(value)?).ok()? {
+        serde_json::Value::Object(members) => Some((namespace, members)),
+        other => Some((namespace, [("value".to_owned(), other)].into_iter().collect())),
+    }
+}
+
+fn fields(attributes: &[KeyValue]) -> serde_json::Value {
+    let field = |attribute: &KeyValue| {
+        let value =
+            attribute.value.as_ref().and_then(|value| serde_json::to_value(Json(value)).ok());
+        (attribute.key.clone(), value.unwrap_or_default())
+    };
+    attributes.iter().map(field).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::super::tests::attributes;
+    use super::*;
+
+    fn both(given: Value, wanted: &Wanted, left: usize) -> (Value, Value) {
+        let (list, mut annotations) = (attributes(given), Annotations::new());
+        let (mut attributes, span) = (Attributes::new(&list), Span::default());
+        annotate(&mut annotations, &mut attributes, wanted, left);
+        let metadata = metadata(&span, &attributes, &[]);
+        (serde_json::to_value(annotations).unwrap(), serde_json::to_value(metadata).unwrap())
+    }
+
+    #[test]
+    fn what_is_wanted_is_an_annotation_and_the_rest_is_metadata() {
+        let given = json!({
+            "app.name": "cruddur", "app.result_length": 5, "http.route": "/a", "x.y": 1.5,
+            "app.list": ["no", "scalar"],
+        });
+        assert_eq!(
+            both(given, &Wanted::default(), 50),
+            (
+                json!({ "app": "cruddur", "app_result_length": 5, "http_route": "/a" }),
+                json!({ "default": { "x.y": 1.5, "app.list": ["no", "scalar"] } })
+            )
+        );
+    }
+
+    #[test]
+    fn a_span_may_name_further_annotations() {
+        let given = json!({ "aws.xray.annotations": ["x.y"], "x.y": true, "z": 1 });
+        assert_eq!(
+            both(given, &Wanted::default(), 50),
+            (json!({ "x_y": true }), json!({ "default": { "z": 1 } }))
+        );
+    }
+
+    #[test]
+    fn the_list_may_be_another_and_a_long_text_is_whole_in_metadata_only() {
+        let long = "é".repeat(300);
+        let given = json!({ "app.name": "cruddur", "a b": long });
+        let (annotations, metadata) = both(given, &Wanted::parse(" a b ,,"), 50);
+        assert_eq!(annotations, json!({ "a_b": "é".repeat(250) }));
+        assert_eq!(metadata, json!({ "default": { "app.name": "cruddur", "a b": long } }));
+    }
+
+    #[test]
+    fn there_are_no_more_annotations_than_are_left() {
+        let given: Value = (0..60).map(|n| (format!("app.{n}"), json!(n))).collect();
+        let (annotations, metadata) = both(given, &Wanted::default(), 7);
+        assert_eq!(annotations.as_object().unwrap().len(), 7);
+        assert_eq!(metadata["default"].as_object().unwrap().len(), 53);
+    }
+
+    #[test]
+    fn metadata_may_have_a_namespace_of_its_own() {
+        let given = json!({
+            "aws.xray.metadata.crud": r#"{"id":7}"#, "aws.xray.metadata.list": "[1]",
+            "aws.xray.metadata.AWS.x": "{}", "aws.xray.metadata.bad": "{",
+        });
+        let expected = json!({
+            "crud": { "id": 7 }, "list": { "value": [1] },
+            "default": { "aws.xray.metadata.AWS.x": "{}", "aws.xray.metadata.bad": "{" },
+        });
+        assert_eq!(both(given, &Wanted::default(), 50), (json!({}), expected));
+    }
+}

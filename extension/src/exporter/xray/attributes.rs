@@ -1,0 +1,254 @@
+//! A span's attributes, those with a meaning to X-Ray found by it.
+//!
+//! One pass sorts them into [`Slot`]s, whatever the name's age; whoever uses one takes it, and what
+//! nobody took is metadata.
+
+use std::borrow::Cow;
+
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
+
+use super::limits::{MAX_TEXT_CHARS, cut};
+
+/// What an attribute means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "NAMES says which attributes they are")]
+pub(super) enum Slot {
+    AccountId,
+    AnnotationKeys,
+    AwsOperation,
+    AwsRegion,
+    AwsRequestId,
+    AwsService,
+    ClientAddress,
+    Database,
+    DbCollection,
+    DbConnection,
+    DbOperation,
+    DbSystem,
+    DbText,
+    DbUser,
+    ErrorType,
+    HttpHost,
+    HttpMethod,
+    HttpQuery,
+    HttpScheme,
+    HttpStatus,
+    HttpTarget,
+    HttpUrl,
+    LocalService,
+    PeerService,
+    QueueUrl,
+    RemoteService,
+    ResponseBytes,
+    Retries,
+    RpcMethod,
+    RpcService,
+    RpcSystem,
+    ServerAddress,
+    TableName,
+    TableNames,
+    User,
+    UserAgent,
+}
+
+/// The number of slots.
+const SLOTS: usize = Slot::UserAgent as usize + 1;
+
+/// Attributes by name, in the order of bytes: the slot, and its rank among the slot's names (the
+/// lowest wins). Present names come before those that OpenTelemetry has given up, which other
+/// languages' SDKs still send; `aws.local.service` and its like are the collector exporter's own.
+pub(super) const NAMES: [(&str, Slot, u8); 63] = [
+    ("app.store.retries", Slot::Retries, 2),
+    ("app.user_id", Slot::User, 0),
+    ("aws.account_id", Slot::AccountId, 0),
+    ("aws.dynamodb.table_names", Slot::TableNames, 0),
+    ("aws.local.service", Slot::LocalService, 0),
+    ("aws.operation", Slot::AwsOperation, 0),
+    ("aws.queue.url", Slot::QueueUrl, 1),
+    ("aws.queue_url", Slot::QueueUrl, 2),
+    ("aws.region", Slot::AwsRegion, 0),
+    ("aws.remote.service", Slot::RemoteService, 0),
+    ("aws.requestId", Slot::AwsRequestId, 2),
+    ("aws.request_id", Slot::AwsRequestId, 0),
+    ("aws.retries", Slot::Retries, 0),
+    ("aws.service", Slot::AwsService, 0),
+    ("aws.sqs.queue.url", Slot::QueueUrl, 0),
+    ("aws.table.name", Slot::TableName, 1),
+    ("aws.table_name", Slot::TableName, 0),
+    ("aws.xray.annotations", Slot::AnnotationKeys, 0),
+    ("client.address", Slot::ClientAddress, 0),
+    ("cloud.account.id", Slot::AccountId, 1),
+    ("cloud.region", Slot::AwsRegion, 1),
+    ("db.collection.name", Slot::DbCollection, 0),
+    ("db.connection_string", Slot::DbConnection, 0),
+    ("db.name", Slot::Database, 1),
+    ("db.namespace", Slot::Database, 0),
+    ("db.operation", Slot::DbOperation, 1),
+    ("db.operation.name", Slot::DbOperation, 0),
+    ("db.query.text", Slot::DbText, 0),
+    ("db.statement", Slot::DbText, 1),
+    ("db.system", Slot::DbSystem, 1),
+    ("db.system.name", Slot::DbSystem, 0),
+    ("db.user", Slot::DbUser, 0),
+    ("enduser.id", Slot::User, 2),
+    ("error.type", Slot::ErrorType, 0),
+    ("http.client_ip", Slot::ClientAddress, 1),
+    ("http.host", Slot::HttpHost, 0),
+    ("http.method", Slot::HttpMethod, 1),
+    ("http.request.method", Slot::HttpMethod, 0),
+    ("http.request.resend_count", Slot::Retries, 1),
+    ("http.response.body.size", Slot::ResponseBytes, 0),
+    ("http.response.status_code", Slot::HttpStatus, 0),
+    ("http.response_content_length", Slot::ResponseBytes, 1),
+    ("http.scheme", Slot::HttpScheme, 1),
+    ("http.status_code", Slot::HttpStatus, 1),
+    ("http.target", Slot::HttpTarget, 1),
+    ("http.url", Slot::HttpUrl, 1),
+    ("http.user_agent", Slot::UserAgent, 1),
+    ("messaging.url", Slot::QueueUrl, 3),
+    ("net.peer.name", Slot::ServerAddress, 1),
+    ("net.sock.peer.addr", Slot::ClientAddress, 2),
+    ("peer.service", Slot::PeerService, 0),
+    ("rpc.method", Slot::RpcMethod, 0),
+    ("rpc.service", Slot::RpcService, 0),
+    ("rpc.system", Slot::RpcSystem, 1),
+    ("rpc.system.name", Slot::RpcSystem, 0),
+    ("server.address", Slot::ServerAddress, 0),
+    ("service.peer.name", Slot::PeerService, 1),
+    ("url.full", Slot::HttpUrl, 0),
+    ("url.path", Slot::HttpTarget, 0),
+    ("url.query", Slot::HttpQuery, 0),
+    ("url.scheme", Slot::HttpScheme, 0),
+    ("user.id", Slot::User, 1),
+    ("user_agent.original", Slot::UserAgent, 0),
+];
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Attributes<'a> {
+    list: &'a [KeyValue],
+    /// Index into the list, and rank of the name.
+    slots: [Option<(usize, u8)>; SLOTS],
+    taken: Vec<bool>,
+}
+
+impl<'a> Attributes<'a> {
+    /// Sorts the attributes. Of two with one name the first counts.
+    pub(super) fn new(list: &'a [KeyValue]) -> Self {
+        let mut slots = [None; SLOTS];
+        for (index, attribute) in list.iter().enumerate() {
+            let known = NAMES.binary_search_by_key(&attribute.key.as_str(), |(name, ..)| name);
+            if let Ok(known) = known {
+                let (_, slot, rank) = NAMES[known];
+                let found: &mut Option<(usize, u8)> = &mut slots[slot as usize];
+                if found.is_none_or(|(_, other)| rank < other) {
+                    *found = Some((index, rank));
+                }
+            }
+        }
+        Self { list, slots, taken: vec![false; list.len()] }
+    }
+
+    /// A text that is not empty; not taken by that.
+    pub(super) fn peek(&self, slot: Slot) -> Option<&'a str> {
+        text(self.value(slot)?).filter(|text| !text.is_empty())
+    }
+
+    /// A text that is not empty, cut to what a field may have. Cut, it stays for metadata.
+    pub(super) fn take(&mut self, slot: Slot) -> Option<Cow<'a, str>> {
+        let text = cut(self.peek(slot)?, MAX_TEXT_CHARS);
+        if matches!(text, Cow::Borrowed(_)) {
+            self.mark(slot);
+        }
+        Some(text)
+    }
+
+    /// A whole number, also one written as text, as older SDKs do.
+    pub(super) fn take_number(&mut self, slot: Slot) -> Option<i64> {
+        let number = match self.value(slot)?.value.as_ref()? {
+            Value::IntValue(number) => Some(*number),
+            Value::StringValue(text) => text.parse().ok(),
+            _ => None,
+        }?;
+        self.mark(slot);
+        Some(number)
+    }
+
+    /// The texts of an array, or the only one.
+    pub(super) fn take_texts(&mut self, slot: Slot) -> Vec<&'a str> {
+        let texts = match self.value(slot).and_then(|value| value.value.as_ref()) {
+            Some(Value::ArrayValue(array)) => array.values.iter().filter_map(text).collect(),
+            Some(Value::StringValue(text)) => vec![text.as_str()],
+            _ => Vec::new(),
+        };
+        self.mark(slot);
+        texts
+    }
+
+    /// Not for metadata any longer.
+    pub(super) fn take_at(&mut self, index: usize) {
+        self.taken[index] = true;
+    }
+
+    /// All of them, and their index.
+    pub(super) fn all(&self) -> impl Iterator<Item = (usize, &'a str, &'a AnyValue)> + use<'a> {
+        self.list.iter().enumerate().filter_map(|(index, attribute)| {
+            Some((index, attribute.key.as_str(), attribute.value.as_ref()?))
+        })
+    }
+
+    /// What nobody took.
+    pub(super) fn rest(&self) -> impl Iterator<Item = (&'a str, &'a AnyValue)> {
+        self.all().filter(|(index, ..)| !self.taken[*index]).map(|(_, key, value)| (key, value))
+    }
+
+    fn value(&self, slot: Slot) -> Option<&'a AnyValue> {
+        let (index, _) = self.slots[slot as usize]?;
+        self.list[index].value.as_ref()
+    }
+
+    fn mark(&mut self, slot: Slot) {
+        if let Some((index, _)) = self.slots[slot as usize] {
+            self.taken[index] = true;
+        }
+    }
+}
+
+/// The text of a value, if it is one.
+pub(super) fn text(value: &AnyValue) -> Option<&str> {
+    match &value.value {
+        Some(Value::StringValue(text)) => Some(text),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_are_in_the_order_that_the_search_needs() {
+        assert!(NAMES.is_sorted_by(|(a, ..), (b, ..)| a < b));
+    }
+
+    #[test]
+    fn a_present_name_wins_over_an_old_one_wherever_it_stands() {
+        let attribute = |key: &str, text: &str| KeyValue {
+            key: key.to_owned(),
+            value: Some(AnyValue { value: Some(Value::StringValue(text.to_owned())) }),
+            ..KeyValue::default()
+        };
+        let list = [
+            attribute("http.method", "old"),
+            attribute("http.request.method", "new"),
+            attribute("http.request.method", "second"),
+        ];
+
+        let mut attributes = Attributes::new(&list);
+
+        assert_eq!(attributes.take(Slot::HttpMethod).unwrap(), "new");
+        let rest: Vec<_> =
+            attributes.rest().map(|(key, value)| (key, text(value).unwrap())).collect();
+        assert_eq!(rest, [("http.method", "old"), ("http.request.method", "second")]);
+    }
+}

@@ -1,0 +1,173 @@
+//! The `cause` block: what the span's `exception` events say, else its status.
+
+use std::borrow::Cow;
+
+use opentelemetry_proto::tonic::trace::v1::{
+    Span,
+    span::{Event, SpanKind},
+};
+use trace_context::SpanId;
+
+use super::{
+    attributes::text,
+    document::{Cause, Exception},
+    frames::frames,
+    limits::{MAX_BLOCK_BYTES, MAX_EXCEPTIONS, MAX_FRAMES, cut_field},
+    value::to_json,
+};
+
+/// The name of an event that is an exception.
+pub(super) const EXCEPTION: &str = "exception";
+
+/// The block, if the span tells of a failure, and the events that it says everything of.
+///
+/// `error_type` and `failed` are for spans that failed without an event.
+pub(super) fn cause<'a>(
+    span: &'a Span,
+    id: SpanId,
+    failed: bool,
+    error_type: Option<&'a str>,
+) -> (Option<Cause<'a>>, Vec<usize>) {
+    let remote = matches!(span.kind(), SpanKind::Client | SpanKind::Producer);
+    let mut cause = Cause::default();
+    let mut told = Vec::new();
+    let mut room = MAX_BLOCK_BYTES;
+    let events = span.events.iter().enumerate().filter(|(_, event)| event.name == EXCEPTION);
+    for (nth, (index, event)) in events.take(MAX_EXCEPTIONS).enumerate() {
+        let (exception, complete) = exception(event, &mut room);
+        cause.exceptions.push(Exception { id: exception_id(id, nth), remote, ..exception });
+        if complete {
+            told.push(index);
+        }
+    }
+    let message = span.status.as_ref().map(|status| status.message.as_str()).unwrap_or_default();
+    if cause.exceptions.is_empty() && failed && !(message.is_empty() && error_type.is_none()) {
+        cause.exceptions.push(Exception {
+            id: exception_id(id, 0),
+            message: some(message),
+            kind: error_type.map(cut_field),
+            remote,
+            ..Exception::default()
+        });
+    }
+    ((!cause.exceptions.is_empty()).then_some(cause), told)
+}
+
+/// An event's exception, and whether that is all of the event.
+fn exception<'a>(event: &'a Event, room: &mut usize) -> (Exception<'a>, bool) {
+    let mut exception = Exception::default();
+    let mut complete = true;
+    for attribute in &event.attributes {
+        let text = attribute.value.as_ref().and_then(text).unwrap_or_default();
+        match attribute.key.as_str() {
+            "exception.message" => exception.message = some(text),
+            "exception.type" => exception.kind = some(text),
+            "exception.stacktrace" => {
+                let mut stack = frames(text);
+                let total = stack.len();
+                let fitting = stack.iter().take(MAX_FRAMES).take_while(|frame| {
+                    *room = room.saturating_sub(to_json(frame).len() + 1);
+                    *room > 0
+                });
+                stack.truncate(fitting.count());
+                exception.truncated = total - stack.len();
+                exception.stack = stack;
+                complete &= total > 0 || text.is_empty();
+            }
+            "exception.escaped" => {}
+            _ => complete = false,
+        }
+        let is_cut = |text: &Option<Cow<'_, str>>| matches!(text, Some(Cow::Owned(_)));
+        complete &= !is_cut(&exception.message) && !is_cut(&exception.kind);
+    }
+    (exception, complete)
+}
+
+/// The same for the same span, however often it is sent.
+fn exception_id(span: SpanId, nth: usize) -> String {
+    // Only to be unlike the span's own id: the golden ratio spreads neighbours.
+    let spread = (nth as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    format!("{:016x}", u64::from_be_bytes(span.to_bytes()) ^ spread)
+}
+
+fn some(text: &str) -> Option<Cow<'_, str>> {
+    (!text.is_empty()).then(|| cut_field(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::trace::v1::Status;
+    use serde_json::{Value, json};
+
+    use super::super::tests::{attributes, span_id};
+    use super::*;
+
+    fn event(given: Value) -> Event {
+        let attributes = attributes(given);
+        Event { name: EXCEPTION.to_owned(), attributes, ..Event::default() }
+    }
+
+    #[test]
+    fn an_exception_is_told_with_its_frames() {
+        let stack = "0: a::b\n  at src/a.rs:3:1\n";
+        let span = Span {
+            events: vec![event(json!({
+                "exception.type": "StoreError", "exception.message": "no table",
+                "exception.stacktrace": stack,
+            }))],
+            ..Span::default()
+        };
+
+        let (block, told) = cause(&span, span_id(1), true, Some("500"));
+
+        let block = serde_json::to_value(block).unwrap();
+        assert_eq!(block["exceptions"][0]["id"].as_str().unwrap().len(), 16);
+        assert_eq!(block["exceptions"][0]["type"], "StoreError");
+        assert_eq!(block["exceptions"][0]["message"], "no table");
+        let frame = json!([{ "path": "src/a.rs", "line": 3, "label": "a::b" }]);
+        assert_eq!(block["exceptions"][0]["stack"], frame);
+        assert_eq!(told, [0]);
+    }
+
+    #[test]
+    fn a_long_message_or_a_strange_stack_leaves_the_event_to_metadata() {
+        for given in [
+            json!({ "exception.message": "x".repeat(300) }),
+            json!({ "exception.stacktrace": "somewhere" }),
+            json!({ "exception.message": "x", "more": 1 }),
+        ] {
+            let span = Span { events: vec![event(given)], ..Span::default() };
+            let (block, told) = cause(&span, span_id(1), true, None);
+            assert!(block.is_some() && told.is_empty());
+        }
+    }
+
+    #[test]
+    fn without_an_event_the_status_and_the_type_are_the_exception() {
+        let status = Some(Status { message: "gone".to_owned(), code: 2 });
+        let span = Span { status, kind: SpanKind::Client as i32, ..Span::default() };
+
+        let (block, _) = cause(&span, span_id(1), true, Some("timeout"));
+
+        let exception = &block.unwrap().exceptions[0];
+        assert_eq!(exception.message.as_deref(), Some("gone"));
+        assert_eq!(exception.kind.as_deref(), Some("timeout"));
+        assert!(exception.remote);
+        assert!(cause(&Span::default(), span_id(1), true, None).0.is_none());
+        assert!(cause(&Span::default(), span_id(1), false, Some("x")).0.is_none());
+    }
+
+    #[test]
+    fn what_does_not_fit_of_a_stack_is_counted() {
+        let stack: String = (0..1000).map(|n| format!("{n}: f\n at src/a.rs:{n}:1\n")).collect();
+        let span = Span {
+            events: (0..9).map(|_| event(json!({ "exception.stacktrace": stack }))).collect(),
+            ..Span::default()
+        };
+
+        let block = cause(&span, span_id(1), true, None).0.unwrap();
+
+        assert_eq!(block.exceptions.len(), MAX_EXCEPTIONS);
+        assert_eq!((block.exceptions[0].stack.len(), block.exceptions[0].truncated), (50, 950));
+    }
+}

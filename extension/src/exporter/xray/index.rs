@@ -1,0 +1,90 @@
+//! What decides where a span belongs, read off the wire for a whole batch at once. The spans
+//! themselves are decoded one by one later, so that a large batch does not take a multiple of its
+//! size in memory.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use trace_context::{SpanId, TraceId};
+
+use crate::wire::{self, Value, nested};
+
+/// A span of a batch.
+#[derive(Debug, Default)]
+pub(super) struct Indexed<'a> {
+    /// The encoded span.
+    pub(super) bytes: &'a [u8],
+    /// Index of its resource among [`Batch::resources`].
+    pub(super) resource: usize,
+    /// `None` if it is no valid id.
+    pub(super) trace_id: Option<TraceId>,
+    /// `None` if it is no valid id.
+    pub(super) span_id: Option<SpanId>,
+    /// `None` if it is no valid id, or a root.
+    pub(super) parent: Option<SpanId>,
+    /// Nanoseconds since the epoch.
+    pub(super) end: u64,
+    /// Its parent is in another process, as far as it says so.
+    pub(super) enters: bool,
+    /// The id of its invocation, if it is a server span.
+    pub(super) invocation: Option<&'a str>,
+    /// X-Ray's header as the function got it, if it is a server span.
+    pub(super) header: Option<&'a str>,
+}
+
+/// `SpanKind::Server`
+const SERVER: u64 = 2;
+/// `SpanFlags::ContextIsRemoteMask`
+const REMOTE: u32 = 0x200;
+
+impl Indexed<'_> {
+    pub(super) fn ended(&self) -> SystemTime {
+        UNIX_EPOCH.checked_add(Duration::from_nanos(self.end)).unwrap_or(UNIX_EPOCH)
+    }
+}
+
+/// The spans of an export request that was checked, and the bytes of their resources.
+pub(super) fn index(request: &[u8]) -> (Vec<Indexed<'_>>, Vec<&[u8]>) {
+    let (mut spans, mut resources) = (Vec::new(), Vec::new());
+    for resource_spans in nested(request, 1) {
+        resources.push(nested(resource_spans, 1).last().unwrap_or_default());
+        for span in nested(resource_spans, 2).flat_map(|scope| nested(scope, 2)) {
+            spans.push(read(span, resources.len() - 1));
+        }
+    }
+    (spans, resources)
+}
+
+fn read(bytes: &[u8], resource: usize) -> Indexed<'_> {
+    let mut span = Indexed { bytes, resource, ..Indexed::default() };
+    let mut is_server = false;
+    for field in wire::fields(bytes).flatten() {
+        match field {
+            (1, Value::Bytes(id)) => {
+                span.trace_id = id.try_into().ok().and_then(TraceId::from_bytes)
+            }
+            (2, Value::Bytes(id)) => span.span_id = id.try_into().ok().and_then(SpanId::from_bytes),
+            (4, Value::Bytes(id)) => span.parent = id.try_into().ok().and_then(SpanId::from_bytes),
+            (6, Value::Varint(kind)) => is_server = kind == SERVER,
+            (8, Value::Fixed64(nanos)) => span.end = nanos,
+            (16, Value::Fixed32(flags)) => span.enters |= flags & REMOTE != 0,
+            _ => {}
+        }
+    }
+    if is_server {
+        span.enters = true;
+        for pair in nested(bytes, 9) {
+            match nested(pair, 1).last() {
+                Some(b"faas.invocation_id" | b"faas.execution") => span.invocation = text(pair),
+                Some(b"cruddur.xray_header") => span.header = text(pair),
+                _ => {}
+            }
+        }
+    }
+    span
+}
+
+/// The text of an attribute.
+fn text(pair: &[u8]) -> Option<&str> {
+    let value = nested(pair, 2).last()?;
+    std::str::from_utf8(nested(value, 1).last()?).ok()
+}

@@ -1,0 +1,104 @@
+//! What X-Ray takes at most, and how a document is made to fit.
+//! <https://docs.aws.amazon.com/xray/latest/devguide/xray-api-segmentdocuments.html#api-segmentdocuments-fields>
+
+use std::borrow::Cow;
+
+use super::{
+    document::Document,
+    value::{Plain, to_json},
+};
+
+/// Most bytes of a document. The guide says "64 kB": this is the smaller reading, and with the
+/// daemon's header it fits into one datagram.
+pub(super) const MAX_DOCUMENT_BYTES: usize = 64_000;
+
+/// Most characters of a name.
+pub(super) const MAX_NAME_CHARS: usize = 200;
+
+/// Most characters of any other text, outside of metadata.
+pub(super) const MAX_TEXT_CHARS: usize = 250;
+
+/// Most annotations of a trace that are indexed.
+pub(super) const MAX_ANNOTATIONS: usize = 50;
+
+/// Most exceptions and frames of a document. Our choice: with the texts' own limit, all of them
+/// together take a third of a document in the worst case.
+pub(super) const MAX_EXCEPTIONS: usize = 4;
+/// See [`MAX_EXCEPTIONS`].
+pub(super) const MAX_FRAMES: usize = 50;
+/// Most bytes of a document's stacks and of its annotations, each. Our choice.
+pub(super) const MAX_BLOCK_BYTES: usize = 16_000;
+
+/// Longest text of metadata in a document that is too large, in characters. Our choice: a long
+/// query or message is still recognised by its beginning.
+const MAX_CUT_CHARS: usize = 1_000;
+
+/// Room for the count of what was trimmed.
+const NOTE_BYTES: usize = 100;
+
+/// The text, or its first characters.
+pub(super) fn cut(text: &str, max_chars: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(max_chars) {
+        Some((end, _)) if text.len() > max_chars => Cow::Owned(text[..end].to_owned()),
+        _ => Cow::Borrowed(text),
+    }
+}
+
+/// A text for one of the document's own fields.
+pub(super) fn cut_field(text: &str) -> Cow<'_, str> {
+    cut(text, MAX_TEXT_CHARS)
+}
+
+/// Writes a document that X-Ray accepts by its size, and says how many values that cost.
+///
+/// Only metadata has no limit of its own: there, texts are cut first, then the largest values are
+/// left out.
+pub(super) fn write(mut document: Document<'_>) -> (String, usize) {
+    let json = to_json(&document);
+    if json.len() <= MAX_DOCUMENT_BYTES {
+        return (json, 0);
+    }
+    let all = std::mem::take(&mut document.metadata);
+    let room = MAX_DOCUMENT_BYTES.saturating_sub(to_json(&document).len() + NOTE_BYTES);
+    let mut values = Vec::new();
+    let mut trimmed = 0;
+    for (namespace, entries) in all {
+        for (key, value) in entries {
+            let value = match value.text().filter(|text| text.len() > MAX_CUT_CHARS) {
+                Some(text) => {
+                    trimmed += 1;
+                    Plain::Text(Cow::Owned(cut(text, MAX_CUT_CHARS).into_owned()))
+                }
+                None => value,
+            };
+            // `"namespace":{"key":value},`
+            let bytes = to_json(&namespace).len() + to_json(&key).len() + to_json(&value).len() + 5;
+            values.push((bytes, namespace.clone(), key, value));
+        }
+    }
+    values.sort_by_key(|(bytes, ..)| *bytes);
+    let mut used = 0;
+    for (bytes, namespace, key, value) in values {
+        used += bytes;
+        if used <= room {
+            document.metadata.entry(namespace).or_default().insert(key, value);
+        } else {
+            trimmed += 1;
+        }
+    }
+    let note = document.metadata.entry(Cow::Borrowed("cruddur")).or_default();
+    note.insert(Cow::Borrowed("trimmed_values"), Plain::Count(trimmed as u64));
+    (to_json(&document), trimmed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        assert_eq!(cut("ééé", 2), "éé");
+        assert_eq!(cut("ééé", 3), "ééé");
+        assert!(matches!(cut(&"x".repeat(250), 250), Cow::Borrowed(_)));
+    }
+}

@@ -1,0 +1,144 @@
+//! Names and namespaces, which make the service map.
+//!
+//! | document | name | namespace |
+//! |---|---|---|
+//! | root segment | the service that answers | – |
+//! | subsegment of a call | the service, data base or host that is called | `aws` or `remote` |
+//! | any other subsegment | the span's own | – |
+//!
+//! A name of the first two kinds becomes a node, so it must not be different for each request.
+
+use std::borrow::Cow;
+
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+
+use super::{
+    attributes::{Attributes, Slot},
+    aws::{Callee, database_name, short_name},
+    limits::MAX_NAME_CHARS,
+};
+
+/// What a name is without a legal character: the collector's word for it.
+const NAMELESS: &str = "span";
+
+/// The namespace of a subsegment.
+pub(super) fn namespace(kind: SpanKind, callee: Callee<'_>) -> Option<&'static str> {
+    match (callee, kind) {
+        (Callee::Aws(_), _) => Some("aws"),
+        (_, SpanKind::Client | SpanKind::Producer) => Some("remote"),
+        _ => None,
+    }
+}
+
+/// The name of a root segment.
+pub(super) fn of_segment(
+    attributes: &mut Attributes<'_>,
+    service: Option<&str>,
+    span: &str,
+) -> String {
+    let local = attributes.take(Slot::LocalService);
+    legal(local.as_deref().or(service).unwrap_or(span))
+}
+
+/// The name of a subsegment, of this namespace.
+pub(super) fn of_subsegment(
+    attributes: &mut Attributes<'_>,
+    namespace: Option<&str>,
+    callee: Callee<'_>,
+    span: &str,
+) -> String {
+    if namespace.is_none() {
+        return legal(span);
+    }
+    let service = attributes.take(Slot::RemoteService);
+    let service = service.or_else(|| attributes.take(Slot::PeerService));
+    let service = service.as_deref().map(|service| Cow::Borrowed(short_name(service)));
+    let called = match callee {
+        Callee::Aws(service) => service.map(Cow::Borrowed),
+        Callee::Database(system) => Some(database_name(attributes, system)),
+        Callee::Other => [Slot::RpcService, Slot::ServerAddress, Slot::HttpHost]
+            .into_iter()
+            .find_map(|slot| attributes.peek(slot))
+            .map(Cow::Borrowed),
+    };
+    legal(&service.or(called).unwrap_or(Cow::Borrowed(span)))
+}
+
+/// Only the characters that X-Ray allows, and not too many.
+fn legal(name: &str) -> String {
+    let legal = |char: &char| {
+        char.is_alphanumeric() || char.is_whitespace() || "_.:/%&#=+\\-@".contains(*char)
+    };
+    let name: String = name.trim().chars().filter(legal).take(MAX_NAME_CHARS).collect();
+    match name.trim() {
+        "" => NAMELESS.to_owned(),
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::tests::attributes;
+    use super::*;
+
+    fn named(kind: SpanKind, given: Value) -> (Option<&'static str>, String) {
+        let list = attributes(given);
+        let mut attributes = Attributes::new(&list);
+        let callee = Callee::of(&attributes);
+        let namespace = namespace(kind, callee);
+        (namespace, of_subsegment(&mut attributes, namespace, callee, "the span"))
+    }
+
+    #[test]
+    fn who_is_called_is_a_node_and_what_is_done_here_keeps_its_name() {
+        let client = SpanKind::Client;
+        for (kind, given, namespace, name) in [
+            (client, json!({ "db.system.name": "aws.dynamodb" }), Some("aws"), "DynamoDB"),
+            (client, json!({ "rpc.system": "aws-api", "rpc.service": "S3" }), Some("aws"), "S3"),
+            (
+                client,
+                json!({ "aws.remote.service": "AWS::SQS", "aws.service": "x" }),
+                Some("aws"),
+                "SQS",
+            ),
+            (
+                client,
+                json!({ "db.system": "mysql", "db.name": "d", "server.address": "h" }),
+                Some("remote"),
+                "d@h",
+            ),
+            (client, json!({ "db.system": "redis" }), Some("remote"), "redis"),
+            (
+                client,
+                json!({ "peer.service": "pay", "server.address": "h" }),
+                Some("remote"),
+                "pay",
+            ),
+            (client, json!({ "server.address": "h.example" }), Some("remote"), "h.example"),
+            (client, json!({ "net.peer.name": "h.example" }), Some("remote"), "h.example"),
+            (client, json!({}), Some("remote"), "the span"),
+            (SpanKind::Internal, json!({ "server.address": "h" }), None, "the span"),
+            (SpanKind::Server, json!({ "server.address": "h" }), None, "the span"),
+        ] {
+            assert_eq!(named(kind, given.clone()), (namespace, name.to_owned()), "{given}");
+        }
+    }
+
+    #[test]
+    fn a_segment_is_named_after_its_service() {
+        let list = attributes(json!({ "aws.local.service": "local" }));
+        assert_eq!(of_segment(&mut Attributes::new(&list), Some("service"), "GET /"), "local");
+        assert_eq!(of_segment(&mut Attributes::new(&[]), Some("service"), "GET /"), "service");
+        assert_eq!(of_segment(&mut Attributes::new(&[]), None, "GET /"), "GET /");
+    }
+
+    #[test]
+    fn a_name_has_legal_characters_only_and_at_least_one() {
+        assert_eq!(legal("GET /api/activities/{key}"), "GET /api/activities/key");
+        assert_eq!(legal("grüße 日本"), "grüße 日本");
+        assert_eq!(legal("{}<>\u{0}"), "span");
+        assert_eq!(legal(&"é".repeat(300)).chars().count(), 200);
+    }
+}

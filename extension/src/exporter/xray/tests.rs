@@ -1,0 +1,44 @@
+//! What the modules' tests share, and the translation as a whole: whatever the span, the document
+//! is one that a schema written from X-Ray's guide accepts.
+
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, any_value};
+use serde_json::Value;
+use trace_context::{SpanId, TraceId};
+
+mod property;
+mod schema;
+
+/// Attributes as JSON writes them.
+pub(super) fn attributes(object: Value) -> Vec<KeyValue> {
+    let Value::Object(object) = object else { panic!("no object") };
+    let attribute = |(key, value)| KeyValue { key, value: Some(any(value)), ..KeyValue::default() };
+    object.into_iter().map(attribute).collect()
+}
+
+fn any(value: Value) -> AnyValue {
+    let value = match value {
+        Value::String(text) => any_value::Value::StringValue(text),
+        Value::Bool(value) => any_value::Value::BoolValue(value),
+        Value::Number(number) => match number.as_i64() {
+            Some(number) => any_value::Value::IntValue(number),
+            None => any_value::Value::DoubleValue(number.as_f64().unwrap()),
+        },
+        Value::Array(values) => any_value::Value::ArrayValue(ArrayValue {
+            values: values.into_iter().map(any).collect(),
+        }),
+        other => panic!("{other} is no attribute of these tests"),
+    };
+    AnyValue { value: Some(value) }
+}
+
+/// An id.
+pub(super) fn span_id(number: u64) -> SpanId {
+    SpanId::from_bytes(number.to_be_bytes()).unwrap()
+}
+
+/// An id.
+pub(super) fn trace_id(number: u128) -> TraceId {
+    TraceId::from_bytes(number.to_be_bytes()).unwrap()
+}
+
+mod export;

@@ -20,6 +20,7 @@ use crate::{exporter::xray::Wanted, flush, secret};
 /// | `HONEYCOMB_API_KEY` | team key, or `x-honeycomb-team` in `OTEL_EXPORTER_OTLP_HEADERS` | off |
 /// | `HONEYCOMB_API_KEY_SECRET` | where AWS keeps that key: see [`crate::secret`] | – |
 /// | `HONEYCOMB_API_ENDPOINT` | base URL; `/v1/traces` and the like are appended | `https://api.honeycomb.io` |
+/// | `HONEYCOMB_CONFIGURATION_KEY` | for the command `board` | the key above |
 /// | `OTEL_SERVICE_NAME` | `service.name` of the platform's spans | the function's name |
 /// | `AWS_LAMBDA_FUNCTION_NAME`, `AWS_LAMBDA_FUNCTION_VERSION`, `AWS_REGION` | set by Lambda | – |
 /// | `CRUDDUR_EXPORTERS` | comma list of `honeycomb`, `xray`, `console`: exactly those run | `honeycomb` if it has a key, `console` if there is no Lambda; `xray` only when named |
@@ -48,6 +49,8 @@ pub struct Config {
     pub honeycomb: Option<Honeycomb>,
     /// Set if the X-Ray exporter runs.
     pub xray: Option<Xray>,
+    /// Where the command `board` makes its board, if there is a key.
+    pub board: Option<Honeycomb>,
     /// Whether the console exporter runs.
     pub console: bool,
     /// What the function is called.
@@ -127,12 +130,14 @@ impl Config {
         let lambda_api = reader.get("AWS_LAMBDA_RUNTIME_API").filter(|api| !api.contains('/'));
         let exporters = reader.parsed("CRUDDUR_EXPORTERS", parse_exporters);
         let named = |name: &str| Some(exporters.as_ref()?.iter().any(|named| named == name));
+        let honeycomb = match named("honeycomb") {
+            Some(false) => None,
+            named => reader.honeycomb(named.is_some()),
+        };
         let config = Self {
-            honeycomb: match named("honeycomb") {
-                Some(false) => None,
-                named => reader.honeycomb(named.is_some()),
-            },
             xray: named("xray").filter(|named| *named).and_then(|_| reader.xray()),
+            board: reader.board(honeycomb.as_ref()),
+            honeycomb,
             service_name: reader.service_name(),
             resource: reader.resource(),
             function_name: reader
@@ -231,7 +236,7 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             self.errors.push(ConfigError { variable: "HONEYCOMB_DATASET", reason });
         }
         let endpoint = match self.get("HONEYCOMB_API_ENDPOINT") {
-            None => "https://api.honeycomb.io".to_owned(),
+            None => DEFAULT_ENDPOINT.to_owned(),
             // Not the default instead: nobody's telemetry goes where it was not meant to go.
             Some(_) => self.parsed("HONEYCOMB_API_ENDPOINT", base_url)?,
         };
@@ -255,6 +260,16 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             return None;
         }
         Some(Xray { undecided, annotations, daemon })
+    }
+
+    /// With a key of its own, or that of the exporter.
+    fn board(&mut self, exporter: Option<&Honeycomb>) -> Option<Honeycomb> {
+        let own = self.parsed("HONEYCOMB_CONFIGURATION_KEY", secret).map(secret::Source::Given);
+        let key = own.or_else(|| exporter?.key.clone())?;
+        // What is wrong with the endpoint was said for the exporter.
+        let endpoint = self.get("HONEYCOMB_API_ENDPOINT").map(|text| base_url(&text));
+        let endpoint = endpoint.unwrap_or_else(|| Ok(DEFAULT_ENDPOINT.to_owned())).ok()?;
+        Some(Honeycomb { key: Some(key), dataset: None, headers: Vec::new(), endpoint })
     }
 
     /// An error if there is one that cannot be used: then nothing is sent, rather than without it.
@@ -295,6 +310,9 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         }
     }
 }
+
+/// Honeycomb in the US; the EU has another. <https://docs.honeycomb.io/api/>
+const DEFAULT_ENDPOINT: &str = "https://api.honeycomb.io";
 
 /// Header of the key.
 pub const TEAM: &str = "x-honeycomb-team";

@@ -15,6 +15,7 @@
 //!   returns as soon as the reply is posted, `ended` waits for all the rest, `shutdown` for the
 //!   end. [`Journal`] has every API call and every signal with its time;
 //! - [`Honeycomb`]: a destination that decodes what arrives, and fails as it is told ([`Answer`]);
+//! - [`HoneycombApi`]: the part of it that boards are made with;
 //! - [`Network`]: what lies between the extension and it, with its own faults;
 //! - [`load`]: a function that sends spans whose ids the test knows;
 //! - [`otlp`]: spans as tests read them, requests as tests send them;
@@ -61,6 +62,7 @@ pub mod cli;
 pub mod event;
 mod fake;
 pub mod honeycomb;
+mod honeycomb_api;
 pub mod http_client;
 pub mod load;
 mod loopback;
@@ -77,6 +79,7 @@ pub use cli::{Cli, Printed};
 pub use event::{Event, event, raw_event};
 pub use fake::{Answer, Recorded};
 pub use honeycomb::Honeycomb;
+pub use honeycomb_api::HoneycombApi;
 pub use load::{Burst, Load};
 pub use network::{Fault, Network};
 pub use proxy::Proxy;

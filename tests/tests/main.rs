@@ -13,6 +13,7 @@ mod store;
 mod api;
 
 // What the function and the extension promise.
+mod board;
 mod command_line;
 mod destinations;
 mod doctor;

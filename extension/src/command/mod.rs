@@ -3,6 +3,7 @@
 //! One file per command. Each writes its answer to standard output and says by its exit code how
 //! that went; standard error has what went wrong, and progress.
 
+mod board;
 mod doctor;
 mod replay;
 
@@ -25,6 +26,8 @@ pub enum Command {
     Help(&'static str),
     /// The version.
     Version,
+    /// Make a board at Honeycomb.
+    Board(board::Options),
     /// Check the configuration.
     Doctor(doctor::Options),
     /// Send what a log holds.
@@ -48,6 +51,7 @@ Usage:
   cruddur-telemetry             Be the extension: take OTLP and send it on. Lambda starts it so
   cruddur-telemetry doctor      Say what the configuration means and whether it works
   cruddur-telemetry replay      Send what sandboxes left in their log during an outage
+  cruddur-telemetry board       Make a board of latency, errors and cold starts at Honeycomb
 
 Options:
   -h, --help                    Print this page, or that of a command
@@ -69,6 +73,7 @@ impl Command {
             Some(Short('h') | Long("help")) => Self::Help(HELP),
             Some(Short('V') | Long("version")) => Self::Version,
             Some(Value(name)) => match name.to_str() {
+                Some("board") => board::Options::parse(&mut parser)?,
                 Some("doctor") => doctor::Options::parse(&mut parser)?,
                 Some("replay") => replay::Options::parse(&mut parser)?,
                 _ => return Err(lexopt::Error::UnexpectedArgument(name).into()),
@@ -97,6 +102,10 @@ impl Command {
             }
             Self::Help(page) => print(page),
             Self::Version => print(concat!("cruddur-telemetry ", env!("CARGO_PKG_VERSION"), "\n")),
+            Self::Board(options) => {
+                errors.iter().for_each(|error| warn!("{error}"));
+                return board::run(&options, config).await;
+            }
             Self::Replay(options) => {
                 errors.iter().for_each(|error| warn!("{error}"));
                 return replay::run(&options, config).await;

@@ -1,0 +1,119 @@
+//! Honeycomb's management API: one call at a time, and what its refusals mean.
+//! <https://api-docs.honeycomb.io/api>
+
+use std::time::{Duration, SystemTime};
+
+use http::{Method, StatusCode, header};
+use serde_json::Value;
+use tokio::time::sleep;
+
+use crate::{
+    config,
+    exporter::{
+        ExportError,
+        honeycomb::{Api, Call},
+        http::{HttpReply, readable, retry_after},
+    },
+};
+
+/// A list of boards has them whole. Our choice.
+const MAX_REPLY_BYTES: usize = 32 << 20;
+
+/// Attempts at what may be tried again. Our choice.
+const ATTEMPTS: u32 = 4;
+
+/// The longest pause that is waited for. Our choice: limits are counted by the minute.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+pub(super) struct Client(Api);
+
+/// Why the board could not be made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BoardError {
+    #[error("{0}")]
+    Unreachable(String),
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl Client {
+    pub(super) fn new(config: config::Honeycomb) -> Self {
+        Self(Api::new(config))
+    }
+
+    /// The answer's JSON; `None` where the status is one of the `expected` besides success.
+    pub(super) async fn call(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        expected: &[StatusCode],
+    ) -> Result<Option<Value>, BoardError> {
+        let reply = self.reply(&method, path, body).await?;
+        if reply.status.is_success() {
+            return Ok(Some(serde_json::from_slice(&reply.body).unwrap_or_default()));
+        }
+        if expected.contains(&reply.status) {
+            return Ok(None);
+        }
+        let said = said(&reply.body);
+        let status = reply.status;
+        Err(match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => BoardError::Refused(format!(
+                "Honeycomb does not allow {method} {path} with this key: {status}: {said}"
+            )),
+            status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+                BoardError::Unreachable(format!("{method} {path}: {status}: {said}"))
+            }
+            status => BoardError::Refused(format!("{method} {path}: {status}: {said}")),
+        })
+    }
+
+    /// Waits where Honeycomb asks for it. What might be done twice is not sent twice.
+    async fn reply(
+        &mut self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<HttpReply, BoardError> {
+        let mut attempt = 1;
+        loop {
+            let body = body.map(Value::to_string).unwrap_or_default().into();
+            let headers = &[(header::CONTENT_TYPE, "application/json")];
+            let call = Call { method: method.clone(), path, headers, body };
+            let result = self.0.send(call, MAX_REPLY_BYTES).await;
+            let pause = Duration::from_millis(500) * attempt;
+            let pause = match &result {
+                Ok(reply) if reply.status == StatusCode::TOO_MANY_REQUESTS => {
+                    Some(retry_after(&reply.headers, SystemTime::now()).unwrap_or(pause))
+                }
+                Ok(reply) if reply.status.is_server_error() => Some(pause),
+                Ok(_) | Err(ExportError::NoKey(_)) => None,
+                Err(_) => Some(pause),
+            };
+            let was_refused = matches!(&result, Ok(reply) if reply.status.is_client_error());
+            let may_repeat = was_refused || *method != Method::POST;
+            match pause.filter(|_| may_repeat && attempt < ATTEMPTS) {
+                Some(pause) => sleep(pause.min(MAX_PAUSE)).await,
+                None => return result.map_err(unreachable),
+            }
+            attempt += 1;
+        }
+    }
+}
+
+fn unreachable(error: ExportError) -> BoardError {
+    match error {
+        error @ ExportError::NoKey(_) => BoardError::Refused(error.to_string()),
+        error => BoardError::Unreachable(error.to_string()),
+    }
+}
+
+/// Its errors have one of three forms.
+fn said(body: &[u8]) -> String {
+    let json: Value = serde_json::from_slice(body).unwrap_or_default();
+    let places = [&json["error"], &json["detail"], &json["title"], &json["errors"][0]["title"]];
+    let said = places.iter().find_map(|place| place.as_str());
+    readable(said.map_or(body, str::as_bytes))
+}

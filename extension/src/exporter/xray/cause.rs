@@ -10,11 +10,11 @@ use trace_context::SpanId;
 
 use super::{
     attributes::text,
-    document::{Cause, Exception},
-    frames::frames,
+    document::{Cause, Exception, Frame},
     limits::{MAX_BLOCK_BYTES, MAX_EXCEPTIONS, MAX_FRAMES, cut_field},
     value::to_json,
 };
+use crate::backtrace::{self, frames};
 
 /// The name of an event that is an exception.
 pub(super) const EXCEPTION: &str = "exception";
@@ -63,7 +63,7 @@ fn exception<'a>(event: &'a Event, room: &mut usize) -> (Exception<'a>, bool) {
             "exception.message" => exception.message = some(text),
             "exception.type" => exception.kind = some(text),
             "exception.stacktrace" => {
-                let mut stack = frames(text);
+                let mut stack: Vec<_> = frames(text).into_iter().map(frame).collect();
                 let total = stack.len();
                 let fitting = stack.iter().take(MAX_FRAMES).take_while(|frame| {
                     *room = room.saturating_sub(to_json(frame).len() + 1);
@@ -81,6 +81,14 @@ fn exception<'a>(event: &'a Event, room: &mut usize) -> (Exception<'a>, bool) {
         complete &= !is_cut(&exception.message) && !is_cut(&exception.kind);
     }
     (exception, complete)
+}
+
+fn frame(frame: backtrace::Frame<'_>) -> Frame<'_> {
+    Frame {
+        path: frame.file.map(cut_field),
+        line: frame.line,
+        label: frame.function.map(cut_field),
+    }
 }
 
 /// The same for the same span, however often it is sent.

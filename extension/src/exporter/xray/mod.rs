@@ -5,7 +5,7 @@
 //!          ids and   which     a document   64 kB     50 a call, or
 //!          parents   trace     of a span              a datagram each
 //! ```
-//! `attributes` finds what has a meaning; `name`, `http`, `aws`, `cause` (with `frames`) and
+//! `attributes` finds what has a meaning; `name`, `http`, `aws`, `cause` and
 //! `annotations` are what a document is made of. Read [`places`] for what becomes of a span when
 //! X-Ray and OpenTelemetry disagree about its trace, its parent, or whether it is sampled.
 //!
@@ -18,7 +18,6 @@ mod attributes;
 mod aws;
 mod cause;
 mod document;
-mod frames;
 mod http;
 mod index;
 mod limits;

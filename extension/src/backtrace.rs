@@ -1,0 +1,250 @@
+//! Stacks as text, taken apart into frames. The innermost comes first.
+
+/// One call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// As the language writes it, such as `cruddur::store::read`.
+    pub function: Option<&'a str>,
+    /// Its source file.
+    pub file: Option<&'a str>,
+    /// The line in it.
+    pub line: Option<u32>,
+    /// The column in that.
+    pub column: Option<u32>,
+}
+
+/// Where libraries and runtimes live. Our choice, by what each language's installers do.
+const FOREIGN_PLACES: [&str; 16] = [
+    "/rustc/",
+    "/.cargo/",
+    "/registry/src/",
+    "/node_modules/",
+    "node:",
+    "/site-packages/",
+    "/dist-packages/",
+    "/lib/python",
+    "/var/runtime/",
+    "/var/lang/",
+    "/usr/lib",
+    "/usr/local/",
+    "/opt/",
+    "/gems/",
+    "/go/pkg/mod/",
+    "/toolchains/",
+];
+
+/// Functions of the languages themselves, for frames without a file.
+const FOREIGN_FUNCTIONS: [&str; 14] = [
+    "std::",
+    "core::",
+    "alloc::",
+    "tokio::",
+    "hyper::",
+    "tower::",
+    "lambda_runtime::",
+    "rust_begin_unwind",
+    "__",
+    "_start",
+    "java.",
+    "jdk.",
+    "System.",
+    "runtime.",
+];
+
+impl Frame<'_> {
+    /// Whether the call is the program's own, as far as its place tells: not a library's, nor the
+    /// language's.
+    pub fn is_ours(&self) -> bool {
+        let function = self.function.unwrap_or_default().trim_start_matches(['<', '&']);
+        let is_foreign = FOREIGN_FUNCTIONS.iter().any(|prefix| function.starts_with(prefix));
+        match self.file {
+            Some(file) => !is_foreign && !FOREIGN_PLACES.iter().any(|place| file.contains(place)),
+            None => !is_foreign && function.contains([':', '.']),
+        }
+    }
+}
+
+/// Reads the frames of a stack that Rust, JavaScript, Java, .NET or Python wrote; none if it looks
+/// like something else.
+pub fn frames(stack: &str) -> Vec<Frame<'_>> {
+    let mut frames = Vec::new();
+    let mut python = Vec::new();
+    let mut in_rust = false;
+    for line in stack.lines().map(str::trim) {
+        if let Some(function) = rust_function(line) {
+            in_rust = true;
+            frames.push(Frame { function: Some(function), ..Frame::default() });
+        } else if let Some(place) = line.strip_prefix("at ") {
+            match frames.last_mut() {
+                Some(frame) if in_rust => *frame = Frame { function: frame.function, ..at(place) },
+                _ => frames.push(call_at(place)),
+            }
+        } else if let Some(frame) = python_frame(line) {
+            python.push(frame);
+        }
+    }
+    // Python writes the innermost frame last.
+    frames.extend(python.into_iter().rev());
+    frames
+}
+
+/// `4: cruddur::store::read::h0123456789abcdef`, the first of a frame's two lines.
+fn rust_function(line: &str) -> Option<&str> {
+    let (number, function) = line.split_once(": ")?;
+    if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    // With `RUST_BACKTRACE=full` the address comes first.
+    let function = match function.split_once(" - ") {
+        Some((address, function)) if address.trim().starts_with("0x") => function,
+        _ => function,
+    };
+    let hash = function
+        .rsplit_once("::h")
+        .filter(|(_, hash)| hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    Some(hash.map_or(function, |(function, _)| function))
+}
+
+/// `function (file:line:column)`, `file:line:column`, or .NET's `function in file:line 12`.
+fn call_at(place: &str) -> Frame<'_> {
+    match (place.split_once(" in "), place.rsplit_once('(')) {
+        (Some((function, place)), _) => match place.rsplit_once(":line ") {
+            Some((file, line)) => {
+                Frame { file: text(file), line: line.parse().ok(), ..called(function) }
+            }
+            None => Frame { function: text(function.trim()), ..at(place) },
+        },
+        (None, Some((function, place))) => {
+            Frame { function: text(function.trim()), ..at(place.trim_end_matches(')')) }
+        }
+        (None, None) => at(place),
+    }
+}
+
+/// `File "path", line 12, in function`
+fn python_frame(line: &str) -> Option<Frame<'_>> {
+    let (file, rest) = line.strip_prefix("File \"")?.split_once("\", line ")?;
+    let (number, function) = rest.split_once(", in ").unwrap_or((rest, ""));
+    Some(Frame { file: text(file), line: number.parse().ok(), ..called(function) })
+}
+
+fn called(function: &str) -> Frame<'_> {
+    Frame { function: text(function.trim()), ..Frame::default() }
+}
+
+/// `file:line:column` or `file:line`; both numbers may be missing.
+fn at(place: &str) -> Frame<'_> {
+    let number = |place: &'_ str| {
+        let (file, number) = place.rsplit_once(':')?;
+        Some((file.len(), number.parse::<u32>().ok()?))
+    };
+    let (file, line, column) = match number(place) {
+        None => (place, None, None),
+        Some((end, last)) => match number(&place[..end]) {
+            Some((end, line)) => (&place[..end], Some(line), Some(last)),
+            None => (&place[..end], Some(last), None),
+        },
+    };
+    Frame { file: text(file), line, column, ..Frame::default() }
+}
+
+fn text(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn assert_frames(stack: &str, expected: &[(&str, u32, &str)]) {
+        let found = frames(stack);
+        let found: Vec<_> = found
+            .iter()
+            .map(|frame| {
+                let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+                (text(frame.file), frame.line.unwrap_or_default(), text(frame.function))
+            })
+            .collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(path, line, label)| ((*path).to_owned(), *line, (*label).to_owned()))
+            .collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn rust() {
+        assert_frames(
+            "   0: std::backtrace::Backtrace::create\n             at /rustc/0/library/std/src/backtrace.rs:331:13\n   \
+             1: cruddur::store::read::h0123456789abcdef\n             at ./functions/src/store/mod.rs:12:5\n   \
+             2: __libc_start_main\n   3: 0x7f0000000000 - main\n",
+            &[
+                ("/rustc/0/library/std/src/backtrace.rs", 331, "std::backtrace::Backtrace::create"),
+                ("./functions/src/store/mod.rs", 12, "cruddur::store::read"),
+                ("", 0, "__libc_start_main"),
+                ("", 0, "main"),
+            ],
+        );
+    }
+
+    #[test]
+    fn this_very_programs_own_backtrace() {
+        let stack = std::backtrace::Backtrace::force_capture().to_string();
+
+        let found = frames(&stack);
+
+        let this = |frame: &Frame<'_>| {
+            frame.function.is_some_and(|function| function.contains("own_backtrace"))
+                && frame.file.is_some_and(|file| file.ends_with("backtrace.rs"))
+        };
+        assert!(found.iter().any(this), "{stack}");
+    }
+
+    #[test]
+    fn javascript() {
+        assert_frames(
+            "TypeError: x is not a function\n    at handler (/var/task/index.js:3:9)\n    at /var/task/a.js:7:1\n",
+            &[("/var/task/index.js", 3, "handler"), ("/var/task/a.js", 7, "")],
+        );
+    }
+
+    #[test]
+    fn java_and_dotnet() {
+        assert_frames(
+            "java.lang.IllegalStateException: x\n\tat com.example.Handler.handle(Handler.java:12)\n",
+            &[("Handler.java", 12, "com.example.Handler.handle")],
+        );
+        assert_frames(
+            "   at Example.Handler.Handle() in /src/Handler.cs:line 12\n",
+            &[("/src/Handler.cs", 12, "Example.Handler.Handle()")],
+        );
+    }
+
+    #[test]
+    fn python_the_innermost_first() {
+        assert_frames(
+            "Traceback (most recent call last):\n  File \"/a.py\", line 1, in <module>\n    f()\n  \
+             File \"/b.py\", line 2, in f\n    raise X\n",
+            &[("/b.py", 2, "f"), ("/a.py", 1, "<module>")],
+        );
+    }
+
+    #[test]
+    fn anything_else_has_no_frames() {
+        assert_frames("no stack at all: 12\n4 : x\n", &[]);
+    }
+
+    #[test]
+    fn ours_is_what_no_library_and_no_language_brought() {
+        let ours = |stack| frames(stack).iter().map(Frame::is_ours).collect::<Vec<_>>();
+        let rust = "0: core::panicking::panic\n at /rustc/0/library/core/src/panicking.rs:1:1\n\
+                    1: cruddur::store::read\n at ./functions/src/store/mod.rs:12:5\n\
+                    2: hyper::x\n at /home/a/.cargo/registry/src/i/hyper-1/src/a.rs:1:1\n\
+                    3: cruddur::b\n4: <tokio::x as y>::z\n5: main\n";
+        assert_eq!(ours(rust), [false, true, false, true, false, false]);
+        let node = "at f (/var/task/index.js:3:9)\nat g (/var/task/node_modules/x/i.js:1:1)\n\
+                    at process.x (node:internal/process/task_queues:95:5)";
+        assert_eq!(ours(node), [true, false, false]);
+    }
+}

@@ -21,6 +21,7 @@
 //! - [`otlp`]: spans as tests read them, requests as tests send them;
 //! - [`Store`]: a new store, SQLite's or DynamoDB's, and [`moto`], who plays DynamoDB and other
 //!   services; [`Proxy`] stands before it where a test needs faults or a record;
+//! - [`Xray`] and [`XrayDaemon`]: destinations that record segment documents;
 //! - `fake`: the recording HTTP server under it, for destinations to come;
 //! - [`Cli`]: the commands of the extension's binary, as a person starts them;
 //! - `binaries`: builds what is under test, once per test process;
@@ -73,6 +74,7 @@ pub mod proxy;
 mod record;
 pub mod sandbox;
 pub mod store;
+pub mod xray;
 
 pub use binaries::{Binaries, binaries, function_of, functions};
 pub use cli::{Cli, Printed};
@@ -89,3 +91,4 @@ pub use sandbox::{
     Reply, Sandbox, What,
 };
 pub use store::{Store, eventually};
+pub use xray::{Xray, XrayDaemon};

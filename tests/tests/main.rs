@@ -27,3 +27,4 @@ mod replay;
 mod secrets;
 mod straight_line;
 mod terminal;
+mod xray;

@@ -42,3 +42,4 @@ pub(super) fn trace_id(number: u128) -> TraceId {
 }
 
 mod export;
+mod measure;

@@ -77,7 +77,7 @@ pub struct Signal {
     pub items: u64,
     /// Whether a span in it has failed, or a log record is an error: the last to be dropped.
     pub has_error: bool,
-    /// Whether a span in it is flagged as not sampled.
+    /// Whether a span in it says that it is not sampled.
     pub has_unsampled: bool,
 }
 
@@ -114,7 +114,7 @@ impl Signal {
                 Kind::Traces => {
                     let span = SpanView::of(item);
                     signal.has_error |= span.failed;
-                    signal.has_unsampled |= !span.is_sampled;
+                    signal.has_unsampled |= !span.is_sampled();
                     servers.extend(span.server_span());
                 }
                 Kind::Logs => signal.has_error |= severity(item) >= SEVERITY_ERROR,
@@ -160,7 +160,7 @@ pub fn only_sampled(request: &[u8]) -> Option<(Vec<u8>, u64)> {
     let mut left_out = 0;
     let parts = wire::regroup(request, usize::MAX, |span| {
         let span = SpanView::of(span);
-        let keep = span.is_sampled || span.trace_id().is_some_and(|id| failed.contains(id));
+        let keep = span.is_sampled() || span.trace_id().is_some_and(|id| failed.contains(id));
         left_out += u64::from(!keep);
         keep
     });
@@ -189,16 +189,20 @@ struct SpanView<'a> {
     message: &'a [u8],
     kind: u64,
     failed: bool,
-    is_sampled: bool,
+    flags: u32,
 }
 
-/// `SpanFlags::ContextHasIsRemoteMask`: the sender knows of flags. Older ones leave them zero.
-const FLAGS_ARE_KNOWN: u32 = 0x100;
+/// The W3C flag.
 const SAMPLED: u32 = 1;
+
+/// A span without that flag is left out only if it also has this attribute, with the value 0: some
+/// SDKs, Python's among them, never set the flag, and export sampled spans only.
+/// <https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/main/processor/probabilisticsamplerprocessor>
+pub const SAMPLING_PRIORITY: &str = "sampling.priority";
 
 impl<'a> SpanView<'a> {
     fn of(message: &'a [u8]) -> Self {
-        let mut view = Self { message, kind: 0, failed: false, is_sampled: true };
+        let mut view = Self { message, kind: 0, failed: false, flags: 0 };
         for field in wire::fields(message).flatten() {
             match field {
                 (6, Value::Varint(kind)) => view.kind = kind,
@@ -206,9 +210,7 @@ impl<'a> SpanView<'a> {
                     let code = wire::fields(status).flatten().filter(|(number, _)| *number == 3);
                     view.failed = code.last() == Some((3, Value::Varint(STATUS_ERROR)));
                 }
-                (16, Value::Fixed32(flags)) => {
-                    view.is_sampled = flags & FLAGS_ARE_KNOWN == 0 || flags & SAMPLED != 0;
-                }
+                (16, Value::Fixed32(flags)) => view.flags = flags,
                 _ => {}
             }
         }
@@ -217,6 +219,16 @@ impl<'a> SpanView<'a> {
 
     fn trace_id(&self) -> Option<&'a [u8]> {
         nested(self.message, 1).last()
+    }
+
+    fn is_sampled(&self) -> bool {
+        self.flags & SAMPLED != 0 || !self.has_no_priority()
+    }
+
+    fn has_no_priority(&self) -> bool {
+        let value = attribute_value(self.message, 9, SAMPLING_PRIORITY.as_bytes());
+        let fields = value.into_iter().flat_map(wire::fields).flatten();
+        fields.last().is_some_and(|field| matches!(field, (3, Value::Varint(0))))
     }
 
     fn server_span(&self) -> Option<ServerSpan> {
@@ -230,21 +242,27 @@ impl<'a> SpanView<'a> {
             request_id: String::from_utf8_lossy(id).into_owned(),
             trace_id,
             span_id: span_id.and_then(|id| SpanId::from_bytes(id.try_into().ok()?)),
-            is_sampled: self.is_sampled,
+            is_sampled: self.is_sampled(),
         })
     }
 }
 
 /// The text of an attribute among a message's repeated `KeyValue` field.
 fn attribute<'a>(message: &'a [u8], field: u32, key: &[u8]) -> Option<&'a [u8]> {
+    nested(attribute_value(message, field, key)?, 1).last()
+}
+
+/// The `AnyValue` of an attribute.
+fn attribute_value<'a>(message: &'a [u8], field: u32, key: &[u8]) -> Option<&'a [u8]> {
     let pair = nested(message, field).find(|pair| nested(pair, 1).any(|found| found == key))?;
-    nested(pair, 2).find_map(|value| nested(value, 1).last())
+    nested(pair, 2).last()
 }
 
 #[cfg(test)]
 mod tests {
     use opentelemetry_proto::tonic::{
         collector::trace::v1::ExportTraceServiceRequest,
+        common::v1::{AnyValue, KeyValue, any_value},
         trace::v1::{ResourceSpans, ScopeSpans, Span, Status},
     };
     use prost::Message;
@@ -262,14 +280,22 @@ mod tests {
         Span { trace_id: vec![trace; 16], flags, status, ..Span::default() }
     }
 
+    fn unsampled(trace: u8, code: i32) -> Span {
+        let value = Some(AnyValue { value: Some(any_value::Value::IntValue(0)) });
+        let key = SAMPLING_PRIORITY.to_owned();
+        let attributes = vec![KeyValue { key, value, ..KeyValue::default() }];
+        Span { attributes, ..span(trace, 0x100, code) }
+    }
+
     #[test]
-    fn unsampled_traces_are_left_out_unless_they_hold_an_error_or_an_older_sender_made_them() {
+    fn unsampled_traces_are_left_out_unless_they_hold_an_error_or_their_sender_sets_no_flags() {
         let request = request(vec![
             span(1, 0x101, 0), // sampled
-            span(2, 0x100, 0), // not sampled
-            span(3, 0x100, 0), // not sampled, of a trace with an error
-            span(3, 0x100, 2),
-            span(4, 0, 0), // of a sender that knows no flags
+            unsampled(2, 0),
+            unsampled(3, 0), // of a trace with an error
+            unsampled(3, 2),
+            span(4, 0, 0),     // of a sender that knows no flags
+            span(5, 0x100, 0), // of one that knows all but this
         ]);
         assert!(Signal::read(Kind::Traces, request.clone()).unwrap().0.has_unsampled);
 
@@ -277,7 +303,7 @@ mod tests {
 
         let traces: Vec<u8> =
             items(&kept).filter_map(|span| nested(span, 1).next()).map(|id| id[0]).collect();
-        assert_eq!((traces, left_out), (vec![1, 3, 3, 4], 1));
+        assert_eq!((traces, left_out), (vec![1, 3, 3, 4, 5], 1));
     }
 
     #[test]

@@ -177,3 +177,21 @@ fn assert_all_answered(honeycomb: &Honeycomb, status: u16) {
     assert!(!requests.is_empty());
     assert!(requests.iter().all(|request| request.status == Some(status)), "{requests:#?}");
 }
+
+#[tokio::test]
+async fn a_trace_that_its_caller_does_not_sample_is_not_sent_on() {
+    let honeycomb = Honeycomb::start().await;
+    let sandbox =
+        Sandbox::builder("home-activities").honeycomb(&honeycomb).demo_store().start().await;
+    let [unsampled, sampled] = ["1", "2"].map(|digit| digit.repeat(32));
+    let request = |trace_id: &str, flags: &str| {
+        let traceparent = format!("00-{trace_id}-b7ad6b7169203331-{flags}");
+        event("home-activities").header("traceparent", &traceparent)
+    };
+
+    sandbox.invoke(request(&unsampled, "00")).await;
+    let reply = sandbox.invoke(request(&sampled, "01")).await;
+
+    assert_eq!(honeycomb.server_span(&reply.request_id).await.trace_id, sampled);
+    assert!(honeycomb.trace(&unsampled).is_empty());
+}

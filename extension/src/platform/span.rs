@@ -14,7 +14,7 @@ use prost::Message;
 use trace_context::{SpanId, TraceId};
 
 use super::event::{Phase, Report, millis};
-use crate::signal::{Kind, Signal};
+use crate::signal::{Kind, SAMPLING_PRIORITY, Signal};
 
 /// Where the spans of an invocation belong: its server span.
 #[derive(Clone, Copy, Debug)]
@@ -110,7 +110,10 @@ impl PlatformSpan {
         self.attributes.push(key_value(key, value));
     }
 
-    fn into_otlp(self, server: Place) -> Span {
+    fn into_otlp(mut self, server: Place) -> Span {
+        if !server.is_sampled {
+            self.push(SAMPLING_PRIORITY, Value::IntValue(0));
+        }
         let parent = (!self.is_root).then(|| server.span_id.to_bytes().to_vec());
         let kind = if self.is_root { SpanKind::Server } else { SpanKind::Internal };
         Span {

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use opentelemetry::KeyValue;
 use opentelemetry_proto::{
     tonic::collector::trace::v1::ExportTraceServiceRequest,
     transform::{
@@ -20,6 +21,10 @@ use super::extension::{Extension, SendError, TIMEOUT};
 /// How long a listener that did not answer in time is left alone. Our choice: one request in a
 /// while may wait for it, not each.
 const PAUSE: Duration = Duration::from_secs(10);
+
+/// Tells the extension, where it is 0, that a span is not to be sent on. The missing flag alone
+/// would not do: some SDKs never set it, and mean nothing by that.
+const SAMPLING_PRIORITY: &str = "sampling.priority";
 
 /// What becomes of ended spans.
 pub(super) struct Exporter {
@@ -57,12 +62,15 @@ impl Exporter {
     /// and does not answer is left alone for [`PAUSE`]. Takes at most [`TIMEOUT`] and at most half
     /// of `time_left`, since a runtime that overruns its deadline is killed even though it has
     /// replied.
-    pub(super) async fn send(&self, spans: Vec<SpanData>, time_left: Option<Duration>) {
+    pub(super) async fn send(&self, mut spans: Vec<SpanData>, time_left: Option<Duration>) {
         let count = spans.len() as u64;
         if spans.is_empty() || self.outage().pauses(count) {
             return;
         }
         let timeout = time_left.map_or(TIMEOUT, |left| TIMEOUT.min(left / 2));
+        for span in spans.iter_mut().filter(|span| !span.span_context.is_sampled()) {
+            span.attributes.push(KeyValue::new(SAMPLING_PRIORITY, 0));
+        }
         let resource_spans = group_spans_by_resource_and_scope(spans, &self.resource);
         let request = ExportTraceServiceRequest { resource_spans };
         let taken = self.extension.take_within(timeout, &request).await;

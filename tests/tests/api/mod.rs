@@ -28,7 +28,7 @@ mod bad_input;
 mod bad_requests;
 mod concurrency;
 mod story;
-mod samples;
+pub(crate) mod samples;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

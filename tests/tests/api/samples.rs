@@ -13,7 +13,7 @@ on_both_stores! { every_sample_event_is_answered_as_the_table_says }
 
 /// A file, the status, and a part of the reply (by JSON pointer). In an order in which what one
 /// writes is there for the next.
-fn table() -> Vec<(&'static str, u16, &'static str, Value)> {
+pub(crate) fn table() -> Vec<(&'static str, u16, &'static str, Value)> {
     let (nobody, andrew) = (json!(["generic_401"]), json!("andrewbrown"));
     let crud = json!("bdd640fb-0667-4ad1-9c80-317fa3b1799d"); // of the demo data
     let group = json!("dff0dd03-2b54-4bc9-a2f9-d04f8747d34f");

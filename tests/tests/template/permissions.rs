@@ -1,0 +1,188 @@
+//! Each function may do what it was seen to do, and nothing else: what its endpoint asks of the
+//! table is read from the wire, and compared with its role.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cruddur_tests::{Event, Proxy, Recorded, Sandbox, Store, event, function_of};
+use serde_json::{Value, json};
+
+use super::{all_functions, names_of, properties};
+use crate::api::samples;
+
+/// An action and what it is done to: `table`, or `index`.
+type Access = BTreeSet<(String, &'static str)>;
+
+/// The actions behind a request. A transaction needs those that its parts would need alone.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html>
+fn accesses(request: &Recorded) -> Access {
+    let operation = request.operation().expect("a request of DynamoDB");
+    let body: Value = serde_json::from_slice(&request.body).expect("JSON");
+    let action = |name: &str| format!("dynamodb:{name}");
+    match operation {
+        "TransactWriteItems" => {
+            let parts = body["TransactItems"].as_array().expect("its parts");
+            let kinds = parts.iter().flat_map(|part| part.as_object().expect("a part").keys());
+            kinds
+                .map(|kind| match kind.as_str() {
+                    "ConditionCheck" => action("ConditionCheckItem"),
+                    kind => action(&format!("{kind}Item")),
+                })
+                .map(|action| (action, "table"))
+                .collect()
+        }
+        _ if body["IndexName"] == "listing" => BTreeSet::from([(action(operation), "index")]),
+        _ => BTreeSet::from([(action(operation), "table")]),
+    }
+}
+
+/// What a role lets its function do to the table.
+fn allowed(resource: &str) -> Access {
+    let role = properties(&format!("{resource}Role"), "AWS::IAM::Role");
+    let policies = role["Policies"].as_array().into_iter().flatten();
+    let statements = policies
+        .flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().expect("statements"));
+    let mut allowed = Access::new();
+    for statement in statements {
+        assert_eq!(statement["Effect"], "Allow", "{resource}");
+        for target in statement["Resource"].as_array().expect("resources") {
+            let target = if *target == json!({"Fn::GetAtt": ["CruddurTable", "Arn"]}) {
+                "table"
+            } else if *target == json!({"Fn::Sub": "${CruddurTable.Arn}/index/listing"}) {
+                "index"
+            } else {
+                panic!("{resource} may reach {target}");
+            };
+            for action in statement["Action"].as_array().expect("actions") {
+                allowed.insert((action.as_str().expect("an action").to_owned(), target));
+            }
+        }
+    }
+    allowed
+}
+
+/// All sample events of a function; and each that has a caller, from somebody new, from the same one
+/// under a handle that they chose, and with a key, twice.
+fn visits(function: &str) -> Vec<Event> {
+    let samples = samples::table().into_iter().map(|row| row.0);
+    let own = samples.filter(|file| function_of(file) == function);
+    own.flat_map(|file| {
+        let has_caller = event(file).payload()["requestContext"]["authorizer"].is_object();
+        let claims = json!({"sub": format!("sub-{file}"), "username": format!("new-{file}")});
+        let mut chosen = claims.clone();
+        chosen["preferred_username"] = renamed(file).into();
+        let others = has_caller.then(|| {
+            let once = event(file).claims(chosen.clone()).header("idempotency-key", "once");
+            [event(file).claims(claims), event(file).claims(chosen), once.clone(), once]
+        });
+        [event(file)].into_iter().chain(others.into_iter().flatten())
+    })
+    .collect()
+}
+
+fn renamed(file: &str) -> String {
+    format!("renamed-{file}")
+}
+
+async fn seen(function: &str, store: &Store, proxy: &Proxy) -> Access {
+    let before = proxy.requests().len();
+    let sandbox =
+        Sandbox::builder(function).without_extension().freezing(false).store(store).start().await;
+    let mut handles = BTreeSet::new();
+    for event in visits(function) {
+        let reply = sandbox.invoke(event.clone()).await;
+        assert!(reply.status < 500, "{function}: {}", reply.body);
+        handles.extend(reply.json["handle"].as_str().map(str::to_owned));
+        if function == "reply-activity" && reply.status == 200 {
+            // A reply to a reply also checks what stands above both.
+            let uuid = reply.json["uuid"].as_str().expect("the reply's id");
+            let reply_to_reply =
+                event.without_header("idempotency-key").path_parameter("key", uuid);
+            assert_eq!(sandbox.invoke(reply_to_reply).await.status, 200);
+        }
+    }
+    if function == "create-activity" {
+        assert!(handles.contains(&renamed(function)), "nobody was renamed: {handles:?}");
+    }
+    proxy.requests()[before..].iter().flat_map(accesses).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_function_may_do_to_the_table_what_it_does_and_no_more() {
+    let (store, proxy) = Store::behind_proxy().await;
+    store.seed();
+
+    let mut needed = BTreeMap::new();
+    for (function, resource) in all_functions() {
+        needed.insert(resource, seen(&function, &store, &proxy).await);
+    }
+
+    let allowed: BTreeMap<String, Access> =
+        needed.keys().map(|resource| (resource.clone(), allowed(resource))).collect();
+    assert_eq!(needed, allowed);
+}
+
+#[test]
+fn beside_the_table_every_function_may_do_the_same_few_things() {
+    for (_, resource) in all_functions() {
+        let role = properties(&format!("{resource}Role"), "AWS::IAM::Role");
+        assert_eq!(
+            role["ManagedPolicyArns"],
+            json!([
+                "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole", // SAM's own
+                "arn:aws:iam::aws:policy/AWSXrayWriteOnlyAccess",                   // for active tracing
+                {"Ref": "TelemetryPolicy"},
+            ]),
+            "{resource}"
+        );
+    }
+    // The functions' roles, and CloudTrail's if it is wanted.
+    assert_eq!(names_of("AWS::IAM::Role").len(), all_functions().len() + 1);
+    assert_eq!(names_of("AWS::IAM::ManagedPolicy"), ["TelemetryPolicy"]);
+}
+
+#[test]
+fn the_extension_may_send_segments_write_its_log_group_and_read_its_key() {
+    let none = json!({"Ref": "AWS::NoValue"});
+    let arn = |group: &str| {
+        let arn = format!(
+            "arn:${{AWS::Partition}}:logs:${{AWS::Region}}:${{AWS::AccountId}}:log-group:${{{group}}}"
+        );
+        json!({"Fn::Sub": arn})
+    };
+    let streams = |group: &str| json!({"Fn::GetAtt": [group, "Arn"]});
+    let kept = |arn: Value| json!({"Fn::If": ["KeepsPlatformLogs", arn, none]});
+    assert_eq!(
+        properties("TelemetryPolicy", "AWS::IAM::ManagedPolicy")["PolicyDocument"]["Statement"],
+        json!([
+            {"Effect": "Allow", "Action": ["xray:PutTraceSegments"], "Resource": "*"},
+            {
+                "Effect": "Allow",
+                "Action": [
+                    "logs:CreateLogGroup", "logs:CreateLogStream",
+                    "logs:PutLogEvents", "logs:PutRetentionPolicy",
+                ],
+                "Resource": streams("LogGroup"),
+            },
+            // Without Lambda's own group in this list, Lambda cannot write its copy.
+            {
+                "Effect": "Deny",
+                "Action": "logs:*",
+                "NotResource": [
+                    arn("LogGroup"),
+                    streams("LogGroup"),
+                    kept(arn("PlatformLogGroup")),
+                    kept(streams("PlatformLogGroup")),
+                ],
+            },
+            {"Fn::If": [
+                "SendsToHoneycomb",
+                {
+                    "Effect": "Allow",
+                    "Action": ["secretsmanager:GetSecretValue", "ssm:GetParameter"],
+                    "Resource": {"Ref": "HoneycombApiKeySecret"},
+                },
+                none,
+            ]},
+        ])
+    );
+}

@@ -5,7 +5,7 @@ FEATURES := --features cruddur/local
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help run tools test faults bench bench-extension soak lint clean build-TelemetryLayer
+.PHONY: help run tools test faults bench bench-extension soak lint layer dist clean build-TelemetryLayer
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-zA-Z-]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,17 @@ lint: $(VENV)/requirements ## Check formatting, lints and the template
 	cargo clippy --package cruddur --bins -- -D warnings # as it is deployed: without the local store
 	sam validate --lint --region us-east-1
 
+layer: $(VENV)/requirements ## Build the layer alone, as a zip for anybody's function
+	$(call build-extension,--output-format zip)
+	cp target/lambda/extensions/cruddur-telemetry.zip target/cruddur-telemetry-$(ARCHITECTURE).zip
+	python3 -m zipfile --list target/cruddur-telemetry-$(ARCHITECTURE).zip
+
+dist: $(VENV)/requirements ## Build all that is deployed, and one function for the other architecture; check it
+	sam build --parameter-overrides Architecture=arm64
+	.dev/check-dist .aws-sam/build arm64
+	sam build HealthCheckFunction --build-dir .aws-sam/x86_64 --parameter-overrides Architecture=x86_64
+	.dev/check-dist .aws-sam/x86_64 x86_64
+
 clean: ## Remove what was built and installed
 	rm -rf target $(VENV) .aws-sam
 
@@ -63,12 +74,19 @@ $(VENV)/bin/cargo-lambda: tests/requirements.txt
 	pip install --quiet --constraint $< cargo-lambda
 	@touch $@
 
-$(VENV)/requirements: tests/requirements.txt
+$(VENV)/requirements: tests/requirements.txt tests/python-function/requirements.txt
 	python3 -m venv $(VENV)
-	pip install --quiet --requirement $<
+	pip install --quiet $(addprefix --requirement=,$^)
 	@touch $@
+
+# `make layer ARCHITECTURE=x86_64` takes the other.
+ARCHITECTURE ?= arm64
+
+define build-extension
+cargo lambda build --release --$(subst _,-,$(ARCHITECTURE)) --extension --package cruddur-telemetry $(1)
+endef
 
 # `sam build` calls this for the layer. ARTIFACTS_DIR is what becomes /opt.
 build-TelemetryLayer:
-	cargo lambda build --release --$(subst _,-,$(ARCHITECTURE)) --extension --package cruddur-telemetry
+	$(call build-extension)
 	install -D target/lambda/extensions/cruddur-telemetry "$(ARTIFACTS_DIR)/extensions/cruddur-telemetry"

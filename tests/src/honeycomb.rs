@@ -105,6 +105,24 @@ impl Honeycomb {
         self.spans().into_iter().filter(|span| span.trace_id == trace_id).collect()
     }
 
+    /// Waits for a request with this text in a log record of this trace.
+    pub async fn log_line(&self, text: &str, trace_id: &str) {
+        let trace_id = u128::from_str_radix(trace_id, 16).expect("32 hex digits");
+        let wanted = [text.as_bytes(), &trace_id.to_be_bytes()];
+        let find = |all: &[Recorded]| {
+            let taken = |it: &&Recorded| it.status == Some(200) && it.path == "/v1/logs";
+            let bodies = all.iter().filter(taken).filter_map(|request| request.decoded().ok());
+            let holds = |body: &[u8], part: &[u8]| body.windows(part.len()).any(|it| it == part);
+            bodies.into_iter().find(|body| wanted.iter().all(|part| holds(body, part)))
+        };
+        let found = self.fake.requests().find(find).await;
+        assert!(
+            found.is_some(),
+            "{text:?} of {trace_id:032x} did not arrive: {:#?}",
+            self.requests()
+        );
+    }
+
     /// Waits for the first span of this name.
     pub async fn span(&self, name: &str) -> Span {
         self.span_where(name, |span| span.name == name).await
@@ -172,7 +190,11 @@ fn taken(requests: &[Recorded]) -> Vec<Span> {
     good.flat_map(|request| spans_of(request).unwrap_or_default()).collect()
 }
 
+/// None in a request of another signal; nothing if it cannot be read.
 fn spans_of(request: &Recorded) -> Option<Vec<Span>> {
+    if request.path != "/v1/traces" {
+        return Some(Vec::new());
+    }
     otlp::spans_of(&request.decoded().ok()?).ok()
 }
 
@@ -183,7 +205,8 @@ fn answer(request: &Recorded, key: Option<&str>) -> Answered {
     let types = ["application/protobuf", "application/x-protobuf"];
     let content_type = request.header("content-type").unwrap_or_default();
     // The real one takes JSON as well; nothing here sends it.
-    let (status, body) = if request.path != "/v1/traces" {
+    let signals = ["/v1/traces", "/v1/logs", "/v1/metrics"];
+    let (status, body) = if !signals.contains(&request.path.as_str()) {
         (404, Bytes::new())
     } else if key.is_some() && request.header("x-honeycomb-team") != key {
         (401, Bytes::from_static(b"\x12\x28unknown API key - check your credentials"))

@@ -12,6 +12,10 @@ mod store;
 // What the API promises, on each store.
 mod api;
 
+// What is deployed, and how.
+mod deploy;
+mod template;
+
 // What the function and the extension promise.
 mod board;
 mod command_line;
@@ -23,6 +27,7 @@ mod function_alone;
 mod hostile;
 mod soak;
 mod otlp_receiver;
+mod python_function;
 mod replay;
 mod secrets;
 mod straight_line;

@@ -5,6 +5,7 @@
 //! | invocation running, telemetry subscribed | its server span or `platform.runtimeDone` | the deadline less [`DEADLINE_MARGIN`] |
 //! | invocation running, no telemetry (local emulators) | its server span | the longest hold |
 //! | invocation done, mode `end`, or `adaptive` in sparse traffic | every destination that is not left alone | the longest hold, and never into the deadline's margin |
+//! | the same, with no time left | nothing: batches are sent in the background | – |
 //! | invocation done, `adaptive` in busy traffic ([`Gaps`]) | nothing: batches are sent while the next invocations run | – |
 //! | invocation done, `periodic,MS` | nothing: batches are sent so, but at most every MS | – |
 //! | a destination failed, or did not answer within the hold | not for that one, until it is tried again ([`crate::health`]) | – |
@@ -107,7 +108,8 @@ pub struct Situation {
 /// What to do at the end of an invocation.
 pub fn patience(mode: Mode, situation: &Situation) -> Patience {
     let Situation { now, deadline, max_hold, busy, last_flush } = *situation;
-    let wait = Patience::Until(hold_until(now, deadline, max_hold));
+    let until = hold_until(now, deadline, max_hold);
+    let wait = if until > now { Patience::Until(until) } else { Patience::None };
     match mode {
         Mode::End => wait,
         Mode::Adaptive if busy => Patience::None,
@@ -188,6 +190,22 @@ mod tests {
 
             assert_eq!(patience(mode, &situation), expected, "{mode:?}, busy: {busy}");
         }
+    }
+
+    #[test]
+    fn where_there_is_no_time_to_wait_nobody_waits() {
+        let now = Instant::now();
+        let none = Situation {
+            now,
+            deadline: None,
+            max_hold: Duration::ZERO,
+            busy: false,
+            last_flush: None,
+        };
+        let late = Situation { deadline: Some(now), max_hold: SECOND, ..none };
+
+        assert_eq!(patience(Mode::End, &none), Patience::None);
+        assert_eq!(patience(Mode::Adaptive, &late), Patience::None);
     }
 
     #[test]

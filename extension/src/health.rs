@@ -1,7 +1,7 @@
 //! Whether a destination may be sent to: a circuit breaker with backoff.
 //!
 //! Closed until a failure. Then open for a while that doubles with each further failure, or as
-//! long as the destination asked for; after that one attempt shows whether it closes again.
+//! long as the destination asked for, at most a minute; after that one attempt shows whether it closes again.
 
 use std::time::Duration;
 
@@ -78,13 +78,60 @@ impl Health {
                 .build()
         });
         let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
-        self.open_until = now.checked_add(
-            retry_after.map_or(pause, |asked| asked.min(LONGEST_PAUSE).max(pause.min(asked))),
-        );
+        let pause = pause.max(retry_after.unwrap_or_default()).min(LONGEST_PAUSE);
+        self.open_until = Some(now + pause);
+    }
+
+    /// The process was frozen for so long, which counts as a part of the pause: the clock of
+    /// [`Instant`] may have stood still.
+    pub fn slept(&mut self, gap: Duration) {
+        let sooner = |until: Instant| until.checked_sub(gap).unwrap_or(until);
+        self.open_until = self.open_until.map(sooner);
     }
 
     /// Forgets the pause: the next attempt may come at once.
     pub fn try_now(&mut self) {
         self.open_until = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The pauses after so many failures in a row.
+    fn pauses(retry_after: Option<u64>, failures: usize) -> Vec<Duration> {
+        let (mut health, now) = (Health::new(7), Instant::now());
+        let fail = |_| {
+            health.failed(now, retry_after.map(Duration::from_secs));
+            health.open_until().unwrap() - now
+        };
+        (0..failures).map(fail).collect()
+    }
+
+    #[tokio::test]
+    async fn pauses_double_with_jitter_up_to_a_minute() {
+        for (failure, pause) in pauses(None, 12).into_iter().enumerate() {
+            let least = FIRST_PAUSE.saturating_mul(1 << failure).min(LONGEST_PAUSE);
+            assert!((least..=(2 * least).min(LONGEST_PAUSE)).contains(&pause), "{pause:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_destination_may_ask_for_more_but_neither_for_less_nor_for_ever() {
+        assert_eq!(pauses(Some(30), 1), [Duration::from_secs(30)]);
+        assert_eq!(pauses(Some(u64::MAX), 1), [LONGEST_PAUSE]);
+        assert_eq!(pauses(Some(0), 8), pauses(None, 8));
+    }
+
+    #[tokio::test]
+    async fn a_freeze_counts_as_a_part_of_the_pause() {
+        let (mut health, now) = (Health::new(7), Instant::now());
+        health.failed(now, Some(Duration::from_secs(30)));
+
+        health.slept(Duration::from_secs(29));
+        assert!(health.is_open(now));
+        health.slept(Duration::from_secs(1));
+        assert!(!health.is_open(now));
     }
 }

@@ -95,7 +95,7 @@ async fn work(lambda: &ExtensionsApi, config: &Config) -> (Parts, Shutdown) {
         let event = lambda.next().await;
         let waited = waited_since(asked);
         if waited > THAW {
-            parts.pipeline.thawed().await;
+            parts.pipeline.thawed(waited).await;
         }
         match event {
             Ok(Event::Invoke(invoke)) => {

@@ -11,7 +11,7 @@
 
 pub mod core;
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -33,6 +33,10 @@ use crate::{
 
 /// Commands that may wait; the pipeline empties this queue without ever waiting. Our choice.
 const COMMANDS: usize = 256;
+
+/// Who does not answer within so long is left alone, also where the deadline cut the hold short. Our
+/// choice: a new connection and a request to a destination far away.
+const FAIR_HOLD: Duration = Duration::from_millis(400);
 
 /// How a flush is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +64,7 @@ pub struct Stopped;
 enum Command {
     Receive(Signal),
     Flush { patience: Patience, done: oneshot::Sender<()> },
-    Thawed,
+    Thawed(Duration),
     Summary(oneshot::Sender<Summary>),
     LastWords(oneshot::Sender<LastWords>),
 }
@@ -86,9 +90,9 @@ impl Handle {
         self.0.is_closed()
     }
 
-    /// Says that the process was frozen: connections are made anew.
-    pub async fn thawed(&self) {
-        let _ = self.0.send(Command::Thawed).await;
+    /// Says that the process was frozen for so long: connections are made anew.
+    pub async fn thawed(&self, gap: Duration) {
+        let _ = self.0.send(Command::Thawed(gap)).await;
     }
 
     /// What became of everything so far.
@@ -115,6 +119,7 @@ pub struct Pipeline {
     thaws: watch::Sender<()>,
     core: Core,
     flush: Option<Flush>,
+    max_hold: Duration,
     disk: Disk,
     holds: Holds,
     /// What was last logged, and when the next may be.
@@ -167,6 +172,7 @@ impl Pipeline {
             thaws,
             core,
             flush: None,
+            max_hold: config.max_hold,
             disk,
             holds: Holds::default(),
             logged: Summary::default(),
@@ -227,8 +233,8 @@ impl Pipeline {
                     }
                 }
             }
-            Command::Thawed => {
-                self.core.thawed();
+            Command::Thawed(gap) => {
+                self.core.thawed(gap);
                 self.thaws.send_replace(());
             }
             Command::Summary(reply) => drop(reply.send(self.summary(now))),
@@ -251,7 +257,9 @@ impl Pipeline {
     fn end_flush(&mut self) {
         if let Some(flush) = self.flush.take() {
             let now = Instant::now();
-            self.core.end_flush(now, now >= flush.until);
+            let waited = flush.began.map_or(Duration::MAX, |began| now - began);
+            let had_time = waited >= self.max_hold.min(FAIR_HOLD);
+            self.core.end_flush(now, now >= flush.until && had_time);
             if let Some(began) = flush.began {
                 self.holds.note(began.elapsed());
             }

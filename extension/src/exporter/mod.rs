@@ -92,7 +92,8 @@ pub enum ExportError {
 impl ExportError {
     /// Whether the destination will never take this batch, however often it is sent.
     ///
-    /// A wrong key (401, 403) is not final: the key may be mended while the batch is held.
+    /// A wrong key (401, 403) or address (404, 405) is not final: it may be mended while the batch is
+    /// held.
     pub fn is_final(&self) -> bool {
         match self {
             Self::Status { status, .. } => {
@@ -100,6 +101,8 @@ impl ExportError {
                     && ![
                         StatusCode::UNAUTHORIZED,
                         StatusCode::FORBIDDEN,
+                        StatusCode::NOT_FOUND,
+                        StatusCode::METHOD_NOT_ALLOWED,
                         StatusCode::REQUEST_TIMEOUT,
                         StatusCode::TOO_MANY_REQUESTS,
                     ]

@@ -9,13 +9,13 @@ mod destination;
 mod last_words;
 mod spooling;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
 pub use self::destination::DestinationSpec;
-use self::destination::{Attempt, Destination, Origin, UnderWay};
+use self::destination::{Attempt, Destination, Origin, Split, UnderWay};
 use crate::{
     batch::Batch,
     buffer::Buffer,
@@ -145,8 +145,10 @@ impl Core {
                 None => Attempt::Own,
             };
             let waits = !destination.health.is_open(now) && self.lacks_something(id);
-            self.destinations[id].awaited = waits.then_some(attempt);
-            self.destinations[id].sending = true;
+            let destination = &mut self.destinations[id];
+            destination.awaited = waits.then_some(attempt);
+            destination.sending = true;
+            destination.took_something = false;
         }
     }
 
@@ -158,10 +160,12 @@ impl Core {
     /// Ends the waiting before Next. What was not delivered goes to the spool, so that a kill loses
     /// the next invocation at most, and what came since; sending goes on in the background.
     ///
-    /// With `patience_over` there was time to answer: who has not is left alone.
+    /// With `patience_over` there was time to answer: who has not, nothing in all the flush, is left
+    /// alone.
     pub fn end_flush(&mut self, now: Instant, patience_over: bool) {
         for destination in &mut self.destinations {
-            if destination.awaited.take().is_some() && patience_over {
+            let silent = destination.awaited.take().is_some() && !destination.took_something;
+            if silent && patience_over {
                 destination.failed(now, ExportError::HoldOver);
             }
         }
@@ -170,10 +174,13 @@ impl Core {
         self.spool_waiting();
     }
 
-    /// The process was frozen and goes on: what is under way may fail without anybody's fault.
-    pub fn thawed(&mut self) {
-        for under_way in self.destinations.iter_mut().filter_map(|d| d.under_way.as_mut()) {
-            under_way.thawed = true;
+    /// The process was frozen for so long and goes on: what is under way may fail without anybody's fault.
+    pub fn thawed(&mut self, gap: Duration) {
+        for destination in &mut self.destinations {
+            destination.health.slept(gap);
+            if let Some(under_way) = &mut destination.under_way {
+                under_way.thawed = true;
+            }
         }
     }
 
@@ -184,13 +191,18 @@ impl Core {
         if !wanted || destination.under_way.is_some() || destination.health.is_open(now) {
             return None;
         }
-        let most_parts = if destination.one_by_one > 0 { 1 } else { usize::MAX };
+        let split = destination.split.filter(|split| split.left > 0);
+        let most_parts = if split.is_some() { 1 } else { usize::MAX };
         let fresh = destination
             .routes()
             .find_map(|route| Some((route, Origin::Buffer, self.buffer.take(route, most_parts)?)));
-        let (route, origin, batch) = fresh.or_else(|| self.next_spooled(id, most_parts))?;
+        let Some((route, origin, batch)) = fresh.or_else(|| self.next_spooled(id, most_parts))
+        else {
+            self.note_progress(id);
+            return None;
+        };
         let destination = &mut self.destinations[id];
-        destination.one_by_one = destination.one_by_one.saturating_sub(1);
+        destination.split = split.map(|split| Split { left: split.left - 1, ..split });
         destination.under_way =
             Some(UnderWay { route, batch: batch.clone(), origin, thawed: false });
         Some(batch)
@@ -207,10 +219,13 @@ impl Core {
         self.destinations[id].count(under_way.batch.items, &result);
         match result {
             Ok(receipt) => {
-                self.destinations[id].succeeded();
                 let items = under_way.batch.items;
                 let rejected = receipt.rejected.min(items);
                 let unsampled = receipt.unsampled.min(items - rejected);
+                // Where all was left out nothing was sent, and so nothing is known.
+                if unsampled < items {
+                    self.destinations[id].succeeded();
+                }
                 self.conclude(
                     &under_way,
                     &[
@@ -224,7 +239,7 @@ impl Core {
                 debug!("A batch was refused and is sent in parts: {error}");
             }
             Err(error) if error.is_final() => {
-                self.destinations[id].refused(error, &under_way.batch);
+                self.destinations[id].refused(now, error, &under_way.batch);
                 let rejected = (State::Dropped(Reason::Rejected), under_way.batch.items);
                 self.conclude(&under_way, &[rejected]);
             }
@@ -233,12 +248,18 @@ impl Core {
                 self.destinations[id].retry_or_rest(now, &under_way, error);
             }
         }
-        if self.lacks_something(id) {
-            let awaited = &mut self.destinations[id].awaited;
-            *awaited = awaited.map(|_| Attempt::Own);
+        self.note_progress(id);
+    }
+
+    /// Whether a destination has everything now.
+    fn note_progress(&mut self, id: DestinationId) {
+        let lacks_something = self.lacks_something(id);
+        let destination = &mut self.destinations[id];
+        if lacks_something {
+            destination.awaited = destination.awaited.map(|_| Attempt::Own);
         } else {
-            self.destinations[id].awaited = None;
-            self.destinations[id].sending = false;
+            destination.awaited = None;
+            destination.sending = false;
         }
     }
 
@@ -326,7 +347,7 @@ impl Core {
         if parts == 1 {
             return false;
         }
-        self.destinations[id].one_by_one = parts;
+        self.destinations[id].split = Some(Split { left: parts, took_some: false });
         self.give_back(under_way);
         true
     }

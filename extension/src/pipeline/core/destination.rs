@@ -31,8 +31,10 @@ pub(super) struct Destination {
     pub(super) sending: bool,
     /// The present flush waits for it.
     pub(super) awaited: Option<Attempt>,
-    /// Signals that are sent one by one, since the batch that held them was refused.
-    pub(super) one_by_one: usize,
+    /// A batch was refused, and its signals are sent one by one.
+    pub(super) split: Option<Split>,
+    /// Whether anything was taken in the present flush.
+    pub(super) took_something: bool,
     /// What became of its requests.
     pub(super) requests: Requests,
     /// What the log last said about it, so that an outage is one line.
@@ -47,6 +49,15 @@ pub(super) struct UnderWay {
     pub(super) origin: Origin,
     /// The process was frozen meanwhile: a failure says nothing about the destination.
     pub(super) thawed: bool,
+}
+
+/// What has become of the parts of a refused batch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Split {
+    /// How many are not sent yet.
+    pub(super) left: usize,
+    /// Whether any was taken.
+    pub(super) took_some: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +86,8 @@ impl Destination {
             under_way: None,
             sending: false,
             awaited: None,
-            one_by_one: 0,
+            split: None,
+            took_something: false,
             requests: Requests::default(),
             reported: None,
         }
@@ -110,14 +122,20 @@ impl Destination {
 
     pub(super) fn succeeded(&mut self) {
         self.health.succeeded();
+        self.took_something = true;
+        self.split = self.split.map(|split| Split { took_some: true, ..split });
         if self.reported.take().is_some() {
             info!("{} takes telemetry again", self.spec.name);
         }
     }
 
-    pub(super) fn refused(&mut self, error: ExportError, batch: &Batch) {
-        self.health.succeeded(); // it answers
+    pub(super) fn refused(&mut self, now: Instant, error: ExportError, batch: &Batch) {
         let (items, unit) = (batch.items, batch.kind.items());
+        match self.split {
+            // It is not this or that which it refuses.
+            Some(Split { left: 0, took_some: false }) => self.health.failed(now, None),
+            _ => self.health.succeeded(), // it answers
+        }
         self.report(error, &format!("{items} {unit} are dropped"));
     }
 

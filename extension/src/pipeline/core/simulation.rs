@@ -85,7 +85,7 @@ impl World {
             }
             80..90 => self.fail(),
             90..94 => self.now += Duration::from_millis(self.rng.u64(0..90_000)),
-            94..96 => self.core.thawed(),
+            94..96 => self.core.thawed(Duration::ZERO),
             96..98 => self.kill(),
             98 => self.damage_a_file(),
             _ => self.fill_the_disk(),

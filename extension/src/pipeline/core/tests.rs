@@ -163,7 +163,7 @@ async fn a_failure_over_a_freeze_says_nothing_about_the_destination() {
     bench.core.begin_flush(bench.now, false);
     bench.sent(0);
 
-    bench.core.thawed();
+    bench.core.thawed(Duration::ZERO);
     bench.settle(0, refused());
 
     assert_eq!(bench.sent(0), Some(1));
@@ -317,4 +317,83 @@ async fn the_summary_tells_how_a_destination_fares() {
         },
     });
     assert_eq!(json!(bench.core.destinations(bench.now)), expected);
+}
+
+#[tokio::test]
+async fn a_batch_that_sent_nothing_says_nothing_of_its_destination() {
+    let mut bench = Bench::new(Trigger::Flush);
+    bench.receive(1);
+    bench.core.begin_flush(bench.now, false);
+    bench.sent(0);
+    bench.settle(0, refused());
+    bench.now += Duration::from_secs(2); // the first pause is over
+    bench.core.begin_flush(bench.now, false);
+    assert_eq!(bench.sent(0), Some(1));
+
+    bench.settle(0, Ok(Receipt { rejected: 0, unsampled: 1 }));
+
+    let fares = json!(bench.core.destinations(bench.now));
+    assert_eq!(fares["durable"]["breaker"], "half_open");
+}
+
+#[tokio::test]
+async fn a_destination_that_refuses_every_part_of_a_batch_is_left_alone() {
+    let mut bench = Bench::new(Trigger::Flush);
+    [1, 2].into_iter().for_each(|items| bench.receive(items));
+    bench.core.begin_flush(bench.now, false);
+    bench.sent(0);
+    bench.settle(0, status(400, None));
+    for items in [1, 2] {
+        assert_eq!(bench.sent(0), Some(items));
+        bench.settle(0, status(400, None));
+    }
+
+    assert_eq!(json!(bench.core.destinations(bench.now))["durable"]["breaker"], "open");
+    assert_eq!(json!(bench.account(0)), json!({"received": 3, "dropped": {"rejected": 3}}));
+}
+
+#[tokio::test]
+async fn an_address_that_knows_no_such_path_loses_nothing() {
+    for code in [404, 405] {
+        let mut bench = Bench::new(Trigger::Flush);
+        bench.receive(1);
+        bench.core.begin_flush(bench.now, false);
+        bench.sent(0);
+
+        bench.settle(0, status(code, None));
+
+        assert_eq!(json!(bench.account(0)), json!({"received": 1, "held": 1}));
+    }
+}
+
+#[tokio::test]
+async fn who_took_something_within_the_hold_is_not_left_alone_for_the_rest() {
+    let mut bench = Bench::new(Trigger::Flush);
+    bench.receive(1);
+    bench.core.begin_flush(bench.now, false);
+    bench.sent(0);
+    bench.receive(2);
+    bench.core.begin_flush(bench.now, false);
+    bench.settle(0, Ok(Receipt::default()));
+    assert_eq!(bench.sent(0), Some(2));
+
+    bench.core.end_flush(bench.now, true);
+
+    assert_eq!(json!(bench.core.destinations(bench.now))["durable"]["breaker"], "closed");
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_spool_whose_only_file_is_damaged() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut bench = Bench::with_spool(&directory);
+    bench.receive(5);
+    bench.core.put_off();
+    let file = std::fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
+    std::fs::write(file, b"damaged").unwrap();
+
+    bench.core.begin_flush(bench.now, false);
+    assert_eq!((bench.sent(0), bench.sent(1)), (None, Some(5)));
+    bench.settle(1, Ok(Receipt::default()));
+
+    assert!(bench.core.flush_is_done());
 }

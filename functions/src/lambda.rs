@@ -65,7 +65,7 @@ async fn answer(
     if let Some(user) = &user {
         telemetry.identify_user(user);
     }
-    let access = Access::of(request.as_ref().ok(), user.as_ref());
+    let access = Access::of(route, request.as_ref().ok(), user.as_ref());
     let outcome = match request {
         Ok(request) if local.is_some() && request.method() == Method::OPTIONS => {
             Ok(cors::preflight(route))

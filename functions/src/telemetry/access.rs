@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use tracing::{error, info, warn};
 
 use crate::{
-    api::{ApiError, Reply, Request},
+    api::{ApiError, Reply, Request, Route},
     domain::UserKey,
 };
 
@@ -22,6 +22,8 @@ const MASK: &str = "REDACTED";
 /// What the line says that is known before the request is handled.
 pub struct Access {
     started: Instant,
+    /// The path with its variables: what a metric may be named by.
+    route: &'static str,
     asked: Option<Asked>,
     user_id: Option<String>,
 }
@@ -35,7 +37,7 @@ struct Asked {
 
 impl Access {
     /// `request` is `None` if the event was none.
-    pub fn of(request: Option<&Request>, user: Option<&UserKey>) -> Self {
+    pub fn of(route: &Route, request: Option<&Request>, user: Option<&UserKey>) -> Self {
         let asked = request.map(|request| Asked {
             client_address: request.client_address().map(str::to_owned),
             method: request.method().to_string(),
@@ -46,7 +48,7 @@ impl Access {
             },
         });
         let user_id = user.map(|user| user.as_str().to_owned());
-        Self { started: Instant::now(), asked, user_id }
+        Self { started: Instant::now(), route: route.path, asked, user_id }
     }
 
     /// Writes it, at the level that fits the status. The only place where a failed request is logged.
@@ -60,7 +62,7 @@ impl Access {
         let method = asked.map(|asked| asked.method.as_str());
         let scheme = asked.map(|asked| asked.scheme);
         let path = asked.map(|asked| asked.path.as_str());
-        let user_id = self.user_id.as_deref();
+        let (user_id, route) = (self.user_id.as_deref(), self.route);
         let code = failure.map(|error| error.status_and_code().1);
         let error = failure.map(ApiError::chain);
         macro_rules! line {
@@ -70,6 +72,7 @@ impl Access {
                     method,
                     scheme,
                     path,
+                    route,
                     status,
                     duration_ms,
                     user_id,

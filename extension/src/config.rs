@@ -23,7 +23,9 @@ use crate::{exporter::xray::Wanted, flush, secret};
 /// | `HONEYCOMB_CONFIGURATION_KEY` | for the command `board` | the key above |
 /// | `OTEL_SERVICE_NAME` | `service.name` of the platform's spans | the function's name |
 /// | `AWS_LAMBDA_FUNCTION_NAME`, `AWS_LAMBDA_FUNCTION_VERSION`, `AWS_REGION` | set by Lambda | – |
-/// | `CRUDDUR_EXPORTERS` | comma list of `honeycomb`, `xray`, `console`: exactly those run | `honeycomb` if it has a key, `console` if there is no Lambda; `xray` only when named |
+/// | `CRUDDUR_EXPORTERS` | comma list of `honeycomb`, `xray`, `cloudwatch`, `console`: exactly those run | `honeycomb` if it has a key, `cloudwatch` if it has a group, `console` if there is no Lambda; `xray` only when named |
+/// | `CRUDDUR_LOG_GROUP` | CloudWatch Logs group for the function's lines; also switches that exporter on | off |
+/// | `CRUDDUR_LOG_RETENTION_DAYS` | how long the group keeps lines, if the extension has to make it | 30 |
 /// | `CRUDDUR_SCRUB` | comma list of further names whose values are masked: see [`crate::scrub`] | – |
 /// | `CRUDDUR_OTLP_LISTEN` | address of the OTLP receiver | `127.0.0.1:4318` |
 /// | `HONEYCOMB_DATASET` | dataset, for classic keys only | – |
@@ -51,6 +53,8 @@ pub struct Config {
     pub xray: Option<Xray>,
     /// Where the command `board` makes its board, if there is a key.
     pub board: Option<Honeycomb>,
+    /// Set if the CloudWatch Logs exporter runs.
+    pub cloudwatch_logs: Option<CloudWatchLogs>,
     /// Whether the console exporter runs.
     pub console: bool,
     /// What the function is called.
@@ -103,6 +107,20 @@ pub struct Xray {
     pub daemon: Option<String>,
 }
 
+/// Where the CloudWatch Logs exporter writes to. Region, credentials and endpoint are the SDK's
+/// own variables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloudWatchLogs {
+    /// The log group.
+    pub group: String,
+    /// How long it keeps lines, if it has to be made.
+    pub retention_days: u16,
+    /// The function, for the stream's name.
+    pub function: String,
+    /// Its version, for the stream's name.
+    pub version: String,
+}
+
 /// A variable that was ignored, and why. Never shows a secret's value.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{variable} {reason}")]
@@ -138,6 +156,10 @@ impl Config {
             xray: named("xray").filter(|named| *named).and_then(|_| reader.xray()),
             board: reader.board(honeycomb.as_ref()),
             honeycomb,
+            cloudwatch_logs: match named("cloudwatch") {
+                Some(false) => None,
+                named => reader.cloudwatch_logs(named.is_some()),
+            },
             service_name: reader.service_name(),
             resource: reader.resource(),
             function_name: reader
@@ -272,6 +294,29 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         Some(Honeycomb { key: Some(key), dataset: None, headers: Vec::new(), endpoint })
     }
 
+    /// `named`: as for honeycomb.
+    fn cloudwatch_logs(&mut self, named: bool) -> Option<CloudWatchLogs> {
+        if named && self.get("CRUDDUR_LOG_GROUP").is_none() {
+            let reason = "names cloudwatch, which needs CRUDDUR_LOG_GROUP".into();
+            self.errors.push(ConfigError { variable: "CRUDDUR_EXPORTERS", reason });
+        }
+        let group = self.parsed("CRUDDUR_LOG_GROUP", parse_log_group)?;
+        let retention_days = self.parsed("CRUDDUR_LOG_RETENTION_DAYS", parse_retention);
+        if self.get("AWS_REGION").or_else(|| self.get("AWS_DEFAULT_REGION")).is_none() {
+            let reason = "must be set, or cloudwatch gets nothing".into();
+            self.errors.push(ConfigError { variable: "AWS_REGION", reason });
+            return None;
+        }
+        let function = self.get("AWS_LAMBDA_FUNCTION_NAME");
+        let version = self.get("AWS_LAMBDA_FUNCTION_VERSION");
+        Some(CloudWatchLogs {
+            group,
+            retention_days: retention_days.unwrap_or(30),
+            function: function.unwrap_or_else(|| "function".to_owned()),
+            version: version.unwrap_or_else(|| "$LATEST".to_owned()),
+        })
+    }
+
     /// An error if there is one that cannot be used: then nothing is sent, rather than without it.
     fn honeycomb_key(&mut self) -> Result<Option<secret::Source>, ()> {
         if let Some(source) = self.secret("HONEYCOMB_API_KEY", "HONEYCOMB_API_KEY_SECRET")? {
@@ -374,9 +419,33 @@ fn names(list: &str) -> Vec<String> {
     list.split(',').map(|name| name.trim().to_ascii_lowercase()).collect()
 }
 
+/// What `CRUDDUR_EXPORTERS` may name.
+const EXPORTERS: [&str; 4] = ["honeycomb", "xray", "cloudwatch", "console"];
+
+/// By <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_CreateLogGroup.html>
+fn parse_log_group(name: &str) -> Result<String, String> {
+    let allowed = |char: char| char.is_ascii_alphanumeric() || ".-_/#".contains(char);
+    match name.chars().all(allowed) && name.len() <= 512 && !name.starts_with("aws/") {
+        true => Ok(name.to_owned()),
+        false => Err("is no name of a log group, so cloudwatch gets nothing".into()),
+    }
+}
+
+/// Days that PutRetentionPolicy knows.
+/// <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html>
+const RETENTIONS: [u16; 22] = [
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922,
+    3288, 3653,
+];
+
+fn parse_retention(days: &str) -> Result<u16, String> {
+    let days = days.parse().ok().filter(|days| RETENTIONS.contains(days));
+    days.ok_or_else(|| format!("is ignored: CloudWatch Logs knows only {RETENTIONS:?}"))
+}
+
 fn parse_exporters(list: &str) -> Result<Vec<String>, String> {
     let names = names(list);
-    match names.iter().find(|name| !["honeycomb", "xray", "console"].contains(&name.as_str())) {
+    match names.iter().find(|name| !EXPORTERS.contains(&name.as_str())) {
         Some(unknown) => Err(format!("is ignored: there is no exporter {unknown:?}")),
         None => Ok(names),
     }

@@ -7,6 +7,8 @@
 //! | invocation done, mode `end`, or `adaptive` in sparse traffic | every destination that is not left alone | the longest hold, and never into the deadline's margin |
 //! | the same, with no time left | nothing: batches are sent in the background | – |
 //! | invocation done, `adaptive` in busy traffic ([`Gaps`]) | nothing: batches are sent while the next invocations run | – |
+//! | invocation failed, and lines are sent somewhere | the same, in any mode | the same |
+//! | Next waits for a flush, and lines are sent somewhere | `platform.runtimeDone` before it: the invocation's lines have come then | the same, both together |
 //! | invocation done, `periodic,MS` | nothing: batches are sent so, but at most every MS | – |
 //! | a destination failed, or did not answer within the hold | not for that one, until it is tried again ([`crate::health`]) | – |
 //! | something comes during a flush, such as the platform's word on the invocation | not for that: it goes with the next flush, since waiting would cost another round trip | – |
@@ -101,17 +103,20 @@ pub struct Situation {
     pub max_hold: Duration,
     /// Whether invocations follow each other closely.
     pub busy: bool,
+    /// Whether the invocation failed, and its lines are worth a wait.
+    pub failed: bool,
     /// When the last flush began.
     pub last_flush: Option<Instant>,
 }
 
 /// What to do at the end of an invocation.
 pub fn patience(mode: Mode, situation: &Situation) -> Patience {
-    let Situation { now, deadline, max_hold, busy, last_flush } = *situation;
+    let Situation { now, deadline, max_hold, busy, failed, last_flush } = *situation;
     let until = hold_until(now, deadline, max_hold);
     let wait = if until > now { Patience::Until(until) } else { Patience::None };
     match mode {
         Mode::End => wait,
+        _ if failed => wait,
         Mode::Adaptive if busy => Patience::None,
         Mode::Adaptive => wait,
         Mode::Periodic(period) if last_flush.is_some_and(|last| now - last < period) => {
@@ -169,7 +174,8 @@ mod tests {
 
         assert_eq!(hold_until(now, None, longest) - now, Duration::from_secs(900));
         let (last_flush, max_hold) = (Some(now), longest);
-        let situation = Situation { now, deadline: None, max_hold, busy: false, last_flush };
+        let situation =
+            Situation { now, deadline: None, max_hold, busy: false, failed: false, last_flush };
         assert_eq!(patience(Mode::Periodic(longest), &situation), Patience::Later);
     }
 
@@ -186,9 +192,13 @@ mod tests {
             (Mode::Periodic(SECOND), false, recent, Patience::Later),
             (Mode::Periodic(SECOND), true, old, Patience::None),
         ] {
-            let situation = Situation { now, deadline: None, max_hold: SECOND, busy, last_flush };
+            let failed = false;
+            let situation =
+                Situation { now, deadline: None, max_hold: SECOND, busy, failed, last_flush };
 
             assert_eq!(patience(mode, &situation), expected, "{mode:?}, busy: {busy}");
+            let failed = Situation { failed: true, ..situation };
+            assert_eq!(patience(mode, &failed), wait, "{mode:?}, busy: {busy}, failed");
         }
     }
 
@@ -200,6 +210,7 @@ mod tests {
             deadline: None,
             max_hold: Duration::ZERO,
             busy: false,
+            failed: false,
             last_flush: None,
         };
         let late = Situation { deadline: Some(now), max_hold: SECOND, ..none };

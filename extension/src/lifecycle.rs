@@ -148,9 +148,9 @@ impl Flushing {
         Self { mode, max_hold, gaps: Gaps::default(), last: None }
     }
 
-    fn patience(&mut self, now: Instant, deadline: Option<Instant>) -> Patience {
+    fn patience(&mut self, now: Instant, deadline: Option<Instant>, failed: bool) -> Patience {
         let (busy, max_hold) = (self.gaps.are_short(), self.max_hold);
-        let situation = Situation { now, deadline, max_hold, busy, last_flush: self.last };
+        let situation = Situation { now, deadline, max_hold, busy, failed, last_flush: self.last };
         let patience = flush::patience(self.mode, &situation);
         if patience != Patience::Later {
             self.last = Some(now);
@@ -308,15 +308,27 @@ impl Parts {
         let until = deadline.filter(|_| telemetry);
         let until = until.unwrap_or(flush::hold_until(now, deadline, flushing.max_hold));
         let _ = timeout_at(until, end).await;
-        let patience = flushing.patience(Instant::now(), deadline);
+        let failed = self.wants_lines && self.invocations.has_failed(&invoke.request_id);
+        let patience = flushing.patience(Instant::now(), deadline, failed);
+        if let (Patience::Until(until), true) = (patience, self.wants_lines && telemetry) {
+            let done = self.invocations.wait_for_runtime_done(&invoke.request_id);
+            let _ = timeout_at(until, done).await;
+        }
         self.pipeline.flush(patience).await;
     }
 
-    /// A failed invocation's last event comes with the end of the sandbox.
+    /// An invocation's last events come with the end of the sandbox.
     async fn explain(&self, shutdown: &Shutdown) {
         if let Some(unexplained) = self.invocations.unexplained(shutdown) {
             let end = self.invocations.wait_for_end(&unexplained);
             let _ = timeout_at(Instant::now() + LAST_EVENT, end).await;
+        }
+        if let Some(unreported) = self.invocations.unreported() {
+            let report = self.invocations.wait_for_report(&unreported);
+            let _ = timeout_at(Instant::now() + LAST_EVENT, report).await;
+        }
+        for lines in self.invocations.last_lines(shutdown) {
+            let _ = self.pipeline.receive(lines).await;
         }
         if let Some(root) = self.invocations.shut_down(shutdown) {
             let _ = self.pipeline.receive(root).await;

@@ -8,6 +8,7 @@
 //! | `type`, `record` | of platform records: `platform.report` and the like, and all that it says |
 //! | `requestId`, `xray_trace_id` | the invocation's, as the platform has them |
 //! | `trace_id`, `span_id` | the line's own, else the server span's if that has come already |
+//! | `_aws`, and what it names | metrics: see [`emf`] |
 //! | `lambda` | `function`, `version`, `coldStart`, `initializationType`, `phase`: see [`context`] |
 //! | `claimed` | what the function said in one of these fields, where the platform knows better |
 //! | `cut_from_bytes` | the line's length, where it was longer than [`MAX_LINE_BYTES`] |
@@ -16,13 +17,21 @@
 //! [`Kind::Lines`] holds one line after the other, as [`read`] gives them back.
 
 pub mod context;
+pub mod emf;
 mod enrich;
 mod json;
 mod level;
+mod ours;
 mod wording;
 
+use std::time::SystemTime;
+
 pub use self::enrich::Lines;
-use crate::signal::{Kind, Signal};
+use self::json::{Object, cut};
+use crate::{
+    signal::{Kind, Signal},
+    summary::Summary,
+};
 
 /// Most bytes of a line: what PutLogEvents takes in a request of one event, 26 bytes of which it
 /// adds itself.
@@ -51,6 +60,49 @@ pub fn read(signals: &[u8]) -> impl Iterator<Item = Line<'_>> {
         let (time_ms, json) = std::str::from_utf8(line).ok()?.split_once(' ')?;
         Some(Line { time_ms: time_ms.parse().ok()?, json })
     })
+}
+
+/// The line itself, or a line around its beginning if it is longer than [`MAX_LINE_BYTES`].
+pub fn shortened(json: String, time: SystemTime) -> String {
+    if json.len() <= MAX_LINE_BYTES {
+        return json;
+    }
+    let mut line = Object::new();
+    line.add("timestamp", &timestamp(time));
+    line.add("cut_from_bytes", &json.len());
+    let room = MAX_LINE_BYTES - line.0.len() - MESSAGE_BYTES;
+    line.add("message", &cut(&json, room));
+    line.end();
+    line.0
+}
+
+/// What a message takes beside its text: its name, quotes, a comma, a brace.
+const MESSAGE_BYTES: usize = 16;
+
+fn unix_ms(time: SystemTime) -> i64 {
+    jiff::Timestamp::try_from(time).map_or(0, jiff::Timestamp::as_millisecond)
+}
+
+/// RFC 3339, UTC, milliseconds.
+pub fn timestamp(time: SystemTime) -> String {
+    let time = jiff::Timestamp::try_from(time).unwrap_or_default();
+    time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
+/// The extension's own account since an earlier one.
+pub fn account(function: &str, now: &Summary, before: &Summary) -> Vec<Signal> {
+    let (time, mut signals) = (SystemTime::now(), Signals::default());
+    for metrics in emf::account(function, now, before) {
+        let mut line = Object::new();
+        line.add("timestamp", &timestamp(time));
+        line.add("level", &"INFO");
+        line.add("message", &"What became of telemetry");
+        line.add("type", &"extension.account");
+        metrics.members(time).iter().for_each(|(key, value)| line.add(key, value));
+        line.end();
+        signals.push(Line { time_ms: unix_ms(time), json: &line.0 }, false);
+    }
+    signals.finish()
 }
 
 /// Puts lines together to signals, in their order.

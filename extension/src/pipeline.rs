@@ -9,6 +9,7 @@
 //! destination never for another: each has a worker task with one batch under way at most. What it
 //! decides is [`core`]'s; this is the part with tasks, channels, the clock and the disk.
 
+mod accounting;
 pub mod core;
 
 use std::{io, path::PathBuf, time::Duration};
@@ -19,6 +20,7 @@ use tokio::{
 };
 use tracing::warn;
 
+use self::accounting::Accounting;
 pub use self::core::{Core, DestinationId, DestinationSpec, Trigger};
 use crate::{
     batch::Batch,
@@ -26,7 +28,7 @@ use crate::{
     exporter::{Export, ExportError, Exporter, work},
     last_resort::LastWords,
     ledger::{Ledger, LedgerFile},
-    signal::Signal,
+    signal::{Kind, Signal},
     spool::Spool,
     summary::{self, Holds, Summary},
 };
@@ -125,6 +127,8 @@ pub struct Pipeline {
     /// What was last logged, and when the next may be.
     logged: Summary,
     log_at: Instant,
+    /// `None` if no destination takes lines.
+    accounting: Option<Accounting>,
 }
 
 /// A flush that somebody waits for.
@@ -163,6 +167,9 @@ impl Pipeline {
             },
             false => Disk::None,
         };
+        let wants_lines = specs.iter().any(|spec| spec.kinds.contains(&Kind::Lines));
+        let function = || config.function_name.clone();
+        let accounting = wants_lines.then(|| Accounting::new(function(), Instant::now()));
         let core = Core::new(specs, config.buffer_bytes, trigger, u64::from(std::process::id()));
         let (command_sender, commands) = mpsc::channel(COMMANDS);
         let pipeline = Self {
@@ -177,6 +184,7 @@ impl Pipeline {
             holds: Holds::default(),
             logged: Summary::default(),
             log_at: Instant::now() + summary::INTERVAL,
+            accounting,
         };
         (pipeline, Handle(command_sender))
     }
@@ -210,9 +218,14 @@ impl Pipeline {
         self.disk.open(&mut self.core);
         let now = Instant::now();
         match command {
-            Command::Receive(signal) => self.core.receive(signal),
+            Command::Receive(signal) => {
+                self.core.receive(signal);
+                self.accounting.iter_mut().for_each(Accounting::note);
+                self.tell_account(false);
+            }
             Command::Flush { patience, done } => {
                 self.end_flush();
+                self.tell_account(matches!(patience, Patience::Drain(_)));
                 match patience {
                     Patience::Later => {
                         self.core.put_off();
@@ -271,6 +284,16 @@ impl Pipeline {
 impl Pipeline {
     fn summary(&self, now: Instant) -> Summary {
         Summary { destinations: self.core.destinations(now), holds: self.holds }
+    }
+
+    /// Adds the account to the lines if that is due.
+    fn tell_account(&mut self, last: bool) {
+        let now = Instant::now();
+        if self.accounting.as_ref().is_some_and(|accounting| accounting.is_due(now, last)) {
+            let summary = self.summary(now);
+            let lines = self.accounting.as_mut().map(|accounting| accounting.tell(now, summary));
+            lines.into_iter().flatten().for_each(|signal| self.core.receive(signal));
+        }
     }
 
     fn log_summary(&mut self) {

@@ -92,6 +92,8 @@ pub struct ServerSpan {
     pub span_id: Option<SpanId>,
     /// Whether the trace is to be sent on, by its W3C flag.
     pub is_sampled: bool,
+    /// Whether it ended with an error.
+    pub failed: bool,
 }
 
 /// `SpanKind::Server`
@@ -243,6 +245,7 @@ impl<'a> SpanView<'a> {
             trace_id,
             span_id: span_id.and_then(|id| SpanId::from_bytes(id.try_into().ok()?)),
             is_sampled: self.is_sampled(),
+            failed: self.failed,
         })
     }
 }

@@ -65,6 +65,9 @@ fn a_wrong_value_is_named_and_the_default_holds() {
         ("CRUDDUR_LOG", "loud"),
         ("CRUDDUR_EXPORTERS", "console,datadog"),
         ("CRUDDUR_EXPORTERS", "honeycomb"),
+        ("CRUDDUR_EXPORTERS", "cloudwatch"),
+        ("CRUDDUR_LOG_GROUP", "a group"),
+        ("CRUDDUR_LOG_GROUP", "aws/mine"),
     ] {
         let (config, errors) = read(&[(variable, value)]);
 
@@ -72,6 +75,24 @@ fn a_wrong_value_is_named_and_the_default_holds() {
         assert!(errors[0].to_string().starts_with(variable), "{}", errors[0]);
         assert_eq!(config.otlp_listen.port(), 4318);
     }
+}
+
+#[test]
+fn a_log_group_in_a_region_is_all_that_cloudwatch_needs() {
+    let group = ("CRUDDUR_LOG_GROUP", "cruddur");
+    let (config, errors) = read(&[group, ("AWS_REGION", "us-east-1")]);
+    assert_eq!(errors, []);
+    let cloudwatch = config.cloudwatch_logs.unwrap();
+    assert_eq!((cloudwatch.group.as_str(), cloudwatch.retention_days), ("cruddur", 30));
+
+    let (config, errors) = read(&[group]);
+    assert!(config.cloudwatch_logs.is_none());
+    assert!(errors[0].to_string().starts_with("AWS_REGION"), "{errors:?}");
+
+    let two_days = ("CRUDDUR_LOG_RETENTION_DAYS", "2");
+    let (config, errors) = read(&[group, ("AWS_REGION", "us-east-1"), two_days]);
+    assert_eq!(config.cloudwatch_logs.unwrap().retention_days, 30);
+    assert!(errors[0].to_string().starts_with("CRUDDUR_LOG_RETENTION_DAYS"), "{errors:?}");
 }
 
 #[test]

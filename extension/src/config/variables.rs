@@ -1,6 +1,6 @@
 //! Every variable that the extension reads, and what it means as things are.
 
-use super::Config;
+use super::{CloudWatchLogs, Config};
 use crate::{flush::Mode, secret::Source};
 
 /// A variable.
@@ -56,6 +56,11 @@ pub const VARIABLES: &[Variable] = &[
             bytes => format!("at most {} on disk", size(bytes)),
         },
     },
+    Variable { name: "CRUDDUR_LOG_GROUP", now: |config| cloudwatch(config, |it| it.group.clone()) },
+    Variable {
+        name: "CRUDDUR_LOG_RETENTION_DAYS",
+        now: |config| cloudwatch(config, |it| format!("{} days in a new group", it.retention_days)),
+    },
     Variable { name: "CRUDDUR_SCRUB", now: |_| "names whose values are masked besides".into() },
     Variable {
         name: "CRUDDUR_LOG",
@@ -66,6 +71,10 @@ pub const VARIABLES: &[Variable] = &[
     Variable { name: "AWS_LAMBDA_FUNCTION_VERSION", now: |config| of(config, "faas.version") },
     Variable { name: "AWS_REGION", now: |config| of(config, "cloud.region") },
 ];
+
+fn cloudwatch(config: &Config, told: fn(&CloudWatchLogs) -> String) -> String {
+    config.cloudwatch_logs.as_ref().map_or_else(|| "cloudwatch is off".into(), told)
+}
 
 fn exporters(config: &Config) -> String {
     let names = crate::exporter::Exporter::configured(config);

@@ -17,7 +17,9 @@ use aws_smithy_runtime_api::client::{
     orchestrator::{HttpRequest, HttpResponse},
     result::{ConnectorError, SdkError},
 };
-use aws_smithy_types::{body::SdkBody, error::metadata::ProvideErrorMetadata};
+use aws_smithy_types::{
+    body::SdkBody, error::metadata::ProvideErrorMetadata, retry::ReconnectMode,
+};
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -47,7 +49,10 @@ pub async fn sdk_config() -> SdkConfig {
                 .or_else("container", container),
         )
         .http_client(http)
-        .retry_config(RetryConfig::disabled())
+        .retry_config(
+            // Our client gives up broken connections itself.
+            RetryConfig::disabled().with_reconnect_mode(ReconnectMode::ReuseAllConnections),
+        )
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .load()
         .await

@@ -3,6 +3,7 @@
 
 pub mod aws;
 pub mod check;
+pub mod cloudwatch_logs;
 pub mod console;
 pub mod honeycomb;
 pub mod http;
@@ -14,11 +15,15 @@ use ::http::StatusCode;
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 
-use self::{check::Finding, console::Console, honeycomb::Honeycomb, xray::Xray};
+use self::{
+    check::Finding, cloudwatch_logs::CloudWatchLogs, console::Console, honeycomb::Honeycomb,
+    xray::Xray,
+};
 use crate::{
     batch::Batch,
     config::Config,
     pipeline::{DestinationId, DestinationSpec},
+    scrub::Scrubber,
     secret::SecretError,
     signal::Kind,
     trace_headers::TraceHeaders,
@@ -27,6 +32,8 @@ use crate::{
 /// One destination.
 #[derive(Debug)]
 pub enum Exporter {
+    /// Puts lines into a log group.
+    CloudWatchLogs(Box<CloudWatchLogs>),
     /// Draws traces in the terminal.
     Console(Console),
     /// Posts OTLP to Honeycomb.
@@ -153,13 +160,21 @@ impl Exporter {
         let honeycomb = honeycomb.map(|config| Self::Honeycomb(Box::new(Honeycomb::new(config))));
         let xray = config.xray.clone();
         let xray = xray.map(|config| Self::Xray(Box::new(Xray::new(config, headers.clone()))));
+        let cloudwatch = config.cloudwatch_logs.clone().map(|cloudwatch| {
+            let scrubber = Scrubber::new(&config.scrub);
+            Self::CloudWatchLogs(Box::new(CloudWatchLogs::new(cloudwatch, scrubber)))
+        });
         let console = config.console.then(|| Self::Console(Console::default()));
-        honeycomb.into_iter().chain(xray).chain(console).collect()
+        honeycomb.into_iter().chain(xray).chain(cloudwatch).chain(console).collect()
     }
 
     /// What the pipeline must know of it.
     pub fn spec(&self) -> DestinationSpec {
         match self {
+            Self::CloudWatchLogs(_) => {
+                let kinds = vec![Kind::Lines, Kind::Logs];
+                DestinationSpec { name: "cloudwatch", kinds, durable: true }
+            }
             Self::Console(_) => {
                 DestinationSpec { name: "console", kinds: vec![Kind::Traces], durable: false }
             }
@@ -175,14 +190,15 @@ impl Exporter {
     /// Whether what it is sent twice is there twice.
     pub fn keeps_duplicates(&self) -> bool {
         match self {
-            Self::Console(_) | Self::Honeycomb(_) => true,
             Self::Xray(_) => false, // a document replaces the one of the same id
+            Self::CloudWatchLogs(_) | Self::Console(_) | Self::Honeycomb(_) => true,
         }
     }
 
     /// Whether it can be sent to, for whoever operates it.
     pub async fn check(&mut self) -> Vec<Finding> {
         match self {
+            Self::CloudWatchLogs(cloudwatch) => cloudwatch.check().await,
             Self::Console(_) => vec![Finding::fine("traces are drawn on standard output")],
             Self::Honeycomb(honeycomb) => honeycomb.check().await,
             Self::Xray(xray) => vec![xray.check().await],
@@ -191,6 +207,7 @@ impl Exporter {
 
     async fn export(&mut self, batch: &Batch) -> Result<Receipt, ExportError> {
         match self {
+            Self::CloudWatchLogs(cloudwatch) => cloudwatch.export(batch).await,
             Self::Console(console) => console.export(batch).await.map(|()| Receipt::default()),
             Self::Honeycomb(honeycomb) => honeycomb.export(batch).await,
             Self::Xray(xray) => xray.export(batch).await,
@@ -200,6 +217,7 @@ impl Exporter {
     /// Gives up pooled connections: after a freeze their other end may be gone without a word.
     fn disconnect(&mut self) {
         match self {
+            Self::CloudWatchLogs(cloudwatch) => cloudwatch.disconnect(),
             Self::Console(_) => {}
             Self::Honeycomb(honeycomb) => honeycomb.disconnect(),
             Self::Xray(xray) => xray.disconnect(),

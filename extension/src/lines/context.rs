@@ -44,6 +44,10 @@ pub struct Invocation {
     pub is_first: bool,
     /// When it began.
     pub started: SystemTime,
+    /// How it ended, if the platform has said so: `success`, `error`, `timeout`, `failure`.
+    pub status: Option<String>,
+    /// Whether its metrics have been told.
+    pub is_reported: bool,
 }
 
 /// The function, and what is going on in it.
@@ -87,6 +91,8 @@ impl Context {
             trace_id: None,
             is_first: !self.has_had_invocation,
             started: now,
+            status: None,
+            is_reported: false,
         });
     }
 
@@ -106,7 +112,13 @@ impl Context {
                 self.phase = Phase::Invoke;
             }
             "platform.start" => self.start(record, time),
-            "platform.runtimeDone" => self.phase = Phase::After,
+            "platform.runtimeDone" => {
+                self.phase = Phase::After;
+                let id = record["requestId"].as_str();
+                if let Some(invocation) = id.and_then(|id| self.find(id)) {
+                    invocation.status = record["status"].as_str().map(str::to_owned);
+                }
+            }
             _ => {}
         }
     }
@@ -125,8 +137,20 @@ impl Context {
             trace_id: None,
             is_first: !std::mem::replace(&mut self.has_had_invocation, true),
             started: time,
+            status: None,
+            is_reported: false,
         });
         self.phase = Phase::Invoke;
+    }
+
+    /// One of the invocations that have begun lately.
+    pub fn find(&mut self, request_id: &str) -> Option<&mut Invocation> {
+        self.invocations.iter_mut().find(|known| known.request_id == request_id)
+    }
+
+    /// The last invocation whose metrics have not been told.
+    pub fn unreported(&mut self) -> Option<&mut Invocation> {
+        self.invocations.iter_mut().rfind(|known| !known.is_reported)
     }
 
     /// Whose a line of this time is that names this invocation, or none. A name that the platform

@@ -3,19 +3,20 @@
 use std::{borrow::Cow, time::SystemTime};
 
 use anstream::adapter::strip_str;
-use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
-    Line, MAX_LINE_BYTES, Signals,
-    context::{Context, Phase, xray_trace_id},
+    Line, MAX_LINE_BYTES, MESSAGE_BYTES, Signals,
+    context::{Context, Invocation, xray_trace_id},
+    emf::{self, AccessLines, Metrics, Outcome},
     json::{Fields, Object, cut},
     level::{Level, level_in},
-    wording,
+    ours::{Ours, PLATFORMS_OWN},
+    timestamp, unix_ms, wording,
 };
 use crate::{
     config::Config,
-    extensions_api::Invoke,
+    extensions_api::{Invoke, Shutdown},
     platform::{RawEvent, Traces},
     scrub::Scrubber,
     signal::Signal,
@@ -26,17 +27,16 @@ use crate::{
 pub struct Lines {
     scrubber: Scrubber,
     context: Context,
+    access_lines: AccessLines,
 }
-
-/// The fields that are the extension's alone: see the table in [`crate::lines`].
-const PLATFORMS_OWN: [&str; 4] = ["requestId", "xray_trace_id", "lambda", "claimed"];
 
 impl Lines {
     /// Nothing has happened yet.
     pub fn new(config: &Config) -> Self {
         let Config { function_name, function_version, scrub, .. } = config;
         let context = Context::new(function_name.clone(), function_version.clone());
-        Self { scrubber: Scrubber::new(scrub), context }
+        let access_lines = AccessLines::default();
+        Self { scrubber: Scrubber::new(scrub), context, access_lines }
     }
 
     /// The Extensions API tells of an invocation.
@@ -59,6 +59,35 @@ impl Lines {
                 _ => self.platform(event, &traces),
             };
             signals.push(Line { time_ms: unix_ms(event.time), json: &json }, is_error);
+        }
+        signals.finish()
+    }
+
+    /// The invocation whose metrics have not been told yet.
+    pub fn unreported(&mut self) -> Option<String> {
+        Some(self.context.unreported()?.request_id.clone())
+    }
+
+    /// The sandbox ends: a line about the invocation whose report will never come.
+    pub fn shut_down(&mut self, shutdown: &Shutdown, now: SystemTime) -> Vec<Signal> {
+        let mut signals = Signals::default();
+        let reason = shutdown.shutdown_reason.to_ascii_lowercase();
+        let ended_well = reason.is_empty() || reason == "spindown";
+        let function = self.context.function.clone();
+        if let Some(invocation) = self.context.unreported() {
+            let request_id = invocation.request_id.clone();
+            let status = (!ended_well).then_some(reason.as_str());
+            let outcome = report(invocation, status);
+            let metrics = Some(emf::invocation(&function, outcome, &Value::Null));
+            let json = json!({ "requestId": request_id, "reason": reason }).to_string();
+            let kind = "extension.shutdown";
+            let request_id = Some(request_id.as_str());
+            let record = Record { kind, json: &json, request_id, metrics };
+            let level = if ended_well { "INFO" } else { "ERROR" };
+            let text = format!("The sandbox ends before the invocation's report: {reason}");
+            let none = |_: &str| Traces::default();
+            let json = self.wrapped(now, Some(level), &text, Some(&record), &none);
+            signals.push(Line { time_ms: unix_ms(now), json: &json }, !ended_well);
         }
         signals.finish()
     }
@@ -89,13 +118,18 @@ impl Lines {
     ) -> (String, bool) {
         let is_error = fields.level().is_some_and(|level| level.is_error());
         let mut line = self.object_begun(event, fields, traces);
+        let value = |key: &str| serde_json::from_str(fields.get(key)?).ok();
+        if let Some(metrics) = self.access_lines.metrics(value).filter(|_| !fields.has("_aws")) {
+            let members = metrics.members(event.time);
+            members.iter().for_each(|(key, value)| line.add(key, value));
+        }
         line.end();
         let json = self.scrubber.json(&line.0);
         if json.len() <= MAX_LINE_BYTES {
             return (json, is_error);
         }
         let level = fields.level().and_then(|level| level.as_str().map(str::to_owned));
-        (self.wrapped(event, level.as_deref(), &json, None, traces), is_error)
+        (self.wrapped(event.time, level.as_deref(), &json, None, traces), is_error)
     }
 
     fn object_begun(
@@ -136,7 +170,7 @@ impl Lines {
         let level = level_in(&plain);
         let masked = self.scrubber.text(plain.trim_end_matches(['\n', '\r'])).into_owned();
         let is_error = level.is_some_and(|level| Level::Name(level.into()).is_error());
-        (self.wrapped(event, level, &masked, None, traces), is_error)
+        (self.wrapped(event.time, level, &masked, None, traces), is_error)
     }
 
     fn platform(
@@ -147,42 +181,54 @@ impl Lines {
         let record = serde_json::from_str(event.record).unwrap_or(Value::Null);
         self.context.platform(&event.kind, &record, event.time);
         let (level, message) = wording::of(&event.kind, &record);
-        let record = self.scrubber.json(event.record);
-        let named = Some((event.kind.as_ref(), record.as_str()));
-        (self.wrapped(event, Some(level), &message, named, traces), level == "ERROR")
+        let json = self.scrubber.json(event.record);
+        let request_id = record["requestId"].as_str();
+        let metrics = (event.kind == "platform.report").then(|| {
+            let status = record["status"].as_str();
+            let outcome = request_id.and_then(|id| report(self.context.find(id)?, status));
+            emf::invocation(&self.context.function, outcome, &record)
+        });
+        let record = Record { kind: &event.kind, json: &json, request_id, metrics };
+        (self.wrapped(event.time, Some(level), &message, Some(&record), traces), level == "ERROR")
     }
 
-    /// A line around a text, and around a platform record of this type.
+    /// A line around a text, and around a platform record.
     fn wrapped(
         &mut self,
-        event: &RawEvent<'_>,
+        time: SystemTime,
         level: Option<&str>,
         text: &str,
-        record: Option<(&str, &str)>,
+        record: Option<&Record<'_>>,
         traces: &impl Fn(&str) -> Traces,
     ) -> String {
         let mut line = Object::new();
-        line.add("timestamp", &timestamp(event.time));
+        line.add("timestamp", &timestamp(time));
         if let Some(level) = level {
             line.add("level", &level);
         }
-        let named = record.and_then(|(_, record)| {
-            serde_json::from_str::<Fields<'_>>(record).ok()?.text("requestId")
-        });
         let mut rest = Object::new();
-        if let Some((kind, record)) = record {
-            rest.add("type", &kind);
-            if record.len() < MAX_LINE_BYTES / 2 {
-                rest.raw("record", record);
+        if let Some(record) = record {
+            rest.add("type", &record.kind);
+            if record.json.len() < MAX_LINE_BYTES / 2 {
+                rest.raw("record", record.json);
             }
+            let members = record.metrics.iter().flat_map(|metrics| metrics.members(time));
+            members.for_each(|(key, value)| rest.add(key, &value));
         }
-        self.ours(named.as_deref(), None, event.time, traces).write(&mut rest, false);
-        let room = MAX_LINE_BYTES.saturating_sub(line.0.len() + rest.0.len() + 64);
-        let kept = cut(text, room);
-        line.add("message", &kept);
+        let request_id = record.and_then(|record| record.request_id);
+        let ours = match request_id.filter(|id| self.context.find(id).is_none()) {
+            // The platform may speak of one that began before this process.
+            Some(unknown) => Ours::of_unknown(&self.context, unknown),
+            None => self.ours(request_id, None, time, traces),
+        };
+        ours.write(&mut rest, false);
+        let room = MAX_LINE_BYTES.saturating_sub(line.0.len() + rest.0.len() + MESSAGE_BYTES);
+        let mut kept = cut(text, room);
         if kept.len() < text.len() {
             line.add("cut_from_bytes", &text.len());
+            kept = cut(text, room.saturating_sub(CUT_BYTES));
         }
+        line.add("message", &kept);
         line.extend(&rest);
         line.end();
         line.0
@@ -195,83 +241,43 @@ impl Lines {
         time: SystemTime,
         traces: &impl Fn(&str) -> Traces,
     ) -> Ours {
-        let mut ours = Ours { lambda: String::new(), ..Ours::default() };
-        let mut is_first = true;
-        if let Some(invocation) = self.context.invocation(named, time) {
-            let known = traces(&invocation.request_id);
-            if trace_id.is_some() {
-                invocation.trace_id = trace_id;
+        match self.context.invocation(named, time) {
+            Some(invocation) => {
+                if trace_id.is_some() {
+                    invocation.trace_id = trace_id;
+                }
+                let known = traces(&invocation.request_id);
+                if invocation.xray_trace_id.is_none() {
+                    let header = known.xray_header.as_deref();
+                    invocation.xray_trace_id = header.and_then(xray_trace_id);
+                }
+                let invocation = invocation.clone();
+                Ours::of(&self.context, &invocation, &known)
             }
-            if invocation.xray_trace_id.is_none() {
-                invocation.xray_trace_id = known.xray_header.as_deref().and_then(xray_trace_id);
-            }
-            let server = known.server.map(|(trace, span)| (trace.to_string(), span.to_string()));
-            (ours.trace_id, ours.span_id) = server.unzip();
-            ours.trace_id = ours.trace_id.or_else(|| invocation.trace_id.clone());
-            ours.xray_trace_id.clone_from(&invocation.xray_trace_id);
-            ours.request_id = Some(invocation.request_id.clone());
-            is_first = invocation.is_first;
+            None => Ours::of_nothing(&self.context),
         }
-        let Context { function, version, initialization_type, phase, .. } = &self.context;
-        let lambda = Lambda { function, version, is_first, initialization_type, phase: *phase };
-        ours.lambda = serde_json::to_string(&lambda).unwrap_or_else(|_| "{}".to_owned());
-        ours
     }
 }
 
-/// What the extension adds.
-#[derive(Debug, Default)]
-struct Ours {
-    request_id: Option<String>,
-    xray_trace_id: Option<String>,
-    trace_id: Option<String>,
-    span_id: Option<String>,
-    lambda: String,
+/// What `cut_from_bytes` takes.
+const CUT_BYTES: usize = 40;
+
+/// A record that the platform, or the end of the sandbox, adds to a line.
+#[derive(Debug)]
+struct Record<'a> {
+    kind: &'a str,
+    json: &'a str,
+    request_id: Option<&'a str>,
+    metrics: Option<Metrics>,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Lambda<'a> {
-    function: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    version: &'a Option<String>,
-    #[serde(rename = "coldStart")]
-    is_first: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    initialization_type: &'a Option<String>,
-    phase: Phase,
-}
-
-impl Ours {
-    /// Whether a field of the line says the same.
-    fn says(&self, key: &str, value: &str) -> bool {
-        let own = match key {
-            "requestId" => &self.request_id,
-            "xray_trace_id" => &self.xray_trace_id,
-            _ => return false,
-        };
-        let value = serde_json::from_str::<Cow<'_, str>>(value);
-        own.as_deref().zip(value.ok()).is_some_and(|(own, value)| own == value)
-    }
-
-    fn write(&self, line: &mut Object, has_trace_id: bool) {
-        let traces = [("trace_id", &self.trace_id), ("span_id", &self.span_id)];
-        let fields = [("requestId", &self.request_id), ("xray_trace_id", &self.xray_trace_id)];
-        let traces = traces.into_iter().filter(|_| !has_trace_id);
-        for (key, value) in fields.into_iter().chain(traces) {
-            if let Some(value) = value {
-                line.add(key, value);
-            }
-        }
-        line.raw("lambda", &self.lambda);
-    }
-}
-
-fn unix_ms(time: SystemTime) -> i64 {
-    jiff::Timestamp::try_from(time).map_or(0, jiff::Timestamp::as_millisecond)
-}
-
-fn timestamp(time: SystemTime) -> String {
-    let time = jiff::Timestamp::try_from(time).unwrap_or_default();
-    time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+/// How an invocation ended, unless that has been told.
+fn report(invocation: &mut Invocation, status: Option<&str>) -> Option<Outcome> {
+    let is_news = !std::mem::replace(&mut invocation.is_reported, true);
+    let status = status.or(invocation.status.as_deref()).unwrap_or("success");
+    is_news.then(|| Outcome {
+        is_first: invocation.is_first,
+        failed: status != "success",
+        timed_out: status == "timeout",
+    })
 }

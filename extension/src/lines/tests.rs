@@ -179,6 +179,145 @@ fn a_platform_record_is_a_sentence_and_all_that_it_said() {
     assert_eq!(line["requestId"], "a");
 }
 
+/// Checks a line against the published schema, and that all it names is there.
+fn assert_is_emf(line: &Value) {
+    let schema: Value =
+        serde_json::from_str(include_str!("../../../tests/schemas/emf.json")).unwrap();
+    jsonschema::validate(&schema, line).unwrap();
+    for directive in line["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
+        assert_eq!(directive["Namespace"], "Cruddur");
+        for metric in directive["Metrics"].as_array().unwrap() {
+            assert!(line[metric["Name"].as_str().unwrap()].is_number(), "{metric} of {line}");
+        }
+        for name in directive["Dimensions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|set| set.as_array().unwrap())
+        {
+            assert!(line[name.as_str().unwrap()].is_string(), "{name} of {line}");
+        }
+    }
+}
+
+#[test]
+fn a_report_carries_the_metrics_of_its_invocation_once() {
+    let mut lines = lines();
+    started(&mut lines, "a");
+    let report = json!({"requestId": "a", "status": "timeout", "metrics": {"durationMs": 3000.5,
+        "billedDurationMs": 3001, "memorySizeMB": 128, "maxMemoryUsedMB": 64, "initDurationMs": 5}});
+
+    let first = take(&mut lines, &[("platform.report", report.clone())]).remove(0);
+    let again = take(&mut lines, &[("platform.report", report)]).remove(0);
+
+    assert_is_emf(&first);
+    let figures = [
+        "Invocations",
+        "ColdStarts",
+        "Errors",
+        "Timeouts",
+        "Duration",
+        "BilledDuration",
+        "MemorySize",
+        "MaxMemoryUsed",
+        "InitDuration",
+    ]
+    .map(|name| first[name].clone());
+    assert_eq!(
+        figures.to_vec(),
+        [
+            json!(1),
+            json!(1),
+            json!(1),
+            json!(1),
+            json!(3000.5),
+            json!(3001),
+            json!(128),
+            json!(64),
+            json!(5)
+        ]
+    );
+    assert_eq!(first["Function"], "home");
+    assert_is_emf(&again);
+    assert_eq!((&again["Invocations"], &again["Duration"]), (&Value::Null, &json!(3000.5)));
+}
+
+#[test]
+fn an_invocation_whose_report_never_comes_is_told_at_the_end() {
+    for (reason, done, errors, timeouts) in
+        [("spindown", "success", 0, 0), ("TIMEOUT", "", 1, 1), ("spindown", "error", 1, 0)]
+    {
+        let mut lines = lines();
+        started(&mut lines, "a");
+        if !done.is_empty() {
+            let done = json!({"requestId": "a", "status": done});
+            take(&mut lines, &[("platform.runtimeDone", done)]);
+        }
+        let shutdown = format!(r#"{{"shutdownReason":"{reason}"}}"#);
+        let shutdown = serde_json::from_str(&shutdown).unwrap();
+
+        assert_eq!(lines.unreported().as_deref(), Some("a"));
+        let signals = lines.shut_down(&shutdown, now());
+
+        let line: Value = super::read(&signals[0].bytes)
+            .map(|it| serde_json::from_str(it.json).unwrap())
+            .next()
+            .unwrap();
+        assert_is_emf(&line);
+        assert_eq!((&line["Errors"], &line["Timeouts"]), (&json!(errors), &json!(timeouts)));
+        assert_eq!(line["requestId"], "a");
+        assert!(lines.shut_down(&shutdown, now()).is_empty());
+    }
+}
+
+#[test]
+fn an_access_line_carries_its_routes_metrics_and_routes_are_bounded() {
+    let mut lines = lines();
+    let access =
+        |route: &str| json!({"method": "GET", "route": route, "status": 404, "duration_ms": 1.25});
+
+    let line = function(&mut lines, access("/api/{key}"));
+
+    assert_is_emf(&line);
+    let told = ["Route", "StatusClass", "Requests", "Latency"].map(|name| line[name].clone());
+    assert_eq!(told, [json!("GET /api/{key}"), json!("4xx"), json!(1), json!(1.25)]);
+    let mut routes = std::collections::HashSet::new();
+    for number in 0..1_000 {
+        routes.insert(function(&mut lines, access(&number.to_string()))["Route"].to_string());
+    }
+    assert!(routes.len() < 100 && routes.contains("\"other\""), "{routes:?}");
+}
+
+#[test]
+fn the_extensions_account_is_told_as_differences() {
+    let mut ledger = crate::ledger::Ledger::new(1);
+    ledger.received(0, 10);
+    let summary = |ledger: &crate::ledger::Ledger, holds| {
+        let destination = crate::summary::Destination {
+            accounts: [(Kind::Traces, ledger.account(0))].into(),
+            requests: crate::summary::Requests::default(),
+            breaker: crate::health::Breaker::Closed,
+        };
+        Summary { destinations: [("honeycomb", destination)].into(), holds }
+    };
+    let mut holds = crate::summary::Holds::default();
+    let before = summary(&ledger, holds);
+    ledger.received(0, 5);
+    ledger.moved(0, crate::ledger::State::Held, crate::ledger::State::Delivered, 12);
+    holds.note(Duration::from_millis(7));
+
+    let signals = account("home", &summary(&ledger, holds), &before);
+
+    let told: Vec<Value> = super::read(&signals[0].bytes)
+        .map(|line| serde_json::from_str(line.json).unwrap())
+        .collect();
+    told.iter().for_each(assert_is_emf);
+    let figures = ["Destination", "Received", "Delivered", "Dropped", "Held"]
+        .map(|name| told[0][name].clone());
+    assert_eq!(figures, [json!("honeycomb"), json!(5), json!(12), json!(0), json!(3)]);
+    assert_eq!(told[1]["HoldOfNext"], 7);
+}
+
 #[test]
 fn unknown_platform_records_and_odd_ones_are_lines_too() {
     for record in [json!(null), json!("text"), json!([1]), json!({"requestId": 7, "metrics": "?"})]

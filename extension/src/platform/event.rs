@@ -141,7 +141,7 @@ impl Event {
 
 impl RuntimeDone {
     /// Why the invocation failed, or `None` if it did not.
-    pub(super) fn failure(&self) -> Option<String> {
+    pub fn failure(&self) -> Option<String> {
         let failed = !self.status.is_empty() && self.status != "success";
         failed.then(|| self.error_type.clone().unwrap_or_else(|| self.status.clone()))
     }

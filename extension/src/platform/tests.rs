@@ -29,6 +29,7 @@ fn server(request_id: &str) -> ServerSpan {
         trace_id: TraceId::from_hex("0af7651916cd43dd8448eb211c80319c"),
         span_id: SpanId::from_hex("b7ad6b7169203331"),
         is_sampled: true,
+        failed: false,
     }
 }
 

@@ -53,12 +53,12 @@ impl TelemetryReceiver {
             let _ = self.pipeline.receive(lines).await;
         }
         for event in events.iter().filter(|event| event.kind.starts_with("platform.")) {
-            let (spans, ended) = self.invocations.platform_event(Event::read(event));
-            if let Some(spans) = spans {
+            let mut news = self.invocations.platform_event(Event::read(event));
+            if let Some(spans) = news.spans.take() {
                 let _ = self.pipeline.receive(spans).await;
             }
             // After the pipeline has everything: whoever waits for the end flushes it too.
-            ended.into_iter().for_each(|request_id| self.invocations.ended(request_id));
+            self.invocations.told(news);
         }
     }
 }

@@ -1,0 +1,287 @@
+//! Writes lines and OTLP log records to CloudWatch Logs: one group for all functions, a stream for
+//! each process.
+//! <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html>
+//!
+//! | answer | what follows |
+//! |---|---|
+//! | taken, some events refused by age | those are counted as rejected |
+//! | group or stream not found | it is made, once per batch, and the request sent again |
+//! | invalid, or too large | the request is sent in halves, until the event is found that is |
+//! | throttled, access denied, 5xx, no connection | as with any destination: the batch is kept |
+
+mod otlp;
+mod requests;
+
+use std::collections::VecDeque;
+
+use aws_sdk_cloudwatchlogs::{
+    Client,
+    error::{ProvideErrorMetadata, SdkError},
+    operation::put_log_events::{PutLogEventsError, PutLogEventsOutput},
+    types::InputLogEvent,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use http::StatusCode;
+use jiff::{Timestamp, tz::TimeZone};
+use tracing::warn;
+
+use super::{ExportError, Receipt, aws, check::Finding};
+use crate::{
+    batch::Batch,
+    config,
+    lines::{self, Line, emf::AccessLines},
+    scrub::Scrubber,
+    signal::Kind,
+};
+
+/// How many halves of a refused request are tried in a batch. Our choice: enough to find a few
+/// bad events among ten thousand.
+const MAX_HALVES: usize = 64;
+
+/// Requests of failed batches that were taken: when the batch comes again, they are left out. Our
+/// choice; a batch has a handful.
+const REMEMBERED: usize = 64;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct CloudWatchLogs {
+    config: config::CloudWatchLogs,
+    scrubber: Scrubber,
+    stream: String,
+    /// Made for the first batch, like the stream.
+    client: Option<Client>,
+    stream_exists: bool,
+    taken: VecDeque<Taken>,
+    access_lines: AccessLines,
+    rejection_reported: bool,
+}
+
+/// A request that was taken.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    fingerprint: u64,
+    rejected: u64,
+}
+
+impl CloudWatchLogs {
+    /// An exporter that has not opened anything yet.
+    pub fn new(config: config::CloudWatchLogs, scrubber: Scrubber) -> Self {
+        Self {
+            stream: stream_name(&config, Timestamp::now()),
+            config,
+            scrubber,
+            client: None,
+            stream_exists: false,
+            taken: VecDeque::new(),
+            access_lines: AccessLines::default(),
+            rejection_reported: false,
+        }
+    }
+
+    /// Sends a batch in as few requests as the service allows.
+    pub async fn export(&mut self, batch: &Batch) -> Result<Receipt, ExportError> {
+        let unreadable = |error: &dyn std::fmt::Display| ExportError::Unreadable(error.to_string());
+        let plain = batch.to_plain().map_err(|error| unreadable(&error))?;
+        let plain = match batch.kind {
+            Kind::Lines => plain,
+            _ => otlp::lines(&plain, &self.scrubber, &mut self.access_lines)
+                .map_err(|error| unreadable(&error))?,
+        };
+        let lines: Vec<Line<'_>> = lines::read(&plain).collect();
+        let mut rejected = batch.items.saturating_sub(lines.len() as u64);
+        let mut taken = Vec::new();
+        for request in requests::of(lines) {
+            let fingerprint = requests::fingerprint(&request);
+            let before = self.taken.iter().find(|taken| taken.fingerprint == fingerprint);
+            let result = match before {
+                Some(before) => Ok(before.rejected),
+                None => self.deliver(&request).await,
+            };
+            match result {
+                Ok(refused) => {
+                    rejected += refused;
+                    taken.push(Taken { fingerprint, rejected: refused });
+                }
+                Err(error) => {
+                    self.remember(taken);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(Receipt { rejected, unsampled: 0 })
+    }
+
+    /// Makes the stream, and the group if there is none: only that shows that it may.
+    pub async fn check(&mut self) -> Vec<Finding> {
+        let group = self.config.group.clone();
+        vec![match self.make_stream().await {
+            Ok(()) => Finding::fine(format!("a stream was made in the log group {group}")),
+            Err(error) => Finding::failed(&format!("a stream in the log group {group}"), &error),
+        }]
+    }
+
+    /// The next batch makes new connections.
+    pub fn disconnect(&mut self) {
+        self.client = None;
+    }
+
+    fn remember(&mut self, taken: Vec<Taken>) {
+        for taken in taken {
+            self.taken.retain(|known| known.fingerprint != taken.fingerprint);
+            if self.taken.len() == REMEMBERED {
+                self.taken.pop_front();
+            }
+            self.taken.push_back(taken);
+        }
+    }
+
+    /// Sends one request, in halves if it must be; returns how many events were refused for good.
+    async fn deliver(&mut self, request: &[Line<'_>]) -> Result<u64, ExportError> {
+        let (mut rejected, mut halves, mut made) = (0, 0, false);
+        let mut left = vec![request];
+        while let Some(events) = left.pop() {
+            if !self.stream_exists {
+                self.make_stream().await?;
+                made = true;
+            }
+            let error = match self.put(events).await {
+                Ok(reply) => {
+                    rejected += self.rejected(&reply, events.len());
+                    continue;
+                }
+                Err(error) => error,
+            };
+            match aws::code(&error) {
+                Some("ResourceNotFoundException") if !made => {
+                    self.stream_exists = false;
+                    left.push(events);
+                }
+                Some("DataAlreadyAcceptedException") => {}
+                _ if is_invalid(&error) && events.len() > 1 && halves < MAX_HALVES => {
+                    let (first, second) = events.split_at(events.len() / 2);
+                    left.extend([second, first]);
+                    halves += 2;
+                }
+                _ if is_invalid(&error) => {
+                    let reason = aws::export_error(error);
+                    self.report(events.len() as u64, &reason.to_string());
+                    rejected += events.len() as u64;
+                }
+                _ => return Err(kept(aws::export_error(error))),
+            }
+        }
+        Ok(rejected)
+    }
+
+    async fn put(
+        &mut self,
+        events: &[Line<'_>],
+    ) -> Result<PutLogEventsOutput, SdkError<PutLogEventsError, HttpResponse>> {
+        let events = events.iter().filter_map(|line| {
+            let event = InputLogEvent::builder().timestamp(line.time_ms).message(line.json);
+            event.build().ok() // fails only without one of the two
+        });
+        let events = events.collect();
+        let request = self.client().await.put_log_events();
+        let request = request.log_group_name(&self.config.group).log_stream_name(&self.stream);
+        request.set_log_events(Some(events)).send().await
+    }
+
+    /// What a reply refused because of its time.
+    fn rejected(&mut self, reply: &PutLogEventsOutput, events: usize) -> u64 {
+        let Some(info) = reply.rejected_log_events_info() else { return 0 };
+        let index = |index: Option<i32>| index.and_then(|index| usize::try_from(index).ok());
+        let too_old = index(info.too_old_log_event_end_index()).unwrap_or(0);
+        let expired = index(info.expired_log_event_end_index()).unwrap_or(0);
+        let too_new = index(info.too_new_log_event_start_index()).unwrap_or(events);
+        let old = too_old.max(expired).min(events);
+        let rejected = (old + events.saturating_sub(too_new)).min(events) as u64;
+        if rejected > 0 {
+            self.report(rejected, "they are too old, or of the future");
+        }
+        rejected
+    }
+
+    /// Once a process: the summary has the numbers.
+    fn report(&mut self, rejected: u64, reason: &str) {
+        if !std::mem::replace(&mut self.rejection_reported, true) {
+            warn!("cloudwatch did not take {rejected} lines of a batch: {reason}");
+        }
+    }
+
+    async fn make_stream(&mut self) -> Result<(), ExportError> {
+        let (group, stream) = (self.config.group.clone(), self.stream.clone());
+        let client = self.client().await.clone();
+        let create =
+            || client.create_log_stream().log_group_name(&group).log_stream_name(&stream).send();
+        let mut created = create().await.map(drop);
+        if created
+            .as_ref()
+            .is_err_and(|error| aws::code(error) == Some("ResourceNotFoundException"))
+        {
+            self.make_group(&client).await?;
+            created = create().await.map(drop);
+        }
+        match created {
+            Ok(()) => {}
+            Err(error) if aws::code(&error) == Some("ResourceAlreadyExistsException") => {}
+            Err(error) => return Err(kept(aws::export_error(error))),
+        }
+        self.stream_exists = true;
+        Ok(())
+    }
+
+    async fn make_group(&self, client: &Client) -> Result<(), ExportError> {
+        let group = &self.config.group;
+        match client.create_log_group().log_group_name(group).send().await {
+            Ok(_) => {}
+            // Somebody else has, and cares for its retention.
+            Err(error) if aws::code(&error) == Some("ResourceAlreadyExistsException") => {
+                return Ok(());
+            }
+            Err(error) => return Err(kept(aws::export_error(error))),
+        }
+        let days = i32::from(self.config.retention_days);
+        let retention = client.put_retention_policy().log_group_name(group).retention_in_days(days);
+        if let Err(error) = retention.send().await {
+            let error = aws::export_error(error);
+            warn!("The group {group} keeps its lines for ever, not {days} days: {error}");
+        }
+        Ok(())
+    }
+
+    async fn client(&mut self) -> &Client {
+        match &mut self.client {
+            Some(client) => client,
+            none => none.insert(Client::new(&aws::sdk_config().await)),
+        }
+    }
+}
+
+/// Whether something in the request itself is wrong.
+fn is_invalid<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    let too_large = StatusCode::PAYLOAD_TOO_LARGE.as_u16();
+    let invalid = ["InvalidParameterException", "RequestEntityTooLarge", "SerializationException"];
+    aws::code(error).is_some_and(|code| invalid.contains(&code))
+        || error.raw_response().is_some_and(|reply| reply.status().as_u16() == too_large)
+}
+
+/// The fault lies in the group, the stream or the account: no verdict on the batch.
+fn kept(error: ExportError) -> ExportError {
+    match error {
+        ExportError::Status { ref message, .. } if error.is_final() => ExportError::Status {
+            status: StatusCode::FORBIDDEN,
+            message: message.clone(),
+            retry_after: None,
+        },
+        error => error,
+    }
+}
+
+/// As Lambda names its own, behind the function's name: `home/2026/11/21/[7]<32 hex digits>`.
+fn stream_name(config: &config::CloudWatchLogs, now: Timestamp) -> String {
+    let date = now.to_zoned(TimeZone::UTC).strftime("%Y/%m/%d").to_string();
+    let id = fastrand::u128(..);
+    let (function, version) = (&config.function, &config.version);
+    format!("{function}/{date}/[{version}]{id:032x}").replace([':', '*'], "-")
+}

@@ -33,8 +33,8 @@ bench: $(VENV)/requirements ## Measure the functions: what telemetry adds, and m
 	target/release/examples/bench
 	$(MAKE) bench-extension
 
-soak: ## Run what takes minutes: 10,000 invocations, an outage, 20,000 seeds of the simulation
-	cargo test --package cruddur-tests --test all soak:: -- --ignored --nocapture
+soak: ## Run what takes minutes: 10,000 invocations, an outage, 100,000 lines, 20,000 seeds of the simulation
+	cargo test --package cruddur-tests --test all -- --ignored --nocapture soak:: cloudwatch::
 	CRUDDUR_SEEDS=20000 cargo test --release --package cruddur-telemetry --lib simulation
 
 # The published peer is only run, never linked. Nothing else should run meanwhile.

@@ -22,6 +22,7 @@
 //! - [`Store`]: a new store, SQLite's or DynamoDB's, and [`moto`], who plays DynamoDB and other
 //!   services; [`Proxy`] stands before it where a test needs faults or a record;
 //! - [`Xray`] and [`XrayDaemon`]: destinations that record segment documents;
+//! - [`log_group`]: a group of CloudWatch Logs at moto, and what is in it;
 //! - `fake`: the recording HTTP server under it, for destinations to come;
 //! - [`Cli`]: the commands of the extension's binary, as a person starts them;
 //! - `binaries`: builds what is under test, once per test process;
@@ -66,6 +67,7 @@ pub mod honeycomb;
 mod honeycomb_api;
 pub mod http_client;
 pub mod load;
+pub mod log_group;
 mod loopback;
 pub mod moto;
 pub mod network;

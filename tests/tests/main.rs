@@ -19,6 +19,7 @@ mod template;
 // What the function and the extension promise.
 mod board;
 mod command_line;
+mod cloudwatch;
 mod destinations;
 mod doctor;
 mod environment;

@@ -18,6 +18,10 @@ pub const MAX_BATCH_BYTES: usize = 5_000_000;
 /// The level that is fastest; measured against others in the benchmark.
 const ZSTD_LEVEL: i32 = 1;
 
+/// A refused batch is cut into about so many parts to find the bad one. Our choice: even the bad
+/// one among thousands of resources is found in a few rounds, and few files are written at once.
+const PARTS: usize = 16;
+
 /// Signals of one kind on their way to one destination. Cloning shares the bytes.
 #[derive(Clone, Debug)]
 pub struct Batch {
@@ -39,9 +43,9 @@ pub struct Batch {
 enum Body {
     /// Signals as they came; in a row they are one message.
     Parts(Vec<Bytes>),
-    /// The message, compressed: what files of the spool hold. Like the message itself, zstd's
-    /// frames in a row are one.
-    Zstd(Bytes),
+    /// The message, compressed: what files of the spool hold. Like messages, zstd's frames in a row
+    /// are one.
+    Zstd(Vec<Bytes>),
 }
 
 impl Batch {
@@ -76,20 +80,20 @@ impl Batch {
     pub fn compressed(kind: Kind, items: u64, has_error: bool, zstd: Bytes) -> io::Result<Self> {
         let mut plain = zstd::Decoder::new(&zstd[..])?;
         let plain_bytes = io::copy(&mut plain, &mut io::sink())? as usize;
-        let body = Body::Zstd(zstd);
+        let body = Body::Zstd(vec![zstd]);
         Ok(Self { kind, items, has_error, has_unsampled: true, plain_bytes, body })
     }
 
     /// Takes another compressed batch of its kind in, if both fit into [`MAX_BATCH_BYTES`].
-    pub fn take_in(&mut self, other: &Self) -> bool {
+    pub fn take_in(&mut self, other: Self) -> bool {
         let fits = self.plain_bytes + other.plain_bytes <= MAX_BATCH_BYTES;
-        let (Body::Zstd(mine), Body::Zstd(theirs)) = (&self.body, &other.body) else {
-            return false;
-        };
         if self.kind != other.kind || !fits {
             return false;
         }
-        self.body = Body::Zstd([&mine[..], theirs].concat().into());
+        let (Body::Zstd(mine), Body::Zstd(theirs)) = (&mut self.body, other.body) else {
+            return false;
+        };
+        mine.extend(theirs);
         self.items += other.items;
         self.has_error |= other.has_error;
         self.plain_bytes += other.plain_bytes;
@@ -108,11 +112,12 @@ impl Batch {
     pub fn to_zstd(&self) -> io::Result<Bytes> {
         match &self.body {
             Body::Parts(parts) => compress(parts.iter()),
-            Body::Zstd(zstd) => Ok(zstd.clone()),
+            Body::Zstd(frames) => Ok(in_a_row(frames)),
         }
     }
 
-    /// A batch for each resource, compressed. Lines stay together: who sends them deals with each.
+    /// The same resources in several batches, compressed: a batch for each, or some 16 to 33 if
+    /// there are many. Lines stay together: who sends them deals with each.
     pub fn split(&self) -> io::Result<Vec<Self>> {
         if self.kind == Kind::Lines {
             return Ok(vec![self.clone()]);
@@ -123,25 +128,41 @@ impl Batch {
             Ok(Self {
                 items,
                 plain_bytes,
-                body: Body::Zstd(compress(std::iter::once(bytes))?),
+                body: Body::Zstd(vec![compress(std::iter::once(bytes))?]),
                 ..self.clone()
             })
         };
-        wire::by_resource(&plain).map(part).collect()
+        let part_bytes = plain.len().div_ceil(PARTS);
+        let mut parts: Vec<Vec<u8>> = Vec::new();
+        for resource in wire::by_resource(&plain) {
+            match parts.last_mut() {
+                Some(part) if part.len() + resource.len() <= part_bytes => part.extend(resource),
+                _ => parts.push(resource),
+            }
+        }
+        parts.into_iter().map(part).collect()
     }
 
     /// The same batch, compressed.
     pub fn to_compressed(&self) -> io::Result<Self> {
-        let body = Body::Zstd(self.to_zstd()?);
+        let body = Body::Zstd(vec![self.to_zstd()?]);
         Ok(Self { body, ..self.clone() })
     }
 
     /// The request as it is.
     pub fn to_plain(&self) -> io::Result<Bytes> {
         match &self.body {
-            Body::Parts(parts) => Ok(parts.concat().into()),
-            Body::Zstd(zstd) => zstd::decode_all(&zstd[..]).map(Bytes::from),
+            Body::Parts(parts) => Ok(in_a_row(parts)),
+            Body::Zstd(frames) => zstd::decode_all(&in_a_row(frames)[..]).map(Bytes::from),
         }
+    }
+}
+
+/// Copied once, unless there is only one.
+fn in_a_row(parts: &[Bytes]) -> Bytes {
+    match parts {
+        [part] => part.clone(),
+        parts => parts.concat().into(),
     }
 }
 
@@ -181,5 +202,36 @@ mod tests {
         let signals = signals([MAX_BATCH_BYTES + 1, 1]);
 
         assert_eq!(Batch::of(Kind::Traces, signals.iter()).unwrap().signals(), 1);
+    }
+
+    #[test]
+    fn a_batch_of_many_resources_is_cut_into_few_and_one_of_few_into_each() {
+        for (resources, expected) in [(1_000, 17..=33), (3, 3..=3), (1, 1..=1)] {
+            let bytes = [0x0a, 4, 0x12, 2, 0x12, 0].repeat(resources); // each with an empty span
+            let (signal, _) = Signal::read(Kind::Traces, bytes.clone().into()).unwrap();
+            let batch = Batch::of(Kind::Traces, std::iter::once(&signal)).unwrap();
+
+            let parts = batch.split().unwrap();
+
+            assert!(expected.contains(&parts.len()), "{resources}: {}", parts.len());
+            assert_eq!(parts.iter().map(|part| part.items).sum::<u64>(), resources as u64);
+            let together = parts.iter().flat_map(|part| part.to_plain().unwrap());
+            assert_eq!(together.collect::<Vec<_>>(), bytes);
+        }
+    }
+
+    #[test]
+    fn compressed_batches_of_a_kind_are_one_until_it_is_full() {
+        let compressed = |bytes| {
+            let [signal] = signals([bytes]);
+            Batch::of(Kind::Traces, [&signal].into_iter()).unwrap().to_compressed().unwrap()
+        };
+        let mut batch = compressed(3);
+
+        assert!(batch.take_in(compressed(MAX_BATCH_BYTES - 4)));
+        assert!(batch.take_in(compressed(1)));
+        assert!(!batch.take_in(compressed(1)));
+
+        assert_eq!((batch.items, batch.to_plain().unwrap().len()), (3, MAX_BATCH_BYTES));
     }
 }

@@ -5,10 +5,13 @@
 //! renamed, so it is whole or not there. The name says what accounting needs, also of a file that
 //! cannot be read. `/tmp` survives the reset of a sandbox, and the next process sends what it finds.
 //!
-//! Bounded in bytes: for a new file the oldest without an error in it go first, then the oldest.
+//! Bounded in blocks of the disk: for a new file the oldest without an error in it go first, then
+//! the oldest.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs, io,
+    ops::Bound,
     path::{Path, PathBuf},
 };
 
@@ -24,17 +27,40 @@ const UNFINISHED: &str = "unfinished";
 /// A file whose content is not what was written: kept for whoever wants to look at it.
 const DAMAGED: &str = "damaged";
 
-/// The file that counts what [`Spool::note_logged`] was told.
-const LOGGED_BYTES: &str = "logged";
+/// The file that keeps what [`Spool::note_logged`] was told.
+const LOGGED: &str = "logged";
+
+/// What a file takes on the disk is a multiple of this. Our choice: the block of ext4 and of most
+/// other file systems, where they are not told otherwise.
+/// <https://docs.kernel.org/filesystems/ext4/blocks.html>
+const BLOCK: u64 = 4_096;
+
+/// Most files. Our choice: as many as the default bound has blocks, so a larger bound makes the
+/// files larger, and not the lists of them longer.
+const MAX_FILES: usize = 16_384;
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Spool {
     directory: PathBuf,
     max_bytes: u64,
-    /// Oldest first.
-    files: Vec<SpoolFile>,
+    /// By sequence number: the oldest first.
+    files: BTreeMap<u64, SpoolFile>,
+    /// Sequence numbers of each destination's files, by kind.
+    queues: BTreeMap<String, [BTreeSet<u64>; Kind::ALL.len()]>,
+    /// What all files take on the disk.
+    bytes: u64,
     next_sequence: u64,
+    logged: Logged,
+}
+
+/// What the log has had of the processes of this sandbox.
+#[derive(Clone, Copy, Debug, Default)]
+struct Logged {
+    /// Bytes of lines.
+    bytes: usize,
+    /// The first sequence number that the log was not told of.
+    to: u64,
 }
 
 /// What a file's name says.
@@ -50,21 +76,13 @@ pub struct SpoolFile {
     pub items: u64,
     /// Whether one of them has an error in it.
     pub has_error: bool,
-    /// Whether the log has it as well.
-    pub is_logged: bool,
     bytes: u64,
 }
 
 impl SpoolFile {
     fn name(&self) -> String {
-        let Self { sequence, destination, kind, items, has_error, is_logged, .. } = self;
-        let kind = kind.name();
-        let flags = match (has_error, is_logged) {
-            (false, false) => "-",
-            (true, false) => "e",
-            (false, true) => "l",
-            (true, true) => "el",
-        };
+        let Self { sequence, destination, kind, items, has_error, .. } = self;
+        let (kind, flags) = (kind.name(), if *has_error { "e" } else { "-" });
         format!("{sequence:020}.{destination}.{kind}.{items}.{flags}.{EXTENSION}")
     }
 
@@ -77,9 +95,12 @@ impl SpoolFile {
             kind: Kind::ALL.into_iter().find(|known| known.name() == kind)?,
             items: items.parse().ok()?,
             has_error: flags.contains('e'),
-            is_logged: flags.contains('l'),
             bytes,
         })
+    }
+
+    fn bytes_on_disk(&self) -> u64 {
+        on_disk(self.bytes)
     }
 }
 
@@ -87,7 +108,15 @@ impl Spool {
     /// Makes the directory if it is missing, and lists what an earlier process left in it.
     pub fn open(directory: &Path, max_bytes: u64) -> io::Result<Self> {
         fs::create_dir_all(directory)?;
-        let mut files = Vec::new();
+        let mut spool = Self {
+            directory: directory.to_owned(),
+            max_bytes,
+            files: BTreeMap::new(),
+            queues: BTreeMap::new(),
+            bytes: 0,
+            next_sequence: 0,
+            logged: Logged::read(directory),
+        };
         for entry in fs::read_dir(directory)? {
             let entry = entry?;
             let name = entry.file_name();
@@ -99,37 +128,45 @@ impl Spool {
                 .zip(entry.metadata().ok())
                 .and_then(|(name, metadata)| SpoolFile::parse(name, metadata.len()))
             {
-                files.push(file);
+                spool.list(file);
             }
         }
-        files.sort_by_key(|file| file.sequence);
-        let next_sequence = files.last().map_or(0, |file| file.sequence + 1);
-        Ok(Self { directory: directory.to_owned(), max_bytes, files, next_sequence })
+        let last = spool.files.last_key_value().map_or(0, |(last, _)| last + 1);
+        spool.next_sequence = last.max(spool.logged.to);
+        Ok(spool)
     }
 
     /// All files, oldest first.
-    pub fn files(&self) -> &[SpoolFile] {
-        &self.files
+    pub fn files(&self) -> impl Iterator<Item = &SpoolFile> {
+        self.files.values()
     }
 
-    /// Removes files until a batch fits, but none of the `busy` ones, and returns what they were.
-    /// Fails, and removes nothing, if the batch cannot fit.
-    pub fn make_room(&mut self, batch: &Batch, busy: &[u64]) -> io::Result<Vec<SpoolFile>> {
-        let (bytes, mut removed) = (batch.to_zstd()?.len() as u64, Vec::new());
-        let is_busy = |file: &&SpoolFile| busy.contains(&file.sequence);
-        let kept: u64 = self.files.iter().filter(is_busy).map(|file| file.bytes).sum();
-        if kept + bytes > self.max_bytes {
+    /// The kind of a destination's oldest file among those of some kinds.
+    pub fn oldest_kind(&self, destination: &str, kinds: &[Kind]) -> Option<Kind> {
+        let queues = self.queues.get(destination)?;
+        let oldest = |kind: &Kind| Some((*queues[*kind as usize].first()?, *kind));
+        kinds.iter().filter_map(oldest).min().map(|(_, kind)| kind)
+    }
+
+    /// Removes files until one of so many bytes fits, but none of the `busy` ones, and returns what
+    /// they were. Fails, and removes nothing, if it cannot fit.
+    pub fn make_room(&mut self, bytes: u64, busy: &[u64]) -> io::Result<Vec<SpoolFile>> {
+        let bytes = on_disk(bytes);
+        let kept = busy.iter().filter_map(|sequence| self.files.get(sequence));
+        let kept: u64 = kept.map(SpoolFile::bytes_on_disk).sum();
+        if kept + bytes > self.max_bytes || busy.len() >= MAX_FILES {
             return Err(io::Error::new(
                 io::ErrorKind::StorageFull,
                 "CRUDDUR_SPOOL_BYTES is too small",
             ));
         }
-        while self.files.iter().map(|file| file.bytes).sum::<u64>() + bytes > self.max_bytes {
-            let oldest = |has_error| {
-                self.files.iter().position(|file| file.has_error == has_error && !is_busy(&file))
-            };
-            let Some(index) = oldest(false).or_else(|| oldest(true)) else { break };
-            let file = self.files.remove(index);
+        let mut removed = Vec::new();
+        while self.bytes + bytes > self.max_bytes || self.files.len() >= MAX_FILES {
+            let is_idle = |file: &&SpoolFile| !busy.contains(&file.sequence);
+            let oldest =
+                |has_error| self.files().filter(is_idle).find(|file| file.has_error == has_error);
+            let oldest = oldest(false).or_else(|| oldest(true)).map(|file| file.sequence);
+            let Some(file) = oldest.and_then(|sequence| self.forget(sequence)) else { break };
             let _ = fs::remove_file(self.path(&file));
             removed.push(file);
         }
@@ -145,19 +182,19 @@ impl Spool {
             kind: batch.kind,
             items: batch.items,
             has_error: batch.has_error,
-            is_logged: false,
             bytes: body.len() as u64,
         };
         self.write_file(&file, &body)?;
         self.next_sequence += 1;
-        self.files.push(file);
+        self.list(file);
         Ok(self.next_sequence - 1)
     }
 
-    /// Replaces a file by one for each resource in its batch; returns how many. Fails, and changes
-    /// nothing, if there is only one, or the disk is full.
+    /// Replaces a file by some with [parts](Batch::split) of its batch; returns how many. Fails, and
+    /// changes nothing, if there is only one, or the disk is full. The parts are few enough that
+    /// they may exceed the bound until the next file.
     pub fn split(&mut self, sequence: u64, batch: &Batch) -> io::Result<usize> {
-        let file = self.files.iter().find(|file| file.sequence == sequence);
+        let file = self.files.get(&sequence);
         let destination = file.ok_or(io::ErrorKind::NotFound)?.destination.clone();
         let parts = batch.split()?;
         if parts.len() < 2 {
@@ -178,17 +215,18 @@ impl Spool {
         Ok(parts.len())
     }
 
-    /// The oldest batch of a destination, or the next one `after` another; with an error if it
+    /// A destination's oldest batch of a kind, or the next one `after` another; with an error if it
     /// cannot be read, and then it is set aside and no longer listed.
     pub fn next(
         &mut self,
         destination: &str,
+        kind: Kind,
         after: Option<u64>,
     ) -> Option<(SpoolFile, io::Result<Batch>)> {
-        let is_next = |file: &&SpoolFile| {
-            file.destination == destination && after.is_none_or(|after| file.sequence > after)
-        };
-        let file = self.files.iter().find(is_next)?.clone();
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let queue = &self.queues.get(destination)?[kind as usize];
+        let sequence = queue.range((after, Bound::Unbounded)).next()?;
+        let file = self.files.get(sequence)?.clone();
         let batch = self.read(&file);
         if batch.is_err() {
             let path = self.path(&file);
@@ -199,27 +237,26 @@ impl Spool {
         Some((file, batch))
     }
 
-    /// The batch in a file.
-    pub fn batch(&self, file: &SpoolFile) -> io::Result<Batch> {
-        self.read(file)
+    /// The request in a file, not compressed.
+    pub fn request(&self, file: &SpoolFile) -> io::Result<Vec<u8>> {
+        zstd::decode_all(&fs::read(self.path(file))?[..])
     }
 
     /// Bytes of log that the processes of this sandbox have written, as far as they said so.
     pub fn logged_bytes(&self) -> usize {
-        let text = fs::read_to_string(self.directory.join(LOGGED_BYTES)).unwrap_or_default();
-        text.trim().parse().unwrap_or(0)
+        self.logged.bytes
     }
 
-    /// Remembers that the log has all files, and that so many bytes of it were written.
+    /// The files that [`note_logged`](Self::note_logged) was not told of, oldest first.
+    pub fn unlogged(&self) -> impl Iterator<Item = &SpoolFile> {
+        self.files.range(self.logged.to..).map(|(_, file)| file)
+    }
+
+    /// Remembers that the log was told of all files, and that so many bytes of it were written.
     pub fn note_logged(&mut self, bytes: usize) -> io::Result<()> {
-        let all_bytes = self.logged_bytes() + bytes;
-        fs::write(self.directory.join(LOGGED_BYTES), all_bytes.to_string())?;
-        for index in 0..self.files.len() {
-            let from = self.path(&self.files[index]);
-            self.files[index].is_logged = true;
-            fs::rename(from, self.path(&self.files[index]))?;
-        }
-        Ok(())
+        self.logged = Logged { bytes: self.logged.bytes + bytes, to: self.next_sequence };
+        let Logged { bytes, to } = self.logged;
+        fs::write(self.directory.join(LOGGED), format!("{bytes} {to}"))
     }
 
     /// Removes a file. It is gone from the list even if the disk refuses.
@@ -243,12 +280,110 @@ impl Spool {
             .inspect_err(|_| drop(fs::remove_file(&unfinished)))
     }
 
+    fn list(&mut self, file: SpoolFile) {
+        let queues = self.queues.entry(file.destination.clone()).or_default();
+        queues[file.kind as usize].insert(file.sequence);
+        self.bytes += file.bytes_on_disk();
+        self.files.insert(file.sequence, file);
+    }
+
     fn forget(&mut self, sequence: u64) -> Option<SpoolFile> {
-        let index = self.files.iter().position(|file| file.sequence == sequence)?;
-        Some(self.files.remove(index))
+        let file = self.files.remove(&sequence)?;
+        self.bytes -= file.bytes_on_disk();
+        if let Some(queues) = self.queues.get_mut(&file.destination) {
+            queues[file.kind as usize].remove(&sequence);
+        }
+        Some(file)
     }
 
     fn path(&self, file: &SpoolFile) -> PathBuf {
         self.directory.join(file.name())
+    }
+}
+
+impl Logged {
+    /// Nothing if the file is missing, or not what was written.
+    fn read(directory: &Path) -> Self {
+        let text = fs::read_to_string(directory.join(LOGGED)).unwrap_or_default();
+        let numbers = text.split_once(' ').and_then(|(bytes, to)| {
+            Some(Self { bytes: bytes.parse().ok()?, to: to.parse().ok()? })
+        });
+        numbers.unwrap_or_default()
+    }
+}
+
+fn on_disk(bytes: u64) -> u64 {
+    bytes.max(1).next_multiple_of(BLOCK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signal::Signal;
+
+    fn batch(kind: Kind, items: u64, has_error: bool) -> Batch {
+        let bytes = vec![0; 10].into();
+        let signal = Signal { kind, bytes, items, has_error, has_unsampled: false };
+        Batch::of(kind, std::iter::once(&signal)).unwrap()
+    }
+
+    fn write(spool: &mut Spool, batch: &Batch) -> Vec<u64> {
+        let removed = spool.make_room(batch.to_zstd().unwrap().len() as u64, &[]).unwrap();
+        spool.write("honeycomb", batch).unwrap();
+        removed.into_iter().map(|file| file.items).collect()
+    }
+
+    #[test]
+    fn the_bound_is_one_of_blocks_on_the_disk_and_errors_stay_longest() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut spool = Spool::open(directory.path(), 3 * BLOCK).unwrap();
+        for (items, has_error) in [(1, true), (2, false), (4, false)] {
+            assert!(write(&mut spool, &batch(Kind::Traces, items, has_error)).is_empty());
+        }
+
+        assert_eq!(write(&mut spool, &batch(Kind::Traces, 8, true)), [2]);
+        assert_eq!(write(&mut spool, &batch(Kind::Traces, 16, true)), [4]);
+        assert_eq!(write(&mut spool, &batch(Kind::Traces, 32, true)), [1]);
+
+        let left: Vec<_> = spool.files().map(|file| file.items).collect();
+        assert_eq!(left, [8, 16, 32]);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn a_kind_is_read_in_a_row_though_files_of_others_lie_between() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut spool = Spool::open(directory.path(), 100 * BLOCK).unwrap();
+        for items in 0..6 {
+            let kind = [Kind::Logs, Kind::Traces][items as usize % 2];
+            write(&mut spool, &batch(kind, items, false));
+        }
+        assert_eq!(spool.oldest_kind("honeycomb", &Kind::ALL), Some(Kind::Logs));
+        assert_eq!(spool.oldest_kind("honeycomb", &[Kind::Metrics]), None);
+        assert_eq!(spool.oldest_kind("xray", &Kind::ALL), None);
+
+        let mut after = None;
+        let items = std::iter::from_fn(|| {
+            let (file, batch) = spool.next("honeycomb", Kind::Traces, after)?;
+            after = Some(file.sequence);
+            Some(batch.unwrap().items)
+        });
+        assert_eq!(items.collect::<Vec<_>>(), [1, 3, 5]);
+    }
+
+    #[test]
+    fn what_the_log_was_told_of_is_known_to_the_next_process_and_no_new_file_is_taken_for_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut spool = Spool::open(directory.path(), 100 * BLOCK).unwrap();
+        write(&mut spool, &batch(Kind::Traces, 1, false));
+        spool.note_logged(10).unwrap();
+        spool.note_logged(5).unwrap();
+        spool.remove(0).unwrap();
+
+        let mut next = Spool::open(directory.path(), 100 * BLOCK).unwrap();
+        write(&mut next, &batch(Kind::Traces, 2, false));
+
+        assert_eq!(next.logged_bytes(), 15);
+        assert_eq!(next.unlogged().map(|file| file.items).collect::<Vec<_>>(), [2]);
     }
 }

@@ -88,7 +88,7 @@ impl Core {
                 let mine = |file: &&SpoolFile| {
                     file.destination == destination.spec.name && file.kind == kind
                 };
-                let found = spool.files().iter().filter(mine).map(|file| file.items).sum::<u64>();
+                let found = spool.files().filter(mine).map(|file| file.items).sum::<u64>();
                 ledger.reconcile_spool(route, found);
             }
         }
@@ -301,9 +301,8 @@ impl Core {
 
     fn lacks_something(&self, id: DestinationId) -> bool {
         let destination = &self.destinations[id];
-        let spooled = |spool: &Spool| {
-            spool.files().iter().any(|file| file.destination == destination.spec.name)
-        };
+        let spec = &destination.spec;
+        let spooled = |spool: &Spool| spool.oldest_kind(spec.name, &spec.kinds).is_some();
         destination.under_way.is_some()
             || destination.routes().any(|route| self.buffer.has_waiting(route))
             || self.spool.as_ref().is_some_and(spooled)

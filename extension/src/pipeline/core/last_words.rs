@@ -6,17 +6,17 @@ use super::Core;
 use crate::{
     last_resort::{LastWords, MAX_LOG_BYTES, Which},
     signal::{Kind, Signal},
-    spool::SpoolFile,
+    spool::{Spool, SpoolFile},
 };
 
 impl Core {
     /// What durable destinations lack, as lines, errors first and then the oldest first. Nothing
     /// changes its state: the sandbox may live on and send what is in the spool.
     pub fn last_words(&mut self) -> LastWords {
-        let is_new = |file: &&SpoolFile| !file.is_logged && Kind::OTLP.contains(&file.kind);
-        let files = self.spool.iter().flat_map(|spool| spool.files().iter().filter(is_new));
+        let is_otlp = |file: &&SpoolFile| Kind::OTLP.contains(&file.kind);
+        let files = self.spool.iter().flat_map(|spool| spool.unlogged().filter(is_otlp));
         let files: Vec<SpoolFile> = files.cloned().collect();
-        let logged_bytes = self.spool.as_ref().map_or(0, |spool| spool.logged_bytes());
+        let logged_bytes = self.spool.as_ref().map_or(0, Spool::logged_bytes);
         let mut words = LastWords::new(MAX_LOG_BYTES.saturating_sub(logged_bytes));
         for which in [Which::Errors, Which::Others] {
             self.add_held(&mut words, which);
@@ -53,7 +53,7 @@ impl Core {
                 return;
             }
             // A file that cannot be read is for the next process to count.
-            if let Ok(request) = spool.batch(file).and_then(|batch| batch.to_plain()) {
+            if let Ok(request) = spool.request(file) {
                 words.add(owner.spec.name, file.kind, &request, which);
             }
         }

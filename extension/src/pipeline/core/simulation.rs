@@ -18,7 +18,7 @@ use crate::wire::nested;
 use crate::{exporter::Receipt, ledger::Account};
 
 const BUFFER_BYTES: usize = 1_500;
-const SPOOL_BYTES: u64 = 600;
+const SPOOL_BYTES: u64 = 7 * 4_096; // of as many files
 const STEPS: usize = 150;
 
 /// One process after another in the same sandbox, and the world around them.

@@ -9,7 +9,12 @@ use super::{
 use crate::{
     batch::Batch,
     ledger::{Reason, Route, State},
+    signal::Kind,
 };
+
+/// Most files in one batch. Our choice: reading so many small ones costs a few milliseconds, during
+/// which this process does nothing else.
+const MAX_BATCH_FILES: usize = 64;
 
 impl Core {
     /// The oldest files of the spool as one batch: busy traffic makes many small ones, each of which
@@ -19,30 +24,50 @@ impl Core {
         id: DestinationId,
         most_files: usize,
     ) -> Option<(Route, Origin, Batch)> {
-        let destination = &self.destinations[id];
-        let spool = self.spool.as_mut()?;
-        let (mut whole, mut sequences) = (None::<(Route, Batch)>, Vec::new());
+        let spec = self.destinations[id].spec.clone();
+        while let Some(kind) = self.spool.as_ref()?.oldest_kind(spec.name, &spec.kinds) {
+            let route = self.destinations[id].route_of(kind)?;
+            let (batch, sequences) =
+                self.spooled_in_a_row(spec.name, kind, route, most_files.min(MAX_BATCH_FILES));
+            if let Some(batch) = batch {
+                return Some((route, Origin::Spool(sequences), batch));
+            }
+        }
+        None
+    }
+
+    fn spooled_in_a_row(
+        &mut self,
+        destination: &str,
+        kind: Kind,
+        route: Route,
+        most_files: usize,
+    ) -> (Option<Batch>, Vec<u64>) {
+        let (mut whole, mut sequences) = (None::<Batch>, Vec::new());
         while sequences.len() < most_files {
-            let next = spool.next(destination.spec.name, sequences.last().copied());
-            let Some((file, batch)) = next else { break };
-            let Some(route) = destination.route_of(file.kind) else { break };
-            let fits = match (batch, &mut whole) {
-                (Ok(batch), None) => whole.replace((route, batch)).is_none(),
-                (Ok(batch), Some((_, whole))) => whole.take_in(&batch),
-                (Err(error), _) => {
-                    let (items, unit) = (file.items, file.kind.items());
+            let last = sequences.last().copied();
+            let next = self.spool.as_mut().and_then(|spool| spool.next(destination, kind, last));
+            match next {
+                None => break,
+                Some((file, Err(error))) => {
+                    let (items, unit) = (file.items, kind.items());
                     warn!("A spooled batch of {items} {unit} is damaged and set aside: {error}");
                     let damaged = State::Dropped(Reason::SpoolDamaged);
                     self.ledger.moved(route, State::Spooled, damaged, items);
-                    continue;
                 }
-            };
-            if !fits {
-                break;
+                Some((file, Ok(batch))) => {
+                    if let Some(whole) = &mut whole {
+                        if !whole.take_in(batch) {
+                            break;
+                        }
+                    } else {
+                        whole = Some(batch);
+                    }
+                    sequences.push(file.sequence);
+                }
             }
-            sequences.push(file.sequence);
         }
-        whole.map(|(route, batch)| (route, Origin::Spool(sequences), batch))
+        (whole, sequences)
     }
 
     /// Writes what is under way from the buffer to the spool as well.
@@ -85,7 +110,7 @@ impl Core {
             self.destinations.iter().flat_map(Destination::busy_files).copied().collect();
         let spool = self.spool.as_mut()?;
         let written = batch.to_compressed().and_then(|batch| {
-            for file in spool.make_room(&batch, &busy)? {
+            for file in spool.make_room(batch.to_zstd()?.len() as u64, &busy)? {
                 let owner = self.destinations.iter().find(|d| d.spec.name == file.destination);
                 if let Some(route) = owner.and_then(|owner| owner.route_of(file.kind)) {
                     let lost = State::Dropped(Reason::SpoolFull);

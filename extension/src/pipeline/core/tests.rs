@@ -21,7 +21,7 @@ impl Bench {
 
     fn with_spool(directory: &tempfile::TempDir) -> Self {
         let mut bench = Self::new(Trigger::Flush);
-        let spool = Spool::open(directory.path(), 1_000_000).unwrap();
+        let spool = Spool::open(directory.path(), 64 << 20).unwrap();
         bench.core.use_spool(spool, Ledger::new(2));
         bench
     }
@@ -240,6 +240,26 @@ async fn what_is_left_when_a_flush_ends_is_spooled_and_sent_from_there() {
 
     assert_eq!(json!(bench.account(0)), json!({"received": 3, "delivered": 3}));
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_backlog_of_many_small_files_is_sent_in_bounded_pieces() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut bench = Bench::with_spool(&directory);
+    for _ in 0..150 {
+        bench.receive(1);
+        bench.core.put_off();
+    }
+    bench.core.begin_flush(bench.now, false);
+
+    let sent = std::iter::from_fn(|| {
+        let items = bench.sent(0)?;
+        bench.settle(0, Ok(Receipt::default()));
+        Some(items)
+    });
+
+    assert_eq!(sent.collect::<Vec<_>>(), [64, 64, 22]);
+    assert_eq!(json!(bench.account(0)), json!({"received": 150, "delivered": 150}));
 }
 
 #[tokio::test]

@@ -2,12 +2,15 @@
 //!
 //! The bytes are held once, in the order of arrival. Each route (a destination and a kind) has a
 //! cursor into them; a signal is freed when every cursor of its kind has passed it. Only what came
-//! before the last [`mark`](Buffer::mark) is taken. When the buffer is full, the oldest signal without an error in it goes, then the oldest; what became of
-//! it is the caller's to account for.
+//! before the last [`mark`](Buffer::mark) is taken. When the buffer is full, the oldest signal
+//! without an error in it goes, then the oldest; what became of it is the caller's to account for.
 //!
 //! Knows nothing of time, tasks or destinations' names.
 
-use std::collections::VecDeque;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use crate::{
     batch::Batch,
@@ -18,18 +21,18 @@ use crate::{
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Buffer {
-    /// Evicted signals leave an empty place behind, until all before them are freed.
-    places: VecDeque<Option<Signal>>,
-    /// Sequence number of the first place; the number of places ever removed.
-    first: u64,
+    /// By sequence number, for each kind.
+    signals: [BTreeMap<u64, Signal>; Kind::ALL.len()],
+    /// Sequence number of the next signal.
+    end: u64,
     /// Sequence number of the first signal that is not to be taken yet.
     mark: u64,
     bytes: usize,
     max_bytes: usize,
     cursors: Vec<Cursor>,
-    /// Sequence numbers in the order in which signals would be evicted; freed ones are skipped.
-    without_error: VecDeque<u64>,
-    with_error: VecDeque<u64>,
+    /// Sequence numbers of all signals, with their kinds: the first would be evicted first.
+    without_error: BTreeSet<(u64, Kind)>,
+    with_error: BTreeSet<(u64, Kind)>,
 }
 
 /// A route's place in the buffer.
@@ -46,6 +49,10 @@ impl Cursor {
     fn waiting_from(&self) -> u64 {
         self.taken_to.unwrap_or(self.next)
     }
+
+    fn under_way(&self) -> Option<(Range<u64>, Kind)> {
+        Some((self.next..self.taken_to?, self.kind))
+    }
 }
 
 /// A signal that was evicted.
@@ -61,8 +68,8 @@ impl Buffer {
     /// An empty buffer. A route is an index into `kinds`.
     pub fn new(max_bytes: usize, kinds: Vec<Kind>) -> Self {
         Self {
-            places: VecDeque::new(),
-            first: 0,
+            signals: Default::default(),
+            end: 0,
             mark: 0,
             bytes: 0,
             max_bytes,
@@ -70,24 +77,26 @@ impl Buffer {
                 .into_iter()
                 .map(|kind| Cursor { kind, next: 0, taken_to: None })
                 .collect(),
-            without_error: VecDeque::new(),
-            with_error: VecDeque::new(),
+            without_error: BTreeSet::new(),
+            with_error: BTreeSet::new(),
         }
     }
 
     /// Appends a signal. Without a route for its kind it is not kept.
     pub fn push(&mut self, signal: Signal) {
-        let sequence = self.end();
+        if !self.cursors.iter().any(|cursor| cursor.kind == signal.kind) {
+            return;
+        }
         self.bytes += signal.bytes.len();
-        let order = if signal.has_error { &mut self.with_error } else { &mut self.without_error };
-        order.push_back(sequence);
-        self.places.push_back(Some(signal));
-        self.free();
+        let sequence = self.end;
+        self.order(signal.has_error).insert((sequence, signal.kind));
+        self.signals[signal.kind as usize].insert(sequence, signal);
+        self.end += 1;
     }
 
     /// Lets all that is here be taken. What comes later has to wait for the next mark.
     pub fn mark(&mut self) {
-        self.mark = self.end();
+        self.mark = self.end;
     }
 
     /// Whether there are more bytes than allowed.
@@ -101,35 +110,29 @@ impl Buffer {
         if !self.is_over_full() {
             return None;
         }
-        let sequence = self.next_victim(false).or_else(|| self.next_victim(true))?;
-        let signal = self.remove(sequence)?;
-        let order = if signal.has_error { &mut self.with_error } else { &mut self.without_error };
-        order.retain(|other| *other != sequence);
-        let lacks = |cursor: &Cursor| cursor.kind == signal.kind && cursor.next <= sequence;
+        let (sequence, kind) = self.next_victim(false).or_else(|| self.next_victim(true))?;
+        let signal = self.remove(kind, sequence)?;
+        let lacks = |cursor: &Cursor| cursor.kind == kind && cursor.next <= sequence;
         let cursors = self.cursors.iter().enumerate();
         let routes = cursors.filter(|(_, cursor)| lacks(cursor)).map(|(route, _)| route).collect();
-        self.free();
         Some(Evicted { routes, items: signal.items })
     }
 
     /// The oldest signal that no batch holds, with an error in it or without.
-    fn next_victim(&self, has_error: bool) -> Option<u64> {
-        let is_under_way = |kind, sequence| {
-            self.cursors.iter().any(|cursor| {
-                let taken = cursor.next..cursor.taken_to.unwrap_or(cursor.next);
-                cursor.kind == kind && taken.contains(&sequence)
-            })
+    fn next_victim(&mut self, has_error: bool) -> Option<(u64, Kind)> {
+        let under_way: Vec<_> = self.cursors.iter().filter_map(Cursor::under_way).collect();
+        let is_under_way = |(sequence, kind): &(u64, Kind)| {
+            under_way.iter().any(|(taken, of)| of == kind && taken.contains(sequence))
         };
-        let order = if has_error { &self.with_error } else { &self.without_error };
-        let places = order.iter().filter_map(|sequence| Some((*sequence, self.place(*sequence)?)));
-        places
-            .filter(|(sequence, signal)| !is_under_way(signal.kind, *sequence))
-            .map(|(sequence, _)| sequence)
-            .next()
+        self.order(has_error).iter().find(|signal| !is_under_way(signal)).copied()
     }
 
-    /// A route's next batch of at most `signals`, all from before the mark. None while a batch is under way: [`done`] or
-    /// [`give_back`] ends that.
+    fn order(&mut self, has_error: bool) -> &mut BTreeSet<(u64, Kind)> {
+        if has_error { &mut self.with_error } else { &mut self.without_error }
+    }
+
+    /// A route's next batch of at most `signals`, all from before the mark. None while a batch is
+    /// under way: [`done`] or [`give_back`] ends that.
     ///
     /// [`done`]: Self::done
     /// [`give_back`]: Self::give_back
@@ -145,7 +148,8 @@ impl Buffer {
     pub fn done(&mut self, route: Route) {
         let cursor = &mut self.cursors[route];
         cursor.next = cursor.taken_to.take().unwrap_or(cursor.next);
-        self.free();
+        let kind = cursor.kind;
+        self.free(kind);
     }
 
     /// The batch under way is to be taken again.
@@ -161,18 +165,15 @@ impl Buffer {
     /// The signals that a route lacks, those of the batch under way included.
     pub fn lacking(&self, route: Route) -> impl Iterator<Item = &Signal> {
         let Cursor { kind, next, .. } = self.cursors[route];
-        let skipped = next.saturating_sub(self.first) as usize;
-        self.places.iter().skip(skipped).flatten().filter(move |signal| signal.kind == kind)
+        self.signals[kind as usize].range(next..).map(|(_, signal)| signal)
     }
 
     /// The signals of a route before the mark that no batch holds, with their sequence numbers.
     fn from(&self, route: Route) -> impl Iterator<Item = (u64, &Signal)> {
         let cursor = self.cursors[route];
-        let skipped = cursor.waiting_from().saturating_sub(self.first);
-        let places = (self.first..self.mark).zip(&self.places).skip(skipped as usize);
-        places
-            .filter_map(|(sequence, place)| Some((sequence, place.as_ref()?)))
-            .filter(move |(_, signal)| signal.kind == cursor.kind)
+        let from = cursor.waiting_from();
+        let signals = self.signals[cursor.kind as usize].range(from..self.mark.max(from));
+        signals.map(|(sequence, signal)| (*sequence, signal))
     }
 
     /// Bytes held.
@@ -180,39 +181,21 @@ impl Buffer {
         self.bytes
     }
 
-    fn end(&self) -> u64 {
-        self.first + self.places.len() as u64
-    }
-
-    fn place(&self, sequence: u64) -> Option<&Signal> {
-        let index = usize::try_from(sequence.checked_sub(self.first)?).ok()?;
-        self.places.get(index)?.as_ref()
-    }
-
-    fn remove(&mut self, sequence: u64) -> Option<Signal> {
-        let index = usize::try_from(sequence.checked_sub(self.first)?).ok()?;
-        let signal = self.places.get_mut(index)?.take()?;
+    fn remove(&mut self, kind: Kind, sequence: u64) -> Option<Signal> {
+        let signal = self.signals[kind as usize].remove(&sequence)?;
         self.bytes -= signal.bytes.len();
+        self.order(signal.has_error).remove(&(sequence, kind));
         Some(signal)
     }
 
-    /// Frees the first places as far as no cursor needs them.
-    fn free(&mut self) {
-        while let Some(place) = self.places.front() {
-            let needs = |kind| {
-                self.cursors.iter().any(|cursor| cursor.kind == kind && cursor.next <= self.first)
-            };
-            if place.as_ref().is_some_and(|signal| needs(signal.kind)) {
-                break;
-            }
-            self.remove(self.first);
-            self.places.pop_front();
-            self.first += 1;
-        }
-        for order in [&mut self.without_error, &mut self.with_error] {
-            while order.front().is_some_and(|sequence| *sequence < self.first) {
-                order.pop_front();
-            }
+    /// Frees what no cursor of the kind needs.
+    fn free(&mut self, kind: Kind) {
+        let cursors = self.cursors.iter().filter(|cursor| cursor.kind == kind);
+        let needed = cursors.map(|cursor| cursor.next).min().unwrap_or(self.end);
+        let first =
+            |signals: &BTreeMap<u64, Signal>| signals.first_key_value().map(|(key, _)| *key);
+        while let Some(sequence) = first(&self.signals[kind as usize]).filter(|it| *it < needed) {
+            self.remove(kind, sequence);
         }
     }
 }
@@ -310,5 +293,36 @@ mod tests {
         buffer.push(signal(Kind::Metrics, 1, false));
 
         assert_eq!(buffer.bytes, 0);
+    }
+
+    #[test]
+    fn a_signal_that_waits_for_long_keeps_no_place_of_others() {
+        let mut buffer = buffer(100, &BOTH);
+        buffer.push(signal(Kind::Traces, 1, true)); // stays, being evicted last
+        for _ in 0..1_000 {
+            buffer.push(signal(Kind::Traces, 2, false));
+            buffer.push(signal(Kind::Logs, 4, false));
+            buffer.mark();
+            buffer.take(1, usize::MAX).unwrap();
+            buffer.done(1);
+            while buffer.evict().is_some() {}
+        }
+
+        assert_eq!(buffer.bytes, 100);
+        assert_eq!(buffer.signals.each_ref().map(BTreeMap::len), [10, 0, 0, 0]);
+        assert_eq!((buffer.without_error.len(), buffer.with_error.len()), (9, 1));
+    }
+
+    #[test]
+    fn a_kind_that_was_sent_is_freed_though_an_older_one_waits() {
+        let mut buffer = buffer(100, &BOTH);
+        buffer.push(signal(Kind::Traces, 1, false));
+        buffer.push(signal(Kind::Logs, 2, false));
+        buffer.mark();
+
+        buffer.take(1, usize::MAX).unwrap();
+        buffer.done(1);
+
+        assert_eq!(buffer.bytes, 10);
     }
 }

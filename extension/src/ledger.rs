@@ -132,14 +132,30 @@ impl Ledger {
         columns[to.column()] += items;
     }
 
-    /// Brings the sum of what is spooled in line with what was found in the spool.
+    /// Brings the sum of what is spooled in line with what was found in the spool. To be called
+    /// before [`lose_held`](Self::lose_held).
     pub fn reconcile_spool(&mut self, route: Route, found: u64) {
         let counted = self.accounts[route].at(State::Spooled);
         let missing = counted.saturating_sub(found);
         self.moved(route, State::Spooled, State::Dropped(Reason::SpoolDamaged), missing);
-        // Files without sums: of a process whose sums were lost.
-        self.accounts[route].0[0] += found.saturating_sub(counted);
-        self.accounts[route].0[State::Spooled.column()] += found.saturating_sub(counted);
+        // What an ended process held may have been written after its sums.
+        let surplus = found.saturating_sub(counted);
+        let written = surplus.min(self.accounts[route].at(State::Held));
+        self.moved(route, State::Held, State::Spooled, written);
+        // The rest was received after them, or the sums were lost.
+        self.accounts[route].0[0] += surplus - written;
+        self.accounts[route].0[State::Spooled.column()] += surplus - written;
+    }
+
+    /// What an ended process held was lost with it. Returns how many items.
+    pub fn lose_held(&mut self) -> u64 {
+        let mut lost = 0;
+        for route in 0..self.routes() {
+            let held = self.accounts[route].at(State::Held);
+            self.moved(route, State::Held, State::Dropped(Reason::Killed), held);
+            lost += held;
+        }
+        lost
     }
 
     /// Adds the sums of another ledger of the same routes.
@@ -165,9 +181,8 @@ impl Ledger {
         numbers.flat_map(u64::to_le_bytes).collect()
     }
 
-    /// The ledger of a process that ended, or `None` if the block is not one of this shape; and how
-    /// many items that process held: they were lost with it.
-    pub fn of_ended_process(block: &[u8], routes: usize) -> Option<(Self, u64)> {
+    /// The ledger of a process that ended, or `None` if the block is not one of this shape.
+    pub fn of_ended_process(block: &[u8], routes: usize) -> Option<Self> {
         if block.len() != routes * COLUMNS * 8 {
             return None;
         }
@@ -185,13 +200,7 @@ impl Ledger {
         if accounts.iter().any(|account| sums(account) != Some(account.received())) {
             return None;
         }
-        let (mut ledger, mut lost) = (Self { accounts }, 0);
-        for route in 0..routes {
-            let held = ledger.accounts[route].at(State::Held);
-            ledger.moved(route, State::Held, State::Dropped(Reason::Killed), held);
-            lost += held;
-        }
-        Some((ledger, lost))
+        Some(Self { accounts })
     }
 }
 
@@ -202,7 +211,7 @@ pub struct LedgerFile(File);
 impl LedgerFile {
     /// Opens or makes the file, and reads what an ended process left in it. Fails with
     /// [`io::ErrorKind::WouldBlock`] while another process has it.
-    pub fn open(path: &Path, routes: usize) -> io::Result<(Self, Option<(Ledger, u64)>)> {
+    pub fn open(path: &Path, routes: usize) -> io::Result<(Self, Option<Ledger>)> {
         let mut options = File::options();
         let mut file = options.read(true).write(true).create(true).truncate(false).open(path)?;
         file.try_lock()?;
@@ -255,12 +264,37 @@ mod tests {
         ledger.moved(1, State::Held, State::Delivered, 4);
         ledger.moved(1, State::Held, State::Spooled, 3);
 
-        let (next, lost) = Ledger::of_ended_process(&ledger.to_bytes(), 2).unwrap();
+        let mut next = Ledger::of_ended_process(&ledger.to_bytes(), 2).unwrap();
+        let lost = next.lose_held();
 
         let expected =
             json!({"received": 10, "delivered": 4, "spooled": 3, "dropped": {"killed": 3}});
         assert_eq!(json!(next.account(1)), expected);
         assert_eq!((next.account(0), lost), (Account::default(), 3));
+    }
+
+    #[test]
+    fn what_was_spooled_after_the_last_sums_is_neither_lost_nor_received_twice() {
+        let mut ledger = Ledger::new(1);
+        ledger.received(0, 10);
+        let mut next = Ledger::of_ended_process(&ledger.to_bytes(), 1).unwrap();
+
+        next.reconcile_spool(0, 7);
+        assert_eq!(next.lose_held(), 3);
+
+        let expected = json!({"received": 10, "spooled": 7, "dropped": {"killed": 3}});
+        assert_eq!(json!(next.account(0)), expected);
+    }
+
+    #[test]
+    fn what_was_received_and_spooled_after_the_last_sums_is_counted_by_its_file() {
+        let mut ledger = Ledger::new(1);
+        ledger.received(0, 2);
+
+        ledger.reconcile_spool(0, 7);
+
+        assert_eq!(ledger.lose_held(), 0);
+        assert_eq!(json!(ledger.account(0)), json!({"received": 7, "spooled": 7}));
     }
 
     #[test]

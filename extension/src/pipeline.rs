@@ -323,12 +323,11 @@ impl Disk {
         });
         *self = match opened {
             Ok((spool, (sums, ledger))) => {
-                let (ledger, lost) =
-                    ledger.unwrap_or_else(|| (Ledger::new(core.ledger().routes()), 0));
+                let ledger = ledger.unwrap_or_else(|| Ledger::new(core.ledger().routes()));
+                let lost = core.use_spool(spool, ledger);
                 if lost > 0 {
                     warn!("{lost} items of telemetry were lost with the last process");
                 }
-                core.use_spool(spool, ledger);
                 Self::Open { sums, written: Ledger::new(0) }
             }
             Err(error) => {

@@ -80,8 +80,9 @@ impl Core {
 
     /// Takes over the spool that an earlier process left, and its sums.
     ///
-    /// The sums are brought in line with the files that are really there.
-    pub fn use_spool(&mut self, spool: Spool, mut ledger: Ledger) {
+    /// The sums are brought in line with the files that are really there. Returns how many items were
+    /// lost with that process.
+    pub fn use_spool(&mut self, spool: Spool, mut ledger: Ledger) -> u64 {
         for (id, destination) in self.destinations.iter().enumerate() {
             for route in destination.routes() {
                 let kind = self.kind(id, route);
@@ -92,9 +93,11 @@ impl Core {
                 ledger.reconcile_spool(route, found);
             }
         }
+        let lost = ledger.lose_held();
         ledger.merge(&self.ledger);
         self.ledger = ledger;
         self.spool = Some(spool);
+        lost
     }
 
     /// Keeps a signal for every destination that takes its kind.

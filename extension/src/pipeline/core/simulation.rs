@@ -70,7 +70,6 @@ impl World {
         let routes = self.core.ledger.routes();
         let ledger = Ledger::of_ended_process(&self.sums, routes);
         let spool = Spool::open(self.directory.path(), SPOOL_BYTES).unwrap();
-        let ledger = ledger.map(|(ledger, _)| ledger);
         self.core.use_spool(spool, ledger.unwrap_or_else(|| Ledger::new(routes)));
     }
 
@@ -86,7 +85,8 @@ impl World {
             80..90 => self.fail(),
             90..94 => self.now += Duration::from_millis(self.rng.u64(0..90_000)),
             94..96 => self.core.thawed(Duration::ZERO),
-            96..98 => self.kill(),
+            96 => self.kill(),
+            97 => self.kill_after_spooling(),
             98 => self.damage_a_file(),
             _ => self.fill_the_disk(),
         }
@@ -166,6 +166,12 @@ impl World {
     fn kill(&mut self) {
         let seed = self.rng.u64(..);
         self.start_process(seed);
+    }
+
+    /// Before the sums are written.
+    fn kill_after_spooling(&mut self) {
+        self.core.end_flush(self.now, false);
+        self.kill();
     }
 
     fn damage_a_file(&mut self) {

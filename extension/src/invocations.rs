@@ -6,7 +6,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use tokio::sync::watch;
@@ -21,11 +21,27 @@ use crate::{
 /// Lambda runs one invocation at a time, so a few ids are plenty. Our choice.
 const REMEMBERED: usize = 16;
 
+/// An end that is older than this when its invocation begins is that of an earlier attempt: Lambda
+/// waits a minute before it tries an event again.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
+const RETRY: Duration = Duration::from_secs(20);
+
+/// How sure it is that an invocation is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum End {
+    /// Its server span has come, but there may be more.
+    Likely,
+    /// Its last word has come, or the platform's.
+    Certain,
+}
+
 /// Shared by the receivers and the lifecycle. The signals that it returns are spans of the
 /// platform and lines, for the caller to hand to the pipeline.
 #[derive(Clone, Debug)]
 pub struct Invocations {
+    /// Perhaps over: see [`End::Likely`].
     ended: Ids,
+    over: Ids,
     /// Those that the runtime has finished: their lines have come.
     done: Ids,
     failed: Ids,
@@ -41,6 +57,7 @@ impl Invocations {
         let lines = lines.map(|lines| Arc::new(Mutex::new(lines)));
         Self {
             ended: Ids::default(),
+            over: Ids::default(),
             done: Ids::default(),
             failed: Ids::default(),
             reported: Ids::default(),
@@ -49,9 +66,12 @@ impl Invocations {
         }
     }
 
-    /// An invocation has begun.
+    /// An invocation has begun. When Lambda tries an event again, that has the same id.
     pub fn begun(&self, invoke: &Invoke) {
         let now = SystemTime::now();
+        for known in [&self.ended, &self.over, &self.done, &self.failed, &self.reported] {
+            known.forget_old(&invoke.request_id, now);
+        }
         self.platform().invoked(invoke, now);
         if let Some(lines) = &self.lines {
             locked(lines).invoked(invoke, now);
@@ -111,7 +131,10 @@ impl Invocations {
     }
 
     /// An invocation is over.
-    pub fn ended(&self, request_id: String) {
+    pub fn ended(&self, request_id: String, end: End) {
+        if end == End::Certain {
+            self.over.note(request_id.clone());
+        }
         self.ended.note(request_id);
     }
 
@@ -119,14 +142,22 @@ impl Invocations {
     pub fn told(&self, news: PlatformNews) {
         if let Some(request_id) = news.done {
             self.done.note(request_id.clone());
-            self.ended.note(request_id);
+            self.ended(request_id, End::Certain);
         }
         news.reported.into_iter().for_each(|request_id| self.reported.note(request_id));
     }
 
-    /// Returns when the invocation is over, at once if it already is.
-    pub async fn wait_for_end(&self, request_id: &str) {
-        self.ended.wait_for(request_id).await;
+    /// Returns when it is so sure that the invocation is over, at once if it already is.
+    pub async fn wait_for_end(&self, request_id: &str, sure: End) {
+        match sure {
+            End::Likely => self.ended.wait_for(request_id).await,
+            End::Certain => self.over.wait_for(request_id).await,
+        }
+    }
+
+    /// Whether anybody has said that the invocation is over.
+    pub fn has_ended(&self, request_id: &str) -> bool {
+        self.ended.has(request_id)
     }
 
     /// Returns when the platform says that the runtime has finished the invocation.
@@ -158,9 +189,9 @@ pub struct PlatformNews {
     reported: Option<String>,
 }
 
-/// The last few ids of which something became known.
+/// The last few ids of which something became known, and when.
 #[derive(Clone, Debug, Default)]
-struct Ids(watch::Sender<VecDeque<String>>);
+struct Ids(watch::Sender<VecDeque<(String, SystemTime)>>);
 
 impl Ids {
     fn note(&self, id: String) {
@@ -168,22 +199,72 @@ impl Ids {
             if ids.len() == REMEMBERED {
                 ids.pop_front();
             }
-            ids.push_back(id);
+            ids.push_back((id, SystemTime::now()));
         });
     }
 
+    /// Forgets what was known of an earlier attempt.
+    fn forget_old(&self, id: &str, now: SystemTime) {
+        let is_old = |at: &SystemTime| now.duration_since(*at).is_ok_and(|age| age > RETRY);
+        self.0.send_modify(|ids| ids.retain(|(known, at)| known != id || !is_old(at)));
+    }
+
     fn has(&self, id: &str) -> bool {
-        self.0.borrow().iter().any(|known| known == id)
+        self.0.borrow().iter().any(|(known, _)| known == id)
     }
 
     async fn wait_for(&self, id: &str) {
-        let mut known = self.0.subscribe();
+        let mut ids = self.0.subscribe();
         // An error means that the sender is gone, which `self` is not.
-        let _ = known.wait_for(|ids| ids.iter().any(|known| known == id)).await;
+        let _ = ids.wait_for(|ids| ids.iter().any(|(known, _)| known == id)).await;
     }
 }
 
 /// Held for a few steps and never across an await; a panic in them leaves nothing half done.
 fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn invocations() -> Invocations {
+        Invocations::new(Platform::new("function".to_owned(), Vec::new()), None)
+    }
+
+    fn invoke() -> Invoke {
+        serde_json::from_str(r#"{"requestId":"r"}"#).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_function_may_be_done_before_it_is_told_that_it_began() {
+        let invocations = invocations();
+        invocations.ended("r".to_owned(), End::Certain);
+
+        invocations.begun(&invoke());
+
+        invocations.wait_for_end("r", End::Certain).await;
+    }
+
+    #[tokio::test]
+    async fn the_end_of_an_attempt_is_not_that_of_the_next() {
+        let invocations = invocations();
+        let long_ago = SystemTime::now() - Duration::from_secs(60);
+        invocations.ended.0.send_modify(|ids| ids.push_back(("r".to_owned(), long_ago)));
+
+        invocations.begun(&invoke());
+
+        assert!(!invocations.has_ended("r"));
+    }
+
+    #[tokio::test]
+    async fn a_server_span_that_may_not_be_the_last_word_is_a_likely_end() {
+        let invocations = invocations();
+        invocations.ended("r".to_owned(), End::Likely);
+
+        invocations.wait_for_end("r", End::Likely).await;
+        let certain = invocations.wait_for_end("r", End::Certain);
+        assert!(futures_util::FutureExt::now_or_never(certain).is_none());
+    }
 }

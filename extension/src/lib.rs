@@ -36,5 +36,6 @@ pub mod summary; // and what is told of that
 pub mod batch; // what goes in one request
 pub mod health; // whether a destination may get it
 pub mod exporter; // and how it gets there
+pub mod thaw; // also if the process was frozen meanwhile
 pub mod secret; // with which key
 pub mod command; // what a person may ask instead

@@ -41,21 +41,18 @@ use crate::{
     exporter::Exporter,
     extensions_api::{ApiError, Event, Events, ExtensionsApi, Invoke, Shutdown},
     flush::{self, DRAIN_BUDGET, Gaps, Situation},
-    invocations::Invocations,
+    invocations::{End, Invocations},
     lines::Lines,
     pipeline::{Handle, Patience, Pipeline, Trigger},
     platform::Platform,
     receiver::{self, body::Room, otlp::OtlpReceiver, telemetry::TelemetryReceiver},
     signal::Kind,
+    thaw::{Moment, THAW},
     trace_headers::TraceHeaders,
 };
 
 /// Pause after a refused call to Lambda's API, so that the loop does not spin. Our choice.
 const API_PAUSE: Duration = Duration::from_millis(500);
-
-/// Next having taken longer than this means that the process was frozen. Our choice: connections
-/// that idle that long are cheap to make anew.
-const THAW: Duration = Duration::from_secs(1);
 
 /// How long SHUTDOWN waits for the event that says why an invocation failed. Lambda delivers within
 /// the 25 ms asked for, or not at all.
@@ -64,7 +61,8 @@ const LAST_EVENT: Duration = Duration::from_millis(100);
 /// Runs until SHUTDOWN. `name` is the executable's file name, which Lambda knows us by.
 pub async fn run_on_lambda(api: &str, name: &str, config: &Config) {
     let lambda = register(api, name).await;
-    let Some((parts, shutdown)) = keep_going(&lambda, work(&lambda, config)).await else { return };
+    let mut parts = Parts::start(config, Trigger::Flush);
+    let shutdown = keep_going(&lambda, work(&lambda, &mut parts, config)).await;
     let now = Instant::now();
     let deadline = flush::deadline(shutdown.deadline_ms, SystemTime::now(), now);
     parts.explain(&shutdown).await;
@@ -76,8 +74,7 @@ pub async fn run_on_lambda(api: &str, name: &str, config: &Config) {
 }
 
 /// Everything up to SHUTDOWN.
-async fn work(lambda: &ExtensionsApi, config: &Config) -> (Parts, Shutdown) {
-    let mut parts = Parts::start(config, Trigger::Flush);
+async fn work(lambda: &ExtensionsApi, parts: &mut Parts, config: &Config) -> Shutdown {
     if let Err(error) = parts.receive_otlp(config).await {
         error!("Spans of this function cannot be received: {error}");
     }
@@ -89,49 +86,43 @@ async fn work(lambda: &ExtensionsApi, config: &Config) -> (Parts, Shutdown) {
         parts.flush_every(config.flush.period());
     }
     let mut last_error = None;
-    let mut flushing = Flushing::new(config);
+    let mut flushing = Flushing::new(config, telemetry.is_ok());
     loop {
-        let asked = (Instant::now(), SystemTime::now());
+        let asked = Moment::now();
         let event = lambda.next().await;
-        let waited = waited_since(asked);
+        let waited = asked.elapsed();
         if waited > THAW {
             parts.pipeline.thawed(waited).await;
         }
         match event {
             Ok(Event::Invoke(invoke)) => {
                 flushing.gaps.note(waited);
-                parts.attend(&invoke, telemetry.is_ok(), &mut flushing).await;
+                parts.attend(&invoke, &mut flushing).await;
             }
             Ok(Event::Shutdown(shutdown)) => {
                 info!("Shutting down: {}", shutdown.shutdown_reason);
-                return (parts, shutdown);
+                return shutdown;
             }
             Err(error) => pause_after(error, &mut last_error).await,
         }
     }
 }
 
-/// A panic ends our work, but not the function's: until SHUTDOWN somebody asks for events. `None`
-/// if it came to that.
-async fn keep_going<T>(lambda: &ExtensionsApi, work: impl Future<Output = T>) -> Option<T> {
-    let done = AssertUnwindSafe(work).catch_unwind().await;
-    if done.is_err() {
-        error!("The extension has failed, the function goes on without telemetry");
-        let mut last_error = None;
-        loop {
-            match lambda.next().await {
-                Ok(Event::Invoke(_)) => {}
-                Ok(Event::Shutdown(_)) => break,
-                Err(error) => pause_after(error, &mut last_error).await,
-            }
+/// A panic ends our work, but not the function's: until SHUTDOWN somebody asks for events. What was
+/// received is drained then as ever.
+async fn keep_going(lambda: &ExtensionsApi, work: impl Future<Output = Shutdown>) -> Shutdown {
+    if let Ok(shutdown) = AssertUnwindSafe(work).catch_unwind().await {
+        return shutdown;
+    }
+    error!("The extension has failed, the function goes on; its telemetry is kept until the end");
+    let mut last_error = None;
+    loop {
+        match lambda.next().await {
+            Ok(Event::Invoke(_)) => {}
+            Ok(Event::Shutdown(shutdown)) => return shutdown,
+            Err(error) => pause_after(error, &mut last_error).await,
         }
     }
-    done.ok()
-}
-
-/// By the clock that shows more: a freeze may stop the monotonic one.
-fn waited_since((instant, wall_clock): (Instant, SystemTime)) -> Duration {
-    instant.elapsed().max(wall_clock.elapsed().unwrap_or_default())
 }
 
 /// What the flush policy remembers from one invocation to the next.
@@ -140,12 +131,41 @@ struct Flushing {
     max_hold: Duration,
     gaps: Gaps,
     last: Option<Instant>,
+    /// Whether the platform tells when invocations are over.
+    told: bool,
+    /// The last invocation of which nobody had told so in time.
+    untold: Option<String>,
 }
 
 impl Flushing {
-    fn new(config: &Config) -> Self {
+    fn new(config: &Config, told: bool) -> Self {
         let Config { flush: mode, max_hold, .. } = *config;
-        Self { mode, max_hold, gaps: Gaps::default(), last: None }
+        Self { mode, max_hold, gaps: Gaps::default(), last: None, told, untold: None }
+    }
+
+    /// Until when an invocation's end is waited for, and how sure it must be. Without the platform's
+    /// word nothing may ever tell the end of a function that sends no spans. In busy traffic nobody is
+    /// held, so the last of what it sends may go with the next flush.
+    fn end(&self, now: Instant, deadline: Option<Instant>) -> (Instant, End) {
+        let until = deadline.filter(|_| self.told);
+        let until = until.unwrap_or(flush::hold_until(now, deadline, self.max_hold));
+        let sure = match self.told && !self.gaps.are_short() {
+            true => End::Certain,
+            false => End::Likely,
+        };
+        (until, sure)
+    }
+
+    /// An invocation ran to its deadline. If that is so twice in a row, and the first of them is still
+    /// not over, the platform's events have ceased to come.
+    fn note_untold(&mut self, request_id: &str, invocations: &Invocations) {
+        let before = self.untold.replace(request_id.to_owned());
+        if self.told && before.is_some_and(|before| !invocations.has_ended(&before)) {
+            warn!(
+                "Lambda no longer tells when an invocation is over; Next waits for spans instead"
+            );
+            self.told = false;
+        }
     }
 
     fn patience(&mut self, now: Instant, deadline: Option<Instant>, failed: bool) -> Patience {
@@ -198,6 +218,7 @@ async fn pause_after(error: ApiError, last_error: &mut Option<String>) {
 /// Everything that runs beside the loop.
 struct Parts {
     pipeline: Handle,
+    has_exporters: bool,
     /// Whether a destination takes the function's lines.
     wants_lines: bool,
     invocations: Invocations,
@@ -215,11 +236,13 @@ impl Parts {
                 "No exporter runs: neither is HONEYCOMB_API_KEY set, nor does CRUDDUR_EXPORTERS name one"
             );
         }
+        let has_exporters = !exporters.is_empty();
         let wants_lines = exporters.iter().any(|it| it.spec().kinds.contains(&Kind::Lines));
         let (pipeline, handle) = Pipeline::new(exporters, config, trigger);
         drop(supervised("pipeline", pipeline.run()));
         Self {
             pipeline: handle,
+            has_exporters,
             wants_lines,
             invocations: Invocations::new(
                 Platform::new(config.function_name.clone(), config.resource.clone()),
@@ -295,22 +318,23 @@ impl Parts {
     }
 
     /// Waits for an invocation's end and flushes what it sent.
-    async fn attend(&mut self, invoke: &Invoke, telemetry: bool, flushing: &mut Flushing) {
-        if self.pipeline.has_stopped() {
-            return; // reported when it did
+    async fn attend(&mut self, invoke: &Invoke, flushing: &mut Flushing) {
+        if self.pipeline.has_stopped() || !self.has_exporters {
+            return; // reported when it did, or at the start
         }
         let now = Instant::now();
         let deadline = flush::deadline(invoke.deadline_ms, SystemTime::now(), now);
         self.invocations.begun(invoke);
         self.trace_headers.begun(invoke, SystemTime::now());
-        let end = self.invocations.wait_for_end(&invoke.request_id);
-        // Without telemetry nothing may ever tell the end of a function that sends no spans.
-        let until = deadline.filter(|_| telemetry);
-        let until = until.unwrap_or(flush::hold_until(now, deadline, flushing.max_hold));
-        let _ = timeout_at(until, end).await;
+        let (until, sure) = flushing.end(now, deadline);
+        let end = self.invocations.wait_for_end(&invoke.request_id, sure);
+        match timeout_at(until, end).await {
+            Ok(()) => flushing.untold = None,
+            Err(_) => flushing.note_untold(&invoke.request_id, &self.invocations),
+        }
         let failed = self.wants_lines && self.invocations.has_failed(&invoke.request_id);
         let patience = flushing.patience(Instant::now(), deadline, failed);
-        if let (Patience::Until(until), true) = (patience, self.wants_lines && telemetry) {
+        if let (Patience::Until(until), true) = (patience, self.wants_lines && flushing.told) {
             let done = self.invocations.wait_for_runtime_done(&invoke.request_id);
             let _ = timeout_at(until, done).await;
         }
@@ -320,7 +344,7 @@ impl Parts {
     /// An invocation's last events come with the end of the sandbox.
     async fn explain(&self, shutdown: &Shutdown) {
         if let Some(unexplained) = self.invocations.unexplained(shutdown) {
-            let end = self.invocations.wait_for_end(&unexplained);
+            let end = self.invocations.wait_for_end(&unexplained, End::Likely);
             let _ = timeout_at(Instant::now() + LAST_EVENT, end).await;
         }
         if let Some(unreported) = self.invocations.unreported() {

@@ -17,6 +17,7 @@ use std::{collections::VecDeque, time::SystemTime};
 
 use trace_context::{SpanId, TraceId, XrayHeader};
 
+use self::event::Phase;
 pub use self::event::{Event, RawEvent, Record};
 use self::span::{Place, PlatformSpan, encode};
 pub(crate) use self::span::{new_span_id, new_trace_id};
@@ -52,6 +53,8 @@ pub struct Traces {
 #[derive(Debug)]
 struct Invocation {
     request_id: String,
+    /// Whether Lambda has told us of it; a fast function's S may be here before.
+    begun: bool,
     started: SystemTime,
     xray_header: Option<String>,
     /// S, or the root in its place.
@@ -66,9 +69,11 @@ impl Platform {
         Self { resource, function_name, invocations: VecDeque::new(), before_first: Vec::new() }
     }
 
-    /// An invocation has begun.
+    /// An invocation has begun. One that is begun again is another.
     pub fn invoked(&mut self, invoke: &Invoke, now: SystemTime) {
+        self.invocations.retain(|known| !(known.begun && known.request_id == invoke.request_id));
         let invocation = self.invocation(&invoke.request_id, now);
+        invocation.begun = true;
         invocation.started = now;
         invocation.xray_header = invoke.xray_header();
     }
@@ -90,14 +95,8 @@ impl Platform {
     /// The platform says something.
     pub fn event(&mut self, event: Event, now: SystemTime) -> Option<Signal> {
         match event.record {
-            Record::Init(phase) => {
-                self.before_first.push(PlatformSpan::phase("init", &phase, event.time));
-                None
-            }
-            Record::Restore(phase) => {
-                self.before_first.push(PlatformSpan::phase("restore", &phase, event.time));
-                None
-            }
+            Record::Init(phase) => self.phase("init", &phase, event.time),
+            Record::Restore(phase) => self.phase("restore", &phase, event.time),
             Record::RuntimeDone(done) => {
                 let invocation = self.invocation(&done.request_id, now);
                 invocation.waiting.extend(done.overhead());
@@ -115,6 +114,20 @@ impl Platform {
             }
             Record::Other => None,
         }
+    }
+
+    /// A phase before an invocation: the next one to come, or, if the event is late, the first that
+    /// began after it.
+    fn phase(&mut self, name: &'static str, phase: &Phase, end: SystemTime) -> Option<Signal> {
+        let span = PlatformSpan::phase(name, phase, end);
+        let after = self.invocations.iter_mut().find(|it| it.started >= end && it.server.is_some());
+        let Some(invocation) = after else {
+            self.before_first.push(span);
+            return None;
+        };
+        invocation.waiting.push(span);
+        let request_id = invocation.request_id.clone();
+        self.release(&request_id)
     }
 
     /// What is known of an invocation's traces: its X-Ray header, and its server span.
@@ -173,6 +186,7 @@ impl Platform {
             }
             self.invocations.push_back(Invocation {
                 request_id: request_id.to_owned(),
+                begun: false,
                 started: now,
                 xray_header: None,
                 server: None,

@@ -94,6 +94,9 @@ pub struct ServerSpan {
     pub is_sampled: bool,
     /// Whether it ended with an error.
     pub failed: bool,
+    /// Whether it was sent after the reply, as the last that its invocation sends: ours are, and are
+    /// known by `cruddur.xray_header`. Other SDKs' may come before both.
+    pub is_last_word: bool,
 }
 
 /// `SpanKind::Server`
@@ -246,6 +249,7 @@ impl<'a> SpanView<'a> {
             span_id: span_id.and_then(|id| SpanId::from_bytes(id.try_into().ok()?)),
             is_sampled: self.is_sampled(),
             failed: self.failed,
+            is_last_word: attribute(self.message, 9, b"cruddur.xray_header").is_some(),
         })
     }
 }

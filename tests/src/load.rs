@@ -232,7 +232,11 @@ impl Trace {
         Span {
             kind: kind::SERVER,
             parent_span_id: Vec::new(),
-            attributes: vec![text("faas.invocation_id", invocation)],
+            attributes: vec![
+                text("faas.invocation_id", invocation),
+                // What tells the extension that nothing comes after it, as with ours.
+                text("cruddur.xray_header", ""),
+            ],
             ..self.span(self.server.clone())
         }
     }

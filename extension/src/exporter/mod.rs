@@ -26,6 +26,7 @@ use crate::{
     scrub::Scrubber,
     secret::SecretError,
     signal::Kind,
+    thaw::awake,
     trace_headers::TraceHeaders,
 };
 
@@ -72,6 +73,9 @@ pub enum ExportError {
     /// No answer within the time for which an invocation may be held.
     #[error("no answer within the hold")]
     HoldOver,
+    /// The process was frozen in the request.
+    #[error("the process was frozen before there was an answer")]
+    Frozen,
     /// An answer other than success.
     #[error("{status}: {message}")]
     Status {
@@ -119,6 +123,7 @@ impl ExportError {
             Self::Unreachable(_)
             | Self::Timeout(_)
             | Self::HoldOver
+            | Self::Frozen
             | Self::NoKey(_)
             | Self::WorkerGone => false,
         }
@@ -126,7 +131,7 @@ impl ExportError {
 
     /// Whether it is certain that the destination does not have the batch.
     pub fn is_answer(&self) -> bool {
-        !matches!(self, Self::Unreachable(_) | Self::Timeout(_) | Self::HoldOver)
+        !matches!(self, Self::Unreachable(_) | Self::Timeout(_) | Self::HoldOver | Self::Frozen)
     }
 
     /// How long the destination asked to be left alone.
@@ -241,8 +246,11 @@ pub(crate) async fn work(
             }
             exporter.export(&batch).await
         };
-        let result = AssertUnwindSafe(export).catch_unwind().await;
+        let result = AssertUnwindSafe(awake(export)).catch_unwind().await;
         let result = result.unwrap_or(Err(ExportError::Panicked));
+        if let Err(ExportError::Frozen) = result {
+            exporter.disconnect();
+        }
         if exports.send(Export { id, result }).await.is_err() {
             return;
         }

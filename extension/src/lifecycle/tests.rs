@@ -36,9 +36,9 @@ async fn a_panic_ends_our_work_and_events_are_asked_for_until_shutdown() {
     let (api, calls) = api_with(&["{}", INVOKE, INVOKE, SHUTDOWN]);
     let lambda = ExtensionsApi::register(&api, "name").await.unwrap();
 
-    let done = keep_going(&lambda, async { panic!("a bug") }).await;
+    let shutdown = keep_going(&lambda, async { panic!("a bug") }).await;
 
-    assert_eq!(done, None::<()>);
+    assert_eq!(shutdown.shutdown_reason, "spindown");
     let next = "GET /2020-01-01/extension/event/next HTTP/1.1";
     let register = "POST /2020-01-01/extension/register HTTP/1.1";
     assert_eq!(calls.join().unwrap(), [register, next, next, next]);
@@ -53,7 +53,52 @@ async fn without_a_pipeline_no_invocation_is_waited_for() {
     let Ok(Event::Invoke(invoke)) = serde_json::from_str(INVOKE) else { panic!("no INVOKE") };
     let began = Instant::now();
 
-    parts.attend(&invoke, true, &mut Flushing::new(&config)).await;
+    parts.has_exporters = true;
+    parts.attend(&invoke, &mut Flushing::new(&config, true)).await;
 
     assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+fn invoke(request_id: &str, left: Duration) -> Invoke {
+    let deadline = SystemTime::now() + left + flush::DEADLINE_MARGIN;
+    let deadline_ms = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
+    let json = serde_json::json!({"requestId": request_id, "deadlineMs": deadline_ms as u64});
+    serde_json::from_value(json).unwrap()
+}
+
+/// How long Next is kept by an invocation of which nobody tells the end.
+async fn held(parts: &mut Parts, flushing: &mut Flushing, invoke: &Invoke) -> Duration {
+    let began = Instant::now();
+    parts.attend(invoke, flushing).await;
+    began.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_platform_falls_silent_next_is_not_kept_until_the_deadline_for_ever() {
+    let (config, _) =
+        Config::from_vars(|name| (name == "CRUDDUR_EXPORTERS").then(|| "console".into()));
+    let mut parts = Parts::start(&config, Trigger::Flush);
+    let mut flushing = Flushing::new(&config, true);
+    let minute = Duration::from_secs(60);
+
+    let mut holds = Vec::new();
+    for request_id in ["a", "b", "c"] {
+        holds.push(held(&mut parts, &mut flushing, &invoke(request_id, minute)).await);
+    }
+
+    let long = |hold: &Duration| *hold > minute / 2;
+    assert_eq!(holds.iter().map(long).collect::<Vec<_>>(), [true, true, false], "{holds:?}");
+    assert!(holds[2] <= config.max_hold, "{holds:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_destination_nobody_waits_for_an_invocations_end() {
+    let (config, _) =
+        Config::from_vars(|name| (name == "CRUDDUR_EXPORTERS").then(|| "honeycomb".into()));
+    let mut parts = Parts::start(&config, Trigger::Flush);
+    let mut flushing = Flushing::new(&config, true);
+
+    let hold = held(&mut parts, &mut flushing, &invoke("a", Duration::from_secs(60))).await;
+
+    assert_eq!(hold, Duration::ZERO);
 }

@@ -59,18 +59,19 @@ pub struct Phase {
     pub(super) metrics: Metrics,
 }
 
-/// The runtime has finished an invocation, or will never.
+/// The runtime has finished an invocation, or will never. Only the id is demanded, in which form ever
+/// the rest comes: Next waits for this event.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RuntimeDone {
     /// Which one.
     pub request_id: String,
     #[serde(default)]
-    status: String,
+    status: Value,
     #[serde(default)]
-    error_type: Option<String>,
+    error_type: Value,
     #[serde(default)]
-    spans: Vec<Value>,
+    spans: Value,
 }
 
 /// What an invocation cost.
@@ -142,13 +143,13 @@ impl Event {
 impl RuntimeDone {
     /// Why the invocation failed, or `None` if it did not.
     pub fn failure(&self) -> Option<String> {
-        let failed = !self.status.is_empty() && self.status != "success";
-        failed.then(|| self.error_type.clone().unwrap_or_else(|| self.status.clone()))
+        let status = self.status.as_str().filter(|status| !["", "success"].contains(status))?;
+        Some(self.error_type.as_str().unwrap_or(status).to_owned())
     }
 
     /// The span `runtimeOverhead`: from the reply to the runtime's next request for work.
     pub(super) fn overhead(&self) -> Option<PlatformSpan> {
-        let span = self.spans.iter().find(|span| span["name"] == "runtimeOverhead")?;
+        let span = self.spans.as_array()?.iter().find(|span| span["name"] == "runtimeOverhead")?;
         let start = parse_time(span["start"].as_str()?)?;
         Some(PlatformSpan::new(
             "runtimeOverhead",

@@ -25,6 +25,7 @@ fn invoke(request_id: &str) -> Invoke {
 
 fn server(request_id: &str) -> ServerSpan {
     ServerSpan {
+        is_last_word: true,
         request_id: request_id.into(),
         trace_id: TraceId::from_hex("0af7651916cd43dd8448eb211c80319c"),
         span_id: SpanId::from_hex("b7ad6b7169203331"),
@@ -65,6 +66,42 @@ const DONE: &str = r#"[{"time":"2023-11-14T22:13:21.000Z","type":"platform.runti
              {"name":"runtimeOverhead","start":"2023-11-14T22:13:20:900Z","durationMs":1.25}]}}]"#;
 const TIMEOUT: &str = r#"[{"time":"2023-11-14T22:13:23.000Z","type":"platform.runtimeDone",
     "record":{"requestId":"a","status":"timeout","metrics":{"durationMs":3000}}}]"#;
+
+#[test]
+fn an_init_that_is_told_late_is_still_the_first_invocations() {
+    let mut platform = platform();
+    platform.invoked(&invoke("a"), now());
+    assert!(platform.server_span(&server("a"), now()).is_none());
+    platform.invoked(&invoke("b"), now() + Duration::from_secs(1));
+
+    let late = events(INIT).into_iter().flat_map(|event| spans(platform.event(event, now())));
+
+    assert_eq!(late.map(|span| span.name).collect::<Vec<_>>(), ["init"]);
+    assert!(platform.server_span(&server("b"), now()).is_none());
+}
+
+#[test]
+fn an_invocation_that_is_begun_again_has_a_root_of_its_own() {
+    let mut platform = platform();
+    platform.invoked(&invoke("a"), now());
+    platform.server_span(&server("a"), now());
+    platform.invoked(&invoke("a"), now() + Duration::from_secs(60));
+
+    let root = events(TIMEOUT).into_iter().flat_map(|event| spans(platform.event(event, now())));
+
+    assert_eq!(root.filter(|span| span.name == "home").count(), 1);
+}
+
+#[test]
+fn the_end_of_an_invocation_is_known_in_whatever_form_the_rest_comes() {
+    for rest in [r#""status":null,"spans":null"#, r#""status":5,"spans":{},"errorType":[]"#] {
+        let json = format!(
+            r#"[{{"time":"","type":"platform.runtimeDone","record":{{"requestId":"a",{rest}}}}}]"#
+        );
+        let events = events(&json);
+        assert!(matches!(&events[0].record, Record::RuntimeDone(done) if done.request_id == "a"));
+    }
+}
 
 #[test]
 fn init_waits_for_the_server_span_and_becomes_its_child() {

@@ -20,7 +20,7 @@ use prost::Message;
 
 use self::{body::Encoding, reply::Refusal};
 use crate::{
-    invocations::Invocations,
+    invocations::{End, Invocations},
     pipeline::Handle,
     receiver::body::Room,
     signal::{Kind, Signal},
@@ -99,7 +99,8 @@ impl OtlpReceiver {
                 self.pipeline.receive(spans).await.map_err(stopped)?;
             }
             // After the pipeline has the spans: whoever waits for the end flushes them too.
-            self.invocations.ended(server.request_id);
+            let end = if server.is_last_word { End::Certain } else { End::Likely };
+            self.invocations.ended(server.request_id, end);
         }
         Ok(())
     }

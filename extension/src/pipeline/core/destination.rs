@@ -147,7 +147,9 @@ impl Destination {
     pub(super) fn retry_or_rest(&mut self, now: Instant, under_way: &UnderWay, error: ExportError) {
         match self.awaited {
             Some(Attempt::Inherited) => debug!("A batch of before is sent again: {error}"),
-            _ if under_way.thawed => debug!("A freeze cut a batch, which is sent again: {error}"),
+            _ if under_way.thawed || matches!(error, ExportError::Frozen) => {
+                debug!("A freeze cut a batch, which is sent again: {error}")
+            }
             _ => {
                 self.awaited = None;
                 self.failed(now, error);

@@ -1,0 +1,113 @@
+//! Noticing that the process was frozen: Lambda stops it between invocations, at any instruction.
+
+use std::{
+    pin::pin,
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::exporter::ExportError;
+
+/// A wait that took so much longer than it should means that the process was frozen. Our choice:
+/// connections that idle that long are cheap to make anew.
+pub const THAW: Duration = Duration::from_secs(1);
+
+/// How often a wait is looked at. Our choice.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+
+/// How long an answer may still come after a thaw. Our choice: one that came during the freeze is
+/// here at once, and one that is on its way takes a round trip.
+const GRACE: Duration = Duration::from_millis(300);
+
+/// A moment on both clocks: a freeze may stop the monotonic one.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment(Instant, SystemTime);
+
+impl Moment {
+    /// This moment.
+    pub fn now() -> Self {
+        Self(Instant::now(), SystemTime::now())
+    }
+
+    /// How long ago it was, by the clock that shows more.
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed().max(self.1.elapsed().unwrap_or_default())
+    }
+}
+
+/// Runs an export. If the process is frozen meanwhile, an error that is no answer says nothing of the
+/// destination, and silence even less: its connection may be gone without a word.
+pub async fn awake<T>(
+    export: impl Future<Output = Result<T, ExportError>>,
+) -> Result<T, ExportError> {
+    let mut export = pin!(export);
+    tokio::select! {
+        biased; // the time limits within the export have passed as well
+        () = freeze() => {}
+        result = &mut export => return result,
+    }
+    match timeout(GRACE, export).await {
+        Ok(Err(error)) if error.is_answer() => Err(error),
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(_)) | Err(_) => Err(ExportError::Frozen),
+    }
+}
+
+/// Returns when the process has been frozen and goes on.
+async fn freeze() {
+    loop {
+        let before = Moment::now();
+        sleep(HEARTBEAT).await;
+        if before.elapsed() > HEARTBEAT + THAW {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    /// Stands still for longer than a freeze is noticed at, then is answered so.
+    async fn frozen_in(
+        export: impl Future<Output = Result<(), ExportError>>,
+    ) -> Result<(), ExportError> {
+        let frozen = async {
+            sleep(HEARTBEAT / 2).await;
+            std::thread::sleep(HEARTBEAT + THAW); // nothing else runs meanwhile
+            sleep(HEARTBEAT).await; // the export's own timers are late as well
+            export.await
+        };
+        awake(frozen).await
+    }
+
+    #[tokio::test]
+    async fn what_fails_at_a_thaw_is_nobodys_fault_and_an_answer_is_an_answer() {
+        let timeout = || ExportError::Timeout(THAW);
+        let refused = || ExportError::Unreadable(String::new());
+        let (late, silent, answered, taken) = tokio::join!(
+            frozen_in(ready(Err(timeout()))),
+            frozen_in(pending()),
+            frozen_in(ready(Err(refused()))),
+            frozen_in(ready(Ok(()))),
+        );
+
+        assert!(matches!(late, Err(ExportError::Frozen)), "{late:?}");
+        assert!(matches!(silent, Err(ExportError::Frozen)), "{silent:?}");
+        assert!(matches!(answered, Err(ExportError::Unreadable(_))), "{answered:?}");
+        assert!(taken.is_ok(), "{taken:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_export_that_merely_takes_long_is_left_to_its_own_limits() {
+        let slow = async {
+            sleep(Duration::from_secs(60)).await;
+            Err::<(), _>(ExportError::Timeout(THAW))
+        };
+
+        assert!(matches!(awake(slow).await, Err(ExportError::Timeout(_))));
+    }
+}

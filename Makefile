@@ -5,10 +5,10 @@ FEATURES := --features cruddur/local
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help run tools test faults bench bench-extension soak lint layer dist clean build-TelemetryLayer
+.PHONY: help run tools test faults bench bench-extension fuzz soak lint layer dist clean build-TelemetryLayer
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-zA-Z-]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-zA-Z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # An installed cargo-lambda will do.
 run: $(if $(shell command -v cargo-lambda),,$(VENV)/bin/cargo-lambda) ## Start the API and the extension, with demo data; PORT=9001 takes another port
@@ -32,6 +32,16 @@ bench: $(VENV)/requirements ## Measure the functions: what telemetry adds, and m
 	target/release/examples/bench-telemetry
 	target/release/examples/bench
 	$(MAKE) bench-extension
+
+# By hand: needs `cargo install cargo-fuzz`. A finding becomes a unit test before it is mended. There is
+# no unsafe code of ours for a sanitizer to watch.
+fuzz: ## Run each fuzz target of the extension for FUZZ_SECONDS (60)
+	cd extension && for target in wire signal json telemetry headers; do \
+		mkdir -p fuzz/target/corpus/$$target && \
+		RUSTC_BOOTSTRAP=1 cargo fuzz run --dev --sanitizer none $$target \
+			fuzz/target/corpus/$$target fuzz/corpus/$$target \
+			-- -max_total_time=$(or $(FUZZ_SECONDS),60) -max_len=4096 || exit 1; \
+	done
 
 soak: ## Run what takes minutes: 10,000 invocations, an outage, 100,000 lines, 20,000 seeds of the simulation
 	cargo test --package cruddur-tests --test all -- --ignored --nocapture soak:: cloudwatch::

@@ -107,7 +107,7 @@ impl OtlpReceiver {
 }
 
 /// The only place where a message is encoded anew: what is sent on is protobuf.
-fn to_protobuf(kind: Kind, json: &[u8]) -> serde_json::Result<Bytes> {
+pub fn to_protobuf(kind: Kind, json: &[u8]) -> serde_json::Result<Bytes> {
     let protobuf = match kind {
         Kind::Traces => serde_json::from_slice::<ExportTraceServiceRequest>(json)?.encode_to_vec(),
         Kind::Logs => serde_json::from_slice::<ExportLogsServiceRequest>(json)?.encode_to_vec(),

@@ -1,0 +1,32 @@
+//! Whatever the Telemetry API delivers, the spans made of it are requests.
+#![no_main]
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use cruddur_telemetry::{
+    platform::{Event, Platform, RawEvent},
+    signal::{Kind, ServerSpan, Signal},
+};
+use libfuzzer_sys::fuzz_target;
+use trace_context::{SpanId, TraceId};
+
+fuzz_target!(|input: &[u8]| {
+    let json = String::from_utf8_lossy(input);
+    let now = UNIX_EPOCH + Duration::from_secs(1_767_225_600);
+    let Ok(events) = RawEvent::read_all(&json, now) else { return };
+    let mut platform = Platform::new("function".to_owned(), Vec::new());
+    let server = ServerSpan {
+        request_id: "r".to_owned(),
+        trace_id: TraceId::from_bytes([1; 16]),
+        span_id: SpanId::from_bytes([1; 8]),
+        is_sampled: true,
+        failed: false,
+        is_last_word: false,
+    };
+    let mut signals: Vec<Signal> = platform.server_span(&server, now).into_iter().collect();
+    signals.extend(events.iter().filter_map(|event| platform.event(Event::read(event), now)));
+    for signal in signals {
+        let (read, _) = Signal::read(Kind::Traces, signal.bytes).expect("a request");
+        assert_eq!(read.items, signal.items);
+    }
+});

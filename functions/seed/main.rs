@@ -18,11 +18,7 @@ use cruddur::{
         Activity, Bio, Counters, DisplayName, Handle, Identity, LongText, Message, MessageText,
         Reply, User, UserKey, conversation_uuid,
     },
-    store::{
-        PageRequest, Table,
-        messages::{self, Participant},
-        users,
-    },
+    store::{PageRequest, Table, messages, users},
 };
 use jiff::{SignedDuration, Timestamp};
 use uuid::{Uuid, uuid};
@@ -260,12 +256,7 @@ async fn talk(
             message: LongText::parse(text)?,
             created_at: now - SignedDuration::from_mins((texts.len() - said) as i64),
         };
-        let to = Participant {
-            key: to.key.clone(),
-            handle: to.handle.clone(),
-            display_name: to.display_name.clone(),
-        };
-        messages::send(table, from, &to, &message, None, now).await?;
+        messages::send(table, &from.key, &to.key, &message, None, now).await?;
     }
     Ok(())
 }

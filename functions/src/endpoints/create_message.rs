@@ -12,12 +12,8 @@ use crate::{
         parse_uuid,
     },
     app::App,
-    domain::{Handle, Identity, LongText, Message, TextError, conversation_uuid},
-    store::{
-        Table,
-        messages::{self, Participant},
-        users,
-    },
+    domain::{Handle, Identity, LongText, Message, TextError, UserKey, conversation_uuid},
+    store::{Table, messages, users},
 };
 
 /// What this function answers.
@@ -82,7 +78,7 @@ async fn send(
     let from = support::author(table, identity, now).await?;
     let message = Message {
         uuid: Uuid::new_v4(),
-        group_uuid: conversation_uuid(&from.key, &to.key),
+        group_uuid: conversation_uuid(&from.key, &to),
         handle: from.handle.clone(),
         display_name: from.display_name.clone(),
         message,
@@ -91,7 +87,7 @@ async fn send(
     Span::current().record("app.message_uuid", message.uuid.to_string());
     Span::current().record("app.message_group_uuid", message.group_uuid.to_string());
     let reply = Reply::ok(&message_json(&message))?;
-    messages::send(table, &from, &to, &message, once.answered(&reply, now)?, now).await?;
+    messages::send(table, &from.key, &to, &message, once.answered(&reply, now)?, now).await?;
     info!(message.uuid = %message.uuid, "Sent a message");
     Ok(reply)
 }
@@ -101,15 +97,14 @@ async fn find_receiver(
     from: &Identity,
     receiver: &Receiver,
     now: Timestamp,
-) -> Result<Participant, ApiError> {
+) -> Result<UserKey, ApiError> {
     match receiver {
         Receiver::Group(group) => messages::other_in(table, &from.key, *group, now)
             .await?
             .ok_or(ApiError::NotFound(Missing::MessageGroup)),
         Receiver::User(handle) => {
             let user = users::by_handle(table, handle, now).await?;
-            let user = user.ok_or(ApiError::NotFound(Missing::User))?;
-            Ok(Participant { key: user.key, handle: user.handle, display_name: user.display_name })
+            user.map(|user| user.key).ok_or(ApiError::NotFound(Missing::User))
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 use uuid::Uuid;
 
 use super::{
     Index, Item, Key, StoreError, Table, Update, Write,
     items::{self, Listed, PageRequest},
-    keys,
+    keys, users,
 };
 use crate::domain::{
     DisplayName, Handle, LongText, Message, MessageGroup, User, UserKey, conversation_uuid,
@@ -18,23 +18,11 @@ use crate::domain::{
 /// newer one may then have come first, and behind that nothing is in the way.
 const MAX_ATTEMPTS: usize = 3;
 
-/// The other one in a conversation, as far as a message to them needs it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Participant {
-    /// Their key.
-    pub key: UserKey,
-    /// Their handle.
-    pub handle: Handle,
-    /// How they want to be called.
-    pub display_name: DisplayName,
-}
-
-/// One of the two in a conversation; holds what that one sees of the other.
+/// One of the two in a conversation. What the other one is called is not kept: they may change it,
+/// and their handle may become somebody else's.
 #[derive(Serialize, Deserialize)]
 struct Member {
     other: UserKey,
-    handle: Handle,
-    display_name: DisplayName,
     message: LongText,
     created_at: Timestamp,
 }
@@ -47,7 +35,8 @@ struct MessageAttributes {
     message: LongText,
 }
 
-/// The conversations of a user, the one with the newest message first. One query.
+/// The conversations of a user, the one with the newest message first. One query, and one read of
+/// those whom they are with.
 pub async fn groups(
     table: &dyn Table,
     user: &UserKey,
@@ -55,28 +44,34 @@ pub async fn groups(
     now: Timestamp,
 ) -> Result<Listed<MessageGroup>, StoreError> {
     let partition = keys::groups_partition(user);
-    items::newest(table, Some(Index::Listing), partition, page, now).await?.try_map(|item| {
+    let groups = items::newest(table, Some(Index::Listing), partition, page, now).await?;
+    let Listed { entries, next } = groups.try_map(|item| {
         let uuid = items::parsed_key(&item, keys::parse_member)?;
-        let Member { handle, display_name, message, created_at, .. } = items::attributes(item)?;
-        Ok(MessageGroup { uuid, handle, display_name, message, created_at })
-    })
+        Ok((uuid, items::attributes::<Member>(item)?))
+    })?;
+    let others: Vec<UserKey> = entries.iter().map(|(_, member)| member.other.clone()).collect();
+    let others = users::by_keys(table, &others, now).await?;
+    let group = |((uuid, member), other): ((Uuid, Member), User)| MessageGroup {
+        uuid,
+        handle: other.handle,
+        display_name: other.display_name,
+        message: member.message,
+        created_at: member.created_at,
+    };
+    Ok(Listed { entries: entries.into_iter().zip(others).map(group).collect(), next })
 }
 
-/// The other one in a conversation of `user`; `None` if there is no such conversation, or `user`
+/// Who the other one is in a conversation of `user`; `None` if there is no such conversation, or `user`
 /// has no part in it.
 pub async fn other_in(
     table: &dyn Table,
     user: &UserKey,
     group: Uuid,
     now: Timestamp,
-) -> Result<Option<Participant>, StoreError> {
+) -> Result<Option<UserKey>, StoreError> {
     let item = table.get(&[keys::member(user, group)], now).await?.pop().flatten();
     let member = item.map(items::attributes::<Member>).transpose()?;
-    Ok(member.map(|Member { other, handle, display_name, .. }| Participant {
-        key: other,
-        handle,
-        display_name,
-    }))
+    Ok(member.map(|member| member.other))
 }
 
 /// The messages of a conversation, newest first. One query. Who asks must be one of the two: see
@@ -102,14 +97,14 @@ pub async fn messages(
 /// [`Message::group_uuid`] must be theirs: [`conversation_uuid`].
 pub async fn send(
     table: &dyn Table,
-    from: &User,
-    to: &Participant,
+    from: &UserKey,
+    to: &UserKey,
     message: &Message,
     answered: Option<Write>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    debug_assert_eq!(message.group_uuid, conversation_uuid(&from.key, &to.key));
-    let mine = keys::member(&from.key, message.group_uuid);
+    debug_assert_eq!(message.group_uuid, conversation_uuid(from, to));
+    let mine = keys::member(from, message.group_uuid);
     for _ in 0..MAX_ATTEMPTS {
         let member = table.get(std::slice::from_ref(&mine), now).await?.pop().flatten();
         let last = member.map(items::attributes::<Member>).transpose()?;
@@ -128,45 +123,42 @@ pub async fn send(
 }
 
 /// Makes the two members, or the one of a conversation with oneself.
-fn begin(from: &User, to: &Participant, message: &Message) -> Result<Vec<Write>, StoreError> {
-    let member = |of: &UserKey, other: &UserKey, handle: &Handle, display_name: &DisplayName| {
+fn begin(from: &UserKey, to: &UserKey, message: &Message) -> Result<Vec<Write>, StoreError> {
+    let member = |(of, other): (&UserKey, &UserKey)| {
         let member = Member {
             other: other.clone(),
-            handle: handle.clone(),
-            display_name: display_name.clone(),
             message: message.message.clone(),
             created_at: message.created_at,
         };
         let item = items::item(keys::member(of, message.group_uuid), None, &member)?;
         Ok(Write::Create(Item { listing: Some(listing(of, message)), ..item }))
     };
-    let mut writes = vec![member(&from.key, &to.key, &to.handle, &to.display_name)?];
-    if from.key != to.key {
-        writes.push(member(&to.key, &from.key, &from.handle, &from.display_name)?);
-    }
-    Ok(writes)
+    both(from, to).map(member).collect()
 }
 
-/// Shows both the new message on top, and the other one how the sender is called now.
-fn moved_up(from: &User, to: &Participant, message: &Message) -> Vec<Write> {
-    let last = json!({"message": message.message, "created_at": message.created_at});
-    let update = |of: &UserKey, set: Map<String, Value>| {
+/// Shows both the new message on top.
+fn moved_up(from: &UserKey, to: &UserKey, message: &Message) -> Vec<Write> {
+    let last = [
+        ("message".to_owned(), json!(message.message)),
+        ("created_at".to_owned(), json!(message.created_at)),
+    ];
+    let update = |(of, _): (&UserKey, &UserKey)| {
         Write::Update(Update {
             key: keys::member(of, message.group_uuid),
             add: Vec::new(),
-            set,
+            set: Map::from_iter(last.clone()),
             listing: Some(listing(of, message)),
         })
     };
-    let last = last.as_object().cloned().unwrap_or_default();
-    let mut writes = vec![update(&from.key, last.clone())];
-    if from.key != to.key {
-        let mut with_sender = last;
-        with_sender.insert("handle".to_owned(), json!(from.handle));
-        with_sender.insert("display_name".to_owned(), json!(from.display_name));
-        writes.push(update(&to.key, with_sender));
-    }
-    writes
+    both(from, to).map(update).collect()
+}
+
+/// Each of the two with the other; oneself once.
+fn both<'a>(
+    from: &'a UserKey,
+    to: &'a UserKey,
+) -> impl Iterator<Item = (&'a UserKey, &'a UserKey)> {
+    std::iter::once((from, to)).chain((from != to).then_some((to, from)))
 }
 
 fn listing(of: &UserKey, message: &Message) -> Key {

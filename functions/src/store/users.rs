@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 use uuid::Uuid;
 
-use super::{Item, StoreError, Table, Update, Write, items, keys};
+use super::{Item, Key, StoreError, Table, Update, Write, items, keys};
 use crate::domain::{Bio, DisplayName, Handle, Identity, User, UserKey};
 
 /// How often a first write is tried when others of the same user get in between. Our choice.
@@ -96,6 +96,20 @@ pub async fn by_handle(
     let Some(owner) = owner.map(read_owner).transpose()? else { return Ok(None) };
     let user = table.get(&[keys::user(&owner)], now).await?.pop().flatten();
     user.map(read_user).transpose()
+}
+
+/// The users with these keys, in their order. Fails if there is none of one: no user ever goes.
+pub(super) async fn by_keys(
+    table: &dyn Table,
+    users: &[UserKey],
+    now: Timestamp,
+) -> Result<Vec<User>, StoreError> {
+    let keys: Vec<Key> = users.iter().map(keys::user).collect();
+    let found = table.get(&keys, now).await?.into_iter().zip(&keys);
+    let user = |(item, key): (Option<Item>, &Key)| {
+        item.ok_or_else(|| items::corrupt(key, "there is no such user")).and_then(read_user)
+    };
+    found.map(user).collect()
 }
 
 /// Replaces what a user says about themselves; `bio` only if there is one to replace it with, be it

@@ -3,9 +3,8 @@
 use cruddur::domain::{
     Identity, LongText, Message, MessageText, Post, PostTree, User, UserKey, conversation_uuid,
 };
-use cruddur::store::messages::{self, Participant};
 use cruddur::store::requests::{Earlier, OnceRequest};
-use cruddur::store::{activities, feeds, users};
+use cruddur::store::{activities, feeds, messages, users};
 use cruddur_tests::Store;
 use futures_util::future::join_all;
 use jiff::SignedDuration;
@@ -24,6 +23,7 @@ on_both_stores! {
     a_profile_is_replaced,
     others_replies_and_mentions_are_notified_newest_first,
     a_conversation_is_the_same_for_both,
+    a_conversation_is_with_the_other_one_as_they_are_called_now,
     parallel_first_messages_make_one_conversation,
     messages_come_in_pages_and_groups_by_their_last_message,
     a_message_that_comes_late_does_not_go_before_a_newer_one,
@@ -210,12 +210,7 @@ fn message(from: &User, to: &UserKey, text: &str, minutes_ago: i64) -> Message {
 
 async fn send(table: &dyn Table, from: &User, to: &User, text: &str, minutes_ago: i64) -> Message {
     let message = message(from, &to.key, text, minutes_ago);
-    let receiver = Participant {
-        key: to.key.clone(),
-        handle: to.handle.clone(),
-        display_name: to.display_name.clone(),
-    };
-    messages::send(table, from, &receiver, &message, None, now()).await.unwrap();
+    messages::send(table, &from.key, &to.key, &message, None, now()).await.unwrap();
     message
 }
 
@@ -245,6 +240,20 @@ async fn a_conversation_is_the_same_for_both(store: Store) {
 
 async fn parallel_first_messages_make_one_conversation(store: Store) {
     let [andrew, worf] = [user(store.table(), "andrew").await, user(store.table(), "worf").await];
+async fn a_conversation_is_with_the_other_one_as_they_are_called_now(store: Store) {
+    let table = store.table();
+    let [andrew, worf] = [user(table, "andrew").await, user(table, "worf").await];
+    send(table, &worf, &andrew, "Hello", 9).await;
+
+    users::ensure(table, &chosen(worf.key.as_str(), "ambassador"), now()).await.unwrap().unwrap();
+    let month = now() + SignedDuration::from_hours(30 * 24);
+    let heir = users::ensure(table, &identity("sub-heir", "worf"), month).await.unwrap();
+
+    assert_eq!(heir.unwrap().handle, handle("worf"));
+    let row = ("ambassador".to_owned(), "Hello".to_owned());
+    assert_eq!(groups(table, &andrew, 1).await, [row]);
+}
+
 
     let sends = (0..10).map(|n| {
         let table = store.connect();
@@ -327,8 +336,8 @@ async fn only_the_two_have_part_in_a_conversation(store: Store) {
 
     let other = async |of: &User| messages::other_in(table, &of.key, group, now()).await.unwrap();
 
-    assert_eq!(other(&andrew).await.unwrap().key, worf.key);
-    assert_eq!(other(&worf).await.unwrap().key, andrew.key);
+    assert_eq!(other(&andrew).await, Some(worf.key.clone()));
+    assert_eq!(other(&worf).await, Some(andrew.key.clone()));
     assert_eq!(other(&q).await, None);
     assert_eq!(groups(table, &q, 0).await, []);
 }

@@ -1,7 +1,7 @@
 //! Users, and whose a handle is.
 //!
 //! A user has one handle, from their first write on. It changes at a write whose token has another
-//! one that they have chosen (see [`Identity::handle_is_chosen`]): tokens of one user may give
+//! one that they have chosen (see [`Identity::handle_is_chosen`]) and nobody else has: tokens of one user may give
 //! different handles, and those that nobody chose change nothing. The handle before that is kept for
 //! them as long as a crud can live: so long nobody else speaks under it, it leads to them, and its
 //! notices are theirs. Until that time is over there is no further change, so that nobody holds more
@@ -44,7 +44,7 @@ struct Owner {
 
 /// The user with this identity, made now if this is the first time that they write.
 ///
-/// `None` if somebody else has the handle.
+/// A user keeps their handle if somebody else has the one of the token. `None` if they have none yet.
 pub async fn ensure(
     table: &dyn Table,
     identity: &Identity,
@@ -52,15 +52,15 @@ pub async fn ensure(
 ) -> Result<Option<User>, StoreError> {
     for _ in 0..MAX_ATTEMPTS {
         let Found { known, owner, former } = find(table, identity, now).await?;
-        let changes = identity.handle_is_chosen && former.is_none();
+        let is_taken = owner.is_some_and(|owner| owner != identity.key);
+        let changes = identity.handle_is_chosen && former.is_none() && !is_taken;
         let (user, mut writes) = match known {
             Some(user) if user.handle == identity.handle || !changes => return Ok(Some(user)),
-            _ if owner.as_ref().is_some_and(|owner| *owner != identity.key) => return Ok(None),
             Some(user) => renamed(user, identity, now)?,
+            None if is_taken => return Ok(None),
             None => made(identity)?,
         };
-        let owned = owner_item(&identity.handle, &identity.key, None)?;
-        writes.push(if owner.is_none() { Write::Create(owned) } else { Write::Put(owned) });
+        writes.push(Write::Create(owner_item(&identity.handle, &identity.key, None)?));
         match table.transact_write(&writes, now).await {
             Err(StoreError::ConditionsFailed { .. }) => {} // somebody was quicker: look again
             done => return done.map(|()| Some(user)),

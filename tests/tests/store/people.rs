@@ -115,7 +115,9 @@ async fn a_former_handle_is_kept_for_a_month_and_nobody_holds_a_third(store: Sto
     let then = now() + month;
     assert_eq!(users::by_handle(table, &handle("worf"), then).await.unwrap(), None);
     assert_eq!(ensure(thief(), then).await.unwrap().handle, handle("worf"));
-    assert_eq!(ensure(chosen(sub, "worf"), then).await, None); // somebody else's now
+    // It is somebody else's now, and who asks for it stays who they are.
+    assert_eq!(ensure(chosen(sub, "worf"), then).await, ensure(identity(sub, "any"), then).await);
+    assert_eq!(ensure(chosen(sub, "worf"), then).await.unwrap().handle, handle("ambassador"));
     assert_eq!(ensure(chosen(sub, "third"), then).await.unwrap().handle, handle("third"));
 }
 
@@ -238,8 +240,6 @@ async fn a_conversation_is_the_same_for_both(store: Store) {
     assert_eq!(groups(table, &worf, 1).await, row("andrew"));
 }
 
-async fn parallel_first_messages_make_one_conversation(store: Store) {
-    let [andrew, worf] = [user(store.table(), "andrew").await, user(store.table(), "worf").await];
 async fn a_conversation_is_with_the_other_one_as_they_are_called_now(store: Store) {
     let table = store.table();
     let [andrew, worf] = [user(table, "andrew").await, user(table, "worf").await];
@@ -254,6 +254,8 @@ async fn a_conversation_is_with_the_other_one_as_they_are_called_now(store: Stor
     assert_eq!(groups(table, &andrew, 1).await, [row]);
 }
 
+async fn parallel_first_messages_make_one_conversation(store: Store) {
+    let [andrew, worf] = [user(store.table(), "andrew").await, user(store.table(), "worf").await];
 
     let sends = (0..10).map(|n| {
         let table = store.connect();

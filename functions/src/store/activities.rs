@@ -175,26 +175,25 @@ pub async fn reply(
     answered: Option<Write>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let mut writes = vec![Write::Update(Update {
+    let mut root_author = parent.handle().clone();
+    if let Post::Reply(parent) = parent {
+        let root = [keys::activity(parent.root_uuid)];
+        let Some(crud) = table.get(&root, now).await?.pop().flatten() else {
+            return Ok(false);
+        };
+        root_author = posts::read_crud(crud)?.handle;
+    }
+    // It expires with the crud at the top, so that there is nothing to require of that one.
+    let count = Write::Update(Update {
         key: posts::post_key(parent),
         add: vec![(posts::REPLIES, 1)],
         set: Map::new(),
         listing: None,
-    })];
-    let mut root_author = parent.handle().clone();
-    if let Post::Reply(parent) = parent {
-        let root = keys::activity(parent.root_uuid);
-        let Some(crud) = table.get(std::slice::from_ref(&root), now).await?.pop().flatten() else {
-            return Ok(false);
-        };
-        root_author = posts::read_crud(crud)?.handle;
-        writes.push(Write::Require(root));
-    }
-    let conditions = 0..writes.len();
+    });
     let items = posts::reply_items(reply, &root_author, parent.handle())?;
-    writes.extend(items.into_iter().map(Write::Put));
+    let writes = std::iter::once(count).chain(items.into_iter().map(Write::Put)).collect();
     match items::write_once(table, writes, answered, now).await {
-        Err(error) if conditions.into_iter().any(|at| error.is_condition_of(at)) => Ok(false),
+        Err(error) if error.is_condition_of(0) => Ok(false),
         done => done.map(|()| true),
     }
 }

@@ -223,9 +223,8 @@ fn write_all(
             (Write::Put(item), _) | (Write::Create(item), None) => put(transaction, item)?,
             (Write::Update(update), Some(item)) => put(transaction, &updated(item, update))?,
             (Write::Delete(key), _) | (Write::Remove(key), Some(_)) => delete(transaction, key)?,
-            (Write::Require(_), Some(_)) => {}
             (Write::Create(_), Some(_)) => unmet.push(position),
-            (Write::Update(_) | Write::Remove(_) | Write::Require(_), None) => unmet.push(position),
+            (Write::Update(_) | Write::Remove(_), None) => unmet.push(position),
         }
     }
     Ok(unmet)

@@ -126,8 +126,6 @@ pub enum Write {
     Remove(Key),
     /// Removes the item, if there is one.
     Delete(Key),
-    /// Changes nothing: the item must exist.
-    Require(Key),
 }
 
 /// How to change an item.
@@ -150,7 +148,7 @@ impl Write {
         match self {
             Write::Put(item) | Write::Create(item) => &item.key,
             Write::Update(update) => &update.key,
-            Write::Remove(key) | Write::Delete(key) | Write::Require(key) => key,
+            Write::Remove(key) | Write::Delete(key) => key,
         }
     }
 }

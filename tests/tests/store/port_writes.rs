@@ -43,7 +43,6 @@ async fn an_unmet_condition_writes_nothing_and_is_named(store: Store) {
     for refused in [
         Write::Create(item("p", "there")),
         Write::Remove(key("p", "missing")),
-        Write::Require(key("p", "missing")),
         add(key("p", "missing"), "n", 1),
     ] {
         let writes =
@@ -63,7 +62,7 @@ async fn all_unmet_conditions_are_named(store: Store) {
     let writes = [
         Write::Create(item("p", "there")),
         Write::Put(item("p", "fine")),
-        Write::Require(key("p", "missing")),
+        Write::Remove(key("p", "missing")),
     ];
     let error = write(store.table(), &writes).await.unwrap_err();
 
@@ -75,27 +74,20 @@ async fn all_unmet_conditions_are_named(store: Store) {
 
 async fn conditions_that_hold_let_the_transaction_pass(store: Store) {
     let table = store.table();
-    put(table, [item("p", "a"), item("p", "b"), item("p", "c")]).await;
+    put(table, [item("p", "b"), item("p", "c")]).await;
 
-    let writes = [
-        Write::Require(key("p", "a")),
-        Write::Remove(key("p", "b")),
-        add(key("p", "c"), "n", 1),
-        Write::Create(item("p", "d")),
-    ];
+    let writes =
+        [Write::Remove(key("p", "b")), add(key("p", "c"), "n", 1), Write::Create(item("p", "d"))];
     write(table, &writes).await.unwrap();
 
     let after = page(table, all_of("p", Ascending)).await;
-    assert_eq!(sorts(&after), ["a", "c", "d"]);
-    assert_eq!(after.items[0], item("p", "a")); // required, not changed
+    assert_eq!(sorts(&after), ["c", "d"]);
 }
 
 async fn what_has_expired_does_not_exist_for_conditions(store: Store) {
     let table = store.table();
     let dead = expiring(item("p", "a"), NOW);
-    for refused in
-        [Write::Require(key("p", "a")), Write::Remove(key("p", "a")), add(key("p", "a"), "n", 1)]
-    {
+    for refused in [Write::Remove(key("p", "a")), add(key("p", "a"), "n", 1)] {
         table.transact_write(&[Write::Put(dead.clone())], second(NOW - 1)).await.unwrap();
         let error = write(table, std::slice::from_ref(&refused)).await.unwrap_err();
         assert!(error.is_condition_of(0), "{refused:?}: {error}");
@@ -187,7 +179,7 @@ async fn a_transaction_of_a_hundred_passes_and_one_more_is_refused(store: Store)
 }
 
 async fn two_writes_to_one_item_are_refused(store: Store) {
-    for other in [Write::Put(item("p", "a")), Write::Require(key("p", "a"))] {
+    for other in [Write::Put(item("p", "a")), Write::Delete(key("p", "a"))] {
         let writes = [Write::Put(item("p", "a")), Write::Put(item("p", "b")), other];
         let error = write(store.table(), &writes).await.unwrap_err();
 

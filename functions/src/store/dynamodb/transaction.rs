@@ -93,15 +93,6 @@ impl DynamoDbTable {
                     .build()?,
             ),
             Write::Delete(key) => action.delete(self.delete(key).build()?),
-            Write::Require(key) => action.condition_check(
-                types::ConditionCheck::builder()
-                    .table_name(&self.name)
-                    .set_key(Some(values::from_key(key)))
-                    .condition_expression(EXISTS)
-                    .set_expression_attribute_names(names)
-                    .set_expression_attribute_values(Some(values))
-                    .build()?,
-            ),
         }
         .build())
     }

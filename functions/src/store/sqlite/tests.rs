@@ -127,8 +127,8 @@ async fn from_the_second_in_which_it_expires_an_item_does_not_exist() {
     }
 
     let now = Timestamp::from_second(1_000).unwrap();
-    let required = table.transact_write(&[Write::Require(keys[0].clone())], now).await;
-    assert!(required.unwrap_err().is_condition_of(0));
+    let removed = table.transact_write(&[Write::Remove(keys[0].clone())], now).await;
+    assert!(removed.unwrap_err().is_condition_of(0));
     table.transact_write(&[Write::Create(mortal)], now).await.unwrap();
 }
 
@@ -170,12 +170,9 @@ async fn a_transaction_whose_conditions_do_not_hold_writes_nothing_and_names_the
         })
     };
 
-    for refused in [
-        Write::Create(item("p", "there")),
-        Write::Remove(missing.clone()),
-        Write::Require(missing.clone()),
-        update(&missing),
-    ] {
+    for refused in
+        [Write::Create(item("p", "there")), Write::Remove(missing.clone()), update(&missing)]
+    {
         let writes = [Write::Put(item("p", "new")), refused.clone()];
         let error = table.transact_write(&writes, Timestamp::UNIX_EPOCH).await.unwrap_err();
         assert!(!error.is_condition_of(0) && error.is_condition_of(1), "{refused:?}: {error}");
@@ -184,7 +181,6 @@ async fn a_transaction_whose_conditions_do_not_hold_writes_nothing_and_names_the
 
     for fine in [
         Write::Delete(missing.clone()),
-        Write::Require(there.clone()),
         update(&there),
         Write::Remove(there),
         Write::Create(item("p", "new")),

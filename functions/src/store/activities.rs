@@ -48,20 +48,16 @@ pub async fn home(
     page: &PageRequest,
     now: Timestamp,
 ) -> Result<Listed<Thread>, StoreError> {
+    let index = Some(Index::Listing);
     let shards: Vec<Query> = keys::home_partitions()
         .map(|partition| Query {
-            index: Some(Index::Listing),
-            partition,
-            between: None,
-            order: Order::Descending,
-            // A position in time, and so in every shard.
-            after: page.after.clone(),
-            limit: page.limit,
-            now,
+            index,
+            // The page begins at a position in time, and so in every shard.
+            ..items::query(partition, Order::Descending, page, now)
         })
         .collect();
     let shards = table.query(&shards).await?;
-    let newest = items::merge(shards, page.limit, items::place).try_map(posts::read_crud)?;
+    let newest = items::merge(shards, index, page.limit).try_map(posts::read_crud)?;
     let entries = with_replies(table, newest.entries, now).await?;
     Ok(Listed { entries, next: newest.next })
 }
@@ -131,18 +127,9 @@ async fn replies_to(
     page: &PageRequest,
     now: Timestamp,
 ) -> Result<Listed<Reply>, StoreError> {
-    let queries: Vec<Query> = parents
-        .iter()
-        .map(|parent| Query {
-            index: None,
-            partition: keys::replies_partition(*parent),
-            between: None,
-            order: Order::Ascending,
-            after: page.after.clone(),
-            limit: page.limit,
-            now,
-        })
-        .collect();
+    let partitions = parents.iter().map(|parent| keys::replies_partition(*parent));
+    let queries: Vec<Query> =
+        partitions.map(|partition| items::query(partition, Order::Ascending, page, now)).collect();
     let mut found = Listed { entries: Vec::new(), next: None };
     for page in table.query(&queries).await? {
         found.entries.extend(page.items);
@@ -205,20 +192,15 @@ pub(super) async fn with_replies(
     now: Timestamp,
 ) -> Result<Vec<Thread>, StoreError> {
     let limit = FEED_REPLIES.min(PAGE_REPLIES / cruds.len().max(1));
+    let first = PageRequest { limit, after: None };
     let answered = cruds.iter().filter(|crud| crud.counters.replies > 0);
     let threads: Vec<Query> = answered
         .map(|crud| Query {
-            index: None,
-            partition: keys::thread_partition(crud.uuid),
             between: Some(keys::replies_down_to(FEED_DEPTH)),
-            order: Order::Ascending,
-            after: None,
-            limit,
-            now,
+            ..items::query(keys::thread_partition(crud.uuid), Order::Ascending, &first, now)
         })
         .collect();
-    let pages = if threads.is_empty() { Vec::new() } else { table.query(&threads).await? };
-    let mut pages = pages.into_iter();
+    let mut pages = table.query(&threads).await?.into_iter();
     let thread = |crud: Activity| {
         let page = (crud.counters.replies > 0).then(|| pages.next()).flatten();
         let items = page.map(|page| page.items).unwrap_or_default();

@@ -70,18 +70,10 @@ pub async fn notifications(
 ) -> Result<Listed<PostTree>, StoreError> {
     let queries: Vec<Query> = reader
         .iter()
-        .map(|handle| Query {
-            index: None,
-            partition: keys::notices_partition(handle),
-            between: None,
-            order: Order::Descending,
-            after: page.after.clone(),
-            limit: page.limit,
-            now,
-        })
+        .map(|handle| items::query(keys::notices_partition(handle), Order::Descending, page, now))
         .collect();
     let notices = table.query(&queries).await?;
-    let notices = items::merge(notices, page.limit, |item| Some(item.key.sort.as_str()));
+    let notices = items::merge(notices, None, page.limit);
     let keys = notices.try_map(posts::read_pointer)?;
     let found = table.get(&keys.entries, now).await?.into_iter().flatten();
     let mut found = found.map(posts::read_post).collect::<Result<Vec<_>, _>>()?;

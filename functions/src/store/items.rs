@@ -35,6 +35,12 @@ impl<T> Listed<T> {
     }
 }
 
+/// The question for a page of one partition.
+pub(super) fn query(partition: String, order: Order, page: &PageRequest, now: Timestamp) -> Query {
+    let PageRequest { limit, after } = page.clone();
+    Query { index: None, partition, between: None, order, after, limit, now }
+}
+
 /// A page of one partition, newest first.
 pub(super) async fn newest(
     table: &dyn Table,
@@ -43,29 +49,17 @@ pub(super) async fn newest(
     page: &PageRequest,
     now: Timestamp,
 ) -> Result<Listed<Item>, StoreError> {
-    let query = Query {
-        index,
-        partition,
-        between: None,
-        order: Order::Descending,
-        after: page.after.clone(),
-        limit: page.limit,
-        now,
-    };
+    let query = Query { index, ..query(partition, Order::Descending, page, now) };
     let read = table.query(&[query]).await?.pop();
     let (entries, next) = read.map(|page| (page.items, page.next)).unwrap_or_default();
     Ok(Listed { entries, next })
 }
 
-/// The newest items of several partitions, each once, by their `position` in time. Where a partition
-/// was not read to its end, nothing is known of what lies behind, so the page ends there for all of
-/// them.
-pub(super) fn merge(
-    pages: Vec<Page>,
-    limit: usize,
-    position: impl Fn(&Item) -> Option<&str>,
-) -> Listed<Item> {
-    let position = |item: &Item| position(item).map(str::to_owned);
+/// The newest items of several partitions of `index`, or of the table, each once; they must be sorted
+/// by time. Where a partition was not read to its end, nothing is known of what lies behind, so the
+/// page ends there for all of them.
+pub(super) fn merge(pages: Vec<Page>, index: Option<Index>, limit: usize) -> Listed<Item> {
+    let position = |item: &Item| item.position(index).map(str::to_owned);
     let read_to = pages.iter().filter_map(|page| page.next.clone()).max();
     let items = pages.into_iter().flat_map(|page| page.items);
     let mut entries: Vec<Item> = items.filter(|item| position(item) >= read_to).collect();
@@ -77,11 +71,6 @@ pub(super) fn merge(
     };
     entries.truncate(limit);
     Listed { entries, next }
-}
-
-/// Where an item stands in the index.
-pub(super) fn place(item: &Item) -> Option<&str> {
-    item.listing.as_ref().map(|key| key.sort.as_str())
 }
 
 /// An item outside of the index, with the fields of `attributes`.

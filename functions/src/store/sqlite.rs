@@ -188,11 +188,8 @@ fn run_query(connection: &Connection, query: &Query) -> rusqlite::Result<Page> {
     let mut items = rows.collect::<rusqlite::Result<Vec<_>>>()?;
     let more = items.len() > query.limit;
     items.truncate(query.limit);
-    let position = |item: &Item| match query.index {
-        None => Some(item.key.sort.clone()),
-        Some(Index::Listing) => item.listing.as_ref().map(|key| key.sort.clone()),
-    };
-    let next = items.last().filter(|_| more).and_then(position);
+    let last = items.last().filter(|_| more);
+    let next = last.and_then(|item| item.position(query.index)).map(str::to_owned);
     Ok(Page { items, next })
 }
 

@@ -75,6 +75,16 @@ pub struct Item {
     pub attributes: Map<String, Value>,
 }
 
+impl Item {
+    /// Where it stands in its partition, or in `index`; `None` if it is not in there.
+    pub fn position(&self, index: Option<Index>) -> Option<&str> {
+        match index {
+            None => Some(&self.key.sort),
+            Some(Index::Listing) => self.listing.as_ref().map(|key| key.sort.as_str()),
+        }
+    }
+}
+
 /// A question for a part of one partition.
 #[derive(Clone, Debug)]
 pub struct Query {

@@ -213,9 +213,9 @@ fn where_one_shard_was_not_read_to_its_end_the_page_ends_for_all() {
         vec![cut_short, whole]
     };
 
-    let merged = items::merge(shards(), 10, items::place);
+    let merged = items::merge(shards(), Some(Index::Listing), 10);
     assert_eq!(merged, Listed { entries: vec![item(1), item(2), item(3)], next: place(4) });
 
-    let shorter = items::merge(shards(), 2, items::place);
+    let shorter = items::merge(shards(), Some(Index::Listing), 2);
     assert_eq!(shorter, Listed { entries: vec![item(1), item(2)], next: place(2) });
 }

@@ -20,6 +20,7 @@ mod values;
 
 use std::{
     collections::{BTreeSet, HashMap},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -30,7 +31,7 @@ use aws_sdk_dynamodb::{
 };
 use aws_smithy_http_client::tls;
 use futures_util::{
-    future::{BoxFuture, FutureExt, try_join_all},
+    future::{BoxFuture, FutureExt, ready, try_join_all},
     stream::{self, StreamExt, TryStreamExt},
 };
 use jiff::Timestamp;
@@ -38,14 +39,14 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{
-    Index, Item, Key, Page, Query, StoreError, Table, Write, retry, span::Call,
-    table::check_transaction,
+    Item, Key, Page, Query, StoreError, Table, Write, retry, span::Call, table::check_transaction,
 };
 use crate::telemetry::TracedCalls;
 use range::Range;
 use usage::Usage;
+use values::Attributes;
 
-/// The name of the index behind [`Index::Listing`].
+/// The name of the index behind [`super::Index::Listing`].
 const LISTING: &str = "listing";
 
 /// Connecting and one attempt may take this long. Our choice: DynamoDB answers in milliseconds, so
@@ -121,6 +122,7 @@ impl DynamoDbTable {
         let Some(range) = Range::of(query) else {
             return Ok(Page { items: Vec::new(), next: None });
         };
+        let position = |item: &Item| item.position(query.index).map(str::to_owned);
         let mut items = Vec::new();
         let mut start = None;
         for _ in 0..MAX_READS_PER_QUERY {
@@ -130,13 +132,13 @@ impl DynamoDbTable {
             usage.add(output.consumed_capacity.as_slice());
             for attributes in output.items.unwrap_or_default() {
                 let item = values::to_item(attributes)?;
-                if position(query, &item) != query.after.as_deref() {
+                if item.position(query.index) != query.after.as_deref() {
                     items.push(item);
                 }
             }
             if items.len() > query.limit {
                 items.truncate(query.limit);
-                let next = items.last().and_then(|item| position(query, item)).map(str::to_owned);
+                let next = items.last().and_then(position);
                 return Ok(Page { items, next });
             }
             start = output.last_evaluated_key;
@@ -145,7 +147,7 @@ impl DynamoDbTable {
             }
         }
         let read_to = start.map(values::to_item).transpose()?;
-        let next = read_to.as_ref().and_then(|item| position(query, item)).map(str::to_owned);
+        let next = read_to.as_ref().and_then(position);
         Ok(Page { items, next })
     }
 
@@ -164,8 +166,18 @@ impl DynamoDbTable {
         Ok(keys.iter().map(|key| by_key.get(key).cloned()).collect())
     }
 
+    /// Reads until no key is left over; what has been read stays read.
     async fn read_batch(&self, keys: &[&Key], usage: &Usage) -> Result<Vec<Item>, StoreError> {
-        let keys = keys.iter().map(|key| values::from_key(key)).collect();
+        let left = keys.iter().map(|key| values::from_key(key)).collect();
+        let batch = Mutex::new(Batch { left, found: Vec::new() });
+        retry::while_busy(&usage.retries, || self.read_on(&batch, usage)).await?;
+        let batch = batch.into_inner().unwrap_or_else(PoisonError::into_inner);
+        batch.found.into_iter().map(values::to_item).collect()
+    }
+
+    async fn read_on(&self, batch: &Mutex<Batch>, usage: &Usage) -> Result<(), StoreError> {
+        let lock = || batch.lock().unwrap_or_else(PoisonError::into_inner);
+        let keys = lock().left.clone();
         let asked = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
         let output = self
             .client
@@ -176,19 +188,45 @@ impl DynamoDbTable {
             .await
             .map_err(errors::from_sdk("get"))?;
         usage.add(output.consumed_capacity.as_deref().unwrap_or_default());
-        if output.unprocessed_keys.is_some_and(|left| !left.is_empty()) {
-            return Err(StoreError::Busy {
-                operation: "get",
-                source: "keys were left over".into(),
-            });
+        let mut batch = lock();
+        batch.found.extend(output.responses.into_iter().flatten().flat_map(|(_, found)| found));
+        let left = output.unprocessed_keys.into_iter().flatten();
+        batch.left = left.flat_map(|(_, left)| left.keys).collect();
+        match batch.left.is_empty() {
+            true => Ok(()),
+            false => {
+                let source = "keys were left over".into();
+                Err(StoreError::Busy { operation: "get", source })
+            }
         }
-        let found = output.responses.into_iter().flat_map(HashMap::into_values).flatten();
-        found.map(values::to_item).collect()
     }
+
+    async fn write(
+        &self,
+        writes: &[Write],
+        now: Timestamp,
+        usage: &Usage,
+    ) -> Result<(), StoreError> {
+        check_transaction(writes)?;
+        // The same bytes for every attempt: one whose answer got lost is not done a second time.
+        let token = Uuid::new_v4().to_string();
+        let actions = self.actions(writes, now)?;
+        retry::while_busy(&usage.retries, || self.write_all(&actions, &token, usage)).await
+    }
+}
+
+/// Some of the keys of a call.
+struct Batch {
+    /// Those that have not been looked up yet.
+    left: Vec<Attributes>,
+    found: Vec<Attributes>,
 }
 
 impl Table for DynamoDbTable {
     fn query<'a>(&'a self, queries: &'a [Query]) -> BoxFuture<'a, Result<Vec<Page>, StoreError>> {
+        if queries.is_empty() {
+            return ready(Ok(Vec::new())).boxed();
+        }
         let span = usage::span(&QUERY, &self.name, queries.len());
         if queries.iter().any(|query| query.index.is_some()) {
             span.record("aws.dynamodb.index_name", LISTING);
@@ -214,11 +252,13 @@ impl Table for DynamoDbTable {
         keys: &'a [Key],
         now: Timestamp,
     ) -> BoxFuture<'a, Result<Vec<Option<Item>>, StoreError>> {
+        if keys.is_empty() {
+            return ready(Ok(Vec::new())).boxed();
+        }
         let span = usage::span(&GET, &self.name, keys.len());
         let usage = Usage::default();
         async move {
-            let read_items = || self.read_items(keys, now, &usage);
-            let items = retry::while_busy(&usage.retries, read_items).await;
+            let items = self.read_items(keys, now, &usage).await;
             let rows = items.iter().flatten().flatten().count();
             usage.record(Some(rows), items)
         }
@@ -231,15 +271,13 @@ impl Table for DynamoDbTable {
         writes: &'a [Write],
         now: Timestamp,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
+        if writes.is_empty() {
+            return ready(Ok(())).boxed();
+        }
         let span = usage::span(&WRITE, &self.name, writes.len());
         let usage = Usage::default();
         async move {
-            check_transaction(writes)?;
-            // The same bytes for every attempt: one whose answer got lost is not done a second time.
-            let token = Uuid::new_v4().to_string();
-            let actions = self.actions(writes, now)?;
-            let write_all = || self.write_all(&actions, &token, &usage);
-            let done = retry::while_busy(&usage.retries, write_all).await;
+            let done = self.write(writes, now, &usage).await;
             usage.record(None, done)
         }
         .instrument(span)
@@ -247,10 +285,42 @@ impl Table for DynamoDbTable {
     }
 }
 
-/// Where an item stands in the arrangement that the query reads.
-fn position<'a>(query: &Query, item: &'a Item) -> Option<&'a str> {
-    match query.index {
-        None => Some(&item.key.sort),
-        Some(Index::Listing) => item.listing.as_ref().map(|key| key.sort.as_str()),
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+
+    use super::*;
+    use crate::{
+        config, endpoints::home_activities::ROUTE, telemetry::Telemetry,
+        test_support::FakeExtension,
+    };
+
+    #[tokio::test]
+    async fn what_is_refused_before_it_is_sent_is_an_error_and_what_asks_for_nothing_no_span() {
+        let extension = FakeExtension::start("200 OK");
+        let endpoint = format!("http://{}", extension.address);
+        let config = config::Config::from_vars(|name| {
+            (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| endpoint.clone())
+        });
+        let (telemetry, subscriber) = Telemetry::build(&config, std::io::sink);
+        let _subscriber = tracing::subscriber::set_default(subscriber);
+        let config = Config::builder().behavior_version(BehaviorVersion::latest()).build();
+        let table = DynamoDbTable::new(Client::from_conf(config), "t");
+        let now = Timestamp::UNIX_EPOCH;
+        let delete = || Write::Delete(Key { partition: "p".to_owned(), sort: "a".to_owned() });
+
+        let invocation = async {
+            telemetry.identify(&lambda_runtime::Context::default(), &ROUTE, None);
+            assert_eq!(table.query(&[]).await.unwrap(), []);
+            assert_eq!(table.get(&[], now).await.unwrap(), []);
+            table.transact_write(&[], now).await.unwrap();
+            table.transact_write(&[delete(), delete()], now).await.unwrap_err();
+        };
+        telemetry.around(invocation).await;
+
+        let spans = extension.spans();
+        let [refused, _server] = &spans[..] else { panic!("{spans:?}") };
+        assert_eq!(refused.name, "DynamoDB.TransactWriteItems");
+        assert_eq!(refused.status.as_ref().unwrap().code(), StatusCode::Error);
     }
 }

@@ -223,16 +223,28 @@ async fn of_several_queries_only_the_throttled_one_is_repeated() {
 }
 
 #[tokio::test]
-async fn keys_that_were_left_over_are_asked_for_again() {
+async fn keys_that_were_left_over_are_asked_for_again_and_what_was_found_is_kept() {
     let (store, proxy) = start().await;
-    let left = json!({"Responses": {}, "UnprocessedKeys": {"t": {"Keys": [{"pk": {"S": "p"}}]}}});
-    let body = Bytes::from(left.to_string());
+    let left = json!({"pk": {"S": "p"}, "sk": {"S": "count"}});
+    let answer = json!({
+        "Responses": {"t": [{"pk": {"S": "p"}, "sk": {"S": "first"}, "said": {"S": "Hello"}}]},
+        "UnprocessedKeys": {"t": {"Keys": [left]}},
+    });
+    let body = Bytes::from(answer.to_string());
     proxy.next_answer("BatchGetItem", Answer::Canned { status: 200, headers: Vec::new(), body });
 
-    let found = get(store.table(), key("p", "count")).await;
+    let keys = [key("p", "first"), key("p", "count"), key("p", "none")];
+    let found = store.table().get(&keys, now()).await.unwrap();
 
-    assert_eq!(found, Some(item("p", "count")));
-    assert_eq!(proxy.bodies("BatchGetItem").len(), 2);
+    assert_eq!(found, [Some(item("p", "first")), Some(item("p", "count")), None]);
+    let requests = proxy.bodies("BatchGetItem");
+    let asked: Vec<&Value> = requests
+        .iter()
+        .flat_map(|body| body["RequestItems"].as_object().unwrap().values())
+        .map(|table| &table["Keys"])
+        .collect();
+    assert_eq!(asked.len(), 2);
+    assert_eq!(*asked[1], json!([left]));
 }
 
 #[tokio::test]

@@ -45,9 +45,6 @@ impl DynamoDbTable {
         token: &str,
         usage: &Usage,
     ) -> Result<(), StoreError> {
-        if actions.is_empty() {
-            return Ok(());
-        }
         let request = self
             .client
             .transact_write_items()

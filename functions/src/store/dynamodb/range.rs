@@ -12,9 +12,9 @@ use super::{
 };
 use crate::store::{Index, Order, Query};
 
-/// Fewest items that a request looks at. Our choice: expired ones lie between the others until time
-/// to live has taken them away, and a short page must get past them; so many small items cost a few
-/// units of capacity.
+/// Fewest items that a request for a part of a whole partition looks at. Our choice: expired ones lie
+/// between the others until time to live has taken them away, and a short page must get past them; so
+/// many small items cost a few units of capacity. A range is read of threads, which expire as a whole.
 const MIN_LOOKED_AT: usize = 20;
 
 /// The sort keys to read, both ends included; `None` is open.
@@ -51,9 +51,6 @@ impl<'a> Range<'a> {
             None => (PARTITION, SORT),
             Some(Index::Listing) => (LISTING_PARTITION, LISTING_SORT),
         };
-        // One more than asked for tells whether there is a next page; one stands at the start.
-        let items = query.limit.saturating_add(1 + usize::from(query.after.is_some()));
-        let items = items.max(MIN_LOOKED_AT);
         let mut request = client
             .query()
             .set_index_name(query.index.map(|_| LISTING.to_owned()))
@@ -64,7 +61,7 @@ impl<'a> Range<'a> {
             .expression_attribute_names("#expiry", EXPIRY)
             .expression_attribute_values(":now", number(query.now.as_second()))
             .scan_index_forward(query.order == Order::Ascending)
-            .limit(i32::try_from(items).unwrap_or(i32::MAX))
+            .limit(looked_at(query))
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         let condition = match (self.first, self.last) {
             (None, None) => "#partition = :partition",
@@ -85,6 +82,14 @@ impl<'a> Range<'a> {
     }
 }
 
+/// How many items a request looks at.
+fn looked_at(query: &Query) -> i32 {
+    // One more than asked for tells whether there is a next page; one stands at the start.
+    let items = query.limit.saturating_add(1 + usize::from(query.after.is_some()));
+    let least = if query.between.is_none() { MIN_LOOKED_AT } else { 0 };
+    i32::try_from(items.max(least)).unwrap_or(i32::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
@@ -100,6 +105,24 @@ mod tests {
             after: after.map(str::to_owned),
             limit: 10,
             now: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn a_short_page_looks_further_than_itself_unless_it_is_of_a_range() {
+        let range = Some(("b", "y"));
+        for (between, after, limit, expected) in [
+            (None, None, 1, 20),
+            (None, None, 19, 20),
+            (None, None, 40, 41),
+            (None, Some("m"), 40, 42),
+            (None, None, usize::MAX, i32::MAX),
+            (range, None, 6, 7),
+            (range, Some("m"), 6, 8),
+        ] {
+            let query = Query { limit, ..query(Order::Ascending, between, after) };
+
+            assert_eq!(looked_at(&query), expected, "{query:?}");
         }
     }
 

@@ -13,6 +13,10 @@ use crate::domain::{Activity, Excerpt, Handle, Post, PostTree, ReplyTree, words}
 /// choice: it bounds what a page costs; the cursor then leads on.
 const MAX_SEARCH_ROUNDS: usize = 5;
 
+/// Fewest cruds that a round of a search looks at, however short the page. Our choice: what a query
+/// costs least.
+const MIN_SEARCHED: usize = 20;
+
 /// The cruds of a user, newest first; none if there is no such user. One query.
 pub async fn of_user(
     table: &dyn Table,
@@ -41,14 +45,19 @@ pub async fn search(
         let words = words(crud.message.as_str());
         words_sought.iter().all(|word| words.contains(word))
     };
-    let mut entries = Vec::new();
+    let mut entries: Vec<Excerpt> = Vec::new();
     let mut next = page.after.clone();
     for _ in 0..MAX_SEARCH_ROUNDS {
-        let rest = PageRequest { limit: page.limit - entries.len(), after: next };
+        let limit = (page.limit - entries.len()).max(MIN_SEARCHED);
+        let rest = PageRequest { limit, after: next };
         let read = items::newest(table, None, keys::word_partition(rarest), &rest, now).await?;
         let read = read.try_map(posts::read_excerpt)?;
         entries.extend(read.entries.into_iter().filter(has_all));
         next = read.next;
+        if entries.len() > page.limit {
+            entries.truncate(page.limit);
+            next = entries.last().map(|crud| keys::place_in_time(crud.created_at, crud.uuid));
+        }
         if next.is_none() || entries.len() == page.limit {
             break;
         }

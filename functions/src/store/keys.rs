@@ -134,7 +134,12 @@ pub fn notices_partition(to: &Handle) -> String {
 
 /// Something in a partition that is sorted by time.
 pub fn by_time(partition: String, created_at: Timestamp, uuid: Uuid) -> Key {
-    Key { partition, sort: format!("{}#{uuid}", sortable(created_at)) }
+    Key { partition, sort: place_in_time(created_at, uuid) }
+}
+
+/// The sort key of something in such a partition.
+pub fn place_in_time(created_at: Timestamp, uuid: Uuid) -> String {
+    format!("{}#{uuid}", sortable(created_at))
 }
 
 /// Whose id is in a key of [`by_time`]; `None` for another kind of key.
@@ -147,7 +152,7 @@ pub fn parse_by_time(key: &Key) -> Option<(Timestamp, Uuid)> {
 pub fn is_by_time(sort: &str) -> bool {
     let key = Key { partition: String::new(), sort: sort.to_owned() };
     let read = parse_by_time(&key);
-    read.is_some_and(|(time, uuid)| by_time(String::new(), time, uuid).sort == sort)
+    read.is_some_and(|(time, uuid)| place_in_time(time, uuid) == sort)
 }
 
 /// A user.

@@ -14,6 +14,7 @@ on_both_stores! {
     nothing_else_is_found,
     what_is_found_is_newest_first_over_all_of_its_pages,
     rare_pairs_of_frequent_words_are_found_on_some_page,
+    a_short_page_looks_further_than_what_has_one_of_the_words,
     a_crud_of_many_words_is_found_by_the_first_64,
 }
 
@@ -99,6 +100,26 @@ async fn rare_pairs_of_frequent_words_are_found_on_some_page(store: Store) {
     let found: Vec<Uuid> = all_pages(2, read).await.iter().map(|crud| crud.uuid).collect();
 
     assert_eq!(found, [pair]);
+}
+
+async fn a_short_page_looks_further_than_what_has_one_of_the_words(store: Store) {
+    let table = store.table();
+    let mut pairs = Vec::new();
+    for minutes in 0..30 {
+        let text = if minutes % 7 == 6 { "klingon opera" } else { "klingon" };
+        let uuid = publish(table, crud("worf", text, minutes)).await.uuid;
+        pairs.extend((minutes % 7 == 6).then_some(uuid));
+    }
+
+    for limit in [1, 3] {
+        let page = first(limit);
+        let words = search_words("opera klingon");
+        let found = feeds::search(table, &words, &page, now()).await.unwrap();
+        assert_eq!(found.entries.len(), limit);
+        let read = async |page| feeds::search(table, &words, &page, now()).await.unwrap();
+        let found: Vec<Uuid> = all_pages(limit, read).await.iter().map(|crud| crud.uuid).collect();
+        assert_eq!(found, pairs, "pages of {limit}");
+    }
 }
 
 async fn a_crud_of_many_words_is_found_by_the_first_64(store: Store) {

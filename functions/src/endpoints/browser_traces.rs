@@ -56,8 +56,10 @@ fn encoding(request: &Request) -> Result<Encoding, ApiError> {
 
 #[instrument(name = "browser-traces", skip_all, fields(app.result_length = Empty))]
 async fn pass_on(app: &App, traces: &ExportTraceServiceRequest) -> Result<usize, ApiError> {
-    app.extension().take(traces).await?;
     let count = browser::count(traces);
+    if count > 0 {
+        app.extension().take(traces).await?;
+    }
     Span::current().record("app.result_length", count as i64);
     Ok(count)
 }

@@ -15,6 +15,10 @@ use prost::Message;
 /// The page's `service.name`, as the original's front end calls itself.
 pub const SERVICE_NAME: &str = "frontend-react-js";
 
+/// Marks a resource whose spans come from the page: the extension must not take them for spans of
+/// the invocation that passes them on.
+const SOURCE: (&str, &str) = ("cruddur.source", "page");
+
 /// Most spans of a request. Our choice: a page load has some dozens.
 const MAX_SPANS: usize = 100;
 
@@ -41,7 +45,8 @@ pub enum BadTraces {
     TooMany(usize),
 }
 
-/// Reads an OTLP request, which afterwards is one of the service [`SERVICE_NAME`].
+/// Reads an OTLP request, which afterwards is one of the service [`SERVICE_NAME`], and holds nothing
+/// but spans.
 pub fn read(encoding: Encoding, body: &[u8]) -> Result<ExportTraceServiceRequest, BadTraces> {
     let mut request = match encoding {
         Encoding::Json => serde_json::from_slice(body).map_err(|_| BadTraces::Malformed)?,
@@ -57,6 +62,11 @@ pub fn read(encoding: Encoding, body: &[u8]) -> Result<ExportTraceServiceRequest
         return Err(BadTraces::BadSpan);
     }
     spans_mut(&mut request).for_each(disarm);
+    // Before each gets a name: there may be thousands without a span.
+    request.resource_spans.retain_mut(|resource_spans| {
+        resource_spans.scope_spans.retain(|scope| !scope.spans.is_empty());
+        !resource_spans.scope_spans.is_empty()
+    });
     for resource_spans in &mut request.resource_spans {
         name(resource_spans.resource.get_or_insert_default());
     }
@@ -86,16 +96,21 @@ fn disarm(span: &mut Span) {
     if span.kind == SpanKind::Server as i32 {
         span.kind = SpanKind::Internal as i32;
     }
-    let is_signal = |key: &str| key.starts_with("faas.") || key.starts_with("cruddur.");
-    span.attributes.retain(|attribute| !is_signal(&attribute.key));
+    span.attributes.retain(|attribute| !is_signal(attribute));
     span.events.retain(|event| event.name != "rollbar.message");
 }
 
 fn name(resource: &mut Resource) {
-    const KEY: &str = "service.name";
-    resource.attributes.retain(|attribute| attribute.key != KEY);
-    let value = Some(AnyValue { value: Some(Value::StringValue(SERVICE_NAME.to_owned())) });
-    resource.attributes.push(KeyValue { key: KEY.to_owned(), value, ..KeyValue::default() });
+    const NAME: (&str, &str) = ("service.name", SERVICE_NAME);
+    resource.attributes.retain(|attribute| attribute.key != NAME.0 && !is_signal(attribute));
+    resource.attributes.extend([NAME, SOURCE].map(|(key, value)| {
+        let value = Some(AnyValue { value: Some(Value::StringValue(value.to_owned())) });
+        KeyValue { key: key.to_owned(), value, ..KeyValue::default() }
+    }));
+}
+
+fn is_signal(attribute: &KeyValue) -> bool {
+    attribute.key.starts_with("faas.") || attribute.key.starts_with("cruddur.")
 }
 
 #[cfg(test)]
@@ -152,6 +167,8 @@ mod tests {
             "resource": {"attributes": [
                 {"key": "service.name", "value": {"stringValue": "home-activities"}},
                 {"key": "browser.language", "value": {"stringValue": "en"}},
+                {"key": "faas.name", "value": {"stringValue": "home-activities"}},
+                {"key": "cruddur.source", "value": {"stringValue": "function"}},
             ]},
             "scopeSpans": [{"spans": [{
                 "traceId": "0af7651916cd43dd8448eb211c80319c",
@@ -183,8 +200,9 @@ mod tests {
 
         let resource = request.resource_spans[0].resource.as_ref().unwrap();
         let named: Vec<_> = resource.attributes.iter().map(|attribute| &*attribute.key).collect();
-        assert_eq!(named, ["browser.language", "service.name"]);
+        assert_eq!(named, ["browser.language", "service.name", "cruddur.source"]);
         assert!(format!("{:?}", resource.attributes[1]).contains(SERVICE_NAME));
+        assert!(format!("{:?}", resource.attributes[2]).contains("\"page\""));
         assert_eq!(count(&request), 1);
     }
 
@@ -203,6 +221,15 @@ mod tests {
         let flood = read(Encoding::Protobuf, &body(vec![span(); MAX_SPANS + 1]));
         assert!(matches!(flood, Err(BadTraces::TooMany(101))));
         assert!(read(Encoding::Protobuf, &body(vec![span(); MAX_SPANS])).is_ok());
+    }
+
+    #[test]
+    fn what_has_no_span_is_left_out_so_that_a_small_request_stays_small() {
+        let empty = [0x0a, 0x02, 0x12, 0x00].repeat(16_000); // resources with an empty scope each
+        let request = read(Encoding::Protobuf, &[empty, body(vec![span()])].concat()).unwrap();
+
+        assert_eq!((request.resource_spans.len(), count(&request)), (1, 1));
+        assert!(request.encoded_len() < 1_000, "{}", request.encoded_len());
     }
 
     proptest! {

@@ -23,6 +23,8 @@ pub(super) struct Indexed<'a> {
     pub(super) parent: Option<SpanId>,
     /// Nanoseconds since the epoch.
     pub(super) end: u64,
+    /// It was passed on by an invocation and is no part of it.
+    pub(super) is_passed_on: bool,
     /// Its parent is in another process, as far as it says so.
     pub(super) enters: bool,
     /// The id of its invocation, if it is a server span.
@@ -35,6 +37,8 @@ pub(super) struct Indexed<'a> {
 const SERVER: u64 = 2;
 /// `SpanFlags::ContextIsRemoteMask`
 const REMOTE: u32 = 0x200;
+/// The attribute of a resource that says from where its spans come, if not from this function.
+const SOURCE: &[u8] = b"cruddur.source";
 
 impl Indexed<'_> {
     pub(super) fn ended(&self) -> SystemTime {
@@ -46,10 +50,12 @@ impl Indexed<'_> {
 pub(super) fn index(request: &[u8]) -> (Vec<Indexed<'_>>, Vec<&[u8]>) {
     let (mut spans, mut resources) = (Vec::new(), Vec::new());
     for resource_spans in nested(request, 1) {
-        resources.push(nested(resource_spans, 1).last().unwrap_or_default());
+        let resource = nested(resource_spans, 1).last().unwrap_or_default();
+        let is_passed_on = nested(resource, 1).any(|pair| nested(pair, 1).last() == Some(SOURCE));
         for span in nested(resource_spans, 2).flat_map(|scope| nested(scope, 2)) {
-            spans.push(read(span, resources.len() - 1));
+            spans.push(Indexed { is_passed_on, ..read(span, resources.len()) });
         }
+        resources.push(resource);
     }
     (spans, resources)
 }

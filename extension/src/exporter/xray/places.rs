@@ -8,7 +8,8 @@
 //! 2. the spans above it in its batch, up to one that tells;
 //! 3. its parent is an entry span of an earlier batch;
 //! 4. its trace id is the root of an invocation, as it is unless a caller sent a `traceparent`;
-//! 5. the last invocation that had begun when it ended;
+//! 5. the last invocation that had begun when it ended, unless it comes from elsewhere, as the
+//!    page's spans do: what an invocation passes on is no part of it;
 //! 6. nothing: then nobody has decided, and its own trace id serves in X-Ray as well.
 //!
 //! So nothing has to wait for a server span that comes in a later batch: 4 and 5 find the same
@@ -133,7 +134,8 @@ impl Places {
             }
             None => {
                 let headers = &self.headers;
-                headers.of_root(trace_id).or_else(|| headers.at(span.ended()))
+                let at_its_end = || headers.at(span.ended()).filter(|_| !span.is_passed_on);
+                headers.of_root(trace_id).or_else(at_its_end)
             }
         };
         let context = self.context(header, trace_id);

@@ -70,6 +70,18 @@ async fn what_is_not_the_pages_or_no_traces_is_refused_and_goes_nowhere() {
 }
 
 #[tokio::test]
+async fn a_request_without_spans_is_taken_and_goes_nowhere() {
+    let extension = FakeExtension::start("200 OK");
+    let app = app(&extension);
+
+    for nothing in [json!({}), json!({"resourceSpans": [{"scopeSpans": [{"spans": []}]}]})] {
+        assert_eq!(answer(&app, event().json(nothing)).await.0, 200);
+    }
+
+    assert!(extension.has_received_nothing());
+}
+
+#[tokio::test]
 async fn without_an_extension_the_page_is_told_to_try_again() {
     let extension = FakeExtension::start("503 Service Unavailable");
 

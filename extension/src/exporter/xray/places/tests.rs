@@ -2,8 +2,19 @@
 
 use std::time::Duration;
 
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::ExportTraceServiceRequest,
+    resource::v1::Resource,
+    trace::v1::{ResourceSpans, ScopeSpans, Span},
+};
+use prost::Message;
+use serde_json::json;
+
 use super::{
-    super::tests::{span_id, trace_id},
+    super::{
+        index::index,
+        tests::{attributes, span_id, trace_id},
+    },
     *,
 };
 use crate::extensions_api::Invoke;
@@ -15,7 +26,7 @@ const P: u64 = 0x5399_5c3f_42cd_8ad8;
 fn headers(invocations: &[(&str, u64, &str)]) -> TraceHeaders {
     let headers = TraceHeaders::default();
     for (request_id, second, header) in invocations {
-        let event = serde_json::json!({ "requestId": request_id, "tracing": { "value": header } });
+        let event = json!({ "requestId": request_id, "tracing": { "value": header } });
         let invoke: Invoke = serde_json::from_value(event).unwrap();
         headers.begun(&invoke, SystemTime::UNIX_EPOCH + Duration::from_secs(*second));
     }
@@ -165,6 +176,30 @@ fn a_span_with_no_invocation_id_belongs_to_the_invocation_it_ended_in() {
 
     assert_eq!(sent(&mut places, &[ended(span(1, None), 11)]), [(ROOT, 1, Some(P), true)]);
     assert_eq!(sent(&mut places, &[ended(span(1, None), 9)]), []);
+}
+
+#[test]
+fn what_an_invocation_passes_on_stays_in_its_own_trace() {
+    let mut places = Places::new(headers(&[("r", 10, &sampled())]), 1.0);
+    let span = |id: u64| Span {
+        trace_id: T.to_be_bytes().to_vec(),
+        span_id: id.to_be_bytes().to_vec(),
+        end_time_unix_nano: 11_000_000_000,
+        ..Span::default()
+    };
+    let spans_of = |attributes, id| ResourceSpans {
+        resource: Some(Resource { attributes, ..Resource::default() }),
+        scope_spans: vec![ScopeSpans { spans: vec![span(id)], ..ScopeSpans::default() }],
+        ..ResourceSpans::default()
+    };
+    let of_page = attributes(json!({"service.name": "page", "cruddur.source": "page"}));
+    let own = attributes(json!({"service.name": "function"}));
+    let resource_spans = vec![spans_of(of_page, 1), spans_of(own, 2)];
+    let request = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
+
+    let found = sent(&mut places, &index(&request).0);
+
+    assert_eq!(found, [(T, 1, None, true), (ROOT, 2, Some(P), true)]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use lambda_runtime::{
 use serde_json::{Value, value::RawValue};
 
 use crate::{
-    api::{ApiError, Reply, Request, Route, cors, identity},
+    api::{ApiError, Reply, Request, Route, cors, user_key},
     app::App,
     config::{Config, Local},
     deadline, panics,
@@ -60,8 +60,7 @@ async fn answer(
 ) -> Result<Reply, Infallible> {
     let request = Request::from_event(event.payload.get());
     telemetry.identify(&event.context, route, request.as_ref().ok());
-    let user = request.as_ref().ok().and_then(|request| identity(request, local).ok());
-    let user = user.map(|user| user.key);
+    let user = request.as_ref().ok().and_then(|request| user_key(request, local).ok());
     if let Some(user) = &user {
         telemetry.identify_user(user);
     }
@@ -107,8 +106,13 @@ async fn serve(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use crate::{endpoints::home_activities::ROUTE, test_support::HOME_EVENT};
+    use crate::{
+        endpoints::home_activities::ROUTE,
+        test_support::{FakeExtension, HOME_EVENT},
+    };
 
     async fn answered(
         event: &str,
@@ -124,9 +128,18 @@ mod tests {
     ) -> Value {
         let config = Config::from_vars(|_| None);
         let (telemetry, _) = Telemetry::build(&config, std::io::sink);
+        answered_with(&telemetry, local, event, handle).await
+    }
+
+    async fn answered_with(
+        telemetry: &Telemetry,
+        local: Option<&Local>,
+        event: &str,
+        handle: impl AsyncFnOnce(Request) -> Result<Reply, ApiError>,
+    ) -> Value {
         let payload = RawValue::from_string(event.to_owned()).unwrap();
         let event = LambdaEvent::new(payload, Context::default());
-        let reply = answer(&telemetry, &ROUTE, local, event, handle).await.unwrap();
+        let reply = answer(telemetry, &ROUTE, local, event, handle).await.unwrap();
         serde_json::to_value(reply).unwrap()
     }
 
@@ -158,6 +171,27 @@ mod tests {
             "cookies": [],
         });
         assert_eq!(reply, expected);
+    }
+
+    #[tokio::test]
+    async fn the_span_names_its_user_even_if_their_token_has_no_handle_to_write_under() {
+        let extension = FakeExtension::start("200 OK");
+        let endpoint = format!("http://{}", extension.address);
+        let config = Config::from_vars(|name| {
+            (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| endpoint.clone())
+        });
+        let (telemetry, subscriber) = Telemetry::build(&config, std::io::sink);
+        let _subscriber = tracing::subscriber::set_default(subscriber);
+        let mut event: Value = serde_json::from_str(HOME_EVENT).unwrap();
+        event["requestContext"]["authorizer"]["jwt"]["claims"] = json!({"sub": "sub-x"});
+
+        let event = event.to_string();
+        let invocation = answered_with(&telemetry, None, &event, async |_| Reply::ok(&()));
+        telemetry.around(invocation).await;
+
+        let server = extension.spans().remove(0);
+        let user = server.attributes.iter().find(|attribute| attribute.key == "app.user_id");
+        assert!(format!("{user:?}").contains("sub-x"), "{user:?}");
     }
 
     #[tokio::test]

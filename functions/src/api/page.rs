@@ -5,6 +5,8 @@
 //! key, so anybody can make a cursor; it then leads to another place in a list that they may read,
 //! and a position that is no place in time is refused, since an engine would choke on it.
 
+use std::num::IntErrorKind;
+
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
@@ -47,6 +49,7 @@ impl List<'_> {
             None => DEFAULT_LIMIT,
             Some(text) => match text.parse::<usize>() {
                 Ok(limit) if limit > 0 => limit.min(MAX_LIMIT),
+                Err(error) if *error.kind() == IntErrorKind::PosOverflow => MAX_LIMIT,
                 _ => return Err(ApiError::InvalidLimit),
             },
         };
@@ -132,6 +135,22 @@ mod tests {
             let damaged = String::from_utf8_lossy(&damaged);
 
             prop_assert_eq!(list("").open(&damaged), None);
+        }
+    }
+
+    #[cfg(feature = "local")]
+    #[test]
+    fn who_asks_for_more_than_fits_a_page_gets_a_full_one_however_much_it_is() {
+        for (query, expected) in [
+            ("", DEFAULT_LIMIT),
+            ("limit=1", 1),
+            ("limit=100", MAX_LIMIT),
+            ("limit=101", MAX_LIMIT),
+            ("limit=99999999999999999999", MAX_LIMIT),
+        ] {
+            let request = crate::test_support::Event::new("GET", "/").query(query).request();
+
+            assert_eq!(list("").page(&request).unwrap().limit, expected, "{query}");
         }
     }
 

@@ -93,7 +93,7 @@ async fn seen(function: &str, store: &Store, proxy: &Proxy) -> Access {
         assert!(reply.status < 500, "{function}: {}", reply.body);
         handles.extend(reply.json["handle"].as_str().map(str::to_owned));
         if function == "reply-activity" && reply.status == 200 {
-            // A reply to a reply also checks what stands above both.
+            // A reply to a reply also reads what stands above both.
             let uuid = reply.json["uuid"].as_str().expect("the reply's id");
             let reply_to_reply =
                 event.without_header("idempotency-key").path_parameter("key", uuid);

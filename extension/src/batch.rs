@@ -52,6 +52,15 @@ impl Batch {
     /// Takes signals while they fit into [`MAX_BATCH_BYTES`], but always the first one. `None`
     /// without any.
     pub fn of<'a>(kind: Kind, signals: impl Iterator<Item = &'a Signal>) -> Option<Self> {
+        Self::up_to(MAX_BATCH_BYTES, kind, signals)
+    }
+
+    /// The same with another limit.
+    pub fn up_to<'a>(
+        max_bytes: usize,
+        kind: Kind,
+        signals: impl Iterator<Item = &'a Signal>,
+    ) -> Option<Self> {
         let mut batch = Self {
             kind,
             items: 0,
@@ -62,7 +71,7 @@ impl Batch {
         };
         let mut parts = Vec::new();
         for signal in signals {
-            if batch.plain_bytes + signal.bytes.len() > MAX_BATCH_BYTES && !parts.is_empty() {
+            if batch.plain_bytes + signal.bytes.len() > max_bytes && !parts.is_empty() {
                 break;
             }
             parts.push(signal.bytes.clone());

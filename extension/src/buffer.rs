@@ -13,7 +13,7 @@ use std::{
 };
 
 use crate::{
-    batch::Batch,
+    batch::{Batch, MAX_BATCH_BYTES},
     ledger::Route,
     signal::{Kind, Signal},
 };
@@ -137,8 +137,14 @@ impl Buffer {
     /// [`done`]: Self::done
     /// [`give_back`]: Self::give_back
     pub fn take(&mut self, route: Route, signals: usize) -> Option<Batch> {
+        self.take_up_to(route, signals, MAX_BATCH_BYTES)
+    }
+
+    /// The same with so many bytes at most, unless the first signal is larger.
+    pub fn take_up_to(&mut self, route: Route, signals: usize, bytes: usize) -> Option<Batch> {
         let Cursor { kind, taken_to: None, .. } = self.cursors[route] else { return None };
-        let batch = Batch::of(kind, self.from(route).map(|(_, signal)| signal).take(signals))?;
+        let waiting = self.from(route).map(|(_, signal)| signal).take(signals);
+        let batch = Batch::up_to(bytes, kind, waiting)?;
         let last = self.from(route).nth(batch.signals() - 1).map(|(sequence, _)| sequence)?;
         self.cursors[route].taken_to = Some(last + 1);
         Some(batch)

@@ -65,16 +65,20 @@ pub enum Unreadable {
     Damaged,
 }
 
-/// Collects lines up to a number of bytes.
+/// Makes lines up to a number of bytes.
 #[derive(Debug)]
 pub struct LastWords {
-    /// The lines, without line ends.
-    pub lines: Vec<String>,
+    /// Number of lines.
+    pub lines: usize,
+    /// Bytes of all lines, line ends included.
+    pub bytes: usize,
     /// Items in them.
     pub items: u64,
-    /// Items that were to be in them, and for which there was no room.
+    /// Items that were to be in them, and for which there was no room or no time.
     pub left_out: u64,
-    bytes_left: usize,
+    max_bytes: usize,
+    /// Lines that are not written yet, without line ends.
+    waiting: Vec<String>,
     /// Whether a line found no room: there will be no other.
     is_full: bool,
     /// What the next line will hold, of one destination and kind.
@@ -94,10 +98,12 @@ impl LastWords {
     /// No lines yet, and so many bytes to come at most.
     pub fn new(max_bytes: usize) -> Self {
         Self {
-            lines: Vec::new(),
+            lines: 0,
+            bytes: 0,
             items: 0,
             left_out: 0,
-            bytes_left: max_bytes,
+            max_bytes,
+            waiting: Vec::new(),
             is_full: false,
             next: None,
         }
@@ -130,11 +136,12 @@ impl LastWords {
         if line.len() > MAX_LINE_BYTES {
             return;
         }
-        self.is_full |= line.len() >= self.bytes_left;
+        self.is_full |= self.bytes + line.len() >= self.max_bytes;
         if !self.is_full {
-            self.bytes_left -= line.len() + 1;
+            self.lines += 1;
+            self.bytes += line.len() + 1;
             self.items += items;
-            self.lines.push(line);
+            self.waiting.push(line);
         }
     }
 
@@ -143,16 +150,11 @@ impl LastWords {
         self.is_full
     }
 
-    /// Bytes of all lines, line ends included.
-    pub fn bytes(&self) -> usize {
-        self.lines.iter().map(|line| line.len() + 1).sum()
-    }
-
-    /// To standard error, which Lambda collects. What stands in the way of the log's own level and
-    /// form does not concern these lines.
-    pub fn print(&self) -> io::Result<()> {
-        let mut log = io::stderr().lock();
-        self.lines.iter().try_for_each(|line| log.write_all(format!("{line}\n").as_bytes()))
+    /// Writes the lines that have been made since, each at once. To the log, what stands in the way of
+    /// its own level and form does not concern these lines.
+    pub fn write_to(&mut self, log: &mut dyn Write) -> io::Result<()> {
+        let mut lines = self.waiting.drain(..);
+        lines.try_for_each(|line| log.write_all(format!("{line}\n").as_bytes()))
     }
 }
 
@@ -251,9 +253,9 @@ mod tests {
 
         let words = last_words(MAX_LOG_BYTES, &requests);
 
-        assert_eq!((words.lines.len(), words.items), (1, 4));
-        assert_eq!(names(&words.lines[0]), ["b", "d", "a", "c"]);
-        assert_eq!(read(&words.lines[0]).unwrap().destination, "honeycomb");
+        assert_eq!((words.waiting.len(), words.items), (1, 4));
+        assert_eq!(names(&words.waiting[0]), ["b", "d", "a", "c"]);
+        assert_eq!(read(&words.waiting[0]).unwrap().destination, "honeycomb");
     }
 
     #[test]
@@ -268,12 +270,12 @@ mod tests {
 
         let words = last_words(MAX_LOG_BYTES, &requests);
 
-        let bytes = words.bytes();
+        let bytes = words.bytes;
         assert!(bytes <= MAX_LOG_BYTES && bytes > MAX_LOG_BYTES / 2, "{bytes}");
         assert!(words.is_full());
-        assert!(words.lines.iter().all(|line| line.len() <= MAX_LINE_BYTES));
-        assert_eq!(names(&words.lines[0])[0], noise(59), "the error comes first");
-        let found: usize = words.lines.iter().map(|line| names(line).len()).sum();
+        assert!(words.waiting.iter().all(|line| line.len() <= MAX_LINE_BYTES));
+        assert_eq!(names(&words.waiting[0])[0], noise(59), "the error comes first");
+        let found: usize = words.waiting.iter().map(|line| names(line).len()).sum();
         assert_eq!(found as u64, words.items);
     }
 
@@ -283,12 +285,12 @@ mod tests {
 
         let words = last_words(MAX_LOG_BYTES, &[request(vec![span(&noise, 0), span("a", 0)])]);
 
-        assert_eq!((words.items, names(&words.lines[0])), (1, vec!["a".to_owned()]));
+        assert_eq!((words.items, names(&words.waiting[0])), (1, vec!["a".to_owned()]));
     }
 
     #[test]
     fn a_line_of_another_version_is_told_from_a_damaged_one() {
-        let line = &last_words(MAX_LOG_BYTES, &[request(vec![span("a", 0)])]).lines[0];
+        let line = &last_words(MAX_LOG_BYTES, &[request(vec![span("a", 0)])]).waiting[0];
 
         let other = line.replacen(":1:", ":2:", 1);
         let lies = line.replacen(":traces:1:", ":traces:9:", 1);
@@ -302,7 +304,7 @@ mod tests {
         fn a_line_that_was_cut_or_changed_is_never_read(
             cut in 0_usize..80, place in 17_usize..80, letter in "[a-zA-Z0-9_:-]"
         ) {
-            let line = &last_words(MAX_LOG_BYTES, &[request(vec![span("a", 0)])]).lines[0];
+            let line = &last_words(MAX_LOG_BYTES, &[request(vec![span("a", 0)])]).waiting[0];
             prop_assume!(place < line.len() && cut < line.len());
             let mut changed = line.clone();
             changed.replace_range(place..place + 1, &letter);

@@ -11,25 +11,23 @@
 
 mod accounting;
 pub mod core;
+mod disk;
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until},
 };
-use tracing::warn;
 
-use self::accounting::Accounting;
 pub use self::core::{Core, DestinationId, DestinationSpec, Trigger};
+use self::{accounting::Accounting, disk::Disk};
 use crate::{
     batch::Batch,
     config::Config,
     exporter::{Export, ExportError, Exporter, work},
     last_resort::LastWords,
-    ledger::{Ledger, LedgerFile},
     signal::{Kind, Signal},
-    spool::Spool,
     summary::{self, Holds, Summary},
 };
 
@@ -40,6 +38,19 @@ const COMMANDS: usize = 256;
 /// choice: a new connection and a request to a destination far away.
 const FAIR_HOLD: Duration = Duration::from_millis(400);
 
+/// How long a flush lasts until what it has not delivered is written to the spool as well, so that it
+/// is there before the patience is over. Our choice: within it a healthy destination has answered, and
+/// costs no write.
+const SPOOL_AFTER: Duration = Duration::from_millis(250);
+
+/// How far spooling may reach beyond a flush's patience; what is left then follows in the background.
+/// Our choice: a third of [`DEADLINE_MARGIN`](crate::flush::DEADLINE_MARGIN).
+const SPOOL_GRACE: Duration = Duration::from_millis(50);
+
+/// How long [last words](Handle::last_words) may take. Our choice: on a full core, ten times what
+/// they need.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
 /// How a flush is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
@@ -49,7 +60,8 @@ pub enum Patience {
     None,
     /// Until then, for destinations that may be sent to.
     Until(Instant),
-    /// Until then, for every destination: the last flush.
+    /// For every destination, and so that the spool and the last words are done by then: the last
+    /// flush.
     Drain(Instant),
 }
 
@@ -68,7 +80,7 @@ enum Command {
     Flush { patience: Patience, done: oneshot::Sender<()> },
     Thawed(Duration),
     Summary(oneshot::Sender<Summary>),
-    LastWords(oneshot::Sender<LastWords>),
+    LastWords(oneshot::Sender<io::Result<LastWords>>),
 }
 
 impl Handle {
@@ -78,7 +90,7 @@ impl Handle {
     }
 
     /// Sends what has been received; returns when each destination has it all, has failed, or the
-    /// patience is over, and what was not delivered is in the spool.
+    /// patience is over. What was not delivered is in the spool then, or soon after if it is much.
     pub async fn flush(&self, patience: Patience) {
         let (done, flushed) = oneshot::channel();
         if self.0.send(Command::Flush { patience, done }).await.is_ok() {
@@ -104,8 +116,9 @@ impl Handle {
         summary.await.map_err(|_| Stopped)
     }
 
-    /// What was not delivered, as lines of log; the same is never given twice in a sandbox.
-    pub async fn last_words(&self) -> Result<LastWords, Stopped> {
+    /// Writes what was not delivered to standard error, as lines of log; the same is never written
+    /// twice in a sandbox.
+    pub async fn last_words(&self) -> Result<io::Result<LastWords>, Stopped> {
         let (reply, words) = oneshot::channel();
         self.0.send(Command::LastWords(reply)).await.map_err(|_| Stopped)?;
         words.await.map_err(|_| Stopped)
@@ -121,6 +134,8 @@ pub struct Pipeline {
     thaws: watch::Sender<()>,
     core: Core,
     flush: Option<Flush>,
+    /// When the next piece of what was not delivered is to be spooled.
+    spool_at: Option<Instant>,
     max_hold: Duration,
     disk: Disk,
     holds: Holds,
@@ -140,14 +155,6 @@ struct Flush {
     done: oneshot::Sender<()>,
 }
 
-/// The spool and the sums, opened with the first command: not in a cold start.
-#[derive(Debug)]
-enum Disk {
-    Unopened { directory: PathBuf, max_bytes: u64 },
-    Open { sums: LedgerFile, written: Ledger },
-    None,
-}
-
 impl Pipeline {
     /// A pipeline with one worker task per exporter, to be [`run`](Self::run).
     pub fn new(exporters: Vec<Exporter>, config: &Config, trigger: Trigger) -> (Self, Handle) {
@@ -160,13 +167,7 @@ impl Pipeline {
             batches
         };
         let workers = exporters.into_iter().enumerate().map(start).collect();
-        let disk = match specs.iter().any(|spec| spec.durable) && config.spool_bytes > 0 {
-            true => Disk::Unopened {
-                directory: config.spool_directory.clone(),
-                max_bytes: config.spool_bytes,
-            },
-            false => Disk::None,
-        };
+        let disk = Disk::new(&specs, config);
         let wants_lines = specs.iter().any(|spec| spec.kinds.contains(&Kind::Lines));
         let function = || config.function_name.clone();
         let accounting = wants_lines.then(|| Accounting::new(function(), Instant::now()));
@@ -179,6 +180,7 @@ impl Pipeline {
             thaws,
             core,
             flush: None,
+            spool_at: None,
             max_hold: config.max_hold,
             disk,
             holds: Holds::default(),
@@ -203,6 +205,7 @@ impl Pipeline {
                     self.core.settle(Instant::now(), id, result);
                 }
                 () = at(flush_until) => self.end_flush(),
+                () = at(self.spool_at) => self.spool_some(),
                 () = at(wake_at) => {}
             }
             self.send();
@@ -229,18 +232,22 @@ impl Pipeline {
                 match patience {
                     Patience::Later => {
                         self.core.put_off();
+                        self.spool_until(now);
                         let _ = done.send(());
                     }
                     Patience::None => {
                         self.core.begin_flush(now, false);
                         self.send();
                         self.core.end_flush(now, false);
+                        self.spool_until(now);
                         self.holds.note(now.elapsed());
                         let _ = done.send(());
                     }
                     Patience::Until(until) | Patience::Drain(until) => {
                         let is_last = matches!(patience, Patience::Drain(_));
+                        let until = if is_last { drain_until(now, until) } else { until };
                         self.core.begin_flush(now, is_last);
+                        self.spool_at = Some(spool_at(now, until));
                         let began = (!is_last).then_some(now);
                         self.flush = Some(Flush { began, until, done });
                     }
@@ -251,7 +258,11 @@ impl Pipeline {
                 self.thaws.send_replace(());
             }
             Command::Summary(reply) => drop(reply.send(self.summary(now))),
-            Command::LastWords(reply) => drop(reply.send(self.core.last_words())),
+            Command::LastWords(reply) => {
+                let has_time = || now.elapsed() < LAST_WORDS;
+                let mut log = io::stderr().lock();
+                let _ = reply.send(self.core.last_words(&mut log, &has_time));
+            }
         }
     }
 
@@ -273,10 +284,27 @@ impl Pipeline {
             let waited = flush.began.map_or(Duration::MAX, |began| now - began);
             let had_time = waited >= self.max_hold.min(FAIR_HOLD);
             self.core.end_flush(now, now >= flush.until && had_time);
+            self.spool_until(flush.until);
             if let Some(began) = flush.began {
                 self.holds.note(began.elapsed());
             }
             let _ = flush.done.send(());
+        }
+    }
+
+    /// Spools what was not delivered, as much as there is time for.
+    fn spool_until(&mut self, until: Instant) {
+        let now = Instant::now();
+        let until = until.max(now) + SPOOL_GRACE;
+        self.spool_at = Some(now);
+        while self.spool_at.is_some() && Instant::now() < until {
+            self.spool_some();
+        }
+    }
+
+    fn spool_some(&mut self) {
+        if !self.core.spool_some() {
+            self.spool_at = None;
         }
     }
 }
@@ -307,6 +335,16 @@ impl Pipeline {
     }
 }
 
+/// When a flush begins to spool: early if its patience is short, since compressing takes time.
+fn spool_at(now: Instant, until: Instant) -> Instant {
+    now + SPOOL_AFTER.min((until - now) / 2)
+}
+
+/// When the last flush has to end, so that what follows is over by `until`.
+fn drain_until(now: Instant, until: Instant) -> Instant {
+    until.checked_sub(SPOOL_GRACE + LAST_WORDS).map_or(now, |end| end.max(now))
+}
+
 async fn at(instant: Option<Instant>) {
     match instant {
         Some(instant) => sleep_until(instant).await,
@@ -314,44 +352,18 @@ async fn at(instant: Option<Instant>) {
     }
 }
 
-impl Disk {
-    fn open(&mut self, core: &mut Core) {
-        let Self::Unopened { directory, max_bytes } = self else { return };
-        let opened = Spool::open(directory, *max_bytes).and_then(|spool| {
-            let routes = core.ledger().routes();
-            Ok((spool, LedgerFile::open(&directory.join("sums"), routes)?))
-        });
-        *self = match opened {
-            Ok((spool, (sums, ledger))) => {
-                let ledger = ledger.unwrap_or_else(|| Ledger::new(core.ledger().routes()));
-                let lost = core.use_spool(spool, ledger);
-                if lost > 0 {
-                    warn!("{lost} items of telemetry were lost with the last process");
-                }
-                Self::Open { sums, written: Ledger::new(0) }
-            }
-            Err(error) => {
-                let reason = match error.kind() {
-                    io::ErrorKind::WouldBlock => "another process has it".to_owned(),
-                    _ => error.to_string(),
-                };
-                let directory = directory.display();
-                warn!("{directory} cannot be the spool, telemetry stays in memory: {reason}");
-                Self::None
-            }
-        };
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn write_sums(&mut self, ledger: &Ledger) {
-        let Self::Open { sums, written } = self else { return };
-        if written == ledger {
-            return;
+    #[test]
+    fn spooling_begins_long_before_the_patience_is_over_and_the_last_words_are_within_the_drain() {
+        let (now, ms) = (Instant::now(), Duration::from_millis);
+        for (patience, expected) in [(0, 0), (100, 50), (500, 250), (1_000, 250), (900_000, 250)] {
+            assert_eq!(spool_at(now, now + ms(patience)), now + ms(expected), "{patience}");
         }
-        if let Err(error) = sums.write(ledger) {
-            warn!("The sums cannot be written, a kill would not be noticed: {error}");
-            *self = Self::None;
-            return;
+        for (patience, expected) in [(0, 0), (100, 0), (1_200, 950)] {
+            assert_eq!(drain_until(now, now + ms(patience)), now + ms(expected), "{patience}");
         }
-        written.clone_from(ledger);
     }
 }

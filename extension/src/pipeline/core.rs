@@ -46,6 +46,8 @@ pub struct Core {
     spool: Option<Spool>,
     destinations: Vec<Destination>,
     trigger: Trigger,
+    /// It refused a batch since the last flush began: to compress the next would be in vain.
+    spool_refuses: bool,
     /// What the log last said about the spool.
     spool_reported: bool,
     /// Whether the log has said that the buffer is full.
@@ -73,6 +75,7 @@ impl Core {
             buffer: Buffer::new(buffer_bytes, kinds),
             spool: None,
             trigger,
+            spool_refuses: false,
             spool_reported: false,
             full_reported: false,
         }
@@ -113,7 +116,7 @@ impl Core {
         }
         if self.buffer.is_over_full() {
             self.buffer.mark();
-            self.spool_waiting();
+            while self.buffer.is_over_full() && self.spool_some() {}
         }
         while let Some(evicted) = self.buffer.evict() {
             if !std::mem::replace(&mut self.full_reported, true) {
@@ -126,11 +129,10 @@ impl Core {
         }
     }
 
-    /// Keeps what was received for a later flush, in the spool.
+    /// Keeps what was received for a later flush: it is to be [spooled](Self::spool_some).
     pub fn put_off(&mut self) {
         self.buffer.mark();
-        self.spool_under_way();
-        self.spool_waiting();
+        self.spool_refuses = false;
     }
 
     /// Begins to send what was received, and to wait for every destination that may be sent to; a
@@ -138,6 +140,7 @@ impl Core {
     /// that just ended, is the next flush's: waiting for it would cost a second round trip.
     pub fn begin_flush(&mut self, now: Instant, drain: bool) {
         self.buffer.mark();
+        self.spool_refuses = false;
         for id in 0..self.destinations.len() {
             if drain {
                 self.destinations[id].health.try_now();
@@ -160,8 +163,8 @@ impl Core {
         self.destinations.iter().all(|destination| destination.awaited.is_none())
     }
 
-    /// Ends the waiting before Next. What was not delivered goes to the spool, so that a kill loses
-    /// the next invocation at most, and what came since; sending goes on in the background.
+    /// Ends the waiting before Next; sending goes on in the background. What was not delivered is to
+    /// be [spooled](Self::spool_some): a kill then loses what came since the flush began, and no more.
     ///
     /// With `patience_over` there was time to answer: who has not, nothing in all the flush, is left
     /// alone.
@@ -173,8 +176,6 @@ impl Core {
             }
         }
         self.full_reported = false;
-        self.spool_under_way();
-        self.spool_waiting();
     }
 
     /// The process was frozen for so long and goes on: what is under way may fail without anybody's fault.
@@ -325,6 +326,7 @@ impl Core {
                         warn!("A sent file of the spool stays, and may be sent again: {error}");
                     }
                 }
+                self.spool_refuses = false; // there is room again
                 State::Spooled
             }
         };

@@ -178,7 +178,7 @@ fn rejected_spans(body: &[u8]) -> usize {
 }
 
 /// Ids of all spans in the files of a spool.
-fn spooled(directory: &Path) -> HashSet<String> {
+pub(super) fn spooled(directory: &Path) -> HashSet<String> {
     let mut ids = HashSet::new();
     for entry in std::fs::read_dir(directory).into_iter().flatten() {
         let path = entry.expect("a listing").path();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cruddur_tests::{Builder, Burst, Exit, Fault, Honeycomb, Load, Network, Sandbox};
 
-use super::outcome::Outcome;
+use super::outcome::{Outcome, spooled};
 
 /// How long the extension is told to keep Next to itself at most.
 pub(super) const MAX_HOLD: Duration = Duration::from_millis(400);
@@ -62,6 +62,13 @@ impl Rig {
         let reply = self.sandbox.invoke(burst.event()).await;
         assert_eq!(reply.status, 200);
         self.sandbox.ended(&reply.request_id).await;
+    }
+
+    /// Returns when the spool has so many spans.
+    pub(super) async fn spools(&self, count: usize) {
+        while spooled(&self.sandbox.directory().join("spool")).len() < count {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Ends the environment as Lambda does, and looks at what became of every span.

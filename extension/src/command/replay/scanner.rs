@@ -122,7 +122,9 @@ mod tests {
         let mut words = LastWords::new(1_000);
         words.add("honeycomb", Kind::Traces, &request, Which::Others);
         words.end_line();
-        words.lines.remove(0)
+        let mut log = Vec::new();
+        words.write_to(&mut log).unwrap();
+        String::from_utf8(log).unwrap().trim_end().to_owned()
     }
 
     /// Gives a few bytes at a time.

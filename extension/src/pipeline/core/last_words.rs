@@ -1,5 +1,8 @@
 //! What would die with the sandbox, for the log.
 
+use std::io::{self, Write};
+
+use bytes::Bytes;
 use tracing::warn;
 
 use super::Core;
@@ -10,53 +13,60 @@ use crate::{
 };
 
 impl Core {
-    /// What durable destinations lack, as lines, errors first and then the oldest first. Nothing
-    /// changes its state: the sandbox may live on and send what is in the spool.
-    pub fn last_words(&mut self) -> LastWords {
+    /// Writes what durable destinations lack as lines, errors first and then the oldest first, while
+    /// there is time. Nothing changes its state: the sandbox may live on and send what is in the
+    /// spool.
+    pub fn last_words(
+        &mut self,
+        log: &mut dyn Write,
+        has_time: &dyn Fn() -> bool,
+    ) -> io::Result<LastWords> {
         let is_otlp = |file: &&SpoolFile| Kind::OTLP.contains(&file.kind);
         let files = self.spool.iter().flat_map(|spool| spool.unlogged().filter(is_otlp));
         let files: Vec<SpoolFile> = files.cloned().collect();
         let logged_bytes = self.spool.as_ref().map_or(0, Spool::logged_bytes);
         let mut words = LastWords::new(MAX_LOG_BYTES.saturating_sub(logged_bytes));
         for which in [Which::Errors, Which::Others] {
-            self.add_held(&mut words, which);
-            self.add_spooled(&mut words, which, &files);
+            let requests = self.held_with(which).chain(self.spooled_with(which, &files));
+            for (destination, kind, request) in requests {
+                words.add(destination, kind, &request, which);
+                words.write_to(log)?;
+                if words.is_full() || !has_time() {
+                    break;
+                }
+            }
         }
         words.end_line();
+        words.write_to(log)?;
         let spooled: u64 = files.iter().map(|file| file.items).sum();
         let held: u64 = self.held().map(|(_, signal)| signal.items).sum();
         words.left_out = (held + spooled).saturating_sub(words.items);
-        if let Some(spool) = self.spool.as_mut().filter(|_| !words.lines.is_empty())
-            && let Err(error) = spool.note_logged(words.bytes())
+        if let Some(spool) = self.spool.as_mut().filter(|_| words.bytes > 0)
+            && let Err(error) = spool.note_logged(words.bytes)
         {
             warn!("The log may get the same telemetry again: {error}");
         }
-        words
+        Ok(words)
     }
 
-    fn add_held(&self, words: &mut LastWords, which: Which) {
-        for (destination, signal) in self.held() {
-            if words.is_full() {
-                return;
-            }
-            if signal.has_error || which == Which::Others {
-                words.add(destination, signal.kind, &signal.bytes, which);
-            }
-        }
+    fn held_with(&self, which: Which) -> impl Iterator<Item = (&'static str, Kind, Bytes)> {
+        let held =
+            self.held().filter(move |(_, signal)| signal.has_error || which == Which::Others);
+        held.map(|(destination, signal)| (destination, signal.kind, signal.bytes.clone()))
     }
 
-    fn add_spooled(&self, words: &mut LastWords, which: Which, files: &[SpoolFile]) {
-        for file in files.iter().filter(|file| file.has_error || which == Which::Others) {
-            let owner = self.destinations.iter().find(|it| it.spec.name == file.destination);
-            let (Some(spool), Some(owner)) = (&self.spool, owner) else { continue };
-            if words.is_full() {
-                return;
-            }
-            // A file that cannot be read is for the next process to count.
-            if let Ok(request) = spool.request(file) {
-                words.add(owner.spec.name, file.kind, &request, which);
-            }
-        }
+    /// A file that cannot be read is for the next process to count.
+    fn spooled_with(
+        &self,
+        which: Which,
+        files: &[SpoolFile],
+    ) -> impl Iterator<Item = (&'static str, Kind, Bytes)> {
+        let wanted = files.iter().filter(move |file| file.has_error || which == Which::Others);
+        wanted.filter_map(|file| {
+            let owner = self.destinations.iter().find(|it| it.spec.name == file.destination)?;
+            let request = self.spool.as_ref()?.request(file).ok()?;
+            Some((owner.spec.name, file.kind, request.into()))
+        })
     }
 
     /// What durable destinations lack and only memory has.

@@ -77,7 +77,8 @@ impl World {
         match self.rng.u32(0..100) {
             0..30 => self.receive(),
             30..45 => self.core.begin_flush(self.now, self.rng.u32(0..10) < 1),
-            45..60 => self.core.end_flush(self.now, self.rng.u32(0..10) < 5),
+            45..55 => self.core.end_flush(self.now, self.rng.u32(0..10) < 5),
+            55..60 => self.spool(),
             60..80 => {
                 let id = self.rng.usize(0..2);
                 self.acknowledge(id);
@@ -170,8 +171,15 @@ impl World {
 
     /// Before the sums are written.
     fn kill_after_spooling(&mut self) {
-        self.core.end_flush(self.now, false);
+        self.spool();
         self.kill();
+    }
+
+    /// All that is to be spooled, or some of it.
+    fn spool(&mut self) {
+        for _ in 0..self.rng.u32(1..4) {
+            self.core.spool_some();
+        }
     }
 
     fn damage_a_file(&mut self) {
@@ -192,9 +200,7 @@ impl World {
 
     /// For one flush nothing can be written.
     fn fill_the_disk(&mut self) {
-        let spool = self.core.spool.take();
-        self.core.end_flush(self.now, false);
-        self.core.spool = spool;
+        self.core.spool_refuses = true;
     }
 
     /// Everything answers again, for as long as it takes.

@@ -16,6 +16,10 @@ use crate::{
 /// which this process does nothing else.
 const MAX_BATCH_FILES: usize = 64;
 
+/// Most bytes of waiting signals that are compressed in one step. Our choice: some milliseconds of
+/// a core, and some 50 of the fourteenth of one that a function with 128 MB has.
+const PIECE_BYTES: usize = 1_000_000;
+
 impl Core {
     /// The oldest files of the spool as one batch: busy traffic makes many small ones, each of which
     /// would cost a round trip. Files that cannot be read are counted and passed over.
@@ -70,11 +74,19 @@ impl Core {
         (whole, sequences)
     }
 
-    /// Writes what is under way from the buffer to the spool as well.
-    pub(super) fn spool_under_way(&mut self) {
+    /// Moves a piece of what was not delivered to the spool: a batch under way from the buffer, which
+    /// goes on, or something that waits there. False if there is nothing more, or no room.
+    pub fn spool_some(&mut self) -> bool {
+        if self.spool.is_none() || self.spool_refuses {
+            return false;
+        }
         for id in 0..self.destinations.len() {
-            let Some(under_way) = &self.destinations[id].under_way else { continue };
-            if under_way.origin == Origin::Buffer && self.destinations[id].spec.durable {
+            if !self.destinations[id].spec.durable {
+                continue;
+            }
+            if let Some(under_way) = &self.destinations[id].under_way
+                && under_way.origin == Origin::Buffer
+            {
                 let (route, batch) = (under_way.route, under_way.batch.clone());
                 let written = self.spool_batch(id, route, &batch);
                 if let (Some(sequence), Some(under_way)) =
@@ -82,25 +94,19 @@ impl Core {
                 {
                     under_way.origin = Origin::Spool(vec![sequence]);
                 }
-            }
-        }
-    }
-
-    /// Moves what no batch holds to the spool.
-    pub(super) fn spool_waiting(&mut self) {
-        for id in 0..self.destinations.len() {
-            if !self.destinations[id].spec.durable || self.spool.is_none() {
-                continue;
+                return written.is_some();
             }
             for route in self.destinations[id].routes() {
-                while let Some(batch) = self.buffer.take(route, usize::MAX) {
-                    if self.spool_batch(id, route, &batch).is_none() {
+                if let Some(batch) = self.buffer.take_up_to(route, usize::MAX, PIECE_BYTES) {
+                    let written = self.spool_batch(id, route, &batch);
+                    if written.is_none() {
                         self.buffer.give_back(route);
-                        break;
                     }
+                    return written.is_some();
                 }
             }
         }
+        false
     }
 
     /// Moves a batch that was taken from the buffer to the spool. `None` if that is not possible.
@@ -127,6 +133,7 @@ impl Core {
                 Some(sequence)
             }
             Err(error) => {
+                self.spool_refuses = true;
                 if !self.spool_reported {
                     warn!("The spool takes nothing, telemetry stays in memory: {error}");
                     self.spool_reported = true;

@@ -43,6 +43,20 @@ impl Bench {
         self.core.settle(self.now, id, result);
     }
 
+    fn spool_all(&mut self) {
+        while self.core.spool_some() {}
+    }
+
+    fn put_off(&mut self) {
+        self.core.put_off();
+        self.spool_all();
+    }
+
+    fn end_flush(&mut self, patience_over: bool) {
+        self.core.end_flush(self.now, patience_over);
+        self.spool_all();
+    }
+
     fn account(&self, id: DestinationId) -> Account {
         self.core.ledger.account(id)
     }
@@ -129,7 +143,7 @@ async fn who_does_not_answer_within_the_hold_is_left_alone_unless_nobody_waited(
         bench.receive(1);
         bench.core.begin_flush(bench.now, false);
         bench.sent(0);
-        bench.core.end_flush(bench.now, patience_over);
+        bench.end_flush(patience_over);
         bench.receive(2);
         bench.core.begin_flush(bench.now, false);
         assert_eq!(bench.sent(0), None, "one batch at a time");
@@ -206,7 +220,7 @@ async fn of_a_refused_batch_from_the_spool_only_the_bad_signal_is_dropped() {
     let directory = tempfile::tempdir().unwrap();
     let mut bench = Bench::with_spool(&directory);
     [1, 2].into_iter().for_each(|items| bench.receive(items));
-    bench.core.end_flush(bench.now, true);
+    bench.end_flush(true);
     bench.core.begin_flush(bench.now, false);
     assert_eq!(bench.sent(0), Some(3));
     bench.settle(0, status(400, None));
@@ -230,7 +244,7 @@ async fn what_is_left_when_a_flush_ends_is_spooled_and_sent_from_there() {
     bench.core.begin_flush(bench.now, false);
     bench.sent(0);
     bench.receive(2);
-    bench.core.put_off();
+    bench.put_off();
     assert_eq!(json!(bench.account(0)), json!({"received": 3, "spooled": 3}));
 
     bench.settle(0, Ok(Receipt::default())); // the answer to the first batch comes after all
@@ -248,7 +262,7 @@ async fn a_backlog_of_many_small_files_is_sent_in_bounded_pieces() {
     let mut bench = Bench::with_spool(&directory);
     for _ in 0..150 {
         bench.receive(1);
-        bench.core.put_off();
+        bench.put_off();
     }
     bench.core.begin_flush(bench.now, false);
 
@@ -267,7 +281,7 @@ async fn the_next_process_sends_what_the_last_one_spooled() {
     let directory = tempfile::tempdir().unwrap();
     let mut bench = Bench::with_spool(&directory);
     bench.receive(5);
-    bench.core.put_off();
+    bench.put_off();
 
     let mut next = Bench::with_spool(&directory);
     next.core.begin_flush(next.now, false);
@@ -280,7 +294,7 @@ async fn a_damaged_file_is_set_aside_and_counted() {
     let directory = tempfile::tempdir().unwrap();
     let mut bench = Bench::with_spool(&directory);
     bench.receive(5);
-    bench.core.put_off();
+    bench.put_off();
     let file = std::fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
     let mut bytes = std::fs::read(&file).unwrap();
     *bytes.last_mut().unwrap() ^= 1; // a byte of the checksum
@@ -302,6 +316,64 @@ async fn a_full_buffer_goes_to_the_spool_and_only_what_cannot_is_dropped() {
 
     assert_eq!(bench.account(0).lost(), 0);
     assert_eq!(bench.account(1).at(State::Dropped(Reason::BufferFull)), 50);
+}
+
+#[tokio::test]
+async fn what_is_under_way_when_the_buffer_is_full_makes_room_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut bench = Bench::with_spool(&directory);
+    bench.receive(1);
+    bench.core.begin_flush(bench.now, false);
+    bench.sent(0);
+
+    (0..150).for_each(|_| bench.receive(1));
+
+    assert_eq!(bench.account(0).lost(), 0);
+    bench.settle(0, Ok(Receipt::default()));
+    assert_eq!(bench.account(0).at(State::Delivered), 1);
+}
+
+#[tokio::test]
+async fn a_spool_that_refused_is_asked_again_with_the_next_flush() {
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join("spool");
+    let mut bench = Bench::new(Trigger::Flush);
+    bench.core.use_spool(Spool::open(&path, 64 << 20).unwrap(), Ledger::new(2));
+    std::fs::remove_dir(&path).unwrap();
+    (0..101).for_each(|_| bench.receive(1)); // of 10 bytes each, where 1,000 fit
+    assert_eq!(bench.account(0).at(State::Spooled), 0);
+
+    std::fs::create_dir(&path).unwrap();
+    bench.receive(1);
+    assert_eq!(bench.account(0).at(State::Spooled), 0);
+    bench.core.begin_flush(bench.now, false);
+    bench.end_flush(false);
+
+    assert_eq!(bench.account(0).at(State::Spooled), 100);
+}
+
+#[tokio::test]
+async fn much_is_spooled_in_pieces() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut bench = Bench::with_spool(&directory);
+    for _ in 0..5 {
+        let bytes = vec![0; 400_000].into();
+        bench.core.buffer.push(Signal {
+            kind: Kind::Traces,
+            bytes,
+            items: 1,
+            has_error: false,
+            has_unsampled: false,
+        });
+        bench.core.ledger.received(0, 1);
+        bench.core.ledger.received(1, 1);
+    }
+    bench.core.put_off();
+
+    let spooled =
+        std::iter::from_fn(|| bench.core.spool_some().then(|| bench.account(0).at(State::Spooled)));
+
+    assert_eq!(spooled.collect::<Vec<_>>(), [2, 4, 5]);
 }
 
 #[tokio::test]
@@ -397,7 +469,7 @@ async fn who_took_something_within_the_hold_is_not_left_alone_for_the_rest() {
     bench.settle(0, Ok(Receipt::default()));
     assert_eq!(bench.sent(0), Some(2));
 
-    bench.core.end_flush(bench.now, true);
+    bench.end_flush(true);
 
     assert_eq!(json!(bench.core.destinations(bench.now))["durable"]["breaker"], "closed");
 }
@@ -407,7 +479,7 @@ async fn nobody_waits_for_a_spool_whose_only_file_is_damaged() {
     let directory = tempfile::tempdir().unwrap();
     let mut bench = Bench::with_spool(&directory);
     bench.receive(5);
-    bench.core.put_off();
+    bench.put_off();
     let file = std::fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
     std::fs::write(file, b"damaged").unwrap();
 
@@ -416,4 +488,24 @@ async fn nobody_waits_for_a_spool_whose_only_file_is_damaged() {
     bench.settle(1, Ok(Receipt::default()));
 
     assert!(bench.core.flush_is_done());
+}
+
+#[tokio::test]
+async fn last_words_end_when_their_time_is_over_and_are_not_said_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut bench = Bench::with_spool(&directory);
+    for _ in 0..3 {
+        bench.receive(1);
+        bench.put_off();
+    }
+    let (mut log, pieces) = (Vec::new(), std::cell::Cell::new(0));
+    let has_time = || pieces.replace(pieces.get() + 1) < 1;
+
+    let words = bench.core.last_words(&mut log, &has_time).unwrap();
+    let again = bench.core.last_words(&mut log, &|| true).unwrap();
+
+    assert_eq!((words.items, words.left_out, again.items), (2, 1, 0));
+    let log = String::from_utf8(log).unwrap();
+    let read: Vec<_> = log.lines().map(|line| crate::last_resort::read(line).unwrap()).collect();
+    assert_eq!(read.iter().map(|replay| replay.signal.items).sum::<u64>(), 2);
 }

@@ -12,8 +12,13 @@ const CHILDREN: u32 = 2;
 /// Field of a resource that holds its attributes.
 const ATTRIBUTES: u32 = 1;
 
+/// Most resources of a request that are given an attribute, so that millions of empty ones do not
+/// become hundreds of megabytes. Our choice: an SDK sends one, a collector some.
+const MAX_EDITED: usize = 10_000;
+
 /// Cuts a request into requests of at most `max_bytes`, if its items are not larger than that, and
-/// leaves out items that are not to be kept. Resources and scopes are repeated where it is cut.
+/// leaves out items that are not to be kept. Resources and scopes are repeated where it is cut; where
+/// they are so large that all parts together would be many times the request, the parts are larger.
 pub fn regroup(
     request: &[u8],
     max_bytes: usize,
@@ -28,7 +33,7 @@ pub fn regroup(
             for item in nested(scope, CHILDREN).filter(|item| keep(item)) {
                 let used = requests.last().map_or(0, Vec::len) + items.len();
                 let heads = resource_head.len() + scope_head.len();
-                if used > 0 && used + heads + item.len() > max_bytes {
+                if used > heads / 2 && used + heads + item.len() > max_bytes {
                     append(&mut requests, &resource_head, &scope_head, &items);
                     requests.push(Vec::new());
                     items.clear();
@@ -51,7 +56,8 @@ pub fn by_resource(request: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     })
 }
 
-/// Gives every resource that lacks the attribute a text. `None` if none lacks it.
+/// Gives every resource that lacks the attribute a text, [so many](MAX_EDITED) of them at most. `None`
+/// if none lacks it.
 ///
 /// A message field that stands twice is merged by every decoder, so the attribute is appended as
 /// a second resource with nothing else in it.
@@ -69,9 +75,11 @@ pub fn with_resource_attribute(request: &[u8], key: &str, text: &str) -> Option<
     push_message(&mut attribute, 2, &value);
     push_message(&mut resource, ATTRIBUTES, &attribute);
     let mut edited = Vec::with_capacity(request.len() + resource.len() + 16);
+    let mut left = MAX_EDITED;
     for resource_spans in nested(request, RESOURCES) {
         let mut resource_spans_edited = resource_spans.to_vec();
-        if lacks(resource_spans) {
+        if left > 0 && lacks(resource_spans) {
+            left -= 1;
             push_message(&mut resource_spans_edited, RESOURCE, &resource);
         }
         push_message(&mut edited, RESOURCES, &resource_spans_edited);
@@ -157,12 +165,13 @@ mod tests {
 
     #[test]
     fn a_request_is_cut_between_spans_and_each_part_says_where_they_came_from() {
-        let request = encode(vec![resource(vec![text("a", "1")], &["one", "two", "three"])]);
+        let names = ["1", "2", "3"].map(|name| name.repeat(40));
+        let names = names.each_ref().map(String::as_str);
+        let request = encode(vec![resource(vec![text("a", "1")], &names)]);
 
-        let parts = regroup(&request, 50, |_| true);
+        let parts = regroup(&request, 100, |_| true);
 
-        let expected =
-            ["one", "two", "three"].map(|name| vec![resource(vec![text("a", "1")], &[name])]);
+        let expected = names.map(|name| vec![resource(vec![text("a", "1")], &[name])]);
         assert_eq!(parts.iter().map(|part| decode(part)).collect::<Vec<_>>(), expected);
     }
 
@@ -192,5 +201,29 @@ mod tests {
         ];
         assert_eq!(decode(&edited), expected);
         assert!(with_resource_attribute(&encode(vec![named]), "service.name", "given").is_none());
+    }
+
+    #[test]
+    fn a_request_of_very_many_resources_grows_by_a_bounded_number_of_attributes() {
+        let request = [RESOURCES as u8 * 8 + 2, 0].repeat(1_000_000); // empty ones
+
+        let edited = with_resource_attribute(&request, "service.name", "given").unwrap();
+
+        let named = decode(&edited).iter().filter(|it| it.resource.is_some()).count();
+        assert_eq!((decode(&edited).len(), named), (1_000_000, MAX_EDITED));
+        assert!(edited.len() < request.len() + 40 * MAX_EDITED, "{}", edited.len());
+    }
+
+    #[test]
+    fn a_large_resource_with_many_items_is_not_repeated_for_each() {
+        let names = ["item"; 1_000];
+        let request = encode(vec![resource(vec![text("a", &"x".repeat(10_000))], &names)]);
+
+        let parts = regroup(&request, 10_100, |_| true);
+
+        let found = |part: &Vec<u8>| decode(part)[0].scope_spans[0].spans.len();
+        assert_eq!(parts.iter().map(found).sum::<usize>(), names.len());
+        let bytes: usize = parts.iter().map(Vec::len).sum();
+        assert!(bytes < 4 * request.len(), "{bytes} of {}", request.len());
     }
 }

@@ -76,7 +76,7 @@ pub struct Stopped;
 
 #[derive(Debug)]
 enum Command {
-    Receive(Signal),
+    Receive(Signal, oneshot::Sender<()>),
     Flush { patience: Patience, done: oneshot::Sender<()> },
     Thawed(Duration),
     Summary(oneshot::Sender<Summary>),
@@ -84,9 +84,11 @@ enum Command {
 }
 
 impl Handle {
-    /// Hands over a signal.
+    /// Hands over a signal; returns when it is in the sums, so that a kill from then on is noticed.
     pub async fn receive(&self, signal: Signal) -> Result<(), Stopped> {
-        self.0.send(Command::Receive(signal)).await.map_err(|_| Stopped)
+        let (done, counted) = oneshot::channel();
+        self.0.send(Command::Receive(signal, done)).await.map_err(|_| Stopped)?;
+        counted.await.map_err(|_| Stopped)
     }
 
     /// Sends what has been received; returns when each destination has it all, has failed, or the
@@ -134,6 +136,8 @@ pub struct Pipeline {
     thaws: watch::Sender<()>,
     core: Core,
     flush: Option<Flush>,
+    /// Who waits for the sums to be written.
+    uncounted: Vec<oneshot::Sender<()>>,
     /// When the next piece of what was not delivered is to be spooled.
     spool_at: Option<Instant>,
     max_hold: Duration,
@@ -180,6 +184,7 @@ impl Pipeline {
             thaws,
             core,
             flush: None,
+            uncounted: Vec::new(),
             spool_at: None,
             max_hold: config.max_hold,
             disk,
@@ -213,6 +218,9 @@ impl Pipeline {
                 self.end_flush();
             }
             self.disk.write_sums(self.core.ledger());
+            for done in self.uncounted.drain(..) {
+                let _ = done.send(()); // who gave it may be gone
+            }
             self.log_summary();
         }
     }
@@ -221,8 +229,9 @@ impl Pipeline {
         self.disk.open(&mut self.core);
         let now = Instant::now();
         match command {
-            Command::Receive(signal) => {
+            Command::Receive(signal, done) => {
                 self.core.receive(signal);
+                self.uncounted.push(done);
                 self.accounting.iter_mut().for_each(Accounting::note);
                 self.tell_account(false);
             }

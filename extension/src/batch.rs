@@ -126,21 +126,17 @@ impl Batch {
     }
 
     /// The same resources in several batches, compressed: a batch for each, or some 16 to 33 if
-    /// there are many. Lines stay together: who sends them deals with each.
+    /// there are many; of failures one for each. Lines stay together: who sends them deals with each.
     pub fn split(&self) -> io::Result<Vec<Self>> {
         if self.kind == Kind::Lines {
             return Ok(vec![self.clone()]);
         }
         let plain = self.to_plain()?;
-        let part = |bytes: Vec<u8>| {
-            let (items, plain_bytes) = (signal::items(&bytes).count() as u64, bytes.len());
-            Ok(Self {
-                items,
-                plain_bytes,
-                body: Body::Zstd(vec![compress(std::iter::once(bytes))?]),
-                ..self.clone()
-            })
-        };
+        if self.kind == Kind::Failures {
+            let lines = plain.split_inclusive(|byte| *byte == b'\n').filter(|it| it.len() > 1);
+            return lines.map(|line| self.part(1, line.to_vec())).collect();
+        }
+        let part = |bytes: Vec<u8>| self.part(signal::items(&bytes).count() as u64, bytes);
         let part_bytes = plain.len().div_ceil(PARTS);
         let mut parts: Vec<Vec<u8>> = Vec::new();
         for resource in wire::by_resource(&plain) {
@@ -150,6 +146,12 @@ impl Batch {
             }
         }
         parts.into_iter().map(part).collect()
+    }
+
+    fn part(&self, items: u64, bytes: Vec<u8>) -> io::Result<Self> {
+        let plain_bytes = bytes.len();
+        let body = Body::Zstd(vec![compress(std::iter::once(bytes))?]);
+        Ok(Self { items, plain_bytes, body, ..self.clone() })
     }
 
     /// The same batch, compressed.
@@ -204,6 +206,18 @@ mod tests {
         let signals = signals([MAX_BATCH_BYTES - 1, 1, 1]);
 
         assert_eq!(Batch::of(Kind::Traces, signals.iter()).unwrap().signals(), 2);
+    }
+
+    #[test]
+    fn failures_are_split_into_single_ones() {
+        let zstd = compress([b"a {}\n", b"b {}\n"].iter()).unwrap();
+        let batch = Batch::compressed(Kind::Failures, 2, true, zstd).unwrap();
+
+        let parts = batch.split().unwrap();
+
+        let plain: Vec<_> = parts.iter().map(|part| part.to_plain().unwrap()).collect();
+        assert_eq!(plain, [&b"a {}\n"[..], b"b {}\n"]);
+        assert!(parts.iter().all(|part| part.items == 1));
     }
 
     #[test]

@@ -315,7 +315,7 @@ mod tests {
         }
 
         assert_eq!(buffer.bytes, 100);
-        assert_eq!(buffer.signals.each_ref().map(BTreeMap::len), [10, 0, 0, 0]);
+        assert_eq!(buffer.signals.each_ref().map(BTreeMap::len), [10, 0, 0, 0, 0]);
         assert_eq!((buffer.without_error.len(), buffer.with_error.len()), (9, 1));
     }
 

@@ -3,7 +3,10 @@
 //! A typing error must not cost anybody a function: [`Config::from_vars`] never fails. What it
 //! cannot read is returned as a [`ConfigError`] to be logged, and the default holds.
 
+mod rollbar;
 pub mod variables;
+
+pub use self::rollbar::{ClientAddress, Rollbar};
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -23,9 +26,16 @@ use crate::{exporter::xray::Wanted, flush, secret};
 /// | `HONEYCOMB_CONFIGURATION_KEY` | for the command `board` | the key above |
 /// | `OTEL_SERVICE_NAME` | `service.name` of the platform's spans | the function's name |
 /// | `AWS_LAMBDA_FUNCTION_NAME`, `AWS_LAMBDA_FUNCTION_VERSION`, `AWS_REGION` | set by Lambda | – |
-/// | `CRUDDUR_EXPORTERS` | comma list of `honeycomb`, `xray`, `cloudwatch`, `console`: exactly those run | `honeycomb` if it has a key, `cloudwatch` if it has a group, `console` if there is no Lambda; `xray` only when named |
+/// | `CRUDDUR_EXPORTERS` | comma list of `honeycomb`, `xray`, `cloudwatch`, `rollbar`, `console`: exactly those run | `honeycomb` if it has a key, `cloudwatch` if it has a group, `rollbar` if it has a token, `console` if there is no Lambda; `xray` only when named |
 /// | `CRUDDUR_LOG_GROUP` | CloudWatch Logs group for the function's lines; also switches that exporter on | off |
 /// | `CRUDDUR_LOG_RETENTION_DAYS` | how long the group keeps lines, if the extension has to make it | 30 |
+/// | `ROLLBAR_ACCESS_TOKEN` | a token of scope `post_server_item`; switches the Rollbar exporter on | off |
+/// | `ROLLBAR_ACCESS_TOKEN_SECRET` | where AWS keeps that token: see [`crate::secret`] | – |
+/// | `ROLLBAR_ENVIRONMENT` | the items' environment | `production` |
+/// | `ROLLBAR_ENDPOINT` | whole URL to which items are posted | `https://api.rollbar.com/api/1/item/` |
+/// | `ROLLBAR_LEVEL` | the least grave level of a failure that is sent: `debug`, `info`, `warning`, `error` or `critical`; messages are always sent | `error` |
+/// | `ROLLBAR_CAPTURE_IP` | the client's address: `true` sends it, `anonymize` without its last part, `false` not | `true` |
+/// | `CRUDDUR_TRACE_URL` | where a trace is shown, `{trace_id}` in the place of its id: a link in each item | – |
 /// | `CRUDDUR_SCRUB` | comma list of further names whose values are masked: see [`crate::scrub`] | – |
 /// | `CRUDDUR_OTLP_LISTEN` | address of the OTLP receiver | `127.0.0.1:4318` |
 /// | `HONEYCOMB_DATASET` | dataset, for classic keys only | – |
@@ -55,6 +65,8 @@ pub struct Config {
     pub board: Option<Honeycomb>,
     /// Set if the CloudWatch Logs exporter runs.
     pub cloudwatch_logs: Option<CloudWatchLogs>,
+    /// Set if the Rollbar exporter runs.
+    pub rollbar: Option<Rollbar>,
     /// Whether the console exporter runs.
     pub console: bool,
     /// What the function is called.
@@ -156,6 +168,10 @@ impl Config {
             xray: named("xray").filter(|named| *named).and_then(|_| reader.xray()),
             board: reader.board(honeycomb.as_ref()),
             honeycomb,
+            rollbar: match named("rollbar") {
+                Some(false) => None,
+                named => reader.rollbar(named.is_some()),
+            },
             cloudwatch_logs: match named("cloudwatch") {
                 Some(false) => None,
                 named => reader.cloudwatch_logs(named.is_some()),
@@ -420,7 +436,7 @@ fn names(list: &str) -> Vec<String> {
 }
 
 /// What `CRUDDUR_EXPORTERS` may name.
-const EXPORTERS: [&str; 4] = ["honeycomb", "xray", "cloudwatch", "console"];
+const EXPORTERS: [&str; 5] = ["honeycomb", "xray", "cloudwatch", "rollbar", "console"];
 
 /// By <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_CreateLogGroup.html>
 fn parse_log_group(name: &str) -> Result<String, String> {

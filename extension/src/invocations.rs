@@ -13,8 +13,9 @@ use tokio::sync::watch;
 
 use crate::{
     extensions_api::{Invoke, Shutdown},
+    failures::{Failures, Note},
     lines::Lines,
-    platform::{Event, Platform, RawEvent, Record},
+    platform::{Event, Platform, RawEvent, Record, Traces},
     signal::{ServerSpan, Signal},
 };
 
@@ -36,7 +37,7 @@ pub enum End {
 }
 
 /// Shared by the receivers and the lifecycle. The signals that it returns are spans of the
-/// platform and lines, for the caller to hand to the pipeline.
+/// platform, lines and failures, for the caller to hand to the pipeline.
 #[derive(Clone, Debug)]
 pub struct Invocations {
     /// Perhaps over: see [`End::Likely`].
@@ -49,11 +50,13 @@ pub struct Invocations {
     platform: Arc<Mutex<Platform>>,
     /// `None` if no destination wants them.
     lines: Option<Arc<Mutex<Lines>>>,
+    /// `None` if no destination wants them. Locked before all others.
+    failures: Option<Arc<Mutex<Failures>>>,
 }
 
 impl Invocations {
     /// None has begun.
-    pub fn new(platform: Platform, lines: Option<Lines>) -> Self {
+    pub fn new(platform: Platform, lines: Option<Lines>, failures: Option<Failures>) -> Self {
         let lines = lines.map(|lines| Arc::new(Mutex::new(lines)));
         Self {
             ended: Ids::default(),
@@ -63,11 +66,13 @@ impl Invocations {
             reported: Ids::default(),
             platform: Arc::new(Mutex::new(platform)),
             lines,
+            failures: failures.map(|failures| Arc::new(Mutex::new(failures))),
         }
     }
 
-    /// An invocation has begun. When Lambda tries an event again, that has the same id.
-    pub fn begun(&self, invoke: &Invoke) {
+    /// An invocation has begun. When Lambda tries an event again, that has the same id. Failures of
+    /// earlier ones are returned.
+    pub fn begun(&self, invoke: &Invoke) -> Vec<Signal> {
         let now = SystemTime::now();
         for known in [&self.ended, &self.over, &self.done, &self.failed, &self.reported] {
             known.forget_old(&invoke.request_id, now);
@@ -76,6 +81,7 @@ impl Invocations {
         if let Some(lines) = &self.lines {
             locked(lines).invoked(invoke, now);
         }
+        self.failures(|failures| failures.begun(invoke, now, &|id| self.traces(id)))
     }
 
     /// The function has sent its server span.
@@ -88,7 +94,9 @@ impl Invocations {
 
     /// The platform has said something.
     pub fn platform_event(&self, event: Event) -> PlatformNews {
-        let mut news = PlatformNews { spans: None, done: None, reported: None };
+        let mut news =
+            PlatformNews { spans: None, failures: Vec::new(), done: None, reported: None };
+        let note = Note::of(&event);
         match &event.record {
             Record::RuntimeDone(done) => {
                 if done.failure().is_some() {
@@ -99,14 +107,54 @@ impl Invocations {
             Record::Report(report) => news.reported = Some(report.request_id.clone()),
             _ => {}
         }
-        news.spans = self.platform().event(event, SystemTime::now());
+        let now = SystemTime::now();
+        news.spans = self.platform().event(event, now);
+        if let Some(note) = note {
+            news.failures = self.failures(|failures| {
+                failures.platform(note, now, &|id| self.traces(id));
+            });
+        }
         news
+    }
+
+    /// Whether anybody wants to know what went wrong.
+    pub fn wants_failures(&self) -> bool {
+        self.failures.is_some()
+    }
+
+    /// A request has come by OTLP; the failures that are told of at once.
+    pub fn otlp(&self, signal: &Signal) -> Vec<Signal> {
+        let now = SystemTime::now();
+        self.failures(|failures| failures.otlp(signal, now, &|id| self.traces(id)))
+    }
+
+    /// Whether something went wrong in an invocation that is yet to be told of.
+    pub fn has_failures(&self, request_id: &str) -> bool {
+        self.failures.as_ref().is_some_and(|failures| locked(failures).has_something(request_id))
+    }
+
+    /// The failures of an invocation that is over.
+    pub fn conclude(&self, request_id: &str) -> Vec<Signal> {
+        let now = SystemTime::now();
+        self.failures(|failures| failures.conclude(request_id, now, &|id| self.traces(id)))
+    }
+
+    /// All failures that are yet to be told of.
+    pub fn last_failures(&self) -> Vec<Signal> {
+        let now = SystemTime::now();
+        self.failures(|failures| failures.finish(now, &|id| self.traces(id)))
     }
 
     /// What the Telemetry API has delivered, as lines for whoever wants them.
     pub fn lines(&self, events: &[RawEvent<'_>]) -> Vec<Signal> {
         let Some(lines) = &self.lines else { return Vec::new() };
-        locked(lines).take(events, |request_id| self.platform().traces(request_id))
+        let mut signals =
+            locked(lines).take(events, |request_id| self.platform().traces(request_id));
+        let now = SystemTime::now();
+        signals.extend(self.failures(|failures| {
+            failures.lines(&signals, now, &|id| self.traces(id));
+        }));
+        signals
     }
 
     /// The invocation whose cost is yet to be told to those who want lines.
@@ -126,8 +174,17 @@ impl Invocations {
     }
 
     /// The sandbox is about to end.
-    pub fn shut_down(&self, shutdown: &Shutdown) -> Option<Signal> {
-        self.platform().shut_down(shutdown, SystemTime::now())
+    pub fn shut_down(&self, shutdown: &Shutdown) -> Vec<Signal> {
+        let now = SystemTime::now();
+        let unexplained = self.unexplained(shutdown);
+        let root = self.platform().shut_down(shutdown, now);
+        let failures = unexplained.map(|request_id| {
+            let reason = shutdown.shutdown_reason.to_ascii_lowercase();
+            self.failures(|failures| {
+                failures.ended_with_sandbox(&request_id, reason, now, &|id| self.traces(id));
+            })
+        });
+        root.into_iter().chain(failures.into_iter().flatten()).collect()
     }
 
     /// An invocation is over.
@@ -175,6 +232,18 @@ impl Invocations {
         self.failed.has(request_id)
     }
 
+    /// Does something about failures; what is told of then.
+    fn failures(&self, act: impl FnOnce(&mut Failures)) -> Vec<Signal> {
+        let Some(failures) = &self.failures else { return Vec::new() };
+        let mut failures = locked(failures);
+        act(&mut failures);
+        failures.take_made()
+    }
+
+    fn traces(&self, request_id: &str) -> Traces {
+        self.platform().traces(request_id)
+    }
+
     fn platform(&self) -> MutexGuard<'_, Platform> {
         locked(&self.platform)
     }
@@ -185,6 +254,8 @@ impl Invocations {
 pub struct PlatformNews {
     /// Spans for the pipeline.
     pub spans: Option<Signal>,
+    /// Failures for the pipeline.
+    pub failures: Vec<Signal>,
     done: Option<String>,
     reported: Option<String>,
 }
@@ -230,7 +301,7 @@ mod tests {
     use super::*;
 
     fn invocations() -> Invocations {
-        Invocations::new(Platform::new("function".to_owned(), Vec::new()), None)
+        Invocations::new(Platform::new("function".to_owned(), Vec::new()), None, None)
     }
 
     fn invoke() -> Invoke {

@@ -23,7 +23,8 @@ pub mod invocations; // and which invocations it ends
 pub mod platform; // and what the platform tells of them
 pub mod trace_headers; // what X-Ray knows of each
 pub mod lines; // in lines
-pub mod backtrace; // and a stack says
+pub mod backtrace; // or in stacks
+pub mod failures; // which of it went wrong
 pub mod scrub; // without its secrets
 pub mod wire; // looked into without decoding it
 pub mod signal; // what is kept of it

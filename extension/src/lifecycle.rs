@@ -40,6 +40,7 @@ use crate::{
     config::Config,
     exporter::Exporter,
     extensions_api::{ApiError, Event, Events, ExtensionsApi, Invoke, Shutdown},
+    failures::Failures,
     flush::{self, DRAIN_BUDGET, Gaps, Situation},
     invocations::{End, Invocations},
     last_resort::LastWords,
@@ -47,7 +48,7 @@ use crate::{
     pipeline::{Handle, Patience, Pipeline, Trigger},
     platform::Platform,
     receiver::{self, body::Room, otlp::OtlpReceiver, telemetry::TelemetryReceiver},
-    signal::Kind,
+    signal::{Kind, Signal},
     thaw::{Moment, THAW},
     trace_headers::TraceHeaders,
 };
@@ -222,6 +223,8 @@ struct Parts {
     has_exporters: bool,
     /// Whether a destination takes the function's lines.
     wants_lines: bool,
+    /// Whether somebody looks into them.
+    reads_lines: bool,
     invocations: Invocations,
     trace_headers: TraceHeaders,
     stop: watch::Sender<bool>,
@@ -239,15 +242,19 @@ impl Parts {
         }
         let has_exporters = !exporters.is_empty();
         let wants_lines = exporters.iter().any(|it| it.spec().kinds.contains(&Kind::Lines));
+        let failures = Failures::new(config);
+        let reads_lines = wants_lines || failures.is_some();
         let (pipeline, handle) = Pipeline::new(exporters, config, trigger);
         drop(supervised("pipeline", pipeline.run()));
         Self {
             pipeline: handle,
             has_exporters,
             wants_lines,
+            reads_lines,
             invocations: Invocations::new(
                 Platform::new(config.function_name.clone(), config.resource.clone()),
-                wants_lines.then(|| Lines::new(config)),
+                reads_lines.then(|| Lines::new(config)),
+                failures,
             ),
             trace_headers,
             stop: watch::Sender::new(false),
@@ -303,7 +310,7 @@ impl Parts {
         };
         let serve = receiver::serve(listener, self.stop.subscribe(), handle);
         self.receivers.push(supervised("telemetry receiver", serve));
-        let types: &[_] = if self.wants_lines { &["platform", "function"] } else { &["platform"] };
+        let types: &[_] = if self.reads_lines { &["platform", "function"] } else { &["platform"] };
         lambda.subscribe_telemetry(port, types).await
     }
 
@@ -325,7 +332,8 @@ impl Parts {
         }
         let now = Instant::now();
         let deadline = flush::deadline(invoke.deadline_ms, SystemTime::now(), now);
-        self.invocations.begun(invoke);
+        let earlier = self.invocations.begun(invoke);
+        self.receive(earlier).await;
         self.trace_headers.begun(invoke, SystemTime::now());
         let (until, sure) = flushing.end(now, deadline);
         let end = self.invocations.wait_for_end(&invoke.request_id, sure);
@@ -335,9 +343,14 @@ impl Parts {
         }
         let failed = self.wants_lines && self.invocations.has_failed(&invoke.request_id);
         let patience = flushing.patience(Instant::now(), deadline, failed);
-        if let (Patience::Until(until), true) = (patience, self.wants_lines && flushing.told) {
-            let done = self.invocations.wait_for_runtime_done(&invoke.request_id);
-            let _ = timeout_at(until, done).await;
+        if let Patience::Until(until) = patience {
+            let has_failures = self.invocations.has_failures(&invoke.request_id);
+            if flushing.told && (self.wants_lines || has_failures) {
+                let done = self.invocations.wait_for_runtime_done(&invoke.request_id);
+                let _ = timeout_at(until, done).await;
+            }
+            let failures = self.invocations.conclude(&invoke.request_id);
+            self.receive(failures).await;
         }
         self.pipeline.flush(patience).await;
     }
@@ -352,11 +365,15 @@ impl Parts {
             let report = self.invocations.wait_for_report(&unreported);
             let _ = timeout_at(Instant::now() + LAST_EVENT, report).await;
         }
-        for lines in self.invocations.last_lines(shutdown) {
-            let _ = self.pipeline.receive(lines).await;
-        }
-        if let Some(root) = self.invocations.shut_down(shutdown) {
-            let _ = self.pipeline.receive(root).await;
+        self.receive(self.invocations.last_lines(shutdown)).await;
+        self.receive(self.invocations.shut_down(shutdown)).await;
+    }
+
+    /// Hands signals of our own to the pipeline. Fails only if that has stopped, which its owner
+    /// reports.
+    async fn receive(&self, signals: Vec<Signal>) {
+        for signal in signals {
+            let _ = self.pipeline.receive(signal).await;
         }
     }
 
@@ -366,6 +383,7 @@ impl Parts {
         for receiver in self.receivers.drain(..) {
             let _ = timeout_at(until, receiver).await;
         }
+        self.receive(self.invocations.last_failures()).await;
         self.pipeline.flush(Patience::Drain(until)).await;
         match self.pipeline.summary().await {
             Ok(summary) => summary.log_at_end(),

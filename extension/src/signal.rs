@@ -1,5 +1,5 @@
-//! What travels through the pipeline: one accepted OTLP request, kept as the bytes that came, or
-//! some [lines](crate::lines).
+//! What travels through the pipeline: one accepted OTLP request, kept as the bytes that came,
+//! some [lines](crate::lines), or a [failure](crate::failures).
 
 use std::collections::HashSet;
 
@@ -24,11 +24,14 @@ pub enum Kind {
     Metrics,
     /// Counted in lines: what the function wrote, and what the platform says.
     Lines,
+    /// Counted in items of Rollbar's: see [`crate::failures`].
+    Failures,
 }
 
 impl Kind {
     /// All of them, in the order of their numbers (`as usize`).
-    pub const ALL: [Self; 4] = [Self::Traces, Self::Logs, Self::Metrics, Self::Lines];
+    pub const ALL: [Self; 5] =
+        [Self::Traces, Self::Logs, Self::Metrics, Self::Lines, Self::Failures];
 
     /// Those that come and go as OTLP requests.
     pub const OTLP: [Self; 3] = [Self::Traces, Self::Logs, Self::Metrics];
@@ -40,6 +43,7 @@ impl Kind {
             Self::Logs => "logs",
             Self::Metrics => "metrics",
             Self::Lines => "lines",
+            Self::Failures => "failures",
         }
     }
 
@@ -50,6 +54,7 @@ impl Kind {
             Self::Logs => "log records",
             Self::Metrics => "metrics",
             Self::Lines => "lines",
+            Self::Failures => "failures",
         }
     }
 
@@ -58,7 +63,7 @@ impl Kind {
             Self::Traces => Ok(&TRACES_REQUEST),
             Self::Logs => Ok(&LOGS_REQUEST),
             Self::Metrics => Ok(&METRICS_REQUEST),
-            Self::Lines => Err(Malformed("lines are no protobuf")),
+            Self::Lines | Self::Failures => Err(Malformed("no protobuf")),
         }
     }
 }
@@ -123,7 +128,7 @@ impl Signal {
                     servers.extend(span.server_span());
                 }
                 Kind::Logs => signal.has_error |= severity(item) >= SEVERITY_ERROR,
-                Kind::Metrics | Kind::Lines => {}
+                Kind::Metrics | Kind::Lines | Kind::Failures => {}
             }
         }
         Ok((signal, servers))
@@ -177,7 +182,7 @@ pub fn is_error(kind: Kind, item: &[u8]) -> bool {
     match kind {
         Kind::Traces => SpanView::of(item).failed,
         Kind::Logs => severity(item) >= SEVERITY_ERROR,
-        Kind::Metrics | Kind::Lines => false,
+        Kind::Metrics | Kind::Lines | Kind::Failures => false,
     }
 }
 

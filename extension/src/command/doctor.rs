@@ -25,6 +25,9 @@ use crate::{
     },
 };
 
+/// Variables that begin so are meant for the extension, or for its function.
+const OUR_PREFIXES: [&str; 3] = ["CRUDDUR_", "HONEYCOMB_", "ROLLBAR_"];
+
 const HELP: &str = "\
 Says what the configuration means, and whether the destinations can be sent to.
 
@@ -142,7 +145,7 @@ fn settings(
     });
     let is_ours = |name: &&String| {
         let is_known = VARIABLES.iter().any(|variable| variable.name == *name);
-        !is_known && (name.starts_with("CRUDDUR_") || name.starts_with("HONEYCOMB_"))
+        !is_known && OUR_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
     };
     let unknown = variables.keys().filter(is_ours).map(|name| Setting {
         name: name.clone(),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::exporter::rollbar::payload::Level;
 
 fn read(vars: &[(&str, &str)]) -> (Config, Vec<ConfigError>) {
     Config::from_vars(|name| {
@@ -68,6 +69,9 @@ fn a_wrong_value_is_named_and_the_default_holds() {
         ("CRUDDUR_EXPORTERS", "cloudwatch"),
         ("CRUDDUR_LOG_GROUP", "a group"),
         ("CRUDDUR_LOG_GROUP", "aws/mine"),
+        ("CRUDDUR_EXPORTERS", "rollbar"),
+        ("ROLLBAR_ACCESS_TOKEN", "a\u{1}b"),
+        ("ROLLBAR_ACCESS_TOKEN_SECRET", "arn:aws:s3:::bucket"),
     ] {
         let (config, errors) = read(&[(variable, value)]);
 
@@ -75,6 +79,34 @@ fn a_wrong_value_is_named_and_the_default_holds() {
         assert!(errors[0].to_string().starts_with(variable), "{}", errors[0]);
         assert_eq!(config.otlp_listen.port(), 4318);
     }
+}
+
+#[test]
+fn rollbar_needs_a_token_and_no_more_and_says_what_it_cannot_read() {
+    let token = ("ROLLBAR_ACCESS_TOKEN", "t");
+    let (config, errors) = read(&[token]);
+    let rollbar = config.rollbar.unwrap();
+    assert_eq!(errors, []);
+    assert_eq!(rollbar.endpoint, "https://api.rollbar.com/api/1/item/");
+    assert_eq!((rollbar.environment.as_str(), rollbar.min_level), ("production", Level::Error));
+    assert_eq!(rollbar.client_address, ClientAddress::Whole);
+
+    for (variable, value, is_off) in [
+        ("ROLLBAR_ENDPOINT", "api.rollbar.com", true),
+        ("ROLLBAR_ENDPOINT", "ftp://api.rollbar.com/", true),
+        ("ROLLBAR_LEVEL", "loud", false),
+        ("ROLLBAR_CAPTURE_IP", "maybe", false),
+        ("CRUDDUR_TRACE_URL", "https://example.com/", false),
+    ] {
+        let (config, errors) = read(&[token, (variable, value)]);
+        assert_eq!(config.rollbar.is_none(), is_off, "{variable}={value}");
+        assert_eq!(errors.len(), 1, "{variable}={value}");
+        assert!(errors[0].to_string().starts_with(variable), "{}", errors[0]);
+    }
+    let (config, _) = read(&[token, ("ROLLBAR_CAPTURE_IP", "anonymise")]);
+    assert_eq!(config.rollbar.unwrap().client_address, ClientAddress::Anonymized);
+    let (config, _) = read(&[token, ("CRUDDUR_EXPORTERS", "console")]);
+    assert!(config.rollbar.is_none());
 }
 
 #[test]

@@ -61,6 +61,34 @@ pub const VARIABLES: &[Variable] = &[
         name: "CRUDDUR_LOG_RETENTION_DAYS",
         now: |config| cloudwatch(config, |it| format!("{} days in a new group", it.retention_days)),
     },
+    Variable { name: "ROLLBAR_ACCESS_TOKEN", now: |config| token(config, "given") },
+    Variable { name: "ROLLBAR_ACCESS_TOKEN_SECRET", now: |config| token(config, "stored") },
+    Variable {
+        name: "ROLLBAR_ENVIRONMENT",
+        now: |config| rollbar(config, |it| format!("items are of {}", it.environment)),
+    },
+    Variable { name: "ROLLBAR_ENDPOINT", now: |config| rollbar(config, |it| it.endpoint.clone()) },
+    Variable {
+        name: "ROLLBAR_LEVEL",
+        now: |config| {
+            rollbar(config, |it| format!("failures of level {} and above", it.min_level.name()))
+        },
+    },
+    Variable {
+        name: "ROLLBAR_CAPTURE_IP",
+        now: |config| {
+            rollbar(config, |it| format!("the client's address is sent {}", it.client_address))
+        },
+    },
+    Variable {
+        name: "CRUDDUR_TRACE_URL",
+        now: |config| {
+            rollbar(config, |it| match &it.trace_url {
+                Some(url) => format!("items link to {url}"),
+                None => "items have trace ids without a link".into(),
+            })
+        },
+    },
     Variable { name: "CRUDDUR_SCRUB", now: |_| "names whose values are masked besides".into() },
     Variable {
         name: "CRUDDUR_LOG",
@@ -111,6 +139,20 @@ fn key(config: &Config, place: &str) -> String {
         (Some(_), _) => "not needed".into(),
         (None, _) => "no key".into(),
     }
+}
+
+fn token(config: &Config, place: &str) -> String {
+    let token = config.rollbar.as_ref().map(|rollbar| &rollbar.token);
+    match (token, place) {
+        (Some(Source::Given(_)), "given") => "Rollbar is sent to with a token that is given".into(),
+        (Some(Source::Stored(stored)), "stored") => format!("the token is {stored}"),
+        (Some(_), _) => "not needed".into(),
+        (None, _) => "no token".into(),
+    }
+}
+
+fn rollbar(config: &Config, says: impl Fn(&super::Rollbar) -> String) -> String {
+    config.rollbar.as_ref().map_or_else(|| "nothing is sent to Rollbar".into(), says)
 }
 
 fn endpoint(config: &Config) -> String {

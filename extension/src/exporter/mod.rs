@@ -7,6 +7,7 @@ pub mod cloudwatch_logs;
 pub mod console;
 pub mod honeycomb;
 pub mod http;
+pub mod rollbar;
 pub mod xray;
 
 use std::{panic::AssertUnwindSafe, time::Duration};
@@ -17,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 
 use self::{
     check::Finding, cloudwatch_logs::CloudWatchLogs, console::Console, honeycomb::Honeycomb,
-    xray::Xray,
+    rollbar::Rollbar, xray::Xray,
 };
 use crate::{
     batch::Batch,
@@ -39,6 +40,8 @@ pub enum Exporter {
     Console(Console),
     /// Posts OTLP to Honeycomb.
     Honeycomb(Box<Honeycomb>),
+    /// Posts failures to Rollbar.
+    Rollbar(Box<Rollbar>),
     /// Sends spans to X-Ray as segment documents.
     Xray(Box<Xray>),
 }
@@ -169,8 +172,10 @@ impl Exporter {
             let scrubber = Scrubber::new(&config.scrub);
             Self::CloudWatchLogs(Box::new(CloudWatchLogs::new(cloudwatch, scrubber)))
         });
+        let rollbar = config.rollbar.as_ref();
+        let rollbar = rollbar.map(|config| Self::Rollbar(Box::new(Rollbar::new(config))));
         let console = config.console.then(|| Self::Console(Console::default()));
-        honeycomb.into_iter().chain(xray).chain(cloudwatch).chain(console).collect()
+        honeycomb.into_iter().chain(xray).chain(cloudwatch).chain(rollbar).chain(console).collect()
     }
 
     /// What the pipeline must know of it.
@@ -186,6 +191,9 @@ impl Exporter {
             Self::Honeycomb(_) => {
                 DestinationSpec { name: "honeycomb", kinds: Kind::OTLP.to_vec(), durable: true }
             }
+            Self::Rollbar(_) => {
+                DestinationSpec { name: "rollbar", kinds: vec![Kind::Failures], durable: true }
+            }
             Self::Xray(_) => {
                 DestinationSpec { name: "xray", kinds: vec![Kind::Traces], durable: true }
             }
@@ -195,7 +203,8 @@ impl Exporter {
     /// Whether what it is sent twice is there twice.
     pub fn keeps_duplicates(&self) -> bool {
         match self {
-            Self::Xray(_) => false, // a document replaces the one of the same id
+            Self::Rollbar(_) => false, // of two items with one uuid the second is dropped
+            Self::Xray(_) => false,    // a document replaces the one of the same id
             Self::CloudWatchLogs(_) | Self::Console(_) | Self::Honeycomb(_) => true,
         }
     }
@@ -206,6 +215,7 @@ impl Exporter {
             Self::CloudWatchLogs(cloudwatch) => cloudwatch.check().await,
             Self::Console(_) => vec![Finding::fine("traces are drawn on standard output")],
             Self::Honeycomb(honeycomb) => honeycomb.check().await,
+            Self::Rollbar(rollbar) => rollbar.check().await,
             Self::Xray(xray) => vec![xray.check().await],
         }
     }
@@ -215,6 +225,7 @@ impl Exporter {
             Self::CloudWatchLogs(cloudwatch) => cloudwatch.export(batch).await,
             Self::Console(console) => console.export(batch).await.map(|()| Receipt::default()),
             Self::Honeycomb(honeycomb) => honeycomb.export(batch).await,
+            Self::Rollbar(rollbar) => rollbar.export(batch).await,
             Self::Xray(xray) => xray.export(batch).await,
         }
     }
@@ -225,6 +236,7 @@ impl Exporter {
             Self::CloudWatchLogs(cloudwatch) => cloudwatch.disconnect(),
             Self::Console(_) => {}
             Self::Honeycomb(honeycomb) => honeycomb.disconnect(),
+            Self::Rollbar(rollbar) => rollbar.disconnect(),
             Self::Xray(xray) => xray.disconnect(),
         }
     }

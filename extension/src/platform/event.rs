@@ -83,6 +83,8 @@ pub struct Report {
     #[serde(default)]
     pub(super) status: Option<String>,
     #[serde(default)]
+    error_type: Option<String>,
+    #[serde(default)]
     pub(super) metrics: Metrics,
 }
 
@@ -157,6 +159,36 @@ impl RuntimeDone {
             start + millis(span["durationMs"].as_f64()?),
         ))
     }
+}
+
+impl Report {
+    /// Why the invocation failed, or `None` if it did not.
+    pub fn failure(&self) -> Option<String> {
+        failure(self.status.as_ref(), self.error_type.as_ref())
+    }
+
+    /// The most memory that the sandbox has had in use, in MB.
+    pub fn max_memory_used_mb(&self) -> Option<f64> {
+        self.metrics.max_memory_used_mb
+    }
+}
+
+impl Phase {
+    /// Why it failed, or `None` if it did not.
+    pub fn failure(&self) -> Option<String> {
+        failure(self.status.as_ref(), self.error_type.as_ref())
+    }
+
+    /// Whether it was within an invocation, since there was none before or it had failed.
+    pub fn is_repeated(&self) -> bool {
+        self.phase.as_deref() == Some("invoke")
+    }
+}
+
+/// The type of an error, or else the status, if that is no success.
+fn failure(status: Option<&String>, error_type: Option<&String>) -> Option<String> {
+    let failed = status.filter(|status| !status.is_empty() && *status != "success")?;
+    Some(error_type.unwrap_or(failed).clone())
 }
 
 /// Milliseconds of an event; nonsense is no time at all.

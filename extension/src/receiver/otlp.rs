@@ -91,13 +91,19 @@ impl OtlpReceiver {
             // Not a status upon which clients try again, and hold their function.
             Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the pipeline has stopped")
         };
+        let observed = self.invocations.wants_failures().then(|| signal.clone());
         for signal in signal.fit(&self.service_name) {
             self.pipeline.receive(signal).await.map_err(stopped)?;
         }
-        for server in servers {
-            if let Some(spans) = self.invocations.server_span(&server) {
+        for server in &servers {
+            if let Some(spans) = self.invocations.server_span(server) {
                 self.pipeline.receive(spans).await.map_err(stopped)?;
             }
+        }
+        for failure in observed.map(|it| self.invocations.otlp(&it)).unwrap_or_default() {
+            self.pipeline.receive(failure).await.map_err(stopped)?;
+        }
+        for server in servers {
             // After the pipeline has the spans: whoever waits for the end flushes them too.
             let end = if server.is_last_word { End::Certain } else { End::Likely };
             self.invocations.ended(server.request_id, end);
@@ -114,7 +120,7 @@ pub fn to_protobuf(kind: Kind, json: &[u8]) -> serde_json::Result<Bytes> {
         Kind::Metrics => {
             serde_json::from_slice::<ExportMetricsServiceRequest>(json)?.encode_to_vec()
         }
-        Kind::Lines => json.to_vec(),
+        Kind::Lines | Kind::Failures => json.to_vec(),
     };
     Ok(protobuf.into())
 }

@@ -57,6 +57,9 @@ impl TelemetryReceiver {
             if let Some(spans) = news.spans.take() {
                 let _ = self.pipeline.receive(spans).await;
             }
+            for failure in news.failures.drain(..) {
+                let _ = self.pipeline.receive(failure).await;
+            }
             // After the pipeline has everything: whoever waits for the end flushes it too.
             self.invocations.told(news);
         }

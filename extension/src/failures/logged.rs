@@ -1,0 +1,221 @@
+//! Failures in lines: what a function logs at level ERROR and above, in the forms of each runtime.
+//!
+//! Lines are as [`crate::lines`] makes them. Exceptions are looked for where loggers and Lambda's
+//! runtimes put them: `errorType`, `errorMessage` and `stackTrace`; `exception.…`; `error` as an
+//! object; a JSON object or a traceback within the text.
+
+use serde_json::{Map, Value};
+
+use super::gathered::{Failure, Source, cut, cut_stack, cut_to};
+use crate::{backtrace::frames, exporter::rollbar::payload::Level};
+
+/// A line, read.
+#[derive(Debug)]
+pub(super) struct Logged {
+    pub(super) level: Level,
+    pub(super) message: String,
+    pub(super) request_id: Option<String>,
+    pub(super) trace_id: String,
+    /// The platform wrote it.
+    pub(super) is_platform: bool,
+    fields: Map<String, Value>,
+}
+
+impl Logged {
+    /// `None` if it is no line.
+    pub(super) fn read(json: &str) -> Option<Self> {
+        let fields: Map<String, Value> = serde_json::from_str(json).ok()?;
+        let text = |key: &str| fields.get(key)?.as_str().map(str::to_owned);
+        let level = ["level", "severity", "levelname"].iter().find_map(|key| fields.get(*key));
+        let level = match level {
+            Some(Value::String(name)) => Level::parse(name),
+            // As bunyan and pino count.
+            Some(Value::Number(number)) => number.as_f64().map(|number| match number {
+                ..30.0 => Level::Debug,
+                ..40.0 => Level::Info,
+                ..50.0 => Level::Warning,
+                ..60.0 => Level::Error,
+                _ => Level::Critical,
+            }),
+            _ => None,
+        };
+        Some(Self {
+            level: level.unwrap_or(Level::Info),
+            message: text("message").or_else(|| text("msg")).unwrap_or_default(),
+            request_id: text("requestId"),
+            trace_id: text("trace_id").unwrap_or_default(),
+            is_platform: text("type").is_some_and(|kind| kind.starts_with("platform."))
+                && fields.contains_key("record"),
+            fields,
+        })
+    }
+
+    /// What the line tells of, if it is an error that the function logged.
+    pub(super) fn failure(&self, time_ms: i64) -> Option<Failure> {
+        if self.is_platform || self.level < Level::Error {
+            return None;
+        }
+        let (class, message, stack) = self.thrown();
+        Some(Failure {
+            source: Source::Line,
+            level: self.level,
+            class: cut_to(&class, 255),
+            message: cut(&message),
+            stack: cut_stack(&stack),
+            place: String::new(),
+            time_ms,
+        })
+    }
+
+    /// Type, message and stack; type and stack may be empty.
+    fn thrown(&self) -> (String, String, String) {
+        let inner = self.message.find('{').and_then(|start| {
+            serde_json::from_str::<Map<String, Value>>(self.message[start..].trim_end()).ok()
+        });
+        let objects = ["message", "error", "err", "exception"];
+        let objects = objects.iter().filter_map(|key| self.fields.get(*key)?.as_object());
+        let candidates = inner.iter().chain(objects).chain([&self.fields]);
+        let found = candidates.filter_map(in_object).next();
+        found.unwrap_or_else(|| in_text(&self.message))
+    }
+}
+
+fn in_object(fields: &Map<String, Value>) -> Option<(String, String, String)> {
+    let text = |keys: &[&str]| keys.iter().find_map(|key| text(fields.get(*key)?));
+    let stack = text(&[
+        "stackTrace",
+        "stack_trace",
+        "stacktrace",
+        "stack",
+        "trace",
+        "exception.stacktrace",
+        "exc_info",
+        "backtrace",
+    ]);
+    let class =
+        text(&["errorType", "exception.type", "type", "kind", "name", "class"]).filter(|_| {
+            stack.is_some()
+                || fields.contains_key("errorType")
+                || fields.contains_key("exception.type")
+        });
+    let message = text(&["errorMessage", "exception.message", "error", "message", "msg"]);
+    if class.is_none() && stack.is_none() {
+        return None;
+    }
+    let stack = stack.unwrap_or_default();
+    let class = class.or_else(|| Some(in_text(&stack).0)).unwrap_or_default();
+    Some((class, message.unwrap_or_default(), stack))
+}
+
+/// A text, or texts in a list, which are the lines of a stack.
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Array(lines) => {
+            let lines: Vec<_> = lines.iter().filter_map(Value::as_str).collect();
+            (!lines.is_empty()).then(|| lines.join("\n"))
+        }
+        _ => None,
+    }
+}
+
+/// A text that may hold a stack: Rust's panics, `[ERROR] ValueError: bad value` and a traceback.
+fn in_text(message: &str) -> (String, String, String) {
+    // Python's runtime has carriage returns between the lines of an event.
+    let text = message.replace('\r', "\n");
+    let nothing = || (String::new(), text.clone(), String::new());
+    if let Some((_, place)) = text.split_once("panicked at ") {
+        let (place, rest) = place.split_once('\n').unwrap_or((place, ""));
+        let said = rest.lines().next().unwrap_or_default().trim();
+        let stack = match frames(rest).is_empty() {
+            true => format!("at {}", place.trim().trim_end_matches(':')),
+            false => rest.to_owned(),
+        };
+        let message = if said.is_empty() { place } else { said };
+        return ("panic".to_owned(), message.to_owned(), stack);
+    }
+    if frames(&text).is_empty() {
+        return nothing();
+    }
+    let head = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let head = head.trim().trim_start_matches("[ERROR]").trim();
+    // Python's own traceback ends with what was thrown.
+    let head = match head.starts_with("Traceback") {
+        true => text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or(head),
+        false => head,
+    };
+    let (class, said) = head.split_once(": ").unwrap_or((head, ""));
+    let class = class.rsplit(['\t', ' ']).next().unwrap_or(class);
+    (class.to_owned(), said.to_owned(), text)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn assert_thrown(line: Value, class: &str, message: &str, stack_frames: usize) {
+        let failure = Logged::read(&line.to_string()).unwrap().failure(7).unwrap();
+        assert_eq!((failure.class.as_str(), failure.message.as_str()), (class, message), "{line}");
+        assert_eq!(frames(&failure.stack).len(), stack_frames, "{line}");
+        assert_eq!(failure.time_ms, 7);
+    }
+
+    #[test]
+    fn exceptions_are_found_as_each_runtime_writes_them() {
+        let python = "[ERROR] ValueError: bad value\rTraceback (most recent call last):\r  \
+                      File \"/var/task/app.py\", line 3, in handler\r    raise ValueError";
+        assert_thrown(json!({"level": "ERROR", "message": python}), "ValueError", "bad value", 1);
+        let stack = json!(["TypeError: x is no function", "    at f (/var/task/index.js:3:9)"]);
+        let node =
+            json!({"errorType": "TypeError", "errorMessage": "x is no function", "stack": stack});
+        let text = format!("2026-01-01T00:00:00Z\tid\tERROR\tInvoke Error \t{node}");
+        assert_thrown(
+            json!({"level": "ERROR", "message": text}),
+            "TypeError",
+            "x is no function",
+            1,
+        );
+        assert_thrown(
+            json!({"level": "ERROR", "message": node}),
+            "TypeError",
+            "x is no function",
+            1,
+        );
+        assert_thrown(
+            json!({"level": "ERROR", "errorType": "KeyError", "errorMessage": "'a'",
+                   "stackTrace": ["  File \"/var/task/a.py\", line 1, in f\n"]}),
+            "KeyError",
+            "'a'",
+            1,
+        );
+        assert_thrown(
+            json!({"level": "ERROR", "message": "thread 'main' panicked at src/main.rs:3:9:\nno luck"}),
+            "panic",
+            "no luck",
+            1,
+        );
+    }
+
+    #[test]
+    fn any_other_error_is_its_text() {
+        assert_thrown(json!({"level": "error", "message": "no luck"}), "", "no luck", 0);
+        assert_thrown(json!({"severity": 50, "msg": "no luck", "type": "x"}), "", "no luck", 0);
+        let access = json!({"level": "ERROR", "message": "GET / 500", "error": "no table"});
+        assert_thrown(access, "", "GET / 500", 0);
+    }
+
+    #[test]
+    fn what_is_no_error_and_what_the_platform_says_is_no_failure_of_the_functions_log() {
+        for line in [
+            json!({"level": "WARN", "message": "x"}),
+            json!({"message": "x"}),
+            json!({"level": "ERROR", "type": "platform.report", "record": {}, "message": "x"}),
+        ] {
+            assert_eq!(Logged::read(&line.to_string()).unwrap().failure(0), None, "{line}");
+        }
+        assert!(Logged::read("[]").is_none());
+    }
+}

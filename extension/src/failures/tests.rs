@@ -1,0 +1,309 @@
+use std::time::{Duration, UNIX_EPOCH};
+
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::ExportTraceServiceRequest,
+    common::v1::{AnyValue, KeyValue, any_value},
+    resource::v1::Resource,
+    trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span},
+};
+use proptest::prelude::*;
+use prost::Message as _;
+use serde_json::Value;
+
+use super::*;
+use crate::{
+    exporter::rollbar::fit::MAX_ITEM_BYTES,
+    lines::{Lines, Signals},
+    platform::RawEvent,
+};
+
+const ROOT: &str = "5759e988bd862e3fe1be46a994272793";
+const SCHEMA: &str = include_str!("../../../tests/schemas/rollbar_item.json");
+
+fn now() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+}
+
+/// Of every invocation the platform knows the same trace.
+fn lookup(_: &str) -> Traces {
+    let header = format!("Root=1-{}-{};Sampled=1", &ROOT[..8], &ROOT[8..]);
+    Traces { xray_header: Some(header), server: None }
+}
+
+fn config(more: &[(&str, &str)]) -> Config {
+    let given = [("ROLLBAR_ACCESS_TOKEN", "t"), ("AWS_REGION", "us-east-1")];
+    let all: HashMap<_, _> = given.iter().chain(more).copied().collect();
+    Config::from_vars(|name| all.get(name).map(|value| (*value).to_owned())).0
+}
+
+/// Failures, and all items that were made so far.
+struct World {
+    failures: Failures,
+    lines: Lines,
+    items: Vec<Value>,
+}
+
+impl World {
+    fn new(more: &[(&str, &str)]) -> Self {
+        let config = config(more);
+        let failures = Failures::new(&config).unwrap();
+        Self { failures, lines: Lines::new(&config), items: Vec::new() }
+    }
+
+    fn take(&mut self) {
+        for signal in self.failures.take_made() {
+            assert_eq!((signal.kind, signal.items), (Kind::Failures, 1));
+            for line in read(&signal.bytes) {
+                assert!(line.json.len() <= MAX_ITEM_BYTES);
+                let item: Value = serde_json::from_str(line.json).unwrap();
+                assert_eq!(item["data"]["uuid"], line.id);
+                self.items.push(item);
+            }
+        }
+    }
+
+    fn begun(&mut self, request_id: &str) {
+        let invoke = serde_json::from_value(json!({ "requestId": request_id })).unwrap();
+        self.failures.begun(&invoke, now(), &lookup);
+        self.lines.invoked(&invoke, now());
+        self.event("platform.start", json!({ "requestId": request_id }));
+    }
+
+    fn event(&mut self, kind: &str, record: Value) {
+        let event = json!([{ "time": "2027-01-15T08:00:00.000Z", "type": kind, "record": record }]);
+        let json = event.to_string();
+        let events = RawEvent::read_all(&json, now()).unwrap();
+        let lines = self.lines.take(&events, lookup);
+        self.failures.lines(&lines, now(), &lookup);
+        if let Some(note) = Note::of(&Event::read(&events[0])) {
+            self.failures.platform(note, now(), &lookup);
+        }
+        self.take();
+    }
+
+    fn spans(&mut self, spans: Vec<Span>) {
+        let service = attribute("service.name", "shop");
+        let resource = Resource { attributes: vec![service], ..Resource::default() };
+        let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+        let resource_spans =
+            ResourceSpans { resource: Some(resource), scope_spans, ..ResourceSpans::default() };
+        let request = ExportTraceServiceRequest { resource_spans: vec![resource_spans] };
+        let (signal, _) = Signal::read(Kind::Traces, request.encode_to_vec().into()).unwrap();
+        self.failures.otlp(&signal, now(), &lookup);
+        self.take();
+    }
+
+    fn step(&mut self, step: &Step, request_id: &str) {
+        let failed = json!({ "requestId": request_id, "status": "error", "errorType": "Runtime.OutOfMemory",
+                             "metrics": { "maxMemoryUsedMB": 128 } });
+        match step {
+            Step::Server => self.spans(vec![server(request_id)]),
+            Step::Child => self.spans(vec![child()]),
+            Step::Line => {
+                let line =
+                    json!({ "level": "ERROR", "message": "no luck", "requestId": request_id });
+                self.event("function", line);
+            }
+            Step::Done => self.event("platform.runtimeDone", failed),
+            Step::Report => self.event("platform.report", failed),
+            Step::Next => self.begun("next"),
+        }
+    }
+
+    fn finish(&mut self) -> Vec<Value> {
+        self.failures.finish(now(), &lookup);
+        self.take();
+        let schema = jsonschema::validator_for(&serde_json::from_str(SCHEMA).unwrap()).unwrap();
+        for item in &self.items {
+            let complaints: Vec<_> = schema.iter_errors(item).map(|it| it.to_string()).collect();
+            assert!(complaints.is_empty(), "{complaints:?}: {item:#}");
+        }
+        std::mem::take(&mut self.items).into_iter().map(|item| item["data"].clone()).collect()
+    }
+}
+
+fn attribute(key: &str, text: &str) -> KeyValue {
+    let value = AnyValue { value: Some(any_value::Value::StringValue(text.to_owned())) };
+    KeyValue { key: key.to_owned(), value: Some(value), ..KeyValue::default() }
+}
+
+fn exception(class: &str) -> span::Event {
+    let attributes = vec![attribute("exception.type", class)];
+    span::Event { name: "exception".to_owned(), attributes, ..span::Event::default() }
+}
+
+fn plain(number: u8) -> Span {
+    let trace_id = (0..16).map(|n| u8::from_str_radix(&ROOT[2 * n..2 * n + 2], 16).unwrap());
+    Span { trace_id: trace_id.collect(), span_id: vec![number; 8], ..Span::default() }
+}
+
+fn server(request_id: &str) -> Span {
+    Span {
+        kind: 2,
+        attributes: vec![attribute("faas.invocation_id", request_id)],
+        events: vec![exception("StoreError")],
+        ..plain(1)
+    }
+}
+
+fn child() -> Span {
+    Span { events: vec![exception("Timeout")], ..plain(2) }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Step {
+    Server,
+    Child,
+    Line,
+    Done,
+    Report,
+    Next,
+}
+
+#[test]
+fn of_one_failure_there_is_one_item_in_whatever_order_it_is_told() {
+    use Step::{Child, Done, Line, Next, Report, Server};
+    let all = [Server, Child, Line, Done, Report, Next];
+    let mut uuids = std::collections::HashSet::new();
+    // All orders of all subsets in which something fails.
+    fn orders(left: &[Step], so_far: &mut Vec<Step>, each: &mut impl FnMut(&[Step])) {
+        each(so_far);
+        for (index, step) in left.iter().enumerate() {
+            let rest: Vec<_> = [&left[..index], &left[index + 1..]].concat();
+            so_far.push(*step);
+            orders(&rest, so_far, each);
+            so_far.pop();
+        }
+    }
+    orders(&all, &mut Vec::new(), &mut |steps| {
+        // Spans of another invocation than the last have lost their context otherwise.
+        let late_child = steps.iter().position(|it| *it == Next)
+            < steps.iter().position(|it| *it == Child)
+            && steps.contains(&Next)
+            && !steps.contains(&Server);
+        if steps.iter().all(|step| *step == Next) || late_child {
+            return;
+        }
+        let mut world = World::new(&[]);
+        world.begun("first");
+        steps.iter().for_each(|step| world.step(step, "first"));
+        let items = world.finish();
+        assert_eq!(items.len(), 1, "{steps:?}: {items:#?}");
+        assert_eq!(items[0]["custom"]["request_id"], "first", "{steps:?}");
+        assert_eq!(items[0]["custom"]["trace_id"], ROOT, "{steps:?}");
+        uuids.insert(items[0]["uuid"].to_string());
+    });
+    assert_eq!(uuids.len(), 1);
+}
+
+#[test]
+fn the_outermost_exception_comes_first_and_none_twice() {
+    let mut world = World::new(&[]);
+    world.begun("first");
+    let outer = Span { events: vec![exception("Timeout")], ..plain(3) };
+    world.spans(vec![child(), outer, server("first")]);
+
+    let items = world.finish();
+
+    let chain = items[0]["body"]["trace_chain"].as_array().unwrap();
+    let classes: Vec<_> = chain.iter().map(|trace| &trace["exception"]["class"]).collect();
+    assert_eq!(classes, ["StoreError", "Timeout"]);
+}
+
+#[test]
+fn a_call_that_failed_in_a_request_that_did_not_is_a_warning_and_not_sent_by_default() {
+    let failed = Span { status: Some(Status { code: 2, message: "gone".to_owned() }), ..plain(2) };
+    let fine = Span { events: Vec::new(), ..server("first") };
+    for (level, expected) in [("error", 0), ("warning", 1)] {
+        let mut world = World::new(&[("ROLLBAR_LEVEL", level)]);
+        world.begun("first");
+        world.spans(vec![failed.clone(), fine.clone()]);
+        let items = world.finish();
+        assert_eq!(items.len(), expected, "{items:#?}");
+        assert!(items.iter().all(|item| item["level"] == "warning"));
+    }
+}
+
+#[test]
+fn a_traceback_in_a_line_says_more_than_the_platform() {
+    let mut world = World::new(&[]);
+    world.begun("first");
+    let line = "[ERROR] ValueError: bad\rTraceback (most recent call last):\r  File \"/var/task/a.py\", line 3, in f\n";
+    world.event("function", json!(line));
+    world.step(&Step::Done, "first");
+
+    let items = world.finish();
+
+    assert_eq!(items.len(), 1);
+    assert_eq!(items[0]["body"]["trace"]["exception"]["class"], "ValueError");
+    assert_eq!(items[0]["level"], "critical");
+    assert_eq!(items[0]["custom"]["platform_error"], "Runtime.OutOfMemory");
+    let lines = items[0]["body"]["telemetry"].as_array().unwrap();
+    assert!(lines[1]["body"]["message"].as_str().unwrap().contains("ValueError"), "{lines:?}");
+}
+
+#[test]
+fn an_init_that_fails_is_an_item_and_one_that_is_repeated_is_its_invocations() {
+    let failed = |phase: &str| json!({ "phase": phase, "status": "error", "errorType": "Runtime.ExitError" });
+    let mut world = World::new(&[]);
+    world.event("function", json!({ "level": "ERROR", "message": "no variable" }));
+    world.event("platform.initReport", failed("init"));
+    assert_eq!(world.items.len(), 1, "at once");
+    world.begun("first");
+    world.event("platform.initReport", failed("invoke"));
+    world.step(&Step::Done, "first");
+
+    let items = world.finish();
+
+    let said =
+        |item: &Value| item["body"]["trace"]["exception"]["message"].as_str().unwrap().to_owned();
+    assert_eq!(items.len(), 2, "{items:#?}");
+    assert!(said(&items[0]).starts_with("The function's init failed"), "{}", said(&items[0]));
+    assert!(said(&items[1]).starts_with("The invocation ran out of memory"), "{}", said(&items[1]));
+}
+
+#[test]
+fn where_nothing_tells_an_end_each_request_is_told_of_at_once() {
+    let mut world = World::new(&[]);
+
+    world.spans(vec![child(), server("first")]);
+    assert_eq!(world.items.len(), 1);
+    world.spans(vec![server("second")]);
+    assert_eq!(world.items.len(), 2, "another request in the same trace");
+    world.spans(vec![child()]);
+
+    assert_eq!(world.finish().len(), 2, "late, and told already");
+}
+
+#[test]
+fn a_sandbox_that_ends_ends_its_invocation() {
+    let mut world = World::new(&[]);
+    world.begun("first");
+    world.failures.ended_with_sandbox("first", "timeout".to_owned(), now(), &lookup);
+
+    let items = world.finish();
+
+    assert_eq!(items[0]["body"]["trace"]["exception"]["class"], "Timeout");
+    assert_eq!(items.len(), 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn whatever_is_logged_makes_items_that_rollbar_takes(
+        texts in prop::collection::vec(any::<String>(), 1..5),
+        key in "message|error|stack|stackTrace|errorType|trace_id|requestId|level|severity",
+        level in "ERROR|FATAL|50|INFO",
+    ) {
+        let mut world = World::new(&[]);
+        world.begun("first");
+        for text in texts {
+            let line = json!({ "level": level, key.clone(): text }).to_string();
+            let mut signals = Signals::default();
+            signals.push(crate::lines::Line { time_ms: -1, json: &line }, true);
+            world.failures.lines(&signals.finish(), now(), &lookup);
+        }
+        world.finish();
+    }
+}

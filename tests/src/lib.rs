@@ -16,6 +16,7 @@
 //!   end. [`Journal`] has every API call and every signal with its time;
 //! - [`Honeycomb`]: a destination that decodes what arrives, and fails as it is told ([`Answer`]);
 //! - [`HoneycombApi`]: the part of it that boards are made with;
+//! - [`Rollbar`]: another one, which has a project's items;
 //! - [`Network`]: what lies between the extension and it, with its own faults;
 //! - [`load`]: a function that sends spans whose ids the test knows;
 //! - [`otlp`]: spans as tests read them, requests as tests send them;
@@ -73,6 +74,7 @@ pub mod moto;
 pub mod network;
 pub mod otlp;
 pub mod proxy;
+pub mod rollbar;
 mod record;
 pub mod sandbox;
 pub mod store;
@@ -88,6 +90,7 @@ pub use load::{Burst, Load};
 pub use network::{Fault, Network};
 pub use proxy::Proxy;
 pub use record::{PATIENCE, Record};
+pub use rollbar::Rollbar;
 pub use sandbox::{
     Builder, EXTENSION, Ended, Exit, FailureKind, InvokeError, Journal, Party, Phase, Program,
     Reply, Sandbox, What,

@@ -30,6 +30,7 @@ mod soak;
 mod otlp_receiver;
 mod python_function;
 mod replay;
+mod rollbar;
 mod secrets;
 mod straight_line;
 mod terminal;

@@ -14,6 +14,7 @@ use super::{Phase, Sandbox, routes};
 use crate::binaries::binaries;
 use crate::honeycomb::Honeycomb;
 use crate::loopback;
+use crate::rollbar::Rollbar;
 use crate::store::Store;
 
 /// The extension's executable, and so the name it registers with.
@@ -88,6 +89,11 @@ impl Builder {
     pub fn honeycomb(self, honeycomb: &Honeycomb) -> Builder {
         self.env("HONEYCOMB_API_KEY", honeycomb.key())
             .env("HONEYCOMB_API_ENDPOINT", &honeycomb.url())
+    }
+
+    /// Reports failures there, too.
+    pub fn rollbar(self, rollbar: &Rollbar) -> Builder {
+        self.env("ROLLBAR_ACCESS_TOKEN", rollbar.token()).env("ROLLBAR_ENDPOINT", &rollbar.url())
     }
 
     /// A variable of the function's configuration, for function and extension, as in Lambda.

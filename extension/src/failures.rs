@@ -23,6 +23,7 @@ mod bursts;
 mod gathered;
 mod item;
 mod logged;
+mod note;
 mod otlp;
 mod request;
 
@@ -35,6 +36,7 @@ use bytes::Bytes;
 use serde_json::json;
 use trace_context::XrayHeader;
 
+pub use self::note::Note;
 use self::{
     bursts::Bursts,
     gathered::{Ended, Gathered, Phase},
@@ -46,7 +48,7 @@ use crate::{
     exporter::rollbar::{fit::fitted, payload::Entry},
     extensions_api::Invoke,
     lines,
-    platform::{Event, Record, Traces},
+    platform::Traces,
     signal::{Kind, Signal},
 };
 
@@ -116,55 +118,6 @@ struct Invocation {
     /// The runtime has finished it.
     is_done: bool,
     gathered: Gathered,
-}
-
-/// What a platform event says of failures.
-#[derive(Debug)]
-pub struct Note {
-    request_id: Option<String>,
-    is_done: bool,
-    max_memory_mb: Option<f64>,
-    ended: Option<Ended>,
-    is_init: bool,
-    is_repeated_init: bool,
-}
-
-impl Note {
-    /// `None` for events that say nothing of the kind.
-    pub fn of(event: &Event) -> Option<Self> {
-        let ended = |error_type: Option<String>, phase| {
-            let time_ms = unix_ms(event.time);
-            error_type.map(|error_type| Ended { error_type, time_ms, phase })
-        };
-        let mut note = Self {
-            request_id: None,
-            is_done: false,
-            max_memory_mb: None,
-            ended: None,
-            is_init: false,
-            is_repeated_init: false,
-        };
-        match &event.record {
-            Record::RuntimeDone(done) => {
-                note.request_id = Some(done.request_id.clone());
-                note.is_done = true;
-                note.ended = ended(done.failure(), Phase::Invocation);
-            }
-            Record::Report(report) => {
-                note.request_id = Some(report.request_id.clone());
-                note.max_memory_mb = report.max_memory_used_mb();
-                note.ended = ended(report.failure(), Phase::Invocation);
-            }
-            Record::Init(phase) => {
-                note.is_init = true;
-                note.ended = ended(phase.failure(), Phase::Init);
-                note.is_repeated_init = phase.is_repeated();
-            }
-            Record::Restore(phase) => note.ended = ended(phase.failure(), Phase::Restore),
-            Record::Other => return None,
-        }
-        (note.is_init || note.ended.is_some() || note.request_id.is_some()).then_some(note)
-    }
 }
 
 impl Failures {

@@ -14,7 +14,7 @@ use super::*;
 use crate::{
     exporter::rollbar::fit::MAX_ITEM_BYTES,
     lines::{Lines, Signals},
-    platform::RawEvent,
+    platform::{Event, RawEvent},
 };
 
 const ROOT: &str = "5759e988bd862e3fe1be46a994272793";

@@ -171,7 +171,7 @@ impl Stored {
                 "{self} cannot be looked up without a region: set AWS_REGION, or give its ARN"
             ))
         })?;
-        let request = self.request(region, &aws::sdk_config().await).await?;
+        let request = self.request(region, &aws::sdk_config()).await?;
         let client = HttpClient::default();
         let reply = client.send(request, REQUEST_TIMEOUT, MAX_REPLY_BYTES).await;
         let reply = reply.map_err(|error| SecretError::Unreachable {

@@ -7,11 +7,13 @@
 use std::{error::Error, time::Duration};
 
 use aws_config::{
-    BehaviorVersion, SdkConfig, ecs::EcsCredentialsProvider,
+    BehaviorVersion, Region, SdkConfig, ecs::EcsCredentialsProvider,
     environment::EnvironmentVariableCredentialsProvider,
     meta::credentials::CredentialsProviderChain, provider_config::ProviderConfig,
     retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
 };
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_async::{rt::sleep::TokioSleep, time::SystemTimeSource};
 use aws_smithy_runtime_api::client::{
     http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn},
     orchestrator::{HttpRequest, HttpResponse},
@@ -20,6 +22,7 @@ use aws_smithy_runtime_api::client::{
 use aws_smithy_types::{
     body::SdkBody, error::metadata::ProvideErrorMetadata, retry::ReconnectMode,
 };
+use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -37,25 +40,51 @@ const MAX_REPLY_BYTES: usize = 1 << 20;
 
 /// The region, endpoints and credentials that the SDK's own variables give (`AWS_REGION`,
 /// `AWS_ENDPOINT_URL_CLOUDWATCH_LOGS`…). Opens nothing yet.
-pub async fn sdk_config() -> SdkConfig {
+///
+/// Put together by hand: the SDK's loader also looks into profiles, single sign-on, web identities and
+/// the instance's metadata, none of which Lambda has, and weighs a megabyte.
+pub fn sdk_config() -> SdkConfig {
+    let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let is_set = |name: &str| var(name).map(|value| value.eq_ignore_ascii_case("true"));
     let connector = SharedHttpConnector::new(Connector(HttpClient::default()));
     let http = http_client_fn(move |_, _| connector.clone());
     let provider = ProviderConfig::without_region().with_http_client(http.clone());
-    let environment = EnvironmentVariableCredentialsProvider::new();
-    let container = EcsCredentialsProvider::builder().configure(&provider).build();
-    aws_config::defaults(BehaviorVersion::latest())
-        .credentials_provider(
-            CredentialsProviderChain::first_try("environment", environment)
-                .or_else("container", container),
-        )
+    let credentials = CredentialsProviderChain::first_try(
+        "environment",
+        EnvironmentVariableCredentialsProvider::new(),
+    )
+    .or_else("container", EcsCredentialsProvider::builder().configure(&provider).build());
+    let mut config = SdkConfig::builder();
+    config
+        .set_region(var("AWS_REGION").or_else(|| var("AWS_DEFAULT_REGION")).map(Region::new))
+        .set_endpoint_url(var("AWS_ENDPOINT_URL"))
+        .set_use_fips(is_set("AWS_USE_FIPS_ENDPOINT"))
+        .set_use_dual_stack(is_set("AWS_USE_DUALSTACK_ENDPOINT"));
+    config
+        .behavior_version(BehaviorVersion::latest())
+        .service_config(EndpointVariables)
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
         .http_client(http)
+        .time_source(SystemTimeSource::new())
+        .sleep_impl(TokioSleep::new())
         .retry_config(
             // Our client gives up broken connections itself.
             RetryConfig::disabled().with_reconnect_mode(ReconnectMode::ReuseAllConnections),
         )
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .load()
-        .await
+        .build()
+}
+
+/// `AWS_ENDPOINT_URL_XRAY` and its like.
+/// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>
+#[derive(Debug)]
+struct EndpointVariables;
+
+impl LoadServiceConfig for EndpointVariables {
+    fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+        let service = key.service_id().to_ascii_uppercase().replace([' ', '-'], "_");
+        std::env::var(format!("{}_{service}", key.env())).ok().filter(|url| !url.is_empty())
+    }
 }
 
 /// The code that AWS gave an error, such as `ThrottlingException`.

@@ -253,7 +253,7 @@ impl CloudWatchLogs {
     async fn client(&mut self) -> &Client {
         match &mut self.client {
             Some(client) => client,
-            none => none.insert(Client::new(&aws::sdk_config().await)),
+            none => none.insert(Client::new(&aws::sdk_config())),
         }
     }
 }

@@ -23,7 +23,7 @@ impl Api {
     pub(super) async fn send(&mut self, documents: &[Ready]) -> Result<Vec<Refusal>, ExportError> {
         let client = match &mut self.client {
             Some(client) => client,
-            none => none.insert(Client::new(&sdk_config().await)),
+            none => none.insert(Client::new(&sdk_config())),
         };
         let documents = documents.iter().map(|document| document.json.clone()).collect();
         let call = client.put_trace_segments().set_trace_segment_documents(Some(documents)).send();

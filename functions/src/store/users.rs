@@ -141,13 +141,21 @@ struct Found {
 async fn find(table: &dyn Table, identity: &Identity, now: Timestamp) -> Result<Found, StoreError> {
     let Identity { key, handle, .. } = identity;
     let keys = [keys::user(key), keys::handle(handle), keys::former_handle(key)];
-    let mut found = table.get(&keys, now).await?.into_iter();
-    let mut next = || found.next().flatten();
-    Ok(Found {
+    let mut read = table.get(&keys, now).await?.into_iter();
+    let mut next = || read.next().flatten();
+    let mut found = Found {
         known: next().map(read_user).transpose()?,
         owner: next().map(read_owner).transpose()?,
         former: next().map(items::attributes::<Former>).transpose()?.map(|former| former.handle),
-    })
+    };
+    // The three are not read at one moment: a change came in between.
+    if found.former.is_some()
+        && found.known.as_ref().map(|user| &user.handle) == found.former.as_ref()
+    {
+        let user = table.get(&[keys::user(key)], now).await?.pop().flatten();
+        found.known = user.map(read_user).transpose()?;
+    }
+    Ok(found)
 }
 
 fn read_owner(item: Item) -> Result<UserKey, StoreError> {

@@ -81,7 +81,7 @@ clean: ## Remove what was built and installed
 # For the local run cargo-lambda is enough, at the version that the tests use.
 $(VENV)/bin/cargo-lambda: tests/requirements.txt
 	python3 -m venv $(VENV)
-	pip install --quiet --constraint $< cargo-lambda
+	pip install --quiet "$$(grep ^cargo-lambda $<)"
 	@touch $@
 
 $(VENV)/requirements: tests/requirements.txt tests/python-function/requirements.txt

@@ -108,11 +108,13 @@ fn a_route_asks_for_a_token_where_there_is_a_sample_without_one_and_nowhere_else
     assert_eq!(authorizer["type"], "jwt");
     assert_eq!(authorizer["identitySource"], "$request.header.Authorization");
     let jwt = &authorizer["jwtConfiguration"];
-    let [issuer, pool] = jwt["issuer"]["Fn::Sub"].as_array().unwrap().as_slice() else { panic!() };
-    assert_eq!(*issuer, "https://cognito-idp.${AWS::Region}.${AWS::URLSuffix}/${Pool}");
+    let [issuer, parts] = jwt["issuer"]["Fn::Sub"].as_array().unwrap().as_slice() else { panic!() };
+    assert_eq!(*issuer, "https://cognito-idp.${Region}.${AWS::URLSuffix}/${Pool}");
     let or_given =
         |own: &str, given: &str| json!({"Fn::If": ["MakesUserPool", {"Ref": own}, {"Ref": given}]});
-    assert_eq!(pool["Pool"], or_given("UserPool", "CognitoUserPoolId"));
+    let pool = or_given("UserPool", "CognitoUserPoolId");
+    assert_eq!(parts["Pool"], pool);
+    assert_eq!(parts["Region"], json!({"Fn::Select": [0, {"Fn::Split": ["_", pool]}]}));
     assert_eq!(jwt["audience"], json!([or_given("UserPoolClient", "CognitoClientId")]));
 }
 

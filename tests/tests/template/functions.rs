@@ -62,11 +62,18 @@ fn functions_and_extension_are_told_where_everything_is_and_no_key() {
         let mut expected = json!({
             "CRUDDUR_TABLE": {"Ref": "CruddurTable"},
             "CRUDDUR_LOG_GROUP": {"Ref": "LogGroup"},
-            "CRUDDUR_EXPORTERS":
-                {"Fn::If": ["SendsToHoneycomb", "honeycomb,xray,cloudwatch", "xray,cloudwatch"]},
+            "CRUDDUR_EXPORTERS": {"Fn::Join": [",", [
+                {"Fn::If": ["SendsToHoneycomb", "honeycomb", none]},
+                "xray",
+                "cloudwatch",
+                {"Fn::If": ["SendsToRollbar", "rollbar", none]},
+            ]]},
             "HONEYCOMB_API_KEY_SECRET":
                 {"Fn::If": ["SendsToHoneycomb", {"Ref": "HoneycombApiKeySecret"}, none]},
             "HONEYCOMB_API_ENDPOINT": {"Ref": "HoneycombApiEndpoint"},
+            "ROLLBAR_ACCESS_TOKEN_SECRET":
+                {"Fn::If": ["SendsToRollbar", {"Ref": "RollbarAccessTokenSecret"}, none]},
+            "ROLLBAR_ENVIRONMENT": {"Ref": "RollbarEnvironment"},
         });
         if name == "browser-traces" {
             // It checks by itself who sends: the gateway's CORS only tells browsers.

@@ -4,6 +4,7 @@
 mod api;
 mod functions;
 mod kept;
+mod lines;
 mod parameters;
 mod permissions;
 mod watching;
@@ -48,7 +49,7 @@ fn names_of(kind: &str) -> Vec<&'static str> {
 }
 
 /// `home-activities` is the binary of `HomeActivitiesFunction`.
-fn resource_of(function: &str) -> String {
+pub(crate) fn resource_of(function: &str) -> String {
     let capital = |part: &str| {
         let (first, rest) = part.split_at(1);
         first.to_uppercase() + rest

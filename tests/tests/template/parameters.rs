@@ -26,6 +26,7 @@ fn conditions_are_what_their_names_say() {
         json!({
             "MakesUserPool": is("CognitoUserPoolId", ""),
             "SendsToHoneycomb": not(is("HoneycombApiKeySecret", "")),
+            "SendsToRollbar": not(is("RollbarAccessTokenSecret", "")),
             "KeepsPlatformLogs": is("PlatformLogs", "keep"),
             "ProtectsData": is("DataProtection", "on"),
             "Notifies": not(is("AlarmTopicArn", "")),
@@ -34,21 +35,46 @@ fn conditions_are_what_their_names_say() {
     );
 }
 
+fn is_missing(parameter: &str) -> Value {
+    json!({"Fn::Equals": [{"Ref": parameter}, ""]})
+}
+
+fn is_given(parameter: &str) -> Value {
+    json!({"Fn::Not": [is_missing(parameter)]})
+}
+
 #[test]
 fn half_a_user_pool_is_refused_with_a_reason() {
-    let missing = |parameter: &str| json!({"Fn::Equals": [{"Ref": parameter}, ""]});
-    let given = |parameter: &str| json!({"Fn::Not": [missing(parameter)]});
     let [pool, client] = ["CognitoUserPoolId", "CognitoClientId"];
     assert_eq!(
-        stack()["Rules"],
-        json!({"UserPoolAndClientGoTogether": {"Assertions": [{
+        stack()["Rules"]["UserPoolAndClientGoTogether"],
+        json!({"Assertions": [{
             "Assert": {"Fn::Or": [
-                {"Fn::And": [missing(pool), missing(client)]},
-                {"Fn::And": [given(pool), given(client)]},
+                {"Fn::And": [is_missing(pool), is_missing(client)]},
+                {"Fn::And": [is_given(pool), is_given(client)]},
             ]},
             "AssertDescription": "Give both CognitoUserPoolId and CognitoClientId, or neither to have a user pool made.",
-        }]}})
+        }]})
     );
+    assert_eq!(stack()["Rules"].as_object().unwrap().len(), 3);
+}
+
+#[test]
+fn a_destination_that_is_described_but_has_no_key_is_refused_with_a_reason() {
+    for (rule, described, key) in [
+        ("HoneycombNeedsItsKey", "HoneycombApiEndpoint", "HoneycombApiKeySecret"),
+        ("RollbarNeedsItsToken", "RollbarEnvironment", "RollbarAccessTokenSecret"),
+    ] {
+        let default = &stack()["Parameters"][described]["Default"];
+        let reason = format!("{described} without {key} sends nothing. Give both, or neither.");
+        assert_eq!(
+            stack()["Rules"][rule],
+            json!({
+                "RuleCondition": {"Fn::Not": [{"Fn::Equals": [{"Ref": described}, default]}]},
+                "Assertions": [{"Assert": is_given(key), "AssertDescription": reason}],
+            })
+        );
+    }
 }
 
 #[test]
@@ -70,6 +96,13 @@ fn a_key_in_the_place_of_its_arn_and_other_slips_are_refused() {
         ),
         ("HoneycombApiKeySecret", "hcaik_01hqk4k20cjeh63wca8vva5stw", false),
         ("HoneycombApiKeySecret", "cruddur/honeycomb", false),
+        ("RollbarAccessTokenSecret", "", true),
+        ("RollbarAccessTokenSecret", arn, true),
+        ("RollbarAccessTokenSecret", "9e28e6a2f7ab4c0cbb5f1d1b6f1c6f5d", false),
+        ("RollbarEnvironment", "staging", true),
+        ("RollbarEnvironment", "week 2", true),
+        ("RollbarEnvironment", "", false),
+        ("RollbarEnvironment", "staging ", false),
         ("HoneycombApiEndpoint", "https://api.eu1.honeycomb.io", true),
         ("HoneycombApiEndpoint", "https://otel.example/otlp", true),
         ("HoneycombApiEndpoint", "https://api.honeycomb.io/", false),

@@ -141,7 +141,7 @@ fn beside_the_table_every_function_may_do_the_same_few_things() {
 }
 
 #[test]
-fn the_extension_may_send_segments_write_its_log_group_and_read_its_key() {
+fn the_extension_may_send_segments_write_its_log_group_and_read_its_keys() {
     let none = json!({"Ref": "AWS::NoValue"});
     let arn = |group: &str| {
         let arn = format!(
@@ -150,6 +150,14 @@ fn the_extension_may_send_segments_write_its_log_group_and_read_its_key() {
         json!({"Fn::Sub": arn})
     };
     let streams = |group: &str| json!({"Fn::GetAtt": [group, "Arn"]});
+    let secret = |condition: &str, parameter: &str| {
+        let read = json!({
+            "Effect": "Allow",
+            "Action": ["secretsmanager:GetSecretValue", "ssm:GetParameter"],
+            "Resource": {"Ref": parameter},
+        });
+        json!({"Fn::If": [condition, read, none]})
+    };
     let kept = |arn: Value| json!({"Fn::If": ["KeepsPlatformLogs", arn, none]});
     assert_eq!(
         properties("TelemetryPolicy", "AWS::IAM::ManagedPolicy")["PolicyDocument"]["Statement"],
@@ -174,15 +182,8 @@ fn the_extension_may_send_segments_write_its_log_group_and_read_its_key() {
                     kept(streams("PlatformLogGroup")),
                 ],
             },
-            {"Fn::If": [
-                "SendsToHoneycomb",
-                {
-                    "Effect": "Allow",
-                    "Action": ["secretsmanager:GetSecretValue", "ssm:GetParameter"],
-                    "Resource": {"Ref": "HoneycombApiKeySecret"},
-                },
-                none,
-            ]},
+            secret("SendsToHoneycomb", "HoneycombApiKeySecret"),
+            secret("SendsToRollbar", "RollbarAccessTokenSecret"),
         ])
     );
 }

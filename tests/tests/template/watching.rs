@@ -1,6 +1,6 @@
 //! Filters, alarms, dashboard and saved queries.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -254,16 +254,30 @@ fn the_audit_is_all_or_nothing_and_its_bucket_is_private() {
 
 #[test]
 fn the_outputs_say_where_to_look() {
-    let outputs = stack()["Outputs"].as_object().unwrap();
-    let names: BTreeSet<&str> = outputs.keys().map(String::as_str).collect();
+    let values: BTreeMap<&str, &Value> = stack()["Outputs"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(name, output)| (name.as_str(), &output["Value"]))
+        .collect();
+    let made_or_given =
+        |own: &str, given: &str| json!({"Fn::If": ["MakesUserPool", {"Ref": own}, {"Ref": given}]});
+    let layer = names_of("AWS::Lambda::LayerVersion")[0];
     assert_eq!(
-        names,
-        BTreeSet::from([
-            "ApiUrl",
-            "DashboardUrl",
-            "TelemetryLayerArn",
-            "UserPoolClientId",
-            "UserPoolId",
+        values,
+        BTreeMap::from([
+            (
+                "ApiUrl",
+                &json!({"Fn::Sub": "https://${Api}.execute-api.${AWS::Region}.${AWS::URLSuffix}"})
+            ),
+            (
+                "DashboardUrl",
+                &json!({"Fn::Sub": "https://${AWS::Region}.console.aws.amazon.com/cloudwatch/home\
+                                    ?region=${AWS::Region}#dashboards/dashboard/${Dashboard}"})
+            ),
+            ("TelemetryLayerArn", &json!({"Ref": layer})),
+            ("UserPoolClientId", &made_or_given("UserPoolClient", "CognitoClientId")),
+            ("UserPoolId", &made_or_given("UserPool", "CognitoUserPoolId")),
         ])
     );
 }

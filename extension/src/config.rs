@@ -246,6 +246,8 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
     fn resource(&self) -> Vec<(&'static str, String)> {
         let known = [
             ("service.name", Some(self.service_name())),
+            ("telemetry.distro.name", Some(env!("CARGO_PKG_NAME").to_owned())),
+            ("telemetry.distro.version", Some(env!("CARGO_PKG_VERSION").to_owned())),
             ("cloud.provider", Some("aws".to_owned())),
             ("cloud.platform", Some("aws_lambda".to_owned())),
             ("cloud.region", self.get("AWS_REGION")),

@@ -131,6 +131,22 @@ async fn spans_reach_honeycomb_compressed_with_the_key_and_as_protobuf() {
     assert!(matches!(encoding, Some("gzip" | "zstd")), "{encoding:?}");
 }
 
+#[tokio::test]
+async fn spans_of_function_and_extension_name_the_version_that_made_them() {
+    let honeycomb = Honeycomb::start().await;
+    let sandbox = start(&honeycomb).await;
+
+    let reply = sandbox.invoke(event("home-activities")).await;
+    sandbox.shutdown().await;
+    let server = honeycomb.server_span(&reply.request_id).await;
+    let init = honeycomb.span("init").await;
+
+    for span in [server, init] {
+        assert_eq!(span.resource("telemetry.distro.name"), "cruddur-telemetry", "{span:#?}");
+        assert_eq!(span.resource("telemetry.distro.version"), env!("CARGO_PKG_VERSION"));
+    }
+}
+
 /// An array of cruds, some of them with replies.
 fn assert_is_the_demo_feed(reply: &Reply) {
     assert_eq!(reply.status, 200, "{}", reply.body);

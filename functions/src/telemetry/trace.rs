@@ -72,6 +72,8 @@ pub(super) fn resource(config: &Config) -> Resource {
         .with_detector(Box::new(TelemetryResourceDetector))
         .with_attributes([
             KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+            KeyValue::new("telemetry.distro.name", "cruddur-telemetry"),
+            KeyValue::new("telemetry.distro.version", env!("CARGO_PKG_VERSION")),
             KeyValue::new("cloud.provider", "aws"),
             KeyValue::new("cloud.platform", "aws_lambda"),
         ])

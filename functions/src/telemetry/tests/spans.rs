@@ -19,6 +19,8 @@ async fn the_server_span_says_what_was_asked_and_where() {
         ("cloud.region", "ca-central-1"),
         ("telemetry.sdk.language", "rust"),
         ("service.version", env!("CARGO_PKG_VERSION")),
+        ("telemetry.distro.name", "cruddur-telemetry"),
+        ("telemetry.distro.version", env!("CARGO_PKG_VERSION")),
         ("faas.instance", "2026/01/01/[$LATEST]0123"),
     ] {
         assert_eq!(text(&resource, key).as_deref(), Some(value), "{key}");

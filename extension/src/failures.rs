@@ -9,8 +9,8 @@
 //! - **Whose.** A span is of the invocation whose server span is in its trace; one that comes
 //!   before that waits. Where no server span ever comes, what came during an invocation is its.
 //! - **When.** An invocation is over when the runtime is done with it, or the next one begins, or
-//!   the sandbox ends. Where nothing tells (emulators, Managed Instances), with each request that
-//!   comes.
+//!   the sandbox ends. Where nothing tells (emulators, Managed Instances), with each request of
+//!   spans; what only log records tell waits for those, but no longer than [`SPANS_FOLLOW`].
 //! - **Once.** Of an invocation that was told nothing is told again, such as the platform's
 //!   report, one invocation later. The item's `uuid` is made of the request's id: should another
 //!   process tell the same again, Rollbar drops it.
@@ -29,7 +29,7 @@ mod request;
 
 use std::{
     collections::{HashMap, VecDeque},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -68,6 +68,10 @@ const LAST_LINES: usize = 20;
 const KEPT_LINES: usize = 3 * LAST_LINES;
 const MAX_LINE_BYTES: usize = 4_096;
 
+/// How long log records wait for the spans of their invocation, where nothing tells its end. Our
+/// choice: they are sent one after the other.
+pub const SPANS_FOLLOW: Duration = Duration::from_secs(1);
+
 /// Looks up what the platform knows of an invocation.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Traces;
 
@@ -103,6 +107,8 @@ pub struct Failures {
     lines: VecDeque<(i64, Bytes)>,
     /// An init that failed during an invocation, until that is told.
     failed_init: Option<Ended>,
+    /// When the first of the log records came that wait for their spans.
+    spans_follow: Option<SystemTime>,
     /// Whether somebody tells when an invocation begins and ends.
     ends_are_told: bool,
     /// Until then what is logged may be why it fails.
@@ -132,6 +138,7 @@ impl Failures {
             told: VecDeque::new(),
             lines: VecDeque::new(),
             failed_init: None,
+            spans_follow: None,
             ends_are_told: false,
             init_is_over: false,
             made: Vec::new(),
@@ -164,6 +171,10 @@ impl Failures {
         if signal.kind == Kind::Metrics {
             return;
         }
+        self.overdue(now, lookup);
+        for (time_ms, json) in otlp::lines(signal) {
+            self.keep_line(time_ms, &json);
+        }
         let findings = otlp::find(signal);
         if findings.is_empty() {
             return self.fold(now);
@@ -186,10 +197,31 @@ impl Failures {
             finding.context.into_iter().for_each(|context| gathered.add_context(context));
             touched.extend(request_id);
         }
+        if signal.kind == Kind::Logs && !self.ends_are_told {
+            self.spans_follow.get_or_insert(now);
+            return self.fold(now);
+        }
         self.tell_of(touched, now, lookup);
         if !self.ends_are_told {
             self.tell_of_strays(now);
+            if self.invocations.iter().all(|it| it.gathered.is_empty()) {
+                self.spans_follow = None;
+            }
         }
+    }
+
+    /// Some time has passed: what has waited long enough is told.
+    pub fn overdue(&mut self, now: SystemTime, lookup: Lookup<'_>) {
+        let is_over = |since: &SystemTime| match now.duration_since(*since) {
+            Ok(age) => age >= SPANS_FOLLOW,
+            Err(_) => true, // the clock was set back
+        };
+        if self.spans_follow.take_if(|since| is_over(since)).is_some() {
+            let all = self.invocations.iter().map(|it| it.request_id.clone()).collect();
+            self.tell_of(all, now, lookup);
+            self.tell_of_strays(now);
+        }
+        self.fold(now);
     }
 
     /// Lines have come, made by [`lines::Lines`].
@@ -197,13 +229,7 @@ impl Failures {
         let mut touched = Vec::new();
         for signal in signals {
             for line in lines::read(&signal.bytes) {
-                if self.lines.len() == KEPT_LINES {
-                    self.lines.pop_front();
-                }
-                if line.json.len() <= MAX_LINE_BYTES {
-                    let json = Bytes::copy_from_slice(line.json.as_bytes());
-                    self.lines.push_back((line.time_ms, json));
-                }
+                self.keep_line(line.time_ms, line.json);
                 let failure = signal.has_error.then(|| Logged::read(line.json)).flatten();
                 let Some(logged) = failure else { continue };
                 let Some(failure) = logged.failure(line.time_ms) else { continue };
@@ -370,7 +396,7 @@ impl Failures {
         if gathered.is_empty() {
             return;
         }
-        known.lines = self.last_lines(known.request_id.as_deref());
+        known.lines = self.last_lines(known.request_id.as_deref(), &gathered.trace_ids);
         for made in self.maker.messages(&gathered, &known) {
             self.offer(made, now);
         }
@@ -417,14 +443,26 @@ impl Failures {
         self.told.push_back(key);
     }
 
-    /// Of an invocation, or outside of any.
-    fn last_lines(&self, request_id: Option<&str>) -> Vec<Entry> {
+    fn keep_line(&mut self, time_ms: i64, json: &str) {
+        if json.len() > MAX_LINE_BYTES {
+            return;
+        }
+        if self.lines.len() == KEPT_LINES {
+            self.lines.pop_front();
+        }
+        self.lines.push_back((time_ms, Bytes::copy_from_slice(json.as_bytes())));
+    }
+
+    /// Of an invocation, or outside of any. Log records may name only the trace.
+    fn last_lines(&self, request_id: Option<&str>, trace_ids: &[String]) -> Vec<Entry> {
+        let is_its = |line: &Logged| match &line.request_id {
+            None if !line.trace_id.is_empty() => trace_ids.contains(&line.trace_id),
+            named => named.as_deref() == request_id,
+        };
         let mut entries: Vec<Entry> = Vec::new();
         for (time_ms, json) in self.lines.iter().rev() {
             let logged = std::str::from_utf8(json).ok().and_then(Logged::read);
-            let Some(logged) = logged.filter(|it| it.request_id.as_deref() == request_id) else {
-                continue;
-            };
+            let Some(logged) = logged.filter(is_its) else { continue };
             entries.push(Entry {
                 level: logged.level,
                 kind: "log".to_owned(),

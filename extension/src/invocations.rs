@@ -128,6 +128,12 @@ impl Invocations {
         self.failures(|failures| failures.otlp(signal, now, &|id| self.traces(id)))
     }
 
+    /// Some time has passed; the failures that have waited long enough.
+    pub fn overdue_failures(&self) -> Vec<Signal> {
+        let now = SystemTime::now();
+        self.failures(|failures| failures.overdue(now, &|id| self.traces(id)))
+    }
+
     /// Whether something went wrong in an invocation that is yet to be told of.
     pub fn has_failures(&self, request_id: &str) -> bool {
         self.failures.as_ref().is_some_and(|failures| locked(failures).has_something(request_id))

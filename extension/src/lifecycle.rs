@@ -40,7 +40,7 @@ use crate::{
     config::Config,
     exporter::Exporter,
     extensions_api::{ApiError, Event, Events, ExtensionsApi, Invoke, Shutdown},
-    failures::Failures,
+    failures::{Failures, SPANS_FOLLOW},
     flush::{self, DRAIN_BUDGET, Gaps, Situation},
     invocations::{End, Invocations},
     last_resort::LastWords,
@@ -86,6 +86,7 @@ async fn work(lambda: &ExtensionsApi, parts: &mut Parts, config: &Config) -> Shu
     }
     if lambda.events() == Events::Shutdown {
         parts.flush_every(config.flush.period());
+        parts.tell_overdue_failures();
     }
     let mut last_error = None;
     let mut flushing = Flushing::new(config, telemetry.is_ok());
@@ -187,6 +188,7 @@ pub async fn run_elsewhere(config: &Config) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut parts = Parts::start(config, Trigger::Receive);
     parts.receive_otlp(config).await?;
+    parts.tell_overdue_failures();
     info!("OTLP is taken at http://{}", config.otlp_listen);
     tokio::select! {
         _ = interrupt.recv() => {}
@@ -323,6 +325,23 @@ impl Parts {
             }
         };
         drop(supervised("timer", flushes));
+    }
+
+    /// Where no invocation's end is told, nothing else would tell what waits.
+    fn tell_overdue_failures(&self) {
+        if !self.invocations.wants_failures() {
+            return;
+        }
+        let (pipeline, invocations) = (self.pipeline.clone(), self.invocations.clone());
+        let mut stop = self.stop.subscribe();
+        let telling = async move {
+            while timeout(SPANS_FOLLOW, stop.wait_for(|stopped| *stopped)).await.is_err() {
+                for failure in invocations.overdue_failures() {
+                    let _ = pipeline.receive(failure).await; // as `Parts::receive` does
+                }
+            }
+        };
+        drop(supervised("timer", telling));
     }
 
     /// Waits for an invocation's end and flushes what it sent.

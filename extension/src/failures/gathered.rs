@@ -35,9 +35,9 @@ pub(super) struct Failure {
 pub(super) enum Source {
     /// The server span itself.
     Server,
-    /// Another span, or a log record that came by OTLP.
+    /// Another span, or a log record that came by OTLP and holds an exception.
     Otlp,
-    /// A line.
+    /// A line, or any other log record.
     Line,
 }
 

@@ -15,11 +15,12 @@ use opentelemetry_proto::tonic::{
     trace::v1::{Span, span::Event, span::SpanKind, status::StatusCode},
 };
 use prost::Message as _;
+use serde_json::json;
 
 use super::gathered::{Context, Failure, Message, Source, cut, cut_stack, cut_to};
 use crate::{
     exporter::rollbar::payload::{Level, Texts},
-    signal::{Kind, Signal, is_error},
+    signal::{self, Kind, Signal, is_error},
     wire::{self, Value, nested},
 };
 
@@ -84,6 +85,26 @@ pub(super) fn find(signal: &Signal) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Log records as [lines](crate::lines) with what an item tells of them: time in Unix milliseconds,
+/// and JSON.
+pub(super) fn lines(signal: &Signal) -> Vec<(i64, String)> {
+    if signal.kind != Kind::Logs {
+        return Vec::new();
+    }
+    let records = signal::items(&signal.bytes).filter_map(|item| LogRecord::decode(item).ok());
+    let line = |record: LogRecord| {
+        let request_id = attribute(&record.attributes, "faas.invocation_id");
+        let line = json!({
+            "level": level(&record).name(),
+            "message": cut(&text(record.body.as_ref())),
+            "requestId": Some(request_id).filter(|id| !id.is_empty()),
+            "trace_id": hex(&record.trace_id),
+        });
+        (time_ms(&record), line.to_string())
+    };
+    records.map(line).collect()
 }
 
 /// Without decoding it: most spans are fine.
@@ -195,22 +216,23 @@ fn message(event: &Event, span_id: &str, index: usize) -> Message {
 }
 
 fn of_record(record: &LogRecord, resource: &Resource) -> Finding {
-    /// `SeverityNumber::Fatal`, the lowest number of that class.
-    const FATAL: i32 = 21;
     let told = |key: &str| attribute(&record.attributes, key);
     let body = text(record.body.as_ref());
     let thrown = told("exception.message");
     let facts = Span { attributes: record.attributes.clone(), ..Span::default() };
     let context = context(&facts, resource, false);
-    let time = record.time_unix_nano.max(record.observed_time_unix_nano);
+    let class = cut_to(&told("exception.type"), 255);
+    let stack = cut_stack(&told("exception.stacktrace"));
+    let has_exception = !class.is_empty() || !stack.is_empty();
     let failure = Failure {
-        source: Source::Otlp,
-        level: if record.severity_number < FATAL { Level::Error } else { Level::Critical },
-        class: cut_to(&told("exception.type"), 255),
+        // Without one it says no more than a line.
+        source: if has_exception { Source::Otlp } else { Source::Line },
+        level: level(record),
+        class,
         message: cut(if thrown.is_empty() { &body } else { &thrown }),
-        stack: cut_stack(&told("exception.stacktrace")),
+        stack,
         place: cut_to(&record.event_name, 255),
-        time_ms: (time / 1_000_000) as i64,
+        time_ms: time_ms(record),
     };
     Finding {
         trace_id: hex(&record.trace_id),
@@ -219,6 +241,21 @@ fn of_record(record: &LogRecord, resource: &Resource) -> Finding {
         failures: vec![failure],
         messages: Vec::new(),
     }
+}
+
+/// The lowest number of each class, as in `SeverityNumber`.
+fn level(record: &LogRecord) -> Level {
+    match record.severity_number {
+        21.. => Level::Critical,
+        17.. => Level::Error,
+        13.. => Level::Warning,
+        1..9 => Level::Debug,
+        _ => Level::Info,
+    }
+}
+
+fn time_ms(record: &LogRecord) -> i64 {
+    (record.time_unix_nano.max(record.observed_time_unix_nano) / 1_000_000) as i64
 }
 
 fn attribute(attributes: &[KeyValue], key: &str) -> String {

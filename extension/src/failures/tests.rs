@@ -1,8 +1,9 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use opentelemetry_proto::tonic::{
-    collector::trace::v1::ExportTraceServiceRequest,
+    collector::{logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest},
     common::v1::{AnyValue, KeyValue, any_value},
+    logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
     resource::v1::Resource,
     trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span},
 };
@@ -93,6 +94,15 @@ impl World {
         self.take();
     }
 
+    fn logs(&mut self, log_records: Vec<LogRecord>) {
+        let scope_logs = vec![ScopeLogs { log_records, ..ScopeLogs::default() }];
+        let resource_logs = vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }];
+        let request = ExportLogsServiceRequest { resource_logs };
+        let (signal, _) = Signal::read(Kind::Logs, request.encode_to_vec().into()).unwrap();
+        self.failures.otlp(&signal, now(), &lookup);
+        self.take();
+    }
+
     fn step(&mut self, step: &Step, request_id: &str) {
         let failed = json!({ "requestId": request_id, "status": "error", "errorType": "Runtime.OutOfMemory",
                              "metrics": { "maxMemoryUsedMB": 128 } });
@@ -148,6 +158,18 @@ fn server(request_id: &str) -> Span {
 
 fn child() -> Span {
     Span { events: vec![exception("Timeout")], ..plain(2) }
+}
+
+/// An access line of a request that failed.
+fn record(request_id: &str) -> LogRecord {
+    let text = any_value::Value::StringValue("GET / 500".to_owned());
+    LogRecord {
+        severity_number: 17,
+        body: Some(AnyValue { value: Some(text) }),
+        attributes: vec![attribute("faas.invocation_id", request_id)],
+        trace_id: plain(0).trace_id,
+        ..LogRecord::default()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -273,6 +295,50 @@ fn where_nothing_tells_an_end_each_request_is_told_of_at_once() {
     world.spans(vec![child()]);
 
     assert_eq!(world.finish().len(), 2, "late, and told already");
+}
+
+#[test]
+fn where_nothing_tells_an_end_log_records_wait_for_the_spans_that_say_more() {
+    let mut world = World::new(&[]);
+
+    world.logs(vec![record("first")]);
+    assert!(world.items.is_empty());
+    world.spans(vec![server("first")]);
+
+    let [item] = &world.items[..] else { panic!("{:#?}", world.items) };
+    assert_eq!(item["data"]["body"]["trace"]["exception"]["class"], "StoreError");
+    let line = &item["data"]["body"]["telemetry"][0];
+    assert_eq!((&line["body"]["message"], &line["level"]), (&json!("GET / 500"), &json!("error")));
+    world.logs(vec![record("first")]);
+    assert_eq!(world.finish().len(), 1, "late, and told already");
+}
+
+#[test]
+fn an_error_that_only_a_log_record_tells_of_does_not_wait_long() {
+    let mut world = World::new(&[]);
+    world.logs(vec![record("first")]);
+
+    for (millis, expected) in [(999, 0), (1_000, 1), (9_000, 1)] {
+        world.failures.overdue(now() + Duration::from_millis(millis), &lookup);
+        world.take();
+        assert_eq!(world.items.len(), expected, "after {millis} ms");
+    }
+    let items = world.finish();
+    assert_eq!(items[0]["body"]["message"]["body"], "GET / 500");
+    assert_eq!(items[0]["custom"]["request_id"], "first");
+}
+
+#[test]
+fn a_log_record_without_an_exception_is_none_of_the_chain() {
+    let mut world = World::new(&[]);
+    world.begun("first");
+    world.logs(vec![record("first")]);
+    world.spans(vec![server("first")]);
+
+    let items = world.finish();
+
+    assert_eq!(items.len(), 1);
+    assert_eq!(items[0]["body"]["trace"]["exception"]["class"], "StoreError");
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn fields(record: LogRecord, service: Option<&Value>, time: Timestamp) -> Map<St
         _ => "INFO".to_owned(),
     };
     let mut fields = object(record.attributes);
-    if let Some(id) = fields.get("faas.invocation_id").cloned() {
+    if let Some(id) = fields.remove("faas.invocation_id") {
         fields.insert("requestId".to_owned(), id);
     }
     let ids = [("trace_id", &record.trace_id), ("span_id", &record.span_id)];

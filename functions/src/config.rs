@@ -33,7 +33,8 @@ const DEFAULT_PAGE_ORIGIN: &str = "http://localhost:3000";
 /// | `OTEL_SERVICE_NAME` | `service.name` of spans, `service` of log lines | the function's name |
 /// | `OTEL_RESOURCE_ATTRIBUTES` | further attributes of the resource, `key=value,key=value`; values percent-encoded | – |
 /// | `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG` | which traces get the sampled flag; all are recorded, so that no error is missed | `parentbased_always_on`, 1 |
-/// | `OTEL_SDK_DISABLED` | `true`: no spans | `false` |
+/// | `OTEL_SDK_DISABLED` | `true`: nothing is sent, neither spans nor lines | `false` |
+/// | `OTEL_LOGS_EXPORTER` | `otlp`: log lines are sent to the extension as well, after the reply. `none`: they are on standard output alone, which is enough wherever the platform hands that to the extension; with both, all lines would be there twice | `none`; `otlp` under an emulator, which hands over nothing |
 /// | `OTEL_EXPORTER_OTLP_ENDPOINT` | base URL of the extension, loopback only | `http://127.0.0.1:4318` |
 /// | `AWS_LAMBDA_LOG_LEVEL` | `TRACE` to `FATAL`; set by Lambda's advanced logging | – |
 /// | `RUST_LOG` | a level, or directives such as `cruddur=debug,hyper=info`, if the above is not set | `info` |
@@ -67,6 +68,8 @@ pub struct Config {
     pub traces_url: Uri,
     /// Which log lines are written.
     pub log_filter: Targets,
+    /// Where they are sent as well, if anywhere: the full URL of the logs signal.
+    pub logs_url: Option<Uri>,
     /// The DynamoDB table, if that is the store.
     pub table_name: Option<String>,
     /// The file of the local store.
@@ -93,6 +96,9 @@ impl Config {
             .or_else(|| named.map(|(_, value)| value.clone()))
             .or_else(|| function_name.clone());
         let local = local(&var, &mut warnings);
+        let traces = !var("OTEL_SDK_DISABLED").is_some_and(|it| it.eq_ignore_ascii_case("true"));
+        let endpoint = otlp_endpoint(var("OTEL_EXPORTER_OTLP_ENDPOINT"), &mut warnings);
+        let sends_lines = traces && sends_lines(&var, &mut warnings);
         let memory_mb = var("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(|mb| mb.parse().ok());
         Self {
             service_name: service_name.unwrap_or_else(|| "unknown_service".to_owned()),
@@ -104,9 +110,10 @@ impl Config {
             log_stream: var("AWS_LAMBDA_LOG_STREAM_NAME"),
             resource_attributes,
             sampler: sampler(&var, &mut warnings),
-            traces: !var("OTEL_SDK_DISABLED").is_some_and(|it| it.eq_ignore_ascii_case("true")),
-            traces_url: traces_url(var("OTEL_EXPORTER_OTLP_ENDPOINT"), &mut warnings),
+            traces,
+            traces_url: signal_url(&endpoint, "traces"),
             log_filter: log_filter(&var, &mut warnings),
+            logs_url: sends_lines.then(|| signal_url(&endpoint, "logs")),
             table_name: var("CRUDDUR_TABLE"),
             #[cfg(feature = "local")]
             sqlite_path: var("CRUDDUR_SQLITE").unwrap_or(DEFAULT_SQLITE_PATH.to_owned()).into(),
@@ -131,13 +138,20 @@ pub struct Local {
     pub page_origin: String,
 }
 
-/// A build can be wrong, so the feature alone is not enough: it takes an emulator too. Its Runtime
-/// API is a URL with a path (`http://127.0.0.1:9000/.rt/home-activities`), Lambda's never is.
+/// Its Runtime API is a URL with a path (`http://127.0.0.1:9000/.rt/home-activities`), Lambda's never
+/// is.
+fn is_emulator(var: &impl Fn(&str) -> Option<String>) -> bool {
+    let runtime_api = var("AWS_LAMBDA_RUNTIME_API").unwrap_or_default();
+    let address = runtime_api.trim_start_matches("http://");
+    address.split_once('/').is_some_and(|(_, path)| !path.is_empty())
+}
+
+/// A build can be wrong, so the feature alone is not enough: it takes an emulator too.
 #[cfg(feature = "local")]
 fn local(var: &impl Fn(&str) -> Option<String>, warnings: &mut Vec<String>) -> Option<Local> {
-    let runtime_api = var("AWS_LAMBDA_RUNTIME_API")?;
-    let address = runtime_api.trim_start_matches("http://");
-    address.split_once('/').filter(|(_, path)| !path.is_empty())?;
+    if !is_emulator(var) {
+        return None;
+    }
     let handle = var("CRUDDUR_LOCAL_HANDLE").unwrap_or_else(|| DEFAULT_LOCAL_HANDLE.to_owned());
     let page_origin = var("FRONTEND_URL").unwrap_or_else(|| DEFAULT_PAGE_ORIGIN.to_owned());
     match Handle::parse(&handle) {
@@ -199,13 +213,27 @@ fn sampler(var: &impl Fn(&str) -> Option<String>, warnings: &mut Vec<String>) ->
     }
 }
 
-/// Spans hold what users do, so they go to this machine only; the extension sends them on.
-fn traces_url(endpoint: Option<String>, warnings: &mut Vec<String>) -> Uri {
-    let default = || Uri::from_static("http://127.0.0.1:4318/v1/traces");
+/// Lambda gives the extension what a function writes, emulators do not.
+fn sends_lines(var: &impl Fn(&str) -> Option<String>, warnings: &mut Vec<String>) -> bool {
+    let default = is_emulator(var);
+    match var("OTEL_LOGS_EXPORTER").as_deref() {
+        None => default,
+        Some("otlp") => true,
+        Some("none" | "console") => false, // lines are on standard output in any case
+        Some(other) => {
+            warnings.push(format!("OTEL_LOGS_EXPORTER={other:?} is none that is known here"));
+            default
+        }
+    }
+}
+
+/// Spans and lines hold what users do, so they go to this machine only; the extension sends them on.
+fn otlp_endpoint(endpoint: Option<String>, warnings: &mut Vec<String>) -> String {
+    let default = || DEFAULT_OTLP_ENDPOINT.to_owned();
     let Some(endpoint) = endpoint else { return default() };
-    let url = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
-    match url.parse::<Uri>() {
-        Ok(url) if url.scheme_str() == Some("http") && is_loopback(&url) => url,
+    let endpoint = endpoint.trim_end_matches('/');
+    match format!("{endpoint}/v1/traces").parse::<Uri>() {
+        Ok(url) if url.scheme_str() == Some("http") && is_loopback(&url) => endpoint.to_owned(),
         _ => {
             warnings.push(format!(
                 "OTEL_EXPORTER_OTLP_ENDPOINT is no http:// address of this machine; \
@@ -214,6 +242,11 @@ fn traces_url(endpoint: Option<String>, warnings: &mut Vec<String>) -> Uri {
             default()
         }
     }
+}
+
+/// `endpoint` is one that [`otlp_endpoint`] has checked.
+fn signal_url(endpoint: &str, signal: &str) -> Uri {
+    format!("{endpoint}/v1/{signal}").parse().unwrap_or_default()
 }
 
 fn is_loopback(url: &Uri) -> bool {

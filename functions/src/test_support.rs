@@ -9,7 +9,8 @@ use std::{
 };
 
 use opentelemetry_proto::tonic::{
-    collector::trace::v1::ExportTraceServiceRequest,
+    collector::{logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest},
+    logs::v1::ResourceLogs,
     trace::v1::{ResourceSpans, Span},
 };
 use prost::Message;
@@ -91,6 +92,14 @@ pub(crate) const HOME_EVENT: &str = include_str!("../../events/home-activities.j
 pub(crate) struct FakeExtension {
     pub(crate) address: SocketAddr,
     requests: Receiver<(usize, ExportTraceServiceRequest)>,
+    logs: Receiver<ExportLogsServiceRequest>,
+}
+
+/// What a request is passed on to.
+#[derive(Clone)]
+struct Senders {
+    traces: Sender<(usize, ExportTraceServiceRequest)>,
+    logs: Sender<ExportLogsServiceRequest>,
 }
 
 impl FakeExtension {
@@ -101,14 +110,22 @@ impl FakeExtension {
 
     pub(crate) fn listen(listener: TcpListener, status_line: &'static str) -> Self {
         let address = listener.local_addr().unwrap();
-        let (sender, requests) = channel();
+        let ((traces, requests), (log_sender, logs)) = (channel(), channel());
+        let senders = Senders { traces, logs: log_sender };
         thread::spawn(move || {
             for (connection, stream) in listener.incoming().enumerate() {
-                let sender = sender.clone();
-                thread::spawn(move || serve(stream.unwrap(), connection, status_line, &sender));
+                let senders = senders.clone();
+                thread::spawn(move || serve(stream.unwrap(), connection, status_line, &senders));
             }
         });
-        Self { address, requests }
+        Self { address, requests, logs }
+    }
+
+    /// The lines of the next request, if one has come before the last that was received.
+    pub(crate) fn logs(&self) -> Option<ResourceLogs> {
+        let mut request = self.logs.try_recv().ok()?;
+        assert_eq!(request.resource_logs.len(), 1);
+        Some(request.resource_logs.remove(0))
     }
 
     /// The next request: on which connection it came (from 0), and the resource with its spans.
@@ -130,20 +147,21 @@ impl FakeExtension {
     }
 }
 
-fn serve(
-    stream: TcpStream,
-    connection: usize,
-    status_line: &str,
-    sender: &Sender<(usize, ExportTraceServiceRequest)>,
-) {
+fn serve(stream: TcpStream, connection: usize, status_line: &str, senders: &Senders) {
     let mut reader = BufReader::new(&stream);
     while let Some(head) = read_head(&mut reader) {
-        assert!(head.starts_with("POST /v1/traces "), "{head}");
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
         let mut body = vec![0; length.parse().unwrap()];
         reader.read_exact(&mut body).unwrap();
-        let request = ExportTraceServiceRequest::decode(body.as_slice()).unwrap();
-        let _ = sender.send((connection, request)); // the test may have ended
+        // An error means that the test has ended.
+        if head.starts_with("POST /v1/logs ") {
+            let request = ExportLogsServiceRequest::decode(body.as_slice()).unwrap();
+            let _ = senders.logs.send(request);
+        } else {
+            assert!(head.starts_with("POST /v1/traces "), "{head}");
+            let request = ExportTraceServiceRequest::decode(body.as_slice()).unwrap();
+            let _ = senders.traces.send((connection, request));
+        }
         write!(&stream, "HTTP/1.1 {status_line}\r\ncontent-length: 0\r\n\r\n").unwrap();
     }
 }

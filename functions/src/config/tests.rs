@@ -92,6 +92,28 @@ fn spans_go_to_loopback_addresses_only() {
 }
 
 #[test]
+fn lines_are_sent_where_nobody_else_hands_them_over_or_somebody_asks_for_it() {
+    let emulator = ("AWS_LAMBDA_RUNTIME_API", "http://127.0.0.1:9000/.rt/home-activities");
+    let lambda = ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001");
+    let (otlp, none) = (("OTEL_LOGS_EXPORTER", "otlp"), ("OTEL_LOGS_EXPORTER", "none"));
+    let disabled = ("OTEL_SDK_DISABLED", "true");
+    for (vars, sent) in [
+        (&[emulator][..], true),
+        (&[emulator, none], false),
+        (&[emulator, disabled], false),
+        (&[lambda], false),
+        (&[lambda, otlp], true),
+        (&[lambda, otlp, disabled], false),
+    ] {
+        let config = config(vars);
+        let expected = sent.then(|| "http://127.0.0.1:4318/v1/logs".parse().unwrap());
+        assert_eq!((config.logs_url, config.warnings.len()), (expected, 0), "{vars:?}");
+    }
+    let wrong = config(&[lambda, ("OTEL_LOGS_EXPORTER", "syslog")]);
+    assert_eq!((wrong.logs_url, wrong.warnings.len()), (None, 1));
+}
+
+#[test]
 fn lambdas_level_goes_before_rusts_and_both_spare_us_the_libraries_chatter() {
     let config = config(&[("AWS_LAMBDA_LOG_LEVEL", "DEBUG"), ("RUST_LOG", "error")]);
 

@@ -12,11 +12,12 @@ use hyper_util::{
 };
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
+
 /// How long the extension may take. Our choice: it answers within a millisecond if it runs, and
 /// who waits here is the next invocation, not the client of this one.
 pub(super) const TIMEOUT: Duration = Duration::from_millis(200);
 
-/// Why the extension did not take spans.
+/// Why the extension did not take something.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
     /// It may be there, but busy.
@@ -38,38 +39,40 @@ pub enum SendError {
 
 /// Holds the connection, which is made by the first request.
 pub struct Extension {
-    url: Uri,
+    traces_url: Uri,
     client: Client<HttpConnector, Full<Bytes>>,
 }
 
 impl Extension {
-    /// `url` is that of the traces signal.
-    pub fn new(url: Uri) -> Self {
+    /// An extension that takes spans there.
+    pub fn new(traces_url: Uri) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
-        Self { url, client: Client::builder(TokioExecutor::new()).build(connector) }
+        Self { traces_url, client: Client::builder(TokioExecutor::new()).build(connector) }
     }
 
-    pub(super) fn url(&self) -> &Uri {
-        &self.url
+    pub(super) fn traces_url(&self) -> &Uri {
+        &self.traces_url
     }
 
     /// Hands spans over, once; takes at most [`TIMEOUT`].
     pub async fn take(&self, spans: &ExportTraceServiceRequest) -> Result<(), SendError> {
-        self.take_within(TIMEOUT, spans).await
+        self.take_within(TIMEOUT, &self.traces_url, spans).await
     }
 
+    /// Hands a request of the signal whose URL this is over, once.
     pub(super) async fn take_within(
         &self,
         timeout: Duration,
-        spans: &ExportTraceServiceRequest,
+        url: &Uri,
+        request: &impl Message,
     ) -> Result<(), SendError> {
-        let posted = tokio::time::timeout(timeout, self.post(spans.encode_to_vec())).await;
+        let posted = tokio::time::timeout(timeout, self.post(url, request.encode_to_vec())).await;
         posted.unwrap_or(Err(SendError::TimedOut(timeout)))
     }
 
-    async fn post(&self, body: Vec<u8>) -> Result<(), SendError> {
-        let request = Request::post(self.url.clone())
+    async fn post(&self, url: &Uri, body: Vec<u8>) -> Result<(), SendError> {
+        let request = Request::post(url.clone())
             .header(CONTENT_TYPE, "application/x-protobuf")
             .body(Full::from(body))?;
         let answer = self.client.request(request).await?;

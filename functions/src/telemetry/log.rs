@@ -1,4 +1,5 @@
-//! Log lines: one JSON object each, on stdout, where Lambda collects them.
+//! Log lines: one JSON object each, on stdout, where Lambda collects them; and on their way to the
+//! extension, if they are sent as well.
 
 use std::{
     fmt::Debug,
@@ -16,7 +17,7 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
-use super::invocation::CurrentInvocation;
+use super::{invocation::CurrentInvocation, records::Written};
 
 /// Writes each event as a line of JSON: `timestamp` (RFC 3339, UTC, milliseconds), `level`,
 /// `message`, `requestId`, `trace_id`, `span_id`, `xray_trace_id`, `service`, and the event's own
@@ -25,13 +26,20 @@ pub(super) struct JsonLines<O> {
     service: String,
     current: Arc<CurrentInvocation>,
     out: O,
+    /// Who has them sent.
+    written: Option<Written>,
     dispatch: OnceLock<WeakDispatch>,
 }
 
 impl<O> JsonLines<O> {
-    /// `out` gives the stream for a line.
-    pub(super) fn new(service: String, current: Arc<CurrentInvocation>, out: O) -> Self {
-        Self { service, current, out, dispatch: OnceLock::new() }
+    /// `out` gives the stream for a line; `written` gets it as well.
+    pub(super) fn new(
+        service: String,
+        current: Arc<CurrentInvocation>,
+        out: O,
+        written: Option<Written>,
+    ) -> Self {
+        Self { service, current, out, written, dispatch: OnceLock::new() }
     }
 
     /// The ids of the OpenTelemetry span behind the current one, as hex.
@@ -64,7 +72,8 @@ where
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut line = Line(Map::new());
         event.record(&mut line);
-        line.set("timestamp", now());
+        let now = Timestamp::now();
+        line.set("timestamp", now.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string());
         line.set("level", event.metadata().level().as_str());
         line.set("service", self.service.as_str());
         let ids = self.current.ids();
@@ -78,15 +87,15 @@ where
             line.set("trace_id", trace);
             line.set("span_id", span);
         }
-        let mut text = Value::Object(line.0).to_string();
+        let line = Value::Object(line.0);
+        let mut text = line.to_string();
         text.push('\n');
         // In one piece, so that lines never mix. A log that nobody reads is no reason to fail.
         let _ = (self.out)().write_all(text.as_bytes());
+        if let (Some(written), Value::Object(fields)) = (&self.written, line) {
+            written.push(now, fields, text.len());
+        }
     }
-}
-
-fn now() -> String {
-    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
 /// The line as it grows; ours are set last, so that no event can pretend to be of another request.

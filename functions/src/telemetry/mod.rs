@@ -2,7 +2,8 @@
 //!
 //! Both come from `tracing`. `log` writes its events, one JSON object a line. Its spans become
 //! OpenTelemetry spans, whose ids and flags `trace` chooses; they collect in memory during an
-//! invocation and leave in one request (`otlp`) after the reply has been posted. There is no
+//! invocation and leave in one request (`otlp`) after the reply has been posted. So do the lines, as
+//! `records`, where nobody hands stdout to the extension (`OTEL_LOGS_EXPORTER`). There is no
 //! background thread and no queue, since between two invocations a sandbox is frozen.
 //! [`server_span`] is the span of the whole invocation, [`Access`] its line in the log, and
 //! [`TracedCalls`] joins calls of AWS to it.
@@ -14,6 +15,7 @@ pub mod extension;
 mod invocation;
 mod log;
 mod otlp;
+mod records;
 pub mod server_span;
 mod stack;
 mod trace;
@@ -25,6 +27,7 @@ use opentelemetry::{
     KeyValue,
     trace::{SpanKind, TracerProvider},
 };
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use tracing::{Instrument, Subscriber, warn};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::{
@@ -44,9 +47,9 @@ use crate::{
 };
 pub use access::Access;
 pub use aws::TracedCalls;
-use extension::Extension;
 use invocation::CurrentInvocation;
 use otlp::Exporter;
+use records::{Records, Written};
 use trace::{Finished, FinishedSpans, Kept, RootIds};
 
 /// One per sandbox.
@@ -54,6 +57,8 @@ pub struct Telemetry {
     current: Arc<CurrentInvocation>,
     finished: FinishedSpans,
     root_ids: RootIds,
+    /// `None` if lines are not sent.
+    written: Option<Written>,
     exporter: Exporter,
 }
 
@@ -82,11 +87,13 @@ impl Telemetry {
         let finished = FinishedSpans::default();
         let root_ids = RootIds::default();
         let resource = trace::resource(config);
-        let exporter = Exporter::new(Extension::new(config.traces_url.clone()), &resource);
+        let exporter = Exporter::new(config, &resource);
+        let written = config.logs_url.is_some().then(Written::default);
         let provider =
             trace::provider(finished.clone(), root_ids.clone(), config.sampler.clone(), resource);
         let tracer = provider.tracer("cruddur");
-        let log = log::JsonLines::new(config.service_name.clone(), current.clone(), out);
+        let service = config.service_name.clone();
+        let log = log::JsonLines::new(service, current.clone(), out, written.clone());
         let spans = tracing_opentelemetry::layer()
             .with_tracer(tracer)
             // A span starts when its first child does, so that S can still be told its parent.
@@ -103,11 +110,11 @@ impl Telemetry {
         let subscriber = tracing_subscriber::registry()
             .with(config.traces.then_some(spans))
             .with(log.with_filter(lines));
-        (Self { current, finished, root_ids, exporter }, subscriber)
+        (Self { current, finished, root_ids, written, exporter }, subscriber)
     }
 
     /// Runs an invocation to the point where its reply is posted, in its server span; then sends
-    /// the spans.
+    /// what it told.
     pub async fn around<T>(&self, invocation: impl Future<Output = T>) -> T {
         let outcome = invocation.instrument(server_span::open()).await;
         let Finished { mut spans, dropped } = self.finished.take();
@@ -124,9 +131,21 @@ impl Telemetry {
                 exception.attributes.push(text);
             }
         }
-        self.exporter.send(spans, self.current.time_left(SystemTime::now())).await;
+        let lines = self.lines();
+        self.exporter.send(spans, lines, self.current.time_left(SystemTime::now())).await;
         self.current.clear();
         outcome
+    }
+
+    /// What has been written since the last invocation, as far as it is sent.
+    fn lines(&self) -> Vec<LogRecord> {
+        let Some(written) = &self.written else { return Vec::new() };
+        let Records { mut records, dropped } = written.take();
+        if dropped > 0 {
+            warn!(dropped, "{dropped} lines are on standard output alone: there were too many");
+            records.extend(written.take().records); // what has just been said
+        }
+        records
     }
 
     /// Says which invocation this is: on log lines, and on the server span with its place in a trace.

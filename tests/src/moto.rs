@@ -59,10 +59,27 @@ pub async fn parameter(name: &str, text: &str) {
     call("ssm", "AmazonSSM.PutParameter", question).await;
 }
 
-/// Asks in the sandbox's region. moto looks at the signature's scope only.
-async fn call(service: &str, target: &str, question: Value) -> Value {
+/// The documents that X-Ray has of a trace: `1-<8 hex>-<24 hex>`.
+pub async fn trace(id: &str) -> Vec<Value> {
+    let signature = signature("xray");
+    let url = format!("{}/Traces", url());
+    let question = json!({ "TraceIds": [id] }).to_string();
+    let reply = post(&url, &[("authorization", &signature)], question).await;
+    let found = reply.expect("an answer of moto's").json();
+    let segments = found["Traces"][0]["Segments"].as_array().cloned().unwrap_or_default();
+    let texts = segments.iter().map(|segment| segment["Document"].as_str().expect("a document"));
+    texts.map(|text| serde_json::from_str(text).expect("JSON")).collect()
+}
+
+/// moto looks at its scope only.
+fn signature(service: &str) -> String {
     let scope = format!("{ACCESS_KEY_ID}/20260101/{REGION}/{service}/aws4_request");
-    let signature = format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0");
+    format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0")
+}
+
+/// Asks in the sandbox's region.
+async fn call(service: &str, target: &str, question: Value) -> Value {
+    let signature = signature(service);
     let headers = [
         ("content-type", "application/x-amz-json-1.1"),
         ("x-amz-target", target),

@@ -22,6 +22,7 @@ mod command_line;
 mod cloudwatch;
 mod destinations;
 mod doctor;
+mod emulator;
 mod environment;
 mod faults;
 mod function_alone;

@@ -7,12 +7,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use cruddur_tests::otlp::STATUS_ERROR;
-use cruddur_tests::{FailureKind, Honeycomb, Program, Sandbox, event};
+use cruddur_tests::{Builder, FailureKind, Honeycomb, Program, Sandbox, event};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// What `Runtime: python3.13` and `Handler: function.handle` mean, where there is no such runtime.
-fn bootstrap(directory: &TempDir) -> Program {
+pub(crate) fn bootstrap(directory: &TempDir) -> Program {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     let script = directory.path().join("bootstrap");
     let (code, python) = (tests.join("python-function"), tests.join("../.venv/bin/python3"));
@@ -27,14 +27,13 @@ fn bootstrap(directory: &TempDir) -> Program {
 }
 
 async fn start(honeycomb: &Honeycomb, directory: &TempDir) -> Sandbox {
-    Sandbox::builder("greeter")
-        .function(bootstrap(directory))
-        .honeycomb(honeycomb)
-        // Python takes its time to import the SDK where others use the processor, too.
-        .init_timeout(Duration::from_secs(120))
-        .function_timeout(Duration::from_secs(60))
-        .start()
-        .await
+    let builder = Sandbox::builder("greeter").function(bootstrap(directory));
+    with_patience(builder.honeycomb(honeycomb)).start().await
+}
+
+/// Python takes its time to import the SDK where others use the processor, too.
+pub(crate) fn with_patience(builder: Builder) -> Builder {
+    builder.init_timeout(Duration::from_secs(120)).function_timeout(Duration::from_secs(60))
 }
 
 #[tokio::test]

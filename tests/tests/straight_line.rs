@@ -2,6 +2,7 @@
 
 mod browser;
 mod endpoints;
+pub(crate) mod everywhere;
 mod failures;
 mod headers;
 

@@ -7,7 +7,7 @@ use cruddur_tests::http_client;
 use cruddur_tests::otlp::{self, Span};
 use cruddur_tests::xray::{POISON, UNPROCESSED};
 use cruddur_tests::{Answer, Builder, Honeycomb, Sandbox, Xray, XrayDaemon, event, moto};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 const CALLER_TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLER_SPAN: &str = "b7ad6b7169203331";
@@ -147,18 +147,7 @@ async fn moto_gives_back_what_it_was_sent() {
     sandbox.shutdown().await;
 
     let root = part(&header, "Root").expect("a root");
-    let asked = json!({ "TraceIds": [root] }).to_string();
-    // By this moto knows which service, and where.
-    let scope = "AWS4-HMAC-SHA256 Credential=x/20260101/eu-central-1/xray/aws4_request";
-    let url = format!("{}/Traces", moto::url());
-    let found =
-        http_client::post(&url, &[("authorization", scope)], asked).await.expect("an answer");
-    let found = found.json();
-    let segments = found["Traces"][0]["Segments"].as_array().expect("segments");
-    let documents: Vec<Value> = segments
-        .iter()
-        .map(|it| serde_json::from_str(it["Document"].as_str().expect("text")).expect("JSON"))
-        .collect();
+    let documents = moto::trace(&root).await;
     let ids: BTreeSet<_> = tree_of_documents(&documents).into_keys().collect();
     assert_eq!(ids, tree_of_spans(&honeycomb.spans()).into_keys().collect());
 }

@@ -1,7 +1,10 @@
-//! Masks secrets in what leaves for people to read: values of JSON fields, and of URL queries.
+//! Masks secrets in what leaves for people to read: values of JSON fields, and what follows their
+//! names in plain text.
 //!
-//! A name counts if it is the last part of a dotted path, in any case: `password` and
-//! `db.Password`, not `password_hash`. The value becomes [`MASK`], whatever its type or length.
+//! A name counts if it is the last part of a path, in any case: `password`, `db.Password` and
+//! `user[password]`, not `password_hash`. The value becomes [`MASK`], whatever its type or length.
+
+mod text;
 
 use std::borrow::Cow;
 
@@ -49,7 +52,7 @@ impl Scrubber {
 
     /// Whether what has this name is a secret.
     pub fn is_secret(&self, name: &str) -> bool {
-        let name = name.rsplit('.').next().unwrap_or(name);
+        let name = name.trim_end_matches(['[', ']']).rsplit(['.', '[']).next().unwrap_or(name);
         self.names.iter().any(|known| known.eq_ignore_ascii_case(name))
     }
 
@@ -78,36 +81,8 @@ impl Scrubber {
         out
     }
 
-    /// The same text, secrets in the queries of its URLs masked.
-    pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let is_in_name = |c: char| c.is_ascii_alphanumeric() || "_-.%[]".contains(c);
-        let ends_value = |c: char| c.is_whitespace() || "&;#\"'<>".contains(c);
-        let (mut out, mut copied) = (String::new(), 0);
-        for (equals, _) in text.match_indices('=') {
-            if equals < copied {
-                continue; // within a value that is masked
-            }
-            let name = text[copied..equals].trim_end_matches(is_in_name).len() + copied;
-            let is_parameter = matches!(text[..name].chars().next_back(), None | Some('?' | '&'));
-            if is_parameter && self.is_secret(&text[name..equals]) {
-                let value = &text[equals + 1..];
-                out.push_str(&text[copied..=equals]);
-                out.push_str(MASK);
-                copied = equals + 1 + value.find(ends_value).unwrap_or(value.len());
-            }
-        }
-        if copied == 0 {
-            return Cow::Borrowed(text);
-        }
-        out.push_str(&text[copied..]);
-        Cow::Owned(out)
-    }
-
-    /// A JSON string with its quotes, its queries masked.
+    /// A JSON string with its quotes, masked as [text](Self::text).
     fn string<'a>(&self, string: &'a str) -> Cow<'a, str> {
-        if !string.contains('=') {
-            return Cow::Borrowed(string);
-        }
         let plain = unescaped(string);
         match self.text(&plain) {
             Cow::Borrowed(_) => Cow::Borrowed(string),
@@ -124,7 +99,8 @@ fn push_on_one_line(out: &mut String, tokens: &str) {
 
 /// What stands between a JSON string's quotes. An escape that no text can have stays as it is.
 fn unescaped(string: &str) -> Cow<'_, str> {
-    let inner = string.trim_start_matches('"').trim_end_matches('"');
+    let inner = string.strip_prefix('"').unwrap_or(string);
+    let inner = inner.strip_suffix('"').unwrap_or(inner);
     if !inner.contains('\\') {
         return Cow::Borrowed(inner);
     }
@@ -203,6 +179,9 @@ mod tests {
             ("PIN", true),
             ("password_hash", false),
             ("token.count", false),
+            ("user[password]", true),
+            ("user[token][]", true),
+            ("token[count]", false),
             ("", false),
         ] {
             assert_eq!(scrubber().is_secret(name), expected, "{name}");
@@ -216,12 +195,20 @@ mod tests {
 
     #[test]
     fn queries_are_masked_in_texts_and_in_fields() {
-        let text = "GET /a?token=abc&b=1#token=c https://x/?access_token=d%20e f=token ?pw=";
+        let text = "GET /a?token=abc&b=1#c https://x/?access_token=d%20e f=token ?pw=";
 
-        let expected = "GET /a?token=***&b=1#token=c https://x/?access_token=*** f=token ?pw=***";
+        let expected = "GET /a?token=***&b=1#c https://x/?access_token=*** f=token ?pw=";
         assert_eq!(scrubber().text(text), expected);
         let go = r#"{"url":"/a?b=1\u0026token=abc\"","c":"a\u0026b=1"}"#;
         assert_eq!(scrubber().json(go), r#"{"url":"/a?b=1&token=***\"","c":"a\u0026b=1"}"#);
+    }
+
+    #[test]
+    fn json_within_a_field_is_masked_as_well() {
+        let json = r#"{"body":"{\"password\":\"p4ss\"}","n":"\ud800 token: x"}"#;
+
+        let expected = r#"{"body":"{\"password\":\"***\"}","n":"\\ud800 token: ***"}"#;
+        assert_eq!(scrubber().json(json), expected);
     }
 
     #[test]

@@ -338,12 +338,18 @@ fn the_extensions_own_lines_do_not_come_back() {
 }
 
 #[test]
-fn secrets_are_masked_in_fields_and_in_queries() {
+fn secrets_are_masked_in_fields_and_in_texts() {
     let mut lines = lines();
 
     let line = function(&mut lines, json!({"headers": {"Authorization": "Bearer x"}, "pin": 1}));
     assert_eq!((&line["headers"], &line["pin"]), (&json!({"Authorization": "***"}), &json!("***")));
-    assert_eq!(function(&mut lines, json!("GET /?token=x"))["message"], "GET /?token=***");
+    for (text, masked) in [
+        ("GET /?token=x", "GET /?token=***"),
+        (r#"[{"password":"x"}]"#, r#"[{"password":"***"}]"#),
+        ("{\"a\":1}\n{\"password\":\"x\"}", "{\"a\":1}\n{\"password\":\"***\"}"),
+    ] {
+        assert_eq!(function(&mut lines, json!(text))["message"], masked);
+    }
 }
 
 #[test]

@@ -1,0 +1,192 @@
+//! Secrets in plain text, such as messages, queries, headers and JSON that is only a part of it.
+//!
+//! | before the secret | where it ends |
+//! |---|---|
+//! | `name=`, also as `%3D`, as in queries | at a blank, `&`, `#` or `"` |
+//! | `name:`, also as `%3A` | at a blank or `"` |
+//! | the same, and then a quote, also as `\"` | at the quote that belongs to it |
+//! | the same, and then a bracket | at its counterpart |
+//! | `Authorization:`, `Cookie:`, `Set-Cookie:` | at the end of the line |
+//! | `scheme://user:` | at the `@` |
+//!
+//! Where that is in doubt too much is masked rather than too little.
+
+use std::{borrow::Cow, ops::Range};
+
+use percent_encoding::percent_decode_str;
+
+use super::{MASK, Scrubber, value_length};
+
+/// Headers whose values have blanks.
+const HEADERS: [&str; 3] = ["authorization", "cookie", "set-cookie"];
+
+/// Words that stand before the secret itself.
+const SCHEMES: [&str; 3] = ["Bearer", "Basic", "Token"];
+
+impl Scrubber {
+    /// The same text, secrets masked: see the module's documentation. In linear time.
+    pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let (mut out, mut copied, mut name_from) = (String::new(), 0, 0);
+        for sign in signs(text) {
+            let before = name_from;
+            name_from = sign.end;
+            let start = sign.end + gap(&text[sign.end..]);
+            if start < copied {
+                continue; // within a value that is masked
+            }
+            let secret = match text[sign.clone()] == *":" && text[sign.end..].starts_with("//") {
+                true => user_info(text, sign.end + 2),
+                false => self.value(text, before, sign, start),
+            };
+            let Some(Secret { place, quote }) = secret.filter(|it| !it.place.is_empty()) else {
+                continue;
+            };
+            let until_there = &text[copied..place.start];
+            [until_there, quote, MASK, quote].into_iter().for_each(|it| out.push_str(it));
+            copied = place.end;
+        }
+        if copied == 0 {
+            return Cow::Borrowed(text);
+        }
+        out.push_str(&text[copied..]);
+        Cow::Owned(out)
+    }
+
+    /// What follows a sign, if the name before it is a secret's. The name is not before `from`, the
+    /// value not before `start`.
+    fn value<'a>(
+        &self,
+        text: &'a str,
+        from: usize,
+        sign: Range<usize>,
+        start: usize,
+    ) -> Option<Secret<'a>> {
+        let before = text[from..sign.start].trim_end_matches([' ', '\t']);
+        let bare = before.trim_end_matches(['"', '\'', '\\']);
+        let in_name = |c: char| is_word(c) || "%\\".contains(c);
+        let name = &bare[bare.trim_end_matches(in_name).len()..];
+        let place = from + bare.len() - name.len();
+        // A path in code is no name of a value.
+        let is_path = text[..place].ends_with("::") || text[sign.end..].starts_with(':');
+        if is_path || !self.any_is_secret(name) {
+            return None;
+        }
+        let (quote, value) = (&before[bare.len()..], &text[start..]);
+        let at = |range: Range<usize>| start + range.start..start + range.end;
+        if let Some(quoted) = quoted(value) {
+            return Some(Secret { place: at(quoted), quote: "" });
+        }
+        let length = if value.starts_with(['{', '[']) {
+            value_length(value)
+        } else if &text[sign.clone()] == ":" && is_header(name) {
+            let is_quoted = quote.is_empty() && text[..place].ends_with('"');
+            until(value, |c| c == '\n' || (is_quoted && c == '"'))
+        } else {
+            let in_query = &text[sign] != ":";
+            let ends = |c: char| match c {
+                '&' | '#' => in_query,
+                ',' | '}' | ']' => !quote.is_empty(),
+                _ => c == '"' || c.is_whitespace(),
+            };
+            let first = until(value, ends);
+            let is_scheme = SCHEMES.iter().any(|it| it.eq_ignore_ascii_case(&value[..first]));
+            let next = first + gap(&value[first..]);
+            if is_scheme { next + until(&value[next..], ends) } else { first }
+        };
+        Some(Secret { place: at(0..length), quote })
+    }
+
+    /// Whether a name is a secret's, as it stands there or without what hides it.
+    fn any_is_secret(&self, name: &str) -> bool {
+        let last = |name: &str| {
+            let last = name.rsplit(|c| !is_word(c)).next().unwrap_or_default();
+            self.is_secret(last.trim_start_matches('-'))
+        };
+        if last(name) || !name.contains(['%', '\\']) {
+            return last(name);
+        }
+        let decoded = percent_decode_str(name).decode_utf8_lossy();
+        let unescaped = serde_json::from_str::<String>(&format!("\"{decoded}\""));
+        last(decoded.trim_end_matches(['"', '\'', ' '])) || unescaped.is_ok_and(|it| last(&it))
+    }
+}
+
+/// Where a secret stands.
+struct Secret<'a> {
+    place: Range<usize>,
+    /// What the mask gets around it: a value without quotes may stand where text needs them.
+    quote: &'a str,
+}
+
+/// Where something may be assigned to a name.
+fn signs(text: &str) -> impl Iterator<Item = Range<usize>> {
+    text.match_indices(['=', ':', '%']).filter_map(|(at, sign)| match sign {
+        "%" => {
+            let code = text.get(at + 1..at + 3)?;
+            let is_sign = ["3D", "3A"].iter().any(|known| known.eq_ignore_ascii_case(code));
+            is_sign.then_some(at..at + 3)
+        }
+        _ => Some(at..at + 1),
+    })
+}
+
+/// Bytes between a sign and its value, the rest of `=>` among them.
+fn gap(text: &str) -> usize {
+    until(text, |c| ![' ', '\t', '=', '>'].contains(&c))
+}
+
+/// Bytes before the first such character; what escapes it belongs to it.
+fn until(text: &str, ends: impl Fn(char) -> bool) -> usize {
+    match text.find(ends) {
+        Some(end) if text[end..].starts_with('"') => text[..end].trim_end_matches('\\').len(),
+        Some(end) => end,
+        None => text.len(),
+    }
+}
+
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "_-.[]".contains(c)
+}
+
+fn is_header(name: &str) -> bool {
+    let last = name.rsplit(|c: char| !c.is_ascii_alphabetic() && c != '-').next();
+    last.is_some_and(|last| HEADERS.iter().any(|known| known.eq_ignore_ascii_case(last)))
+}
+
+/// What stands in quotes at the beginning; these may be escaped, and be within `Some(…)` or `b'…'`.
+fn quoted(value: &str) -> Option<Range<usize>> {
+    let inner = value.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "_(&".contains(c));
+    let wrapper = &value[..value.len() - inner.len()];
+    if !(["", "b", "r", "u"].contains(&wrapper) || wrapper.ends_with(['(', '&'])) {
+        return None;
+    }
+    let text = inner.trim_start_matches('\\');
+    let quote = text.chars().next().filter(|first| ['"', '\''].contains(first))?;
+    let (escapes, start) = (inner.len() - text.len(), value.len() - text.len() + 1);
+    let mut backslashes = 0;
+    for (index, c) in value[start..].char_indices() {
+        match c {
+            '\\' => backslashes += 1,
+            // Each level of escaping doubles those before, and adds one.
+            _ if c == quote
+                && (backslashes <= escapes || backslashes % (2 * (escapes + 1)) == escapes) =>
+            {
+                return Some(start..start + index - backslashes.min(escapes));
+            }
+            _ => backslashes = 0,
+        }
+    }
+    Some(start..value.len())
+}
+
+/// The password in a URL whose authority begins there; a user without one may be a token.
+fn user_info(text: &str, start: usize) -> Option<Secret<'_>> {
+    let authority = &text[start..];
+    let authority = &authority[..until(authority, |c| "/?#\"'<>".contains(c) || c.is_whitespace())];
+    let user_info = &authority[..authority.rfind('@')?];
+    let password = user_info.find(':').map_or(0, |colon| colon + 1);
+    Some(Secret { place: start + password..start + user_info.len(), quote: "" })
+}
+
+#[cfg(test)]
+mod tests;

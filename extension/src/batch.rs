@@ -1,8 +1,9 @@
 //! What is sent in one request.
 
-use std::io::{self, Write};
+use std::io;
 
 use bytes::Bytes;
+use zstd::{bulk::Compressor, zstd_safe::CParameter};
 
 use crate::{
     signal::{self, Kind, Signal},
@@ -15,8 +16,17 @@ use crate::{
 /// <https://github.com/honeycombio/libhoney-go/blob/main/transmission/transmission.go>
 pub const MAX_BATCH_BYTES: usize = 5_000_000;
 
-/// The level that is fastest; measured against others in the benchmark.
+/// The fastest level that codes literals. Those below save a third of its time, and send up to two
+/// thirds more.
 const ZSTD_LEVEL: i32 = 1;
+
+/// Of the table in which zstd finds repetitions: 4,096 entries, which stay in a core's first cache.
+/// With the level's own 2^14 spans cost a fifth more, and are 1 % larger (random values) to 1 % smaller
+/// (real ones).
+const ZSTD_HASH_LOG: u32 = 12;
+
+/// Plain bytes of one frame of zstd. Our choice: larger ones are no smaller when compressed.
+const FRAME_BYTES: usize = 256 << 10;
 
 /// A refused batch is cut into about so many parts to find the bad one. Our choice: even the bad
 /// one among thousands of resources is found in a few rounds, and few files are written at once.
@@ -177,14 +187,36 @@ fn in_a_row(parts: &[Bytes]) -> Bytes {
     }
 }
 
-/// The parts in a row, compressed with zstd, checksum included.
+/// The parts in a row, compressed with zstd, checksums included.
+///
+/// In frames of their own, since zstd is a fifth slower with what comes piece by piece.
 pub fn compress(parts: impl Iterator<Item = impl AsRef<[u8]>>) -> io::Result<Bytes> {
-    let mut encoder = zstd::Encoder::new(Vec::new(), ZSTD_LEVEL)?;
-    encoder.include_checksum(true)?;
+    let mut compressor = Compressor::new(ZSTD_LEVEL)?;
+    compressor.include_checksum(true)?;
+    compressor.set_parameter(CParameter::HashLog(ZSTD_HASH_LOG))?;
+    let (mut frame, mut frames) = (Vec::new(), Vec::new());
     for part in parts {
-        encoder.write_all(part.as_ref())?;
+        let mut part = part.as_ref();
+        while frame.len() + part.len() > FRAME_BYTES {
+            let (fits, rest) = part.split_at(FRAME_BYTES - frame.len());
+            frame.extend_from_slice(fits);
+            append_frame(&mut compressor, &mut frame, &mut frames)?;
+            part = rest;
+        }
+        frame.extend_from_slice(part);
     }
-    encoder.finish().map(Bytes::from)
+    append_frame(&mut compressor, &mut frame, &mut frames)?;
+    Ok(frames.into())
+}
+
+fn append_frame(
+    compressor: &mut Compressor<'_>,
+    plain: &mut Vec<u8>,
+    frames: &mut Vec<u8>,
+) -> io::Result<()> {
+    frames.extend(compressor.compress(plain)?);
+    plain.clear();
+    Ok(())
 }
 
 #[cfg(test)]

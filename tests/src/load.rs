@@ -148,13 +148,17 @@ async fn run(runtime: &str, sender: Sender) {
         let trace = Trace::new();
         let mut clients = JoinSet::new();
         for client in 0..burst.clients {
-            let (sender, trace) = (sender.clone(), trace.clone());
+            let numbers = (client..burst.requests).step_by(burst.clients);
+            // All at hand before the first is sent: making them is not what is measured.
+            let requests: Vec<_> = numbers
+                .map(|number| match burst.poisoned && number == 0 {
+                    true => trace.poisoned_request(burst.spans),
+                    false => trace.request(burst.spans, None),
+                })
+                .collect();
+            let sender = sender.clone();
             clients.spawn(async move {
-                for number in (client..burst.requests).step_by(burst.clients) {
-                    let request = match burst.poisoned && number == 0 {
-                        true => trace.poisoned_request(burst.spans),
-                        false => trace.request(burst.spans, None),
-                    };
+                for request in requests {
                     sender.post(request).await;
                 }
             });

@@ -113,8 +113,6 @@ fn sizes(candidates: &[Candidate; 3]) {
 async fn measure(candidate: &Candidate) -> Vec<(&'static str, f64)> {
     let mut rows = Vec::new();
     rows.extend(large(candidate).await);
-        return rows;
-    }
     rows.extend(small(candidate).await);
     rows.extend(holds(candidate).await);
     rows.extend(black_hole(candidate).await);

@@ -88,7 +88,9 @@ pub(super) struct Gathered {
     pub(super) context: Option<Context>,
     /// Oldest first.
     pub(super) failures: Vec<Failure>,
-    pub(super) failure_count: u64,
+    /// But for those that lines tell of.
+    failure_count: u64,
+    line_count: u64,
     pub(super) messages: Vec<Message>,
     pub(super) message_count: u64,
     pub(super) ended: Option<Ended>,
@@ -124,8 +126,16 @@ impl Gathered {
         }
     }
 
+    /// How many there were; lines only tell of them once more, unless nothing else does.
+    pub(super) fn count(&self) -> u64 {
+        if self.failure_count > 0 { self.failure_count } else { self.line_count }
+    }
+
     pub(super) fn add_failure(&mut self, failure: Failure) {
-        self.failure_count += 1;
+        match failure.source {
+            Source::Line => self.line_count += 1,
+            Source::Server | Source::Otlp => self.failure_count += 1,
+        }
         if self.failures.len() < MAX_FAILURES {
             self.failures.push(failure);
         } else if failure.source == Source::Server {
@@ -146,9 +156,9 @@ impl Gathered {
     pub(super) fn merge(&mut self, other: Self) {
         other.trace_ids.iter().for_each(|trace_id| self.add_trace(trace_id));
         other.context.into_iter().for_each(|context| self.add_context(context));
-        let left_out = other.failure_count - other.failures.len() as u64;
+        let counts = (self.failure_count + other.failure_count, self.line_count + other.line_count);
         other.failures.into_iter().for_each(|failure| self.add_failure(failure));
-        self.failure_count += left_out;
+        (self.failure_count, self.line_count) = counts;
         let left_out = other.message_count - other.messages.len() as u64;
         other.messages.into_iter().for_each(|message| self.add_message(message));
         self.message_count += left_out;

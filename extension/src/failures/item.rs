@@ -108,8 +108,8 @@ impl Maker {
         };
         data.timestamp = Some(time_ms.max(0) / 1_000);
         data.body.content = content;
-        if gathered.failure_count > 1 {
-            data.custom.insert("failures".to_owned(), json!(gathered.failure_count));
+        if gathered.count() > 1 {
+            data.custom.insert("failures".to_owned(), json!(gathered.count()));
         }
         if let Some(ended) = ended {
             data.custom.insert("platform_error".to_owned(), json!(ended.error_type));

@@ -339,6 +339,7 @@ fn a_log_record_without_an_exception_is_none_of_the_chain() {
 
     assert_eq!(items.len(), 1);
     assert_eq!(items[0]["body"]["trace"]["exception"]["class"], "StoreError");
+    assert_eq!(items[0]["custom"]["failures"], Value::Null, "it is but one");
 }
 
 #[test]

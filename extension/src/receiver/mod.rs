@@ -3,6 +3,9 @@
 //! Both are HTTP/1.1 servers on one connection loop, [`serve`]. A receiver never waits for a
 //! destination: it hands its signals to the pipeline and answers.
 //!
+//! What is not received when the receiver has stopped is not answered either: nobody would count it.
+//! A panic over a request is answered 500, upon which no client tries again.
+//!
 //! A receiver has [`MAX_CONNECTIONS`] at most. Above that the one goes that has been there longest
 //! without a request under way; if all have one, new clients wait until the first is answered.
 
@@ -12,6 +15,7 @@ pub mod telemetry;
 
 use std::{
     convert::Infallible,
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -20,7 +24,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header};
+use futures_util::FutureExt;
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
@@ -77,8 +82,10 @@ where
             }
         }
     }
-    if timeout(STOP_GRACE, connections.all.shutdown()).await.is_err() {
+    let Connections { all, open, .. } = connections;
+    if timeout(STOP_GRACE, all.shutdown()).await.is_err() {
         warn!("Requests were still under way when the receiver had to stop");
+        open.iter().for_each(|connection| connection.task.abort());
     }
 }
 
@@ -130,7 +137,8 @@ impl Connections {
                 (Arc::clone(&handle), Arc::clone(&busy), Arc::clone(&places));
             async move {
                 busy.store(true, Ordering::Relaxed);
-                let mut response = handle(request).await;
+                let handled = AssertUnwindSafe(handle(request)).catch_unwind().await;
+                let mut response = handled.unwrap_or_else(|_| failed());
                 busy.store(false, Ordering::Relaxed);
                 if places.available_permits() == 0 {
                     let close = HeaderValue::from_static("close");
@@ -160,6 +168,12 @@ impl Connections {
     }
 }
 
+fn failed() -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response
+}
+
 /// Serves one connection, which gives its place back when it ends.
 async fn converse<A, F>(
     stream: TcpStream,
@@ -182,3 +196,6 @@ async fn converse<A, F>(
         debug!("A connection ended early: {error}");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,8 +68,8 @@ pub async fn run_on_lambda(api: &str, name: &str, config: &Config) {
     let now = Instant::now();
     let deadline = flush::deadline(shutdown.deadline_ms, SystemTime::now(), now);
     parts.explain(&shutdown).await;
-    let handle = parts.pipeline.clone();
-    parts.shut_down(flush::hold_until(now, deadline, DRAIN_BUDGET)).await;
+    let until = flush::hold_until(now, deadline, DRAIN_BUDGET);
+    let handle = parts.shut_down(config, until).await;
     if config.log_level != LevelFilter::OFF {
         leave_last_words(&handle).await;
     }
@@ -194,7 +194,7 @@ pub async fn run_elsewhere(config: &Config) -> std::io::Result<()> {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
-    parts.shut_down(Instant::now() + DRAIN_BUDGET).await;
+    parts.shut_down(config, Instant::now() + DRAIN_BUDGET).await;
     Ok(())
 }
 
@@ -397,10 +397,17 @@ impl Parts {
     }
 
     /// Stops intake, then drains: what the buffer holds then is all there will be.
-    async fn shut_down(mut self, until: Instant) {
+    async fn shut_down(mut self, config: &Config, until: Instant) -> Handle {
         self.stop.send_replace(true);
         for receiver in self.receivers.drain(..) {
             let _ = timeout_at(until, receiver).await;
+        }
+        if self.pipeline.has_stopped() {
+            // Another one counts what that one held as lost, and sends what it spooled.
+            let exporters = Exporter::with_headers(config, &self.trace_headers);
+            let (pipeline, handle) = Pipeline::new(exporters, config, Trigger::Flush);
+            drop(supervised("second pipeline", pipeline.run()));
+            self.pipeline = handle;
         }
         self.receive(self.invocations.last_failures()).await;
         self.pipeline.flush(Patience::Drain(until)).await;
@@ -408,6 +415,7 @@ impl Parts {
             Ok(summary) => summary.log_at_end(),
             Err(error) => error!("Nobody knows what became of the telemetry: {error}"),
         }
+        self.pipeline
     }
 }
 

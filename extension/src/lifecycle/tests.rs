@@ -102,3 +102,39 @@ async fn without_a_destination_nobody_waits_for_an_invocations_end() {
 
     assert_eq!(hold, Duration::ZERO);
 }
+
+#[tokio::test]
+async fn what_a_pipeline_held_that_failed_is_counted_as_lost_and_its_spool_is_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let variables = [
+        ("HONEYCOMB_API_KEY", "key".to_owned()),
+        ("HONEYCOMB_API_ENDPOINT", "http://127.0.0.1:9".to_owned()), // nobody listens
+        ("CRUDDUR_SPOOL_DIR", directory.path().display().to_string()),
+    ];
+    let (config, _) = Config::from_vars(|wanted| {
+        let given = variables.iter().find(|(name, _)| *name == wanted);
+        given.map(|(_, value)| value.clone())
+    });
+    let mut parts = Parts::start(&config, Trigger::Flush);
+    let span = [0x0a, 4, 0x12, 2, 0x12, 0]; // a resource with a scope with an empty span
+    let signal = Signal::read(Kind::Traces, span.to_vec().into()).unwrap().0;
+    parts.receive(vec![signal.clone(), signal.clone()]).await;
+    parts.pipeline.flush(Patience::Later).await;
+    parts.receive(vec![signal]).await;
+
+    // An instant to which nothing can be added, which no deadline leads to: a bug.
+    let (mut end_of_time, mut step) = (Instant::now(), Duration::MAX);
+    while !step.is_zero() {
+        end_of_time = end_of_time.checked_add(step).unwrap_or(end_of_time);
+        step /= 2;
+    }
+    parts.pipeline.flush(Patience::Until(end_of_time)).await;
+    assert!(parts.pipeline.has_stopped());
+    let Ok(Event::Invoke(invoke)) = serde_json::from_str(INVOKE) else { panic!("no INVOKE") };
+    parts.attend(&invoke, &mut Flushing::new(&config, true)).await;
+    let pipeline = parts.shut_down(&config, Instant::now() + DRAIN_BUDGET).await;
+
+    let summary = serde_json::json!(pipeline.summary().await.unwrap());
+    let expected = serde_json::json!({"received": 3, "spooled": 2, "dropped": {"killed": 1}});
+    assert_eq!(summary["destinations"]["honeycomb"]["traces"], expected);
+}

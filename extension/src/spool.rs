@@ -5,11 +5,12 @@
 //! renamed, so it is whole or not there. The name says what accounting needs, also of a file that
 //! cannot be read. `/tmp` survives the reset of a sandbox, and the next process sends what it finds.
 //!
-//! Bounded in blocks of the disk: for a new file the oldest without an error in it go first, then
-//! the oldest.
+//! Bounded in blocks of the disk: for a new file those that were set aside go first, then the oldest
+//! without an error in it, then the oldest.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
     fs, io,
     ops::Bound,
     path::{Path, PathBuf},
@@ -24,7 +25,8 @@ const EXTENSION: &str = "zst";
 /// A file that is being written, or was when the process ended.
 const UNFINISHED: &str = "unfinished";
 
-/// A file whose content is not what was written: kept for whoever wants to look at it.
+/// A file whose content is not what was written: kept for whoever wants to look at it, while there
+/// is room.
 const DAMAGED: &str = "damaged";
 
 /// The file that keeps what [`Spool::note_logged`] was told.
@@ -48,7 +50,9 @@ pub struct Spool {
     files: BTreeMap<u64, SpoolFile>,
     /// Sequence numbers of each destination's files, by kind.
     queues: BTreeMap<String, [BTreeSet<u64>; Kind::ALL.len()]>,
-    /// What all files take on the disk.
+    /// Set aside, and what each takes on the disk.
+    damaged: Vec<(PathBuf, u64)>,
+    /// What all files take on the disk, those included.
     bytes: u64,
     next_sequence: u64,
     logged: Logged,
@@ -113,22 +117,23 @@ impl Spool {
             max_bytes,
             files: BTreeMap::new(),
             queues: BTreeMap::new(),
+            damaged: Vec::new(),
             bytes: 0,
             next_sequence: 0,
             logged: Logged::read(directory),
         };
         for entry in fs::read_dir(directory)? {
             let entry = entry?;
-            let name = entry.file_name();
-            if Path::new(&name).extension().is_some_and(|extension| extension == UNFINISHED) {
+            let (path, name) = (entry.path(), entry.file_name());
+            let bytes = entry.metadata().map_or(0, |metadata| metadata.len());
+            match path.extension().and_then(OsStr::to_str) {
                 // It was counted as held, and as lost with the process.
-                fs::remove_file(entry.path())?;
-            } else if let Some(file) = name
-                .to_str()
-                .zip(entry.metadata().ok())
-                .and_then(|(name, metadata)| SpoolFile::parse(name, metadata.len()))
-            {
-                spool.list(file);
+                Some(UNFINISHED) => fs::remove_file(path)?,
+                Some(DAMAGED) => spool.set_aside(path, bytes),
+                _ => {
+                    let file = name.to_str().and_then(|name| SpoolFile::parse(name, bytes));
+                    file.into_iter().for_each(|file| spool.list(file));
+                }
             }
         }
         let last = spool.files.last_key_value().map_or(0, |(last, _)| last + 1);
@@ -148,17 +153,27 @@ impl Spool {
         kinds.iter().filter_map(oldest).min().map(|(_, kind)| kind)
     }
 
-    /// Removes files until one of so many bytes fits, but none of the `busy` ones, and returns what
-    /// they were. Fails, and removes nothing, if it cannot fit.
-    pub fn make_room(&mut self, bytes: u64, busy: &[u64]) -> io::Result<Vec<SpoolFile>> {
-        let bytes = on_disk(bytes);
+    /// Whether a file of so many bytes fits if all but the `busy` ones go.
+    pub fn could_hold(&self, bytes: u64, busy: &[u64]) -> io::Result<()> {
         let kept = busy.iter().filter_map(|sequence| self.files.get(sequence));
         let kept: u64 = kept.map(SpoolFile::bytes_on_disk).sum();
-        if kept + bytes > self.max_bytes || busy.len() >= MAX_FILES {
-            return Err(io::Error::new(
-                io::ErrorKind::StorageFull,
-                "CRUDDUR_SPOOL_BYTES is too small",
-            ));
+        if kept + on_disk(bytes) > self.max_bytes || busy.len() >= MAX_FILES {
+            let reason = "CRUDDUR_SPOOL_BYTES is too small";
+            return Err(io::Error::new(io::ErrorKind::StorageFull, reason));
+        }
+        Ok(())
+    }
+
+    /// Removes files until one of so many bytes fits, but none of the `busy` ones, and returns what
+    /// they were. Fails, and removes nothing, if it [cannot fit](Self::could_hold).
+    pub fn make_room(&mut self, bytes: u64, busy: &[u64]) -> io::Result<Vec<SpoolFile>> {
+        self.could_hold(bytes, busy)?;
+        let bytes = on_disk(bytes);
+        while self.bytes + bytes > self.max_bytes
+            && let Some((path, freed)) = self.damaged.pop()
+        {
+            self.bytes -= freed;
+            let _ = fs::remove_file(path);
         }
         let mut removed = Vec::new();
         while self.bytes + bytes > self.max_bytes || self.files.len() >= MAX_FILES {
@@ -229,10 +244,13 @@ impl Spool {
         let file = self.files.get(sequence)?.clone();
         let batch = self.read(&file);
         if batch.is_err() {
-            let path = self.path(&file);
-            // If it cannot even be renamed it stays where it is, and is only forgotten.
-            let _ = fs::rename(&path, path.with_extension(DAMAGED));
             self.forget(file.sequence);
+            let path = self.path(&file);
+            let aside = path.with_extension(DAMAGED);
+            // If it cannot even be renamed it stays where it is, and is only forgotten.
+            if fs::rename(&path, &aside).is_ok() {
+                self.set_aside(aside, file.bytes);
+            }
         }
         Some((file, batch))
     }
@@ -285,6 +303,11 @@ impl Spool {
         queues[file.kind as usize].insert(file.sequence);
         self.bytes += file.bytes_on_disk();
         self.files.insert(file.sequence, file);
+    }
+
+    fn set_aside(&mut self, path: PathBuf, bytes: u64) {
+        self.bytes += on_disk(bytes);
+        self.damaged.push((path, on_disk(bytes)));
     }
 
     fn forget(&mut self, sequence: u64) -> Option<SpoolFile> {
@@ -385,5 +408,26 @@ mod tests {
 
         assert_eq!(next.logged_bytes(), 15);
         assert_eq!(next.unlogged().map(|file| file.items).collect::<Vec<_>>(), [2]);
+    }
+
+    #[test]
+    fn what_is_damaged_has_its_place_in_the_bound_and_goes_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut spool = Spool::open(directory.path(), 3 * BLOCK).unwrap();
+        for items in [1, 2] {
+            write(&mut spool, &batch(Kind::Traces, items, false));
+            let file = spool.files().next().unwrap();
+            fs::write(spool.path(file), b"damaged").unwrap();
+            assert!(spool.next("honeycomb", Kind::Traces, None).unwrap().1.is_err());
+        }
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+
+        let mut next = Spool::open(directory.path(), 3 * BLOCK).unwrap();
+        for (items, all) in [(4, 3), (8, 3), (16, 3)] {
+            assert!(write(&mut next, &batch(Kind::Traces, items, false)).is_empty());
+            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), all, "{items}");
+        }
+
+        assert_eq!(write(&mut next, &batch(Kind::Traces, 32, false)), [4]);
     }
 }

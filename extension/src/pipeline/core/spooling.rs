@@ -115,7 +115,9 @@ impl Core {
         let busy: Vec<u64> =
             self.destinations.iter().flat_map(Destination::busy_files).copied().collect();
         let spool = self.spool.as_mut()?;
-        let written = batch.to_compressed().and_then(|batch| {
+        // Compressing is dear: not if nothing fits at all.
+        let room = spool.could_hold(1, &busy);
+        let written = room.and_then(|()| batch.to_compressed()).and_then(|batch| {
             for file in spool.make_room(batch.to_zstd()?.len() as u64, &busy)? {
                 let owner = self.destinations.iter().find(|d| d.spec.name == file.destination);
                 if let Some(route) = owner.and_then(|owner| owner.route_of(file.kind)) {

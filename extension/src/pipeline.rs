@@ -237,6 +237,7 @@ impl Pipeline {
             }
             Command::Flush { patience, done } => {
                 self.end_flush();
+                self.disk.take_over(&mut self.core);
                 self.tell_account(matches!(patience, Patience::Drain(_)));
                 match patience {
                     Patience::Later => {

@@ -1,6 +1,10 @@
 //! The spool and the sums, opened with the first command: not in a cold start.
+//!
+//! They are one process's: the file of the sums is locked, before anything else is touched. Another
+//! process on the same directory (a reset that overlaps, a local run that was started twice) keeps
+//! its telemetry in memory, says so once, and takes over when the first one is gone.
 
-use std::{io, path::PathBuf};
+use std::{fs, io, path::PathBuf};
 
 use tracing::warn;
 
@@ -14,9 +18,23 @@ use crate::{
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) enum Disk {
-    Unopened { directory: PathBuf, max_bytes: u64 },
-    Open { sums: LedgerFile, written: Ledger },
+    Unopened(Place),
+    /// Another process has it.
+    Taken(Place),
+    Open {
+        sums: LedgerFile,
+        written: Ledger,
+        /// Whether the log has said that they cannot be written.
+        reported: bool,
+    },
     None,
+}
+
+/// Where the spool is to be, and how large.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    directory: PathBuf,
+    max_bytes: u64,
 }
 
 impl Disk {
@@ -26,46 +44,101 @@ impl Disk {
             return Self::None;
         }
         let (directory, max_bytes) = (config.spool_directory.clone(), config.spool_bytes);
-        Self::Unopened { directory, max_bytes }
+        Self::Unopened(Place { directory, max_bytes })
     }
 
     pub(super) fn open(&mut self, core: &mut Core) {
-        let Self::Unopened { directory, max_bytes } = self else { return };
-        let opened = Spool::open(directory, *max_bytes).and_then(|spool| {
-            let routes = core.ledger().routes();
-            Ok((spool, LedgerFile::open(&directory.join("sums"), routes)?))
-        });
-        *self = match opened {
-            Ok((spool, (sums, ledger))) => {
-                let ledger = ledger.unwrap_or_else(|| Ledger::new(core.ledger().routes()));
-                let lost = core.use_spool(spool, ledger);
-                if lost > 0 {
-                    warn!("{lost} items of telemetry were lost with the last process");
-                }
-                Self::Open { sums, written: Ledger::new(0) }
-            }
-            Err(error) => {
-                let reason = match error.kind() {
-                    io::ErrorKind::WouldBlock => "another process has it".to_owned(),
-                    _ => error.to_string(),
-                };
-                let directory = directory.display();
-                warn!("{directory} cannot be the spool, telemetry stays in memory: {reason}");
-                Self::None
-            }
-        };
+        let Self::Unopened(place) = self else { return };
+        let place = place.clone();
+        *self = place.open(core);
+        if let Self::Taken(place) = self {
+            let directory = place.directory.display();
+            warn!("Another process has {directory}, telemetry stays in memory until it ends");
+        }
     }
 
+    /// Looks whether the process that had it is gone.
+    pub(super) fn take_over(&mut self, core: &mut Core) {
+        if let Self::Taken(place) = self {
+            *self = place.clone().open(core);
+        }
+    }
+
+    /// Each time, should the disk have refused before.
     pub(super) fn write_sums(&mut self, ledger: &Ledger) {
-        let Self::Open { sums, written } = self else { return };
+        let Self::Open { sums, written, reported } = self else { return };
         if written == ledger {
             return;
         }
-        if let Err(error) = sums.write(ledger) {
-            warn!("The sums cannot be written, a kill would not be noticed: {error}");
-            *self = Self::None;
-            return;
+        match sums.write(ledger) {
+            Ok(()) => written.clone_from(ledger),
+            Err(error) => {
+                if !std::mem::replace(reported, true) {
+                    warn!("The sums cannot be written, a kill would not be noticed: {error}");
+                }
+            }
         }
-        written.clone_from(ledger);
+    }
+}
+
+impl Place {
+    fn open(self, core: &mut Core) -> Disk {
+        let Self { directory, max_bytes } = &self;
+        let routes = core.ledger().routes();
+        let opened = fs::create_dir_all(directory).and_then(|()| {
+            let sums = LedgerFile::open(&directory.join("sums"), routes)?;
+            Ok((sums, Spool::open(directory, *max_bytes)?))
+        });
+        match opened {
+            Ok(((sums, ledger), spool)) => {
+                let lost = core.use_spool(spool, ledger.unwrap_or_else(|| Ledger::new(routes)));
+                if lost > 0 {
+                    warn!("{lost} items of telemetry were lost with the last process");
+                }
+                Disk::Open { sums, written: Ledger::new(0), reported: false }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Disk::Taken(self),
+            Err(error) => {
+                let directory = directory.display();
+                warn!("{directory} cannot be the spool, telemetry stays in memory: {error}");
+                Disk::None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{pipeline::Trigger, signal::Kind};
+
+    fn specs() -> Vec<DestinationSpec> {
+        vec![DestinationSpec { name: "durable", kinds: vec![Kind::Traces], durable: true }]
+    }
+
+    fn process(directory: &tempfile::TempDir) -> (Disk, Core) {
+        let path = directory.path().join("spool").display().to_string();
+        let (config, _) =
+            Config::from_vars(|name| (name == "CRUDDUR_SPOOL_DIR").then(|| path.clone()));
+        (Disk::new(&specs(), &config), Core::new(specs(), 1_000, Trigger::Flush, 1))
+    }
+
+    #[test]
+    fn of_two_processes_one_has_the_spool_and_the_other_touches_nothing_until_it_is_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut disk, mut core) = process(&directory);
+        disk.open(&mut core);
+        let unfinished = directory.path().join("spool/0.durable.traces.1.-.unfinished");
+        fs::write(&unfinished, b"being written").unwrap();
+
+        let (mut other, mut others_core) = process(&directory);
+        other.open(&mut others_core);
+        assert!(unfinished.exists());
+        assert!(matches!(disk, Disk::Open { .. }) && !matches!(other, Disk::Open { .. }));
+
+        drop(disk);
+        other.take_over(&mut others_core);
+        assert!(matches!(other, Disk::Open { .. }));
+        assert!(!unfinished.exists());
     }
 }

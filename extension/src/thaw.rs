@@ -85,6 +85,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_clock_that_was_set_back_hides_no_freeze_and_makes_none() {
+        let (now, wall, minute) = (Instant::now(), SystemTime::now(), Duration::from_secs(60));
+        let slept = now.checked_sub(minute).unwrap_or(now);
+
+        assert!(Moment(now, wall + minute).elapsed() < THAW, "set back by a minute");
+        assert!(Moment(slept, wall + minute).elapsed() >= now - slept, "and frozen");
+        assert!(Moment(now, wall - minute).elapsed() >= minute, "only this clock went on");
+    }
+
+    #[tokio::test]
     async fn what_fails_at_a_thaw_is_nobodys_fault_and_an_answer_is_an_answer() {
         let timeout = || ExportError::Timeout(THAW);
         let refused = || ExportError::Unreadable(String::new());

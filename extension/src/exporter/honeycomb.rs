@@ -86,10 +86,13 @@ fn rejected(kind: Kind, reply: &[u8]) -> u64 {
         let reason = wire::nested(partial, 2).map(readable).collect::<String>();
         for (_, value) in wire::fields(partial).flatten().filter(|(number, _)| *number == 1) {
             if let Value::Varint(number) = value {
-                rejected = number;
+                rejected = i64::try_from(number).map_or(0, i64::unsigned_abs); // not below zero
             }
         }
         warn!("honeycomb did not take {rejected} {} of a batch: {reason}", kind.items());
     }
     rejected
 }
+
+#[cfg(test)]
+mod tests;

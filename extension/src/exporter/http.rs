@@ -94,3 +94,34 @@ pub fn chain(error: &dyn Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_destination_names_seconds_or_a_date_and_what_else_it_says_is_nothing() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000); // 08:00:00
+        for (value, seconds) in [
+            ("30", Some(30)),
+            (" 5 ", Some(5)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+            ("Fri, 15 Jan 2027 08:00:30 GMT", Some(30)),
+            ("Friday, 15-Jan-27 08:00:30 GMT", Some(30)),
+            ("Fri Jan 15 08:00:30 2027", Some(30)),
+            ("Fri, 15 Jan 2027 07:59:00 GMT", None), // its clock, or ours, is wrong
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(251_602_300_799)),
+        ] {
+            let value_of =
+                HeaderMap::from_iter([(header::RETRY_AFTER, HeaderValue::from_static(value))]);
+
+            assert_eq!(retry_after(&value_of, now), seconds.map(Duration::from_secs), "{value}");
+        }
+    }
+}

@@ -258,13 +258,33 @@ pub(crate) async fn work(
             }
             exporter.export(&batch).await
         };
-        let result = AssertUnwindSafe(awake(export)).catch_unwind().await;
-        let result = result.unwrap_or(Err(ExportError::Panicked));
+        let result = unharmed(awake(export)).await;
         if let Err(ExportError::Frozen) = result {
             exporter.disconnect();
         }
         if exports.send(Export { id, result }).await.is_err() {
             return;
         }
+    }
+}
+
+/// Makes an error of a panic: the next batch is another one.
+async fn unharmed<T>(
+    export: impl Future<Output = Result<T, ExportError>>,
+) -> Result<T, ExportError> {
+    AssertUnwindSafe(export).catch_unwind().await.unwrap_or(Err(ExportError::Panicked))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_costs_one_batch_in_the_end() {
+        let result = unharmed(async { panic!("a bug") as Result<(), ExportError> }).await;
+
+        let error = result.unwrap_err();
+        assert!(matches!(error, ExportError::Panicked));
+        assert!(error.is_final() && error.is_answer(), "else it would be sent for ever");
     }
 }

@@ -13,6 +13,9 @@ use serde_json::{Value, value::RawValue};
 
 use super::span::PlatformSpan;
 
+/// What an event says to have taken longer is nonsense. Our choice: no sandbox lives that long.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3_600);
+
 /// An event as it came; its record is not looked into.
 #[derive(Clone, Debug)]
 pub struct RawEvent<'a> {
@@ -193,7 +196,8 @@ fn failure(status: Option<&String>, error_type: Option<&String>) -> Option<Strin
 
 /// Milliseconds of an event; nonsense is no time at all.
 pub(super) fn millis(millis: f64) -> Duration {
-    Duration::try_from_secs_f64(millis / 1e3).unwrap_or_default()
+    let duration = Duration::try_from_secs_f64(millis / 1e3).unwrap_or_default();
+    if duration < LONGEST { duration } else { Duration::ZERO }
 }
 
 /// RFC 3339. One of the reference's samples has a colon before the milliseconds.

@@ -209,13 +209,19 @@ fn a_failed_sandbox_explains_its_last_invocation_once() {
 #[test]
 fn events_that_nobody_can_read_are_passed_over() {
     let mut platform = platform();
+    platform.invoked(&invoke("a"), now());
+    platform.server_span(&server("a"), now());
     let odd = r#"[{},{"type":7},{"type":"platform.report","record":"text"},
         {"type":"platform.report","record":{"requestId":"a","metrics":{"durationMs":-1e300}}},
+        {"type":"platform.report","record":{"requestId":"a","metrics":{"durationMs":1e22}}},
+        {"type":"platform.initReport","record":{"phase":"invoke","metrics":{"durationMs":1e22}}},
+        {"type":"platform.runtimeDone","record":{"requestId":"a","spans":[
+            {"name":"runtimeOverhead","start":"2023-11-14T22:13:20.900Z","durationMs":1e22}]}},
         {"type":"platform.fault","record":"x"},{"type":"platform.new","record":null}]"#;
 
     let events = events(odd);
 
-    assert_eq!(events.len(), 5, "all but the one without a readable type");
+    assert_eq!(events.len(), 8, "all but the one without a readable type");
     for event in events {
         platform.event(event, now());
     }

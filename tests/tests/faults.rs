@@ -9,6 +9,7 @@
 //! its fault has happened. `make faults` prints the table of all rows.
 
 mod answers;
+mod disk;
 mod life;
 mod network;
 mod outcome;

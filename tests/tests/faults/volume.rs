@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use cruddur_tests::{Builder, Burst};
+use cruddur_tests::http_client::post;
+use cruddur_tests::{Builder, Burst, otlp};
 
 use super::rig::Rig;
 
@@ -46,4 +47,24 @@ async fn more_than_the_buffer_holds_while_nobody_takes_anything() {
     let outcome = rig.end().await;
 
     outcome.assert_spooled();
+}
+
+#[tokio::test]
+async fn a_span_that_is_larger_than_any_batch() {
+    let rig =
+        Rig::start_with("a span of 5 MB among others", |builder| builder.freezing(false)).await;
+    let name = "x".repeat(5_200_000);
+
+    let url = format!("{}/v1/traces", rig.sandbox.otlp_url());
+    let protobuf = [("content-type", "application/x-protobuf")];
+    let names = ["before", &name, "after"];
+    let taken = post(&url, &protobuf, otlp::request(&names)).await.expect("an answer");
+    assert_eq!(taken.status, 200);
+    rig.invoke(1).await;
+    for name in names {
+        rig.honeycomb.span(name).await;
+    }
+    let outcome = rig.end().await;
+
+    outcome.assert_delivered_once();
 }

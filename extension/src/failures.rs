@@ -296,6 +296,30 @@ impl Failures {
         self.conclude(request_id, now, lookup);
     }
 
+    /// How many items there would be of all that is gathered, if it were told now; more, where spans
+    /// that are yet to come show that some of it is one.
+    pub fn waiting(&self) -> u64 {
+        // What is nobody's yet will be told with the invocation that goes on.
+        let open = self.invocations.iter().rposition(|it| !it.is_done);
+        let is_its = |stray: &&Gathered| {
+            open.is_some_and(|index| self.invocations[index].gathered.takes(stray))
+        };
+        let (its, others): (Vec<_>, Vec<_>) = self.strays.iter().partition(is_its);
+        let fails = |gathered: &&Gathered| self.maker.level(gathered).is_some();
+        let failing = self.invocations.iter().enumerate().filter(|(index, it)| {
+            let more = its.iter().copied().filter(|_| open == Some(*index));
+            !self.told.contains(&it.request_id)
+                && std::iter::once(&it.gathered).chain(more).any(|part| fails(&part))
+        });
+        let gathered = self.invocations.iter().map(|it| &it.gathered).chain(&self.strays);
+        let items = failing.count()
+            + others.iter().copied().filter(fails).count()
+            + gathered.map(|gathered| gathered.messages.len()).sum::<usize>()
+            + usize::from(self.failed_init.is_some())
+            + self.bursts.waiting();
+        items as u64
+    }
+
     /// Whether there is something to be told of an invocation as soon as it is over.
     pub fn has_something(&self, request_id: &str) -> bool {
         let found = self.invocations.iter().find(|it| it.request_id == request_id);
@@ -317,9 +341,7 @@ impl Failures {
         }
         let mut others = Vec::new();
         for stray in self.strays.drain(..) {
-            let known = &invocation.gathered.trace_ids;
-            let is_its = stray.trace_ids.iter().any(|id| known.contains(id));
-            match is_its || !invocation.gathered.has_server() {
+            match invocation.gathered.takes(&stray) {
                 true => invocation.gathered.merge(stray),
                 false => others.push(stray),
             }

@@ -5,7 +5,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -52,6 +55,8 @@ pub struct Invocations {
     lines: Option<Arc<Mutex<Lines>>>,
     /// `None` if no destination wants them. Locked before all others.
     failures: Option<Arc<Mutex<Failures>>>,
+    /// How many [are yet to be told of](Failures::waiting).
+    gathered: Arc<AtomicU64>,
 }
 
 impl Invocations {
@@ -67,7 +72,13 @@ impl Invocations {
             platform: Arc::new(Mutex::new(platform)),
             lines,
             failures: failures.map(|failures| Arc::new(Mutex::new(failures))),
+            gathered: Arc::default(),
         }
+    }
+
+    /// How many failures are yet to be told of, at any time.
+    pub fn gathered(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.gathered)
     }
 
     /// An invocation has begun. When Lambda tries an event again, that has the same id. Failures of
@@ -243,6 +254,7 @@ impl Invocations {
         let Some(failures) = &self.failures else { return Vec::new() };
         let mut failures = locked(failures);
         act(&mut failures);
+        self.gathered.store(failures.waiting(), Ordering::Relaxed);
         failures.take_made()
     }
 

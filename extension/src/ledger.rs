@@ -8,7 +8,8 @@
 //! The sums are one block of numbers, written to a file after each step that changed them. A write
 //! of some hundred bytes costs a microsecond and survives a SIGKILL, so the next process finds
 //! what was held when this one was killed, and reports it as lost. (A mapped file would do the
-//! same with unsafe code.)
+//! same with unsafe code.) To that process also counts as held what is [yet to be
+//! received](Ledger::expect) and would be lost with this one.
 
 use std::{
     collections::BTreeMap,
@@ -77,6 +78,8 @@ const COLUMNS: usize = 10;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ledger {
     accounts: Vec<Account>,
+    /// Of each route.
+    expected: Vec<u64>,
 }
 
 impl State {
@@ -115,7 +118,12 @@ impl Account {
 impl Ledger {
     /// All sums zero.
     pub fn new(routes: usize) -> Self {
-        Self { accounts: vec![Account::default(); routes] }
+        Self { accounts: vec![Account::default(); routes], expected: vec![0; routes] }
+    }
+
+    /// So many items will be received as soon as they are made, unless there is a kill before.
+    pub fn expect(&mut self, route: Route, items: u64) {
+        self.expected[route] = items;
     }
 
     /// Items came in: they are held now.
@@ -158,11 +166,12 @@ impl Ledger {
         lost
     }
 
-    /// Adds the sums of another ledger of the same routes.
+    /// Adds the sums of another ledger of the same routes, whose process goes on.
     pub fn merge(&mut self, other: &Self) {
         for (account, other) in self.accounts.iter_mut().zip(&other.accounts) {
             account.0.iter_mut().zip(other.0).for_each(|(sum, number)| *sum += number);
         }
+        self.expected.clone_from(&other.expected);
     }
 
     /// Number of routes.
@@ -177,8 +186,13 @@ impl Ledger {
 
     /// The block to be written: every number in 8 bytes, little endian.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let numbers = self.accounts.iter().flat_map(|account| account.0);
-        numbers.flat_map(u64::to_le_bytes).collect()
+        let accounts = self.accounts.iter().zip(&self.expected).map(|(account, expected)| {
+            let mut columns = account.0;
+            columns[0] += expected;
+            columns[State::Held.column()] += expected;
+            columns
+        });
+        accounts.flatten().flat_map(u64::to_le_bytes).collect()
     }
 
     /// The ledger of a process that ended, or `None` if the block is not one of this shape.
@@ -200,7 +214,7 @@ impl Ledger {
         if accounts.iter().any(|account| sums(account) != Some(account.received())) {
             return None;
         }
-        Some(Self { accounts })
+        Some(Self { accounts, expected: vec![0; routes] })
     }
 }
 
@@ -271,6 +285,20 @@ mod tests {
             json!({"received": 10, "delivered": 4, "spooled": 3, "dropped": {"killed": 3}});
         assert_eq!(json!(next.account(1)), expected);
         assert_eq!((next.account(0), lost), (Account::default(), 3));
+    }
+
+    #[test]
+    fn what_was_yet_to_be_received_is_lost_with_a_kill_and_nobodys_otherwise() {
+        let mut ledger = Ledger::new(1);
+        ledger.expect(0, 3);
+        ledger.received(0, 1);
+        ledger.expect(0, 2);
+        assert_eq!(json!(ledger.account(0)), json!({"received": 1, "held": 1}));
+
+        let mut next = Ledger::of_ended_process(&ledger.to_bytes(), 1).unwrap();
+
+        assert_eq!(next.lose_held(), 3);
+        assert_eq!(json!(next.account(0)), json!({"received": 3, "dropped": {"killed": 3}}));
     }
 
     #[test]

@@ -246,18 +246,19 @@ impl Parts {
         let wants_lines = exporters.iter().any(|it| it.spec().kinds.contains(&Kind::Lines));
         let failures = Failures::new(config);
         let reads_lines = wants_lines || failures.is_some();
+        let invocations = Invocations::new(
+            Platform::new(config.function_name.clone(), config.resource.clone()),
+            reads_lines.then(|| Lines::new(config)),
+            failures,
+        );
         let (pipeline, handle) = Pipeline::new(exporters, config, trigger);
-        drop(supervised("pipeline", pipeline.run()));
+        drop(supervised("pipeline", pipeline.expects(invocations.gathered()).run()));
         Self {
             pipeline: handle,
             has_exporters,
             wants_lines,
             reads_lines,
-            invocations: Invocations::new(
-                Platform::new(config.function_name.clone(), config.resource.clone()),
-                reads_lines.then(|| Lines::new(config)),
-                failures,
-            ),
+            invocations,
             trace_headers,
             stop: watch::Sender::new(false),
             receivers: Vec::new(),

@@ -13,7 +13,14 @@ mod accounting;
 pub mod core;
 mod disk;
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -77,6 +84,7 @@ pub struct Stopped;
 #[derive(Debug)]
 enum Command {
     Receive(Signal, oneshot::Sender<()>),
+    Count(oneshot::Sender<()>),
     Flush { patience: Patience, done: oneshot::Sender<()> },
     Thawed(Duration),
     Summary(oneshot::Sender<Summary>),
@@ -89,6 +97,14 @@ impl Handle {
         let (done, counted) = oneshot::channel();
         self.0.send(Command::Receive(signal, done)).await.map_err(|_| Stopped)?;
         counted.await.map_err(|_| Stopped)
+    }
+
+    /// Returns when what is yet to be made is in the sums; see [`Pipeline::expects`].
+    pub async fn count(&self) {
+        let (done, counted) = oneshot::channel();
+        if self.0.send(Command::Count(done)).await.is_ok() {
+            let _ = counted.await;
+        }
     }
 
     /// Sends what has been received; returns when each destination has it all, has failed, or the
@@ -136,6 +152,8 @@ pub struct Pipeline {
     thaws: watch::Sender<()>,
     core: Core,
     flush: Option<Flush>,
+    /// Failures that are yet to be made, by whoever gathers them.
+    gathered: Arc<AtomicU64>,
     /// Who waits for the sums to be written.
     uncounted: Vec<oneshot::Sender<()>>,
     /// When the next piece of what was not delivered is to be spooled.
@@ -184,6 +202,7 @@ impl Pipeline {
             thaws,
             core,
             flush: None,
+            gathered: Arc::default(),
             uncounted: Vec::new(),
             spool_at: None,
             max_hold: config.max_hold,
@@ -194,6 +213,11 @@ impl Pipeline {
             accounting,
         };
         (pipeline, Handle(command_sender))
+    }
+
+    /// The same with failures that are yet to be made: a kill would lose them.
+    pub fn expects(self, gathered: Arc<AtomicU64>) -> Self {
+        Self { gathered, ..self }
     }
 
     /// Runs until every [`Handle`] is gone.
@@ -217,6 +241,7 @@ impl Pipeline {
             if self.flush.is_some() && self.core.flush_is_done() {
                 self.end_flush();
             }
+            self.core.expect_failures(self.gathered.load(Ordering::Relaxed));
             self.disk.write_sums(self.core.ledger());
             for done in self.uncounted.drain(..) {
                 let _ = done.send(()); // who gave it may be gone
@@ -235,6 +260,7 @@ impl Pipeline {
                 self.accounting.iter_mut().for_each(Accounting::note);
                 self.tell_account(false);
             }
+            Command::Count(done) => self.uncounted.push(done),
             Command::Flush { patience, done } => {
                 self.end_flush();
                 self.disk.take_over(&mut self.core);

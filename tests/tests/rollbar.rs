@@ -5,8 +5,8 @@ use std::time::Duration;
 use cruddur_tests::http_client::{get, post};
 use cruddur_tests::rollbar::{POISON, limited};
 use cruddur_tests::{
-    Answer, Builder, Event, FailureKind, Honeycomb, Program, Rollbar, Sandbox, What, event, otlp,
-    raw_event,
+    Answer, Builder, Event, Exit, FailureKind, Honeycomb, Program, Rollbar, Sandbox, What, event,
+    otlp, raw_event,
 };
 use serde_json::{Value, json};
 
@@ -420,4 +420,34 @@ async fn an_item_that_rollbar_refuses_is_dropped_alone() {
     let classes: Vec<_> =
         items.iter().map(|item| &item["body"]["trace"]["exception"]["class"]).collect();
     assert_eq!(classes, ["A", "B"]);
+}
+
+#[tokio::test]
+async fn a_failure_that_a_kill_takes_before_it_is_told_is_counted() {
+    let (honeycomb, rollbar) = (Honeycomb::start().await, Rollbar::start().await);
+    let builder = Sandbox::builder("shop").honeycomb(&honeycomb).rollbar(&rollbar);
+    let builder = builder.function(other_language()).env("CRUDDUR_LOG", "info").freezing(false);
+    let sandbox = builder.start().await;
+    let nothing = || raw_event(json!({}));
+    let reply = sandbox.invoke(nothing()).await;
+    sandbox.ended(&reply.request_id).await;
+
+    let exception = json!({ "exception.type": "X", "exception.message": "no" });
+    let failed = traces(vec![span(2, 1, &json!({}), &[("exception", exception)])]);
+    let url = format!("{}/v1/traces", sandbox.otlp_url());
+    let body = failed.payload()["traces"].to_string();
+    let taken = post(&url, &[("content-type", "application/json")], body).await;
+    sandbox.kill_extension();
+    let killed = |what: &What| matches!(what, What::Exited(_, Exit::Signal(9)));
+    sandbox.happens("the kill", killed).await;
+    sandbox.try_invoke(nothing()).await.expect_err("a crash");
+    sandbox.invoke(nothing()).await;
+    sandbox.shutdown().await;
+
+    assert_eq!(taken.expect("an answer").status, 200);
+    let lines = sandbox.extension_log_lines();
+    let summary = lines.iter().filter_map(|line| line.split_once("Summary: ")).next_back();
+    let summary: Value = serde_json::from_str(summary.expect("a summary").1).expect("JSON");
+    let failures = &summary["destinations"]["rollbar"]["failures"];
+    assert_eq!(failures["dropped"], json!({ "killed": 1 }), "{}", sandbox.story());
 }

@@ -77,6 +77,11 @@ impl Bursts {
         self.release(is_over)
     }
 
+    /// How many items all that is left would be.
+    pub(super) fn waiting(&self) -> usize {
+        self.0.values().filter(|burst| burst.folded.is_some()).count()
+    }
+
     /// All that is left.
     pub(super) fn finish(&mut self) -> Vec<Made> {
         self.release(|_| true)

@@ -112,6 +112,11 @@ impl Gathered {
         self.context.as_ref().is_some_and(|context| context.is_server)
     }
 
+    /// Whether what was found in a trace is an invocation's of which this was.
+    pub(super) fn takes(&self, stray: &Self) -> bool {
+        !self.has_server() || stray.trace_ids.iter().any(|id| self.trace_ids.contains(id))
+    }
+
     pub(super) fn add_trace(&mut self, trace_id: &str) {
         let is_new = !self.trace_ids.iter().any(|known| known == trace_id);
         if is_new && !trace_id.is_empty() && self.trace_ids.len() < MAX_FAILURES {

@@ -82,15 +82,18 @@ impl Maker {
         }
     }
 
-    /// The failure, unless it is none, or below the level that is asked for.
+    /// How bad it is, unless it is nothing, or below the level that is asked for.
+    pub(super) fn level(&self, gathered: &Gathered) -> Option<Level> {
+        let levels = gathered.failures.iter().map(|failure| failure.level);
+        let level = levels.chain(gathered.ended.as_ref().map(|_| Level::Critical)).max();
+        level.filter(|level| *level >= self.config.min_level)
+    }
+
+    /// The failure, if it has a [level](Self::level).
     pub(super) fn failure(&self, gathered: &Gathered, known: &Known) -> Option<Made> {
+        let level = self.level(gathered)?;
         let chain = chain(&gathered.failures, gathered.ended.is_some());
         let ended = gathered.ended.as_ref();
-        let levels = gathered.failures.iter().map(|failure| failure.level);
-        let level = levels.chain(ended.map(|_| Level::Critical)).max()?;
-        if level < self.config.min_level {
-            return None;
-        }
         let mut data = self.data(gathered, known);
         data.level = Some(level);
         let (content, time_ms) = match (&chain[..], ended) {

@@ -129,6 +129,15 @@ impl Core {
         }
     }
 
+    /// So many failures are gathered and will be received; see [`Ledger::expect`].
+    pub fn expect_failures(&mut self, items: u64) {
+        for destination in &self.destinations {
+            if let Some(route) = destination.route_of(Kind::Failures) {
+                self.ledger.expect(route, items);
+            }
+        }
+    }
+
     /// Keeps what was received for a later flush: it is to be [spooled](Self::spool_some).
     pub fn put_off(&mut self) {
         self.buffer.mark();

@@ -91,17 +91,12 @@ impl OtlpReceiver {
             // Not a status upon which clients try again, and hold their function.
             Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the pipeline has stopped")
         };
-        let observed = self.invocations.wants_failures().then(|| signal.clone());
-        for signal in signal.fit(&self.service_name) {
+        let spans: Vec<_> =
+            servers.iter().filter_map(|server| self.invocations.server_span(server)).collect();
+        // Before the pipeline has the spans: what is gathered is in the sums with them.
+        let failures = self.invocations.otlp(&signal);
+        for signal in signal.fit(&self.service_name).into_iter().chain(spans).chain(failures) {
             self.pipeline.receive(signal).await.map_err(stopped)?;
-        }
-        for server in &servers {
-            if let Some(spans) = self.invocations.server_span(server) {
-                self.pipeline.receive(spans).await.map_err(stopped)?;
-            }
-        }
-        for failure in observed.map(|it| self.invocations.otlp(&it)).unwrap_or_default() {
-            self.pipeline.receive(failure).await.map_err(stopped)?;
         }
         for server in servers {
             // After the pipeline has the spans: whoever waits for the end flushes them too.

@@ -63,6 +63,9 @@ impl TelemetryReceiver {
             // After the pipeline has everything: whoever waits for the end flushes it too.
             self.invocations.told(news);
         }
+        if self.invocations.wants_failures() {
+            self.pipeline.count().await;
+        }
     }
 }
 

@@ -20,6 +20,8 @@
 //! away. Received spans drive the flushing there, and SIGINT or SIGTERM is the SHUTDOWN. One
 //! process serves all functions and survives their reloads.
 
+mod flushing;
+
 use std::{
     panic::AssertUnwindSafe,
     sync::Arc,
@@ -36,12 +38,13 @@ use tokio::{
 };
 use tracing::{error, info, level_filters::LevelFilter, warn};
 
+use self::flushing::Flushing;
 use crate::{
     config::Config,
     exporter::Exporter,
     extensions_api::{ApiError, Event, Events, ExtensionsApi, Invoke, Shutdown},
     failures::{Failures, SPANS_FOLLOW},
-    flush::{self, DRAIN_BUDGET, Gaps, Situation},
+    flush::{self, DRAIN_BUDGET},
     invocations::{End, Invocations},
     last_resort::LastWords,
     lines::Lines,
@@ -125,60 +128,6 @@ async fn keep_going(lambda: &ExtensionsApi, work: impl Future<Output = Shutdown>
             Ok(Event::Shutdown(shutdown)) => return shutdown,
             Err(error) => pause_after(error, &mut last_error).await,
         }
-    }
-}
-
-/// What the flush policy remembers from one invocation to the next.
-struct Flushing {
-    mode: flush::Mode,
-    max_hold: Duration,
-    gaps: Gaps,
-    last: Option<Instant>,
-    /// Whether the platform tells when invocations are over.
-    told: bool,
-    /// The last invocation of which nobody had told so in time.
-    untold: Option<String>,
-}
-
-impl Flushing {
-    fn new(config: &Config, told: bool) -> Self {
-        let Config { flush: mode, max_hold, .. } = *config;
-        Self { mode, max_hold, gaps: Gaps::default(), last: None, told, untold: None }
-    }
-
-    /// Until when an invocation's end is waited for, and how sure it must be. Without the platform's
-    /// word nothing may ever tell the end of a function that sends no spans. In busy traffic nobody is
-    /// held, so the last of what it sends may go with the next flush.
-    fn end(&self, now: Instant, deadline: Option<Instant>) -> (Instant, End) {
-        let until = deadline.filter(|_| self.told);
-        let until = until.unwrap_or(flush::hold_until(now, deadline, self.max_hold));
-        let sure = match self.told && !self.gaps.are_short() {
-            true => End::Certain,
-            false => End::Likely,
-        };
-        (until, sure)
-    }
-
-    /// An invocation ran to its deadline. If that is so twice in a row, and the first of them is still
-    /// not over, the platform's events have ceased to come.
-    fn note_untold(&mut self, request_id: &str, invocations: &Invocations) {
-        let before = self.untold.replace(request_id.to_owned());
-        if self.told && before.is_some_and(|before| !invocations.has_ended(&before)) {
-            warn!(
-                "Lambda no longer tells when an invocation is over; Next waits for spans instead"
-            );
-            self.told = false;
-        }
-    }
-
-    fn patience(&mut self, now: Instant, deadline: Option<Instant>, failed: bool) -> Patience {
-        let (busy, max_hold) = (self.gaps.are_short(), self.max_hold);
-        let situation = Situation { now, deadline, max_hold, busy, failed, last_flush: self.last };
-        let patience = flush::patience(self.mode, &situation);
-        if patience != Patience::Later {
-            self.last = Some(now);
-        }
-        patience
     }
 }
 

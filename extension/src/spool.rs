@@ -8,6 +8,8 @@
 //! Bounded in blocks of the disk: for a new file those that were set aside go first, then the oldest
 //! without an error in it, then the oldest.
 
+mod file;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
@@ -18,9 +20,9 @@ use std::{
 
 use bytes::Bytes;
 
+pub use self::file::SpoolFile;
+use self::file::on_disk;
 use crate::{batch::Batch, signal::Kind};
-
-const EXTENSION: &str = "zst";
 
 /// A file that is being written, or was when the process ended.
 const UNFINISHED: &str = "unfinished";
@@ -31,11 +33,6 @@ const DAMAGED: &str = "damaged";
 
 /// The file that keeps what [`Spool::note_logged`] was told.
 const LOGGED: &str = "logged";
-
-/// What a file takes on the disk is a multiple of this. Our choice: the block of ext4 and of most
-/// other file systems, where they are not told otherwise.
-/// <https://docs.kernel.org/filesystems/ext4/blocks.html>
-const BLOCK: u64 = 4_096;
 
 /// Most files. Our choice: as many as the default bound has blocks, so a larger bound makes the
 /// files larger, and not the lists of them longer.
@@ -65,47 +62,6 @@ struct Logged {
     bytes: usize,
     /// The first sequence number that the log was not told of.
     to: u64,
-}
-
-/// What a file's name says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SpoolFile {
-    /// Orders the files; unique.
-    pub sequence: u64,
-    /// Whose batch it is.
-    pub destination: String,
-    /// Which request it is.
-    pub kind: Kind,
-    /// Number of items inside.
-    pub items: u64,
-    /// Whether one of them has an error in it.
-    pub has_error: bool,
-    bytes: u64,
-}
-
-impl SpoolFile {
-    fn name(&self) -> String {
-        let Self { sequence, destination, kind, items, has_error, .. } = self;
-        let (kind, flags) = (kind.name(), if *has_error { "e" } else { "-" });
-        format!("{sequence:020}.{destination}.{kind}.{items}.{flags}.{EXTENSION}")
-    }
-
-    fn parse(name: &str, bytes: u64) -> Option<Self> {
-        let parts: Vec<_> = name.split('.').collect();
-        let [sequence, destination, kind, items, flags, EXTENSION] = parts[..] else { return None };
-        Some(Self {
-            sequence: sequence.parse().ok()?,
-            destination: destination.to_owned(),
-            kind: Kind::ALL.into_iter().find(|known| known.name() == kind)?,
-            items: items.parse().ok()?,
-            has_error: flags.contains('e'),
-            bytes,
-        })
-    }
-
-    fn bytes_on_disk(&self) -> u64 {
-        on_disk(self.bytes)
-    }
 }
 
 impl Spool {
@@ -335,13 +291,9 @@ impl Logged {
     }
 }
 
-fn on_disk(bytes: u64) -> u64 {
-    bytes.max(1).next_multiple_of(BLOCK)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{file::BLOCK, *};
     use crate::signal::Signal;
 
     fn batch(kind: Kind, items: u64, has_error: bool) -> Batch {

@@ -1,0 +1,95 @@
+//! The pipeline's other end: what it is told, and asked.
+
+use std::{io, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+
+use crate::{last_resort::LastWords, signal::Signal, summary::Summary};
+
+/// How a flush is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Nothing is sent now; what waits is safe in the spool.
+    Later,
+    /// Sending begins, and nobody waits for it.
+    None,
+    /// Until then, for destinations that may be sent to.
+    Until(Instant),
+    /// For every destination, and so that the spool and the last words are done by then: the last
+    /// flush.
+    Drain(Instant),
+}
+
+/// The pipeline's other end, for receivers and lifecycle.
+#[derive(Clone, Debug)]
+pub struct Handle(pub(super) mpsc::Sender<Command>);
+
+/// The pipeline's task has ended.
+#[derive(Debug, thiserror::Error)]
+#[error("the pipeline has stopped")]
+pub struct Stopped;
+
+#[derive(Debug)]
+pub(super) enum Command {
+    Receive(Signal, oneshot::Sender<()>),
+    Count(oneshot::Sender<()>),
+    Flush { patience: Patience, done: oneshot::Sender<()> },
+    Thawed(Duration),
+    Summary(oneshot::Sender<Summary>),
+    LastWords(oneshot::Sender<io::Result<LastWords>>),
+}
+
+impl Handle {
+    /// Hands over a signal; returns when it is in the sums, so that a kill from then on is noticed.
+    pub async fn receive(&self, signal: Signal) -> Result<(), Stopped> {
+        let (done, counted) = oneshot::channel();
+        self.0.send(Command::Receive(signal, done)).await.map_err(|_| Stopped)?;
+        counted.await.map_err(|_| Stopped)
+    }
+
+    /// Returns when what is yet to be made is in the sums; see [`Pipeline::expects`](super::Pipeline::expects).
+    pub async fn count(&self) {
+        let (done, counted) = oneshot::channel();
+        if self.0.send(Command::Count(done)).await.is_ok() {
+            let _ = counted.await;
+        }
+    }
+
+    /// Sends what has been received; returns when each destination has it all, has failed, or the
+    /// patience is over. What was not delivered is in the spool then, or soon after if it is much.
+    pub async fn flush(&self, patience: Patience) {
+        let (done, flushed) = oneshot::channel();
+        if self.0.send(Command::Flush { patience, done }).await.is_ok() {
+            // An error means that the pipeline has stopped: there is nothing to wait for.
+            let _ = flushed.await;
+        }
+    }
+
+    /// Whether the pipeline's task has ended, which only a panic does.
+    pub fn has_stopped(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    /// Says that the process was frozen for so long: connections are made anew.
+    pub async fn thawed(&self, gap: Duration) {
+        let _ = self.0.send(Command::Thawed(gap)).await;
+    }
+
+    /// What became of everything so far.
+    pub async fn summary(&self) -> Result<Summary, Stopped> {
+        let (reply, summary) = oneshot::channel();
+        self.0.send(Command::Summary(reply)).await.map_err(|_| Stopped)?;
+        summary.await.map_err(|_| Stopped)
+    }
+
+    /// Writes what was not delivered to standard error, as lines of log; the same is never written
+    /// twice in a sandbox.
+    pub async fn last_words(&self) -> Result<io::Result<LastWords>, Stopped> {
+        let (reply, words) = oneshot::channel();
+        self.0.send(Command::LastWords(reply)).await.map_err(|_| Stopped)?;
+        words.await.map_err(|_| Stopped)
+    }
+}

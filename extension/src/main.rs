@@ -1,10 +1,10 @@
 //! The extension's process: on Lambda beside a function, elsewhere beside an emulator; or one of the
 //! commands of whoever operates it.
 
-use std::{env, io::IsTerminal, process::ExitCode};
+use std::{env, ffi::OsString, io::IsTerminal, process::ExitCode};
 
 use cruddur_telemetry::{
-    command::{Command, USAGE_ERROR},
+    command::{Command, USAGE_ERROR, complain},
     config::Config,
     lifecycle,
 };
@@ -14,14 +14,14 @@ fn main() -> ExitCode {
     let command = match Command::parse(env::args_os()) {
         Ok(command) => command,
         Err(error) => {
-            eprintln!("{error}");
+            complain(&error.to_string());
             return ExitCode::from(USAGE_ERROR);
         }
     };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("The extension cannot start: {error}");
+            complain(&format!("The extension cannot start: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -33,13 +33,13 @@ fn main() -> ExitCode {
 }
 
 async fn run(command: Command) -> ExitCode {
-    let (config, errors) = Config::from_vars(|name| env::var(name).ok());
+    // What is no text is read as text that is wrong, and not as if nothing were there.
+    let text = |value: OsString| value.to_string_lossy().into_owned();
+    let (config, errors) = Config::from_vars(|name| env::var_os(name).map(text));
     start_log(config.log_level);
     std::panic::set_hook(Box::new(|panic| error!("{panic}")));
     if command != Command::Extension {
-        let variables = env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        });
+        let variables = env::vars_os().map(|(name, value)| (text(name), text(value)));
         return command.run(&variables.collect(), config, &errors).await;
     }
     for error in errors {
@@ -64,6 +64,7 @@ fn start_log(level: LevelFilter) {
         .with_max_level(level)
         .with_ansi(std::io::stderr().is_terminal())
         .without_time()
+        .log_internal_errors(false) // it would panic where nothing can be written
         .init();
 }
 

@@ -73,6 +73,12 @@ impl Command {
             Some(Short('h') | Long("help")) => Self::Help(HELP),
             Some(Short('V') | Long("version")) => Self::Version,
             Some(Value(name)) => match name.to_str() {
+                // Of a command, or of all.
+                Some("help") => {
+                    let command = parser.value().ok();
+                    let asked = command.into_iter().chain(["--help".into()]);
+                    return Self::parse(std::iter::once(OsString::new()).chain(asked));
+                }
                 Some("board") => board::Options::parse(&mut parser)?,
                 Some("doctor") => doctor::Options::parse(&mut parser)?,
                 Some("replay") => replay::Options::parse(&mut parser)?,
@@ -80,6 +86,9 @@ impl Command {
             },
             Some(other) => return Err(other.unexpected().into()),
         };
+        if let Self::Help(_) = command {
+            return Ok(command); // whatever else is there
+        }
         match parser.next()? {
             None => Ok(command),
             Some(surplus) => Err(surplus.unexpected().into()),
@@ -115,6 +124,11 @@ impl Command {
     }
 }
 
+/// To standard error, which may be full or closed: that is no reason to stop.
+pub fn complain(text: &str) {
+    let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
+}
+
 /// To standard output, without colours where they would not be shown. Whoever reads it may leave.
 fn print(text: &str) {
     let mut out = anstream::stdout().lock();
@@ -141,11 +155,21 @@ mod tests {
             (&["doktor"][..], "doktor"),
             (&["--verbose"], "--verbose"),
             (&["-x"], "-x"),
-            (&["--help", "me"], "me"),
+            (&["--version", "now"], "now"),
             (&["--version=2"], "2"),
+            (&["help", "doktor"], "doktor"),
         ] {
             let error = parse(arguments).expect_err("no such argument");
             assert!(error.contains(named), "{error}");
         }
+    }
+
+    #[test]
+    fn who_asks_for_help_gets_it_whatever_else_is_there() {
+        let doctors = parse(&["doctor", "--help"]);
+        assert!(matches!(doctors, Ok(Command::Help(_))) && doctors != parse(&["--help"]));
+        assert_eq!(parse(&["help"]), parse(&["--help"]));
+        assert_eq!(parse(&["help", "doctor"]), doctors);
+        assert_eq!(parse(&["doctor", "--help", "--json"]), doctors);
     }
 }

@@ -160,13 +160,14 @@ impl Config {
         let lambda_api = reader.get("AWS_LAMBDA_RUNTIME_API").filter(|api| !api.contains('/'));
         let exporters = reader.parsed("CRUDDUR_EXPORTERS", parse_exporters);
         let named = |name: &str| Some(exporters.as_ref()?.iter().any(|named| named == name));
+        let (key, endpoint) = (reader.honeycomb_key(), reader.honeycomb_endpoint());
         let honeycomb = match named("honeycomb") {
             Some(false) => None,
-            named => reader.honeycomb(named.is_some()),
+            named => reader.honeycomb(named.is_some(), key.clone(), endpoint.clone()),
         };
         let config = Self {
             xray: named("xray").filter(|named| *named).and_then(|_| reader.xray()),
-            board: reader.board(honeycomb.as_ref()),
+            board: reader.board(key, endpoint),
             honeycomb,
             rollbar: match named("rollbar") {
                 Some(false) => None,
@@ -213,6 +214,10 @@ impl Config {
     }
 }
 
+/// Something is set, and cannot be used; the reason is among the errors.
+#[derive(Clone, Copy, Debug)]
+struct Unusable;
+
 struct Reader<F> {
     var: F,
     errors: Vec<ConfigError>,
@@ -258,9 +263,14 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
     }
 
     /// `named`: whether somebody asked for this exporter, so that a missing key is worth a word.
-    fn honeycomb(&mut self, named: bool) -> Option<Honeycomb> {
+    fn honeycomb(
+        &mut self,
+        named: bool,
+        key: Result<Option<secret::Source>, Unusable>,
+        endpoint: Result<String, Unusable>,
+    ) -> Option<Honeycomb> {
         let headers = self.parsed("CRUDDUR_OTLP_HEADERS", parse_headers).unwrap_or_default();
-        let key = self.honeycomb_key().ok()?;
+        let key = key.ok()?;
         if key.is_none() && headers.is_empty() {
             if named {
                 let reason = "names honeycomb, which needs HONEYCOMB_API_KEY".into();
@@ -275,12 +285,15 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             let reason = "must be set, since HONEYCOMB_API_KEY is a classic key".into();
             self.errors.push(ConfigError { variable: "HONEYCOMB_DATASET", reason });
         }
-        let endpoint = match self.get("HONEYCOMB_API_ENDPOINT") {
-            None => DEFAULT_ENDPOINT.to_owned(),
-            // Not the default instead: nobody's telemetry goes where it was not meant to go.
-            Some(_) => self.parsed("HONEYCOMB_API_ENDPOINT", base_url)?,
-        };
-        Some(Honeycomb { key, dataset, headers, endpoint })
+        Some(Honeycomb { key, dataset, headers, endpoint: endpoint.ok()? })
+    }
+
+    /// Never the default instead: nobody's telemetry goes where it was not meant to go.
+    fn honeycomb_endpoint(&mut self) -> Result<String, Unusable> {
+        match self.get("HONEYCOMB_API_ENDPOINT") {
+            None => Ok(DEFAULT_ENDPOINT.to_owned()),
+            Some(_) => self.parsed("HONEYCOMB_API_ENDPOINT", base_url).ok_or(Unusable),
+        }
     }
 
     /// Only when named: without permission to write to X-Ray it would fail for each invocation.
@@ -303,13 +316,14 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
     }
 
     /// With a key of its own, or that of the exporter.
-    fn board(&mut self, exporter: Option<&Honeycomb>) -> Option<Honeycomb> {
+    fn board(
+        &mut self,
+        key: Result<Option<secret::Source>, Unusable>,
+        endpoint: Result<String, Unusable>,
+    ) -> Option<Honeycomb> {
         let own = self.parsed("HONEYCOMB_CONFIGURATION_KEY", secret).map(secret::Source::Given);
-        let key = own.or_else(|| exporter?.key.clone())?;
-        // What is wrong with the endpoint was said for the exporter.
-        let endpoint = self.get("HONEYCOMB_API_ENDPOINT").map(|text| base_url(&text));
-        let endpoint = endpoint.unwrap_or_else(|| Ok(DEFAULT_ENDPOINT.to_owned())).ok()?;
-        Some(Honeycomb { key: Some(key), dataset: None, headers: Vec::new(), endpoint })
+        let key = Some(own.or_else(|| key.ok()?)?);
+        Some(Honeycomb { key, dataset: None, headers: Vec::new(), endpoint: endpoint.ok()? })
     }
 
     /// `named`: as for honeycomb.
@@ -336,7 +350,7 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
     }
 
     /// An error if there is one that cannot be used: then nothing is sent, rather than without it.
-    fn honeycomb_key(&mut self) -> Result<Option<secret::Source>, ()> {
+    fn honeycomb_key(&mut self) -> Result<Option<secret::Source>, Unusable> {
         if let Some(source) = self.secret("HONEYCOMB_API_KEY", "HONEYCOMB_API_KEY_SECRET")? {
             return Ok(Some(source));
         }
@@ -347,7 +361,7 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             Err(reason) => {
                 let variable = "OTEL_EXPORTER_OTLP_HEADERS";
                 self.errors.push(ConfigError { variable, reason });
-                Err(())
+                Err(Unusable)
             }
         }
     }
@@ -357,9 +371,9 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         &mut self,
         given: &'static str,
         stored: &'static str,
-    ) -> Result<Option<secret::Source>, ()> {
+    ) -> Result<Option<secret::Source>, Unusable> {
         if self.get(given).is_some() {
-            let key = self.parsed(given, secret).ok_or(())?;
+            let key = self.parsed(given, secret).ok_or(Unusable)?;
             return Ok(Some(secret::Source::Given(key)));
         }
         let Some(text) = self.get(stored) else { return Ok(None) };
@@ -368,7 +382,7 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             Ok(stored) => Ok(Some(secret::Source::Stored(stored))),
             Err(reason) => {
                 self.errors.push(ConfigError { variable: stored, reason });
-                Err(())
+                Err(Unusable)
             }
         }
     }
@@ -470,13 +484,30 @@ fn parse_exporters(list: &str) -> Result<Vec<String>, String> {
 }
 
 fn base_url(text: &str) -> Result<String, String> {
+    match http_url(text, "honeycomb")?.query() {
+        None => Ok(text.trim_end_matches('/').to_owned()),
+        Some(_) => Err("ends with a query, so honeycomb gets nothing: paths are appended".into()),
+    }
+}
+
+/// The URL of an exporter that gets nothing without.
+fn http_url(text: &str, exporter: &str) -> Result<Uri, String> {
     let uri: Uri = text
         .parse()
-        .map_err(|error| format!("is not a URL, so honeycomb gets nothing: {error}"))?;
-    match uri.scheme_str() {
-        Some("http" | "https") => Ok(text.trim_end_matches('/').to_owned()),
-        _ => Err("is not an http or https URL, so honeycomb gets nothing".into()),
+        .map_err(|error| format!("is not a URL, so {exporter} gets nothing: {error}"))?;
+    match (uri.scheme_str(), uri.authority()) {
+        (Some("http" | "https"), Some(host)) if !host.as_str().contains('@') => Ok(uri),
+        // It would be printed, but not sent.
+        (Some("http" | "https"), Some(_)) => {
+            Err(format!("has a user in it, so {exporter} gets nothing: a key has its own variable"))
+        }
+        _ => Err(format!("is not an http or https URL, so {exporter} gets nothing")),
     }
+}
+
+/// A URL as it may be shown: what is behind the question mark may be secret.
+pub fn without_query(url: &str) -> &str {
+    url.split_once('?').map_or(url, |(shown, _)| shown)
 }
 
 /// One value of a list `key=value,key2=value2` as `OTEL_EXPORTER_OTLP_HEADERS` holds it.

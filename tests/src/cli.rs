@@ -55,7 +55,12 @@ impl Cli {
     }
 
     /// A variable.
-    pub fn env(mut self, name: &str, value: &str) -> Cli {
+    pub fn env(self, name: &str, value: &str) -> Cli {
+        self.env_of_bytes(name, value.as_ref())
+    }
+
+    /// A variable that need not be text.
+    pub fn env_of_bytes(mut self, name: &str, value: &OsStr) -> Cli {
         self.command.env(name, value);
         self
     }

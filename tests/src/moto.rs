@@ -53,6 +53,11 @@ pub async fn change_secret(arn: &str, text: &str) {
     call("secretsmanager", "secretsmanager.PutSecretValue", question).await;
 }
 
+/// Makes a log group.
+pub async fn log_group(name: &str) {
+    call("logs", "Logs_20140328.CreateLogGroup", json!({ "logGroupName": name })).await;
+}
+
 /// Makes an encrypted parameter in the Parameter Store.
 pub async fn parameter(name: &str, text: &str) {
     let question = json!({ "Name": name, "Value": text, "Type": "SecureString" });

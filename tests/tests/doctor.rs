@@ -1,5 +1,7 @@
 //! The page that says what is wrong, and its exit code.
 
+use std::os::unix::ffi::OsStrExt;
+
 use cruddur_tests::honeycomb::auth;
 use cruddur_tests::{Answer, Cli, Honeycomb, Printed, moto};
 use serde_json::{Value, json};
@@ -120,17 +122,156 @@ async fn every_variable_is_listed_with_what_it_means_and_wrong_ones_with_the_rea
     assert!(hold["text"].as_str().expect("a text").contains("250ms"), "{hold}");
     assert_eq!(variable(&printed, "CRUDDUR_FLUSH")["level"], "misconfigured");
     let misspelt = variable(&printed, "CRUDDUR_FLUHS");
+    assert_eq!(misspelt["level"], "warning");
     assert!(misspelt["text"].as_str().expect("a text").contains("misspelt"), "{misspelt}");
     assert_eq!(variable(&printed, "CRUDDUR_SPOOL_BYTES")["is_set"], false);
     assert_eq!(findings(&printed, "console").len(), 1);
 }
 
 #[tokio::test]
-async fn on_lambda_without_any_key_it_says_what_is_missing() {
-    let page = Cli::new(&["doctor"]).env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001").run().await;
+async fn without_any_key_it_says_what_is_missing_on_lambda_and_elsewhere() {
+    let on_lambda = ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001");
+    for (name, value) in [on_lambda, ("HONEYCOMB_APIKEY", "abc"), ("TERM", "dumb")] {
+        let page = Cli::new(&["doctor"]).env(name, value).run().await;
 
-    assert_eq!(page.code, 1);
-    assert!(page.out.contains("set HONEYCOMB_API_KEY"), "{}", page.out);
+        assert_eq!(page.code, 1, "{}", page.out);
+        assert!(page.out.contains("nothing leaves this machine"), "{}", page.out);
+        assert!(page.out.contains("set HONEYCOMB_API_KEY"), "{}", page.out);
+    }
+}
+
+#[tokio::test]
+async fn a_console_that_was_asked_for_is_enough_and_a_strange_variable_only_marked() {
+    let page = Cli::new(&["doctor"]).env("CRUDDUR_EXPORTERS", "console");
+    let page = page.env("CRUDDUR_TABLE", "cruddur").run().await;
+
+    assert_eq!(page.code, 0, "{}", page.out);
+    assert!(page.out.contains("! CRUDDUR_TABLE"), "{}", page.out);
+}
+
+#[tokio::test]
+async fn all_that_is_wrong_with_a_variable_is_told() {
+    let page = Cli::new(&["doctor"]).env("CRUDDUR_EXPORTERS", "honeycomb,xray,rollbar").run().await;
+
+    assert_eq!(page.code, 1, "{}", page.out);
+    for needed in ["HONEYCOMB_API_KEY", "AWS_REGION", "ROLLBAR_ACCESS_TOKEN"] {
+        assert!(page.out.contains(&format!("which needs {needed}")), "{needed}\n{}", page.out);
+    }
+}
+
+#[tokio::test]
+async fn a_classic_key_without_a_dataset_is_a_misconfiguration_wherever_it_is_kept() {
+    let honeycomb = Honeycomb::start().await;
+    let mut classic = auth("ingest", &[]);
+    classic["environment"] = json!({ "name": "", "slug": "" });
+    honeycomb.always(Answer::json(200, &classic));
+
+    let without = doctor().honeycomb(&honeycomb).run().await;
+    let with = doctor().honeycomb(&honeycomb).env("HONEYCOMB_DATASET", "cruddur").run().await;
+
+    assert_eq!((without.code, with.code), (1, 0), "{without:?} {with:?}");
+    let told = &findings(&without, "honeycomb")[1];
+    assert!(told.contains("needs HONEYCOMB_DATASET"), "{told}");
+}
+
+#[tokio::test]
+async fn it_makes_no_log_group_and_says_whether_there_is_one() {
+    let group = moto::unique("group");
+    let cloudwatch = || doctor().aws().env("CRUDDUR_LOG_GROUP", &group);
+
+    let before = cloudwatch().run().await;
+    let again = cloudwatch().run().await;
+    moto::log_group(&group).await;
+    let after = cloudwatch().run().await;
+
+    assert_eq!((before.code, again.code, after.code), (0, 0, 0), "{before:?} {after:?}");
+    for missing in [before, again] {
+        assert_eq!(missing.json()["level"], "warning", "{missing:?}");
+        let told = &findings(&missing, "cloudwatch")[0];
+        assert!(told.contains("there is no log group"), "{told}");
+    }
+    assert_eq!(after.json()["level"], "fine", "{after:?}");
+}
+
+#[tokio::test]
+async fn aws_without_credentials_is_a_misconfiguration_and_a_daemon_without_address_unreachable() {
+    let aws = doctor().env("AWS_REGION", "eu-west-1").env("CRUDDUR_LOG_GROUP", "cruddur");
+    let aws = aws.env("CRUDDUR_EXPORTERS", "xray,cloudwatch").run().await;
+    let daemon = doctor().env("CRUDDUR_EXPORTERS", "xray");
+    let daemon = daemon.env("AWS_XRAY_DAEMON_ADDRESS", "nobody.invalid:2000").run().await;
+
+    assert_eq!((aws.code, daemon.code), (1, 2), "{aws:?} {daemon:?}");
+    for destination in ["xray", "cloudwatch"] {
+        let told = &findings(&aws, destination)[0];
+        assert!(told.contains("AWS_ACCESS_KEY_ID"), "{told}");
+    }
+    let told = &findings(&daemon, "xray")[0];
+    assert!(told.contains("nobody.invalid:2000"), "{told}");
+}
+
+/// What `aws lambda get-function-configuration` prints.
+fn function(variables: Value) -> String {
+    let arn = "arn:aws:lambda:eu-west-3:123456789012:function:home-activities";
+    let environment = json!({ "Variables": variables });
+    json!({
+        "FunctionName": "home-activities", "FunctionArn": arn, "Version": "$LATEST",
+        "Environment": environment,
+    })
+    .to_string()
+}
+
+#[tokio::test]
+async fn a_functions_variables_take_the_place_of_its_own() {
+    let honeycomb = Honeycomb::start().await;
+    let variables = json!({
+        "HONEYCOMB_API_KEY": honeycomb.key(),
+        "HONEYCOMB_API_ENDPOINT": honeycomb.url(),
+        "OTEL_SERVICE_NAME": "with blanks; and $(more)",
+    });
+
+    let printed = Cli::new(&["doctor", "--json", "--variables", "-"])
+        .env("HONEYCOMB_API_KEY", "not-the-key")
+        .env("CRUDDUR_MAX_HOLD_MS", "no number")
+        .input(function(variables))
+        .run()
+        .await;
+
+    assert_eq!((printed.code, printed.err.as_str()), (0, ""), "{printed:?}");
+    let text =
+        |name: &str| variable(&printed, name)["text"].as_str().unwrap_or_default().to_owned();
+    assert!(text("OTEL_SERVICE_NAME").ends_with("with blanks; and $(more)"));
+    assert_eq!(text("AWS_LAMBDA_FUNCTION_NAME"), "home-activities");
+    assert_eq!(text("AWS_REGION"), "eu-west-3");
+    assert_eq!(variable(&printed, "CRUDDUR_MAX_HOLD_MS")["is_set"], false);
+    assert_eq!(findings(&printed, "console").len(), 0, "as on Lambda");
+}
+
+#[tokio::test]
+async fn what_describes_no_function_is_named() {
+    let locked = json!({
+        "FunctionName": "a", "Environment": { "Error": { "ErrorCode": "AccessDeniedException" } },
+    });
+    for (input, problem) in [
+        ("", "no JSON"),
+        ("{\"HONEYCOMB_API_KEY\":\"hidden\"}", "not the configuration of a function"),
+        (&locked.to_string(), "could not be decrypted"),
+    ] {
+        let printed = Cli::new(&["doctor", "--variables", "-"]).input(input).run().await;
+
+        assert_eq!((printed.code, printed.out.as_str()), (1, ""), "{printed:?}");
+        assert!(printed.err.contains(problem), "{printed:?}");
+        assert!(!printed.err.contains("hidden"), "{printed:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_no_text_is_not_taken_for_none() {
+    let key = std::ffi::OsStr::from_bytes(b"k\xffey");
+
+    let printed = doctor().env_of_bytes("HONEYCOMB_API_KEY", key).run().await;
+
+    assert_eq!(printed.code, 1, "{printed:?}");
+    assert_eq!(variable(&printed, "HONEYCOMB_API_KEY")["level"], "misconfigured");
 }
 
 #[tokio::test]

@@ -3,8 +3,11 @@
 //! A destination's own check is [`Exporter::check`]; a variable's meaning is in
 //! [`VARIABLES`](crate::config::variables::VARIABLES). Nothing else need be added for a new one.
 
+mod function;
+
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fmt::{self, Write},
     process::ExitCode,
 };
@@ -16,7 +19,7 @@ use lexopt::{
 };
 use serde::Serialize;
 
-use super::{Command, print};
+use super::{Command, complain, print};
 use crate::{
     config::{Config, ConfigError, variables::VARIABLES},
     exporter::{
@@ -28,17 +31,23 @@ use crate::{
 /// Variables that begin so are meant for the extension, or for its function.
 const OUR_PREFIXES: [&str; 3] = ["CRUDDUR_", "HONEYCOMB_", "ROLLBAR_"];
 
+/// Exit code.
+const MISCONFIGURED: u8 = 1;
+
 const HELP: &str = "\
 Says what the configuration means, and whether the destinations can be sent to.
 
 Usage: cruddur-telemetry doctor [OPTIONS]
 
-Give it the function's variables, for example
-  env $(aws lambda get-function-configuration --function-name NAME \\
-    --query 'Environment.Variables' --output json | jq -r 'to_entries[]|\"\\(.key)=\\(.value)\"') \\
-    cruddur-telemetry doctor
+It looks at its own variables. For a function's, let the AWS command line print them:
+  aws lambda get-function-configuration --function-name NAME |
+    cruddur-telemetry doctor --variables -
+
+Destinations are asked from here, with the credentials that are here: what the function's role may
+do, and whether its network leads there, is not told.
 
 Options:
+  --variables FILE      The variables of the function that this file describes; - is standard input
   --json                Print JSON
   -h, --help            Print this page
 
@@ -49,14 +58,16 @@ Exit code: 0 all is fine, 1 something is misconfigured, 2 a destination cannot b
 #[derive(Debug, PartialEq, Eq)]
 pub struct Options {
     json: bool,
+    variables: Option<OsString>,
 }
 
 impl Options {
     pub(super) fn parse(parser: &mut Parser) -> Result<Command, lexopt::Error> {
-        let mut options = Self { json: false };
+        let mut options = Self { json: false, variables: None };
         while let Some(argument) = parser.next()? {
             match argument {
                 Long("json") => options.json = true,
+                Long("variables") => options.variables = Some(parser.value()?),
                 Short('h') | Long("help") => return Ok(Command::Help(HELP)),
                 other => return Err(other.unexpected()),
             }
@@ -98,23 +109,31 @@ pub(super) async fn run(
     config: &Config,
     errors: &[ConfigError],
 ) -> ExitCode {
+    if let Some(file) = &options.variables {
+        complain(&function::examine(file, options.json, variables.keys().filter(is_ours)));
+        return ExitCode::from(MISCONFIGURED);
+    }
+    let settings = settings(variables, config, errors);
+    let is_meant = |variable: &str| {
+        let meant = settings.iter().find(|setting| setting.name == variable);
+        meant.is_some_and(|it| it.is_set && it.finding.level == Level::Fine)
+    };
+    let mut exporters = Exporter::configured(config);
     let mut destinations = Vec::new();
-    for mut exporter in Exporter::configured(config) {
+    // Without Lambda the console is on by itself: who has made a typing error must not be lulled.
+    if !exporters.iter().any(|exporter| exporter.spec().durable) && !is_meant("CRUDDUR_EXPORTERS") {
+        let why = "nothing leaves this machine: set HONEYCOMB_API_KEY, or name a destination in \
+                   CRUDDUR_EXPORTERS";
+        destinations
+            .push(Destination { name: "none", findings: vec![Finding::misconfigured(why)] });
+    }
+    for exporter in &mut exporters {
         let (name, findings) = (exporter.spec().name, exporter.check().await);
         destinations.push(Destination { name, findings });
     }
-    let settings = settings(variables, config, errors);
     let findings = destinations.iter().flat_map(|destination| &destination.findings);
     let findings = findings.chain(settings.iter().map(|setting| &setting.finding));
-    let mut level = findings.map(|finding| finding.level).max_by_key(|level| match level {
-        Level::Fine => 0,
-        Level::Unreachable => 1,
-        Level::Misconfigured => 2, // first mend that
-    });
-    if destinations.is_empty() {
-        level = Some(Level::Misconfigured);
-    }
-    let level = level.unwrap_or(Level::Fine);
+    let level = findings.map(|finding| finding.level).max().unwrap_or(Level::Fine);
     let version = env!("CARGO_PKG_VERSION");
     let report = Report { version, level, variables: settings, destinations };
     match options.json {
@@ -122,8 +141,8 @@ pub(super) async fn run(
         false => print(&report.to_string()),
     }
     ExitCode::from(match level {
-        Level::Fine => 0,
-        Level::Misconfigured => 1,
+        Level::Fine | Level::Warning => 0,
+        Level::Misconfigured => MISCONFIGURED,
         Level::Unreachable => 2,
     })
 }
@@ -136,23 +155,29 @@ fn settings(
 ) -> Vec<Setting> {
     let is_set = |name: &str| variables.get(name).is_some_and(|value| !value.trim().is_empty());
     let known = VARIABLES.iter().map(|variable| {
-        let error = errors.iter().find(|error| error.variable() == variable.name);
-        let finding = match error {
-            Some(error) => Finding::misconfigured(error.reason()),
-            None => Finding::fine((variable.now)(config)),
+        let errors = errors.iter().filter(|error| error.variable() == variable.name);
+        let reasons: Vec<_> = errors.map(ConfigError::reason).collect();
+        let finding = match reasons[..] {
+            [] => Finding::fine((variable.now)(config)),
+            _ => Finding::misconfigured(reasons.join("; ")),
         };
         Setting { name: variable.name.to_owned(), is_set: is_set(variable.name), finding }
     });
-    let is_ours = |name: &&String| {
-        let is_known = VARIABLES.iter().any(|variable| variable.name == *name);
-        !is_known && OUR_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-    };
-    let unknown = variables.keys().filter(is_ours).map(|name| Setting {
+    let is_known = |name: &&String| VARIABLES.iter().any(|variable| variable.name == *name);
+    let unknown = variables.keys().filter(|name| is_ours(name) && !is_known(name));
+    let unknown = unknown.map(|name| Setting {
         name: name.clone(),
         is_set: true,
-        finding: Finding::fine("is nothing to the extension: is it the function's, or misspelt?"),
+        finding: Finding::warning(
+            "is nothing to the extension: is it the function's, or misspelt?",
+        ),
     });
     known.chain(unknown).collect()
+}
+
+/// Whether it looks as if it were meant for us.
+fn is_ours(name: &&String) -> bool {
+    OUR_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 impl fmt::Display for Report {
@@ -178,19 +203,13 @@ impl fmt::Display for Report {
                 writeln!(page, "  {} {name:12}{}", Mark(finding.level), finding.text)?;
             }
         }
-        if self.destinations.is_empty() {
-            let mark = Mark(Level::Misconfigured);
-            writeln!(
-                page,
-                "  {mark} none: set HONEYCOMB_API_KEY, or name one in CRUDDUR_EXPORTERS"
-            )?;
-        }
         page.write_char('\n')?;
         writeln!(
             page,
             "{}",
             match self.level {
                 Level::Fine => "All is fine.",
+                Level::Warning => "All is fine, if what has a ! is meant so.",
                 Level::Misconfigured => "Something is to be mended: see ✗.",
                 Level::Unreachable =>
                     "The configuration is fine, but not every destination answers: see ✗.",
@@ -206,6 +225,7 @@ impl fmt::Display for Mark {
     fn fmt(&self, page: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (sign, colour) = match self.0 {
             Level::Fine => ('✓', AnsiColor::Green),
+            Level::Warning => ('!', AnsiColor::Yellow),
             Level::Misconfigured => ('✗', AnsiColor::Red),
             Level::Unreachable => ('✗', AnsiColor::Yellow),
         };

@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use http::Uri;
-
-use super::{ConfigError, Reader};
+use super::{ConfigError, Reader, http_url};
 use crate::{exporter::rollbar::payload::Level, secret};
 
 /// Where the Rollbar exporter sends to, and what.
@@ -89,12 +87,7 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
 }
 
 fn parse_endpoint(text: &str) -> Result<String, String> {
-    let uri: Uri =
-        text.parse().map_err(|error| format!("is not a URL, so rollbar gets nothing: {error}"))?;
-    match uri.scheme_str() {
-        Some("http" | "https") if uri.host().is_some() => Ok(text.to_owned()),
-        _ => Err("is not an http or https URL, so rollbar gets nothing".into()),
-    }
+    http_url(text, "rollbar").map(|_| text.to_owned())
 }
 
 /// <https://docs.rollbar.com/reference/create-item>

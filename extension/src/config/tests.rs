@@ -184,6 +184,46 @@ fn a_wrong_endpoint_or_key_is_named_without_showing_the_key() {
 }
 
 #[test]
+fn an_endpoint_that_would_show_or_lose_a_part_of_itself_is_refused() {
+    let honeycomb = [("HONEYCOMB_API_KEY", "k"), ("ROLLBAR_ACCESS_TOKEN", "t")];
+    for (variable, value, problem) in [
+        ("HONEYCOMB_API_ENDPOINT", "https://me:hidden@example.com", "has a user in it"),
+        ("HONEYCOMB_API_ENDPOINT", "https://example.com/?key=hidden", "ends with a query"),
+        ("ROLLBAR_ENDPOINT", "https://me:hidden@example.com/item/", "has a user in it"),
+    ] {
+        let (_, errors) = read(&[&honeycomb[..], &[(variable, value)]].concat());
+
+        let [error] = &errors[..] else { panic!("not one: {errors:?}") };
+        assert!(error.reason().contains(problem), "{error}");
+        assert!(!error.to_string().contains("hidden"), "{error}");
+    }
+    let query = ("ROLLBAR_ENDPOINT", "https://example.com/item/?token=hidden");
+    let (config, errors) = read(&[&honeycomb[..], &[query]].concat());
+    assert_eq!(
+        (config.rollbar.as_ref().map(|it| it.endpoint.as_str()), errors),
+        (Some(query.1), vec![])
+    );
+    for variable in variables::VARIABLES {
+        assert!(!(variable.now)(&config).contains("hidden"), "{}", variable.name);
+    }
+}
+
+#[test]
+fn a_board_needs_a_key_and_an_endpoint_whoever_else_is_sent_to() {
+    let key = ("HONEYCOMB_CONFIGURATION_KEY", "c");
+    let (config, errors) = read(&[key]);
+    assert!(config.board.is_some() && config.honeycomb.is_none() && errors.is_empty());
+
+    let (config, errors) = read(&[key, ("HONEYCOMB_API_ENDPOINT", "ui.honeycomb.io")]);
+    assert!(config.board.is_none());
+    assert_eq!(errors.len(), 1);
+    assert_eq!(errors[0].variable(), "HONEYCOMB_API_ENDPOINT");
+
+    let (config, _) = read(&[("HONEYCOMB_API_KEY", "k"), ("CRUDDUR_EXPORTERS", "console")]);
+    assert!(config.board.is_some() && config.honeycomb.is_none());
+}
+
+#[test]
 fn every_variable_that_is_read_is_one_that_doctor_explains() {
     let asked = std::cell::RefCell::new(std::collections::BTreeSet::new());
     for given in [None, Some("HONEYCOMB_API_KEY"), Some("HONEYCOMB_API_KEY_SECRET")] {

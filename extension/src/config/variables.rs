@@ -67,7 +67,10 @@ pub const VARIABLES: &[Variable] = &[
         name: "ROLLBAR_ENVIRONMENT",
         now: |config| rollbar(config, |it| format!("items are of {}", it.environment)),
     },
-    Variable { name: "ROLLBAR_ENDPOINT", now: |config| rollbar(config, |it| it.endpoint.clone()) },
+    Variable {
+        name: "ROLLBAR_ENDPOINT",
+        now: |config| rollbar(config, |it| super::without_query(&it.endpoint).to_owned()),
+    },
     Variable {
         name: "ROLLBAR_LEVEL",
         now: |config| {

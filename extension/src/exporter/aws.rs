@@ -12,7 +12,7 @@ use aws_config::{
     meta::credentials::CredentialsProviderChain, provider_config::ProviderConfig,
     retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
 };
-use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_credential_types::provider::{SharedCredentialsProvider, error::CredentialsError};
 use aws_smithy_async::{rt::sleep::TokioSleep, time::SystemTimeSource};
 use aws_smithy_runtime_api::client::{
     http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn},
@@ -31,6 +31,7 @@ use super::{
     ExportError,
     http::{HttpClient, chain, readable},
 };
+use crate::secret::SecretError;
 
 /// OpenTelemetry's default for an exporter; the SDK has none.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -101,6 +102,10 @@ where
 {
     let Some(status) = error.raw_response().map(|reply| reply.status().as_u16()) else {
         return match error {
+            error if has_no_credentials(&error) => SecretError::Misconfigured(
+                "there are no credentials: AWS_ACCESS_KEY_ID and its like".to_owned(),
+            )
+            .into(),
             SdkError::TimeoutError(_) => ExportError::Timeout(REQUEST_TIMEOUT),
             SdkError::DispatchFailure(failure) if failure.is_timeout() => {
                 ExportError::Timeout(REQUEST_TIMEOUT)
@@ -135,6 +140,14 @@ where
     };
     let message = readable(format!("{code} {said}").trim().as_bytes());
     ExportError::Status { status, message, retry_after: None }
+}
+
+/// Whether nobody was asked, since nobody was there to give the keys for it.
+fn has_no_credentials(error: &(dyn Error + 'static)) -> bool {
+    let mut errors = std::iter::successors(Some(error), |&error| error.source());
+    errors.any(|error| {
+        matches!(error.downcast_ref(), Some(CredentialsError::CredentialsNotLoaded(_)))
+    })
 }
 
 /// Our HTTP client, as the SDK wants one.

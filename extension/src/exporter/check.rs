@@ -15,18 +15,23 @@ pub struct Finding {
     pub level: Level,
     /// What it is, for people. Never shows a key.
     pub text: String,
+    /// Whether nothing can be delivered as long as nobody changes something.
+    #[serde(skip)]
+    pub prevents_sending: bool,
 }
 
-/// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// How bad a finding is. The worst is what should be mended first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// As it should be.
     Fine,
-    /// Somebody has to change something.
-    Misconfigured,
+    /// It may well be meant so.
+    Warning,
     /// Nobody answers, or only that it cannot.
     Unreachable,
+    /// Somebody has to change something.
+    Misconfigured,
 }
 
 /// A clock that is this far off makes timestamps useless, and soon signatures invalid. Our choice;
@@ -36,12 +41,17 @@ const MAX_SKEW_SECONDS: i64 = 30;
 impl Finding {
     /// Something that is as it should be.
     pub fn fine(text: impl Into<String>) -> Self {
-        Self { level: Level::Fine, text: text.into() }
+        Self { level: Level::Fine, text: text.into(), prevents_sending: false }
+    }
+
+    /// Something to look at.
+    pub fn warning(text: impl Into<String>) -> Self {
+        Self { level: Level::Warning, ..Self::fine(text) }
     }
 
     /// Something that has to be changed.
     pub fn misconfigured(text: impl Into<String>) -> Self {
-        Self { level: Level::Misconfigured, text: text.into() }
+        Self { level: Level::Misconfigured, text: text.into(), prevents_sending: true }
     }
 
     /// A request that went wrong. `what` was asked.
@@ -53,7 +63,8 @@ impl Finding {
             ExportError::Status { status, .. } if status.as_u16() == 429 => Level::Unreachable,
             _ => Level::Misconfigured,
         };
-        Self { level, text: format!("{what}: {error}") }
+        let prevents_sending = level == Level::Misconfigured;
+        Self { level, text: format!("{what}: {error}"), prevents_sending }
     }
 
     /// What a reply's `Date` says of this machine's clock. `None` without one.
@@ -69,6 +80,7 @@ impl Finding {
             _ => format!("this machine's clock is {} s behind", -ahead),
         };
         let is_wrong = ahead.abs() > MAX_SKEW_SECONDS;
-        Some(if is_wrong { Self::misconfigured(told) } else { Self::fine(told) })
+        let level = if is_wrong { Level::Misconfigured } else { Level::Fine };
+        Some(Self { level, ..Self::fine(told) })
     }
 }

@@ -111,12 +111,28 @@ impl CloudWatchLogs {
         Ok(Receipt { rejected, unsampled: 0 })
     }
 
-    /// Makes the stream, and the group if there is none: only that shows that it may.
+    /// Makes nothing: puts a line into a stream that is not there. Who may not is refused; who may
+    /// is told what is missing, the stream or the group.
     pub async fn check(&mut self) -> Vec<Finding> {
-        let group = self.config.group.clone();
-        vec![match self.make_stream().await {
-            Ok(()) => Finding::fine(format!("a stream was made in the log group {group}")),
-            Err(error) => Finding::failed(&format!("a stream in the log group {group}"), &error),
+        let line = Line { time_ms: Timestamp::now().as_millisecond(), json: "{}" };
+        let refused = self.put(&[line]).await.err();
+        let group = &self.config.group;
+        vec![match refused {
+            Some(error) if aws::code(&error) == Some("ResourceNotFoundException") => {
+                let said = error.as_service_error().and_then(ProvideErrorMetadata::message);
+                match said.is_some_and(|said| said.contains("group")) {
+                    true => Finding::warning(format!(
+                        "there is no log group {group} yet: it is made with the first line, if \
+                         the function's role may"
+                    )),
+                    false => Finding::fine(format!("takes lines for the log group {group}")),
+                }
+            }
+            Some(error) => {
+                let error = kept(aws::export_error(error));
+                Finding::failed(&format!("a line for the log group {group}"), &error)
+            }
+            None => Finding::fine(format!("takes lines for the log group {group}")),
         }]
     }
 

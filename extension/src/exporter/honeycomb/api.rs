@@ -57,6 +57,11 @@ impl Api {
         self.key.is_some()
     }
 
+    /// Whether a dataset is given for a classic key.
+    pub fn has_dataset(&self) -> bool {
+        self.config.dataset.is_some()
+    }
+
     /// Sends a request with the key, and once more if that was refused and there is a new one.
     pub async fn send(
         &mut self,

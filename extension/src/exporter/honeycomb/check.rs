@@ -73,18 +73,21 @@ fn judge(endpoint: &str, api: &Api, reply: &HttpReply) -> Result<Finding, Findin
         return Ok(Finding::fine("takes OTLP without a key of Honeycomb's"));
     }
     let auth: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-    owner(&auth).ok_or_else(|| {
+    owner(&auth, api.has_dataset()).ok_or_else(|| {
         Finding::misconfigured(format!("{endpoint} does not say whose the key is: no Honeycomb?"))
     })
 }
 
-fn owner(auth: &Value) -> Option<Finding> {
+fn owner(auth: &Value, has_dataset: bool) -> Option<Finding> {
     let team = auth["team"]["name"].as_str()?;
     let kind = auth["type"].as_str().unwrap_or("unknown");
     let environment = auth["environment"]["name"].as_str().filter(|name| !name.is_empty());
-    let environment = environment
+    let place = environment
         .map_or("all of it (a classic key)".to_owned(), |name| format!("environment {name}"));
-    let told = format!("the key is of kind {kind}, team {team}, {environment}");
+    let told = format!("the key is of kind {kind}, team {team}, {place}");
+    if environment.is_none() && !has_dataset {
+        return Some(Finding::misconfigured(format!("{told}, which needs HONEYCOMB_DATASET")));
+    }
     // An ingest key may always send; a configuration key has that as one of its permissions.
     let may_send = kind != "configuration" || auth["api_key_access"]["events"] != false;
     Some(match may_send {

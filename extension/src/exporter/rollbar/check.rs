@@ -5,7 +5,10 @@ use std::time::{Instant, SystemTime};
 use http::StatusCode;
 
 use super::{Rollbar, refusal};
-use crate::exporter::{ExportError, check::Finding};
+use crate::{
+    config::without_query,
+    exporter::{ExportError, check::Finding},
+};
 
 /// No item at all: Rollbar looks at the token first, and refuses the rest.
 const NOTHING: &str = "{}";
@@ -13,7 +16,7 @@ const NOTHING: &str = "{}";
 impl Rollbar {
     /// Sends something that becomes no item.
     pub async fn check(&mut self) -> Vec<Finding> {
-        let endpoint = self.endpoint.clone();
+        let endpoint = without_query(&self.endpoint).to_owned();
         let begun = Instant::now();
         let reply = match self.post(NOTHING.into()).await {
             Ok(reply) => reply,

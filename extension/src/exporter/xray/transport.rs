@@ -54,7 +54,7 @@ impl Transport {
     pub(super) async fn check(&mut self) -> Finding {
         match self {
             Self::Api(api) => api.check().await,
-            Self::Daemon(daemon) => daemon.check(),
+            Self::Daemon(daemon) => daemon.check().await,
         }
     }
 

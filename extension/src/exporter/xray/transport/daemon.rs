@@ -42,11 +42,14 @@ impl Daemon {
         Ok(())
     }
 
-    pub(super) fn check(&self) -> Finding {
+    pub(super) async fn check(&self) -> Finding {
         let address = &self.address;
-        Finding::fine(format!(
-            "segments go to {address} by UDP, where nobody says whether they came"
-        ))
+        match connect(address).await {
+            Ok(_) => Finding::fine(format!(
+                "segments go to {address} by UDP, where nobody says whether they came"
+            )),
+            Err(error) => Finding::failed(address, &ExportError::Unreachable(error.to_string())),
+        }
     }
 
     pub(super) fn disconnect(&mut self) {

@@ -22,6 +22,7 @@ pub struct HoneycombApi {
 
 struct State {
     permissions: Vec<&'static str>,
+    datasets: Vec<String>,
     columns: Vec<Value>,
     queries: Vec<Value>,
     annotations: Vec<Value>,
@@ -34,6 +35,7 @@ impl HoneycombApi {
     pub async fn start(permissions: &[&'static str]) -> HoneycombApi {
         let state = Arc::new(Mutex::new(State {
             permissions: permissions.to_vec(),
+            datasets: Vec::new(),
             columns: Vec::new(),
             queries: Vec::new(),
             annotations: Vec::new(),
@@ -67,6 +69,11 @@ impl HoneycombApi {
     pub fn calls(&self) -> Vec<String> {
         let call = |request: Recorded| format!("{} {}", request.method, request.path);
         self.fake.requests().all().into_iter().map(call).collect()
+    }
+
+    /// A dataset without columns, as if events had come.
+    pub fn add_dataset(&self, name: &str) {
+        self.locked(|state| state.datasets.push(name.to_owned()));
     }
 
     /// The boards that it has.
@@ -116,12 +123,23 @@ impl State {
         let parts: Vec<&str> = path.trim_start_matches("/1/").split('/').collect();
         match (method.as_str(), &parts[..]) {
             ("GET", ["auth"]) => (200, auth("configuration", &self.permissions)),
-            ("POST", ["datasets"]) => (201, json!({ "name": body["name"], "slug": "cruddur-1" })),
+            ("GET", ["datasets"]) => {
+                let dataset = |name: &String| json!({ "name": name, "slug": name });
+                (200, self.datasets.iter().map(dataset).collect())
+            }
+            ("POST", ["datasets"]) if !self.permissions.contains(&"createDatasets") => {
+                (403, json!({ "error": "the key may not create datasets" }))
+            }
+            ("POST", ["datasets"]) => {
+                let name = body["name"].as_str().unwrap_or_default();
+                self.datasets.push(name.to_owned());
+                (201, json!({ "name": name, "slug": name }))
+            }
             ("GET", ["columns", "__all__"]) if self.columns.is_empty() => {
                 (404, json!({ "error": "Dataset not found" }))
             }
             ("GET", ["columns", "__all__"]) => (200, json!(self.columns)),
-            ("POST", ["columns", "cruddur-1"]) => {
+            ("POST", ["columns", dataset]) if self.datasets.iter().any(|it| it == dataset) => {
                 self.columns.push(body.clone());
                 (201, body)
             }

@@ -80,9 +80,10 @@ async fn a_wrong_key_and_a_refusal_in_the_middle_are_told() {
     let honeycomb = HoneycombApi::start(&PERMISSIONS).await;
 
     let wrong = board(&honeycomb).env("HONEYCOMB_CONFIGURATION_KEY", "not-the-key").run().await;
-    // The third call makes the dataset for the columns: the key may not.
-    honeycomb.next_answer(Answer::Proper);
-    honeycomb.next_answer(Answer::Proper);
+    // The fourth call makes the dataset for the columns: the key may not.
+    for _ in 0..3 {
+        honeycomb.next_answer(Answer::Proper);
+    }
     honeycomb.next_answer(Answer::json(403, &serde_json::json!({ "error": "no such permission" })));
     let refused = board(&honeycomb).run().await;
 
@@ -91,6 +92,65 @@ async fn a_wrong_key_and_a_refusal_in_the_middle_are_told() {
     assert!(!wrong.err.contains("not-the-key"), "{wrong:?}");
     assert!(refused.err.contains("POST /1/datasets"), "{refused:?}");
     assert!(refused.err.contains("no such permission"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn columns_are_made_in_a_dataset_that_is_there_and_none_beside_it() {
+    let honeycomb = HoneycombApi::start(&["queries", "columns", "boards"]).await;
+    honeycomb.add_dataset("home-activities");
+
+    let printed = board(&honeycomb).run().await;
+
+    assert_eq!((printed.code, honeycomb.boards().len()), (0, 1), "{printed:?}");
+    let calls = honeycomb.calls();
+    assert!(calls.contains(&"POST /1/columns/home-activities".to_owned()), "{calls:?}");
+    assert!(!calls.contains(&"POST /1/datasets".to_owned()), "{calls:?}");
+}
+
+#[tokio::test]
+async fn a_dataset_that_is_named_is_used_and_made_if_it_is_not_there() {
+    let honeycomb = HoneycombApi::start(&PERMISSIONS).await;
+    honeycomb.add_dataset("home-activities");
+    let variables = |cli: Cli| {
+        cli.env("HONEYCOMB_CONFIGURATION_KEY", honeycomb.key())
+            .env("HONEYCOMB_API_ENDPOINT", &honeycomb.url())
+    };
+
+    let printed = variables(Cli::new(&["board", "--dataset", "cruddur"])).run().await;
+
+    assert_eq!(printed.code, 0, "{printed:?}");
+    let calls = honeycomb.calls();
+    assert!(calls.contains(&"POST /1/datasets".to_owned()), "{calls:?}");
+    assert!(calls.contains(&"POST /1/columns/cruddur".to_owned()), "{calls:?}");
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_with_the_fields_that_it_is_about() {
+    let honeycomb = HoneycombApi::start(&PERMISSIONS).await;
+    honeycomb.next_answer(Answer::Proper);
+    let refusal = serde_json::json!({
+        "title": "The provided input is invalid.",
+        "type_detail": [{ "field": "orders[0]", "code": "invalid", "description": "no such column" }],
+    });
+    honeycomb.next_answer(Answer::json(422, &refusal));
+
+    let printed = board(&honeycomb).run().await;
+
+    assert_eq!(printed.code, 1, "{printed:?}");
+    assert!(printed.err.contains("input is invalid.; orders[0]: no such column"), "{printed:?}");
+}
+
+#[tokio::test]
+async fn a_wrong_endpoint_is_not_taken_for_a_missing_key() {
+    let printed = Cli::new(&["board"])
+        .env("HONEYCOMB_CONFIGURATION_KEY", "a-key")
+        .env("HONEYCOMB_API_ENDPOINT", "api.honeycomb.io")
+        .run()
+        .await;
+
+    assert_eq!(printed.code, 1, "{printed:?}");
+    assert!(printed.err.starts_with("HONEYCOMB_API_ENDPOINT is not"), "{printed:?}");
+    assert!(!printed.err.contains("no key"), "{printed:?}");
 }
 
 #[tokio::test]

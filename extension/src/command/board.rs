@@ -12,14 +12,14 @@ use std::process::ExitCode;
 use flate2::Crc;
 use http::{Method, StatusCode};
 use lexopt::{
-    Arg::{Long, Short, Value as Text},
+    Arg::{Long, Short},
     Parser, ValueExt,
 };
 use serde_json::{Value, json};
 
 use self::client::{BoardError, Client};
-use super::{Command, print};
-use crate::config::Config;
+use super::{Command, complain, print};
+use crate::config::{Config, ConfigError};
 
 const BOARD: &str = include_str!("board/board.json");
 
@@ -28,6 +28,18 @@ const TAG: (&str, &str) = ("managedby", "cruddur-telemetry");
 
 /// What the descriptions of our annotations end with: a checksum and a bracket follow.
 const MARK: &str = "[cruddur-telemetry ";
+
+/// Variables without which there is no board.
+const ABOUT_US: [&str; 5] = [
+    "HONEYCOMB_CONFIGURATION_KEY",
+    "HONEYCOMB_API_KEY",
+    "HONEYCOMB_API_KEY_SECRET",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "HONEYCOMB_API_ENDPOINT",
+];
+
+/// The dataset that is made where there is none.
+const DATASET: &str = "cruddur";
 
 /// Exit codes.
 const REFUSED: u8 = 1;
@@ -44,7 +56,8 @@ Boards, in HONEYCOMB_CONFIGURATION_KEY, or as HONEYCOMB_API_KEY. The key decides
 environment the board is. HONEYCOMB_API_ENDPOINT is as for the extension.
 
 Options:
-  --dataset NAME        Where columns are made that no event has brought yet [default: cruddur]
+  --dataset NAME        Where columns are made that no event has brought yet [default: the first
+                        that there is, else cruddur]; with a classic key, what the board is about
   --print               Print the JSON of the board and its queries, and do nothing
   -h, --help            Print this page
 
@@ -54,19 +67,19 @@ Exit code: 0 done, 1 refused or misconfigured, 2 Honeycomb does not answer
 /// The command's options.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Options {
-    dataset: String,
+    dataset: Option<String>,
     print: bool,
 }
 
 impl Options {
     pub(super) fn parse(parser: &mut Parser) -> Result<Command, lexopt::Error> {
-        let mut options = Self { dataset: "cruddur".to_owned(), print: false };
+        let mut options = Self { dataset: None, print: false };
         while let Some(argument) = parser.next()? {
             match argument {
-                Long("dataset") => options.dataset = parser.value()?.string()?,
+                Long("dataset") => options.dataset = Some(parser.value()?.string()?),
                 Long("print") => options.print = true,
                 Short('h') | Long("help") => return Ok(Command::Help(HELP)),
-                other @ (Long(_) | Short(_) | Text(_)) => return Err(other.unexpected()),
+                other => return Err(other.unexpected()),
             }
         }
         Ok(Command::Board(options))
@@ -74,7 +87,7 @@ impl Options {
 }
 
 /// Makes the board.
-pub(super) async fn run(options: &Options, config: Config) -> ExitCode {
+pub(super) async fn run(options: &Options, config: Config, errors: &[ConfigError]) -> ExitCode {
     let wanted: Value = match serde_json::from_str(BOARD) {
         Ok(wanted) => wanted,
         Err(error) => unreachable!("board.json is JSON, as a test shows: {error}"),
@@ -84,17 +97,21 @@ pub(super) async fn run(options: &Options, config: Config) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let Some(honeycomb) = config.board else {
-        eprintln!("There is no key: set HONEYCOMB_CONFIGURATION_KEY");
+        // Other exporters' variables have nothing to do with it.
+        let mut reasons = errors.iter().filter(|error| ABOUT_US.contains(&error.variable()));
+        let reason = reasons.next().map(ConfigError::to_string);
+        let missing = || "There is no key: set HONEYCOMB_CONFIGURATION_KEY".to_owned();
+        complain(&reason.unwrap_or_else(missing));
         return ExitCode::from(REFUSED);
     };
     let mut maker = Maker { client: Client::new(honeycomb), scope: String::new() };
-    match maker.make(&wanted, &options.dataset).await {
+    match maker.make(&wanted, options.dataset.as_deref()).await {
         Ok(told) => {
             print(&told);
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("{error}");
+            complain(&error.to_string());
             ExitCode::from(match error {
                 BoardError::Refused(_) => REFUSED,
                 BoardError::Unreachable(_) => UNREACHABLE,
@@ -110,12 +127,12 @@ struct Maker {
 }
 
 impl Maker {
-    async fn make(&mut self, wanted: &Value, dataset: &str) -> Result<String, BoardError> {
+    async fn make(&mut self, wanted: &Value, dataset: Option<&str>) -> Result<String, BoardError> {
         let is_classic = self.check_key().await?;
-        self.scope = "__all__".to_owned();
-        if is_classic {
-            self.scope = self.dataset(dataset).await?;
-        }
+        self.scope = match is_classic {
+            true => self.dataset(Some(dataset.unwrap_or(DATASET))).await?,
+            false => "__all__".to_owned(),
+        };
         let columns = self.make_columns(wanted, dataset).await?;
         let path = format!("/1/query_annotations/{}", self.scope);
         let known = self.get(&format!("{path}?include_board_annotations=true")).await?;
@@ -155,14 +172,28 @@ impl Maker {
         }
     }
 
-    /// The slug of a dataset, which is made if it does not exist.
-    async fn dataset(&mut self, name: &str) -> Result<String, BoardError> {
-        let dataset = self.post("/1/datasets", &json!({ "name": name })).await?;
-        text(&dataset, "slug")
+    /// The slug of a dataset, which is made if it does not exist; `None` is any that does.
+    async fn dataset(&mut self, name: Option<&str>) -> Result<String, BoardError> {
+        // Who may not see them may still be allowed to make one.
+        let unseen = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::NOT_FOUND];
+        let datasets = self.client.call(Method::GET, "/1/datasets", None, &unseen).await?;
+        let datasets = datasets.unwrap_or_default();
+        let is_wanted = |dataset: &&Value| {
+            name.is_none_or(|name| dataset["name"] == name || dataset["slug"] == name)
+        };
+        if let Some(dataset) = list(&datasets).iter().find(is_wanted) {
+            return text(dataset, "slug");
+        }
+        let dataset = json!({ "name": name.unwrap_or(DATASET) });
+        text(&self.post("/1/datasets", &dataset).await?, "slug")
     }
 
     /// Honeycomb refuses queries of columns that no event has brought. Returns how many are new.
-    async fn make_columns(&mut self, wanted: &Value, dataset: &str) -> Result<usize, BoardError> {
+    async fn make_columns(
+        &mut self,
+        wanted: &Value,
+        dataset: Option<&str>,
+    ) -> Result<usize, BoardError> {
         let path = format!("/1/columns/{}", self.scope);
         // An environment without any dataset has no columns either.
         let known = self.client.call(Method::GET, &path, None, &[StatusCode::NOT_FOUND]).await?;
@@ -173,7 +204,10 @@ impl Maker {
         if missing.is_empty() {
             return Ok(0);
         }
-        let slug = self.dataset(dataset).await?;
+        let slug = match self.scope.as_str() {
+            "__all__" => self.dataset(dataset).await?,
+            slug => slug.to_owned(),
+        };
         for (name, kind) in &missing {
             let column = json!({ "key_name": name, "type": kind });
             let path = format!("/1/columns/{slug}");

@@ -111,10 +111,7 @@ impl Command {
             }
             Self::Help(page) => print(page),
             Self::Version => print(concat!("cruddur-telemetry ", env!("CARGO_PKG_VERSION"), "\n")),
-            Self::Board(options) => {
-                errors.iter().for_each(|error| warn!("{error}"));
-                return board::run(&options, config).await;
-            }
+            Self::Board(options) => return board::run(&options, config, errors).await,
             Self::Replay(options) => {
                 errors.iter().for_each(|error| warn!("{error}"));
                 return replay::run(&options, config).await;

@@ -110,10 +110,15 @@ fn unreachable(error: ExportError) -> BoardError {
     }
 }
 
-/// Its errors have one of three forms.
+/// Its errors have one of three forms, and may say which fields they are about.
 fn said(body: &[u8]) -> String {
     let json: Value = serde_json::from_slice(body).unwrap_or_default();
     let places = [&json["error"], &json["detail"], &json["title"], &json["errors"][0]["title"]];
     let said = places.iter().find_map(|place| place.as_str());
-    readable(said.map_or(body, str::as_bytes))
+    let mut said = readable(said.map_or(body, str::as_bytes));
+    for detail in json["type_detail"].as_array().into_iter().flatten() {
+        let text = |field: &str| readable(detail[field].as_str().unwrap_or_default().as_bytes());
+        said.push_str(&format!("; {}: {}", text("field"), text("description")));
+    }
+    said
 }

@@ -24,13 +24,16 @@ use aws_sigv4::{
     sign::v4::SigningParams,
 };
 use bytes::Bytes;
-use http::{HeaderValue, Request, header};
+use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::exporter::{
-    ExportError, aws,
-    http::{HttpClient, USER_AGENT, readable},
+use crate::{
+    config::without_query,
+    exporter::{
+        ExportError, aws,
+        http::{HttpClient, HttpReply, USER_AGENT, readable},
+    },
 };
 
 /// Our choice: both services answer in milliseconds.
@@ -76,7 +79,7 @@ pub enum SecretError {
     #[error("{0}")]
     Misconfigured(String),
     /// AWS does not answer.
-    #[error("{name} did not answer: {source}")]
+    #[error("asking {name} failed: {source}")]
     Unreachable {
         /// The service.
         name: &'static str,
@@ -127,8 +130,9 @@ pub fn key(text: &str) -> Result<HeaderValue, &'static str> {
     if text.is_empty() {
         return Err("is empty");
     }
-    let value = HeaderValue::from_str(text);
-    let mut value = value.map_err(|_| "holds a character that no HTTP header can carry")?;
+    // Not every server takes what is beyond ASCII, and no key has it.
+    let value = HeaderValue::from_str(text).ok().filter(|value| value.to_str().is_ok());
+    let mut value = value.ok_or("holds a character that no HTTP header can carry")?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -140,12 +144,22 @@ impl Stored {
         region: Option<String>,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, String> {
+        if looks_like_key(text) {
+            return Err("is to say where AWS keeps the key, and seems to be a key".into());
+        }
         let parts: Vec<&str> = text.splitn(7, ':').collect();
         let (service, id, field, region) = match parts[..] {
+            ["arn", _, "secretsmanager" | "ssm", "", ..] => {
+                return Err("is an ARN without a region".into());
+            }
             ["arn", _, "secretsmanager", region, _, "secret", rest] if !rest.is_empty() => {
                 // Behind the name may follow a field, and then a stage and a version.
-                let (name, field) = rest.split_once(':').unwrap_or((rest, ""));
-                let field = field.split(':').next().filter(|field| !field.is_empty());
+                let mut rest_parts = rest.split(':');
+                let name = rest_parts.next().unwrap_or_default();
+                let field = rest_parts.next().filter(|field| !field.is_empty());
+                if rest_parts.any(|part| !part.is_empty()) {
+                    return Err("asks for a version: only the current one is read".into());
+                }
                 let arn = text.len() - rest.len() + name.len();
                 (Service::SecretsManager, &text[..arn], field, Some(region.to_owned()))
             }
@@ -179,11 +193,14 @@ impl Stored {
             source: Box::new(error),
         })?;
         let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-        if reply.status.is_success() {
-            self.key_in(&body).map_err(|problem| SecretError::Refused(format!("{self} {problem}")))
-        } else {
-            Err(self.refusal(reply.status.as_u16(), &body, &reply.body))
+        if !reply.status.is_success() {
+            return Err(self.refusal(reply, &body));
         }
+        if !body.is_object() {
+            let (url, name) = (without_query(&self.url(region)).to_owned(), self.service.name());
+            return Err(SecretError::Misconfigured(format!("at {url} is not {name}")));
+        }
+        self.key_in(&body).map_err(|problem| SecretError::Refused(format!("{self} {problem}")))
     }
 
     async fn request(
@@ -206,7 +223,7 @@ impl Stored {
             ))
         })?;
         let unsignable = |error: &dyn fmt::Display| {
-            misconfigured(format!("{self} cannot be looked up at {url}: {error}"))
+            misconfigured(format!("{self} cannot be looked up: {error}"))
         };
         let identity = credentials.into();
         let parameters = SigningParams::builder()
@@ -247,19 +264,34 @@ impl Stored {
             Service::ParameterStore => &answer["Parameter"]["Value"],
         };
         let text = text.as_str().ok_or("is binary: a key is text")?;
-        let Some(field) = &self.field else { return key(text).map_err(str::to_owned) };
-        let fields: Value = serde_json::from_str(text).map_err(|_| "is not JSON")?;
-        match fields.get(field) {
+        let json = serde_json::from_str::<Value>(text).ok();
+        let json = json.filter(|json| json.is_object() || json.is_array());
+        let Some(field) = &self.field else {
+            return match (json, self.service) {
+                (None, _) => key(text).map_err(str::to_owned),
+                (Some(_), Service::SecretsManager) => {
+                    Err("is JSON: name the field behind its ARN".into())
+                }
+                (Some(_), Service::ParameterStore) => Err("is JSON: a key is plain text".into()),
+            };
+        };
+        match json.ok_or("is not JSON")?.get(field) {
             Some(Value::String(text)) => key(text).map_err(|why| format!("{why} in {field:?}")),
             Some(_) => Err(format!("has no text in its field {field:?}")),
             None => Err(format!("has no field {field:?}")),
         }
     }
 
-    fn refusal(&self, status: u16, answer: &Value, body: &[u8]) -> SecretError {
+    fn refusal(&self, HttpReply { status, body, .. }: HttpReply, answer: &Value) -> SecretError {
         let kind = answer["__type"].as_str().and_then(|kind| kind.rsplit('#').next());
         let said = answer["message"].as_str().or(answer["Message"].as_str());
-        let said = readable(said.map_or(body, str::as_bytes));
+        let said = readable(said.map_or(&body[..], str::as_bytes));
+        let is_busy = kind.is_some_and(|kind| kind.contains("Throttl") || kind.contains("TooMany"));
+        if is_busy || status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+            let message = format!("{} {said}", kind.unwrap_or_default()).trim().to_owned();
+            let source = Box::new(ExportError::Status { status, message, retry_after: None });
+            return SecretError::Unreachable { name: self.service.name(), source };
+        }
         SecretError::Refused(match kind {
             Some("ResourceNotFoundException" | "ParameterNotFound") => {
                 format!("{self} does not exist in this account and region")
@@ -268,15 +300,26 @@ impl Stored {
             Some("DecryptionFailure" | "InvalidKeyId") => {
                 format!("{self} cannot be decrypted: {said}")
             }
-            kind if status == 403 || kind.is_some_and(|kind| kind.starts_with("AccessDenied")) => {
+            kind if status == StatusCode::FORBIDDEN
+                || kind.is_some_and(|kind| kind.starts_with("AccessDenied")) =>
+            {
                 let action = self.service.action();
                 format!(
-                    "{self} may not be read: allow {action} and, for a key of your own, kms:Decrypt"
+                    "{self} may not be read: allow {action} and, for a key of your own, \
+                     kms:Decrypt ({said})"
                 )
             }
             kind => format!("{self} was not read: {status} {} {said}", kind.unwrap_or_default()),
         })
     }
+}
+
+/// Whether somebody put a key where its place belongs, by the forms of Honeycomb's and Rollbar's:
+/// `hcaik_…`, `hcaic_…`, or 32 hex digits and more. What does, must not be printed.
+fn looks_like_key(text: &str) -> bool {
+    let is_ingest =
+        matches!(text.as_bytes(), [b'h', b'c', b'a'..=b'z', b'i', b'k' | b'c', b'_', ..]);
+    is_ingest || text.len() >= 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 impl fmt::Display for Stored {
@@ -363,6 +406,40 @@ mod tests {
     }
 
     #[test]
+    fn what_leads_to_another_key_than_was_meant_is_refused() {
+        let secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:a";
+        for (text, problem) in [
+            (format!("{secret}:key:AWSPREVIOUS"), "asks for a version"),
+            (format!("{secret}:key::0f1e"), "asks for a version"),
+            ("arn:aws:secretsmanager::123456789012:secret:a".to_owned(), "without a region"),
+            ("arn:aws:ssm::123456789012:parameter/a".to_owned(), "without a region"),
+        ] {
+            let error = parse(&text).unwrap_err();
+
+            assert!(error.contains(problem), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_key_in_the_place_of_its_place_is_refused_and_not_shown() {
+        let letters = "0123456789abcdef".repeat(4);
+        for key in [
+            format!("hcaik_{}", &letters[..58]),
+            format!("hcbic_{}", &letters[..58]),
+            letters[..32].to_owned(),
+            letters[..32].to_ascii_uppercase(),
+            letters.clone(),
+        ] {
+            let error = parse(&key).unwrap_err();
+
+            assert!(error.contains("seems to be a key") && !error.contains(&key[..8]), "{error}");
+        }
+        for name in ["hcaik", "deadbeef", "/cruddur/honeycomb", "honeycomb-key"] {
+            assert!(parse(name).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
     fn what_is_no_key_is_named_and_never_shown() {
         let secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:a";
         for (field, answer, problem) in [
@@ -370,7 +447,10 @@ mod tests {
             ("", json!({ "SecretString": " \n" }), "is empty"),
             ("", json!({ "SecretString": "hidden\nvalue" }), "holds a character"),
             ("", json!({ "SecretBinary": "aGlkZGVu" }), "is binary"),
+            ("", json!({ "SecretString": r#"{"key":"hidden"}"# }), "name the field"),
+            ("", json!({ "SecretString": r#" ["hidden"]"# }), "name the field"),
             (":key", json!({ "SecretString": "hidden" }), "is not JSON"),
+            (":key", json!({ "SecretString": "12" }), "is not JSON"),
             (":key", json!({ "SecretString": r#"{"other":"hidden"}"# }), "has no field \"key\""),
             (":key", json!({ "SecretString": r#"{"key":{"hidden":1}}"# }), "has no text"),
         ] {

@@ -98,6 +98,9 @@ async fn what_cannot_be_a_key_is_named_by_its_place_and_never_shown() {
             "does not exist",
         ),
         (format!("/{name}"), "does not exist"),
+        (secret_of(json!({ "SecretString": "{\"a\":\"hidden\"}" })).await, "name the field"),
+        ("0123456789abcdef0123456789hidden".replace("hidden", "abcdef"), "seems to be a key"),
+        ("arn:aws:ssm::123456789012:parameter/a".to_owned(), "without a region"),
         ("arn:aws:s3:::bucket".to_owned(), "neither a secret nor a parameter"),
     ] {
         let page = doctor(&secret).await;
@@ -112,8 +115,7 @@ async fn what_cannot_be_a_key_is_named_by_its_place_and_never_shown() {
 async fn a_denied_or_missing_answer_of_aws_is_told_from_each_other() {
     let aws = Proxy::start(moto::url()).await;
     let ask = |cli: Cli| cli.env("HONEYCOMB_API_KEY_SECRET", "/a/parameter");
-    let denied =
-        json!({ "__type": "AccessDeniedException", "Message": "User: … is not authorized" });
+    let denied = json!({ "__type": "AccessDeniedException", "Message": "User: … is not authorized to perform: kms:Decrypt" });
     aws.always(Answer::json(400, &denied));
 
     let cli = Cli::new(&["doctor"]).aws().env("AWS_ENDPOINT_URL_SSM", &aws.url());
@@ -125,10 +127,41 @@ async fn a_denied_or_missing_answer_of_aws_is_told_from_each_other() {
 
     assert_eq!((denied.code, dead.code), (1, 2), "{denied:?} {dead:?}");
     assert!(denied.out.contains("allow ssm:GetParameter"), "{}", denied.out);
-    assert!(dead.out.contains("the Parameter Store did not answer"), "{}", dead.out);
+    assert!(denied.out.contains("is not authorized to perform: kms:Decrypt"), "{}", denied.out);
+    assert!(dead.out.contains("asking the Parameter Store failed"), "{}", dead.out);
     assert_eq!((no_region.code, no_credentials.code), (1, 1));
     assert!(no_region.out.contains("set AWS_REGION"), "{}", no_region.out);
     assert!(no_credentials.out.contains("AWS_ACCESS_KEY_ID"), "{}", no_credentials.out);
+}
+
+#[tokio::test]
+async fn an_aws_that_fails_or_is_none_is_told_from_one_that_refuses() {
+    let ask = async |answer: Answer| {
+        let aws = Proxy::start(moto::url()).await;
+        aws.always(answer);
+        let secret = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:a";
+        let url = aws.url();
+        let doctor = Cli::new(&["doctor"]).aws().env("AWS_ENDPOINT_URL_SECRETS_MANAGER", &url);
+        doctor.env("HONEYCOMB_API_KEY_SECRET", secret).run().await
+    };
+    let kind = |kind: &str| json!({ "__type": kind, "message": "said" });
+
+    let broken = ask(Answer::json(500, &kind("InternalServiceError"))).await;
+    let away = ask(Answer::status(503)).await;
+    let busy = ask(Answer::json(400, &kind("ThrottlingException"))).await;
+    let page = ask(Answer::Canned {
+        status: 200,
+        headers: vec![("content-type", "text/html".to_owned())],
+        body: "<html>Welcome</html>".into(),
+    });
+    let page = page.await;
+
+    for failed in [broken, away, busy] {
+        assert_eq!(failed.code, 2, "{failed:?}");
+        assert!(failed.out.contains("asking Secrets Manager failed: "), "{}", failed.out);
+    }
+    assert_eq!(page.code, 1, "{page:?}");
+    assert!(page.out.contains("is not Secrets Manager"), "{}", page.out);
 }
 
 #[tokio::test]

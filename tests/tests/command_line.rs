@@ -1,6 +1,11 @@
 //! What the extension's binary says to a person, and that it is the extension otherwise.
 
-use cruddur_tests::Cli;
+use std::{
+    fs::File,
+    process::{Command, Stdio},
+};
+
+use cruddur_tests::{Cli, binaries};
 
 #[tokio::test]
 async fn help_lists_the_commands_and_version_is_one_line() {
@@ -20,5 +25,17 @@ async fn an_unknown_argument_is_an_error_that_leads_to_the_help() {
 
         assert_eq!((refused.code, refused.out.as_str()), (2, ""), "{refused:?}");
         assert!(refused.err.contains(argument) && refused.err.contains("--help"), "{refused:?}");
+    }
+}
+
+#[test]
+fn who_cannot_complain_goes_on_to_the_exit_code() {
+    let full = || Stdio::from(File::create("/dev/full").expect("a device that is full"));
+    for (arguments, code) in [(&["doktor"][..], 2), (&["replay"], 1), (&["board"], 1)] {
+        let mut command = Command::new(binaries().path("cruddur-telemetry"));
+        // There is something to warn of, too.
+        command.args(arguments).env_clear().env("CRUDDUR_FLUSH", "sometimes");
+        command.stdin(Stdio::null()).stdout(full()).stderr(full());
+        assert_eq!(command.status().expect("it starts").code(), Some(code), "{arguments:?}");
     }
 }

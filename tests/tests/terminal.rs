@@ -2,13 +2,15 @@
 
 use std::{
     fs::File,
-    io::Read,
+    io::{Read, Write},
     os::fd::OwnedFd,
     process::{Child, Command, Stdio},
 };
 
-use cruddur_tests::{binaries, http_client::post, otlp};
+use cruddur_tests::{Honeycomb, binaries, http_client::post, otlp};
 use nix::pty::openpty;
+
+use crate::replay::line_of;
 
 /// The extension with a pseudo terminal as its output, listening on an address of its own.
 struct InTerminal {
@@ -57,6 +59,34 @@ impl Drop for InTerminal {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+#[tokio::test]
+async fn replay_shows_in_the_terminal_how_much_was_delivered() {
+    let honeycomb = Honeycomb::start().await;
+    let terminal = openpty(None, None).expect("a pseudo terminal");
+    let mut process = Command::new(binaries().path("cruddur-telemetry"))
+        .arg("replay")
+        .env_clear()
+        .env("HONEYCOMB_API_KEY", honeycomb.key())
+        .env("HONEYCOMB_API_ENDPOINT", honeycomb.url())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::from(terminal.slave))
+        .spawn()
+        .expect("it starts");
+    let line = line_of("honeycomb", 3).1;
+    let mut log = process.stdin.take().expect("a pipe");
+    log.write_all(format!("{line}\n").as_bytes()).expect("it reads");
+    let mut replay =
+        InTerminal { process, screen: File::from(terminal.master), url: honeycomb.url() };
+
+    // The log goes on, as that of `aws logs tail --follow` does: the pipe is open.
+    let shown = tokio::task::spawn_blocking(move || replay.shows("3 delivered"));
+
+    let shown = shown.await.expect("a line of progress");
+    assert!(shown.contains("read, 1 line, "), "{shown}");
+    drop(log);
 }
 
 #[tokio::test]

@@ -11,10 +11,7 @@ mod scanner;
 use std::{
     io,
     process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     thread,
     time::Duration,
 };
@@ -29,16 +26,12 @@ use tokio::{
 };
 
 use self::{
-    destinations::Destinations,
+    destinations::{Counts, Destinations},
     report::{Progress, Sums},
-    scanner::Scanner,
+    scanner::{Scanner, Seen},
 };
-use super::{Command, print};
-use crate::{
-    batch::MAX_BATCH_BYTES,
-    config::Config,
-    last_resort::{Replay, Unreadable},
-};
+use super::{Command, complain, print};
+use crate::{batch::MAX_BATCH_BYTES, config::Config, last_resort::Replay};
 
 /// Bytes that are handed to the pipeline before all of them have to be gone. Our choice.
 const UNDER_WAY_BYTES: usize = MAX_BATCH_BYTES;
@@ -68,13 +61,15 @@ AWS command line prints. Everything else in it is passed over:
     --filter-pattern '\"cruddur-replay\"' | cruddur-telemetry replay --dry-run
 
 It is sent to where the extension's own variables say, which `cruddur-telemetry doctor` explains.
+The log is trusted: whoever can write lines of their own to it can make spans that are sent.
 
 Options:
   --dry-run             Send nothing, only count
   --give-up SECONDS     End when nothing was taken for so long [default: 90]
   -h, --help            Print this page
 
-Exit code: 0 everything was taken, 1 nothing is configured that could take it, 2 not everything was
+Exit code: 0 everything was taken, 1 nothing is configured that could take it, 2 not everything was,
+or lines were damaged or of another version
 ";
 
 /// The command's options.
@@ -103,43 +98,47 @@ impl Options {
 
 /// Reads standard input to its end and sends what it finds.
 pub(super) async fn run(options: &Options, config: Config) -> ExitCode {
-    let destinations = Destinations::start(config);
+    let destinations = match options.dry_run {
+        true => Destinations::default(),
+        false => Destinations::start(config).await,
+    };
     if destinations.is_empty() && !options.dry_run {
-        eprintln!("Nothing is configured that could take it: cruddur-telemetry doctor tells why");
+        complain("Nothing is configured that could take it: cruddur-telemetry doctor tells why");
         return ExitCode::from(NOT_CONFIGURED);
     }
-    let read_bytes = Arc::new(AtomicU64::new(0));
-    let found = read_in_thread(Arc::clone(&read_bytes));
-    let (sums, progress) = (Sums::default(), Progress::start(read_bytes));
+    let seen = Arc::new(Seen::default());
+    let found = read_in_thread(Arc::clone(&seen));
+    let (sums, progress) = (Sums::default(), Progress::start(Arc::clone(&seen)));
     let mut sender = Sender { options, destinations, sums, progress, under_way_bytes: 0 };
     let ended = tokio::select! {
         ended = sender.send_all(found) => ended,
         _ = tokio::signal::ctrl_c() => Err("it was interrupted".to_owned()),
     };
     let Sender { destinations, sums, progress, .. } = sender;
-    let read_bytes = progress.end();
+    progress.end();
     let fates = destinations.fates(&sums, options.dry_run).await;
-    print(&report::page(read_bytes, &sums, &fates, &destinations));
+    print(&report::page(&seen, &sums, &fates, &destinations));
     if let Err(reason) = &ended {
-        eprintln!("Not everything was read or sent: {reason}");
+        complain(&format!("Not everything was read or sent: {reason}"));
     }
-    match ended.is_ok() && fates.iter().all(|fate| fate.is_good()) {
+    let unread = [&seen.damaged, &seen.of_other_versions];
+    let all_was_read = unread.iter().all(|count| count.load(Ordering::Relaxed) == 0);
+    match ended.is_ok() && all_was_read && fates.iter().all(|fate| fate.is_good()) {
         true => ExitCode::SUCCESS,
         false => ExitCode::from(NOT_SENT),
     }
 }
 
 /// `None` at the end of the log.
-type Found = io::Result<Option<Result<Replay, Unreadable>>>;
+type Found = io::Result<Option<Replay>>;
 
 /// Standard input blocks whoever reads it.
-fn read_in_thread(read_bytes: Arc<AtomicU64>) -> mpsc::Receiver<Found> {
+fn read_in_thread(seen: Arc<Seen>) -> mpsc::Receiver<Found> {
     let (sender, found) = mpsc::channel(AHEAD);
     thread::spawn(move || {
-        let mut scanner = Scanner::new(io::stdin().lock());
+        let mut scanner = Scanner::new(io::stdin().lock(), seen);
         loop {
             let next = scanner.next();
-            read_bytes.store(scanner.read_bytes(), Ordering::Relaxed);
             let goes_on = matches!(next, Ok(Some(_)));
             if sender.blocking_send(next).is_err() || !goes_on {
                 return;
@@ -161,11 +160,12 @@ struct Sender<'a> {
 impl Sender<'_> {
     async fn send_all(&mut self, mut found: mpsc::Receiver<Found>) -> Result<(), String> {
         loop {
-            self.progress.show(&self.sums);
+            if self.progress.is_due() {
+                self.progress.show(&self.sums, self.destinations.counts().await.delivered);
+            }
             match timeout(LOOK, found.recv()).await {
                 Err(_) => {}
-                Ok(Some(Ok(Some(Ok(replay))))) => self.send(replay).await?,
-                Ok(Some(Ok(Some(Err(unreadable))))) => self.sums.skip(unreadable),
+                Ok(Some(Ok(Some(replay)))) => self.send(replay).await?,
                 Ok(Some(Ok(None))) => return self.wait_until_taken().await,
                 Ok(Some(Err(error))) => return Err(error.to_string()),
                 Ok(None) => return Err("the log's reader has stopped".to_owned()),
@@ -189,7 +189,10 @@ impl Sender<'_> {
     async fn wait_until_taken(&mut self) -> Result<(), String> {
         let mut last = (0, Instant::now());
         loop {
-            let (held, settled) = self.destinations.held_and_settled().await;
+            let Counts { held, settled, delivered } = self.destinations.counts().await;
+            if self.progress.is_due() {
+                self.progress.show(&self.sums, delivered);
+            }
             if held == 0 {
                 self.under_way_bytes = 0;
                 return Ok(());
@@ -199,7 +202,6 @@ impl Sender<'_> {
             } else if last.1.elapsed() >= self.options.give_up {
                 return Err(format!("nothing was taken for {:?}", self.options.give_up));
             }
-            self.progress.show(&self.sums);
             sleep(LOOK).await;
         }
     }

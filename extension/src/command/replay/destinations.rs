@@ -9,10 +9,10 @@ use crate::{
     signal::Kind,
 };
 
-use super::report::Sums;
+use super::{super::complain, report::Sums};
 
-/// Those that are configured here and worth a line.
-#[derive(Debug)]
+/// Those that are configured here and worth a line; none in a dry run.
+#[derive(Debug, Default)]
 pub(super) struct Destinations(Vec<Destination>);
 
 #[derive(Debug)]
@@ -21,6 +21,17 @@ struct Destination {
     kinds: Vec<Kind>,
     keeps_duplicates: bool,
     pipeline: Handle,
+}
+
+/// Items of all destinations.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    /// They wait.
+    pub(super) held: u64,
+    /// It is known what became of them.
+    pub(super) settled: u64,
+    /// Those of them that were delivered.
+    pub(super) delivered: u64,
 }
 
 /// What became of the items of one destination and kind.
@@ -58,18 +69,26 @@ impl Fate {
 }
 
 impl Destinations {
-    pub(super) fn start(config: Config) -> Self {
+    /// Leaves out, and names, those that would refuse everything: a wrong key does not become right
+    /// by waiting. Who only does not answer may answer later.
+    pub(super) async fn start(config: Config) -> Self {
         let exporters = Exporter::configured(&config);
         // What is read waits in memory, and never so much that something would be dropped.
         let config = Config { spool_bytes: 0, buffer_bytes: usize::MAX, ..config };
-        let durable = exporters.into_iter().filter(|exporter| exporter.spec().durable);
-        let start = |exporter: Exporter| {
+        let mut started = Vec::new();
+        for mut exporter in exporters.into_iter().filter(|exporter| exporter.spec().durable) {
             let (spec, keeps_duplicates) = (exporter.spec(), exporter.keeps_duplicates());
+            let findings = exporter.check().await;
+            if let Some(finding) = findings.iter().find(|finding| finding.prevents_sending) {
+                complain(&format!("{}: {}", spec.name, finding.text));
+                continue;
+            }
             let (pipeline, handle) = Pipeline::new(vec![exporter], &config, Trigger::Receive);
             tokio::spawn(pipeline.run());
-            Destination { name: spec.name, kinds: spec.kinds, keeps_duplicates, pipeline: handle }
-        };
-        Self(durable.map(start).collect())
+            let (name, kinds) = (spec.name, spec.kinds);
+            started.push(Destination { name, kinds, keeps_duplicates, pipeline: handle });
+        }
+        Self(started)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -90,16 +109,16 @@ impl Destinations {
         }
     }
 
-    /// Items of all destinations that wait, and items of which it is known what became of them.
-    pub(super) async fn held_and_settled(&self) -> (u64, u64) {
-        let (mut held, mut received) = (0, 0);
+    pub(super) async fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
         for destination in &self.0 {
-            for account in destination.accounts().await {
-                held += account.1.at(State::Held);
-                received += account.1.received();
+            for (_, account) in destination.accounts().await {
+                counts.held += account.at(State::Held);
+                counts.settled += account.received() - account.at(State::Held);
+                counts.delivered += account.at(State::Delivered);
             }
         }
-        (held, received - held)
+        counts
     }
 
     /// What became of everything that was counted.
@@ -107,8 +126,8 @@ impl Destinations {
         let mut fates = Vec::new();
         for ((destination, kind), count) in &sums.found {
             let end = match self.of(destination, *kind) {
+                _ if dry_run => End::NotTried,
                 None => End::NotConfigured,
-                Some(_) if dry_run => End::NotTried,
                 Some(here) => {
                     let accounts = here.accounts().await;
                     let account = accounts.into_iter().find(|(of, _)| of == kind);

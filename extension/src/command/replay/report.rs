@@ -4,15 +4,17 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     io::{self, IsTerminal, Write as _},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
 };
 
-use super::destinations::{Destinations, End, Fate};
+use super::{
+    LOOK,
+    destinations::{Destinations, End, Fate},
+    scanner::Seen,
+};
 use crate::{
-    last_resort::{Replay, Unreadable},
+    last_resort::Replay,
     ledger::{Reason, State},
     signal::Kind,
 };
@@ -22,8 +24,6 @@ use crate::{
 pub(super) struct Sums {
     /// By destination and kind.
     pub(super) found: BTreeMap<(String, Kind), Count>,
-    damaged: u64,
-    of_other_versions: u64,
 }
 
 #[derive(Debug, Default)]
@@ -40,67 +40,70 @@ impl Sums {
         count.items += replay.signal.items;
     }
 
-    pub(super) fn skip(&mut self, unreadable: Unreadable) {
-        match unreadable {
-            Unreadable::Damaged => self.damaged += 1,
-            Unreadable::OtherVersion => self.of_other_versions += 1,
-        }
-    }
-
     fn lines(&self) -> u64 {
-        let found: u64 = self.found.values().map(|count| count.lines).sum();
-        found + self.damaged + self.of_other_versions
+        self.found.values().map(|count| count.lines).sum()
     }
 }
 
 /// A line at the foot of the terminal, if standard error is one.
 #[derive(Debug)]
 pub(super) struct Progress {
-    read_bytes: Arc<AtomicU64>,
+    seen: Arc<Seen>,
     is_shown: bool,
-    last: String,
+    last: Option<Instant>,
 }
 
 impl Progress {
-    pub(super) fn start(read_bytes: Arc<AtomicU64>) -> Self {
-        Self { read_bytes, is_shown: io::stderr().is_terminal(), last: String::new() }
+    pub(super) fn start(seen: Arc<Seen>) -> Self {
+        Self { seen, is_shown: io::stderr().is_terminal(), last: None }
     }
 
-    pub(super) fn show(&mut self, sums: &Sums) {
-        if self.is_shown {
-            let read = bytes(self.read_bytes.load(Ordering::Relaxed));
-            let now = format!("{read} read, {}", counted(sums.lines(), "line"));
-            if now != self.last {
-                eprint!("\r{now}\x1b[K");
-                self.last = now;
-            }
-        }
+    /// Whether it is time to show it again.
+    pub(super) fn is_due(&self) -> bool {
+        self.is_shown && self.last.is_none_or(|last| last.elapsed() >= LOOK)
     }
 
-    /// Takes the line away. Returns how many bytes were read.
-    pub(super) fn end(self) -> u64 {
-        if self.is_shown {
-            let _ = io::stderr().write_all(b"\r\x1b[K");
-        }
-        self.read_bytes.load(Ordering::Relaxed)
+    pub(super) fn show(&mut self, sums: &Sums, delivered: u64) {
+        let read = bytes(self.seen.bytes.load(Ordering::Relaxed));
+        let lines = counted(sums.lines(), "line");
+        write(&format!("\r{read} read, {lines}, {delivered} delivered\x1b[K"));
+        self.last = Some(Instant::now());
     }
+
+    /// Takes the line away.
+    pub(super) fn end(&self) {
+        if self.is_shown {
+            write("\r\x1b[K");
+        }
+    }
+}
+
+/// At once, so that a terminal never shows half of it.
+fn write(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 /// The sums.
 pub(super) fn page(
-    read_bytes: u64,
+    seen: &Seen,
     sums: &Sums,
     fates: &[Fate],
     destinations: &Destinations,
 ) -> String {
-    let (read, lines) = (bytes(read_bytes), counted(sums.lines(), "line"));
-    let mut page = format!("{lines} of telemetry in {read} of log\n");
+    let [read, damaged, of_other_versions, repeated] =
+        [&seen.bytes, &seen.damaged, &seen.of_other_versions, &seen.repeated]
+            .map(|count| count.load(Ordering::Relaxed));
+    let lines = counted(sums.lines() + damaged + of_other_versions + repeated, "line");
+    let mut page = format!("{lines} of telemetry in {} of log\n", bytes(read));
     for Fate { destination, kind, lines, items, end } in fates {
         let (unit, lines) = (kind.items(), counted(*lines, "line"));
         let _ = writeln!(page, "{destination}: {items} {unit} of {lines}, {}", fate(end));
     }
-    for (count, what) in [(sums.damaged, "damaged"), (sums.of_other_versions, "of another version")]
-    {
+    for (count, what) in [
+        (damaged, "damaged"),
+        (of_other_versions, "of another version"),
+        (repeated, "repeated in this log"),
+    ] {
         if count > 0 {
             let _ = writeln!(page, "Skipped: {} {what}", counted(count, "line"));
         }

@@ -141,7 +141,7 @@ impl Destination {
 
     pub(super) fn failed(&mut self, now: Instant, error: ExportError) {
         self.health.failed(now, error.retry_after());
-        self.report(error, "telemetry is kept for later");
+        self.report(error, "it is tried again");
     }
 
     pub(super) fn retry_or_rest(&mut self, now: Instant, under_way: &UnderWay, error: ExportError) {

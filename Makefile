@@ -58,22 +58,29 @@ bench-extension: target/bench/bin/opentelemetry-lambda-extension ## Measure the 
 target/bench/bin/opentelemetry-lambda-extension:
 	cargo install --quiet --locked --root target/bench opentelemetry-lambda-extension@0.2.0
 
-lint: $(VENV)/requirements ## Check formatting, lints and the template
+lint: $(VENV)/requirements ## Check formatting, lints, the documentation and the template
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets $(FEATURES) -- -D warnings
 	cargo clippy --package cruddur --bins -- -D warnings # as it is deployed: without the local store
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps $(FEATURES)
 	sam validate --lint --region us-east-1
 
 layer: $(VENV)/requirements ## Build the layer alone, as a zip for anybody's function
-	$(call build-extension,--output-format zip)
-	cp target/lambda/extensions/cruddur-telemetry.zip target/cruddur-telemetry-$(ARCHITECTURE).zip
+	$(build-extension)
+	cd target/lambda && python3 -c 'import zipfile; \
+		zip = zipfile.ZipFile("../cruddur-telemetry-$(ARCHITECTURE).zip", "w", zipfile.ZIP_DEFLATED); \
+		zip.write("extensions/cruddur-telemetry")'
 	python3 -m zipfile --list target/cruddur-telemetry-$(ARCHITECTURE).zip
 
-dist: $(VENV)/requirements ## Build all that is deployed, and one function for the other architecture; check it
+dist: $(VENV)/requirements ## Build all that is deployed, and one function for the other architecture; check and start it
 	sam build --parameter-overrides Architecture=arm64
+	$(MAKE) layer ARCHITECTURE=arm64
 	.dev/check-dist .aws-sam/build arm64
-	sam build HealthCheckFunction --build-dir .aws-sam/x86_64 --parameter-overrides Architecture=x86_64
+	.dev/start-dist .aws-sam/build arm64
+	sam build HomeActivitiesFunction --build-dir .aws-sam/x86_64 --parameter-overrides Architecture=x86_64
+	$(MAKE) layer ARCHITECTURE=x86_64
 	.dev/check-dist .aws-sam/x86_64 x86_64
+	.dev/start-dist .aws-sam/x86_64 x86_64
 
 clean: ## Remove what was built and installed
 	rm -rf target $(VENV) .aws-sam
@@ -92,11 +99,9 @@ $(VENV)/requirements: tests/requirements.txt tests/python-function/requirements.
 # `make layer ARCHITECTURE=x86_64` takes the other.
 ARCHITECTURE ?= arm64
 
-define build-extension
-cargo lambda build --release --$(subst _,-,$(ARCHITECTURE)) --extension --package cruddur-telemetry $(1)
-endef
+build-extension = cargo lambda build --release --$(subst _,-,$(ARCHITECTURE)) --extension --package cruddur-telemetry
 
 # `sam build` calls this for the layer. ARTIFACTS_DIR is what becomes /opt.
 build-TelemetryLayer:
-	$(call build-extension)
+	$(build-extension)
 	install -D target/lambda/extensions/cruddur-telemetry "$(ARTIFACTS_DIR)/extensions/cruddur-telemetry"

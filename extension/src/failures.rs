@@ -14,7 +14,7 @@
 //! - **Once.** Of an invocation that was told nothing is told again, such as the platform's
 //!   report, one invocation later. The item's `uuid` is made of the request's id: should another
 //!   process tell the same again, Rollbar drops it.
-//! - **At most.** [`bursts`] folds what repeats itself.
+//! - **At most.** `bursts` folds what repeats itself.
 //!
 //! Made items are signals like all others, of [`Kind::Failures`]: held, spooled, sent and accounted
 //! for. In the account of Rollbar an item is one failure or message, or a burst of them.

@@ -9,7 +9,7 @@
 //! | the same | `HoldOfNext`, `LongestHoldOfNext` | `Function`, and over all |
 //!
 //! Each combination of dimensions is a metric that somebody pays for: none holds an id, and routes
-//! are those that a function names, at most [`MAX_ROUTES`].
+//! are those that a function names, at most `MAX_ROUTES`.
 
 use std::time::SystemTime;
 

@@ -56,7 +56,7 @@ pub fn by_resource(request: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     })
 }
 
-/// Gives every resource that lacks the attribute a text, [so many](MAX_EDITED) of them at most. `None`
+/// Gives every resource that lacks the attribute a text, `MAX_EDITED` of them at most. `None`
 /// if none lacks it.
 ///
 /// A message field that stands twice is merged by every decoder, so the attribute is appended as

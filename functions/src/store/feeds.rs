@@ -30,7 +30,7 @@ pub async fn of_user(
 
 /// The cruds that have all of `words`, newest first; see [`crate::domain::search_words`].
 ///
-/// One query for one word, and at most [`MAX_SEARCH_ROUNDS`] for several.
+/// One query for one word, and at most `MAX_SEARCH_ROUNDS` for several.
 pub async fn search(
     table: &dyn Table,
     words_sought: &[String],

@@ -55,7 +55,7 @@ impl Extension {
         &self.traces_url
     }
 
-    /// Hands spans over, once; takes at most [`TIMEOUT`].
+    /// Hands spans over, once; takes at most `TIMEOUT`.
     pub async fn take(&self, spans: &ExportTraceServiceRequest) -> Result<(), SendError> {
         self.take_within(TIMEOUT, &self.traces_url, spans).await
     }

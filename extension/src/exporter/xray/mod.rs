@@ -6,7 +6,7 @@
 //!          parents   trace     of a span              a datagram each
 //! ```
 //! `attributes` finds what has a meaning; `name`, `http`, `aws`, `cause` and
-//! `annotations` are what a document is made of. Read [`places`] for what becomes of a span when
+//! `annotations` are what a document is made of. Read `places` for what becomes of a span when
 //! X-Ray and OpenTelemetry disagree about its trace, its parent, or whether it is sampled.
 //!
 //! A batch fails as a whole only if nobody answers or X-Ray wants to be left alone. What X-Ray

@@ -14,6 +14,8 @@ mod api;
 
 // What is deployed, and how.
 mod deploy;
+mod dist;
+mod documents;
 mod template;
 
 // What the function and the extension promise.

@@ -14,7 +14,7 @@ fn body() -> &'static Value {
 }
 
 /// `GET /api/activities/home` and the like, with the operation's description in the API's body.
-fn routes() -> BTreeMap<String, &'static Value> {
+pub(crate) fn routes() -> BTreeMap<String, &'static Value> {
     let mut routes = BTreeMap::new();
     for (path, methods) in body()["paths"].as_object().expect("paths") {
         for (method, operation) in methods.as_object().expect("methods") {

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cruddur_tests::log_group::LogGroup;
-use cruddur_tests::{Builder, Sandbox, Store, event, eventually, proxy};
+use cruddur_tests::{Builder, Honeycomb, Sandbox, Store, event, eventually, proxy};
 use serde_json::{Value, json};
 
 use super::properties;
+use super::watching::SENT_BY_THE_EXTENSION;
 
 fn sandbox(function: &str, group: &LogGroup) -> Builder {
     Sandbox::builder(function)
@@ -116,6 +117,34 @@ async fn errors_are_counted_and_found_by_code_user_and_trace_and_successes_are_n
     }
     for filter in ["Timeouts", "AccessDenied"] {
         assert!(!lines.iter().any(|line| counts(pattern(filter), line)), "{filter}: {lines:#?}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_that_alarms_and_dashboard_take_from_the_extension_are_in_its_lines() {
+    let (group, honeycomb) = (LogGroup::new().await, Honeycomb::start().await);
+    let sandbox = sandbox("health-check", &group).honeycomb(&honeycomb).start().await;
+
+    sandbox.invoke(event("health-check")).await;
+    sandbox.shutdown().await;
+
+    let lines = group.lines().await;
+    let declared = |name: &str, dimensions: &Value| {
+        lines.iter().any(|line| {
+            let metrics = &line["_aws"]["CloudWatchMetrics"][0];
+            let has = |list: &str, wanted: &dyn Fn(&Value) -> bool| {
+                metrics[list].as_array().is_some_and(|all| all.iter().any(wanted))
+            };
+            metrics["Namespace"] == "Cruddur"
+                && line[name].is_number()
+                && has("Metrics", &|metric| metric["Name"] == name)
+                && has("Dimensions", &|set| set == dimensions)
+        })
+    };
+    for (name, dimension) in SENT_BY_THE_EXTENSION {
+        assert!(declared(name, &json!([dimension])), "{name} by {dimension}: {lines:#?}");
+        // As an alarm has it: over all.
+        assert!(declared(name, &json!([])), "{name}: {lines:#?}");
     }
 }
 

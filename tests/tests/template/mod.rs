@@ -9,6 +9,8 @@ mod parameters;
 mod permissions;
 mod watching;
 
+pub(crate) use api::routes;
+
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -17,7 +19,7 @@ use cruddur_tests::functions as function_names;
 use serde_json::Value;
 
 /// The translated template, all parameters at their defaults.
-fn stack() -> &'static Value {
+pub(crate) fn stack() -> &'static Value {
     static STACK: OnceLock<Value> = OnceLock::new();
     STACK.get_or_init(|| python(&["translate_template.py"]))
 }

@@ -6,8 +6,14 @@ use serde_json::{Value, json};
 
 use super::{names_of, properties, stack};
 
-/// Metrics of the namespace `Cruddur` that the extension sends.
-const SENT_BY_THE_EXTENSION: [&str; 4] = ["ColdStarts", "Delivered", "Dropped", "Spooled"];
+/// Metrics of the namespace `Cruddur` that the extension sends, and by what it tells them apart:
+/// `lines.rs` sees them come.
+pub(super) const SENT_BY_THE_EXTENSION: [(&str, &str); 4] = [
+    ("ColdStarts", "Function"),
+    ("Delivered", "Destination"),
+    ("Dropped", "Destination"),
+    ("Spooled", "Destination"),
+];
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}"))
@@ -20,7 +26,7 @@ fn our_metrics() -> BTreeSet<&'static str> {
         let filter = properties(name, "AWS::Logs::MetricFilter");
         text(&filter["MetricTransformations"][0]["MetricName"])
     });
-    counted.chain(SENT_BY_THE_EXTENSION).collect()
+    counted.chain(SENT_BY_THE_EXTENSION.map(|(name, _)| name)).collect()
 }
 
 #[test]
@@ -180,7 +186,12 @@ fn metrics_on(widgets: &[Value]) -> BTreeSet<String> {
                 Value::Object(search) if text(&search["expression"]).contains("{Cruddur,") => {
                     let named = text(&search["expression"]).split("MetricName=\"").nth(1);
                     let name = named.and_then(|rest| rest.split('"').next());
-                    found.insert(name.expect("a metric's name").to_owned());
+                    let name = name.expect("a metric's name");
+                    let own = SENT_BY_THE_EXTENSION.into_iter().find(|(sent, _)| *sent == name);
+                    let (_, dimension) = own.unwrap_or((name, "Code"));
+                    let searched = text(&search["expression"]);
+                    assert!(searched.contains(&format!("{{Cruddur,{dimension}}}")), "{searched}");
+                    found.insert(name.to_owned());
                 }
                 Value::String(first) if first != "." && first != "..." => namespace = first,
                 _ => {}

@@ -3,6 +3,8 @@
 /// One call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Frame<'a> {
+    /// Its place among all, 0 the innermost, if the language writes it: Rust does.
+    pub number: Option<u32>,
     /// As the language writes it, such as `cruddur::store::read`.
     pub function: Option<&'a str>,
     /// Its source file.
@@ -65,18 +67,21 @@ impl Frame<'_> {
 }
 
 /// Reads the frames of a stack that Rust, JavaScript, Java, .NET or Python wrote; none if it looks
-/// like something else.
+/// like something else. Those of Rust come in the order in which they stand there.
 pub fn frames(stack: &str) -> Vec<Frame<'_>> {
     let mut frames = Vec::new();
     let mut python = Vec::new();
     let mut in_rust = false;
     for line in stack.lines().map(str::trim) {
-        if let Some(function) = rust_function(line) {
+        if let Some((number, function)) = rust_function(line) {
             in_rust = true;
-            frames.push(Frame { function: Some(function), ..Frame::default() });
+            let number = Some(number);
+            frames.push(Frame { number, function: Some(function), ..Frame::default() });
         } else if let Some(place) = line.strip_prefix("at ") {
             match frames.last_mut() {
-                Some(frame) if in_rust => *frame = Frame { function: frame.function, ..at(place) },
+                Some(frame) if in_rust => {
+                    *frame = Frame { number: frame.number, function: frame.function, ..at(place) }
+                }
                 _ => frames.push(call_at(place)),
             }
         } else if let Some(frame) = python_frame(line) {
@@ -89,7 +94,7 @@ pub fn frames(stack: &str) -> Vec<Frame<'_>> {
 }
 
 /// `4: cruddur::store::read::h0123456789abcdef`, the first of a frame's two lines.
-fn rust_function(line: &str) -> Option<&str> {
+fn rust_function(line: &str) -> Option<(u32, &str)> {
     let (number, function) = line.split_once(": ")?;
     if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -102,7 +107,7 @@ fn rust_function(line: &str) -> Option<&str> {
     let hash = function
         .rsplit_once("::h")
         .filter(|(_, hash)| hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    Some(hash.map_or(function, |(function, _)| function))
+    Some((number.parse().ok()?, hash.map_or(function, |(function, _)| function)))
 }
 
 /// `function (file:line:column)`, `file:line:column`, or .NET's `function in file:line 12`.

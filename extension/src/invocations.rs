@@ -81,6 +81,11 @@ impl Invocations {
         Arc::clone(&self.gathered)
     }
 
+    /// Each will be told of by [`begun`](Self::begun), also if it is done before.
+    pub fn expect_ends(&self) {
+        self.failures(Failures::expect_ends);
+    }
+
     /// An invocation has begun. When Lambda tries an event again, that has the same id. Failures of
     /// earlier ones are returned.
     pub fn begun(&self, invoke: &Invoke) -> Vec<Signal> {

@@ -87,9 +87,12 @@ async fn work(lambda: &ExtensionsApi, parts: &mut Parts, config: &Config) -> Shu
     if let Err(error) = &telemetry {
         warn!("Platform events cannot be received: {error}");
     }
-    if lambda.events() == Events::Shutdown {
-        parts.flush_every(config.flush.period());
-        parts.tell_overdue_failures();
+    match lambda.events() {
+        Events::All => parts.invocations.expect_ends(),
+        Events::Shutdown => {
+            parts.flush_every(config.flush.period());
+            parts.tell_overdue_failures();
+        }
     }
     let mut last_error = None;
     let mut flushing = Flushing::new(config, telemetry.is_ok());

@@ -263,7 +263,7 @@ impl<'a> SpanView<'a> {
 }
 
 /// The text of an attribute among a message's repeated `KeyValue` field.
-fn attribute<'a>(message: &'a [u8], field: u32, key: &[u8]) -> Option<&'a [u8]> {
+pub(crate) fn attribute<'a>(message: &'a [u8], field: u32, key: &[u8]) -> Option<&'a [u8]> {
     nested(attribute_value(message, field, key)?, 1).last()
 }
 

@@ -79,7 +79,7 @@ impl Rollbar {
     pub async fn export(&mut self, batch: &Batch) -> Result<Receipt, ExportError> {
         let plain = batch.to_plain();
         let plain = plain.map_err(|error| ExportError::Unreadable(error.to_string()))?;
-        for Line { id, json } in read(&plain) {
+        for Line { id, json, .. } in read(&plain) {
             if !self.taken.iter().any(|taken| taken == id) {
                 self.send(json).await?;
                 if self.taken.len() == REMEMBERED {

@@ -1,5 +1,8 @@
 //! Many failures of one kind within a short time become few items: the first are items of their
 //! own, those after them one for each interval, with their number.
+//!
+//! What is folded waits here for the end of its interval, and is [counted](Bursts::waiting) until it
+//! leaves: should the process be killed, it is not lost unnoticed.
 
 use std::{
     collections::HashMap,
@@ -8,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::item::Made;
+use super::item::{FAILURES, FURTHER_MESSAGES, Made};
 
 /// How long a burst is looked at. Our choice: Rollbar's own limits are by the minute.
 pub(super) const INTERVAL: Duration = Duration::from_secs(60);
@@ -16,7 +19,7 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(60);
 /// Failures of one fingerprint that are items of their own within an interval. Our choice.
 pub(super) const SINGLE: u64 = 5;
 
-/// Most fingerprints that are counted; failures beyond them are items of their own. Our choice.
+/// Most fingerprints that are told apart; all failures beyond them are one kind. Our choice.
 const MAX_FINGERPRINTS: usize = 500;
 
 /// Most ids of requests that a folded item names. Our choice.
@@ -38,34 +41,33 @@ struct Burst {
 #[derive(Debug)]
 struct Folded {
     last: Made,
-    count: u64,
+    /// Failures of all these invocations.
+    failures: u64,
     request_ids: Vec<Value>,
 }
 
 impl Bursts {
     /// The failure, if it is an item of its own.
     pub(super) fn offer(&mut self, made: Made, now: SystemTime) -> Option<Made> {
-        if self.0.len() >= MAX_FINGERPRINTS && !self.0.contains_key(&made.fingerprint) {
-            return Some(made);
-        }
-        let burst = self.0.entry(made.fingerprint.clone()).or_insert_with(|| Burst {
-            began: now,
-            count: 0,
-            folded: None,
-        });
+        let is_new = !self.0.contains_key(&made.fingerprint);
+        let key = match is_new && self.0.len() >= MAX_FINGERPRINTS {
+            true => "",
+            false => made.fingerprint.as_str(),
+        };
+        let new = || Burst { began: now, count: 0, folded: None };
+        let burst = self.0.entry(key.to_owned()).or_insert_with(new);
         burst.count += 1;
         if burst.count <= SINGLE {
             return Some(made);
         }
-        let request_id = made.item.data.custom.get("request_id").cloned();
-        let (count, mut request_ids) = match burst.folded.take() {
-            Some(folded) => (folded.count + 1, folded.request_ids),
-            None => (1, Vec::new()),
-        };
-        let has_room = request_ids.len() < MAX_REQUEST_IDS;
-        request_ids.extend(request_id.filter(|id| has_room && !request_ids.contains(id)));
-        burst.folded = Some(Folded { last: made, count, request_ids });
+        burst.folded = Some(Folded::of(burst.folded.take(), made));
         None
+    }
+
+    /// How many failures and messages are folded.
+    pub(super) fn waiting(&self) -> u64 {
+        let folded = self.0.values().filter_map(|burst| burst.folded.as_ref());
+        folded.map(|folded| folded.last.items).sum()
     }
 
     /// The folded failures of intervals that are over, which begins new ones.
@@ -75,11 +77,6 @@ impl Bursts {
             Err(_) => true, // the clock was set back: no telling how long ago that was
         };
         self.release(is_over)
-    }
-
-    /// How many items all that is left would be.
-    pub(super) fn waiting(&self) -> usize {
-        self.0.values().filter(|burst| burst.folded.is_some()).count()
     }
 
     /// All that is left.
@@ -97,11 +94,34 @@ impl Bursts {
 }
 
 impl Folded {
+    fn of(before: Option<Self>, mut made: Made) -> Self {
+        let custom = &made.item.data.custom;
+        let failures = custom.get(FAILURES).and_then(Value::as_u64).unwrap_or(1);
+        let request_id = custom.get("request_id").cloned();
+        let mut folded = match before {
+            Some(before) => {
+                made.items += before.last.items;
+                Self { last: made, ..before }
+            }
+            None => Self { last: made, failures: 0, request_ids: Vec::new() },
+        };
+        folded.failures += failures;
+        let has_room = folded.request_ids.len() < MAX_REQUEST_IDS;
+        let new = request_id.filter(|id| has_room && !folded.request_ids.contains(id));
+        folded.request_ids.extend(new);
+        folded
+    }
+
     fn release(self) -> Made {
         let mut made = self.last;
-        if self.count > 1 {
-            made.item.data.custom.insert("occurrences".to_owned(), json!(self.count));
-            made.item.data.custom.insert("request_ids".to_owned(), self.request_ids.into());
+        if made.items > 1 {
+            let custom = &mut made.item.data.custom;
+            custom.remove(FURTHER_MESSAGES);
+            custom.insert("occurrences".to_owned(), json!(made.items));
+            if self.failures > made.items {
+                custom.insert(FAILURES.to_owned(), json!(self.failures));
+            }
+            custom.insert("request_ids".to_owned(), self.request_ids.into());
         }
         made
     }
@@ -121,7 +141,7 @@ mod tests {
             id: request.to_string(),
             fingerprint: "one".to_owned(),
             item: Item { data },
-            is_error: true,
+            items: 1,
         }
     }
 
@@ -137,9 +157,11 @@ mod tests {
 
         assert_eq!(single as u64, SINGLE);
         assert!(bursts.due(at(60)).is_empty());
+        assert_eq!(bursts.waiting(), 25);
         let folded = bursts.due(at(61));
         assert_eq!(folded.len(), 1);
-        assert_eq!(folded[0].id, "29", "the last of them");
+        assert_eq!((folded[0].id.as_str(), folded[0].items), ("29", 25), "the last of them");
+        assert_eq!(bursts.waiting(), 0);
         let custom = &folded[0].item.data.custom;
         assert_eq!(custom["occurrences"], 25);
         assert_eq!(custom["request_ids"].as_array().unwrap().len(), 20);
@@ -156,5 +178,36 @@ mod tests {
         (0..6).for_each(|n| drop(bursts.offer(made(n), at(1))));
         let back = bursts.due(at(0));
         assert_eq!((back.len(), back[0].item.data.custom.get("occurrences")), (1, None));
+    }
+
+    #[test]
+    fn what_a_folded_item_stood_for_before_is_in_its_number() {
+        let mut bursts = Bursts::default();
+        (0..SINGLE).for_each(|n| drop(bursts.offer(made(n), at(1))));
+        let with = |key: &str, number: u64, items| {
+            let mut made = Made { items, ..made(9) };
+            made.item.data.custom.insert(key.to_owned(), json!(number));
+            made
+        };
+        assert!(bursts.offer(with(FURTHER_MESSAGES, 10, 11), at(1)).is_none());
+        assert!(bursts.offer(with(FAILURES, 40, 1), at(1)).is_none());
+
+        let folded = &bursts.finish()[0];
+
+        let custom = &folded.item.data.custom;
+        assert_eq!((&custom["occurrences"], &custom[FAILURES]), (&json!(12), &json!(41)));
+        assert!(!custom.contains_key(FURTHER_MESSAGES));
+        assert_eq!(folded.items, 12);
+    }
+
+    #[test]
+    fn of_too_many_kinds_those_beyond_are_one() {
+        let mut bursts = Bursts::default();
+        let kind = |n: u64| Made { fingerprint: n.to_string(), ..made(n) };
+
+        let single = (0..3_000).filter(|n| bursts.offer(kind(*n), at(1)).is_some()).count();
+
+        assert_eq!(single, MAX_FINGERPRINTS + SINGLE as usize);
+        assert_eq!(bursts.finish()[0].item.data.custom["occurrences"], 3_000 - single);
     }
 }

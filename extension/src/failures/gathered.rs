@@ -1,7 +1,7 @@
 //! What was found of one invocation, or of one trace, before anybody knows whether it is all.
 
-use std::collections::BTreeMap;
-
+use super::facts::Facts;
+pub(super) use crate::exporter::rollbar::fit::cut_to;
 use crate::exporter::rollbar::payload::{Level, Texts};
 
 /// Longest text that is kept, in characters: most exceptions fit many times. Our choice.
@@ -74,10 +74,11 @@ pub(super) enum Phase {
 pub(super) struct Context {
     pub(super) is_server: bool,
     pub(super) name: String,
+    /// As hex digits, like the next one.
+    pub(super) trace_id: String,
     pub(super) span_id: String,
     pub(super) end_ms: i64,
-    /// Attributes of the resource and of the span.
-    pub(super) facts: BTreeMap<String, String>,
+    pub(super) facts: Facts,
 }
 
 /// See the module's documentation.
@@ -105,7 +106,7 @@ impl Gathered {
     /// Who was at work.
     pub(super) fn service(&self) -> &str {
         let context = self.context.as_ref();
-        context.and_then(|it| it.facts.get("service.name")).map_or("", String::as_str)
+        context.and_then(|it| it.facts.get("service.name")).unwrap_or_default()
     }
 
     pub(super) fn has_server(&self) -> bool {
@@ -113,8 +114,10 @@ impl Gathered {
     }
 
     /// Whether what was found in a trace is an invocation's of which this was.
-    pub(super) fn takes(&self, stray: &Self) -> bool {
-        !self.has_server() || stray.trace_ids.iter().any(|id| self.trace_ids.contains(id))
+    pub(super) fn takes(&self, stray: &Self, ends_are_told: bool) -> bool {
+        !self.has_server()
+            || ends_are_told && stray.trace_ids.is_empty()
+            || stray.trace_ids.iter().any(|id| self.trace_ids.contains(id))
     }
 
     pub(super) fn add_trace(&mut self, trace_id: &str) {
@@ -136,24 +139,26 @@ impl Gathered {
         if self.failure_count > 0 { self.failure_count } else { self.line_count }
     }
 
-    pub(super) fn add_failure(&mut self, failure: Failure) {
-        match failure.source {
+    /// One that is not kept is not made.
+    pub(super) fn add_failure(&mut self, source: Source, failure: impl FnOnce() -> Failure) {
+        match source {
             Source::Line => self.line_count += 1,
             Source::Server | Source::Otlp => self.failure_count += 1,
         }
-        if self.failures.len() < MAX_FAILURES {
-            self.failures.push(failure);
-        } else if failure.source == Source::Server {
-            // It comes last, and says most.
-            self.failures.pop();
-            self.failures.push(failure);
+        if self.failures.len() == MAX_FAILURES {
+            let is_server = |failure: &Failure| failure.source == Source::Server;
+            if source != Source::Server || self.failures.last().is_some_and(is_server) {
+                return;
+            }
+            self.failures.pop(); // the server span comes last, and says most
         }
+        self.failures.push(failure());
     }
 
-    pub(super) fn add_message(&mut self, message: Message) {
+    pub(super) fn add_message(&mut self, message: impl FnOnce() -> Message) {
         self.message_count += 1;
         if self.messages.len() < MAX_MESSAGES {
-            self.messages.push(message);
+            self.messages.push(message());
         }
     }
 
@@ -162,10 +167,12 @@ impl Gathered {
         other.trace_ids.iter().for_each(|trace_id| self.add_trace(trace_id));
         other.context.into_iter().for_each(|context| self.add_context(context));
         let counts = (self.failure_count + other.failure_count, self.line_count + other.line_count);
-        other.failures.into_iter().for_each(|failure| self.add_failure(failure));
+        other.failures.into_iter().for_each(|failure| {
+            self.add_failure(failure.source, || failure);
+        });
         (self.failure_count, self.line_count) = counts;
         let left_out = other.message_count - other.messages.len() as u64;
-        other.messages.into_iter().for_each(|message| self.add_message(message));
+        other.messages.into_iter().for_each(|message| self.add_message(|| message));
         self.message_count += left_out;
         self.ended = self.ended.take().or(other.ended);
     }
@@ -187,8 +194,6 @@ pub(super) fn cut_stack(text: &str) -> String {
     cut_to(text, MAX_STACK_CHARS)
 }
 
-/// At most so many characters.
-pub(super) fn cut_to(text: &str, max_chars: usize) -> String {
-    let end = text.char_indices().nth(max_chars).map_or(text.len(), |(end, _)| end);
-    text[..end].to_owned()
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

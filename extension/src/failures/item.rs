@@ -2,27 +2,29 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use trace_context::XrayHeader;
 
 use super::{
+    facts::Facts,
+    fingerprint::{fingerprint, hash},
     gathered::{Context, Ended, Failure, Gathered, Message, Phase, Source, cut_to},
-    request::{self, first},
+    request,
 };
 use crate::{
     backtrace::{self, frames},
     config::{Config, Rollbar},
     exporter::rollbar::payload::{
         Body, Content, Data, Entry, Exception, Frame, Item, Level, Message as Words, Notifier,
-        Server, Trace,
+        Server, Texts, Trace,
     },
     lines::context::xray_trace_id,
     platform::Traces,
-    scrub::Scrubber,
+    scrub::{MASK, Scrubber},
 };
 
 /// Most exceptions of a chain. Our choice.
@@ -35,6 +37,13 @@ const MAX_FRAMES: usize = 200;
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
 const ROOT: &str = "/var/task";
 
+/// Longest name of anything that Rollbar does not limit itself, in characters. Our choice.
+const MAX_NAME_CHARS: usize = 255;
+
+/// In `custom`: how many failures the invocation had, and how many more messages.
+pub(super) const FAILURES: &str = "failures";
+pub(super) const FURTHER_MESSAGES: &str = "further_messages";
+
 /// An item, and what decides over it.
 #[derive(Clone, Debug)]
 pub(super) struct Made {
@@ -43,7 +52,8 @@ pub(super) struct Made {
     /// Failures with the same one are the same failure again.
     pub(super) fingerprint: String,
     pub(super) item: Item,
-    pub(super) is_error: bool,
+    /// How many failures or messages it tells of.
+    pub(super) items: u64,
 }
 
 /// What is known of a failure beside what was gathered.
@@ -56,6 +66,10 @@ pub(super) struct Known {
     /// When the invocation would time out.
     pub(super) deadline_ms: Option<i64>,
     pub(super) max_memory_mb: Option<f64>,
+    /// The sandbox's first.
+    pub(super) is_first: Option<bool>,
+    /// What the function said last of itself.
+    pub(super) resource: Arc<Texts>,
     /// The last lines before.
     pub(super) lines: Vec<Entry>,
 }
@@ -100,7 +114,7 @@ impl Maker {
             ([], Some(ended)) => (Content::Trace(self.platform(ended, known)), ended.time_ms),
             ([], None) => return None,
             ([one], _) if one.class.is_empty() && one.stack.is_empty() => {
-                let body = self.words(&one.message);
+                let body = words(&one.message);
                 (Content::Message(Words { body, more: BTreeMap::new() }), one.time_ms)
             }
             ([one], _) => (Content::Trace(self.trace(one)), one.time_ms),
@@ -112,12 +126,12 @@ impl Maker {
         data.timestamp = Some(time_ms.max(0) / 1_000);
         data.body.content = content;
         if gathered.count() > 1 {
-            data.custom.insert("failures".to_owned(), json!(gathered.count()));
+            data.custom.insert(FAILURES.to_owned(), json!(gathered.count()));
         }
         if let Some(ended) = ended {
             data.custom.insert("platform_error".to_owned(), json!(ended.error_type));
         }
-        Some(made(data, "failure", &known.key))
+        Some(self.made(data, "failure", gathered, &known.key))
     }
 
     /// The messages, whatever their level: somebody asked for them.
@@ -129,7 +143,8 @@ impl Maker {
             .map(|message| self.message(message, gathered, known))
             .collect();
         if let Some(last) = made.last_mut().filter(|_| left_out > 0) {
-            last.item.data.custom.insert("further_messages".to_owned(), json!(left_out));
+            last.item.data.custom.insert(FURTHER_MESSAGES.to_owned(), json!(left_out));
+            last.items += left_out;
         }
         made
     }
@@ -138,38 +153,38 @@ impl Maker {
         let mut data = self.data(gathered, known);
         let more = message.more.iter().filter(|(key, _)| *key != "body").map(|(key, value)| {
             let is_secret = self.scrubber.is_secret(key);
-            let value = if is_secret { "***".into() } else { self.scrubber.text(value) };
-            (key.clone(), json!(value))
+            (key.clone(), json!(if is_secret { MASK } else { value }))
         });
-        let body = self.words(&message.body);
+        let body = words(&message.body);
         data.body.content = Content::Message(Words { body, more: more.collect() });
         data.level = Some(message.level);
         data.timestamp = Some(message.time_ms.max(0) / 1_000);
-        made(data, "message", &format!("{} {}", known.key, message.key))
+        self.made(data, "message", gathered, &format!("{} {}", known.key, message.key))
     }
 
     /// All but what happened.
     fn data(&self, gathered: &Gathered, known: &Known) -> Data {
-        let nothing = Context::default();
-        let context = gathered.context.as_ref().unwrap_or(&nothing);
+        let facts = Facts { resource: Arc::clone(&known.resource), own: Texts::new() };
+        let unknown = Context { facts, ..Context::default() };
+        let context = gathered.context.as_ref().unwrap_or(&unknown);
         let facts = &context.facts;
-        let version = first(facts, &["service.version"]).or(self.version.as_deref());
+        let name = |text: &str| cut_to(text, MAX_NAME_CHARS);
+        let version = facts.first(&["service.version"]).or(self.version.as_deref());
         let version = version.map(|version| cut_to(version, 40));
-        let host = first(facts, &["faas.instance", "host.name"]);
+        let host = facts.first(&["faas.instance", "host.name"]);
         let host = host.or(self.config.host.as_deref()).unwrap_or(&self.function);
         Data {
             environment: self.config.environment.clone(),
             body: Body { telemetry: known.lines.clone(), ..Body::default() },
             code_version: version.clone(),
             platform: Some("linux".to_owned()),
-            language: first(facts, &["telemetry.sdk.language", "process.runtime.name"])
-                .map(str::to_owned),
+            language: facts.first(&["telemetry.sdk.language", "process.runtime.name"]).map(name),
             framework: Some("aws-lambda".to_owned()),
-            context: Some(request::route(facts).unwrap_or(self.service(context)).to_owned()),
+            context: Some(name(request::route(facts).unwrap_or(self.service(context)))),
             request: request::request(facts, &self.scrubber, self.config.client_address),
             person: request::person(facts),
             server: Some(Server {
-                host: Some(host.to_owned()),
+                host: Some(name(host)),
                 root: Some(ROOT.to_owned()),
                 code_version: version,
                 ..Server::default()
@@ -184,7 +199,7 @@ impl Maker {
     }
 
     fn service<'a>(&'a self, context: &'a Context) -> &'a str {
-        first(&context.facts, &["service.name", "faas.name"]).unwrap_or(&self.function)
+        context.facts.first(&["service.name", "faas.name"]).unwrap_or(&self.function)
     }
 
     fn custom(
@@ -195,16 +210,20 @@ impl Maker {
     ) -> BTreeMap<String, Value> {
         let facts = &context.facts;
         let header = known.traces.xray_header.as_deref();
-        let header = header.or(first(facts, &["cruddur.xray_header"]));
+        let header = header.or(facts.first(&["cruddur.xray_header"]));
         let root = header.and_then(XrayHeader::parse).map(|header| header.root.to_string());
         let server = known.traces.server.map(|(trace, span)| (trace.to_string(), span.to_string()));
         let (trace_id, span_id) = server.unzip();
-        let trace_id = gathered.trace_ids.first().cloned().or(trace_id).or(root);
+        let own = Some(&context.trace_id).filter(|id| context.is_server && !id.is_empty());
+        let told = own.or(gathered.trace_ids.first()).cloned();
+        let trace_id = trace_id.or(told).or(root);
         let span_id = Some(context.span_id.clone()).filter(|id| !id.is_empty()).or(span_id);
         let xray = header.and_then(xray_trace_id);
         let end = Some(context.end_ms).filter(|_| context.is_server);
         let remaining = known.deadline_ms.zip(end).map(|(deadline, end)| deadline - end);
-        let text = |keys: &[&str]| first(facts, keys).map(|text| json!(text));
+        let cold_start = facts.first(&["faas.coldstart"]).map(|text| text == "true");
+        let cold_start = cold_start.or(known.is_first);
+        let text = |keys: &[&str]| facts.first(keys).map(|text| json!(text));
         let told = [
             ("request_id", known.request_id.as_ref().map(|id| json!(id))),
             ("function", text(&["faas.name"]).or(Some(json!(self.function)))),
@@ -215,7 +234,7 @@ impl Maker {
             ("service", text(&["service.name"])),
             ("memory_mb", self.config.memory_mb.map(|mb| json!(mb))),
             ("max_memory_used_mb", known.max_memory_mb.map(|mb| json!(mb))),
-            ("cold_start", text(&["faas.coldstart"]).map(|text| json!(text == "true"))),
+            ("cold_start", cold_start.map(|it| json!(it))),
             ("remaining_ms", remaining.map(|ms| json!(ms))),
             ("status", text(&["http.response.status_code", "http.status_code"])),
             ("trace_url", trace_id.as_ref().and_then(|id| self.trace_url(id)).map(Value::from)),
@@ -225,12 +244,6 @@ impl Maker {
             ("xray_trace_id", xray.map(Value::from)),
         ];
         told.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
-    }
-
-    /// Rollbar takes no empty ones.
-    fn words(&self, text: &str) -> String {
-        let text = if text.trim().is_empty() { "(empty)" } else { text };
-        self.scrubber.text(text).into_owned()
     }
 
     fn trace_url(&self, trace_id: &str) -> Option<String> {
@@ -246,20 +259,21 @@ impl Maker {
     }
 
     fn trace(&self, failure: &Failure) -> Trace {
-        let mut told: Vec<Frame> =
-            frames(&failure.stack).iter().take(MAX_FRAMES).map(frame).collect();
+        let mut found = frames(&failure.stack);
+        found.sort_by_key(|frame| frame.number); // ours may have been put first
+        let mut told: Vec<Frame> = found.iter().take(MAX_FRAMES).map(frame).collect();
         // Rollbar wants the most recent call last.
         told.reverse();
         if told.is_empty() {
             told.push(self.place(&failure.place));
         }
         let class = if failure.class.is_empty() { "Error" } else { &failure.class };
-        let message = self.scrubber.text(&failure.message).into_owned();
+        let message = failure.message.as_str();
         Trace {
             frames: told,
             exception: Exception {
                 class: class.to_owned(),
-                message: Some(message).filter(|message| !message.is_empty()),
+                message: Some(message).filter(|text| !text.is_empty()).map(str::to_owned),
                 description: None,
             },
         }
@@ -289,10 +303,56 @@ impl Maker {
         Trace { frames: vec![self.place("")], exception }
     }
 
+    /// Without its secrets, and with its ids.
+    fn made(&self, data: Data, kind: &str, gathered: &Gathered, key: &str) -> Made {
+        let facts = gathered.context.as_ref().map(|context| &context.facts);
+        let client = facts.and_then(request::client).unwrap_or_default();
+        let mut data = self.scrubbed(data, client);
+        let fingerprint = fingerprint(&data);
+        let service = data.custom.get("function").and_then(Value::as_str).unwrap_or_default();
+        let digest = hash(&[kind, service, key]);
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        let id = uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string();
+        data.fingerprint = Some(fingerprint.clone());
+        data.uuid = Some(id.clone());
+        Made { id, fingerprint, item: Item { data }, items: 1 }
+    }
+
+    /// Every text without what must not be sent, wherever it is.
+    fn scrubbed(&self, data: Data, client: &str) -> Data {
+        let address = self.config.client_address;
+        let clean = |text: &str| {
+            let text = self.scrubber.text(text).into_owned();
+            request::without_address(text, client, address)
+        };
+        // Texts stay texts, so what comes out is of the same form.
+        let clean = serde_json::to_value(data).map(|data| each_text(data, &clean));
+        clean.and_then(serde_json::from_value).unwrap_or_default()
+    }
+
     /// In the place of a stack, since it is not known whether Rollbar takes an empty one.
     fn place(&self, span: &str) -> Frame {
         let method = Some(span.to_owned()).filter(|span| !span.is_empty());
         Frame { filename: self.function.clone(), method, ..Frame::default() }
+    }
+}
+
+/// Rollbar takes no empty ones.
+fn words(text: &str) -> String {
+    let text = if text.trim().is_empty() { "(empty)" } else { text };
+    text.to_owned()
+}
+
+fn each_text(value: Value, clean: &impl Fn(&str) -> String) -> Value {
+    match value {
+        Value::String(text) => clean(&text).into(),
+        Value::Array(items) => items.into_iter().map(|item| each_text(item, clean)).collect(),
+        Value::Object(fields) => {
+            let fields = fields.into_iter();
+            Value::Object(fields.map(|(key, value)| (key, each_text(value, clean))).collect())
+        }
+        other => other,
     }
 }
 
@@ -335,64 +395,6 @@ fn frame(frame: &backtrace::Frame<'_>) -> Frame {
         in_project: frame.is_ours(),
         ..Frame::default()
     }
-}
-
-/// Gives it its ids.
-fn made(mut data: Data, kind: &str, key: &str) -> Made {
-    let fingerprint = fingerprint(&data);
-    let service = data.custom.get("function").and_then(Value::as_str).unwrap_or_default();
-    let digest = hash(&[kind, service, key]);
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&digest[..16]);
-    let id = uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string();
-    data.fingerprint = Some(fingerprint.clone());
-    data.uuid = Some(id.clone());
-    let is_error = data.level >= Some(Level::Error);
-    Made { id, fingerprint, item: Item { data }, is_error }
-}
-
-/// The same for failures of the same kind at the same place: their texts and lines of code do not
-/// count, since they differ from one to the next, and from one version to the next.
-fn fingerprint(data: &Data) -> String {
-    let place = |trace: &Trace| {
-        let innermost = trace.frames.iter().rev().find(|frame| frame.in_project);
-        let method = innermost.and_then(|frame| frame.method.clone()).unwrap_or_default();
-        format!("{} {method}", trace.exception.class)
-    };
-    let level = data.level.map(Level::name).unwrap_or_default();
-    let what = match &data.body.content {
-        Content::Trace(trace) => place(trace),
-        Content::TraceChain(chain) => chain.iter().map(place).collect::<Vec<_>>().join(" "),
-        Content::Message(message) => format!("{level} {}", without_numbers(&message.body)),
-        Content::CrashReport(report) => report.raw.clone(),
-    };
-    let context = data.context.as_deref().unwrap_or_default();
-    hex(&hash(&[&data.environment, context, &what])[..20])
-}
-
-/// `user 17 is gone` is `user # is gone`.
-fn without_numbers(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for char in text.chars() {
-        let char = if char.is_ascii_digit() { '#' } else { char };
-        if char != '#' || !out.ends_with('#') {
-            out.push(char);
-        }
-    }
-    out
-}
-
-fn hash(parts: &[&str]) -> [u8; 32] {
-    let mut hasher = Sha256::new();
-    for part in parts {
-        hasher.update(part.as_bytes());
-        hasher.update([0]);
-    }
-    hasher.finalize().into()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Unix milliseconds.

@@ -6,25 +6,32 @@
 
 use serde_json::{Map, Value};
 
-use super::gathered::{Failure, Source, cut, cut_stack, cut_to};
-use crate::{backtrace::frames, exporter::rollbar::payload::Level};
+use super::{
+    gathered::{Failure, Source, cut, cut_stack, cut_to},
+    last_lines::Line,
+    request::{CLIENT_ADDRESS, without_address},
+};
+use crate::{backtrace::frames, config::ClientAddress, exporter::rollbar::payload::Level, lines};
 
 /// A line, read.
 #[derive(Debug)]
 pub(super) struct Logged {
-    pub(super) level: Level,
-    pub(super) message: String,
+    time_ms: i64,
+    level: Level,
+    /// As JSON if it is no text.
+    message: String,
     pub(super) request_id: Option<String>,
+    /// As hex digits; empty if there is none.
     pub(super) trace_id: String,
     /// The platform wrote it.
-    pub(super) is_platform: bool,
+    is_platform: bool,
     fields: Map<String, Value>,
 }
 
 impl Logged {
-    /// `None` if it is no line.
-    pub(super) fn read(json: &str) -> Option<Self> {
-        let fields: Map<String, Value> = serde_json::from_str(json).ok()?;
+    /// `None` if it is no line. What the line says of the client's address is only what may be sent.
+    pub(super) fn read(line: lines::Line<'_>, address: ClientAddress) -> Option<Self> {
+        let fields: Map<String, Value> = serde_json::from_str(line.json).ok()?;
         let text = |key: &str| fields.get(key)?.as_str().map(str::to_owned);
         let level = ["level", "severity", "levelname"].iter().find_map(|key| fields.get(*key));
         let level = match level {
@@ -39,19 +46,38 @@ impl Logged {
             }),
             _ => None,
         };
+        let message = ["message", "msg"].iter().find_map(|key| match fields.get(*key)? {
+            Value::String(text) => Some(text.clone()),
+            Value::Null => None,
+            other => Some(other.to_string()),
+        });
+        let client = text(CLIENT_ADDRESS).unwrap_or_default();
+        let is_trace = |id: &String| id.len() == 32 && id.bytes().all(|it| it.is_ascii_hexdigit());
         Some(Self {
+            time_ms: line.time_ms,
             level: level.unwrap_or(Level::Info),
-            message: text("message").or_else(|| text("msg")).unwrap_or_default(),
+            message: without_address(message.unwrap_or_default(), &client, address),
             request_id: text("requestId"),
-            trace_id: text("trace_id").unwrap_or_default(),
+            trace_id: text("trace_id").filter(is_trace).unwrap_or_default(),
             is_platform: text("type").is_some_and(|kind| kind.starts_with("platform."))
                 && fields.contains_key("record"),
             fields,
         })
     }
 
+    /// What an item tells of it.
+    pub(super) fn line(&self) -> Line {
+        Line {
+            time_ms: self.time_ms,
+            level: self.level,
+            message: cut(&self.message),
+            request_id: self.request_id.clone(),
+            trace_id: self.trace_id.clone(),
+        }
+    }
+
     /// What the line tells of, if it is an error that the function logged.
-    pub(super) fn failure(&self, time_ms: i64) -> Option<Failure> {
+    pub(super) fn failure(&self) -> Option<Failure> {
         if self.is_platform || self.level < Level::Error {
             return None;
         }
@@ -63,7 +89,7 @@ impl Logged {
             message: cut(&message),
             stack: cut_stack(&stack),
             place: String::new(),
-            time_ms,
+            time_ms: self.time_ms,
         })
     }
 
@@ -76,7 +102,11 @@ impl Logged {
         let objects = objects.iter().filter_map(|key| self.fields.get(*key)?.as_object());
         let candidates = inner.iter().chain(objects).chain([&self.fields]);
         let found = candidates.filter_map(in_object).next();
-        found.unwrap_or_else(|| in_text(&self.message))
+        let (mut class, message, stack) = found.unwrap_or_else(|| in_text(&self.message));
+        if class.is_empty() && message.starts_with("Panicked:") {
+            class = "panic".to_owned(); // as the functions' own log has it
+        }
+        (class, message, stack)
     }
 }
 
@@ -144,7 +174,12 @@ fn in_text(message: &str) -> (String, String, String) {
         true => text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or(head),
         false => head,
     };
-    let (class, said) = head.split_once(": ").unwrap_or((head, ""));
+    if !frames(head).is_empty() {
+        return (String::new(), String::new(), text); // it begins with the stack
+    }
+    let Some((class, said)) = head.split_once(": ") else {
+        return (String::new(), head.to_owned(), text.clone());
+    };
     let class = class.rsplit(['\t', ' ']).next().unwrap_or(class);
     (class.to_owned(), said.to_owned(), text)
 }
@@ -155,9 +190,13 @@ mod tests {
 
     use super::*;
 
+    fn read(json: &Value, address: ClientAddress) -> Option<Logged> {
+        Logged::read(lines::Line { time_ms: 7, json: &json.to_string() }, address)
+    }
+
     #[track_caller]
     fn assert_thrown(line: Value, class: &str, message: &str, stack_frames: usize) {
-        let failure = Logged::read(&line.to_string()).unwrap().failure(7).unwrap();
+        let failure = read(&line, ClientAddress::Whole).unwrap().failure().unwrap();
         assert_eq!((failure.class.as_str(), failure.message.as_str()), (class, message), "{line}");
         assert_eq!(frames(&failure.stack).len(), stack_frames, "{line}");
         assert_eq!(failure.time_ms, 7);
@@ -214,8 +253,39 @@ mod tests {
             json!({"message": "x"}),
             json!({"level": "ERROR", "type": "platform.report", "record": {}, "message": "x"}),
         ] {
-            assert_eq!(Logged::read(&line.to_string()).unwrap().failure(0), None, "{line}");
+            assert_eq!(read(&line, ClientAddress::Whole).unwrap().failure(), None, "{line}");
         }
-        assert!(Logged::read("[]").is_none());
+        assert!(read(&json!([]), ClientAddress::Whole).is_none());
+    }
+
+    #[test]
+    fn what_is_no_type_is_not_taken_for_one() {
+        let stack = "   0: cruddur::a\n  12: cruddur::b\n";
+        assert_thrown(json!({"level": "ERROR", "message": stack}), "", "", 2);
+        let panicked =
+            json!({"level": "ERROR", "message": "Panicked: no luck", "backtrace": stack});
+        assert_thrown(panicked, "panic", "Panicked: no luck", 2);
+        let logged = json!({"level": "ERROR", "message": "no luck", "stack": stack});
+        assert_thrown(logged, "", "no luck", 2);
+        let titled = "Goroutine dump\n    at f (/var/task/index.js:3:9)";
+        assert_thrown(json!({"level": "ERROR", "message": titled}), "", "Goroutine dump", 1);
+    }
+
+    #[test]
+    fn a_message_that_is_no_text_is_its_json() {
+        let line = json!({"level": "ERROR", "message": {"a": [1]}});
+        assert_eq!(read(&line, ClientAddress::Whole).unwrap().line().message, r#"{"a":[1]}"#);
+    }
+
+    #[test]
+    fn an_address_is_in_a_line_only_as_it_may_be_sent() {
+        let line = json!({"message": "203.0.113.9 GET / 500", "client_address": "203.0.113.9"});
+        for (address, expected) in [
+            (ClientAddress::Whole, "203.0.113.9 GET / 500"),
+            (ClientAddress::Anonymized, "203.0.113.0 GET / 500"),
+            (ClientAddress::None, "*** GET / 500"),
+        ] {
+            assert_eq!(read(&line, address).unwrap().line().message, expected);
+        }
     }
 }

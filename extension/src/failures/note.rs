@@ -11,6 +11,7 @@ use crate::platform::{Event, Record};
 pub struct Note {
     pub(super) request_id: Option<String>,
     pub(super) is_done: bool,
+    pub(super) is_report: bool,
     pub(super) max_memory_mb: Option<f64>,
     pub(super) ended: Option<Ended>,
     pub(super) is_init: bool,
@@ -27,6 +28,7 @@ impl Note {
         let mut note = Self {
             request_id: None,
             is_done: false,
+            is_report: false,
             max_memory_mb: None,
             ended: None,
             is_init: false,
@@ -40,6 +42,7 @@ impl Note {
             }
             Record::Report(report) => {
                 note.request_id = Some(report.request_id.clone());
+                note.is_report = true;
                 note.max_memory_mb = report.max_memory_used_mb();
                 note.ended = ended(report.failure(), Phase::Invocation);
             }

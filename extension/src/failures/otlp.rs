@@ -7,18 +7,31 @@
 //! | another span with error status, without an exception | warning, unless its server span failed too: somebody dealt with it |
 //! | a log record of severity ERROR or FATAL | error, critical |
 //! | a `rollbar.message` event | its own `level`, else info |
+//!
+//! A request may be as large as the buffer and hold nothing but failures, so each is looked at by
+//! itself, and nothing of it is kept that [`Gathered`] would not keep.
+
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use opentelemetry_proto::tonic::{
-    common::v1::{AnyValue, KeyValue, any_value},
+    common::v1::KeyValue,
     logs::v1::LogRecord,
-    resource::v1::Resource,
-    trace::v1::{Span, span::Event, span::SpanKind, status::StatusCode},
+    trace::v1::{
+        Status,
+        span::{Event, SpanKind},
+        status::StatusCode,
+    },
 };
 use prost::Message as _;
-use serde_json::json;
 
-use super::gathered::{Context, Failure, Message, Source, cut, cut_stack, cut_to};
+use super::{
+    facts::{self, Facts, MAX_FACTS, attribute, text},
+    gathered::{Context, Failure, Gathered, Message, Source, cut, cut_stack, cut_to, hex},
+    last_lines::Line,
+    request::{CLIENT_ADDRESS, without_address},
+};
 use crate::{
+    config::ClientAddress,
     exporter::rollbar::payload::{Level, Texts},
     signal::{self, Kind, Signal, is_error},
     wire::{self, Value, nested},
@@ -30,140 +43,141 @@ const MESSAGE: &str = "rollbar.message";
 /// The event that is an exception.
 const EXCEPTION: &str = "exception";
 
-/// Attributes that tell something to whoever reads an item; no other is kept, whatever it holds.
-const TOLD: [&str; 17] = [
-    "app.user_",
-    "aws.lambda.",
-    "client.",
-    "cloud.",
-    "cruddur.xray_header",
-    "enduser.",
-    "error.type",
-    "faas.",
-    "http.",
-    "net.",
-    "process.runtime.name",
-    "server.",
-    "service.",
-    "telemetry.sdk.language",
-    "url.",
-    "user.",
-    "user_agent.",
-];
+/// The attribute that names an invocation.
+const INVOCATION: &str = "faas.invocation_id";
 
-/// Most attributes that are kept. Our choice, well above the conventions' own number.
-const MAX_FACTS: usize = 100;
+/// The attribute of a resource that says from where its spans come, if not from this function. What
+/// a page sends anybody may send.
+const SOURCE: &[u8] = b"cruddur.source";
 
 /// What one span or record tells.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Finding {
     /// As hex digits; empty if there is none.
     pub(super) trace_id: String,
-    /// `faas.invocation_id`
+    /// Its own word, or that of a server span in its trace.
     pub(super) request_id: Option<String>,
-    pub(super) context: Option<Context>,
-    pub(super) failures: Vec<Failure>,
-    pub(super) messages: Vec<Message>,
+    pub(super) gathered: Gathered,
 }
 
-/// Everything in a request that matters here, in its order.
-pub(super) fn find(signal: &Signal) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for resource_items in nested(&signal.bytes, 1) {
+/// Tells everything in a request that matters here, in its order.
+pub(super) fn find(signal: &Signal, address: ClientAddress, mut tell: impl FnMut(Finding)) {
+    let claims = claims(signal);
+    for resource_items in resources(signal) {
         let mut resource = None;
         let items = nested(resource_items, 2).flat_map(|scope| nested(scope, 2));
         for item in items.filter(|item| matters(signal.kind, item)) {
-            let resource: &Resource = resource.get_or_insert_with(|| {
-                let bytes = nested(resource_items, 1).next().unwrap_or_default();
-                Resource::decode(bytes).unwrap_or_default()
+            let resource = resource.get_or_insert_with(|| {
+                let attributes = nested(resource_items, 1).flat_map(|it| nested(it, 1));
+                Arc::new(facts::told(attributes))
             });
-            // The receiver has checked them: they decode.
-            findings.extend(match signal.kind {
-                Kind::Traces => Span::decode(item).ok().map(|span| of_span(&span, resource)),
-                _ => LogRecord::decode(item).ok().map(|record| of_record(&record, resource)),
-            });
+            let found = match signal.kind {
+                Kind::Traces => Some(of_span(item, resource)),
+                _ => of_record(item, resource, address),
+            };
+            let Some(mut finding) = found else { continue };
+            let claim = || claims.get(trace_id(signal.kind, item)?);
+            let claimed = || Some(String::from_utf8_lossy(claim()?).into_owned());
+            finding.request_id = finding.request_id.or_else(claimed);
+            tell(finding);
         }
     }
-    findings
 }
 
-/// Log records as [lines](crate::lines) with what an item tells of them: time in Unix milliseconds,
-/// and JSON.
-pub(super) fn lines(signal: &Signal) -> Vec<(i64, String)> {
-    if signal.kind != Kind::Logs {
-        return Vec::new();
-    }
-    let records = signal::items(&signal.bytes).filter_map(|item| LogRecord::decode(item).ok());
-    let line = |record: LogRecord| {
-        let request_id = attribute(&record.attributes, "faas.invocation_id");
-        let line = json!({
-            "level": level(&record).name(),
-            "message": cut(&text(record.body.as_ref())),
-            "requestId": Some(request_id).filter(|id| !id.is_empty()),
-            "trace_id": hex(&record.trace_id),
-        });
-        (time_ms(&record), line.to_string())
+/// Log records as lines.
+pub(super) fn lines(signal: &Signal, address: ClientAddress) -> impl Iterator<Item = Line> {
+    let items = resources(signal).filter(|_| signal.kind == Kind::Logs);
+    let items = items.flat_map(|it| nested(it, 2)).flat_map(|scope| nested(scope, 2));
+    items.filter_map(|item| LogRecord::decode(item).ok()).map(move |record| {
+        let request_id = attribute(&record.attributes, INVOCATION);
+        Line {
+            time_ms: time_ms(&record),
+            level: level(&record),
+            message: cut(&said(&record, address)),
+            request_id: Some(request_id).filter(|id| !id.is_empty()),
+            trace_id: hex_id(&record.trace_id),
+        }
+    })
+}
+
+/// `ResourceSpans` and their like that are the function's own.
+fn resources(signal: &Signal) -> impl Iterator<Item = &[u8]> {
+    nested(&signal.bytes, 1).filter(|resource_items| {
+        let mut attributes = nested(resource_items, 1).flat_map(|resource| nested(resource, 1));
+        !attributes.any(|pair| nested(pair, 1).last() == Some(SOURCE))
+    })
+}
+
+/// Traces whose invocation somebody names, by the bytes of their ids.
+fn claims(signal: &Signal) -> HashMap<&[u8], &[u8]> {
+    let items = resources(signal).flat_map(|it| nested(it, 2)).flat_map(|scope| nested(scope, 2));
+    let claim = |item| {
+        let attributes = match signal.kind {
+            Kind::Traces if is_server(item) => 9,
+            Kind::Traces => return None,
+            _ => 6,
+        };
+        let id = signal::attribute(item, attributes, INVOCATION.as_bytes())?;
+        Some((trace_id(signal.kind, item)?, id))
     };
-    records.map(line).collect()
+    items.filter_map(claim).collect()
+}
+
+fn trace_id(kind: Kind, item: &[u8]) -> Option<&[u8]> {
+    nested(item, if kind == Kind::Traces { 1 } else { 9 }).last()
+}
+
+fn is_server(span: &[u8]) -> bool {
+    let kinds = wire::fields(span).flatten().filter(|(number, _)| *number == 6);
+    kinds.last() == Some((6, Value::Varint(SpanKind::Server as u64)))
 }
 
 /// Without decoding it: most spans are fine.
 fn matters(kind: Kind, item: &[u8]) -> bool {
-    if kind != Kind::Traces {
-        return is_error(kind, item);
-    }
-    let names = |event| nested(event, 2).next().unwrap_or_default();
-    is_error(kind, item)
-        || wire::fields(item).flatten().any(|field| match field {
-            (6, Value::Varint(kind)) => kind == SpanKind::Server as u64,
-            (11, Value::Bytes(event)) => {
-                [EXCEPTION.as_bytes(), MESSAGE.as_bytes()].contains(&names(event))
-            }
-            _ => false,
-        })
+    let told = [EXCEPTION.as_bytes(), MESSAGE.as_bytes()];
+    let tells = |event| nested(event, 2).last().is_some_and(|name| told.contains(&name));
+    is_error(kind, item) || kind == Kind::Traces && (is_server(item) || nested(item, 11).any(tells))
 }
 
-fn of_span(span: &Span, resource: &Resource) -> Finding {
-    let is_server = span.kind == SpanKind::Server as i32;
-    let context = context(span, resource, is_server);
+fn of_span(span: &[u8], resource: &Arc<Texts>) -> Finding {
+    let is_server = is_server(span);
+    let bytes = |number| nested(span, number).last().unwrap_or_default();
+    let end = wire::fields(span).flatten().filter_map(|field| match field {
+        (8, Value::Fixed64(nanos)) => Some(nanos),
+        _ => None,
+    });
+    let context = Context {
+        is_server,
+        name: cut_to(&utf8(bytes(5)), 255),
+        trace_id: hex_id(bytes(1)),
+        span_id: hex(bytes(2)),
+        end_ms: (end.last().unwrap_or_default() / 1_000_000) as i64,
+        facts: Facts { resource: Arc::clone(resource), own: facts::told(nested(span, 9)) },
+    };
     let source = if is_server { Source::Server } else { Source::Otlp };
-    let mut failures = Vec::new();
-    let mut messages = Vec::new();
-    for (index, event) in span.events.iter().enumerate() {
-        match event.name.as_str() {
-            EXCEPTION => failures.push(exception(event, source, &span.name)),
-            MESSAGE => messages.push(message(event, &context.span_id, index)),
-            _ => {}
+    let mut gathered = Gathered::default();
+    for (index, event) in nested(span, 11).enumerate() {
+        let name = nested(event, 2).last().unwrap_or_default();
+        if name == EXCEPTION.as_bytes() {
+            gathered.add_failure(source, || exception(event, source, &context.name));
+        } else if name == MESSAGE.as_bytes() {
+            gathered.add_message(|| message(event, &context.span_id, index));
         }
     }
-    if failures.is_empty() {
-        failures.extend(failed(span, source, &context));
+    if gathered.failures.is_empty()
+        && let Some(failure) = failed(Status::decode(bytes(15)).unwrap_or_default(), &context)
+    {
+        gathered.add_failure(source, || failure);
     }
-    Finding {
-        trace_id: hex(&span.trace_id),
-        request_id: context.facts.get("faas.invocation_id").filter(|_| is_server).cloned(),
-        context: Some(context),
-        failures,
-        messages,
-    }
+    let trace_id = context.trace_id.clone();
+    let request_id = context.facts.get(INVOCATION).filter(|_| is_server).map(str::to_owned);
+    gathered.add_trace(&trace_id);
+    gathered.add_context(context);
+    Finding { trace_id, request_id, gathered }
 }
 
-fn context(span: &Span, resource: &Resource, is_server: bool) -> Context {
-    let attributes = resource.attributes.iter().chain(&span.attributes);
-    let told = attributes.filter(|it| TOLD.iter().any(|prefix| it.key.starts_with(prefix)));
-    Context {
-        is_server,
-        name: cut_to(&span.name, 255),
-        span_id: hex(&span.span_id),
-        end_ms: (span.end_time_unix_nano / 1_000_000) as i64,
-        facts: told
-            .take(MAX_FACTS)
-            .map(|it| (cut_to(&it.key, 255), cut(&text(it.value.as_ref()))))
-            .collect(),
-    }
-}
-
-fn exception(event: &Event, source: Source, place: &str) -> Failure {
+fn exception(event: &[u8], source: Source, place: &str) -> Failure {
+    let event = Event::decode(event).unwrap_or_default();
     let told = |key: &str| attribute(&event.attributes, key);
     Failure {
         source,
@@ -171,76 +185,85 @@ fn exception(event: &Event, source: Source, place: &str) -> Failure {
         class: cut_to(&told("exception.type"), 255),
         message: cut(&told("exception.message")),
         stack: cut_stack(&told("exception.stacktrace")),
-        place: cut_to(place, 255),
+        place: place.to_owned(),
         time_ms: (event.time_unix_nano / 1_000_000) as i64,
     }
 }
 
 /// A span that failed without an exception.
-fn failed(span: &Span, source: Source, context: &Context) -> Option<Failure> {
-    let status = span.status.clone().unwrap_or_default();
+fn failed(status: Status, context: &Context) -> Option<Failure> {
+    let Context { is_server, facts, .. } = context;
     let code = ["http.response.status_code", "http.status_code"];
-    let code = code.iter().find_map(|key| context.facts.get(*key)?.parse::<u16>().ok());
-    let is_5xx = source == Source::Server && code.is_some_and(|code| (500..600).contains(&code));
+    let code = code.iter().find_map(|key| facts.get(key)?.parse::<u16>().ok());
+    let is_5xx = *is_server && code.is_some_and(|code| (500..600).contains(&code));
     if status.code != StatusCode::Error as i32 && !is_5xx {
         return None;
     }
-    let error_type = context.facts.get("error.type").filter(|it| it.parse::<u16>().is_err());
+    let error_type = facts.own.get("error.type").filter(|it| it.parse::<u16>().is_err());
     let class = error_type.cloned().or(code.map(|code| format!("HTTP {code}")));
     Some(Failure {
-        source,
-        level: if source == Source::Server { Level::Error } else { Level::Warning },
+        source: if *is_server { Source::Server } else { Source::Otlp },
+        level: if *is_server { Level::Error } else { Level::Warning },
         class: class.unwrap_or_else(|| "Error".to_owned()),
-        message: cut(if status.message.is_empty() { &span.name } else { &status.message }),
+        message: cut(if status.message.is_empty() { &context.name } else { &status.message }),
         stack: String::new(),
         place: context.name.clone(),
         time_ms: context.end_ms,
     })
 }
 
-fn message(event: &Event, span_id: &str, index: usize) -> Message {
+fn message(event: &[u8], span_id: &str, index: usize) -> Message {
+    let event = Event::decode(event).unwrap_or_default();
     let level = Level::parse(&attribute(&event.attributes, "level"));
     let body = attribute(&event.attributes, "body");
-    let rest = event.attributes.iter().filter(|it| !["level", "body"].contains(&it.key.as_str()));
-    let more: Texts = rest
-        .take(MAX_FACTS)
-        .map(|it| (cut_to(&it.key, 255), cut(&text(it.value.as_ref()))))
-        .collect();
+    let is_more = |it: &KeyValue| !["level", "body"].contains(&it.key.as_str());
     Message {
         level: level.unwrap_or(Level::Info),
         body: cut(&body),
-        more,
+        more: facts::texts(event.attributes.into_iter().filter(is_more).take(MAX_FACTS)),
         time_ms: (event.time_unix_nano / 1_000_000) as i64,
         key: format!("{span_id}/{index}"),
     }
 }
 
-fn of_record(record: &LogRecord, resource: &Resource) -> Finding {
+fn of_record(item: &[u8], resource: &Arc<Texts>, address: ClientAddress) -> Option<Finding> {
+    // The receiver has checked it: it decodes.
+    let record = LogRecord::decode(item).ok()?;
     let told = |key: &str| attribute(&record.attributes, key);
-    let body = text(record.body.as_ref());
+    let body = said(&record, address);
     let thrown = told("exception.message");
-    let facts = Span { attributes: record.attributes.clone(), ..Span::default() };
-    let context = context(&facts, resource, false);
     let class = cut_to(&told("exception.type"), 255);
     let stack = cut_stack(&told("exception.stacktrace"));
     let has_exception = !class.is_empty() || !stack.is_empty();
-    let failure = Failure {
-        // Without one it says no more than a line.
-        source: if has_exception { Source::Otlp } else { Source::Line },
-        level: level(record),
+    let facts = Facts { resource: Arc::clone(resource), own: facts::told(nested(item, 6)) };
+    let trace_id = hex_id(&record.trace_id);
+    let request_id = facts.get(INVOCATION).map(str::to_owned);
+    let mut gathered = Gathered::default();
+    gathered.add_trace(&trace_id);
+    // Without one it says no more than a line.
+    let source = if has_exception { Source::Otlp } else { Source::Line };
+    gathered.add_failure(source, || Failure {
+        source,
+        level: level(&record),
         class,
         message: cut(if thrown.is_empty() { &body } else { &thrown }),
         stack,
         place: cut_to(&record.event_name, 255),
-        time_ms: time_ms(record),
-    };
-    Finding {
-        trace_id: hex(&record.trace_id),
-        request_id: context.facts.get("faas.invocation_id").cloned(),
-        context: Some(Context { span_id: hex(&record.span_id), ..context }),
-        failures: vec![failure],
-        messages: Vec::new(),
-    }
+        time_ms: time_ms(&record),
+    });
+    gathered.add_context(Context {
+        trace_id: trace_id.clone(),
+        span_id: hex(&record.span_id),
+        facts,
+        ..Context::default()
+    });
+    Some(Finding { trace_id, request_id, gathered })
+}
+
+/// What a record says, without the client's address if that is not to be sent.
+fn said(record: &LogRecord, address: ClientAddress) -> String {
+    let client = attribute(&record.attributes, CLIENT_ADDRESS);
+    without_address(text(record.body.as_ref()), &client, address)
 }
 
 /// The lowest number of each class, as in `SeverityNumber`.
@@ -258,29 +281,14 @@ fn time_ms(record: &LogRecord) -> i64 {
     (record.time_unix_nano.max(record.observed_time_unix_nano) / 1_000_000) as i64
 }
 
-fn attribute(attributes: &[KeyValue], key: &str) -> String {
-    let found = attributes.iter().find(|attribute| attribute.key == key);
-    found.map(|found| text(found.value.as_ref())).unwrap_or_default()
-}
-
-/// A value as text; the values of a list with commas between them. Maps and bytes say nothing.
-fn text(value: Option<&AnyValue>) -> String {
-    match value.and_then(|value| value.value.as_ref()) {
-        Some(any_value::Value::StringValue(text)) => text.clone(),
-        Some(any_value::Value::BoolValue(it)) => it.to_string(),
-        Some(any_value::Value::IntValue(it)) => it.to_string(),
-        Some(any_value::Value::DoubleValue(it)) => it.to_string(),
-        Some(any_value::Value::ArrayValue(list)) => {
-            let texts: Vec<_> = list.values.iter().take(20).map(|it| text(Some(it))).collect();
-            texts.join(", ")
-        }
-        _ => String::new(),
+/// As hex digits; empty if it is none.
+fn hex_id(trace_id: &[u8]) -> String {
+    match trace_id.len() == 16 && trace_id.iter().any(|byte| *byte != 0) {
+        true => hex(trace_id),
+        false => String::new(),
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    if bytes.iter().all(|byte| *byte == 0) {
-        return String::new();
-    }
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+fn utf8(bytes: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
 }

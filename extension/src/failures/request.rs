@@ -1,27 +1,36 @@
 //! The request and the person of an item, from the server span's attributes.
 //! <https://opentelemetry.io/docs/specs/semconv/http/http-spans/>, and the names before those.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::net::IpAddr;
 
 use percent_encoding::percent_decode_str;
 
+use super::{facts::Facts, gathered::cut_to};
 use crate::{
     config::ClientAddress,
     exporter::rollbar::payload::{Person, Request, Texts},
     scrub::{MASK, Scrubber},
 };
 
-type Facts = BTreeMap<String, String>;
+/// The field of an access line that has the client's address.
+pub(super) const CLIENT_ADDRESS: &str = "client_address";
 
-/// The value of the first attribute that is there.
-pub(super) fn first<'a>(facts: &'a Facts, keys: &[&str]) -> Option<&'a str> {
-    let found = keys.iter().find_map(|key| facts.get(*key));
-    found.map(String::as_str).filter(|text| !text.is_empty())
-}
+/// Attributes that may have it.
+const CLIENT_ADDRESSES: [&str; 3] = ["client.address", "http.client_ip", "net.sock.peer.addr"];
+
+/// Headers that may have it.
+const ADDRESS_HEADERS: [&str; 6] = [
+    "x-forwarded-for",
+    "x-real-ip",
+    "forwarded",
+    "x-client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+];
 
 /// Such as `/api/activities/{key}`.
 pub(super) fn route(facts: &Facts) -> Option<&str> {
-    first(facts, &["http.route"])
+    facts.first(&["http.route"])
 }
 
 /// `None` if the span is not one of HTTP. Never has a body.
@@ -31,77 +40,99 @@ pub(super) fn request(
     address: ClientAddress,
 ) -> Option<Request> {
     let method =
-        first(facts, &["http.request.method_original", "http.request.method", "http.method"])?;
+        facts.first(&["http.request.method_original", "http.request.method", "http.method"])?;
     let (path, query) = target(facts);
     let get = parameters(&query, scrubber);
     let query = masked_query(&query, scrubber);
     Some(Request {
         url: Some(url(facts, &path, &query)),
-        method: Some(method.to_owned()),
-        headers: headers(facts, scrubber),
+        method: Some(cut_to(method, 255)),
+        headers: headers(facts, scrubber, address),
         params: route(facts)
             .map(|route| route_parameters(route, &path, scrubber))
             .unwrap_or_default(),
         get,
         query_string: (!query.is_empty()).then_some(query),
-        user_ip: first(facts, &["client.address", "http.client_ip", "net.sock.peer.addr"])
-            .and_then(|ip| shown(ip, address)),
+        user_ip: client(facts).and_then(|ip| shown(ip, address)),
         ..Request::default()
+    })
+}
+
+/// The client's address.
+pub(super) fn client(facts: &Facts) -> Option<&str> {
+    facts.first(&CLIENT_ADDRESSES)
+}
+
+/// A text with a client's address only as that may be sent.
+pub(super) fn without_address(text: String, client: &str, how: ClientAddress) -> String {
+    if how == ClientAddress::Whole {
+        return text;
+    }
+    let addresses = client.split(',').map(str::trim).filter(|it| it.parse::<IpAddr>().is_ok());
+    addresses.fold(text, |text, address| {
+        text.replace(address, &shown(address, how).unwrap_or_else(|| MASK.to_owned()))
     })
 }
 
 /// Who had asked.
 pub(super) fn person(facts: &Facts) -> Option<Person> {
-    let id = first(facts, &["app.user_id", "enduser.id", "user.id"])?;
-    let username = first(facts, &["app.user_handle", "user.name", "enduser.pseudo.id"]);
+    let id = facts.first(&["app.user_id", "enduser.id", "user.id"])?;
+    let username = facts.first(&["app.user_handle", "user.name", "enduser.pseudo.id"]);
     Some(Person {
         // Rollbar refuses longer ones.
-        id: id.chars().take(40).collect(),
-        username: username.map(|name| name.chars().take(255).collect()),
+        id: cut_to(id, 40),
+        username: username.map(|name| cut_to(name, 255)),
         email: None,
     })
 }
 
+/// Scheme, authority and the rest of the whole URL, if that is known.
+fn whole_url(facts: &Facts) -> Option<(&str, &str, &str)> {
+    let (scheme, rest) = facts.first(&["url.full", "http.url"])?.split_once("://")?;
+    let (authority, target) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    Some((scheme, host, target))
+}
+
 fn target(facts: &Facts) -> (String, String) {
-    let target = first(facts, &["http.target"]).unwrap_or_default();
-    let target = match first(facts, &["url.full", "http.url"]) {
-        Some(url) if target.is_empty() => {
-            let path = url.split_once("://").map_or(url, |(_, rest)| rest);
-            path.find(['/', '?']).map_or("", |start| &path[start..])
-        }
-        _ => target,
-    };
+    let whole = || whole_url(facts).map(|(_, _, target)| target);
+    let target = facts.first(&["http.target"]).or_else(whole).unwrap_or_default();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let query = first(facts, &["url.query"]).unwrap_or(query).split('#').next().unwrap_or_default();
-    (first(facts, &["url.path"]).unwrap_or(path).to_owned(), query.to_owned())
+    let query = facts.first(&["url.query"]).unwrap_or(query).split('#').next().unwrap_or_default();
+    let path = facts.first(&["url.path"]).unwrap_or(path).split('#').next().unwrap_or_default();
+    (path.to_owned(), query.to_owned())
 }
 
 fn url(facts: &Facts, path: &str, query: &str) -> String {
-    let scheme = first(facts, &["url.scheme", "http.scheme"]).unwrap_or("https");
-    let host = first(facts, &["server.address", "http.host", "net.host.name"]).unwrap_or("unknown");
-    let usual = if scheme == "http" { "80" } else { "443" };
-    let port = first(facts, &["server.port", "net.host.port"]).filter(|port| *port != usual);
-    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
     let query = if query.is_empty() { String::new() } else { format!("?{query}") };
-    format!("{scheme}://{host}{port}{path}{query}")
+    let whole = whole_url(facts);
+    let of_whole = whole.map(|(scheme, _, _)| scheme);
+    let scheme = facts.first(&["url.scheme", "http.scheme"]).or(of_whole).unwrap_or("https");
+    let host = facts.first(&["server.address", "http.host", "net.host.name"]);
+    let (None, Some((_, authority, _))) = (host, whole) else {
+        let host = host.unwrap_or("unknown");
+        let usual = if scheme == "http" { "80" } else { "443" };
+        let port = facts.first(&["server.port", "net.host.port"]).filter(|port| *port != usual);
+        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+        return format!("{scheme}://{host}{port}{path}{query}");
+    };
+    format!("{scheme}://{authority}{path}{query}")
 }
 
 /// `http.request.header.user-agent` is `User-Agent`.
-fn headers(facts: &Facts, scrubber: &Scrubber) -> Texts {
-    let recorded = facts.iter().filter_map(|(key, value)| {
+fn headers(facts: &Facts, scrubber: &Scrubber, address: ClientAddress) -> Texts {
+    let recorded = facts.own.iter().filter_map(|(key, value)| {
         let name = key.strip_prefix("http.request.header.")?;
         Some((name.replace('_', "-"), value.as_str()))
     });
-    let agent = first(facts, &["user_agent.original", "http.user_agent"]);
-    let host = first(facts, &["server.address", "http.host"]);
+    let agent = facts.first(&["user_agent.original", "http.user_agent"]);
+    let host = facts.first(&["server.address", "http.host"]);
     let known = [("user-agent", agent), ("host", host)];
     let known = known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     let header = |(name, value): (String, &str)| {
-        let value = match scrubber.is_secret(&name) {
-            true => MASK.to_owned(),
-            false => scrubber.text(value).into_owned(),
-        };
-        (capitalised(&name), value)
+        let has_address = ADDRESS_HEADERS.contains(&name.to_ascii_lowercase().as_str());
+        let is_masked = scrubber.is_secret(&name) || has_address && address != ClientAddress::Whole;
+        (capitalised(&name), if is_masked { MASK } else { value }.to_owned())
     };
     known.chain(recorded).map(header).collect()
 }
@@ -133,24 +164,24 @@ fn parameters(query: &str, scrubber: &Scrubber) -> Texts {
     let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let name = decoded(name);
-        let value = if is_secret(&name, scrubber) { MASK.to_owned() } else { decoded(value) };
+        let value = if scrubber.is_secret(&name) { MASK.to_owned() } else { decoded(value) };
         (name, value)
     });
     pairs.collect()
 }
 
 fn masked_query(query: &str, scrubber: &Scrubber) -> String {
+    let hides = |value: &str| {
+        let decoded = decoded(value); // a URL with secrets of its own, for one
+        scrubber.text(&decoded) != decoded
+    };
     let pairs = query.split('&').map(|pair| match pair.split_once('=') {
-        Some((name, _)) if is_secret(&decoded(name), scrubber) => format!("{name}={MASK}"),
+        Some((name, value)) if scrubber.is_secret(&decoded(name)) || hides(value) => {
+            format!("{name}={MASK}")
+        }
         _ => pair.to_owned(),
     });
     pairs.collect::<Vec<_>>().join("&")
-}
-
-/// `user[password]` is a `password`, as forms name it.
-fn is_secret(name: &str, scrubber: &Scrubber) -> bool {
-    let inner = name.rsplit('[').next().map(|inner| inner.trim_end_matches(']'));
-    scrubber.is_secret(name) || inner.is_some_and(|inner| scrubber.is_secret(inner))
 }
 
 fn decoded(text: &str) -> String {
@@ -184,8 +215,8 @@ mod tests {
     use super::*;
 
     fn request_of(facts: &[(&str, &str)], address: ClientAddress) -> Value {
-        let facts =
-            facts.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let own = facts.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let facts = Facts { own: own.collect(), ..Facts::default() };
         json!(request(&facts, &Scrubber::new(&["pin".to_owned()]), address))
     }
 
@@ -203,7 +234,7 @@ mod tests {
             ("user_agent.original", "curl/8"),
             ("http.request.header.authorization", "Bearer s3cret"),
             ("http.request.header.x-forwarded-for", "203.0.113.9"),
-            ("http.request.header.referer", "https://x/?token=s3cret"),
+            ("http.request.header.referer", "https://x/"),
         ];
 
         let request = request_of(&facts, ClientAddress::Whole);
@@ -217,7 +248,7 @@ mod tests {
             "query_string": query,
             "headers": {
                 "Authorization": "***", "Host": "api.example.com", "User-Agent": "curl/8",
-                "Referer": "https://x/?token=***", "X-Forwarded-For": "203.0.113.9",
+                "Referer": "https://x/", "X-Forwarded-For": "203.0.113.9",
             },
             "user_ip": "203.0.113.9",
         });
@@ -226,10 +257,25 @@ mod tests {
 
     #[test]
     fn older_names_will_do_and_without_a_method_there_is_no_request() {
-        let facts = [("http.method", "POST"), ("http.url", "http://x:8080/a?token=1#b")];
-        let request = request_of(&facts, ClientAddress::Whole);
-        assert_eq!(request["url"], "https://unknown/a?token=***");
+        for (url, expected) in [
+            ("http://x:8080/a?token=1#b", "http://x:8080/a?token=***"),
+            ("https://user:s3cret@x/a#b", "https://x/a"),
+            ("https://x?a", "https://x?a"),
+            ("/a", "https://unknown"),
+        ] {
+            let facts = [("http.method", "POST"), ("http.url", url)];
+            assert_eq!(request_of(&facts, ClientAddress::Whole)["url"], expected, "{url}");
+        }
         assert_eq!(request_of(&[("url.path", "/")], ClientAddress::Whole), Value::Null);
+    }
+
+    #[test]
+    fn a_url_within_a_parameter_has_no_secrets_either() {
+        let query = "next=https%3A%2F%2Fx%2F%3Ftoken%3Ds3cret&a=%3D";
+        let facts = [("http.method", "GET"), ("url.query", query), ("server.address", "x")];
+        let request = request_of(&facts, ClientAddress::Whole);
+        assert_eq!(request["query_string"], "next=***&a=%3D");
+        assert_eq!(request["url"], "https://x?next=***&a=%3D");
     }
 
     #[test]

@@ -1,4 +1,7 @@
-use std::time::{Duration, UNIX_EPOCH};
+use std::{
+    collections::HashMap,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use opentelemetry_proto::tonic::{
     collector::{logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest},
@@ -7,16 +10,17 @@ use opentelemetry_proto::tonic::{
     resource::v1::Resource,
     trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span},
 };
-use proptest::prelude::*;
 use prost::Message as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::*;
+use super::{whose::EXIT, *};
 use crate::{
     exporter::rollbar::fit::MAX_ITEM_BYTES,
-    lines::{Lines, Signals},
+    lines::Lines,
     platform::{Event, RawEvent},
 };
+
+mod content;
 
 const ROOT: &str = "5759e988bd862e3fe1be46a994272793";
 const SCHEMA: &str = include_str!("../../../tests/schemas/rollbar_item.json");
@@ -42,18 +46,19 @@ struct World {
     failures: Failures,
     lines: Lines,
     items: Vec<Value>,
+    now: SystemTime,
 }
 
 impl World {
     fn new(more: &[(&str, &str)]) -> Self {
         let config = config(more);
         let failures = Failures::new(&config).unwrap();
-        Self { failures, lines: Lines::new(&config), items: Vec::new() }
+        Self { failures, lines: Lines::new(&config), items: Vec::new(), now: now() }
     }
 
     fn take(&mut self) {
         for signal in self.failures.take_made() {
-            assert_eq!((signal.kind, signal.items), (Kind::Failures, 1));
+            assert_eq!((signal.kind, signal.has_error), (Kind::Failures, true));
             for line in read(&signal.bytes) {
                 assert!(line.json.len() <= MAX_ITEM_BYTES);
                 let item: Value = serde_json::from_str(line.json).unwrap();
@@ -65,32 +70,37 @@ impl World {
 
     fn begun(&mut self, request_id: &str) {
         let invoke = serde_json::from_value(json!({ "requestId": request_id })).unwrap();
-        self.failures.begun(&invoke, now(), &lookup);
-        self.lines.invoked(&invoke, now());
+        self.failures.begun(&invoke, self.now, &lookup);
+        self.lines.invoked(&invoke, self.now);
         self.event("platform.start", json!({ "requestId": request_id }));
     }
 
     fn event(&mut self, kind: &str, record: Value) {
         let event = json!([{ "time": "2027-01-15T08:00:00.000Z", "type": kind, "record": record }]);
         let json = event.to_string();
-        let events = RawEvent::read_all(&json, now()).unwrap();
+        let events = RawEvent::read_all(&json, self.now).unwrap();
         let lines = self.lines.take(&events, lookup);
-        self.failures.lines(&lines, now(), &lookup);
+        self.failures.lines(&lines, self.now, &lookup);
         if let Some(note) = Note::of(&Event::read(&events[0])) {
-            self.failures.platform(note, now(), &lookup);
+            self.failures.platform(note, self.now, &lookup);
         }
         self.take();
     }
 
     fn spans(&mut self, spans: Vec<Span>) {
-        let service = attribute("service.name", "shop");
-        let resource = Resource { attributes: vec![service], ..Resource::default() };
+        let language = attribute("telemetry.sdk.language", "rust");
+        let version = attribute("service.version", "1.2.3");
+        self.spans_of(vec![attribute("service.name", "shop"), language, version], spans);
+    }
+
+    fn spans_of(&mut self, attributes: Vec<KeyValue>, spans: Vec<Span>) {
+        let resource = Resource { attributes, ..Resource::default() };
         let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
         let resource_spans =
             ResourceSpans { resource: Some(resource), scope_spans, ..ResourceSpans::default() };
         let request = ExportTraceServiceRequest { resource_spans: vec![resource_spans] };
         let (signal, _) = Signal::read(Kind::Traces, request.encode_to_vec().into()).unwrap();
-        self.failures.otlp(&signal, now(), &lookup);
+        self.failures.otlp(&signal, self.now, &lookup);
         self.take();
     }
 
@@ -99,7 +109,7 @@ impl World {
         let resource_logs = vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }];
         let request = ExportLogsServiceRequest { resource_logs };
         let (signal, _) = Signal::read(Kind::Logs, request.encode_to_vec().into()).unwrap();
-        self.failures.otlp(&signal, now(), &lookup);
+        self.failures.otlp(&signal, self.now, &lookup);
         self.take();
     }
 
@@ -121,7 +131,7 @@ impl World {
     }
 
     fn finish(&mut self) -> Vec<Value> {
-        self.failures.finish(now(), &lookup);
+        self.failures.finish(self.now, &lookup);
         self.take();
         let schema = jsonschema::validator_for(&serde_json::from_str(SCHEMA).unwrap()).unwrap();
         for item in &self.items {
@@ -227,20 +237,6 @@ fn of_one_failure_there_is_one_item_in_whatever_order_it_is_told() {
 }
 
 #[test]
-fn the_outermost_exception_comes_first_and_none_twice() {
-    let mut world = World::new(&[]);
-    world.begun("first");
-    let outer = Span { events: vec![exception("Timeout")], ..plain(3) };
-    world.spans(vec![child(), outer, server("first")]);
-
-    let items = world.finish();
-
-    let chain = items[0]["body"]["trace_chain"].as_array().unwrap();
-    let classes: Vec<_> = chain.iter().map(|trace| &trace["exception"]["class"]).collect();
-    assert_eq!(classes, ["StoreError", "Timeout"]);
-}
-
-#[test]
 fn a_call_that_failed_in_a_request_that_did_not_is_a_warning_and_not_sent_by_default() {
     let failed = Span { status: Some(Status { code: 2, message: "gone".to_owned() }), ..plain(2) };
     let fine = Span { events: Vec::new(), ..server("first") };
@@ -253,24 +249,6 @@ fn a_call_that_failed_in_a_request_that_did_not_is_a_warning_and_not_sent_by_def
         assert_eq!(items.len() as u64, expected, "{items:#?}");
         assert!(items.iter().all(|item| item["level"] == "warning"));
     }
-}
-
-#[test]
-fn a_traceback_in_a_line_says_more_than_the_platform() {
-    let mut world = World::new(&[]);
-    world.begun("first");
-    let line = "[ERROR] ValueError: bad\rTraceback (most recent call last):\r  File \"/var/task/a.py\", line 3, in f\n";
-    world.event("function", json!(line));
-    world.step(&Step::Done, "first");
-
-    let items = world.finish();
-
-    assert_eq!(items.len(), 1);
-    assert_eq!(items[0]["body"]["trace"]["exception"]["class"], "ValueError");
-    assert_eq!(items[0]["level"], "critical");
-    assert_eq!(items[0]["custom"]["platform_error"], "Runtime.OutOfMemory");
-    let lines = items[0]["body"]["telemetry"].as_array().unwrap();
-    assert!(lines[1]["body"]["message"].as_str().unwrap().contains("ValueError"), "{lines:?}");
 }
 
 #[test]
@@ -328,7 +306,7 @@ fn an_error_that_only_a_log_record_tells_of_does_not_wait_long() {
     world.logs(vec![record("first")]);
 
     for (millis, expected) in [(999, 0), (1_000, 1), (9_000, 1)] {
-        world.failures.overdue(now() + Duration::from_millis(millis), &lookup);
+        world.failures.overdue(world.now + Duration::from_millis(millis), &lookup);
         world.take();
         assert_eq!(world.items.len(), expected, "after {millis} ms");
     }
@@ -363,23 +341,110 @@ fn a_sandbox_that_ends_ends_its_invocation() {
     assert_eq!(items.len(), 1);
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+#[test]
+fn an_error_record_without_a_trace_is_its_invocations_whenever_it_comes() {
+    let stray = LogRecord { trace_id: Vec::new(), attributes: Vec::new(), ..record("") };
+    let unnamed = Span { attributes: Vec::new(), ..server("first") };
+    for spans in [server("first"), unnamed] {
+        for record_is_first in [true, false] {
+            let mut world = World::new(&[]);
+            world.begun("first");
+            if record_is_first {
+                world.logs(vec![stray.clone()]);
+            }
+            world.spans(vec![spans.clone()]);
+            if !record_is_first {
+                world.logs(vec![stray.clone()]);
+            }
+            world.step(&Step::Done, "first");
+            let items = world.finish();
+            assert_eq!(items.len(), 1, "{record_is_first}: {items:#?}");
+            assert_eq!(items[0]["body"]["trace"]["exception"]["class"], "StoreError");
+        }
+    }
+}
 
-    #[test]
-    fn whatever_is_logged_makes_items_that_rollbar_takes(
-        texts in prop::collection::vec(any::<String>(), 1..5),
-        key in "message|error|stack|stackTrace|errorType|trace_id|requestId|level|severity",
-        level in "ERROR|FATAL|50|INFO",
-    ) {
+#[test]
+fn of_thousands_of_errors_few_are_kept_and_all_are_counted() {
+    let mut world = World::new(&[]);
+    world.begun("first");
+    let twice = Span { events: vec![exception("A"), exception("B")], ..plain(3) };
+    world.spans(vec![twice; 10_000]);
+    let kept: usize = world.failures.strays.iter().map(|stray| stray.failures.len()).sum();
+    assert_eq!((kept, world.failures.strays.len()), (10, 1));
+    world.spans(vec![server("first")]);
+
+    let items = world.finish();
+
+    assert_eq!((items.len(), &items[0]["custom"]["failures"]), (1, &json!(20_001)));
+    let classes = items[0]["body"]["trace_chain"].as_array().unwrap().iter();
+    let classes: Vec<_> = classes.map(|trace| &trace["exception"]["class"]).collect();
+    assert_eq!(classes[0], "StoreError", "that of the server span");
+}
+
+#[test]
+fn what_a_page_sends_is_no_failure_of_the_function() {
+    let mut world = World::new(&[]);
+    world.begun("first");
+    let source = attribute("cruddur.source", "page");
+    world.spans_of(vec![source], vec![child()]);
+    world.step(&Step::Next, "");
+
+    assert!(world.finish().is_empty());
+}
+
+#[test]
+fn a_failure_that_was_told_before_its_request_hides_no_other_in_the_trace() {
+    let mut world = World::new(&[]);
+    world.spans(vec![child()]);
+    for request_id in ["first", "second", "second"] {
+        world.spans(vec![server(request_id)]);
+    }
+
+    let ids: Vec<_> =
+        world.finish().iter().map(|item| item["custom"]["request_id"].clone()).collect();
+
+    assert_eq!(ids, [Value::Null, json!("second")], "the first was told of already");
+}
+
+#[test]
+fn what_is_gathered_or_folded_is_counted_until_it_is_made() {
+    let mut world = World::new(&[]);
+    world.begun("first");
+    let message = span::Event { name: "rollbar.message".to_owned(), ..span::Event::default() };
+    world.spans(vec![Span { events: vec![exception("A"), message.clone()], ..plain(2) }]);
+    assert_eq!(world.failures.waiting(), 2);
+    world.spans(vec![Span { events: vec![message; 60], ..plain(3) }]);
+    assert_eq!(world.failures.waiting(), 1 + 61);
+    world.step(&Step::Done, "first");
+    assert_eq!(world.items.len(), 1 + 5, "the failure, and single ones of a kind of message");
+    assert_eq!(world.failures.waiting(), 61 - 5);
+
+    world.now += bursts::INTERVAL;
+    world.begun("second");
+
+    assert_eq!((world.items.len(), world.failures.waiting()), (7, 0), "nobody else came by");
+    let items = world.finish();
+    assert_eq!((&items[6]["custom"]["occurrences"], items.len()), (&json!(61 - 5), 7));
+}
+
+#[test]
+fn a_report_may_know_why_a_process_ended() {
+    for is_told in [true, false] {
         let mut world = World::new(&[]);
         world.begun("first");
-        for text in texts {
-            let line = json!({ "level": level, key.clone(): text }).to_string();
-            let mut signals = Signals::default();
-            signals.push(crate::lines::Line { time_ms: -1, json: &line }, true);
-            world.failures.lines(&signals.finish(), now(), &lookup);
-        }
-        world.finish();
+        let exit = json!({ "requestId": "first", "status": "error", "errorType": EXIT });
+        world.event("platform.runtimeDone", exit);
+        world.failures.conclude("first", world.now, &lookup);
+        world.take();
+        assert_eq!((world.items.len(), world.failures.waiting()), (0, 1), "it may yet come");
+        world.step(if is_told { &Step::Report } else { &Step::Next }, "first");
+        assert_eq!(world.items.len(), 1);
+
+        let items = world.finish();
+
+        let class = if is_told { "OutOfMemory" } else { EXIT };
+        assert_eq!(items[0]["body"]["trace"]["exception"]["class"], class);
+        assert_eq!((items.len(), &items[0]["custom"]["cold_start"]), (1, &json!(true)));
     }
 }

@@ -22,7 +22,7 @@ pub const MAX_ITEM_BYTES: usize = 128 * 1024;
 /// Longest text that stays when texts are cut, in characters. Our choice.
 const SHORT_CHARS: usize = 1_000;
 
-/// Longest value that stays in `custom` then, in bytes of JSON. Our choice.
+/// Longest value that stays in `custom` then, in bytes of JSON and of its name. Our choice.
 const SHORT_VALUE_BYTES: usize = 200;
 
 /// A step: its name, and what it does.
@@ -115,19 +115,23 @@ fn cut_texts(data: &mut Data) {
     }
     if let Content::Message(message) = &mut data.body.content {
         cut(&mut message.body);
-        message.more.retain(|_, value| is_short(value));
+        message.more.retain(|name, value| is_short(name, value));
     }
-    data.custom.retain(|_, value| is_short(value));
+    data.custom.retain(|name, value| is_short(name, value));
 }
 
-fn is_short(value: &Value) -> bool {
-    value.to_string().len() <= SHORT_VALUE_BYTES
+fn is_short(name: &str, value: &Value) -> bool {
+    name.len() + value.to_string().len() <= SHORT_VALUE_BYTES
 }
 
 fn cut(text: &mut String) {
-    if let Some((end, _)) = text.char_indices().nth(SHORT_CHARS) {
-        text.truncate(end);
-    }
+    *text = cut_to(text, SHORT_CHARS);
+}
+
+/// At most so many characters.
+pub fn cut_to(text: &str, max_chars: usize) -> String {
+    let end = text.char_indices().nth(max_chars).map_or(text.len(), |(end, _)| end);
+    text[..end].to_owned()
 }
 
 #[cfg(test)]

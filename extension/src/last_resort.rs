@@ -20,6 +20,7 @@ use flate2::Crc;
 
 use crate::{
     batch::compress,
+    failures,
     signal::{Kind, Signal, is_error},
     wire::regroup,
 };
@@ -37,7 +38,7 @@ pub const MAX_LOG_BYTES: usize = 256 << 10;
 /// an event, and little is lost with a line that is damaged.
 pub const MAX_LINE_BYTES: usize = 64 << 10;
 
-/// Most bytes of protobuf that are compressed into a line. Our choice: even if it does not
+/// Most bytes of a request that are compressed into a line. Our choice: even if it does not
 /// compress, base64 makes less than [`MAX_LINE_BYTES`] of it.
 const MAX_REQUEST_BYTES: usize = 44 << 10;
 
@@ -112,7 +113,14 @@ impl LastWords {
     /// Adds some of a request's items.
     pub fn add(&mut self, destination: &'static str, kind: Kind, request: &[u8], which: Which) {
         let wanted = |item: &[u8]| is_error(kind, item) == (which == Which::Errors);
-        for part in regroup(request, MAX_REQUEST_BYTES, wanted) {
+        let parts = match kind {
+            Kind::Failures => {
+                let lines = request.split_inclusive(|byte| *byte == b'\n');
+                lines.filter(|line| wanted(line)).map(<[u8]>::to_vec).collect()
+            }
+            _ => regroup(request, MAX_REQUEST_BYTES, wanted),
+        };
+        for part in parts {
             match &mut self.next {
                 // Requests of one kind in a row are one request.
                 Some((name, of, next))
@@ -160,7 +168,10 @@ impl LastWords {
 
 /// A request as a line, and the number of its items.
 fn write(destination: &str, kind: Kind, request: &[u8]) -> io::Result<(String, u64)> {
-    let items = crate::signal::items(request).count() as u64;
+    let items = match kind {
+        Kind::Failures => failures::read(request).map(|line| line.items).sum(),
+        _ => crate::signal::items(request).count() as u64,
+    };
     let head = format!("{destination}:{}:{items}", kind.name());
     let body = URL_SAFE_NO_PAD.encode(compress(std::iter::once(request))?);
     let checksum = checksum(&head, &body);
@@ -185,12 +196,15 @@ fn read_line(line: &str) -> Option<Replay> {
     }
     let parts: Vec<&str> = head.split(':').collect();
     let [destination, kind, items] = parts[..] else { return None };
-    let kind = Kind::OTLP.into_iter().find(|known| known.name() == kind)?;
+    let kind = Kind::ALL.into_iter().find(|known| known.name() == kind)?;
     let zstd = URL_SAFE_NO_PAD.decode(body).ok()?;
     let mut plain = Vec::new();
     let decoder = zstd::Decoder::new(&zstd[..]).ok()?;
     decoder.take(MAX_PLAIN_BYTES).read_to_end(&mut plain).ok()?;
-    let (signal, _) = Signal::read(kind, Bytes::from(plain)).ok()?;
+    let signal = match kind {
+        Kind::Failures => failures::signal(Bytes::from(plain)),
+        _ => Signal::read(kind, Bytes::from(plain)).ok()?.0,
+    };
     (items.parse() == Ok(signal.items) && signal.items > 0)
         .then(|| Replay { destination: destination.to_owned(), signal })
 }
@@ -286,6 +300,21 @@ mod tests {
         let words = last_words(MAX_LOG_BYTES, &[request(vec![span(&noise, 0), span("a", 0)])]);
 
         assert_eq!((words.items, names(&words.waiting[0])), (1, vec!["a".to_owned()]));
+    }
+
+    #[test]
+    fn failures_come_first_and_are_read_as_they_were() {
+        let mut words = LastWords::new(MAX_LOG_BYTES);
+        let failures = b"a 1 {\"data\":1}\nb 25 {\"data\":2}\n";
+        for which in [Which::Errors, Which::Others] {
+            words.add("rollbar", Kind::Failures, failures, which);
+        }
+        words.end_line();
+
+        assert_eq!((words.items, words.waiting.len()), (26, 1));
+        let replay = read(&words.waiting[0]).unwrap();
+        assert_eq!((replay.destination.as_str(), replay.signal.kind), ("rollbar", Kind::Failures));
+        assert_eq!((&replay.signal.bytes[..], replay.signal.items), (&failures[..], 26));
     }
 
     #[test]

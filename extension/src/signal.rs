@@ -25,7 +25,7 @@ pub enum Kind {
     Metrics,
     /// Counted in lines: what the function wrote, and what the platform says.
     Lines,
-    /// Counted in items of Rollbar's: see [`crate::failures`].
+    /// Counted in what Rollbar's items tell of: see [`crate::failures`].
     Failures,
 }
 
@@ -180,12 +180,14 @@ pub fn only_sampled(request: &[u8]) -> Option<(Vec<u8>, u64)> {
     (left_out > 0).then(|| (parts.concat(), left_out))
 }
 
-/// Whether an item has an error in it: a span that failed, or a log record of that severity.
+/// Whether an item has an error in it: a span that failed, a log record of that severity, or a
+/// failure.
 pub fn is_error(kind: Kind, item: &[u8]) -> bool {
     match kind {
         Kind::Traces => SpanView::of(item).failed,
         Kind::Logs => severity(item) >= SEVERITY_ERROR,
-        Kind::Metrics | Kind::Lines | Kind::Failures => false,
+        Kind::Failures => true,
+        Kind::Metrics | Kind::Lines => false,
     }
 }
 

@@ -21,8 +21,8 @@ impl Core {
         log: &mut dyn Write,
         has_time: &dyn Fn() -> bool,
     ) -> io::Result<LastWords> {
-        let is_otlp = |file: &&SpoolFile| Kind::OTLP.contains(&file.kind);
-        let files = self.spool.iter().flat_map(|spool| spool.unlogged().filter(is_otlp));
+        let is_told = |file: &&SpoolFile| file.kind != Kind::Lines;
+        let files = self.spool.iter().flat_map(|spool| spool.unlogged().filter(is_told));
         let files: Vec<SpoolFile> = files.cloned().collect();
         let logged_bytes = self.spool.as_ref().map_or(0, Spool::logged_bytes);
         let mut words = LastWords::new(MAX_LOG_BYTES.saturating_sub(logged_bytes));
@@ -74,8 +74,8 @@ impl Core {
         let durable = self.destinations.iter().filter(|destination| destination.spec.durable);
         durable.flat_map(|destination| {
             let lacking = destination.routes().flat_map(|route| self.buffer.lacking(route));
-            let otlp = lacking.filter(|signal| Kind::OTLP.contains(&signal.kind));
-            otlp.map(|signal| (destination.spec.name, signal))
+            let told = lacking.filter(|signal| signal.kind != Kind::Lines);
+            told.map(|signal| (destination.spec.name, signal))
         })
     }
 }

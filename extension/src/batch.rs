@@ -16,6 +16,10 @@ use crate::{
 /// <https://github.com/honeycombio/libhoney-go/blob/main/transmission/transmission.go>
 pub const MAX_BATCH_BYTES: usize = 5_000_000;
 
+/// Most items of [`Kind::Failures`] in one batch: each is a request of its own. Our choice: so many
+/// round trips, one after the other, are over within any hold.
+pub const MAX_FAILURES: usize = 4;
+
 /// The fastest level that codes literals. Those below save a third of its time, and send up to two
 /// thirds more.
 const ZSTD_LEVEL: i32 = 1;
@@ -80,7 +84,8 @@ impl Batch {
             body: Body::Parts(Vec::new()),
         };
         let mut parts = Vec::new();
-        for signal in signals {
+        let most = if kind == Kind::Failures { MAX_FAILURES } else { usize::MAX };
+        for signal in signals.take(most) {
             if batch.plain_bytes + signal.bytes.len() > max_bytes && !parts.is_empty() {
                 break;
             }
@@ -103,10 +108,11 @@ impl Batch {
         Ok(Self { kind, items, has_error, has_unsampled: true, plain_bytes, body })
     }
 
-    /// Takes another compressed batch of its kind in, if both fit into [`MAX_BATCH_BYTES`].
+    /// Takes another compressed batch of its kind in, if both fit into [`MAX_BATCH_BYTES`]. Those of
+    /// failures stay apart, since there is nothing to be saved.
     pub fn take_in(&mut self, other: Self) -> bool {
         let fits = self.plain_bytes + other.plain_bytes <= MAX_BATCH_BYTES;
-        if self.kind != other.kind || !fits {
+        if self.kind != other.kind || !fits || self.kind == Kind::Failures {
             return false;
         }
         let (Body::Zstd(mine), Body::Zstd(theirs)) = (&mut self.body, other.body) else {
@@ -136,16 +142,12 @@ impl Batch {
     }
 
     /// The same resources in several batches, compressed: a batch for each, or some 16 to 33 if
-    /// there are many; of failures one for each. Lines stay together: who sends them deals with each.
+    /// there are many. Lines and failures stay together: who sends them deals with each.
     pub fn split(&self) -> io::Result<Vec<Self>> {
-        if self.kind == Kind::Lines {
+        if [Kind::Lines, Kind::Failures].contains(&self.kind) {
             return Ok(vec![self.clone()]);
         }
         let plain = self.to_plain()?;
-        if self.kind == Kind::Failures {
-            let lines = plain.split_inclusive(|byte| *byte == b'\n').filter(|it| it.len() > 1);
-            return lines.map(|line| self.part(1, line.to_vec())).collect();
-        }
         let part = |bytes: Vec<u8>| self.part(signal::items(&bytes).count() as u64, bytes);
         let part_bytes = plain.len().div_ceil(PARTS);
         let mut parts: Vec<Vec<u8>> = Vec::new();
@@ -222,6 +224,7 @@ fn append_frame(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failures::signal as failure;
 
     fn signals<const N: usize>(bytes: [usize; N]) -> [Signal; N] {
         bytes.map(|bytes| Signal {
@@ -241,15 +244,14 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_split_into_single_ones() {
-        let zstd = compress([b"a {}\n", b"b {}\n"].iter()).unwrap();
-        let batch = Batch::compressed(Kind::Failures, 2, true, zstd).unwrap();
+    fn a_batch_of_failures_is_a_few_requests_and_takes_no_other_in() {
+        let failures: Vec<_> = (0..9).map(|n| failure(format!("{n} 2 {{}}\n").into())).collect();
 
-        let parts = batch.split().unwrap();
+        let batch = Batch::of(Kind::Failures, failures.iter()).unwrap();
 
-        let plain: Vec<_> = parts.iter().map(|part| part.to_plain().unwrap()).collect();
-        assert_eq!(plain, [&b"a {}\n"[..], b"b {}\n"]);
-        assert!(parts.iter().all(|part| part.items == 1));
+        assert_eq!((batch.signals(), batch.items), (MAX_FAILURES, 2 * MAX_FAILURES as u64));
+        let mut compressed = batch.to_compressed().unwrap();
+        assert!(!compressed.take_in(batch.to_compressed().unwrap()));
     }
 
     #[test]

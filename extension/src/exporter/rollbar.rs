@@ -7,10 +7,10 @@
 //! | 413 | a reduced one is sent once ([`fit`]); refused again it is dropped and counted |
 //! | 429 | it waits as long as the headers say, and so do all others |
 //! | 401, 403 | the log says so once; items are kept, and tried again from time to time |
-//! | 400, 422 and other 4xx | dropped and counted |
+//! | 400, 422 and other 4xx | dropped and counted, alone |
 //! | 5xx, no answer | it is sent again |
 //!
-//! What Rollbar took of a batch that failed later is remembered and not sent again. Should an item
+//! What Rollbar took or refused of a batch that failed later is remembered and not sent again. Should an item
 //! arrive twice all the same, its `uuid` is the same, and Rollbar drops the second.
 
 mod check;
@@ -25,13 +25,14 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::Full;
+use tracing::warn;
 
 use super::{
     ExportError, Receipt,
     http::{HttpClient, HttpReply, USER_AGENT, readable, retry_after},
 };
 use crate::{
-    batch::Batch,
+    batch::{Batch, MAX_FAILURES},
     config,
     failures::{Line, read},
     secret::Secret,
@@ -46,8 +47,8 @@ const MAX_REPLY_BYTES: usize = 16 << 10;
 /// Header of the token.
 const TOKEN: &str = "x-rollbar-access-token";
 
-/// Items of an unfinished batch that Rollbar has. Our choice: more than a batch ever holds.
-const REMEMBERED: usize = 4_096;
+/// Items of unfinished batches that Rollbar has answered. Our choice: those of many batches.
+const REMEMBERED: usize = 16 * MAX_FAILURES;
 
 /// Longest pause that a reply can ask for. Our choice: limits of Rollbar are by the minute, and
 /// its own libraries wait no longer than that.
@@ -60,8 +61,10 @@ pub struct Rollbar {
     token: Secret,
     /// Made for the first item: TLS and its roots have no place in a cold start.
     client: Option<HttpClient>,
-    /// Ids of items that need not be sent again, oldest first.
-    taken: VecDeque<String>,
+    /// Ids of items that need not be sent again, and whether they were refused; oldest first.
+    answered: VecDeque<(String, bool)>,
+    /// The log says it again only after an item was taken.
+    has_refused: bool,
 }
 
 impl Rollbar {
@@ -71,24 +74,45 @@ impl Rollbar {
             endpoint: config.endpoint.clone(),
             token: Secret::new(config.token.clone()),
             client: None,
-            taken: VecDeque::new(),
+            answered: VecDeque::new(),
+            has_refused: false,
         }
     }
 
-    /// Sends the items of a batch one after the other, up to the first that is not taken.
+    /// Sends the items of a batch one after the other, up to the first that has to be sent again.
     pub async fn export(&mut self, batch: &Batch) -> Result<Receipt, ExportError> {
         let plain = batch.to_plain();
         let plain = plain.map_err(|error| ExportError::Unreadable(error.to_string()))?;
-        for Line { id, json, .. } in read(&plain) {
-            if !self.taken.iter().any(|taken| taken == id) {
-                self.send(json).await?;
-                if self.taken.len() == REMEMBERED {
-                    self.taken.pop_front();
-                }
-                self.taken.push_back(id.to_owned());
-            }
+        let mut rejected = 0;
+        for Line { id, items, json } in read(&plain) {
+            let answered = self.answered.iter().find(|(known, _)| known == id);
+            let is_refused = match answered {
+                Some((_, is_refused)) => *is_refused,
+                None => self.answer(id, json).await?,
+            };
+            rejected += if is_refused { items } else { 0 };
         }
-        Ok(Receipt::default())
+        Ok(Receipt { rejected, unsampled: 0 })
+    }
+
+    /// Whether an item is refused for good.
+    async fn answer(&mut self, id: &str, json: &str) -> Result<bool, ExportError> {
+        let is_refused = match self.send(json).await {
+            Ok(()) => false,
+            Err(error) if error.is_final() => {
+                if !self.has_refused {
+                    warn!("rollbar refuses an item, which is dropped: {error}");
+                }
+                true
+            }
+            Err(error) => return Err(error),
+        };
+        self.has_refused = is_refused;
+        if self.answered.len() == REMEMBERED {
+            self.answered.pop_front();
+        }
+        self.answered.push_back((id.to_owned(), is_refused));
+        Ok(is_refused)
     }
 
     /// The next item makes a new connection.

@@ -1,6 +1,6 @@
 //! Whatever is sent to either receiver, the extension stays alive and small, and good requests go on.
 
-mod target;
+pub(crate) mod target;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -319,6 +319,37 @@ async fn json_that_is_small_until_it_is_decoded() {
 
     assert_eq!(refused.status, 413);
     target.assert_goes_on("JSON").await;
+    target.end().await;
+}
+
+#[tokio::test]
+async fn a_request_full_of_spans_that_failed() {
+    let target = Target::start().await;
+    // ResourceSpans (1), ScopeSpans (2): trace id (1), span id (2), kind SERVER or none (6), status
+    // (15) error; each in a trace of its own.
+    let span = |number: u32| {
+        let id = number.to_be_bytes();
+        let mut span = vec![1 << 3 | 2, 16, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1];
+        span.extend(id);
+        span.extend([2 << 3 | 2, 8, 2, 2, 2, 2]);
+        span.extend(id);
+        span.extend([15 << 3 | 2, 2, 3 << 3, 2]);
+        [&[2 << 3 | 2, span.len() as u8], &span[..]].concat()
+    };
+    let mut request: Vec<u8> = (0..100_000).flat_map(span).collect();
+    for field in [2, 1] {
+        let mut outer = vec![field << 3 | 2];
+        prost::encoding::encode_varint(request.len() as u64, &mut outer);
+        outer.append(&mut request);
+        request = outer;
+    }
+    assert!(request.len() < BUFFER_BYTES);
+
+    let taken = post(&target.traces(), &[PROTOBUF], request).await.expect("an answer");
+
+    assert_eq!(taken.status, 200);
+    target.assert_goes_on("failing spans").await;
+    assert!(target.rollbar.items().len() < 100, "{}", target.rollbar.items().len());
     target.end().await;
 }
 

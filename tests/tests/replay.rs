@@ -7,7 +7,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cruddur_tests::honeycomb::auth;
 use cruddur_tests::load::Trace;
-use cruddur_tests::{Answer, Burst, Cli, Exit, Honeycomb, Load, Printed, Sandbox, raw_event};
+use cruddur_tests::{
+    Answer, Burst, Cli, Exit, Honeycomb, Load, Printed, Rollbar, Sandbox, event, raw_event,
+};
 use serde_json::json;
 
 /// A sandbox whose Honeycomb is dead, with the ids of what its function sends.
@@ -77,6 +79,33 @@ async fn all_that_an_outage_kept_from_honeycomb_is_there_after_its_log_was_repla
     let sums = format!("honeycomb: {} spans of 1 line, {} delivered", found.len(), found.len());
     assert!(printed.out.contains(&sums), "{printed:?}");
     assert!(printed.out.contains("there twice"), "{printed:?}");
+}
+
+#[tokio::test]
+async fn a_failure_that_an_outage_kept_from_rollbar_is_there_once_after_its_log_was_replayed_twice()
+{
+    let sandbox = Sandbox::builder("home-activities")
+        .demo_store()
+        .env("ROLLBAR_ACCESS_TOKEN", "a-token")
+        .env("ROLLBAR_ENDPOINT", &Honeycomb::refused())
+        .start()
+        .await;
+    let failed = sandbox.invoke(event("home-activities").header("x-cruddur-fault", "panic")).await;
+    sandbox.ended(&failed.request_id).await;
+    let log = log_of(sandbox).await.join("\n");
+    let rollbar = Rollbar::start().await;
+
+    for _ in 0..2 {
+        let cli = Cli::new(&["replay"]).env("ROLLBAR_ACCESS_TOKEN", rollbar.token());
+        let printed = cli.env("ROLLBAR_ENDPOINT", &rollbar.url()).input(log.clone()).run().await;
+        assert_eq!(printed.code, 0, "{printed:?}\n{log}");
+        assert!(printed.out.contains("rollbar: 1 failures of 1 line, 1 delivered"), "{printed:?}");
+    }
+
+    let items = rollbar.items();
+    let [item] = &items[..] else { panic!("{items:#?}") };
+    assert_eq!(item["custom"]["request_id"], failed.request_id.as_str());
+    assert_eq!(rollbar.requests().len(), 2, "Rollbar dropped the second");
 }
 
 #[tokio::test]

@@ -133,6 +133,11 @@ impl Sandbox {
         self.kill(Party::Runtime);
     }
 
+    /// The same, as the kernel does it when memory runs out; the platform says so.
+    pub fn exhaust_memory(&self) {
+        let _ = self.messages.send(Message::OutOfMemory);
+    }
+
     fn kill(&self, party: Party) {
         let _ = self.messages.send(Message::Signal(party, Signal::SIGKILL));
     }

@@ -56,6 +56,8 @@ pub enum FailureKind {
     Timeout,
     /// The runtime's process ended (`Runtime.ExitError`).
     RuntimeExit,
+    /// The same, since memory ran out (`Runtime.OutOfMemory`).
+    OutOfMemory,
     /// An extension's process ended (`Extension.Crash`).
     ExtensionCrash,
     /// An extension called exit/error (`Extension.ExitError`).
@@ -75,6 +77,7 @@ impl FailureKind {
             FailureKind::Function(_) => Some("Function.Unknown"),
             FailureKind::Timeout => None,
             FailureKind::RuntimeExit => Some("Runtime.ExitError"),
+            FailureKind::OutOfMemory => Some("Runtime.OutOfMemory"),
             FailureKind::ExtensionCrash => Some("Extension.Crash"),
             FailureKind::ExtensionExitError => Some("Extension.ExitError"),
             FailureKind::Init(error_type) => Some(error_type),

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use cruddur_tests::{Burst, EXTENSION, Exit, Honeycomb, Load, Party, Sandbox};
+use cruddur_tests::{Burst, EXTENSION, Exit, Honeycomb, Load, Party, Rollbar, Sandbox};
 
 /// The extension's limit for a body, and for all that it holds.
 pub(super) const BUFFER_BYTES: usize = 4 << 20;
@@ -14,9 +14,10 @@ const MAX_CONNECTIONS: usize = 256;
 /// a body may be there twice, compressed and not.
 const MAX_RSS_BYTES: usize = 64 << 20;
 
-/// An extension under attack: the load and Honeycomb are as good as ever.
+/// An extension under attack: the load and its destinations are as good as ever.
 pub(super) struct Target {
     pub(super) honeycomb: Honeycomb,
+    pub(super) rollbar: Rollbar,
     load: Load,
     sandbox: Sandbox,
     pub(super) otlp: SocketAddr,
@@ -26,16 +27,18 @@ pub(super) struct Target {
 impl Target {
     pub(super) async fn start() -> Target {
         let (honeycomb, load) = (Honeycomb::start().await, Load::default());
+        let rollbar = Rollbar::start().await;
         let builder = Sandbox::builder("load")
             .function(load.function())
             .honeycomb(&honeycomb)
+            .rollbar(&rollbar)
             .env("CRUDDUR_BUFFER_BYTES", &BUFFER_BYTES.to_string())
             .freezing(false);
         let otlp = builder.otlp_address();
         let sandbox = builder.start().await;
         let pid = sandbox.pid(Party::Extension(EXTENSION.to_owned())).await.expect("a process");
         let telemetry = telemetry_listener(pid);
-        Target { honeycomb, load, sandbox, otlp, telemetry }
+        Target { honeycomb, rollbar, load, sandbox, otlp, telemetry }
     }
 
     /// Both receivers.
@@ -74,7 +77,7 @@ impl Target {
 }
 
 /// The port on all addresses that only a subscriber to the Telemetry API listens on.
-fn telemetry_listener(pid: i32) -> SocketAddr {
+pub(crate) fn telemetry_listener(pid: i32) -> SocketAddr {
     let inodes: Vec<String> = std::fs::read_dir(format!("/proc/{pid}/fd"))
         .expect("the extension's descriptors")
         .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())

@@ -90,6 +90,7 @@ pub(crate) enum Message {
     Invoke(Event, oneshot::Sender<Outcome>),
     Shutdown,
     Signal(Party, Signal),
+    OutOfMemory,
     Pid(Party, oneshot::Sender<Option<i32>>),
 }
 
@@ -148,6 +149,8 @@ pub(crate) struct Machine {
     current: Option<Invocation>,
     /// A process that ended while all slept: found out at the next invocation, as in Lambda.
     broken: Option<FailureKind>,
+    /// The runtime is being killed since it took too much.
+    out_of_memory: bool,
     frozen: bool,
     stop: Option<Stop>,
     shutdown_asked: bool,
@@ -192,6 +195,7 @@ pub(crate) fn start(
         queue: VecDeque::new(),
         current: None,
         broken: None,
+        out_of_memory: false,
         frozen: false,
         stop: None,
         shutdown_asked: false,
@@ -243,6 +247,10 @@ impl Machine {
                 self.next_invocation();
             }
             Message::Signal(party, signal) => self.signal(&party, signal),
+            Message::OutOfMemory => {
+                self.out_of_memory = true;
+                self.signal(&Party::Runtime, Signal::SIGKILL);
+            }
             Message::Pid(party, answer) => {
                 let _ = answer.send(self.running.get(&party).and_then(Running::pid));
             }
@@ -293,6 +301,7 @@ impl Machine {
             running.ended();
         }
         let failure = match &party {
+            Party::Runtime if std::mem::take(&mut self.out_of_memory) => FailureKind::OutOfMemory,
             Party::Runtime => FailureKind::RuntimeExit,
             Party::Extension(_) => FailureKind::ExtensionCrash,
         };

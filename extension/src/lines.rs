@@ -24,10 +24,12 @@ mod level;
 mod ours;
 mod wording;
 
-use std::time::SystemTime;
+use std::{borrow::Cow, time::SystemTime};
+
+use anstream::adapter::strip_str;
 
 pub use self::enrich::Lines;
-use self::json::{Object, cut};
+use self::json::{Fields, Object, cut};
 use crate::{
     signal::{Kind, Signal},
     summary::Summary,
@@ -62,13 +64,22 @@ pub fn read(signals: &[u8]) -> impl Iterator<Item = Line<'_>> {
     })
 }
 
-/// The line itself, or a line around its beginning if it is longer than [`MAX_LINE_BYTES`].
-pub fn shortened(json: String, time: SystemTime) -> String {
+/// The line itself, or a line around its beginning if it is longer than [`MAX_LINE_BYTES`]. What
+/// says where it belongs stays, as far as that is short.
+pub fn shortened(json: String, time_ms: i64) -> String {
     if json.len() <= MAX_LINE_BYTES {
         return json;
     }
+    let time = jiff::Timestamp::from_millisecond(time_ms).unwrap_or_default();
     let mut line = Object::new();
-    line.add("timestamp", &timestamp(time));
+    line.add("timestamp", &timestamp(time.into()));
+    let fields = serde_json::from_str::<Fields<'_>>(&json).ok();
+    for key in ["level", "service", "requestId", "trace_id", "span_id"] {
+        let value = fields.as_ref().and_then(|fields| fields.get(key));
+        if let Some(short) = value.filter(|value| value.len() <= MAX_PLACE_BYTES) {
+            line.raw(key, short);
+        }
+    }
     line.add("cut_from_bytes", &json.len());
     let room = MAX_LINE_BYTES - line.0.len() - MESSAGE_BYTES;
     line.add("message", &cut(&json, room));
@@ -76,11 +87,22 @@ pub fn shortened(json: String, time: SystemTime) -> String {
     line.0
 }
 
+/// Longer values do not stay in a [shortened] line. Our choice: ids have 38 bytes at most.
+const MAX_PLACE_BYTES: usize = 128;
+
 /// What a message takes beside its text: its name, quotes, a comma, a brace.
 const MESSAGE_BYTES: usize = 16;
 
 fn unix_ms(time: SystemTime) -> i64 {
     jiff::Timestamp::try_from(time).map_or(0, jiff::Timestamp::as_millisecond)
+}
+
+/// The same text without what makes a terminal show it in colours.
+pub fn without_colours(text: &str) -> Cow<'_, str> {
+    match text.contains('\x1b') {
+        true => Cow::Owned(strip_str(text).to_string()),
+        false => Cow::Borrowed(text),
+    }
 }
 
 /// RFC 3339, UTC, milliseconds.

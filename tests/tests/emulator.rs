@@ -74,7 +74,7 @@ async fn a_requests_lines_are_in_the_group_as_on_stdout_and_a_failure_is_one_ite
         assert_eq!(with_metrics, 1, "{written:#?}");
         for line in written.iter_mut().filter_map(Value::as_object_mut) {
             assert_eq!(line["trace_id"], server.trace_id.as_str());
-            line.retain(|key, _| !METRICS.contains(&key.as_str()));
+            line.retain(|key, _| !ADDED.contains(&key.as_str()));
         }
         assert_eq!(written, on_stdout);
     }
@@ -86,5 +86,6 @@ async fn a_requests_lines_are_in_the_group_as_on_stdout_and_a_failure_is_one_ite
     assert!(lines.iter().any(|line| line["level"] == "error"), "{lines:#?}");
 }
 
-/// What the extension adds to an access line.
-const METRICS: [&str; 5] = ["_aws", "Route", "StatusClass", "Requests", "Latency"];
+/// What the extension adds: metrics to an access line, and where it is from to each.
+const ADDED: [&str; 7] =
+    ["_aws", "Route", "StatusClass", "Requests", "Latency", "resource", "scope"];

@@ -82,12 +82,15 @@ impl CloudWatchLogs {
     pub async fn export(&mut self, batch: &Batch) -> Result<Receipt, ExportError> {
         let unreadable = |error: &dyn std::fmt::Display| ExportError::Unreadable(error.to_string());
         let plain = batch.to_plain().map_err(|error| unreadable(&error))?;
-        let plain = match batch.kind {
-            Kind::Lines => plain,
+        let records = match batch.kind {
+            Kind::Lines => Vec::new(),
             _ => otlp::lines(&plain, &self.scrubber, &mut self.access_lines)
                 .map_err(|error| unreadable(&error))?,
         };
-        let lines: Vec<Line<'_>> = lines::read(&plain).collect();
+        let lines: Vec<Line<'_>> = match batch.kind {
+            Kind::Lines => lines::read(&plain).collect(),
+            _ => records.iter().map(|(time_ms, json)| Line { time_ms: *time_ms, json }).collect(),
+        };
         let mut rejected = batch.items.saturating_sub(lines.len() as u64);
         let mut taken = Vec::new();
         for request in requests::of(lines) {

@@ -1,5 +1,6 @@
 //! Which invocation a line belongs to, by the order in which the Telemetry API delivers: what comes
-//! between `platform.start` of one and that of the next is of the one.
+//! between `platform.start` of one and that of the next is of the one. Managed Instances run several
+//! at once: there a line belongs to the one that it names, or to the only one.
 //!
 //! | `phase` | when | `requestId` |
 //! |---|---|---|
@@ -15,8 +16,9 @@ use trace_context::{TraceId, XrayHeader};
 
 use crate::extensions_api::Invoke;
 
-/// The current invocation and the one before: a line may be late. Our choice.
-const REMEMBERED: usize = 2;
+/// Most invocations that are known: those without a report, the current one and the one before. Our
+/// choice: more than a managed instance runs at once.
+const REMEMBERED: usize = 128;
 
 /// What goes on in the sandbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -39,7 +41,7 @@ pub struct Invocation {
     /// `1-<8 hex>-<24 hex>`
     pub xray_trace_id: Option<String>,
     /// As the first of its lines that has one says.
-    pub trace_id: Option<String>,
+    pub trace_id: Option<TraceId>,
     /// Whether it is the sandbox's first.
     pub is_first: bool,
     /// When it began.
@@ -62,10 +64,13 @@ pub struct Context {
     /// What goes on.
     pub phase: Phase,
     /// The last one is the current one.
-    invocations: VecDeque<Invocation>,
+    pub invocations: VecDeque<Invocation>,
     /// By the Extensions API, which may be ahead of the Telemetry API, or know more.
     invoked: Option<Invocation>,
-    has_had_invocation: bool,
+    /// Whether the Extensions API tells of invocations, as it does where they run one by one.
+    one_by_one: bool,
+    /// Whether one has begun.
+    pub has_had_invocation: bool,
 }
 
 impl Context {
@@ -78,18 +83,25 @@ impl Context {
             phase: Phase::Init,
             invocations: VecDeque::new(),
             invoked: None,
+            one_by_one: false,
             has_had_invocation: false,
         }
     }
 
     /// The Extensions API tells of an invocation.
     pub fn invoked(&mut self, invoke: &Invoke, now: SystemTime) {
+        self.one_by_one = true;
         let header = invoke.xray_header();
+        let xray_trace_id = header.as_deref().and_then(xray_trace_id);
+        if let Some(known) = self.find(&invoke.request_id).filter(|known| !known.is_reported) {
+            known.xray_trace_id = known.xray_trace_id.take().or(xray_trace_id);
+            return;
+        }
         self.invoked = Some(Invocation {
             request_id: invoke.request_id.clone(),
-            xray_trace_id: header.as_deref().and_then(xray_trace_id),
+            xray_trace_id,
             trace_id: None,
-            is_first: !self.has_had_invocation,
+            is_first: false, // known when it is taken over
             started: now,
             status: None,
             is_reported: false,
@@ -125,21 +137,38 @@ impl Context {
 
     fn start(&mut self, record: &Value, time: SystemTime) {
         let Some(request_id) = record["requestId"].as_str() else { return };
-        let told = self.invoked.take().filter(|told| told.request_id == request_id);
+        // Of an event that Lambda tries again there are two invocations; of one that had begun before
+        // it was told of, one.
+        let begun = self.invocations.iter().position(|known| known.request_id == request_id);
+        let begun = begun.and_then(|index| self.invocations.remove(index));
+        let begun = begun.filter(|begun| !begun.is_reported);
+        let told = begun.or_else(|| self.invoked.take_if(|told| told.request_id == request_id));
+        let is_first = told.as_ref().is_some_and(|told| told.is_first);
         let header = record["tracing"]["value"].as_str().and_then(xray_trace_id);
-        let told_trace = told.and_then(|told| told.xray_trace_id);
-        if self.invocations.len() == REMEMBERED {
-            self.invocations.pop_front();
-        }
-        self.invocations.push_back(Invocation {
+        self.push(Invocation {
             request_id: request_id.to_owned(),
-            xray_trace_id: header.or(told_trace),
-            trace_id: None,
-            is_first: !std::mem::replace(&mut self.has_had_invocation, true),
+            trace_id: told.as_ref().and_then(|told| told.trace_id),
+            xray_trace_id: header.or_else(|| told?.xray_trace_id),
+            is_first,
             started: time,
             status: None,
             is_reported: false,
         });
+    }
+
+    /// It is the current one from now on.
+    fn push(&mut self, mut invocation: Invocation) {
+        // Of the one before a line may be late.
+        let mut left = self.invocations.len();
+        self.invocations.retain(|known| {
+            left -= 1;
+            left == 0 || !known.is_reported
+        });
+        if self.invocations.len() == REMEMBERED {
+            self.invocations.pop_front();
+        }
+        invocation.is_first |= !std::mem::replace(&mut self.has_had_invocation, true);
+        self.invocations.push_back(invocation);
         self.phase = Phase::Invoke;
     }
 
@@ -148,24 +177,47 @@ impl Context {
         self.invocations.iter_mut().find(|known| known.request_id == request_id)
     }
 
-    /// The last invocation whose metrics have not been told.
-    pub fn unreported(&mut self) -> Option<&mut Invocation> {
-        self.invocations.iter_mut().rfind(|known| !known.is_reported)
+    /// The last invocation whose metrics have not been told. The Telemetry API may not have told that
+    /// it began.
+    pub fn unreported(&self) -> Option<&Invocation> {
+        let last = self.invocations.iter().rfind(|known| !known.is_reported);
+        self.invoked.as_ref().or(last)
     }
 
-    /// Whose a line of this time is that names this invocation, or none. A name that the platform
-    /// has not told lately is not believed.
-    pub fn invocation(&mut self, named: Option<&str>, time: SystemTime) -> Option<&mut Invocation> {
+    /// All of them, oldest first.
+    pub fn all_unreported(&mut self) -> impl Iterator<Item = &mut Invocation> {
+        self.take_over_invoked();
+        self.invocations.iter_mut().filter(|known| !known.is_reported)
+    }
+
+    /// Index of the invocation to which a line of this time belongs that names this one, or none. A
+    /// name that the platform has not told lately is not believed.
+    pub fn invocation(&mut self, named: Option<&str>, time: SystemTime) -> Option<usize> {
         // A process that began in the middle of an invocation has seen no start of it.
         if self.invocations.is_empty() && self.invoked.as_ref().is_some_and(|it| it.started <= time)
         {
-            self.invocations.extend(self.invoked.take());
-            self.has_had_invocation = true;
-            self.phase = Phase::Invoke;
+            self.take_over_invoked();
         }
-        let current = self.invocations.len().checked_sub(1)?;
         let named = named.and_then(|id| self.invocations.iter().position(|it| it.request_id == id));
-        self.invocations.get_mut(named.unwrap_or(current))
+        named.or_else(|| self.current())
+    }
+
+    fn current(&self) -> Option<usize> {
+        let last = self.invocations.len().checked_sub(1);
+        let is_open = |it: &Invocation| !self.one_by_one && !it.is_reported && it.status.is_none();
+        let mut open =
+            (0..self.invocations.len()).filter(|index| is_open(&self.invocations[*index]));
+        match (open.next(), open.next()) {
+            (None, _) => last,
+            (only, None) => only,
+            _ => None,
+        }
+    }
+
+    fn take_over_invoked(&mut self) {
+        if let Some(invoked) = self.invoked.take() {
+            self.push(invoked);
+        }
     }
 }
 

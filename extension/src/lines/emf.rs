@@ -9,7 +9,7 @@
 //! | the same | `HoldOfNext`, `LongestHoldOfNext` | `Function`, and over all |
 //!
 //! Each combination of dimensions is a metric that somebody pays for: none holds an id, and routes
-//! are those that a function names, at most `MAX_ROUTES`.
+//! are those that a function names, without numbers and UUIDs, at most `MAX_ROUTES`.
 
 use std::time::SystemTime;
 
@@ -25,6 +25,9 @@ const NAMESPACE: &str = "Cruddur";
 
 /// Routes that a process tells apart; later ones are `other`. Our choice: Cruddur has 16.
 const MAX_ROUTES: usize = 64;
+
+/// What has no value of its own in a dimension.
+const OTHER: &str = "other";
 
 /// Methods that have a metric: an odd one is whatever a client made up.
 const METHODS: [&str; 7] = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"];
@@ -102,15 +105,30 @@ pub struct AccessLines {
 }
 
 impl AccessLines {
-    /// The metrics of a line, if it is one: it has `method`, `route`, `status` and `duration_ms`.
-    pub fn metrics(&mut self, field: impl Fn(&str) -> Option<Value>) -> Option<Metrics> {
+    /// What a line gets, if it is one: it has `method`, `route`, `status` and `duration_ms`. None if
+    /// it has something of that itself: what a function means by it nobody knows.
+    pub fn members(
+        &mut self,
+        time: SystemTime,
+        field: impl Fn(&str) -> Option<Value>,
+    ) -> Vec<(&'static str, Value)> {
+        let metrics = self.metrics(&field);
+        let members = metrics.map(|metrics| metrics.members(time)).unwrap_or_default();
+        let is_own = members.iter().any(|(key, _)| field(key).is_some());
+        if is_own { Vec::new() } else { members }
+    }
+
+    fn metrics(&mut self, field: impl Fn(&str) -> Option<Value>) -> Option<Metrics> {
         let (status, duration) = (field("status")?.as_u64()?, field("duration_ms")?.as_f64()?);
         let (method, route) = (field("method")?, field("route")?);
-        let method = METHODS.into_iter().find(|known| method == *known).unwrap_or("other");
-        let route = self.known(format!("{method} {}", route.as_str()?));
+        let method = METHODS.into_iter().find(|known| method == *known).unwrap_or(OTHER);
+        let route = match route.as_str()? {
+            path if has_id(path) => OTHER.to_owned(),
+            route => self.known(format!("{method} {route}")),
+        };
         let class = match status {
             100..600 => format!("{}xx", status / 100),
-            _ => "other".to_owned(),
+            _ => OTHER.to_owned(),
         };
         let sets = vec![vec!["Route", "StatusClass"], vec!["Route"], vec!["StatusClass"], vec![]];
         let dimensions = vec![("Route", route), ("StatusClass", class)];
@@ -122,12 +140,19 @@ impl AccessLines {
     fn known(&mut self, route: String) -> String {
         if !self.routes.contains(&route) {
             if self.routes.len() == MAX_ROUTES || route.len() > 250 {
-                return "other".to_owned();
+                return OTHER.to_owned();
             }
             self.routes.push(route.clone());
         }
         route
     }
+}
+
+/// Whether a part of it is a number or a UUID: a path, and no route.
+fn has_id(route: &str) -> bool {
+    let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let mut parts = route.split('/').filter(|part| !part.is_empty());
+    parts.any(|part| is_number(part) || uuid::Uuid::try_parse(part).is_ok())
 }
 
 /// What has changed from one summary to the next, for each destination; and the holds.

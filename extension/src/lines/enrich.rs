@@ -2,17 +2,17 @@
 
 use std::{borrow::Cow, time::SystemTime};
 
-use anstream::adapter::strip_str;
 use serde_json::{Value, json};
+use trace_context::TraceId;
 
 use super::{
     Line, MAX_LINE_BYTES, MESSAGE_BYTES, Signals,
     context::{Context, Invocation, xray_trace_id},
     emf::{self, AccessLines, Metrics, Outcome},
-    json::{Fields, Object, cut},
+    json::{Fields, Object, cut, is_empty},
     level::{Level, level_in},
     ours::{Ours, PLATFORMS_OWN},
-    timestamp, unix_ms, wording,
+    timestamp, unix_ms, without_colours, wording,
 };
 use crate::{
     config::Config,
@@ -64,29 +64,32 @@ impl Lines {
     }
 
     /// The invocation whose metrics have not been told yet.
-    pub fn unreported(&mut self) -> Option<String> {
+    pub fn unreported(&self) -> Option<String> {
         Some(self.context.unreported()?.request_id.clone())
     }
 
-    /// The sandbox ends: a line about the invocation whose report will never come.
+    /// The sandbox ends: a line about each invocation whose report will never come.
     pub fn shut_down(&mut self, shutdown: &Shutdown, now: SystemTime) -> Vec<Signal> {
         let mut signals = Signals::default();
         let reason = shutdown.shutdown_reason.to_ascii_lowercase();
-        let ended_well = reason.is_empty() || reason == "spindown";
         let function = self.context.function.clone();
-        if let Some(invocation) = self.context.unreported() {
-            let request_id = invocation.request_id.clone();
-            let status = (!ended_well).then_some(reason.as_str());
-            let outcome = report(invocation, status);
+        let left: Vec<String> =
+            self.context.all_unreported().map(|it| it.request_id.clone()).collect();
+        for (index, request_id) in left.iter().enumerate() {
+            let Some(invocation) = self.context.find(request_id) else { continue };
+            // What ends the sandbox says nothing of an earlier one that was over.
+            let is_over = index + 1 < left.len() && invocation.status.is_some();
+            let ended_well = is_over || reason.is_empty() || reason == "spindown";
+            let outcome = report(invocation, (!ended_well).then_some(reason.as_str()));
             let metrics = Some(emf::invocation(&function, outcome, &Value::Null));
             let json = json!({ "requestId": request_id, "reason": reason }).to_string();
             let kind = "extension.shutdown";
-            let request_id = Some(request_id.as_str());
-            let record = Record { kind, json: &json, request_id, metrics };
+            let record = Record { kind, json: &json, metrics };
             let level = if ended_well { "INFO" } else { "ERROR" };
             let text = format!("The sandbox ends before the invocation's report: {reason}");
             let none = |_: &str| Traces::default();
-            let json = self.wrapped(now, Some(level), &text, Some(&record), &none);
+            let json =
+                self.wrapped(now, Some(level), &text, Some(request_id), Some(&record), &none);
             signals.push(Line { time_ms: unix_ms(now), json: &json }, !ended_well);
         }
         signals.finish()
@@ -119,17 +122,18 @@ impl Lines {
         let is_error = fields.level().is_some_and(|level| level.is_error());
         let mut line = self.object_begun(event, fields, traces);
         let value = |key: &str| serde_json::from_str(fields.get(key)?).ok();
-        if let Some(metrics) = self.access_lines.metrics(value).filter(|_| !fields.has("_aws")) {
-            let members = metrics.members(event.time);
-            members.iter().for_each(|(key, value)| line.add(key, value));
-        }
+        let members = self.access_lines.members(event.time, value);
+        members.iter().for_each(|(key, value)| line.add(key, value));
         line.end();
         let json = self.scrubber.json(&line.0);
         if json.len() <= MAX_LINE_BYTES {
             return (json, is_error);
         }
-        let level = fields.level().and_then(|level| level.as_str().map(str::to_owned));
-        (self.wrapped(event.time, level.as_deref(), &json, None, traces), is_error)
+        let level = fields.level();
+        let level = level.as_ref().and_then(Level::as_str);
+        let level = level.filter(|level| level.len() <= MAX_LEVEL_BYTES);
+        let named = fields.text("requestId");
+        (self.wrapped(event.time, level, &json, named.as_deref(), None, traces), is_error)
     }
 
     fn object_begun(
@@ -139,17 +143,22 @@ impl Lines {
         traces: &impl Fn(&str) -> Traces,
     ) -> Object {
         let named = fields.text("requestId");
-        let ours = self.ours(named.as_deref(), fields.text("trace_id"), event.time, traces);
+        let trace_id = fields.text("trace_id").and_then(|id| TraceId::from_hex(&id));
+        let ours = self.ours(named.as_deref(), trace_id, event.time, traces);
         let mut line = Object::new();
         let mut claimed = Object::new();
         for (key, value) in &fields.0 {
-            if !PLATFORMS_OWN.contains(&key.as_ref()) {
+            let key = key.as_ref();
+            if ["trace_id", "span_id"].contains(&key) && is_empty(value) {
+                continue; // what the line does not know is ours to say
+            }
+            if !PLATFORMS_OWN.contains(&key) {
                 line.raw(key, value);
             } else if !ours.says(key, value) {
                 claimed.raw(key, value);
             }
         }
-        ours.write(&mut line, fields.has("trace_id"));
+        ours.write(&mut line, |key| fields.says(key));
         if !claimed.is_empty() {
             claimed.end();
             line.raw("claimed", &claimed.0);
@@ -163,14 +172,11 @@ impl Lines {
         text: &str,
         traces: &impl Fn(&str) -> Traces,
     ) -> (String, bool) {
-        let plain = match text.contains('\x1b') {
-            true => Cow::Owned(strip_str(text).to_string()),
-            false => Cow::Borrowed(text),
-        };
+        let plain = without_colours(text);
         let level = level_in(&plain);
         let masked = self.scrubber.text(plain.trim_end_matches(['\n', '\r'])).into_owned();
         let is_error = level.is_some_and(|level| Level::Name(level.into()).is_error());
-        (self.wrapped(event.time, level, &masked, None, traces), is_error)
+        (self.wrapped(event.time, level, &masked, None, None, traces), is_error)
     }
 
     fn platform(
@@ -188,16 +194,19 @@ impl Lines {
             let outcome = request_id.and_then(|id| report(self.context.find(id)?, status));
             emf::invocation(&self.context.function, outcome, &record)
         });
-        let record = Record { kind: &event.kind, json: &json, request_id, metrics };
-        (self.wrapped(event.time, Some(level), &message, Some(&record), traces), level == "ERROR")
+        let record = Record { kind: &event.kind, json: &json, metrics };
+        let json =
+            self.wrapped(event.time, Some(level), &message, request_id, Some(&record), traces);
+        (json, level == "ERROR")
     }
 
-    /// A line around a text, and around a platform record.
+    /// A line around a text, and around a platform record, that names this invocation.
     fn wrapped(
         &mut self,
         time: SystemTime,
         level: Option<&str>,
         text: &str,
+        named: Option<&str>,
         record: Option<&Record<'_>>,
         traces: &impl Fn(&str) -> Traces,
     ) -> String {
@@ -206,27 +215,32 @@ impl Lines {
         if let Some(level) = level {
             line.add("level", &level);
         }
-        let mut rest = Object::new();
+        let (mut rest, mut cut_from) = (Object::new(), 0);
         if let Some(record) = record {
             rest.add("type", &record.kind);
             if record.json.len() < MAX_LINE_BYTES / 2 {
                 rest.raw("record", record.json);
+            } else {
+                cut_from += record.json.len();
             }
             let members = record.metrics.iter().flat_map(|metrics| metrics.members(time));
             members.for_each(|(key, value)| rest.add(key, &value));
         }
-        let request_id = record.and_then(|record| record.request_id);
-        let ours = match request_id.filter(|id| self.context.find(id).is_none()) {
+        let unknown = named.filter(|id| record.is_some() && self.context.find(id).is_none());
+        let ours = match unknown {
             // The platform may speak of one that began before this process.
             Some(unknown) => Ours::of_unknown(&self.context, unknown),
-            None => self.ours(request_id, None, time, traces),
+            None => self.ours(named, None, time, traces),
         };
-        ours.write(&mut rest, false);
+        ours.write(&mut rest, |_| false);
         let room = MAX_LINE_BYTES.saturating_sub(line.0.len() + rest.0.len() + MESSAGE_BYTES);
-        let mut kept = cut(text, room);
+        let room = room.saturating_sub(CUT_BYTES);
+        let kept = cut(text, room);
         if kept.len() < text.len() {
-            line.add("cut_from_bytes", &text.len());
-            kept = cut(text, room.saturating_sub(CUT_BYTES));
+            cut_from += text.len();
+        }
+        if cut_from > 0 {
+            line.add("cut_from_bytes", &cut_from);
         }
         line.add("message", &kept);
         line.extend(&rest);
@@ -237,27 +251,25 @@ impl Lines {
     fn ours(
         &mut self,
         named: Option<&str>,
-        trace_id: Option<String>,
+        trace_id: Option<TraceId>,
         time: SystemTime,
         traces: &impl Fn(&str) -> Traces,
-    ) -> Ours {
-        match self.context.invocation(named, time) {
-            Some(invocation) => {
-                if trace_id.is_some() {
-                    invocation.trace_id = trace_id;
-                }
-                let known = traces(&invocation.request_id);
-                if invocation.xray_trace_id.is_none() {
-                    let header = known.xray_header.as_deref();
-                    invocation.xray_trace_id = header.and_then(xray_trace_id);
-                }
-                let invocation = invocation.clone();
-                Ours::of(&self.context, &invocation, &known)
-            }
-            None => Ours::of_nothing(&self.context),
+    ) -> Ours<'_> {
+        let Some(index) = self.context.invocation(named, time) else {
+            return Ours::of_nothing(&self.context);
+        };
+        let invocation = &mut self.context.invocations[index];
+        invocation.trace_id = invocation.trace_id.or(trace_id);
+        let known = traces(&invocation.request_id);
+        if invocation.xray_trace_id.is_none() {
+            invocation.xray_trace_id = known.xray_header.as_deref().and_then(xray_trace_id);
         }
+        Ours::of(&self.context, &self.context.invocations[index], &known)
     }
 }
+
+/// A level that is longer is none. Our choice: the longest that is known has nine letters.
+const MAX_LEVEL_BYTES: usize = 32;
 
 /// What `cut_from_bytes` takes.
 const CUT_BYTES: usize = 40;
@@ -267,7 +279,6 @@ const CUT_BYTES: usize = 40;
 struct Record<'a> {
     kind: &'a str,
     json: &'a str,
-    request_id: Option<&'a str>,
     metrics: Option<Metrics>,
 }
 

@@ -19,8 +19,9 @@ impl<'a> Fields<'a> {
         self.0.iter().find(|(known, _)| known == key).map(|(_, value)| *value)
     }
 
-    pub(super) fn has(&self, key: &str) -> bool {
-        self.get(key).is_some()
+    /// Whether there is something in it.
+    pub(super) fn says(&self, key: &str) -> bool {
+        self.get(key).is_some_and(|value| !is_empty(value))
     }
 
     pub(super) fn text(&self, key: &str) -> Option<String> {
@@ -56,6 +57,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
         }
         deserializer.deserialize_map(Collect)
     }
+}
+
+/// Whether a value says nothing.
+pub(super) fn is_empty(value: &str) -> bool {
+    ["null", "\"\""].contains(&value)
 }
 
 /// A JSON object that is being written.

@@ -30,6 +30,10 @@ impl Level {
 /// Levels that count as errors.
 const ERRORS: [&str; 6] = ["ERROR", "ERR", "FATAL", "CRITICAL", "PANIC", "EMERGENCY"];
 
+/// How many words may stand before it, and it. Our choice: `2026-01-01 00:00:00,000 - a.logger - ERROR`
+/// has seven.
+const WORDS: usize = 10;
+
 /// The level that a plain line shows among its first words, or by what only Rust's panics say.
 pub(super) fn level_in(text: &str) -> Option<&'static str> {
     const KNOWN: [&str; 8] =
@@ -37,6 +41,7 @@ pub(super) fn level_in(text: &str) -> Option<&'static str> {
     if text.starts_with("thread '") && text.contains("panicked at") {
         return Some("ERROR");
     }
-    let words = text.split([' ', '\t', '[', ']', ':', '|']).filter(|word| !word.is_empty()).take(6);
+    let words =
+        text.split([' ', '\t', '[', ']', ':', '|']).filter(|word| !word.is_empty()).take(WORDS);
     words.filter_map(|word| KNOWN.into_iter().find(|known| known == &word)).next()
 }

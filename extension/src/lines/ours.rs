@@ -15,9 +15,9 @@ pub(super) const PLATFORMS_OWN: [&str; 4] = ["requestId", "xray_trace_id", "lamb
 
 /// What the extension adds.
 #[derive(Debug, Default)]
-pub(super) struct Ours {
-    request_id: Option<String>,
-    xray_trace_id: Option<String>,
+pub(super) struct Ours<'a> {
+    request_id: Option<&'a str>,
+    xray_trace_id: Option<&'a str>,
     trace_id: Option<String>,
     span_id: Option<String>,
     lambda: String,
@@ -42,49 +42,55 @@ fn lambda(context: &Context, is_first: bool) -> String {
     serde_json::to_string(&lambda).unwrap_or_else(|_| "{}".to_owned())
 }
 
-impl Ours {
+impl<'a> Ours<'a> {
     /// Of a line of this invocation.
-    pub(super) fn of(context: &Context, invocation: &Invocation, traces: &Traces) -> Self {
+    pub(super) fn of(context: &Context, invocation: &'a Invocation, traces: &Traces) -> Self {
         let server = traces.server.map(|(trace, span)| (trace.to_string(), span.to_string()));
         let (trace_id, span_id) = server.unzip();
         Self {
-            request_id: Some(invocation.request_id.clone()),
-            xray_trace_id: invocation.xray_trace_id.clone(),
-            trace_id: trace_id.or_else(|| invocation.trace_id.clone()),
+            request_id: Some(&invocation.request_id),
+            xray_trace_id: invocation.xray_trace_id.as_deref(),
+            trace_id: trace_id.or_else(|| invocation.trace_id.map(|id| id.to_string())),
             span_id,
             lambda: lambda(context, invocation.is_first),
         }
     }
 
     /// Of a record about an invocation of which nothing else is known.
-    pub(super) fn of_unknown(context: &Context, request_id: &str) -> Self {
-        let request_id = Some(request_id.to_owned());
+    pub(super) fn of_unknown(context: &Context, request_id: &'a str) -> Self {
+        let request_id = Some(request_id);
         Self { request_id, lambda: lambda(context, false), ..Self::default() }
     }
 
-    /// Of a line before any invocation.
+    /// Of a line that may be anybody's, or is from before any invocation.
     pub(super) fn of_nothing(context: &Context) -> Self {
-        Self { lambda: lambda(context, true), ..Self::default() }
+        Self { lambda: lambda(context, !context.has_had_invocation), ..Self::default() }
     }
 
     /// Whether a field of the line says the same.
     pub(super) fn says(&self, key: &str, value: &str) -> bool {
         let own = match key {
-            "requestId" => &self.request_id,
-            "xray_trace_id" => &self.xray_trace_id,
+            "requestId" => self.request_id,
+            "xray_trace_id" => self.xray_trace_id,
             _ => return false,
         };
         let value = serde_json::from_str::<Cow<'_, str>>(value);
-        own.as_deref().zip(value.ok()).is_some_and(|(own, value)| own == value)
+        own.zip(value.ok()).is_some_and(|(own, value)| own == value)
     }
 
-    pub(super) fn write(&self, line: &mut Object, has_trace_id: bool) {
-        let traces = [("trace_id", &self.trace_id), ("span_id", &self.span_id)];
-        let fields = [("requestId", &self.request_id), ("xray_trace_id", &self.xray_trace_id)];
-        let traces = traces.into_iter().filter(|_| !has_trace_id);
-        for (key, value) in fields.into_iter().chain(traces) {
+    /// Adds what the line does not say itself.
+    pub(super) fn write(&self, line: &mut Object, says: impl Fn(&str) -> bool) {
+        let trace_id = self.trace_id.as_deref().filter(|_| !says("trace_id"));
+        let span_id = self.span_id.as_deref().filter(|_| !says("trace_id") && !says("span_id"));
+        let fields = [
+            ("requestId", self.request_id),
+            ("xray_trace_id", self.xray_trace_id),
+            ("trace_id", trace_id),
+            ("span_id", span_id),
+        ];
+        for (key, value) in fields {
             if let Some(value) = value {
-                line.add(key, value);
+                line.add(key, &value);
             }
         }
         line.raw("lambda", &self.lambda);

@@ -121,6 +121,7 @@ fn lines_of_init_of_the_end_and_of_the_invocation_before_are_told_apart() {
     started(&mut lines, "a");
     take(&mut lines, &[("platform.runtimeDone", json!({"requestId": "a", "status": "success"}))]);
     let after = function(&mut lines, json!("background"));
+    report(&mut lines, "a");
     started(&mut lines, "b");
     let late = function(&mut lines, json!({"requestId": "a"}));
     let current = function(&mut lines, json!("b's"));
@@ -135,15 +136,96 @@ fn lines_of_init_of_the_end_and_of_the_invocation_before_are_told_apart() {
     assert_eq!(told(&current), json!(["b", "invoke", false]));
 }
 
+fn invoke(request_id: &str) -> Invoke {
+    let json = format!(r#"{{"requestId":"{request_id}","tracing":{{"value":"{XRAY}"}}}}"#);
+    serde_json::from_str(&json).unwrap()
+}
+
+fn report(lines: &mut Lines, request_id: &str) -> Value {
+    let report = json!({"requestId": request_id, "status": "success"});
+    take(lines, &[("platform.report", report)]).remove(0)
+}
+
+/// The lines at the end of the sandbox.
+fn shut_down(lines: &mut Lines, reason: &str) -> Vec<Value> {
+    let shutdown = serde_json::from_str(&format!(r#"{{"shutdownReason":"{reason}"}}"#)).unwrap();
+    let signals = lines.shut_down(&shutdown, now());
+    let read = |signal: &Signal| -> Vec<Value> {
+        super::read(&signal.bytes).map(|line| serde_json::from_str(line.json).unwrap()).collect()
+    };
+    signals.iter().flat_map(read).collect()
+}
+
+#[test]
+fn where_several_run_at_once_a_line_is_the_ones_that_it_names_or_nobodys() {
+    let mut lines = lines();
+    for id in ["a", "b", "c"] {
+        started(&mut lines, id);
+    }
+
+    let named = function(&mut lines, json!({"requestId": "a"}));
+    assert_eq!((&named["requestId"], &named["claimed"]), (&json!("a"), &Value::Null));
+    assert_eq!(function(&mut lines, json!("anybody's"))["requestId"], Value::Null);
+    assert_eq!(report(&mut lines, "c")["Invocations"], 1);
+    assert_eq!(report(&mut lines, "a")["Invocations"], 1);
+    assert_eq!(function(&mut lines, json!("b's alone"))["requestId"], "b");
+    started(&mut lines, "d");
+    let told: Vec<_> =
+        shut_down(&mut lines, "spindown").iter().map(|line| line["requestId"].clone()).collect();
+    assert_eq!(told, ["b", "d"]);
+}
+
+#[test]
+fn an_event_that_is_tried_again_under_its_id_is_two_invocations() {
+    let mut lines = lines();
+    for expected in [json!([1, 1]), json!([1, 0])] {
+        lines.invoked(&invoke("a"), now());
+        started(&mut lines, "a");
+        let line = report(&mut lines, "a");
+        assert_eq!(json!([line["Invocations"], line["ColdStarts"]]), expected);
+    }
+    assert_eq!(lines.unreported(), None);
+}
+
+#[test]
+fn an_invocation_of_which_the_telemetry_has_told_nothing_is_told_at_the_end() {
+    let mut lines = lines();
+    lines.invoked(&invoke("a"), now());
+    started(&mut lines, "a");
+    report(&mut lines, "a");
+    lines.invoked(&invoke("b"), now());
+
+    assert_eq!(lines.unreported().as_deref(), Some("b"));
+    assert_eq!(function(&mut lines, json!("a's"))["requestId"], "a");
+    let told = shut_down(&mut lines, "timeout");
+
+    assert_eq!(told.len(), 1);
+    assert_eq!((&told[0]["requestId"], &told[0]["Timeouts"]), (&json!("b"), &json!(1)));
+    assert_eq!(
+        (&told[0]["ColdStarts"], &told[0]["xray_trace_id"]),
+        (&json!(0), &json!(XRAY_TRACE))
+    );
+    assert_eq!(lines.unreported(), None);
+}
+
+#[test]
+fn the_telemetry_of_one_before_leaves_the_next_known() {
+    let mut lines = lines();
+    lines.invoked(&invoke("b"), now() + Duration::from_secs(9));
+    started(&mut lines, "a");
+
+    assert_eq!(lines.unreported().as_deref(), Some("b"));
+    take(&mut lines, &[("platform.start", json!({"requestId": "b"}))]);
+    assert_eq!(function(&mut lines, json!("b's"))["xray_trace_id"], XRAY_TRACE);
+}
+
 #[test]
 fn a_process_that_began_in_the_middle_of_an_invocation_asks_the_extensions_api() {
     let mut lines = lines();
-    let json = format!(r#"{{"requestId":"a","tracing":{{"value":"{XRAY}"}}}}"#);
-    let invoke: Invoke = serde_json::from_str(&json).unwrap();
 
-    lines.invoked(&invoke, now() + Duration::from_secs(1));
+    lines.invoked(&invoke("a"), now() + Duration::from_secs(1));
     assert_eq!(function(&mut lines, json!("before"))["requestId"], Value::Null);
-    lines.invoked(&invoke, now());
+    lines.invoked(&invoke("a"), now());
     let line = function(&mut lines, json!("within"));
 
     assert_eq!((&line["requestId"], &line["xray_trace_id"]), (&json!("a"), &json!(XRAY_TRACE)));
@@ -153,8 +235,14 @@ fn a_process_that_began_in_the_middle_of_an_invocation_asks_the_extensions_api()
 fn a_line_without_trace_ids_gets_the_server_spans_or_those_of_an_earlier_line() {
     let mut lines = lines();
     started(&mut lines, "a");
-    function(&mut lines, json!({"trace_id": "of a line"}));
-    assert_eq!(function(&mut lines, json!("plain"))["trace_id"], "of a line");
+    let first = "1af7651916cd43dd8448eb211c80319c";
+    for own in ["no id", first, "2af7651916cd43dd8448eb211c80319c"] {
+        assert_eq!(function(&mut lines, json!({"trace_id": own}))["trace_id"], own);
+    }
+    assert_eq!(function(&mut lines, json!("plain"))["trace_id"], first);
+    let empty = function(&mut lines, json!({"trace_id": null, "span_id": "", "a": null}));
+    assert_eq!((&empty["trace_id"], &empty["span_id"]), (&json!(first), &Value::Null));
+    assert!(empty.get("span_id").is_none() && empty.get("a").is_some());
 
     let hex = "0af7651916cd43dd8448eb211c80319c";
     let server = TraceId::from_hex(hex).zip(SpanId::from_hex("b7ad6b7169203331"));
@@ -162,6 +250,9 @@ fn a_line_without_trace_ids_gets_the_server_spans_or_those_of_an_earlier_line() 
     let line = take_with(&mut lines, &[("function", json!("plain"))], traces).remove(0);
 
     assert_eq!((&line["trace_id"], &line["span_id"]), (&json!(hex), &json!("b7ad6b7169203331")));
+    let own = json!({"span_id": "own", "trace_id": null});
+    let line = take_with(&mut lines, &[("function", own)], traces).remove(0);
+    assert_eq!((&line["trace_id"], &line["span_id"]), (&json!(hex), &json!("own")));
 }
 
 #[test]
@@ -253,20 +344,14 @@ fn an_invocation_whose_report_never_comes_is_told_at_the_end() {
             let done = json!({"requestId": "a", "status": done});
             take(&mut lines, &[("platform.runtimeDone", done)]);
         }
-        let shutdown = format!(r#"{{"shutdownReason":"{reason}"}}"#);
-        let shutdown = serde_json::from_str(&shutdown).unwrap();
 
         assert_eq!(lines.unreported().as_deref(), Some("a"));
-        let signals = lines.shut_down(&shutdown, now());
+        let line = shut_down(&mut lines, reason).remove(0);
 
-        let line: Value = super::read(&signals[0].bytes)
-            .map(|it| serde_json::from_str(it.json).unwrap())
-            .next()
-            .unwrap();
         assert_is_emf(&line);
         assert_eq!((&line["Errors"], &line["Timeouts"]), (&json!(errors), &json!(timeouts)));
         assert_eq!(line["requestId"], "a");
-        assert!(lines.shut_down(&shutdown, now()).is_empty());
+        assert!(shut_down(&mut lines, reason).is_empty());
     }
 }
 
@@ -283,9 +368,15 @@ fn an_access_line_carries_its_routes_metrics_and_routes_are_bounded() {
     assert_eq!(told, [json!("GET /api/{key}"), json!("4xx"), json!(1), json!(1.25)]);
     let mut routes = std::collections::HashSet::new();
     for number in 0..1_000 {
-        routes.insert(function(&mut lines, access(&number.to_string()))["Route"].to_string());
+        routes.insert(function(&mut lines, access(&format!("/r{number}")))["Route"].to_string());
     }
-    assert!(routes.len() < 100 && routes.contains("\"other\""), "{routes:?}");
+    assert!((50..100).contains(&routes.len()) && routes.contains("\"other\""), "{routes:?}");
+    for path in ["/a/17", "/a/0af76519-16cd-43dd-8448-eb211c80319c/b", "17"] {
+        assert_eq!(function(&mut super::tests::lines(), access(path))["Route"], "other", "{path}");
+    }
+    let own = json!({"method": "GET", "route": "/", "status": 200, "duration_ms": 1, "Route": "x"});
+    let line = function(&mut lines, own);
+    assert_eq!((&line["Route"], &line["_aws"]), (&json!("x"), &Value::Null));
 }
 
 #[test]
@@ -367,6 +458,34 @@ fn a_line_that_is_too_long_is_cut_with_a_mark() {
         assert!((MAX_LINE_BYTES - 128..=MAX_LINE_BYTES).contains(&json_length), "{json_length}");
         assert!(line["cut_from_bytes"].as_u64().unwrap() >= length as u64);
         assert_eq!(line["requestId"], "a");
+    }
+}
+
+#[test]
+fn a_cut_line_keeps_its_place_and_what_is_left_out_is_marked() {
+    let mut lines = lines();
+    started(&mut lines, "a");
+    started(&mut lines, "b");
+    let long = "x".repeat(2_000_000);
+
+    let level = "l".repeat(33);
+    let line = function(&mut lines, json!({"requestId": "a", "level": level, "m": long}));
+    assert_eq!((&line["requestId"], &line["level"]), (&json!("a"), &Value::Null));
+    let record = json!({"requestId": "b", "odd": long});
+    let length = record.to_string().len();
+    let line = take(&mut lines, &[("platform.odd", record)]).remove(0);
+    assert_eq!((&line["record"], &line["cut_from_bytes"]), (&Value::Null, &json!(length)));
+    assert_eq!(line["requestId"], "b");
+}
+
+#[test]
+fn the_level_of_a_plain_line_is_found_behind_a_time_and_a_name() {
+    for (text, level) in [
+        ("2026-01-01 00:00:00,000 - a.logger - ERROR - failed", json!("ERROR")),
+        ("[WARN] 2026-01-01T00:00:00.000Z", json!("WARN")),
+        ("one two three four five six seven eight nine ten ERROR", Value::Null),
+    ] {
+        assert_eq!(function(&mut lines(), json!(text))["level"], level, "{text}");
     }
 }
 

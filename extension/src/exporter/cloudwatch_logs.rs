@@ -7,12 +7,18 @@
 //! | taken, some events refused by age | those are counted as rejected |
 //! | group or stream not found | it is made, once per batch, and the request sent again |
 //! | invalid, or too large | the request is sent in halves, until the event is found that is |
+//! | somebody else makes the group at the moment | it is asked for once more |
 //! | throttled, access denied, 5xx, no connection | as with any destination: the batch is kept |
+//!
+//! Of a batch that is kept, the lines that the service has spoken of are not sent again (`settled`).
 
 mod otlp;
 mod requests;
+mod settled;
+#[cfg(test)]
+mod tests;
 
-use std::collections::VecDeque;
+use std::ops::Range;
 
 use aws_sdk_cloudwatchlogs::{
     Client,
@@ -25,6 +31,7 @@ use http::StatusCode;
 use jiff::{Timestamp, tz::TimeZone};
 use tracing::warn;
 
+use self::settled::Settled;
 use super::{ExportError, Receipt, aws, check::Finding};
 use crate::{
     batch::Batch,
@@ -34,13 +41,9 @@ use crate::{
     signal::Kind,
 };
 
-/// How many halves of a refused request are tried in a batch. Our choice: enough to find a few
-/// bad events among ten thousand.
-const MAX_HALVES: usize = 64;
-
-/// Requests of failed batches that were taken: when the batch comes again, they are left out. Our
-/// choice; a batch has a handful.
-const REMEMBERED: usize = 64;
+/// How many halves of a refused request are tried. Our choice: enough to find 18 bad events, wherever
+/// they are among ten thousand; to find one takes 28. What is refused then is given up as it is.
+const MAX_HALVES: usize = 512;
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -51,16 +54,11 @@ pub struct CloudWatchLogs {
     /// Made for the first batch, like the stream.
     client: Option<Client>,
     stream_exists: bool,
-    taken: VecDeque<Taken>,
+    /// Whether the group was made here, and keeps its lines for ever as yet.
+    owes_retention: bool,
+    settled: Settled,
     access_lines: AccessLines,
     rejection_reported: bool,
-}
-
-/// A request that was taken.
-#[derive(Clone, Copy, Debug)]
-struct Taken {
-    fingerprint: u64,
-    rejected: u64,
 }
 
 impl CloudWatchLogs {
@@ -72,7 +70,8 @@ impl CloudWatchLogs {
             scrubber,
             client: None,
             stream_exists: false,
-            taken: VecDeque::new(),
+            owes_retention: false,
+            settled: Settled::default(),
             access_lines: AccessLines::default(),
             rejection_reported: false,
         }
@@ -92,25 +91,19 @@ impl CloudWatchLogs {
             _ => records.iter().map(|(time_ms, json)| Line { time_ms: *time_ms, json }).collect(),
         };
         let mut rejected = batch.items.saturating_sub(lines.len() as u64);
-        let mut taken = Vec::new();
-        for request in requests::of(lines) {
-            let fingerprint = requests::fingerprint(&request);
-            let before = self.taken.iter().find(|taken| taken.fingerprint == fingerprint);
-            let result = match before {
-                Some(before) => Ok(before.rejected),
-                None => self.deliver(&request).await,
-            };
-            match result {
-                Ok(refused) => {
-                    rejected += refused;
-                    taken.push(Taken { fingerprint, rejected: refused });
-                }
-                Err(error) => {
-                    self.remember(taken);
-                    return Err(error);
-                }
+        let mut settled = self.settled.clone();
+        let mut left = Vec::with_capacity(lines.len());
+        for line in lines {
+            match settled.take(&line) {
+                Some(was_refused) => rejected += u64::from(was_refused),
+                None => left.push(line),
             }
         }
+        for request in requests::of(left) {
+            rejected += self.deliver(&request).await?;
+        }
+        self.set_retention().await;
+        self.settled = settled; // nothing of this batch will come again
         Ok(Receipt { rejected, unsampled: 0 })
     }
 
@@ -132,7 +125,7 @@ impl CloudWatchLogs {
                 }
             }
             Some(error) => {
-                let error = kept(aws::export_error(error));
+                let error = aws::export_error(error);
                 Finding::failed(&format!("a line for the log group {group}"), &error)
             }
             None => Finding::fine(format!("takes lines for the log group {group}")),
@@ -142,16 +135,6 @@ impl CloudWatchLogs {
     /// The next batch makes new connections.
     pub fn disconnect(&mut self) {
         self.client = None;
-    }
-
-    fn remember(&mut self, taken: Vec<Taken>) {
-        for taken in taken {
-            self.taken.retain(|known| known.fingerprint != taken.fingerprint);
-            if self.taken.len() == REMEMBERED {
-                self.taken.pop_front();
-            }
-            self.taken.push_back(taken);
-        }
     }
 
     /// Sends one request, in halves if it must be; returns how many events were refused for good.
@@ -165,7 +148,15 @@ impl CloudWatchLogs {
             }
             let error = match self.put(events).await {
                 Ok(reply) => {
-                    rejected += self.rejected(&reply, events.len());
+                    let taken = taken(&reply, events.len());
+                    let refused = (events.len() - taken.len()) as u64;
+                    if refused > 0 {
+                        self.report(refused, "they are too old, or of the future");
+                    }
+                    rejected += refused;
+                    for (index, line) in events.iter().enumerate() {
+                        self.settled.note(line, !taken.contains(&index));
+                    }
                     continue;
                 }
                 Err(error) => error,
@@ -175,7 +166,6 @@ impl CloudWatchLogs {
                     self.stream_exists = false;
                     left.push(events);
                 }
-                Some("DataAlreadyAcceptedException") => {}
                 _ if is_invalid(&error) && events.len() > 1 && halves < MAX_HALVES => {
                     let (first, second) = events.split_at(events.len() / 2);
                     left.extend([second, first]);
@@ -185,6 +175,7 @@ impl CloudWatchLogs {
                     let reason = aws::export_error(error);
                     self.report(events.len() as u64, &reason.to_string());
                     rejected += events.len() as u64;
+                    events.iter().for_each(|line| self.settled.note(line, true));
                 }
                 _ => return Err(kept(aws::export_error(error))),
             }
@@ -201,24 +192,9 @@ impl CloudWatchLogs {
             event.build().ok() // fails only without one of the two
         });
         let events = events.collect();
-        let request = self.client().await.put_log_events();
+        let request = self.client().put_log_events();
         let request = request.log_group_name(&self.config.group).log_stream_name(&self.stream);
         request.set_log_events(Some(events)).send().await
-    }
-
-    /// What a reply refused because of its time.
-    fn rejected(&mut self, reply: &PutLogEventsOutput, events: usize) -> u64 {
-        let Some(info) = reply.rejected_log_events_info() else { return 0 };
-        let index = |index: Option<i32>| index.and_then(|index| usize::try_from(index).ok());
-        let too_old = index(info.too_old_log_event_end_index()).unwrap_or(0);
-        let expired = index(info.expired_log_event_end_index()).unwrap_or(0);
-        let too_new = index(info.too_new_log_event_start_index()).unwrap_or(events);
-        let old = too_old.max(expired).min(events);
-        let rejected = (old + events.saturating_sub(too_new)).min(events) as u64;
-        if rejected > 0 {
-            self.report(rejected, "they are too old, or of the future");
-        }
-        rejected
     }
 
     /// Once a process: the summary has the numbers.
@@ -229,8 +205,8 @@ impl CloudWatchLogs {
     }
 
     async fn make_stream(&mut self) -> Result<(), ExportError> {
-        let (group, stream) = (self.config.group.clone(), self.stream.clone());
-        let client = self.client().await.clone();
+        let (client, group) = (self.client().clone(), self.config.group.clone());
+        let stream = self.stream.clone();
         let create =
             || client.create_log_stream().log_group_name(&group).log_stream_name(&stream).send();
         let mut created = create().await.map(drop);
@@ -238,7 +214,7 @@ impl CloudWatchLogs {
             .as_ref()
             .is_err_and(|error| aws::code(error) == Some("ResourceNotFoundException"))
         {
-            self.make_group(&client).await?;
+            self.make_group().await?;
             created = create().await.map(drop);
         }
         match created {
@@ -250,31 +226,69 @@ impl CloudWatchLogs {
         Ok(())
     }
 
-    async fn make_group(&self, client: &Client) -> Result<(), ExportError> {
-        let group = &self.config.group;
-        match client.create_log_group().log_group_name(group).send().await {
-            Ok(_) => {}
-            // Somebody else has, and cares for its retention.
+    async fn make_group(&mut self) -> Result<(), ExportError> {
+        let client = self.client().clone();
+        let create = || client.create_log_group().log_group_name(&self.config.group).send();
+        self.owes_retention = true; // it may be made, even if no answer comes
+        let mut created = create().await;
+        if created
+            .as_ref()
+            .is_err_and(|error| aws::code(error) == Some("OperationAbortedException"))
+        {
+            created = create().await;
+        }
+        match created {
+            Ok(_) => Ok(()),
+            // Else somebody else has made it, and cares for its retention.
             Err(error) if aws::code(&error) == Some("ResourceAlreadyExistsException") => {
-                return Ok(());
+                self.owes_retention = false;
+                Ok(())
             }
-            Err(error) => return Err(kept(aws::export_error(error))),
+            Err(error) => {
+                let error = aws::export_error(error);
+                self.owes_retention = !error.is_answer();
+                Err(kept(error))
+            }
         }
-        let days = i32::from(self.config.retention_days);
-        let retention = client.put_retention_policy().log_group_name(group).retention_in_days(days);
-        if let Err(error) = retention.send().await {
-            let error = aws::export_error(error);
-            warn!("The group {group} keeps its lines for ever, not {days} days: {error}");
-        }
-        Ok(())
     }
 
-    async fn client(&mut self) -> &Client {
-        match &mut self.client {
-            Some(client) => client,
-            none => none.insert(Client::new(&aws::sdk_config())),
+    /// Of a group that was made here. Tried again with the next batch, unless that is in vain.
+    async fn set_retention(&mut self) {
+        if !self.owes_retention || !self.stream_exists {
+            return;
+        }
+        let (group, days) = (&self.config.group, self.config.retention_days);
+        let request = self.client.get_or_insert_with(client).put_retention_policy();
+        let request = request.log_group_name(group).retention_in_days(i32::from(days));
+        let Err(error) = request.send().await else {
+            self.owes_retention = false;
+            return;
+        };
+        let is_aborted = aws::code(&error) == Some("OperationAbortedException");
+        let error = aws::export_error(error);
+        if error.is_denied() || (error.is_final() && !is_aborted) {
+            self.owes_retention = false;
+            warn!("The group {group} keeps its lines for ever, not {days} days: {error}");
         }
     }
+
+    fn client(&mut self) -> &Client {
+        self.client.get_or_insert_with(client)
+    }
+}
+
+fn client() -> Client {
+    Client::new(&aws::sdk_config())
+}
+
+/// Which of so many events a reply did not refuse because of their time.
+fn taken(reply: &PutLogEventsOutput, events: usize) -> Range<usize> {
+    let Some(info) = reply.rejected_log_events_info() else { return 0..events };
+    let index = |index: Option<i32>| index.and_then(|index| usize::try_from(index).ok());
+    let too_old = index(info.too_old_log_event_end_index()).unwrap_or(0);
+    let expired = index(info.expired_log_event_end_index()).unwrap_or(0);
+    let too_new = index(info.too_new_log_event_start_index()).unwrap_or(events).min(events);
+    too_old.max(expired).min(too_new)..too_new
 }
 
 /// Whether something in the request itself is wrong.
@@ -287,14 +301,7 @@ fn is_invalid<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> boo
 
 /// The fault lies in the group, the stream or the account: no verdict on the batch.
 fn kept(error: ExportError) -> ExportError {
-    match error {
-        ExportError::Status { ref message, .. } if error.is_final() => ExportError::Status {
-            status: StatusCode::FORBIDDEN,
-            message: message.clone(),
-            retry_after: None,
-        },
-        error => error,
-    }
+    if error.is_final() { ExportError::Elsewhere(Box::new(error)) } else { error }
 }
 
 /// As Lambda names its own, behind the function's name: `home/2026/11/21/[7]<32 hex digits>`.

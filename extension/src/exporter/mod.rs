@@ -89,6 +89,9 @@ pub enum ExportError {
         /// How long the destination asked to be left alone.
         retry_after: Option<Duration>,
     },
+    /// An answer that would be final, but is not about the batch.
+    #[error("{0}")]
+    Elsewhere(Box<ExportError>),
     /// There is no key to send with.
     #[error("{0}")]
     NoKey(#[from] SecretError),
@@ -127,9 +130,16 @@ impl ExportError {
             | Self::Timeout(_)
             | Self::HoldOver
             | Self::Frozen
+            | Self::Elsewhere(_)
             | Self::NoKey(_)
             | Self::WorkerGone => false,
         }
+    }
+
+    /// Whether a key is wrong, or permits nothing of this kind.
+    pub fn is_denied(&self) -> bool {
+        let denied = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN];
+        matches!(self, Self::Status { status, .. } if denied.contains(status))
     }
 
     /// Whether it is certain that the destination does not have the batch.
@@ -150,6 +160,7 @@ impl ExportError {
         match (self, other) {
             (Self::Status { status, .. }, Self::Status { status: other, .. }) => status == other,
             (Self::Timeout(_) | Self::HoldOver, Self::Timeout(_) | Self::HoldOver) => true,
+            (Self::Elsewhere(one), Self::Elsewhere(other)) => one.is_like(other),
             _ => std::mem::discriminant(self) == std::mem::discriminant(other),
         }
     }

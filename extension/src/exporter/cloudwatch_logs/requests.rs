@@ -1,8 +1,6 @@
 //! Cuts lines into requests that PutLogEvents accepts: the only place that knows its limits.
 //! <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html>
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use crate::lines::Line;
 
 /// Most bytes of a request: UTF-8 of its messages, and [`EVENT_BYTES`] for each.
@@ -40,15 +38,6 @@ pub(super) fn of(mut lines: Vec<Line<'_>>) -> Vec<Vec<Line<'_>>> {
         }
     }
     requests
-}
-
-/// Tells requests apart.
-pub(super) fn fingerprint(request: &[Line<'_>]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    for line in request {
-        (line.time_ms, line.json).hash(&mut hasher);
-    }
-    hasher.finish()
 }
 
 #[cfg(test)]

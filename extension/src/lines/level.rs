@@ -34,6 +34,9 @@ const ERRORS: [&str; 6] = ["ERROR", "ERR", "FATAL", "CRITICAL", "PANIC", "EMERGE
 /// has seven.
 const WORDS: usize = 10;
 
+/// Where they are looked for in a long line, in bytes. Our choice: ten long words.
+const HEAD: usize = 512;
+
 /// The level that a plain line shows among its first words, or by what only Rust's panics say.
 pub(super) fn level_in(text: &str) -> Option<&'static str> {
     const KNOWN: [&str; 8] =
@@ -41,7 +44,8 @@ pub(super) fn level_in(text: &str) -> Option<&'static str> {
     if text.starts_with("thread '") && text.contains("panicked at") {
         return Some("ERROR");
     }
+    let head = text.get(..HEAD).unwrap_or(text);
     let words =
-        text.split([' ', '\t', '[', ']', ':', '|']).filter(|word| !word.is_empty()).take(WORDS);
+        head.split([' ', '\t', '[', ']', ':', '|']).filter(|word| !word.is_empty()).take(WORDS);
     words.filter_map(|word| KNOWN.into_iter().find(|known| known == &word)).next()
 }

@@ -63,6 +63,10 @@ const API_PAUSE: Duration = Duration::from_millis(500);
 /// the 25 ms asked for, or not at all.
 const LAST_EVENT: Duration = Duration::from_millis(100);
 
+/// What Lambda may post at once, however small our buffer is: refused, it would be lost uncounted. Our
+/// choice: twice the bytes asked for, and a line of some megabytes.
+const MIN_TELEMETRY_BYTES: usize = 8 << 20;
+
 /// Runs until SHUTDOWN. `name` is the executable's file name, which Lambda knows us by.
 pub async fn run_on_lambda(api: &str, name: &str, config: &Config) {
     let lambda = register(api, name).await;
@@ -245,8 +249,9 @@ impl Parts {
     async fn receive_telemetry(
         &mut self,
         lambda: &ExtensionsApi,
-        max_body_bytes: usize,
+        buffer_bytes: usize,
     ) -> Result<(), ApiError> {
+        let max_body_bytes = buffer_bytes.max(MIN_TELEMETRY_BYTES);
         const CALL: &str = "the Telemetry API listener";
         let unreachable =
             |source: std::io::Error| ApiError::Unreachable { call: CALL, source: source.into() };

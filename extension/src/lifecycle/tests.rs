@@ -138,3 +138,45 @@ async fn what_a_pipeline_held_that_failed_is_counted_as_lost_and_its_spool_is_ke
     let expected = serde_json::json!({"received": 3, "spooled": 2, "dropped": {"killed": 1}});
     assert_eq!(summary["destinations"]["honeycomb"]["traces"], expected);
 }
+
+#[tokio::test]
+async fn with_a_small_buffer_lambdas_posts_are_taken_all_the_same() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let api = listener.local_addr().unwrap().to_string();
+    let subscribed = thread::spawn(move || {
+        let mut all = String::new();
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = vec![0; 8_192];
+            while !all.ends_with('}') {
+                let length = stream.read(&mut request).unwrap();
+                all += std::str::from_utf8(&request[..length]).unwrap();
+            }
+            let head = "HTTP/1.1 200 OK\r\nconnection: close\r\nlambda-extension-identifier: x\r\n";
+            write!(stream, "{head}content-length: 2\r\n\r\n{{}}").unwrap();
+            all += "\n";
+        }
+        let (_, port) = all.split_once("sandbox.localdomain:").unwrap();
+        let port = port.split(|c: char| !c.is_ascii_digit()).next().unwrap();
+        port.parse::<u16>().unwrap()
+    });
+    let (config, _) =
+        Config::from_vars(|name| (name == "CRUDDUR_BUFFER_BYTES").then(|| "65536".into()));
+    let mut parts = Parts::start(&config, Trigger::Flush);
+    let lambda = ExtensionsApi::register(&api, "name").await.unwrap();
+    parts.receive_telemetry(&lambda, config.buffer_bytes).await.unwrap();
+    let port = subscribed.join().unwrap();
+
+    let post = tokio::task::spawn_blocking(move || {
+        let line = "x".repeat(5_000_000);
+        let body = serde_json::json!([{"type": "function", "record": line}]).to_string();
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let head = format!("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n", body.len());
+        write!(stream, "{head}connection: close\r\n\r\n{body}").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    });
+
+    assert!(post.await.unwrap().starts_with("HTTP/1.1 200"));
+}

@@ -113,6 +113,16 @@ impl Account {
     pub fn lost(&self) -> u64 {
         self.0[4..9].iter().sum()
     }
+
+    /// The same without what had been counted earlier. What is held or spooled now is no count.
+    pub fn since(&self, earlier: &Self) -> Self {
+        let now = [State::Held.column(), State::Spooled.column()];
+        let since = |column: usize| match now.contains(&column) {
+            true => self.0[column],
+            false => self.0[column].saturating_sub(earlier.0[column]),
+        };
+        Self(std::array::from_fn(since))
+    }
 }
 
 impl Ledger {

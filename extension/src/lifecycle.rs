@@ -318,8 +318,9 @@ impl Parts {
             Ok(()) => flushing.untold = None,
             Err(_) => flushing.note_untold(&invoke.request_id, &self.invocations),
         }
+        let ended = Instant::now();
         let failed = self.wants_lines && self.invocations.has_failed(&invoke.request_id);
-        let patience = flushing.patience(Instant::now(), deadline, failed);
+        let patience = flushing.patience(ended, deadline, failed);
         if let Patience::Until(until) = patience {
             let has_failures = self.invocations.has_failures(&invoke.request_id);
             if flushing.told && (self.wants_lines || has_failures) {
@@ -330,6 +331,7 @@ impl Parts {
             self.receive(failures).await;
         }
         self.pipeline.flush(patience).await;
+        self.pipeline.held(ended.elapsed()).await;
     }
 
     /// An invocation's last events come with the end of the sandbox.

@@ -32,7 +32,7 @@ pub use self::enrich::Lines;
 use self::json::{Fields, Object, cut};
 use crate::{
     signal::{Kind, Signal},
-    summary::Summary,
+    summary::{Holds, Summary},
 };
 
 /// Most bytes of a line: what PutLogEvents takes in a request of one event, 26 bytes of which it
@@ -111,10 +111,10 @@ pub fn timestamp(time: SystemTime) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
-/// The extension's own account since an earlier one.
-pub fn account(function: &str, now: &Summary, before: &Summary) -> Vec<Signal> {
+/// The extension's own account since an earlier one, and the holds since then.
+pub fn account(function: &str, now: &Summary, before: &Summary, holds: Holds) -> Vec<Signal> {
     let (time, mut signals) = (SystemTime::now(), Signals::default());
-    for metrics in emf::account(function, now, before) {
+    for metrics in emf::account(function, now, before, holds) {
         let mut line = Object::new();
         line.add("timestamp", &timestamp(time));
         line.add("level", &"INFO");

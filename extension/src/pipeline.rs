@@ -194,7 +194,6 @@ impl Pipeline {
                         self.send();
                         self.core.end_flush(now, false);
                         self.spool_until(now);
-                        self.holds.note(now.elapsed());
                         let _ = done.send(());
                     }
                     Patience::Until(until) | Patience::Drain(until) => {
@@ -206,6 +205,10 @@ impl Pipeline {
                         self.flush = Some(Flush { began, until, done });
                     }
                 }
+            }
+            Command::Held(hold) => {
+                self.holds.note(hold);
+                self.accounting.iter_mut().for_each(|accounting| accounting.held(hold));
             }
             Command::Thawed(gap) => {
                 self.core.thawed(gap);
@@ -239,9 +242,6 @@ impl Pipeline {
             let had_time = waited >= self.max_hold.min(FAIR_HOLD);
             self.core.end_flush(now, now >= flush.until && had_time);
             self.spool_until(flush.until);
-            if let Some(began) = flush.began {
-                self.holds.note(began.elapsed());
-            }
             let _ = flush.done.send(());
         }
     }
@@ -272,7 +272,8 @@ impl Pipeline {
     fn tell_account(&mut self, last: bool) {
         let now = Instant::now();
         if self.accounting.as_ref().is_some_and(|accounting| accounting.is_due(now, last)) {
-            let summary = self.summary(now);
+            let summary =
+                Summary { destinations: self.core.own_destinations(now), holds: self.holds };
             let lines = self.accounting.as_mut().map(|accounting| accounting.tell(now, summary));
             lines.into_iter().flatten().for_each(|signal| self.core.receive(signal));
         }

@@ -24,7 +24,7 @@ pub const INTERVAL: Duration = Duration::from_secs(60);
 pub struct Summary {
     /// By their names.
     pub destinations: BTreeMap<&'static str, Destination>,
-    /// For how long the flushes kept Next back.
+    /// For how long Next was kept back.
     pub holds: Holds,
 }
 
@@ -52,10 +52,10 @@ pub struct Requests {
     pub repeated_items: u64,
 }
 
-/// For how long flushes kept Next back after an invocation's end.
+/// For how long Next was kept back after an invocation's end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Holds {
-    /// Number of flushes, those that held nothing back included.
+    /// Number of invocations, those that were not waited for included.
     pub count: u64,
     /// The longest, in milliseconds.
     pub longest_ms: f64,
@@ -115,7 +115,7 @@ mod tests {
     use crate::{
         config::Config,
         ledger::{Ledger, Reason},
-        pipeline::{Patience, Pipeline, Trigger},
+        pipeline::{Pipeline, Trigger},
     };
 
     #[derive(Clone, Default)]
@@ -195,13 +195,13 @@ mod tests {
         let (pipeline, handle) = Pipeline::new(Vec::new(), &config, Trigger::Flush);
         tokio::spawn(pipeline.run());
 
-        for (flushes, expected) in [(3, 1), (1, 1), (0, 0)] {
+        for (holds, expected) in [(3, 1), (1, 1), (0, 0)] {
             tokio::time::advance(INTERVAL).await;
-            for _ in 0..flushes {
-                handle.flush(Patience::None).await;
+            for _ in 0..holds {
+                handle.held(Duration::ZERO).await;
             }
             handle.summary().await.unwrap();
-            assert_eq!(log.take().len(), expected, "{flushes} flushes");
+            assert_eq!(log.take().len(), expected, "{holds} holds");
         }
     }
 }

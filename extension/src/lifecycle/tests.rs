@@ -103,6 +103,22 @@ async fn without_a_destination_nobody_waits_for_an_invocations_end() {
     assert_eq!(hold, Duration::ZERO);
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_hold_of_next_begins_with_the_invocations_end() {
+    let (config, _) =
+        Config::from_vars(|name| (name == "CRUDDUR_EXPORTERS").then(|| "console".into()));
+    let mut parts = Parts::start(&config, Trigger::Flush);
+    parts.wants_lines = true; // they are waited for, and never come
+    parts.invocations.ended("a".to_owned(), End::Certain);
+    let mut flushing = Flushing::new(&config, true);
+
+    let hold = held(&mut parts, &mut flushing, &invoke("a", Duration::from_secs(60))).await;
+
+    let holds = parts.pipeline.summary().await.unwrap().holds;
+    assert_eq!((holds.count, holds.longest_ms), (1, hold.as_secs_f64() * 1e3));
+    assert_eq!(hold, config.max_hold);
+}
+
 #[tokio::test]
 async fn what_a_pipeline_held_that_failed_is_counted_as_lost_and_its_spool_is_kept() {
     let directory = tempfile::tempdir().unwrap();

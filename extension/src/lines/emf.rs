@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::unix_ms;
 use crate::{
     ledger::{Account, State},
-    summary::{Destination, Summary},
+    summary::{Destination, Holds, Summary},
 };
 
 const NAMESPACE: &str = "Cruddur";
@@ -155,17 +155,16 @@ fn has_id(route: &str) -> bool {
     parts.any(|part| is_number(part) || uuid::Uuid::try_parse(part).is_ok())
 }
 
-/// What has changed from one summary to the next, for each destination; and the holds.
-pub fn account(function: &str, now: &Summary, before: &Summary) -> Vec<Metrics> {
+/// What has changed from one summary to the next, for each destination; and the holds since then.
+pub fn account(function: &str, now: &Summary, before: &Summary, holds: Holds) -> Vec<Metrics> {
     let mut all = Vec::new();
     for (name, destination) in &now.destinations {
         all.push(destination_metrics(name, destination, before.destinations.get(name)));
     }
-    let holds = now.holds.count.saturating_sub(before.holds.count);
-    if holds > 0 {
-        let mean = (now.holds.total_ms - before.holds.total_ms) / holds as f64;
+    if holds.count > 0 {
+        let mean = holds.total_ms / holds.count as f64;
         let metrics = by_function(function).with("HoldOfNext", "Milliseconds", Some(mean));
-        let longest = Some(now.holds.longest_ms);
+        let longest = Some(holds.longest_ms);
         all.push(metrics.with("LongestHoldOfNext", "Milliseconds", longest));
     }
     all

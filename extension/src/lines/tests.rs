@@ -383,21 +383,22 @@ fn an_access_line_carries_its_routes_metrics_and_routes_are_bounded() {
 fn the_extensions_account_is_told_as_differences() {
     let mut ledger = crate::ledger::Ledger::new(1);
     ledger.received(0, 10);
-    let summary = |ledger: &crate::ledger::Ledger, holds| {
+    let summary = |ledger: &crate::ledger::Ledger| {
         let destination = crate::summary::Destination {
             accounts: [(Kind::Traces, ledger.account(0))].into(),
             requests: crate::summary::Requests::default(),
             breaker: crate::health::Breaker::Closed,
         };
-        Summary { destinations: [("honeycomb", destination)].into(), holds }
+        let destinations = [("honeycomb", destination)].into();
+        Summary { destinations, ..Summary::default() }
     };
     let mut holds = crate::summary::Holds::default();
-    let before = summary(&ledger, holds);
+    let before = summary(&ledger);
     ledger.received(0, 5);
     ledger.moved(0, crate::ledger::State::Held, crate::ledger::State::Delivered, 12);
     holds.note(Duration::from_millis(7));
 
-    let signals = account("home", &summary(&ledger, holds), &before);
+    let signals = account("home", &summary(&ledger), &before, holds);
 
     let told: Vec<Value> = super::read(&signals[0].bytes)
         .map(|line| serde_json::from_str(line.json).unwrap())

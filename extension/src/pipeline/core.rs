@@ -20,7 +20,7 @@ use crate::{
     batch::Batch,
     buffer::Buffer,
     exporter::{ExportError, Receipt},
-    ledger::{Ledger, Reason, Route, State},
+    ledger::{Account, Ledger, Reason, Route, State},
     signal::{Kind, Signal},
     spool::{Spool, SpoolFile},
     summary,
@@ -43,6 +43,8 @@ pub enum Trigger {
 pub struct Core {
     buffer: Buffer,
     ledger: Ledger,
+    /// What earlier processes had counted, as they left it.
+    earlier: Ledger,
     spool: Option<Spool>,
     destinations: Vec<Destination>,
     trigger: Trigger,
@@ -72,6 +74,7 @@ impl Core {
         Self {
             destinations: destinations.collect(),
             ledger: Ledger::new(kinds.len()),
+            earlier: Ledger::new(kinds.len()),
             buffer: Buffer::new(buffer_bytes, kinds),
             spool: None,
             trigger,
@@ -86,6 +89,7 @@ impl Core {
     /// The sums are brought in line with the files that are really there. Returns how many items were
     /// lost with that process.
     pub fn use_spool(&mut self, spool: Spool, mut ledger: Ledger) -> u64 {
+        self.earlier = ledger.clone();
         for (id, destination) in self.destinations.iter().enumerate() {
             for route in destination.routes() {
                 let kind = self.kind(id, route);
@@ -287,13 +291,24 @@ impl Core {
 
     /// How every destination fares.
     pub fn destinations(&self, now: Instant) -> BTreeMap<&'static str, summary::Destination> {
+        self.fares(now, |route| self.ledger.account(route))
+    }
+
+    /// The same without what earlier processes had counted.
+    pub fn own_destinations(&self, now: Instant) -> BTreeMap<&'static str, summary::Destination> {
+        self.fares(now, |route| self.ledger.account(route).since(&self.earlier.account(route)))
+    }
+
+    fn fares(
+        &self,
+        now: Instant,
+        account: impl Fn(Route) -> Account,
+    ) -> BTreeMap<&'static str, summary::Destination> {
         let destinations = self.destinations.iter().enumerate().map(|(id, destination)| {
-            let accounts = destination.routes().map(|route| {
-                let account = self.ledger.account(route);
-                (self.kind(id, route), account)
-            });
+            let had_any = |route: &Route| self.ledger.account(*route).received() > 0;
+            let accounts = destination.routes().filter(had_any);
             let fares = summary::Destination {
-                accounts: accounts.filter(|(_, account)| account.received() > 0).collect(),
+                accounts: accounts.map(|route| (self.kind(id, route), account(route))).collect(),
                 requests: destination.requests,
                 breaker: destination.health.breaker(now),
             };

@@ -37,6 +37,7 @@ pub(super) enum Command {
     Receive(Signal, oneshot::Sender<()>),
     Count(oneshot::Sender<()>),
     Flush { patience: Patience, done: oneshot::Sender<()> },
+    Held(Duration),
     Thawed(Duration),
     Summary(oneshot::Sender<Summary>),
     LastWords(oneshot::Sender<io::Result<LastWords>>),
@@ -71,6 +72,11 @@ impl Handle {
     /// Whether the pipeline's task has ended, which only a panic does.
     pub fn has_stopped(&self) -> bool {
         self.0.is_closed()
+    }
+
+    /// Says for how long Next was kept back after an invocation's end.
+    pub async fn held(&self, hold: Duration) {
+        let _ = self.0.send(Command::Held(hold)).await;
     }
 
     /// Says that the process was frozen for so long: connections are made anew.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cruddur_tests::otlp::spans_of;
+use cruddur_tests::usage::{cpu_time, peak_rss_bytes};
 use cruddur_tests::{
     Answer, Builder, Burst, EXTENSION, Honeycomb, Load, Party, Program, Sandbox, What,
 };
@@ -275,17 +276,5 @@ fn percentile(mut values: Vec<f64>, share: f64) -> f64 {
 }
 
 fn peak_mib(pid: i32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
-    line.trim().trim_end_matches(" kB").parse::<f64>().expect("kB") / 1024.0
-}
-
-/// Of all threads that are alive.
-fn cpu_time(pid: i32) -> Duration {
-    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("a process");
-    let nanos = threads.flatten().filter_map(|thread| {
-        let schedstat = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
-        schedstat.split_whitespace().next()?.parse::<u64>().ok()
-    });
-    Duration::from_nanos(nanos.sum())
+    peak_rss_bytes(pid) as f64 / f64::from(1 << 20)
 }

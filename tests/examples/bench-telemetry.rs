@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use cruddur::domain::{Activity, Counters, Handle, MessageText};
 use cruddur::store::activities;
+use cruddur_tests::usage::cpu_time;
 use cruddur_tests::{Builder, EXTENSION, Honeycomb, Party, Program, Sandbox, Store, What, event};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
@@ -144,7 +145,7 @@ async fn in_turn<const N: usize>(calls: [(&Sandbox, usize); N]) -> Result<[Measu
     for round in 0..WARM_UP + CALLS {
         for ((sandbox, limit), measured) in calls.iter().zip(&mut measured) {
             let pid = sandbox.pid(Party::Runtime).await.ok_or("the function has ended")?;
-            let before = cpu(pid)?;
+            let before = cpu_time(pid);
             let call = event("home-activities").query("limit", &limit.to_string());
             let reply = sandbox.try_invoke(call).await.map_err(|error| format!("{error:?}"))?;
             sandbox.ended(&reply.request_id).await;
@@ -153,7 +154,7 @@ async fn in_turn<const N: usize>(calls: [(&Sandbox, usize); N]) -> Result<[Measu
             }
             if round >= WARM_UP {
                 measured.latencies.push(millis(reply.latency));
-                measured.cpu += millis(cpu(pid)? - before) / CALLS as f64;
+                measured.cpu += millis(cpu_time(pid) - before) / CALLS as f64;
             }
         }
     }
@@ -176,17 +177,6 @@ fn percentile(values: &[f64], part: f64) -> f64 {
 
 fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
-}
-
-/// What a process and its threads have computed so far.
-fn cpu(pid: i32) -> Result<Duration, Failure> {
-    let mut nanoseconds = 0;
-    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
-        // Time on the CPU comes first. Ticks, as in `stat`, would be too coarse.
-        let schedstat = std::fs::read_to_string(thread?.path().join("schedstat"))?;
-        nanoseconds += schedstat.split(' ').next().unwrap_or_default().parse::<u64>()?;
-    }
-    Ok(Duration::from_nanos(nanoseconds))
 }
 
 fn crud(now: Timestamp) -> Result<Activity, Failure> {

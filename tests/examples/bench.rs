@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use cruddur::domain::{Activity, Counters, Handle, MessageText};
 use cruddur::store::activities;
+use cruddur_tests::usage::cpu_time;
 use cruddur_tests::{Event, Party, Program, Proxy, Sandbox, Store, event};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
@@ -133,26 +134,15 @@ async fn call(sandbox: &Sandbox, function: &str) -> Result<(), Failure> {
 async fn measure(store: &Store, function: &str) -> Result<String, Failure> {
     let sandbox = start(store, function).await?;
     let pid = sandbox.pid(Party::Runtime).await.ok_or("the function has ended")?;
-    let (started, cpu_before) = (Instant::now(), cpu(pid)?);
+    let (started, cpu_before) = (Instant::now(), cpu_time(pid));
     let mut calls = 0;
     while calls < CALLS && started.elapsed() < TIME {
         call(&sandbox, function).await?;
         calls += 1;
     }
     let per_second = f64::from(calls) / started.elapsed().as_secs_f64();
-    let cpu = (cpu(pid)? - cpu_before).as_secs_f64() * 1000.0 / f64::from(calls);
+    let cpu = (cpu_time(pid) - cpu_before).as_secs_f64() * 1000.0 / f64::from(calls);
     Ok(format!("{per_second:.0} | {cpu:.2}"))
-}
-
-/// What a process and its threads have computed so far.
-fn cpu(pid: i32) -> Result<Duration, Failure> {
-    let mut nanoseconds = 0;
-    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
-        // Time on the CPU comes first. Ticks, as in `stat`, would be too coarse.
-        let schedstat = std::fs::read_to_string(thread?.path().join("schedstat"))?;
-        nanoseconds += schedstat.split(' ').next().unwrap_or_default().parse::<u64>()?;
-    }
-    Ok(Duration::from_nanos(nanoseconds))
 }
 
 /// Store requests and capacity units per call.

@@ -78,6 +78,7 @@ pub mod rollbar;
 mod record;
 pub mod sandbox;
 pub mod store;
+pub mod usage;
 pub mod xray;
 
 pub use binaries::{Binaries, binaries, function_of, functions};

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use cruddur_tests::usage::{descriptors, rss_bytes};
 use cruddur_tests::{Answer, Burst, EXTENSION, Exit, Honeycomb, Load, Party, Sandbox};
 
 const INVOCATIONS: usize = 10_000;
@@ -84,11 +85,5 @@ fn assert_all_arrived(honeycomb: &Honeycomb, load: &Load) {
 }
 
 fn rss_kib(pid: i32) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
-    line.trim().trim_end_matches(" kB").parse().expect("kB")
-}
-
-fn descriptors(pid: i32) -> usize {
-    std::fs::read_dir(format!("/proc/{pid}/fd")).expect("a process").count()
+    rss_bytes(pid) >> 10
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use cruddur_tests::usage::{descriptors, peak_rss_bytes};
 use cruddur_tests::{Burst, EXTENSION, Exit, Honeycomb, Load, Party, Rollbar, Sandbox};
 
 /// The extension's limit for a body, and for all that it holds.
@@ -64,8 +65,7 @@ impl Target {
     /// Both receivers together hold what they may, and the process little else.
     pub(super) async fn assert_descriptors_are_bounded(&self) {
         let pid = self.sandbox.pid(Party::Extension(EXTENSION.to_owned())).await;
-        let directory = format!("/proc/{}/fd", pid.expect("a process"));
-        let open = std::fs::read_dir(directory).expect("its descriptors").count();
+        let open = descriptors(pid.expect("a process"));
         assert!(open < 2 * MAX_CONNECTIONS + 50, "{open} descriptors");
         assert!(open > MAX_CONNECTIONS, "{open} descriptors are no attack");
     }
@@ -95,10 +95,4 @@ pub(crate) fn telemetry_listener(pid: i32) -> SocketAddr {
         is_it.then(|| u16::from_str_radix(port, 16).expect("a port in hex"))
     });
     SocketAddr::from(([127, 0, 0, 1], port.expect("a listener for platform events")))
-}
-
-fn peak_rss_bytes(pid: i32) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
-    line.trim().trim_end_matches(" kB").parse::<usize>().expect("kB") << 10
 }

@@ -43,6 +43,6 @@ impl App {
 
     /// The store. If it cannot be opened, the next call tries again.
     pub async fn table(&self) -> Result<&dyn Table, StoreError> {
-        self.table.get_or_try_init(|| store::open(&self.config)).await.map(Box::as_ref)
+        self.table.get_or_try_init(|| async { store::open(&self.config) }).await.map(Box::as_ref)
     }
 }

@@ -24,9 +24,10 @@ use std::{
     time::Duration,
 };
 
-use aws_config::{BehaviorVersion, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_sdk_dynamodb::{
     Client, Config,
+    config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig},
     types::{KeysAndAttributes, ReturnConsumedCapacity},
 };
 use aws_smithy_http_client::tls;
@@ -90,20 +91,33 @@ impl DynamoDbTable {
 
     /// The table `name` of the account, region and endpoint that the SDK's own variables name
     /// (`AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL_DYNAMODB`…). Connects to nothing yet.
-    pub async fn from_env(name: impl Into<String>) -> Self {
+    ///
+    /// Put together by hand: the SDK's loader also looks into profiles, single sign-on, web
+    /// identities and the instance's metadata, none of which Lambda has, and weighs half a megabyte.
+    pub fn from_env(name: impl Into<String>) -> Self {
+        let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let is_set = |name: &str| var(name).map(|value| value.eq_ignore_ascii_case("true"));
+        let endpoint = var("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| var("AWS_ENDPOINT_URL"));
         let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
         let http = aws_smithy_http_client::Builder::new().tls_provider(tls).build_https();
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
             .build();
-        let config = aws_config::defaults(BehaviorVersion::latest())
+        let mut config = Config::builder();
+        config
+            .set_region(var("AWS_REGION").or_else(|| var("AWS_DEFAULT_REGION")).map(Region::new))
+            .set_endpoint_url(endpoint)
+            .set_use_fips(is_set("AWS_USE_FIPS_ENDPOINT"))
+            .set_use_dual_stack(is_set("AWS_USE_DUALSTACK_ENDPOINT"));
+        let config = config
+            .behavior_version(BehaviorVersion::latest())
+            .credentials_provider(EnvironmentVariableCredentialsProvider::new())
             .http_client(http)
             .retry_config(RetryConfig::disabled()) // `retry` does that, conflicts included
             .timeout_config(timeouts)
-            .load()
-            .await;
-        let config = Config::from(&config).to_builder().interceptor(TracedCalls).build();
+            .interceptor(TracedCalls)
+            .build();
         Self::new(Client::from_conf(config), name)
     }
 

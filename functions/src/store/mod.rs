@@ -30,9 +30,9 @@ pub use table::{
 };
 
 /// Opens the store: the table of `CRUDDUR_TABLE`, else the local file where the build has SQLite.
-pub async fn open(config: &Config) -> Result<Box<dyn Table>, StoreError> {
+pub fn open(config: &Config) -> Result<Box<dyn Table>, StoreError> {
     if let Some(table) = &config.table_name {
-        return Ok(Box::new(dynamodb::DynamoDbTable::from_env(table).await));
+        return Ok(Box::new(dynamodb::DynamoDbTable::from_env(table)));
     }
     #[cfg(feature = "local")]
     return Ok(Box::new(sqlite::SqliteTable::open(&config.sqlite_path)?));
@@ -50,11 +50,11 @@ mod deployed_tests {
     use super::*;
     use crate::api::ApiError;
 
-    #[tokio::test]
-    async fn a_function_without_a_store_says_so_to_the_operator_and_not_to_the_client() {
+    #[test]
+    fn a_function_without_a_store_says_so_to_the_operator_and_not_to_the_client() {
         let config = Config::from_vars(|_| None);
 
-        let error = ApiError::from(open(&config).await.err().unwrap());
+        let error = ApiError::from(open(&config).err().unwrap());
 
         assert_eq!(error.reply().body(), "[\"generic_500\"]");
         assert!(error.chain().contains("CRUDDUR_TABLE is not set"), "{}", error.chain());

@@ -86,3 +86,12 @@ async fn the_extension_becomes_a_layer_without_any_flag() {
     let layer = lambda(&format!("/2018-10-31/layers/{EXTENSION}/versions")).await.json();
     assert_eq!(layer["LayerVersions"][0]["Version"], 1, "{layer}");
 }
+
+#[test]
+fn panics_unwind_in_what_is_deployed() {
+    // Where nothing is said, cargo-lambda has releases abort, and a panic would end the sandbox.
+    let manifest = include_str!("../../Cargo.toml");
+    let (_, release) = manifest.split_once("[profile.release]\n").expect("the profile");
+    let release = release.split("\n[").next().expect("its lines");
+    assert!(release.lines().any(|line| line.starts_with("panic = \"unwind\"")), "{release}");
+}

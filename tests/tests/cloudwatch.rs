@@ -116,7 +116,10 @@ async fn every_line_of_a_thousand_invocations_is_there_once_and_in_order_whateve
 #[tokio::test]
 async fn a_group_that_is_deleted_is_made_again() {
     let group = LogGroup::new().await;
-    let sandbox = sandbox("health-check", &group).start().await;
+    let sandbox = sandbox("health-check", &group)
+        .env("CRUDDUR_MAX_HOLD_MS", "30000") // a debug build on a busy machine
+        .start()
+        .await;
     let first = sandbox.invoke(event("health-check").query("n", "1")).await;
     sandbox.ended(&first.request_id).await;
     assert_eq!(numbers(&group.lines().await), [1]);

@@ -69,8 +69,6 @@ pub enum Unreadable {
 /// Makes lines up to a number of bytes.
 #[derive(Debug)]
 pub struct LastWords {
-    /// Number of lines.
-    pub lines: usize,
     /// Bytes of all lines, line ends included.
     pub bytes: usize,
     /// Items in them.
@@ -99,7 +97,6 @@ impl LastWords {
     /// No lines yet, and so many bytes to come at most.
     pub fn new(max_bytes: usize) -> Self {
         Self {
-            lines: 0,
             bytes: 0,
             items: 0,
             left_out: 0,
@@ -146,7 +143,6 @@ impl LastWords {
         }
         self.is_full |= self.bytes + line.len() >= self.max_bytes;
         if !self.is_full {
-            self.lines += 1;
             self.bytes += line.len() + 1;
             self.items += items;
             self.waiting.push(line);

@@ -382,9 +382,9 @@ impl Parts {
 /// The sandbox may end now, and what is on its disk with it: the log gets what was not delivered.
 async fn leave_last_words(pipeline: &Handle) {
     match pipeline.last_words().await {
-        Ok(Ok(LastWords { items, lines, left_out, .. })) if items + left_out > 0 => warn!(
-            "{items} undelivered items are in {lines} lines of this log, from where \
-             `cruddur-telemetry replay` sends them; {left_out} found no room"
+        Ok(Ok(LastWords { items, left_out, .. })) if items + left_out > 0 => warn!(
+            "{items} undelivered items are in this log, from where `cruddur-telemetry replay` \
+             sends them; {left_out} found no room"
         ),
         Ok(Ok(_)) | Err(_) => {}
         Ok(Err(error)) => error!("The log takes no telemetry: {error}"),

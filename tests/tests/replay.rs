@@ -306,6 +306,18 @@ async fn a_wrong_clock_is_no_reason_not_to_send() {
 }
 
 #[tokio::test]
+async fn who_stands_in_honeycombs_place_need_not_know_its_questions() {
+    let collector = Honeycomb::start().await;
+    collector.next_answer(Answer::status(404));
+    let (ids, line) = line_of("honeycomb", 2);
+
+    let printed = replay(&collector, line).await;
+
+    assert_eq!((printed.code, ids_at(&collector)), (0, ids), "{printed:?}");
+    assert_eq!(collector.requests()[0].status, Some(404));
+}
+
+#[tokio::test]
 async fn a_log_that_is_compressed_is_named() {
     let honeycomb = Honeycomb::start().await;
 

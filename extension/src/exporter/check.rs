@@ -15,7 +15,7 @@ pub struct Finding {
     pub level: Level,
     /// What it is, for people. Never shows a key.
     pub text: String,
-    /// Whether nothing can be delivered as long as nobody changes something.
+    /// Whether it is certain that nothing is taken as long as nobody changes something.
     #[serde(skip)]
     pub prevents_sending: bool,
 }
@@ -51,7 +51,12 @@ impl Finding {
 
     /// Something that has to be changed.
     pub fn misconfigured(text: impl Into<String>) -> Self {
-        Self { level: Level::Misconfigured, text: text.into(), prevents_sending: true }
+        Self { level: Level::Misconfigured, ..Self::fine(text) }
+    }
+
+    /// The same, where nothing is taken before that.
+    pub fn refused(text: impl Into<String>) -> Self {
+        Self { prevents_sending: true, ..Self::misconfigured(text) }
     }
 
     /// A request that went wrong. `what` was asked.
@@ -63,7 +68,12 @@ impl Finding {
             ExportError::Status { status, .. } if status.as_u16() == 429 => Level::Unreachable,
             _ => Level::Misconfigured,
         };
-        let prevents_sending = level == Level::Misconfigured;
+        let prevents_sending = match error {
+            ExportError::NoKey(_) => level == Level::Misconfigured,
+            // Who stands in a destination's place may not know the question.
+            ExportError::Status { status, .. } => matches!(status.as_u16(), 401 | 403),
+            _ => false,
+        };
         Self { level, text: format!("{what}: {error}"), prevents_sending }
     }
 
@@ -80,7 +90,6 @@ impl Finding {
             _ => format!("this machine's clock is {} s behind", -ahead),
         };
         let is_wrong = ahead.abs() > MAX_SKEW_SECONDS;
-        let level = if is_wrong { Level::Misconfigured } else { Level::Fine };
-        Some(Self { level, ..Self::fine(told) })
+        Some(if is_wrong { Self::misconfigured(told) } else { Self::fine(told) })
     }
 }

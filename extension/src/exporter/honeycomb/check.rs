@@ -62,7 +62,7 @@ fn judge(endpoint: &str, api: &Api, reply: &HttpReply) -> Result<Finding, Findin
     let status = reply.status;
     if status == StatusCode::UNAUTHORIZED && api.has_key() {
         let why = "does not know the key. Is it of the other region (EU or US), or deleted?";
-        return Err(Finding::misconfigured(format!("{endpoint} {why}")));
+        return Err(Finding::refused(format!("{endpoint} {why}")));
     }
     if !status.is_success() {
         let message = readable(&reply.body);
@@ -86,12 +86,12 @@ fn owner(auth: &Value, has_dataset: bool) -> Option<Finding> {
         .map_or("all of it (a classic key)".to_owned(), |name| format!("environment {name}"));
     let told = format!("the key is of kind {kind}, team {team}, {place}");
     if environment.is_none() && !has_dataset {
-        return Some(Finding::misconfigured(format!("{told}, which needs HONEYCOMB_DATASET")));
+        return Some(Finding::refused(format!("{told}, which needs HONEYCOMB_DATASET")));
     }
     // An ingest key may always send; a configuration key has that as one of its permissions.
     let may_send = kind != "configuration" || auth["api_key_access"]["events"] != false;
     Some(match may_send {
         true => Finding::fine(told),
-        false => Finding::misconfigured(format!("{told}, but may not send events")),
+        false => Finding::refused(format!("{told}, but may not send events")),
     })
 }

@@ -1,5 +1,7 @@
 //! What was found of one invocation, or of one trace, before anybody knows whether it is all.
 
+use serde_json::Value;
+
 use super::facts::Facts;
 pub(super) use crate::exporter::rollbar::fit::cut_to;
 use crate::exporter::rollbar::payload::{Level, Texts};
@@ -196,4 +198,17 @@ pub(super) fn cut_stack(text: &str) -> String {
 
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The same with another text in the place of each.
+pub(super) fn each_text(value: Value, clean: &impl Fn(&str) -> String) -> Value {
+    match value {
+        Value::String(text) => clean(&text).into(),
+        Value::Array(items) => items.into_iter().map(|item| each_text(item, clean)).collect(),
+        Value::Object(fields) => {
+            let fields = fields.into_iter();
+            Value::Object(fields.map(|(key, value)| (key, each_text(value, clean))).collect())
+        }
+        other => other,
+    }
 }

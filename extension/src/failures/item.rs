@@ -12,7 +12,7 @@ use trace_context::XrayHeader;
 use super::{
     facts::Facts,
     fingerprint::{fingerprint, hash},
-    gathered::{Context, Ended, Failure, Gathered, Message, Phase, Source, cut_to},
+    gathered::{Context, Ended, Failure, Gathered, Message, Phase, Source, cut_to, each_text},
     request,
 };
 use crate::{
@@ -342,18 +342,6 @@ impl Maker {
 fn words(text: &str) -> String {
     let text = if text.trim().is_empty() { "(empty)" } else { text };
     text.to_owned()
-}
-
-fn each_text(value: Value, clean: &impl Fn(&str) -> String) -> Value {
-    match value {
-        Value::String(text) => clean(&text).into(),
-        Value::Array(items) => items.into_iter().map(|item| each_text(item, clean)).collect(),
-        Value::Object(fields) => {
-            let fields = fields.into_iter();
-            Value::Object(fields.map(|(key, value)| (key, each_text(value, clean))).collect())
-        }
-        other => other,
-    }
 }
 
 /// What was thrown, the outermost first: the server span tells what became of the request, and

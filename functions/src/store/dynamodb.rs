@@ -210,7 +210,7 @@ impl DynamoDbTable {
             true => Ok(()),
             false => {
                 let source = "keys were left over".into();
-                Err(StoreError::Busy { operation: "get", source })
+                Err(StoreError::Busy { operation: "get", code: None, source })
             }
         }
     }

@@ -119,7 +119,7 @@ pub async fn send(
             done => return done,
         }
     }
-    Err(StoreError::Busy { operation: "send", source: "others keep writing".into() })
+    Err(StoreError::Busy { operation: "send", code: None, source: "others keep writing".into() })
 }
 
 /// Makes the two members, or the one of a conversation with oneself.

@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     fn busy() -> StoreError {
-        StoreError::Busy { operation: "query", source: "throttled".into() }
+        StoreError::Busy { operation: "query", code: None, source: "throttled".into() }
     }
 
     #[tokio::test(start_paused = true)]

@@ -29,6 +29,7 @@ pub(super) fn open(call: &Call, collection: &str, size: usize) -> Span {
         db.operation.batch.size = Empty,
         db.collection.name = collection,
         db.response.returned_rows = Empty,
+        db.response.status_code = Empty,
         aws.dynamodb.index_name = Empty,
         app.store.requests = Empty,
         app.store.consumed_capacity = Empty,
@@ -52,6 +53,9 @@ pub(super) fn record<T>(span: &Span, rows: Option<usize>, outcome: &Result<T, St
         Err(error) => {
             span.record("otel.status_code", "ERROR");
             span.record("error.type", error.kind());
+            if let Some(code) = error.code() {
+                span.record("db.response.status_code", code);
+            }
         }
     }
 }

@@ -66,8 +66,11 @@ impl SqliteTable {
     /// Opens the file; makes it, its directory and its tables if they are missing.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory)
-                .map_err(|error| StoreError::Engine { operation: "open", source: error.into() })?;
+            std::fs::create_dir_all(directory).map_err(|error| StoreError::Engine {
+                operation: "open",
+                code: None,
+                source: error.into(),
+            })?;
         }
         let started = Instant::now();
         loop {
@@ -295,8 +298,8 @@ fn traced<T>(
 
 fn failed(operation: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
     move |error| match is_busy(&error) {
-        true => StoreError::Busy { operation, source: error.into() },
-        false => StoreError::Engine { operation, source: error.into() },
+        true => StoreError::Busy { operation, code: None, source: error.into() },
+        false => StoreError::Engine { operation, code: None, source: error.into() },
     }
 }
 

@@ -165,8 +165,11 @@ impl Write {
 
 /// Fails for what no engine is asked to do: more than [`MAX_WRITES`], or two to one item.
 pub(super) fn check_transaction(writes: &[Write]) -> Result<(), StoreError> {
-    let refused =
-        |reason: String| StoreError::Engine { operation: "transact_write", source: reason.into() };
+    let refused = |reason: String| StoreError::Engine {
+        operation: "transact_write",
+        code: None,
+        source: reason.into(),
+    };
     if writes.len() > MAX_WRITES {
         return Err(refused(format!("{} writes do not fit one transaction", writes.len())));
     }
@@ -195,6 +198,8 @@ pub enum StoreError {
     Busy {
         /// What was tried.
         operation: &'static str,
+        /// What the engine calls it, such as `ThrottlingException`.
+        code: Option<String>,
         /// What the engine said the last time.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -203,6 +208,8 @@ pub enum StoreError {
     Engine {
         /// What was tried: "query", "open"…
         operation: &'static str,
+        /// What the engine calls it, such as `AccessDeniedException`.
+        code: Option<String>,
         /// What the engine said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -229,6 +236,14 @@ impl StoreError {
             StoreError::Engine { .. } => "engine",
             StoreError::Corrupt { .. } => "corrupt",
             StoreError::NotConfigured => "not_configured",
+        }
+    }
+
+    /// What the engine calls it, for `db.response.status_code`.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            StoreError::Busy { code, .. } | StoreError::Engine { code, .. } => code.as_deref(),
+            _ => None,
         }
     }
 

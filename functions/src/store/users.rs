@@ -66,7 +66,8 @@ pub async fn ensure(
             done => return done.map(|()| Some(user)),
         }
     }
-    Err(StoreError::Busy { operation: "ensure", source: "others keep changing the user".into() })
+    let source = "others keep changing the user".into();
+    Err(StoreError::Busy { operation: "ensure", code: None, source })
 }
 
 /// The handles by which others may speak to this identity: the user's, and the one before as long as

@@ -78,6 +78,7 @@ async fn a_store_that_refuses_is_an_exception_of_the_request_and_an_error_of_the
     let call = trace.iter().find(|span| span.name == "DynamoDB.BatchGetItem").unwrap();
     assert_eq!(call.status, STATUS_ERROR);
     assert_eq!(call.attribute("error.type"), "engine");
+    assert_eq!(call.attribute("db.response.status_code"), "AccessDeniedException");
 }
 
 #[tokio::test]

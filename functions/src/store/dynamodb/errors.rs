@@ -31,6 +31,7 @@ where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
     move |error| {
+        let code = error.as_service_error().and_then(|error| error.code()).map(str::to_owned);
         let busy = match &error {
             SdkError::TimeoutError(_) | SdkError::ResponseError(_) => true,
             // A connection that the other end closed in time is neither to the SDK, but `other`.
@@ -38,14 +39,14 @@ where
                 failure.is_io() || failure.is_timeout() || failure.as_other().is_some()
             }
             SdkError::ServiceError(refused) => {
-                let code = refused.err().code().unwrap_or_default();
-                refused.raw().status().is_server_error() || BUSY.contains(&code)
+                let is_busy = |code: &str| BUSY.contains(&code);
+                refused.raw().status().is_server_error() || code.as_deref().is_some_and(is_busy)
             }
             _ => false,
         };
         match busy {
-            true => StoreError::Busy { operation, source: error.into() },
-            false => StoreError::Engine { operation, source: error.into() },
+            true => StoreError::Busy { operation, code, source: error.into() },
+            false => StoreError::Engine { operation, code, source: error.into() },
         }
     }
 }
@@ -56,23 +57,25 @@ pub(super) fn from_cancellation(
     source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> StoreError {
     let operation = "transact_write";
-    let code = |reason: &CancellationReason| reason.code().unwrap_or_default().to_owned();
-    let is_condition = |reason: &CancellationReason| code(reason) == "ConditionalCheckFailed";
+    let codes: Vec<&str> = reasons.iter().map(|reason| reason.code().unwrap_or("None")).collect();
     let failed: Vec<usize> =
-        (0..reasons.len()).filter(|position| is_condition(&reasons[*position])).collect();
+        (0..codes.len()).filter(|position| codes[*position] == "ConditionalCheckFailed").collect();
     // Of an item in conflict nothing was found out, so the condition that failed decides.
     if !failed.is_empty() {
         return StoreError::ConditionsFailed { failed };
     }
-    match reasons.iter().any(|reason| BUSY.contains(&code(reason).as_str())) {
-        true => StoreError::Busy { operation, source: source.into() },
-        false => StoreError::Engine { operation, source: source.into() },
+    let busy = codes.iter().find(|code| BUSY.contains(code));
+    let code = busy.or_else(|| codes.iter().find(|code| **code != "None"));
+    let (code, source) = (code.map(|code| (*code).to_owned()), source.into());
+    match busy {
+        Some(_) => StoreError::Busy { operation, code, source },
+        None => StoreError::Engine { operation, code, source },
     }
 }
 
 /// A request that lacks something: a mistake of ours.
 pub(super) fn unbuilt(operation: &'static str) -> impl FnOnce(BuildError) -> StoreError {
-    move |error| StoreError::Engine { operation, source: error.into() }
+    move |error| StoreError::Engine { operation, code: None, source: error.into() }
 }
 
 #[cfg(test)]
@@ -100,11 +103,13 @@ mod tests {
     #[test]
     fn conflicts_and_throttling_are_busy_and_anything_else_is_not() {
         for code in ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"] {
-            assert_eq!(cancelled(&["None", code]).kind(), "busy", "{code}");
+            let error = cancelled(&["None", code]);
+            assert_eq!((error.kind(), error.code()), ("busy", Some(code)));
         }
         for codes in [["None", "ValidationError"], ["None", "ItemCollectionSizeLimitExceeded"]] {
             assert_eq!(cancelled(&codes).kind(), "engine", "{codes:?}");
         }
-        assert_eq!(cancelled(&[]).kind(), "engine");
+        assert_eq!((cancelled(&[]).kind(), cancelled(&[]).code()), ("engine", None));
+        assert_eq!(cancelled(&["ValidationError", "None"]).code(), Some("ValidationError"));
     }
 }

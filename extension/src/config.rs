@@ -3,6 +3,7 @@
 //! A typing error must not cost anybody a function: [`Config::from_vars`] never fails. What it
 //! cannot read is returned as a [`ConfigError`] to be logged, and the default holds.
 
+mod resource;
 mod rollbar;
 pub mod variables;
 
@@ -24,7 +25,8 @@ use crate::{exporter::xray::Wanted, flush, secret};
 /// | `HONEYCOMB_API_KEY_SECRET` | where AWS keeps that key: see [`crate::secret`] | – |
 /// | `HONEYCOMB_API_ENDPOINT` | base URL; `/v1/traces` and the like are appended | `https://api.honeycomb.io` |
 /// | `HONEYCOMB_CONFIGURATION_KEY` | for the command `board` | the key above |
-/// | `OTEL_SERVICE_NAME` | `service.name` of the platform's spans | the function's name |
+/// | `OTEL_SERVICE_NAME`, or `HONEYCOMB_SERVICE_NAME` | `service.name` of the platform's spans | that of the next variable, or the function's name |
+/// | `OTEL_RESOURCE_ATTRIBUTES` | further attributes of their resource, `key=value,key=value`; values percent-encoded | – |
 /// | `AWS_LAMBDA_FUNCTION_NAME`, `AWS_LAMBDA_FUNCTION_VERSION`, `AWS_REGION` | set by Lambda | – |
 /// | `CRUDDUR_EXPORTERS` | comma list of `honeycomb`, `xray`, `cloudwatch`, `rollbar`, `console`: exactly those run | `honeycomb` if it has a key, `cloudwatch` if it has a group, `rollbar` if it has a token, `console` if there is no Lambda; `xray` only when named |
 /// | `CRUDDUR_LOG_GROUP` | CloudWatch Logs group for the function's lines; also switches that exporter on | off |
@@ -76,7 +78,7 @@ pub struct Config {
     /// `service.name`, where a sender does not give its own.
     pub service_name: String,
     /// Attributes that describe the function, for spans about it.
-    pub resource: Vec<(&'static str, String)>,
+    pub resource: Vec<(String, String)>,
     /// Names of secrets, beside the usual ones.
     pub scrub: Vec<String>,
     /// Address of the OTLP receiver.
@@ -159,6 +161,7 @@ impl Config {
         let mut reader = Reader { var, errors: Vec::new() };
         let lambda_api = reader.get("AWS_LAMBDA_RUNTIME_API").filter(|api| !api.contains('/'));
         let exporters = reader.parsed("CRUDDUR_EXPORTERS", parse_exporters);
+        let (service_name, resource) = reader.described();
         let named = |name: &str| Some(exporters.as_ref()?.iter().any(|named| named == name));
         let (key, endpoint) = (reader.honeycomb_key(), reader.honeycomb_endpoint());
         let honeycomb = match named("honeycomb") {
@@ -177,8 +180,8 @@ impl Config {
                 Some(false) => None,
                 named => reader.cloudwatch_logs(named.is_some()),
             },
-            service_name: reader.service_name(),
-            resource: reader.resource(),
+            service_name,
+            resource,
             function_name: reader
                 .get("AWS_LAMBDA_FUNCTION_NAME")
                 .unwrap_or_else(|| "function".to_owned()),
@@ -240,26 +243,6 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
                 None
             }
         }
-    }
-
-    fn service_name(&self) -> String {
-        let named = self.get("OTEL_SERVICE_NAME").or_else(|| self.get("AWS_LAMBDA_FUNCTION_NAME"));
-        named.unwrap_or_else(|| "unknown_service".to_owned())
-    }
-
-    /// As the functions themselves describe theirs.
-    fn resource(&self) -> Vec<(&'static str, String)> {
-        let known = [
-            ("service.name", Some(self.service_name())),
-            ("telemetry.distro.name", Some(env!("CARGO_PKG_NAME").to_owned())),
-            ("telemetry.distro.version", Some(env!("CARGO_PKG_VERSION").to_owned())),
-            ("cloud.provider", Some("aws".to_owned())),
-            ("cloud.platform", Some("aws_lambda".to_owned())),
-            ("cloud.region", self.get("AWS_REGION")),
-            ("faas.name", self.get("AWS_LAMBDA_FUNCTION_NAME")),
-            ("faas.version", self.get("AWS_LAMBDA_FUNCTION_VERSION")),
-        ];
-        known.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
     }
 
     /// `named`: whether somebody asked for this exporter, so that a missing key is worth a word.

@@ -32,7 +32,7 @@ const REMEMBERED: usize = 8;
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Platform {
-    resource: Vec<(&'static str, String)>,
+    resource: Vec<(String, String)>,
     function_name: String,
     /// Oldest first.
     invocations: VecDeque<Invocation>,
@@ -65,7 +65,7 @@ struct Invocation {
 
 impl Platform {
     /// Knows nothing of any invocation. `resource` describes the function, as its own spans do.
-    pub fn new(function_name: String, resource: Vec<(&'static str, String)>) -> Self {
+    pub fn new(function_name: String, resource: Vec<(String, String)>) -> Self {
         Self { resource, function_name, invocations: VecDeque::new(), before_first: Vec::new() }
     }
 

@@ -30,7 +30,7 @@ const DEFAULT_PAGE_ORIGIN: &str = "http://localhost:3000";
 
 /// | variable | meaning | default |
 /// |---|---|---|
-/// | `OTEL_SERVICE_NAME` | `service.name` of spans, `service` of log lines | the function's name |
+/// | `OTEL_SERVICE_NAME`, or `HONEYCOMB_SERVICE_NAME` | `service.name` of spans, `service` of log lines | that of the next variable, or the function's name |
 /// | `OTEL_RESOURCE_ATTRIBUTES` | further attributes of the resource, `key=value,key=value`; values percent-encoded | – |
 /// | `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG` | which traces get the sampled flag; all are recorded, so that no error is missed | `parentbased_always_on`, 1 |
 /// | `OTEL_SDK_DISABLED` | `true`: nothing is sent, neither spans nor lines | `false` |
@@ -93,6 +93,7 @@ impl Config {
         let resource_attributes = resource_attributes(&var, &mut warnings);
         let named = resource_attributes.iter().find(|(key, _)| key == "service.name");
         let service_name = var("OTEL_SERVICE_NAME")
+            .or_else(|| var("HONEYCOMB_SERVICE_NAME"))
             .or_else(|| named.map(|(_, value)| value.clone()))
             .or_else(|| function_name.clone());
         let local = local(&var, &mut warnings);

@@ -277,3 +277,27 @@ fn a_daemons_address_is_taken_as_x_rays_own_sdks_take_it() {
         assert!(errors[0].to_string().starts_with("AWS_XRAY_DAEMON_ADDRESS"), "{errors:?}");
     }
 }
+
+#[test]
+fn what_describes_the_function_is_known_or_given() {
+    let function = ("AWS_LAMBDA_FUNCTION_NAME", "home");
+    let given = ("OTEL_RESOURCE_ATTRIBUTES", "app.name=cru%20ddur, service.name=s,faas.name=f,");
+    let resource = |vars: &[(&str, &str)], key: &str| {
+        let (config, errors) = read(vars);
+        assert_eq!(errors, []);
+        config.resource.into_iter().find(|(name, _)| name == key).map(|(_, value)| value)
+    };
+
+    assert_eq!(resource(&[function], "service.name").unwrap(), "home");
+    assert_eq!(resource(&[], "service.name").unwrap(), "unknown_service");
+    assert_eq!(resource(&[function, given], "service.name").unwrap(), "s");
+    assert_eq!(resource(&[function, given], "app.name").unwrap(), "cru ddur");
+    assert_eq!(resource(&[function, given], "faas.name").unwrap(), "f");
+    for own in [("OTEL_SERVICE_NAME", "o"), ("HONEYCOMB_SERVICE_NAME", "o")] {
+        assert_eq!(resource(&[function, given, own], "service.name").unwrap(), "o");
+        assert_eq!(read(&[function, given, own]).0.service_name, "o");
+    }
+    let (config, errors) = read(&[("OTEL_RESOURCE_ATTRIBUTES", "a=b,c")]);
+    assert_eq!(errors[0].variable(), "OTEL_RESOURCE_ATTRIBUTES");
+    assert!(config.resource.iter().all(|(key, _)| key != "a"));
+}

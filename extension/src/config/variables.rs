@@ -32,6 +32,11 @@ pub const VARIABLES: &[Variable] = &[
     },
     Variable { name: "AWS_XRAY_DAEMON_ADDRESS", now: daemon },
     Variable { name: "OTEL_SERVICE_NAME", now: service },
+    Variable { name: "HONEYCOMB_SERVICE_NAME", now: service },
+    Variable {
+        name: "OTEL_RESOURCE_ATTRIBUTES",
+        now: |_| "added to what the platform's spans say of the function".into(),
+    },
     Variable {
         name: "CRUDDUR_OTLP_LISTEN",
         now: |config| format!("OTLP is taken at http://{}", config.otlp_listen),
@@ -200,7 +205,7 @@ fn lambda(config: &Config) -> String {
 }
 
 fn of(config: &Config, attribute: &str) -> String {
-    let value = config.resource.iter().find(|(key, _)| *key == attribute);
+    let value = config.resource.iter().find(|(key, _)| key == attribute);
     value.map_or_else(|| "not known".into(), |(_, value)| value.clone())
 }
 

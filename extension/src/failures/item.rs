@@ -86,7 +86,7 @@ pub(super) struct Maker {
 
 impl Maker {
     pub(super) fn new(rollbar: &Rollbar, config: &Config) -> Self {
-        let region = config.resource.iter().find(|(key, _)| *key == "cloud.region");
+        let region = config.resource.iter().find(|(key, _)| key == "cloud.region");
         Self {
             config: rollbar.clone(),
             scrubber: Scrubber::new(&config.scrub),

@@ -136,7 +136,7 @@ impl PlatformSpan {
 
 /// One request with all the spans of an invocation.
 pub(super) fn encode(
-    resource: &[(&'static str, String)],
+    resource: &[(String, String)],
     server: Place,
     spans: Vec<PlatformSpan>,
 ) -> Signal {

@@ -13,7 +13,7 @@ use super::*;
 const ROOT: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
 
 fn platform() -> Platform {
-    Platform::new("home".into(), vec![("service.name", "cruddur".into())])
+    Platform::new("home".into(), vec![("service.name".into(), "cruddur".into())])
 }
 
 fn invoke(request_id: &str) -> Invoke {

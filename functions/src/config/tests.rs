@@ -24,7 +24,9 @@ fn the_service_is_called_like_the_function_unless_it_is_named() {
     let lambda = ("AWS_LAMBDA_FUNCTION_NAME", "home-activities");
 
     assert_eq!(config(&[lambda]).service_name, "home-activities");
-    assert_eq!(config(&[lambda, ("OTEL_SERVICE_NAME", "backend")]).service_name, "backend");
+    for name in ["OTEL_SERVICE_NAME", "HONEYCOMB_SERVICE_NAME"] {
+        assert_eq!(config(&[lambda, (name, "backend")]).service_name, "backend");
+    }
     assert_eq!(config(&[lambda, ("OTEL_SERVICE_NAME", "")]).service_name, "home-activities");
 }
 

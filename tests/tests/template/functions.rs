@@ -60,6 +60,7 @@ fn functions_and_extension_are_told_where_everything_is_and_no_key() {
     for (name, resource) in all_functions() {
         let function = properties(&resource, "AWS::Lambda::Function");
         let mut expected = json!({
+            "OTEL_RESOURCE_ATTRIBUTES": "app.name=cruddur",
             "CRUDDUR_TABLE": {"Ref": "CruddurTable"},
             "CRUDDUR_LOG_GROUP": {"Ref": "LogGroup"},
             "CRUDDUR_EXPORTERS": {"Fn::Join": [",", [

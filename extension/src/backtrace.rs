@@ -93,6 +93,13 @@ pub fn frames(stack: &str) -> Vec<Frame<'_>> {
     frames
 }
 
+/// Whether nothing but frames follows the first line, which says what happened: no second error
+/// that caused the first, no lines of source.
+pub fn is_frames_alone(stack: &str) -> bool {
+    let mut rest = stack.lines().skip(1).map(str::trim).filter(|line| !line.is_empty());
+    rest.all(|line| line.starts_with("at ") || rust_function(line).is_some())
+}
+
 /// `4: cruddur::store::read::h0123456789abcdef`, the first of a frame's two lines.
 fn rust_function(line: &str) -> Option<(u32, &str)> {
     let (number, function) = line.split_once(": ")?;
@@ -238,6 +245,22 @@ mod tests {
     #[test]
     fn anything_else_has_no_frames() {
         assert_frames("no stack at all: 12\n4 : x\n", &[]);
+    }
+
+    #[test]
+    fn what_else_a_stack_says_is_noticed() {
+        for stack in
+            ["", "Gone: x\n\tat a.B.f(B.java:12)\n", "   0: a::b\n             at src/a.rs:3:1\n"]
+        {
+            assert!(is_frames_alone(stack), "{stack}");
+        }
+        for stack in [
+            "Gone: x\n\tat a.B.f(B.java:12)\nCaused by: Lost: y\n\t... 3 more\n",
+            "Traceback (most recent call last):\n  File \"/a.py\", line 1, in f\n    f()\nGone: x",
+            "Gone: two\nlines\n    at f (a.js:1:1)\n",
+        ] {
+            assert!(!is_frames_alone(stack), "{stack}");
+        }
     }
 
     #[test]

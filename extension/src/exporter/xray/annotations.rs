@@ -67,10 +67,10 @@ pub(super) fn annotate<'a>(
     wanted: &Wanted,
     left: usize,
 ) {
-    let own = attributes.take_texts(Slot::AnnotationKeys);
+    let own = attributes.take_texts(Slot::AnnotationKeys, usize::MAX);
     let mut room = MAX_BLOCK_BYTES;
     for (index, name, value) in attributes.all() {
-        if annotations.len() >= left || !(wanted.holds(name) || own.contains(&name)) {
+        if annotations.len() >= left || !(wanted.holds(name) || own.iter().any(|key| key == name)) {
             continue;
         }
         let (key, Some(value)) = (key(name), Plain::of_annotation(value)) else { continue };
@@ -122,22 +122,20 @@ pub(super) fn metadata<'a>(
             }
         }
     }
-    let events = span.events.iter().enumerate().filter(|(index, _)| !told.contains(index));
-    let events = events.map(|(_, event)| {
-        let attributes = fields(&event.attributes);
-        json!({ "name": event.name, "time_unix_nano": event.time_unix_nano, "attributes": attributes })
-    });
-    let links = span.links.iter().map(|link| {
-        let (trace_id, span_id) = (hex(&link.trace_id), hex(&link.span_id));
-        json!({ "trace_id": trace_id, "span_id": span_id, "attributes": fields(&link.attributes) })
-    });
-    for (key, list) in
-        [("otel.events", events.collect::<Vec<_>>()), ("otel.links", links.collect())]
+    // Each has a key of its own, so that one that is too large is left out alone.
+    for (index, event) in span.events.iter().enumerate().filter(|(index, _)| !told.contains(index))
     {
-        if !list.is_empty() {
-            let namespace = metadata.entry(Cow::Borrowed(DEFAULT)).or_default();
-            namespace.insert(Cow::Borrowed(key), Plain::Json(list.into()));
-        }
+        let attributes = fields(&event.attributes);
+        let event = json!({
+            "name": event.name, "time_unix_nano": event.time_unix_nano, "attributes": attributes,
+        });
+        note(&mut metadata, format!("otel.events.{index}"), Plain::Json(event));
+    }
+    for (index, link) in span.links.iter().enumerate() {
+        let (trace_id, span_id) = (hex(&link.trace_id), hex(&link.span_id));
+        let attributes = fields(&link.attributes);
+        let link = json!({ "trace_id": trace_id, "span_id": span_id, "attributes": attributes });
+        note(&mut metadata, format!("otel.links.{index}"), Plain::Json(link));
     }
     metadata
 }
@@ -233,6 +231,25 @@ mod tests {
         let (annotations, metadata) = both(given, &Wanted::default(), 7);
         assert_eq!(annotations.as_object().unwrap().len(), 7);
         assert_eq!(metadata["default"].as_object().unwrap().len(), 53);
+    }
+
+    #[test]
+    fn events_and_links_have_keys_of_their_own() {
+        use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
+        let event = |name: &str| Event { name: name.to_owned(), ..Event::default() };
+        let span = Span {
+            events: vec![event("a"), event("b"), event("c")],
+            links: vec![Link { span_id: vec![1; 8], ..Link::default() }],
+            ..Span::default()
+        };
+
+        let metadata = metadata(&span, &Attributes::new(&[]), &[1]);
+
+        let metadata = serde_json::to_value(metadata).unwrap();
+        assert_eq!(metadata["default"]["otel.events.0"]["name"], "a");
+        assert_eq!(metadata["default"]["otel.events.2"]["name"], "c");
+        assert_eq!(metadata["default"]["otel.links.0"]["span_id"], "01".repeat(8));
+        assert_eq!(metadata["default"].as_object().unwrap().len(), 3);
     }
 
     #[test]

@@ -24,10 +24,13 @@ pub(super) enum Slot {
     DbCollection,
     DbConnection,
     DbOperation,
+    DbStatus,
     DbSystem,
     DbText,
     DbUser,
     ErrorType,
+    HostName,
+    HostPort,
     HttpHost,
     HttpMethod,
     HttpQuery,
@@ -45,6 +48,7 @@ pub(super) enum Slot {
     RpcService,
     RpcSystem,
     ServerAddress,
+    ServerPort,
     TableName,
     TableNames,
     User,
@@ -57,7 +61,7 @@ const SLOTS: usize = Slot::UserAgent as usize + 1;
 /// Attributes by name, in the order of bytes: the slot, and its rank among the slot's names (the
 /// lowest wins). Present names come before those that OpenTelemetry has given up, which other
 /// languages' SDKs still send; `aws.local.service` and its like are the collector exporter's own.
-pub(super) const NAMES: [(&str, Slot, u8); 63] = [
+pub(super) const NAMES: [(&str, Slot, u8); 67] = [
     ("app.store.retries", Slot::Retries, 2),
     ("app.user_id", Slot::User, 0),
     ("aws.account_id", Slot::AccountId, 0),
@@ -86,6 +90,7 @@ pub(super) const NAMES: [(&str, Slot, u8); 63] = [
     ("db.operation", Slot::DbOperation, 1),
     ("db.operation.name", Slot::DbOperation, 0),
     ("db.query.text", Slot::DbText, 0),
+    ("db.response.status_code", Slot::DbStatus, 0),
     ("db.statement", Slot::DbText, 1),
     ("db.system", Slot::DbSystem, 1),
     ("db.system.name", Slot::DbSystem, 0),
@@ -106,14 +111,17 @@ pub(super) const NAMES: [(&str, Slot, u8); 63] = [
     ("http.url", Slot::HttpUrl, 1),
     ("http.user_agent", Slot::UserAgent, 1),
     ("messaging.url", Slot::QueueUrl, 3),
+    ("net.host.name", Slot::HostName, 0),
+    ("net.host.port", Slot::HostPort, 0),
     ("net.peer.name", Slot::ServerAddress, 1),
-    ("net.sock.peer.addr", Slot::ClientAddress, 2),
+    ("net.peer.port", Slot::ServerPort, 1),
     ("peer.service", Slot::PeerService, 0),
     ("rpc.method", Slot::RpcMethod, 0),
     ("rpc.service", Slot::RpcService, 0),
     ("rpc.system", Slot::RpcSystem, 1),
     ("rpc.system.name", Slot::RpcSystem, 0),
     ("server.address", Slot::ServerAddress, 0),
+    ("server.port", Slot::ServerPort, 0),
     ("service.peer.name", Slot::PeerService, 1),
     ("url.full", Slot::HttpUrl, 0),
     ("url.path", Slot::HttpTarget, 0),
@@ -163,29 +171,41 @@ impl<'a> Attributes<'a> {
         Some(text)
     }
 
-    /// A whole number, also one written as text, as older SDKs do.
-    pub(super) fn take_number(&mut self, slot: Slot) -> Option<i64> {
+    /// A whole number that fits, also one written as text, as older SDKs do; not taken by that.
+    pub(super) fn peek_number<N: TryFrom<i64>>(&self, slot: Slot) -> Option<N> {
         let number = match self.value(slot)?.value.as_ref()? {
-            Value::IntValue(number) => Some(*number),
-            Value::StringValue(text) => text.parse().ok(),
-            _ => None,
-        }?;
+            Value::IntValue(number) => *number,
+            Value::StringValue(text) => text.parse().ok()?,
+            _ => return None,
+        };
+        N::try_from(number).ok()
+    }
+
+    /// The same, taken.
+    pub(super) fn take_number<N: TryFrom<i64>>(&mut self, slot: Slot) -> Option<N> {
+        let number = self.peek_number(slot)?;
         self.mark(slot);
         Some(number)
     }
 
-    /// The texts of an array, or the only one.
-    pub(super) fn take_texts(&mut self, slot: Slot) -> Vec<&'a str> {
-        let texts = match self.value(slot).and_then(|value| value.value.as_ref()) {
-            Some(Value::ArrayValue(array)) => array.values.iter().filter_map(text).collect(),
-            Some(Value::StringValue(text)) => vec![text.as_str()],
-            _ => Vec::new(),
+    /// The texts of an array, or the only one: so many at most, each cut to what a field may have.
+    /// It stays for metadata if that is not all of it.
+    pub(super) fn take_texts(&mut self, slot: Slot, most: usize) -> Vec<Cow<'a, str>> {
+        let Some(value) = self.value(slot) else { return Vec::new() };
+        let values = match &value.value {
+            Some(Value::ArrayValue(array)) => &array.values[..],
+            _ => std::slice::from_ref(value),
         };
-        self.mark(slot);
+        let texts = values.iter().filter_map(text).take(most);
+        let texts: Vec<_> = texts.map(|text| cut(text, MAX_TEXT_CHARS)).collect();
+        let is_whole = |text: &Cow<'_, str>| matches!(text, Cow::Borrowed(_));
+        if texts.len() == values.len() && texts.iter().all(is_whole) {
+            self.mark(slot);
+        }
         texts
     }
 
-    /// Not for metadata any longer.
+    /// This one is not for metadata any longer.
     pub(super) fn take_at(&mut self, index: usize) {
         self.taken[index] = true;
     }
@@ -207,7 +227,8 @@ impl<'a> Attributes<'a> {
         self.list[index].value.as_ref()
     }
 
-    fn mark(&mut self, slot: Slot) {
+    /// The slot's attribute is not for metadata any longer.
+    pub(super) fn mark(&mut self, slot: Slot) {
         if let Some((index, _)) = self.slots[slot as usize] {
             self.taken[index] = true;
         }
@@ -224,6 +245,10 @@ pub(super) fn text(value: &AnyValue) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use opentelemetry_proto::tonic::common::v1::any_value;
+    use serde_json::{Value, json};
+
+    use super::super::tests::attributes;
     use super::*;
 
     #[test]
@@ -235,7 +260,7 @@ mod tests {
     fn a_present_name_wins_over_an_old_one_wherever_it_stands() {
         let attribute = |key: &str, text: &str| KeyValue {
             key: key.to_owned(),
-            value: Some(AnyValue { value: Some(Value::StringValue(text.to_owned())) }),
+            value: Some(AnyValue { value: Some(any_value::Value::StringValue(text.to_owned())) }),
             ..KeyValue::default()
         };
         let list = [
@@ -250,5 +275,39 @@ mod tests {
         let rest: Vec<_> =
             attributes.rest().map(|(key, value)| (key, text(value).unwrap())).collect();
         assert_eq!(rest, [("http.method", "old"), ("http.request.method", "second")]);
+    }
+
+    #[test]
+    fn what_cannot_be_used_as_a_whole_stays_for_metadata() {
+        let stays = |given: Value, taken: &dyn Fn(&mut Attributes<'_>) -> Value| {
+            let list = attributes(given);
+            let mut attributes = Attributes::new(&list);
+            (taken(&mut attributes), attributes.rest().count() == 1)
+        };
+        let status = |attributes: &mut Attributes<'_>| {
+            json!(attributes.take_number::<u16>(Slot::HttpStatus))
+        };
+        for (status_code, expected) in [
+            (json!(404), (json!(404), false)),
+            (json!("404"), (json!(404), false)),
+            (json!(70_000), (json!(null), true)),
+            (json!("many"), (json!(null), true)),
+        ] {
+            assert_eq!(stays(json!({ "http.status_code": status_code }), &status), expected);
+        }
+        let tables =
+            |attributes: &mut Attributes<'_>| json!(attributes.take_texts(Slot::TableNames, 2));
+        let long = "é".repeat(255);
+        for (names, expected) in [
+            (json!("a"), (json!(["a"]), false)),
+            (json!(["a", "b"]), (json!(["a", "b"]), false)),
+            (json!(["a", "b", "c"]), (json!(["a", "b"]), true)),
+            (json!(["a", 1]), (json!(["a"]), true)),
+            (json!([long]), (json!(["é".repeat(250)]), true)),
+            (json!(7), (json!([]), true)),
+        ] {
+            let given = json!({ "aws.dynamodb.table_names": names });
+            assert_eq!(stays(given, &tables), expected);
+        }
     }
 }

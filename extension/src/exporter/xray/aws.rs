@@ -49,28 +49,31 @@ pub(super) fn short_name(service: &str) -> &str {
     short.unwrap_or(service)
 }
 
-/// The call of an AWS service.
-pub(super) fn call<'a>(attributes: &mut Attributes<'a>) -> Aws<'a> {
+/// The call of an AWS service, in the caller's own region unless the span names another.
+pub(super) fn call<'a>(attributes: &mut Attributes<'a>, own_region: Option<&'a str>) -> Aws<'a> {
     let operation = attributes
         .take(Slot::AwsOperation)
         .or_else(|| attributes.take(Slot::RpcMethod))
         .or_else(|| attributes.take(Slot::DbOperation));
-    let tables = attributes.take_texts(Slot::TableNames);
-    let single = attributes.take(Slot::TableName).or_else(|| attributes.take(Slot::DbCollection));
-    let single = match tables[..] {
-        [table] => Some(cut_field(table)),
-        _ => single,
+    let mut table_names = attributes.take_texts(Slot::TableNames, MAX_TABLES);
+    let single = [Slot::TableName, Slot::DbCollection].into_iter().find(|slot| {
+        let is_another = |name| table_names.iter().any(|table| table != name);
+        attributes.peek(*slot).is_some_and(|name| !is_another(name))
+    });
+    let table_name = single.and_then(|slot| attributes.take(slot));
+    let table_name = match table_names.len() {
+        0 | 1 => table_names.pop().or(table_name),
+        _ => None,
     };
-    let several = if tables.len() > 1 { tables } else { Vec::new() };
     Aws {
         operation,
         account_id: attributes.take(Slot::AccountId),
-        region: attributes.take(Slot::AwsRegion),
+        region: attributes.take(Slot::AwsRegion).or(own_region.map(cut_field)),
         request_id: attributes.take(Slot::AwsRequestId),
         queue_url: attributes.take(Slot::QueueUrl),
-        table_name: single.filter(|_| several.is_empty()),
-        table_names: several.into_iter().take(MAX_TABLES).map(cut_field).collect(),
-        retries: attributes.take_number(Slot::Retries).and_then(|n| u64::try_from(n).ok()),
+        table_name,
+        table_names,
+        retries: attributes.take_number(Slot::Retries),
         ..Aws::default()
     }
 }
@@ -126,9 +129,12 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn assert_call(given: Value, expected: Value) {
+    fn assert_call(given: Value, expected: Value, rest: &[&str]) {
         let list = attributes(given);
-        assert_eq!(serde_json::to_value(call(&mut Attributes::new(&list))).unwrap(), expected);
+        let mut attributes = Attributes::new(&list);
+        let call = call(&mut attributes, Some("eu-central-1"));
+        assert_eq!(serde_json::to_value(call).unwrap(), expected);
+        assert_eq!(attributes.rest().map(|(key, _)| key).collect::<Vec<_>>(), rest);
     }
 
     #[test]
@@ -137,8 +143,13 @@ mod tests {
             json!({
                 "db.system.name": "aws.dynamodb", "db.operation.name": "Query",
                 "db.collection.name": "cruddur", "app.store.retries": 2, "aws.request_id": "R",
+                "aws.dynamodb.table_names": ["cruddur"],
             }),
-            json!({ "operation": "Query", "table_name": "cruddur", "retries": 2, "request_id": "R" }),
+            json!({
+                "operation": "Query", "table_name": "cruddur", "retries": 2, "request_id": "R",
+                "region": "eu-central-1",
+            }),
+            &["db.system.name"],
         );
     }
 
@@ -153,6 +164,21 @@ mod tests {
                 "operation": "BatchGetItem", "request_id": "R", "region": "eu-west-1",
                 "table_names": ["a", "b"],
             }),
+            &["rpc.system"],
+        );
+    }
+
+    #[test]
+    fn a_table_that_is_named_beside_others_stays_for_metadata() {
+        assert_call(
+            json!({ "aws.dynamodb.table_names": ["a", "b"], "aws.table_name": "c" }),
+            json!({ "table_names": ["a", "b"], "region": "eu-central-1" }),
+            &["aws.table_name"],
+        );
+        assert_call(
+            json!({ "aws.dynamodb.table_names": ["a"], "db.collection.name": "c" }),
+            json!({ "table_name": "a", "region": "eu-central-1" }),
+            &["db.collection.name"],
         );
     }
 

@@ -14,7 +14,7 @@ use super::{
     limits::{MAX_BLOCK_BYTES, MAX_EXCEPTIONS, MAX_FRAMES, cut_field},
     value::to_json,
 };
-use crate::backtrace::{self, frames};
+use crate::backtrace::{self, frames, is_frames_alone};
 
 /// The name of an event that is an exception.
 pub(super) const EXCEPTION: &str = "exception";
@@ -58,11 +58,11 @@ fn exception<'a>(event: &'a Event, room: &mut usize) -> (Exception<'a>, bool) {
     let mut exception = Exception::default();
     let mut complete = true;
     for attribute in &event.attributes {
-        let text = attribute.value.as_ref().and_then(text).unwrap_or_default();
-        match attribute.key.as_str() {
-            "exception.message" => exception.message = some(text),
-            "exception.type" => exception.kind = some(text),
-            "exception.stacktrace" => {
+        match (attribute.key.as_str(), attribute.value.as_ref().and_then(text)) {
+            ("exception.escaped", _) => {}
+            ("exception.message", Some(text)) => exception.message = some(text),
+            ("exception.type", Some(text)) => exception.kind = some(text),
+            ("exception.stacktrace", Some(text)) => {
                 let mut stack: Vec<_> = frames(text).into_iter().map(frame).collect();
                 let total = stack.len();
                 let fitting = stack.iter().take(MAX_FRAMES).take_while(|frame| {
@@ -72,14 +72,16 @@ fn exception<'a>(event: &'a Event, room: &mut usize) -> (Exception<'a>, bool) {
                 stack.truncate(fitting.count());
                 exception.truncated = total - stack.len();
                 exception.stack = stack;
-                complete &= total > 0 || text.is_empty();
+                complete &= text.is_empty() || total > 0 && is_frames_alone(text);
+                complete &= exception.truncated == 0;
             }
-            "exception.escaped" => {}
             _ => complete = false,
         }
-        let is_cut = |text: &Option<Cow<'_, str>>| matches!(text, Some(Cow::Owned(_)));
-        complete &= !is_cut(&exception.message) && !is_cut(&exception.kind);
     }
+    let is_cut = |text: &Option<Cow<'_, str>>| matches!(text, Some(Cow::Owned(_)));
+    let has_cut = |frame: &Frame<'_>| is_cut(&frame.path) || is_cut(&frame.label);
+    complete &= !is_cut(&exception.message) && !is_cut(&exception.kind);
+    complete &= !exception.stack.iter().any(has_cut);
     (exception, complete)
 }
 
@@ -121,7 +123,7 @@ mod tests {
         let span = Span {
             events: vec![event(json!({
                 "exception.type": "StoreError", "exception.message": "no table",
-                "exception.stacktrace": stack,
+                "exception.stacktrace": stack, "exception.escaped": true,
             }))],
             ..Span::default()
         };
@@ -143,6 +145,10 @@ mod tests {
             json!({ "exception.message": "x".repeat(300) }),
             json!({ "exception.stacktrace": "somewhere" }),
             json!({ "exception.message": "x", "more": 1 }),
+            json!({ "exception.message": 1 }),
+            json!({ "exception.stacktrace": format!("0: {}\n at src/a.rs:3:1", "f".repeat(300)) }),
+            json!({ "exception.stacktrace": "Failed: b\n at x.B.f(B.java:1)\nCaused by: Lost: why" }),
+            json!({ "exception.stacktrace": "0: f\n at src/a.rs:3:1\n".repeat(60) }),
         ] {
             let span = Span { events: vec![event(given)], ..Span::default() };
             let (block, told) = cause(&span, span_id(1), true, None);

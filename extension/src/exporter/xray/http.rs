@@ -12,8 +12,6 @@ use super::{
 pub(super) fn http<'a>(attributes: &mut Attributes<'a>, is_segment: bool) -> Option<Http<'a>> {
     let method = attributes.take(Slot::HttpMethod);
     let client_ip = attributes.take(Slot::ClientAddress);
-    let status = attributes.take_number(Slot::HttpStatus);
-    let bytes = attributes.take_number(Slot::ResponseBytes);
     let http = Http {
         request: HttpRequest {
             url: match &method {
@@ -26,8 +24,8 @@ pub(super) fn http<'a>(attributes: &mut Attributes<'a>, is_segment: bool) -> Opt
             method,
         },
         response: HttpResponse {
-            status: status.and_then(|status| u16::try_from(status).ok()),
-            content_length: bytes.and_then(|bytes| u64::try_from(bytes).ok()),
+            status: attributes.take_number(Slot::HttpStatus),
+            content_length: attributes.take_number(Slot::ResponseBytes),
         },
     };
     (http != Http::default()).then_some(http)
@@ -38,19 +36,41 @@ fn url<'a>(attributes: &mut Attributes<'a>) -> Option<Cow<'a, str>> {
     if let Some(url) = attributes.take(Slot::HttpUrl) {
         return Some(url);
     }
-    let path = attributes.take(Slot::HttpTarget)?;
-    let query = attributes.peek(Slot::HttpQuery);
-    let host = attributes.peek(Slot::HttpHost).or(attributes.peek(Slot::ServerAddress));
-    if host.is_none() && query.is_none() {
-        return Some(path);
+    let path = attributes.peek(Slot::HttpTarget)?;
+    let query = attributes.peek(Slot::HttpQuery).map(|query| format!("?{query}"));
+    let origin = origin(attributes).unwrap_or_default();
+    let url = format!("{origin}{path}{}", query.unwrap_or_default());
+    match cut_field(&url) {
+        Cow::Owned(beginning) => Some(beginning.into()),
+        Cow::Borrowed(_) => {
+            attributes.mark(Slot::HttpTarget);
+            Some(url.into())
+        }
     }
-    let origin = host.map(|host| {
-        let scheme = attributes.peek(Slot::HttpScheme).unwrap_or("http");
-        format!("{scheme}://{host}")
-    });
-    let query = query.map(|query| format!("?{query}"));
-    let url = format!("{}{path}{}", origin.unwrap_or_default(), query.unwrap_or_default());
-    Some(Cow::Owned(cut_field(&url).into_owned()))
+}
+
+/// `https://host:port`, without a port that is the scheme's own.
+fn origin(attributes: &Attributes<'_>) -> Option<String> {
+    let scheme = attributes.peek(Slot::HttpScheme).unwrap_or("http");
+    if let Some(host) = attributes.peek(Slot::HttpHost) {
+        return Some(format!("{scheme}://{host}")); // as in the header, the port included
+    }
+    // The old names of a server's own address come first: there, its peer is the client.
+    let [address, port] =
+        [[Slot::HostName, Slot::HostPort], [Slot::ServerAddress, Slot::ServerPort]]
+            .into_iter()
+            .find(|[address, _]| attributes.peek(*address).is_some())?;
+    let address = attributes.peek(address)?;
+    let address = match address.contains(':') && !address.starts_with('[') {
+        true => format!("[{address}]"), // IPv6
+        false => address.to_owned(),
+    };
+    match (attributes.peek_number::<u16>(port), scheme) {
+        (None, _) | (Some(80), "http") | (Some(443), "https") => {
+            Some(format!("{scheme}://{address}"))
+        }
+        (Some(port), _) => Some(format!("{scheme}://{address}:{port}")),
+    }
 }
 
 /// `error`, `throttle` and `fault`.
@@ -65,29 +85,26 @@ pub(super) struct Flags {
 }
 
 impl Flags {
-    /// By the HTTP status, else by the kind of error that a failed span names.
-    pub(super) fn of(status: Option<u16>, failed: bool, error_type: Option<&str>) -> Self {
-        match (status, error_type) {
-            (Some(429), _) => Self { error: true, throttle: true, fault: false },
-            (Some(400..500), kind) => {
-                Self { error: true, throttle: kind.is_some_and(is_throttling), fault: false }
-            }
-            (Some(500..), _) => Self { fault: true, ..Self::default() },
-            (_, Some(kind)) if failed && is_throttling(kind) => {
-                Self { error: true, throttle: true, fault: false }
-            }
+    /// By the HTTP status, else by the kinds of error that a failed span names.
+    pub(super) fn of(status: Option<u16>, failed: bool, kinds: &[&str]) -> Self {
+        let throttled = || kinds.iter().any(|kind| is_throttling(kind));
+        match status {
+            Some(429) => Self { error: true, throttle: true, fault: false },
+            Some(400..500) => Self { error: true, throttle: throttled(), fault: false },
+            Some(500..) => Self { fault: true, ..Self::default() },
+            _ if failed && throttled() => Self { error: true, throttle: true, fault: false },
             _ => Self { fault: failed, ..Self::default() },
         }
     }
 }
 
-/// What AWS services call it, all with status 400.
+/// What AWS services call it, most with status 400, and their SDKs the exception.
 /// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html>
-fn is_throttling(error_type: &str) -> bool {
-    error_type.contains("Throttl")
-        || error_type.contains("ProvisionedThroughputExceeded")
-        || error_type.contains("RequestLimitExceeded")
-        || error_type.contains("TooManyRequests")
+fn is_throttling(kind: &str) -> bool {
+    kind.contains("Throttl")
+        || kind.contains("ProvisionedThroughputExceeded")
+        || kind.contains("RequestLimitExceeded")
+        || kind.contains("TooManyRequests")
 }
 
 #[cfg(test)]
@@ -151,14 +168,71 @@ mod tests {
     }
 
     #[test]
+    fn a_url_that_is_put_together_has_its_host_and_a_port_that_is_not_the_schemes() {
+        for (given, origin) in [
+            (json!({ "server.address": "h", "server.port": 8080 }), "http://h:8080"),
+            (json!({ "server.address": "h", "server.port": 80 }), "http://h"),
+            (
+                json!({ "url.scheme": "https", "server.address": "h", "server.port": 443 }),
+                "https://h",
+            ),
+            (
+                json!({ "url.scheme": "https", "server.address": "h", "server.port": 80 }),
+                "https://h:80",
+            ),
+            (json!({ "server.address": "::1", "server.port": 8080 }), "http://[::1]:8080"),
+            (json!({ "http.host": "h:8080", "net.host.port": 8080 }), "http://h:8080"),
+            (
+                json!({
+                    "http.scheme": "https", "net.host.name": "h", "net.host.port": "8443",
+                    "net.peer.name": "client", "net.peer.port": 5,
+                }),
+                "https://h:8443",
+            ),
+            (json!({ "net.peer.name": "h", "net.peer.port": 8080 }), "http://h:8080"),
+        ] {
+            let list = [given.clone(), json!({ "http.method": "GET", "http.target": "/a?b" })];
+            let list: Vec<_> = list.into_iter().flat_map(attributes).collect();
+            let http = http(&mut Attributes::new(&list), true).unwrap();
+            let expected = format!("{origin}/a?b");
+            assert_eq!(http.request.url.as_deref(), Some(expected.as_str()), "{given}");
+        }
+    }
+
+    #[test]
+    fn the_peer_of_a_call_is_not_its_client() {
+        assert_http(
+            json!({ "http.method": "GET", "net.sock.peer.addr": "10.0.0.1" }),
+            false,
+            json!({ "request": { "method": "GET" } }),
+        );
+    }
+
+    #[test]
+    fn a_path_stays_for_metadata_if_the_url_is_cut() {
+        let path = format!("/{}", "x".repeat(245));
+        let list = attributes(json!({
+            "http.request.method": "GET", "url.path": path, "server.address": "h.example",
+        }));
+        let mut attributes = Attributes::new(&list);
+
+        let http = http(&mut attributes, true).unwrap();
+
+        assert_eq!(http.request.url.unwrap().len(), 250);
+        assert!(attributes.rest().any(|(key, _)| key == "url.path"));
+    }
+
+    #[test]
     fn the_status_sets_the_flags_and_without_one_the_failure() {
         let flags = |error, throttle, fault| Flags { error, throttle, fault };
-        assert_eq!(Flags::of(Some(200), true, None), flags(false, false, true));
-        assert_eq!(Flags::of(Some(404), true, None), flags(true, false, false));
-        assert_eq!(Flags::of(Some(429), false, None), flags(true, true, false));
-        assert_eq!(Flags::of(Some(503), true, None), flags(false, false, true));
-        assert_eq!(Flags::of(None, true, Some("ThrottlingException")), flags(true, true, false));
-        assert_eq!(Flags::of(None, true, Some("throttled")), flags(false, false, true));
-        assert_eq!(Flags::of(None, false, Some("ThrottlingException")), flags(false, false, false));
+        assert_eq!(Flags::of(Some(200), true, &[]), flags(false, false, true));
+        assert_eq!(Flags::of(Some(404), true, &[]), flags(true, false, false));
+        assert_eq!(Flags::of(Some(429), false, &[]), flags(true, true, false));
+        assert_eq!(Flags::of(Some(503), true, &[]), flags(false, false, true));
+        let throttled = ["busy", "ThrottlingException"];
+        assert_eq!(Flags::of(Some(400), true, &throttled), flags(true, true, false));
+        assert_eq!(Flags::of(None, true, &throttled), flags(true, true, false));
+        assert_eq!(Flags::of(None, true, &["throttled"]), flags(false, false, true));
+        assert_eq!(Flags::of(None, false, &throttled), flags(false, false, false));
     }
 }

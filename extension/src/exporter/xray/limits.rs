@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use serde_json::{Value, json};
+
 use super::{
     document::Document,
     value::{Plain, to_json},
@@ -39,8 +41,8 @@ const NOTE_BYTES: usize = 100;
 /// The text, or its first characters.
 pub(super) fn cut(text: &str, max_chars: usize) -> Cow<'_, str> {
     match text.char_indices().nth(max_chars) {
-        Some((end, _)) if text.len() > max_chars => Cow::Owned(text[..end].to_owned()),
-        _ => Cow::Borrowed(text),
+        Some((end, _)) => Cow::Owned(text[..end].to_owned()),
+        None => Cow::Borrowed(text),
     }
 }
 
@@ -51,44 +53,89 @@ pub(super) fn cut_field(text: &str) -> Cow<'_, str> {
 
 /// Writes a document that X-Ray accepts by its size, and says how many values that cost.
 ///
-/// Only metadata has no limit of its own: there, texts are cut first, then the largest values are
-/// left out.
+/// Metadata is given up first: there, texts are cut, then the largest values are left out. Only if
+/// that was not all of it, stacks go, and then lists; what remains has limits that fit together.
 pub(super) fn write(mut document: Document<'_>) -> (String, usize) {
     let json = to_json(&document);
     if json.len() <= MAX_DOCUMENT_BYTES {
         return (json, 0);
     }
     let all = std::mem::take(&mut document.metadata);
-    let room = MAX_DOCUMENT_BYTES.saturating_sub(to_json(&document).len() + NOTE_BYTES);
+    let (mut room, mut trimmed) = (room(&document), 0);
+    for leave_out in [stacks as fn(&mut Document<'_>) -> usize, lists] {
+        if room.is_none() {
+            trimmed += leave_out(&mut document);
+            room = self::room(&document);
+        }
+    }
     let mut values = Vec::new();
-    let mut trimmed = 0;
     for (namespace, entries) in all {
         for (key, value) in entries {
-            let value = match value.text().filter(|text| text.len() > MAX_CUT_CHARS) {
-                Some(text) => {
-                    trimmed += 1;
-                    Plain::Text(Cow::Owned(cut(text, MAX_CUT_CHARS).into_owned()))
-                }
-                None => value,
-            };
+            let (value, cuts) = with_texts_cut(value);
             // `"namespace":{"key":value},`
             let bytes = to_json(&namespace).len() + to_json(&key).len() + to_json(&value).len() + 5;
-            values.push((bytes, namespace.clone(), key, value));
+            values.push((bytes, namespace.clone(), key, value, cuts));
         }
     }
     values.sort_by_key(|(bytes, ..)| *bytes);
     let mut used = 0;
-    for (bytes, namespace, key, value) in values {
+    for (bytes, namespace, key, value, cuts) in values {
         used += bytes;
-        if used <= room {
+        if room.is_some_and(|room| used <= room) {
+            trimmed += cuts;
             document.metadata.entry(namespace).or_default().insert(key, value);
         } else {
             trimmed += 1;
         }
     }
     let note = document.metadata.entry(Cow::Borrowed("cruddur")).or_default();
-    note.insert(Cow::Borrowed("trimmed_values"), Plain::Count(trimmed as u64));
+    note.insert(Cow::Borrowed("trimmed_values"), Plain::Json(json!(trimmed)));
     (to_json(&document), trimmed)
+}
+
+/// Bytes that a document leaves to its metadata.
+fn room(document: &Document<'_>) -> Option<usize> {
+    (MAX_DOCUMENT_BYTES - NOTE_BYTES).checked_sub(to_json(document).len())
+}
+
+fn stacks(document: &mut Document<'_>) -> usize {
+    let mut trimmed = 0;
+    for exception in document.cause.iter_mut().flat_map(|cause| &mut cause.exceptions) {
+        exception.truncated += exception.stack.len();
+        trimmed += usize::from(!exception.stack.is_empty());
+        exception.stack.clear();
+    }
+    trimmed
+}
+
+fn lists(document: &mut Document<'_>) -> usize {
+    let Some(aws) = &mut document.aws else { return 0 };
+    let trimmed = [!aws.table_names.is_empty(), !aws.cloudwatch_logs.is_empty()];
+    aws.table_names.clear();
+    aws.cloudwatch_logs.clear();
+    trimmed.into_iter().map(usize::from).sum()
+}
+
+/// The value with every text in it cut, and how many were.
+fn with_texts_cut(value: Plain<'_>) -> (Plain<'_>, usize) {
+    let mut parts = serde_json::to_value(&value).unwrap_or_default();
+    match cut_texts(&mut parts) {
+        0 => (value, 0),
+        cuts => (Plain::Json(parts), cuts),
+    }
+}
+
+fn cut_texts(value: &mut Value) -> usize {
+    match value {
+        Value::String(text) => {
+            let Cow::Owned(beginning) = cut(text, MAX_CUT_CHARS) else { return 0 };
+            *text = beginning;
+            1
+        }
+        Value::Array(values) => values.iter_mut().map(cut_texts).sum(),
+        Value::Object(members) => members.values_mut().map(cut_texts).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    }
 }
 
 #[cfg(test)]

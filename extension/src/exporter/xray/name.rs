@@ -10,7 +10,9 @@
 
 use std::borrow::Cow;
 
+use ::http::Uri;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 
 use super::{
     attributes::{Attributes, Slot},
@@ -56,24 +58,39 @@ pub(super) fn of_subsegment(
     let called = match callee {
         Callee::Aws(service) => service.map(Cow::Borrowed),
         Callee::Database(system) => Some(database_name(attributes, system)),
-        Callee::Other => [Slot::RpcService, Slot::ServerAddress, Slot::HttpHost]
+        Callee::Other => [Slot::RpcService, Slot::HttpHost, Slot::ServerAddress]
             .into_iter()
             .find_map(|slot| attributes.peek(slot))
-            .map(Cow::Borrowed),
+            .map(Cow::Borrowed)
+            .or_else(|| host(attributes.peek(Slot::HttpUrl)?)),
     };
     legal(&service.or(called).unwrap_or(Cow::Borrowed(span)))
 }
 
-/// Only the characters that X-Ray allows, and not too many.
+fn host(url: &str) -> Option<Cow<'static, str>> {
+    Some(Cow::Owned(url.parse::<Uri>().ok()?.host()?.to_owned()))
+}
+
+/// Only the characters that X-Ray allows, any kind of blank as a plain one, and not too many.
 fn legal(name: &str) -> String {
-    let legal = |char: &char| {
-        char.is_alphanumeric() || char.is_whitespace() || "_.:/%&#=+\\-@".contains(*char)
-    };
-    let name: String = name.trim().chars().filter(legal).take(MAX_NAME_CHARS).collect();
+    let blank = |char: char| if char.is_whitespace() { ' ' } else { char };
+    let name = name.trim().chars().map(blank).filter(|char| is_legal(*char));
+    let name: String = name.take(MAX_NAME_CHARS).collect();
     match name.trim() {
         "" => NAMELESS.to_owned(),
         _ => name,
     }
+}
+
+/// A letter or digit of any script, but no mark on one: the narrowest reading of "Unicode letters,
+/// numbers". Nor one that the standard library's older Unicode does not know yet.
+fn is_legal(char: char) -> bool {
+    if char.is_ascii() {
+        return char.is_ascii_alphanumeric() || " _.:/%&#=+\\-@".contains(char);
+    }
+    char.is_alphanumeric()
+        && (char.general_category_group() == GeneralCategoryGroup::Letter
+            || char.general_category() == GeneralCategory::DecimalNumber)
 }
 
 #[cfg(test)]
@@ -118,6 +135,19 @@ mod tests {
             ),
             (client, json!({ "server.address": "h.example" }), Some("remote"), "h.example"),
             (client, json!({ "net.peer.name": "h.example" }), Some("remote"), "h.example"),
+            (
+                client,
+                json!({ "http.method": "GET", "http.url": "https://u:p@h.example:8443/a?b" }),
+                Some("remote"),
+                "h.example",
+            ),
+            (
+                client,
+                json!({ "http.host": "virtual", "net.peer.name": "h.example" }),
+                Some("remote"),
+                "virtual",
+            ),
+            (client, json!({ "url.full": "no url" }), Some("remote"), "the span"),
             (client, json!({}), Some("remote"), "the span"),
             (SpanKind::Internal, json!({ "server.address": "h" }), None, "the span"),
             (SpanKind::Server, json!({ "server.address": "h" }), None, "the span"),
@@ -139,6 +169,8 @@ mod tests {
         assert_eq!(legal("GET /api/activities/{key}"), "GET /api/activities/key");
         assert_eq!(legal("grüße 日本"), "grüße 日本");
         assert_eq!(legal("{}<>\u{0}"), "span");
+        assert_eq!(legal("a\u{a0}b\u{2028}c\td\ne"), "a b c d e");
+        assert_eq!(legal("e\u{301}Ⅷ②\u{200d}\u{7f}हि٣"), "eह٣");
         assert_eq!(legal(&"é".repeat(300)).chars().count(), 200);
     }
 }

@@ -30,10 +30,7 @@ use std::{
 
 use trace_context::{SpanId, TraceId, XrayHeader};
 
-use super::{
-    index::Indexed,
-    translate::{Entry, Place},
-};
+use super::{index::Indexed, translate::Place};
 use crate::{
     platform::{new_span_id, new_trace_id},
     trace_headers::TraceHeaders,
@@ -183,7 +180,7 @@ fn fate(
         Entries::Segments if is_entry => None,
         Entries::Under(_) | Entries::Segments => parent,
     };
-    let entry = is_entry.then_some(Entry { w3c_trace_id });
+    let entry = is_entry.then_some(w3c_trace_id);
     Fate::Sent(Place { trace_id: context.trace_id, id, parent, entry })
 }
 

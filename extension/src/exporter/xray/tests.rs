@@ -41,5 +41,6 @@ pub(super) fn trace_id(number: u128) -> TraceId {
     TraceId::from_bytes(number.to_be_bytes()).unwrap()
 }
 
+mod document;
 mod export;
 mod measure;

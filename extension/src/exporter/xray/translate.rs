@@ -13,7 +13,7 @@ use super::{
     attributes::{Attributes, Slot, text},
     aws::{Callee, call, sql},
     cause::cause,
-    document::{Aws, Document, LogGroup, Sdk, Service},
+    document::{Aws, Cause, Document, Http, LogGroup, Sdk, Service},
     http::{Flags, http},
     limits::cut_field,
     name,
@@ -29,15 +29,8 @@ pub(super) struct Place {
     pub(super) id: SpanId,
     /// What it hangs under; nothing makes it a segment.
     pub(super) parent: Option<SpanId>,
-    /// The first span of an invocation: it tells of the whole.
-    pub(super) entry: Option<Entry>,
-}
-
-/// What an entry span says beside its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    /// The trace's id elsewhere.
-    pub w3c_trace_id: TraceId,
+    /// Of the first span of an invocation, which tells of the whole: the trace's id elsewhere.
+    pub(super) entry: Option<TraceId>,
 }
 
 /// Translates a span. `annotations_left` is how many its trace may still have.
@@ -60,27 +53,24 @@ pub(super) fn translate<'a>(
         false => name::of_subsegment(attributes, namespace, callee, &span.name),
     };
     let http = http(attributes, is_segment);
-    let status = http.as_ref().and_then(|http| http.response.status);
     let failed = span.status.as_ref().is_some_and(|status| status.code() == StatusCode::Error);
     let error_type = attributes.peek(Slot::ErrorType);
-    let flags = Flags::of(status, failed, error_type);
     let (cause, told) = cause(span, place.id, failed, error_type);
+    let flags = flags(attributes, http.as_ref(), failed, cause.as_ref());
     let aws = match (is_segment, namespace) {
         (true, _) => owner(attributes, resource),
-        (false, Some("aws")) => Some(call(attributes)),
+        (false, Some("aws")) => Some(call(attributes, find(resource, "cloud.region"))),
         (false, _) => None,
     };
     let sql = (!is_segment && namespace != Some("aws")).then(|| sql(attributes)).flatten();
     let user = is_segment.then(|| attributes.take(Slot::User)).flatten();
-    let mut annotations = Annotations::new();
-    if let Some(entry) = place.entry {
-        let id = Plain::Text(entry.w3c_trace_id.to_string().into());
-        annotations.insert("w3c_trace_id".into(), id);
-    }
-    annotate(&mut annotations, attributes, wanted, annotations_left);
+    let annotations = indexed(attributes, resource, place, wanted, annotations_left);
     let mut metadata = metadata(span, attributes, &told);
     if name != span.name && !span.name.is_empty() {
         note(&mut metadata, "otel.span.name", Plain::Text(Cow::Borrowed(&span.name)));
+    }
+    if let Some(message) = untold_message(span, cause.as_ref()) {
+        note(&mut metadata, "otel.status.message", Plain::Text(Cow::Borrowed(message)));
     }
     if place.entry.is_some() {
         for (key, value) in resource.iter().filter_map(|it| Some((&it.key, it.value.as_ref()?))) {
@@ -111,6 +101,48 @@ pub(super) fn translate<'a>(
         annotations,
         metadata,
     }
+}
+
+/// The annotations; an entry span's resource speaks for its trace as well.
+fn indexed<'a>(
+    attributes: &mut Attributes<'a>,
+    resource: &'a [KeyValue],
+    place: &Place,
+    wanted: &Wanted,
+    left: usize,
+) -> Annotations<'a> {
+    let mut annotations = Annotations::new();
+    if let Some(w3c_trace_id) = place.entry.filter(|_| left > 0) {
+        let id = Plain::Text(w3c_trace_id.to_string().into());
+        annotations.insert("w3c_trace_id".into(), id);
+    }
+    annotate(&mut annotations, attributes, wanted, left);
+    if place.entry.is_some() {
+        annotate(&mut annotations, &mut Attributes::new(resource), wanted, left);
+    }
+    annotations
+}
+
+/// Whether it failed, and how: by the HTTP status, else by every kind of error that it names.
+fn flags(
+    attributes: &Attributes<'_>,
+    http: Option<&Http<'_>>,
+    failed: bool,
+    cause: Option<&Cause<'_>>,
+) -> Flags {
+    let named = [Slot::ErrorType, Slot::DbStatus].into_iter().map(|slot| attributes.peek(slot));
+    let exceptions = cause.iter().flat_map(|cause| &cause.exceptions);
+    let kinds = named.chain(exceptions.map(|exception| exception.kind.as_deref()));
+    let status = http.and_then(|http| http.response.status);
+    Flags::of(status, failed, &kinds.flatten().collect::<Vec<_>>())
+}
+
+/// The status's message, unless an exception says exactly that.
+fn untold_message<'a>(span: &'a Span, cause: Option<&Cause<'_>>) -> Option<&'a str> {
+    let message = span.status.as_ref().map(|status| status.message.as_str())?;
+    let mut exceptions = cause.iter().flat_map(|cause| &cause.exceptions);
+    let is_told = exceptions.any(|exception| exception.message.as_deref() == Some(message));
+    (!message.is_empty() && !is_told).then_some(message)
 }
 
 /// Who runs a segment. No `origin`: on Lambda that is Lambda's own segments' business.

@@ -14,10 +14,8 @@ pub(super) enum Plain<'a> {
     Any(&'a AnyValue),
     /// Text.
     Text(Cow<'a, str>),
-    /// What somebody wrote as JSON.
+    /// Of several parts.
     Json(serde_json::Value),
-    /// A count.
-    Count(u64),
 }
 
 impl<'a> Plain<'a> {
@@ -38,15 +36,6 @@ impl<'a> Plain<'a> {
     pub(super) fn is_cut(&self) -> bool {
         matches!(self, Self::Text(Cow::Owned(_)))
     }
-
-    /// The text, if it is one.
-    pub(super) fn text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            Self::Any(AnyValue { value: Some(Value::StringValue(text)) }) => Some(text),
-            _ => None,
-        }
-    }
 }
 
 impl Serialize for Plain<'_> {
@@ -55,7 +44,6 @@ impl Serialize for Plain<'_> {
             Self::Any(value) => Json(value).serialize(serializer),
             Self::Text(text) => serializer.serialize_str(text),
             Self::Json(value) => value.serialize(serializer),
-            Self::Count(number) => serializer.serialize_u64(*number),
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::exporter::xray::{
     annotations::Wanted,
     attributes::NAMES,
     limits::{MAX_ANNOTATIONS, write},
-    translate::{Entry, Place, translate},
+    translate::{Place, translate},
 };
 
 static SCHEMA: LazyLock<Schema> = LazyLock::new(Schema::new);
@@ -124,7 +124,7 @@ fn complaints(span: &Span, resource: &[KeyValue], place: &Place) -> Vec<String> 
 }
 
 fn place(parent: Option<u64>, is_entry: bool) -> Place {
-    let entry = is_entry.then_some(Entry { w3c_trace_id: trace_id(7) });
+    let entry = is_entry.then_some(trace_id(7));
     Place { trace_id: trace_id(1), id: span_id(2), parent: parent.map(span_id), entry }
 }
 
@@ -169,6 +169,54 @@ fn large_spans_are_trimmed_to_what_fits() {
             let json: serde_json::Value = serde_json::from_str(&json).unwrap();
             assert_eq!(json["metadata"]["cruddur"]["trimmed_values"], trimmed);
         }
+    }
+}
+
+/// Fields that each keep to their own limit.
+#[test]
+fn fields_that_are_too_large_together_are_given_up_and_counted() {
+    let text = |text: &str| AnyValue { value: Some(Value::StringValue(text.to_owned())) };
+    let widest = text(&"\u{1}".repeat(250));
+    let list = |count| {
+        let values = vec![widest.clone(); count];
+        AnyValue { value: Some(Value::ArrayValue(ArrayValue { values })) }
+    };
+    let stack: String = (0..60)
+        .map(|n| format!("{n}: {}\n at {}:1:1\n", "f".repeat(250), "p".repeat(250)))
+        .collect();
+    let exception = Event {
+        name: "exception".to_owned(),
+        attributes: vec![
+            key_value("exception.message".into(), widest.clone()),
+            key_value("exception.type".into(), widest.clone()),
+            key_value("exception.stacktrace".into(), text(&stack)),
+        ],
+        ..Event::default()
+    };
+    let names = NAMES.iter().map(|(name, ..)| key_value((*name).to_owned(), widest.clone()));
+    let names = names.filter(|it| !["db.system", "db.system.name"].contains(&it.key.as_str()));
+    let mut attributes: Vec<KeyValue> = names.collect();
+    let tables = attributes.iter_mut().find(|it| it.key == "aws.dynamodb.table_names");
+    tables.unwrap().value = Some(list(25));
+    attributes.push(key_value("db.system.name".into(), text("aws.dynamodb")));
+    attributes.extend((0..50).map(|n| key_value(format!("app.{n}"), widest.clone())));
+    let span = Span { attributes, events: vec![exception; 4], ..Span::default() };
+    let resource = ["service.version", "telemetry.sdk.name", "telemetry.sdk.language"];
+    let resource = resource.map(|key| key_value(key.to_owned(), widest.clone()));
+    let groups = key_value("aws.log.group.names".into(), list(10));
+    let resource: Vec<_> = resource.into_iter().chain([groups]).collect();
+
+    for place in [place(Some(3), false), place(None, true)] {
+        let now = SystemTime::now();
+        let document =
+            translate(&span, &resource, &place, &Wanted::default(), MAX_ANNOTATIONS, now);
+        let (json, trimmed) = write(document);
+
+        assert_eq!(SCHEMA.complaints(&json), Vec::<String>::new());
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["metadata"]["cruddur"]["trimmed_values"], trimmed);
+        assert_eq!(json["cause"]["exceptions"][0]["truncated"], 60);
+        assert_eq!(json["aws"]["table_names"], serde_json::Value::Null);
     }
 }
 

@@ -22,9 +22,7 @@ impl Schema {
             complaints.push("it ends before it starts".to_owned());
         }
         // Not a pattern: the crate's regular expressions know another version of Unicode.
-        let is_legal = |char: char| {
-            char.is_alphanumeric() || char.is_whitespace() || r"_.:/%&#=+\-@".contains(char)
-        };
+        let is_legal = |char: char| char.is_alphanumeric() || r" _.:/%&#=+\-@".contains(char);
         if !document["name"].as_str().is_some_and(|name| name.chars().all(is_legal)) {
             complaints.push(format!("the name {}", document["name"]));
         }

@@ -191,7 +191,10 @@ struct Parts {
 
 impl Parts {
     fn start(config: &Config, trigger: Trigger) -> Self {
-        let trace_headers = TraceHeaders::default();
+        let trace_headers = match config.xray.is_some() && config.spool_bytes > 0 {
+            true => TraceHeaders::kept_in(&config.spool_directory),
+            false => TraceHeaders::default(),
+        };
         let exporters = Exporter::with_headers(config, &trace_headers);
         if exporters.is_empty() {
             warn!(

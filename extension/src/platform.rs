@@ -160,9 +160,6 @@ impl Platform {
         let trace_id = header.map_or_else(|| span::new_trace_id(invocation.started), |x| x.root);
         let mut root = PlatformSpan::root(function_name, invocation.started, end, error_type);
         root.attribute("faas.invocation_id", invocation.request_id.clone());
-        if let Some(header) = &invocation.xray_header {
-            root.attribute("cruddur.xray_header", header.clone());
-        }
         invocation.server = Some(Place { trace_id, span_id: root.id, is_sampled: true });
         invocation.waiting.extend(before);
         invocation.waiting.push(root);
@@ -174,7 +171,11 @@ impl Platform {
         let found = self.invocations.iter_mut().find(|known| known.request_id == request_id);
         let invocation = found.filter(|known| !known.waiting.is_empty())?;
         let server = invocation.server?;
-        let spans = std::mem::take(&mut invocation.waiting);
+        let mut spans = std::mem::take(&mut invocation.waiting);
+        // They may be sent by another process, which knows nothing of this invocation.
+        if let Some(header) = &invocation.xray_header {
+            spans.iter_mut().for_each(|span| span.attribute("cruddur.xray_header", header.clone()));
+        }
         Some(encode(&self.resource, server, spans))
     }
 

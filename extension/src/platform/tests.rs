@@ -115,6 +115,7 @@ fn init_waits_for_the_server_span_and_becomes_its_child() {
 
     let [init] = &spans[..] else { panic!("{spans:?}") };
     assert_eq!((init.name.as_str(), init.kind), ("init", SpanKind::Internal as i32));
+    assert_eq!(text(init, "cruddur.xray_header"), Some(ROOT));
     assert_eq!(init.parent_span_id, server("a").span_id.unwrap().to_bytes());
     assert_eq!(init.trace_id, server("a").trace_id.unwrap().to_bytes());
     assert_eq!(init.end_time_unix_nano - init.start_time_unix_nano, 250_500_000);

@@ -195,7 +195,7 @@ impl Parts {
             true => TraceHeaders::kept_in(&config.spool_directory),
             false => TraceHeaders::default(),
         };
-        let exporters = Exporter::with_headers(config, &trace_headers);
+        let exporters = Exporter::with_headers(config, Some(&trace_headers));
         if exporters.is_empty() {
             warn!(
                 "No exporter runs: neither is HONEYCOMB_API_KEY set, nor does CRUDDUR_EXPORTERS name one"
@@ -367,7 +367,7 @@ impl Parts {
         }
         if self.pipeline.has_stopped() {
             // Another one counts what that one held as lost, and sends what it spooled.
-            let exporters = Exporter::with_headers(config, &self.trace_headers);
+            let exporters = Exporter::with_headers(config, Some(&self.trace_headers));
             let (pipeline, handle) = Pipeline::new(exporters, config, Trigger::Flush);
             drop(supervised("second pipeline", pipeline.run()));
             self.pipeline = handle;

@@ -4,7 +4,10 @@
 //! Retries, backoff and the breaker are the pipeline's, so the SDK's own are off. Credentials come
 //! from where Lambda puts them: the environment, or with SnapStart a local address.
 
-use std::{error::Error, time::Duration};
+use std::{
+    error::Error,
+    time::{Duration, SystemTime},
+};
 
 use aws_config::{
     BehaviorVersion, Region, SdkConfig, ecs::EcsCredentialsProvider,
@@ -29,7 +32,7 @@ use http_body_util::{BodyExt, Full};
 
 use super::{
     ExportError,
-    http::{HttpClient, chain, readable},
+    http::{HttpClient, chain, pause, readable},
 };
 use crate::secret::SecretError;
 
@@ -139,7 +142,10 @@ where
         _ => status,
     };
     let message = readable(format!("{code} {said}").trim().as_bytes());
-    ExportError::Status { status, message, retry_after: None }
+    let headers = error.raw_response().map(|reply| reply.headers());
+    let retry_after = headers.and_then(|headers| headers.get("retry-after"));
+    let retry_after = retry_after.and_then(|value| pause(value, SystemTime::now()));
+    ExportError::Status { status, message, retry_after }
 }
 
 /// Whether nobody was asked, since nobody was there to give the keys for it.
@@ -174,5 +180,23 @@ impl HttpConnector for Connector {
             HttpResponse::try_from(response)
                 .map_err(|error| ConnectorError::other(error.into(), None))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_smithy_types::error::ErrorMetadata;
+
+    use super::*;
+
+    #[test]
+    fn a_service_may_ask_to_be_left_alone_for_a_while() {
+        let mut reply = HttpResponse::new(503.try_into().unwrap(), SdkBody::empty());
+        reply.headers_mut().insert("retry-after", "7");
+        let error = ErrorMetadata::builder().code("SlowDown").build();
+
+        let error = export_error(SdkError::service_error(error, reply));
+
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(7)), "{error}");
     }
 }

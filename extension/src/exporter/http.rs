@@ -67,9 +67,13 @@ impl HttpClient {
     }
 }
 
-/// The header `Retry-After`, as seconds or as a date.
+/// How long the header `Retry-After` says.
 pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    pause(headers.get(header::RETRY_AFTER)?.to_str().ok()?, now)
+}
+
+/// The value of `Retry-After`: seconds, or a date.
+pub fn pause(value: &str, now: SystemTime) -> Option<Duration> {
     let seconds = value.trim().parse().ok().map(Duration::from_secs);
     seconds.or_else(|| httpdate::parse_http_date(value).ok()?.duration_since(now).ok())
 }

@@ -170,15 +170,15 @@ impl Exporter {
     /// Those that the configuration asks for, where no invocation is known. None of them has opened
     /// anything yet.
     pub fn configured(config: &Config) -> Vec<Self> {
-        Self::with_headers(config, &TraceHeaders::default())
+        Self::with_headers(config, None)
     }
 
     /// The same beside a function whose invocations have these headers.
-    pub fn with_headers(config: &Config, headers: &TraceHeaders) -> Vec<Self> {
+    pub fn with_headers(config: &Config, headers: Option<&TraceHeaders>) -> Vec<Self> {
         let honeycomb = config.honeycomb.clone();
         let honeycomb = honeycomb.map(|config| Self::Honeycomb(Box::new(Honeycomb::new(config))));
         let xray = config.xray.clone();
-        let xray = xray.map(|config| Self::Xray(Box::new(Xray::new(config, headers.clone()))));
+        let xray = xray.map(|config| Self::Xray(Box::new(Xray::new(config, headers.cloned()))));
         let cloudwatch = config.cloudwatch_logs.clone().map(|cloudwatch| {
             let scrubber = Scrubber::new(&config.scrub);
             Self::CloudWatchLogs(Box::new(CloudWatchLogs::new(cloudwatch, scrubber)))
@@ -215,8 +215,8 @@ impl Exporter {
     pub fn keeps_duplicates(&self) -> bool {
         match self {
             Self::Rollbar(_) => false, // of two items with one uuid the second is dropped
-            Self::Xray(_) => false,    // a document replaces the one of the same id
-            Self::CloudWatchLogs(_) | Self::Console(_) | Self::Honeycomb(_) => true,
+            // X-Ray promises nothing for a second complete document of one id.
+            Self::CloudWatchLogs(_) | Self::Console(_) | Self::Honeycomb(_) | Self::Xray(_) => true,
         }
     }
 

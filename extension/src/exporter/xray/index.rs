@@ -13,7 +13,7 @@ use crate::wire::{self, Value, nested};
 pub(super) struct Indexed<'a> {
     /// The encoded span.
     pub(super) bytes: &'a [u8],
-    /// Index of its resource among [`Batch::resources`].
+    /// Index of its resource among those of the batch.
     pub(super) resource: usize,
     /// `None` if it is no valid id.
     pub(super) trace_id: Option<TraceId>,
@@ -29,12 +29,14 @@ pub(super) struct Indexed<'a> {
     pub(super) enters: bool,
     /// The id of its invocation, if it is a server span.
     pub(super) invocation: Option<&'a str>,
-    /// X-Ray's header as the function got it, if it is a server span.
+    /// X-Ray's header as the function got it, if it says so.
     pub(super) header: Option<&'a str>,
 }
 
 /// `SpanKind::Server`
 const SERVER: u64 = 2;
+/// `SpanFlags::ContextHasIsRemoteMask`: the next one says something.
+const KNOWS_REMOTE: u32 = 0x100;
 /// `SpanFlags::ContextIsRemoteMask`
 const REMOTE: u32 = 0x200;
 /// The attribute of a resource that says from where its spans come, if not from this function.
@@ -62,7 +64,8 @@ pub(super) fn index(request: &[u8]) -> (Vec<Indexed<'_>>, Vec<&[u8]>) {
 
 fn read(bytes: &[u8], resource: usize) -> Indexed<'_> {
     let mut span = Indexed { bytes, resource, ..Indexed::default() };
-    let mut is_server = false;
+    let (mut is_server, mut flags, mut is_local_root) = (false, 0, false);
+    let mut invocation = None;
     for field in wire::fields(bytes).flatten() {
         match field {
             (1, Value::Bytes(id)) => {
@@ -72,20 +75,22 @@ fn read(bytes: &[u8], resource: usize) -> Indexed<'_> {
             (4, Value::Bytes(id)) => span.parent = id.try_into().ok().and_then(SpanId::from_bytes),
             (6, Value::Varint(kind)) => is_server = kind == SERVER,
             (8, Value::Fixed64(nanos)) => span.end = nanos,
-            (16, Value::Fixed32(flags)) => span.enters |= flags & REMOTE != 0,
+            (9, Value::Bytes(pair)) => match nested(pair, 1).last() {
+                Some(b"faas.invocation_id" | b"faas.execution") => invocation = text(pair),
+                Some(b"cruddur.xray_header") => span.header = text(pair),
+                Some(b"aws.span.kind") => is_local_root = text(pair) == Some("LOCAL_ROOT"),
+                _ => {}
+            },
+            (16, Value::Fixed32(bits)) => flags = bits,
             _ => {}
         }
     }
-    if is_server {
-        span.enters = true;
-        for pair in nested(bytes, 9) {
-            match nested(pair, 1).last() {
-                Some(b"faas.invocation_id" | b"faas.execution") => span.invocation = text(pair),
-                Some(b"cruddur.xray_header") => span.header = text(pair),
-                _ => {}
-            }
-        }
-    }
+    span.invocation = invocation.filter(|_| is_server);
+    let comes_from_elsewhere = match flags & KNOWS_REMOTE {
+        0 => is_server,
+        _ => flags & REMOTE != 0,
+    };
+    span.enters = comes_from_elsewhere || is_local_root || span.invocation.is_some();
     span
 }
 

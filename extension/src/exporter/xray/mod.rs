@@ -23,6 +23,7 @@ mod index;
 mod limits;
 mod name;
 mod places;
+mod recent;
 mod translate;
 mod transport;
 mod value;
@@ -43,17 +44,15 @@ use self::{
     index::{Indexed, index},
     limits::{MAX_ANNOTATIONS, write},
     places::{Fate, Places},
+    recent::Recent,
     translate::{Place, translate},
-    transport::Transport,
+    transport::{Refusal, Transport},
 };
 use super::{ExportError, Receipt, check::Finding};
 use crate::{batch::Batch, config, trace_headers::TraceHeaders};
 
-/// Most documents of one call; X-Ray says "Exceeding maximum segment count: 50" above that.
-const MAX_DOCUMENTS: usize = 50;
-
-/// Documents of a failed batch that are remembered as taken. Our choice, about 50 bytes each; the
-/// rest is sent again, which overwrites what X-Ray has with the same.
+/// Documents of failed batches that are remembered, so that they are not sent again: X-Ray wants
+/// none twice. Our choice, about 100 bytes each; of more, the first may be there twice.
 const MAX_REMEMBERED: usize = 10_000;
 
 /// A document's name at X-Ray.
@@ -66,14 +65,14 @@ pub struct Xray {
     places: Places,
     transport: Transport,
     /// What became of documents of a batch that failed later, so that they are not sent again.
-    settled: HashMap<Id, Settled>,
+    settled: Recent<Id, Settled>,
     trimming_reported: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Settled {
-    Taken,
-    Refused,
+struct Settled {
+    is_refused: bool,
+    annotations: usize,
 }
 
 /// A document on its way.
@@ -81,16 +80,21 @@ enum Settled {
 struct Ready {
     id: Id,
     json: String,
+    annotations: usize,
+    /// How often the batch has the span.
+    spans: u64,
 }
 
 impl Xray {
     /// An exporter that has not opened anything yet.
-    pub fn new(config: config::Xray, headers: TraceHeaders) -> Self {
+    ///
+    /// `headers` are those of the function's invocations; `None` for spans from a log.
+    pub fn new(config: config::Xray, headers: Option<TraceHeaders>) -> Self {
         Self {
             wanted: config.annotations,
             places: Places::new(headers, config.undecided),
             transport: Transport::new(config.daemon),
-            settled: HashMap::new(),
+            settled: Recent::new(MAX_REMEMBERED),
             trimming_reported: false,
         }
     }
@@ -101,13 +105,7 @@ impl Xray {
         let request = batch.to_plain().map_err(unreadable)?;
         let (spans, resources) = index(&request);
         let resources: Vec<_> = resources.into_iter().map(attributes_of).collect();
-        let mut sending = Sending {
-            now: SystemTime::now(),
-            ready: Vec::new(),
-            receipt: Receipt::default(),
-            annotations_left: HashMap::new(),
-            ids: Vec::new(),
-        };
+        let mut sending = Sending::at(SystemTime::now());
         let fates = self.places.of(&spans, sending.now);
         // Entry spans first: a trace has few annotations, and theirs matter most.
         let is_entry = |fate: &Fate| matches!(fate, Fate::Sent(place) if place.entry.is_some());
@@ -116,17 +114,25 @@ impl Xray {
         for (span, fate) in entries.chain(pairs().filter(|(_, fate)| !is_entry(fate))) {
             match fate {
                 Fate::Unsampled => sending.receipt.unsampled += 1,
-                Fate::Twin => {}
+                Fate::Unknown => sending.unknown += 1,
                 Fate::Sent(place) => self.prepare(span, place, &resources, &mut sending),
             }
-            if sending.ready.len() == MAX_DOCUMENTS {
+            if sending.ready.len() == self.transport.max_documents() {
                 self.send(&mut sending).await?;
             }
         }
         self.send(&mut sending).await?;
         for id in &sending.ids {
-            self.settled.remove(id);
+            self.settled.let_go(id);
         }
+        if sending.unknown > 0 {
+            warn!(
+                "Whether X-Ray was to have {} spans cannot be told from the log; \
+                 CRUDDUR_XRAY_UNDECIDED=1 sends them as traces of their own",
+                sending.unknown
+            );
+        }
+        sending.receipt.rejected += sending.unknown;
         Ok(sending.receipt)
     }
 
@@ -148,13 +154,15 @@ impl Xray {
         sending: &mut Sending,
     ) {
         let id = (place.trace_id, place.id);
-        match self.settled.get(&id) {
-            Some(Settled::Taken) => return sending.ids.push(id),
-            Some(Settled::Refused) => {
-                sending.receipt.rejected += 1;
-                return sending.ids.push(id);
-            }
-            None => {}
+        let left = sending.annotations_left.entry(place.trace_id).or_insert(MAX_ANNOTATIONS);
+        if let Some(settled) = self.settled.get(&id) {
+            *left = left.saturating_sub(settled.annotations);
+            sending.receipt.rejected += u64::from(settled.is_refused);
+            return sending.ids.push(id);
+        }
+        if let Some(same) = sending.ready.iter_mut().find(|ready| ready.id == id) {
+            same.spans += 1;
+            return;
         }
         let Ok(decoded) = Span::decode(span.bytes) else {
             debug!("A span that was checked cannot be decoded");
@@ -162,9 +170,9 @@ impl Xray {
             return;
         };
         let resource = &resources[span.resource];
-        let left = sending.annotations_left.entry(place.trace_id).or_insert(MAX_ANNOTATIONS);
         let document = translate(&decoded, resource, place, &self.wanted, *left, sending.now);
-        *left = left.saturating_sub(document.annotations.len());
+        let annotations = document.annotations.len();
+        *left = left.saturating_sub(annotations);
         let (json, trimmed) = write(document);
         if trimmed > 0 && !std::mem::replace(&mut self.trimming_reported, true) {
             let name = &decoded.name;
@@ -172,7 +180,7 @@ impl Xray {
                 "A span is too large for X-Ray, {trimmed} of its values are cut or left out: {name:?}"
             );
         }
-        sending.ready.push(Ready { id, json });
+        sending.ready.push(Ready { id, json, annotations, spans: 1 });
     }
 
     /// Sends what is ready, in parts if it is refused as a whole, so that only the bad one is lost.
@@ -183,24 +191,17 @@ impl Xray {
             let Some(mut part) = parts.pop().filter(|part| !part.is_empty()) else { break Ok(()) };
             match self.transport.send(&part).await {
                 Ok(refused) => {
-                    for document in &part {
-                        let is_refused = refused.iter().any(|it| it.is_of(document.id.1));
-                        let settled = if is_refused { Settled::Refused } else { Settled::Taken };
-                        self.settle(document.id, settled, sending);
+                    self.settle_part(part, &refused, sending);
+                    for Refusal { code, message, .. } in refused {
+                        refusals.add(code, message);
                     }
-                    // One whose id could not be read is one of them all.
-                    let nameless = refused.iter().filter(|it| it.id.is_none()).count();
-                    sending.receipt.rejected += nameless as u64;
-                    refused
-                        .into_iter()
-                        .for_each(|refusal| refusals.add(refusal.code, refusal.message));
                 }
                 Err(error) if is_about_content(&error) && part.len() > 1 => {
                     parts.push(part.split_off(part.len() / 2));
                     parts.push(part);
                 }
                 Err(error) if is_about_content(&error) => {
-                    self.settle(part[0].id, Settled::Refused, sending);
+                    self.settle(&part[0], true, sending);
                     refusals.add("InvalidRequest".to_owned(), error.to_string());
                 }
                 Err(error) => break Err(error),
@@ -210,12 +211,25 @@ impl Xray {
         result
     }
 
-    fn settle(&mut self, id: Id, settled: Settled, sending: &mut Sending) {
-        sending.receipt.rejected += u64::from(settled == Settled::Refused);
-        sending.ids.push(id);
-        if self.settled.len() < MAX_REMEMBERED {
-            self.settled.insert(id, settled);
+    /// Each refusal is of one document, and if it does not say of which, of one of the rest.
+    fn settle_part(&mut self, mut part: Vec<Ready>, refused: &[Refusal], sending: &mut Sending) {
+        let mut unplaced = 0;
+        for refusal in refused {
+            match part.iter().position(|document| refusal.is_of(document.id.1)) {
+                Some(at) => self.settle(&part.remove(at), true, sending),
+                None => unplaced += 1,
+            }
         }
+        for (index, document) in part.iter().enumerate() {
+            self.settle(document, index < unplaced, sending);
+        }
+    }
+
+    fn settle(&mut self, document: &Ready, is_refused: bool, sending: &mut Sending) {
+        let Ready { id, annotations, spans, .. } = *document;
+        sending.receipt.rejected += if is_refused { spans } else { 0 };
+        sending.ids.push(id);
+        self.settled.insert(id, Settled { is_refused, annotations });
     }
 }
 
@@ -241,10 +255,25 @@ struct Sending {
     now: SystemTime,
     ready: Vec<Ready>,
     receipt: Receipt,
+    /// Spans of which nobody knows any longer whether X-Ray wants them.
+    unknown: u64,
     /// How many annotations each trace may still have.
     annotations_left: HashMap<TraceId, usize>,
     /// What became of them need not be remembered when the batch is done.
     ids: Vec<Id>,
+}
+
+impl Sending {
+    fn at(now: SystemTime) -> Self {
+        Self {
+            now,
+            ready: Vec::new(),
+            receipt: Receipt::default(),
+            unknown: 0,
+            annotations_left: HashMap::new(),
+            ids: Vec::new(),
+        }
+    }
 }
 
 /// Whether another set of documents might be taken.

@@ -3,16 +3,17 @@
 //! That is a matter of the invocation, whatever the spans' own trace id is. It is found, for each
 //! span, by the first of these that tells:
 //!
-//! 1. it is a server span with `faas.invocation_id`: INVOKE's header for that id, else the header
-//!    that it carries itself (`cruddur.xray_header`);
+//! 1. it is a server span with `faas.invocation_id`: INVOKE's header for that id;
 //! 2. the spans above it in its batch, up to one that tells;
 //! 3. its parent is an entry span of an earlier batch;
-//! 4. its trace id is the root of an invocation, as it is unless a caller sent a `traceparent`;
-//! 5. the last invocation that had begun when it ended, unless it comes from elsewhere, as the
+//! 4. the header that it carries itself (`cruddur.xray_header`), as our own server spans do and
+//!    those of the platform;
+//! 5. its trace id is the root of an invocation, as it is unless a caller sent a `traceparent`;
+//! 6. the last invocation that had begun when it ended, unless it comes from elsewhere, as the
 //!    page's spans do: what an invocation passes on is no part of it;
-//! 6. nothing: then nobody has decided, and its own trace id serves in X-Ray as well.
+//! 7. nothing: then nobody has decided, and its own trace id serves in X-Ray as well.
 //!
-//! So nothing has to wait for a server span that comes in a later batch: 4 and 5 find the same
+//! So nothing has to wait for a server span that comes in a later batch: 5 and 6 find the same
 //! invocation before. Only a span that ended before its INVOKE was told, came in another batch than
 //! its server span, and has a caller's trace id, is put into the trace of the invocation before.
 //!
@@ -22,15 +23,19 @@
 //! | `Sampled=1` alone | root segment | subsegments |
 //! | `Sampled=0` | not sent | not sent |
 //! | undecided, or no header | root segment at a fixed rate, else not sent | alike |
+//!
+//! Where spans are taken from a log, invocations are long over, and what Lambda had decided is known
+//! by 1 to 4 alone: of the others nobody can say that X-Ray did not want them.
 
 use std::{
-    collections::{HashMap, VecDeque},
-    time::SystemTime,
+    collections::HashMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use sha2::{Digest, Sha256};
 use trace_context::{SpanId, TraceId, XrayHeader};
 
-use super::{index::Indexed, translate::Place};
+use super::{index::Indexed, recent::Recent, translate::Place};
 use crate::{
     platform::{new_span_id, new_trace_id},
     trace_headers::TraceHeaders,
@@ -46,8 +51,8 @@ pub(super) enum Fate {
     Sent(Place),
     /// X-Ray does not want its trace.
     Unsampled,
-    /// The same span is in the batch already.
-    Twin,
+    /// Whether X-Ray wants its trace is known no longer.
+    Unknown,
 }
 
 /// What an invocation means to its spans.
@@ -62,6 +67,7 @@ enum Entries {
     Under(SpanId),
     Segments,
     NotSent,
+    Unknown,
 }
 
 /// A span's context, and whether it is an entry span.
@@ -70,30 +76,37 @@ type Found = (Context, bool);
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Places {
-    headers: TraceHeaders,
+    /// `None` for spans from a log.
+    headers: Option<TraceHeaders>,
     /// How much of what nobody has decided is sent: 0 to 1.
     undecided: f64,
-    entries: HashMap<(TraceId, SpanId), Context>,
-    /// Their order, the oldest first.
-    oldest: VecDeque<(TraceId, SpanId)>,
+    entries: Recent<(TraceId, SpanId), Context>,
 }
 
 impl Places {
-    pub(super) fn new(headers: TraceHeaders, undecided: f64) -> Self {
-        Self { headers, undecided, entries: HashMap::new(), oldest: VecDeque::new() }
+    pub(super) fn new(headers: Option<TraceHeaders>, undecided: f64) -> Self {
+        Self { headers, undecided, entries: Recent::new(REMEMBERED) }
     }
 
-    /// Finds the fate of each span of a batch.
+    /// Finds the fate of each span of a batch. Those that are one and the same get one place.
     pub(super) fn of(&mut self, spans: &[Indexed<'_>], now: SystemTime) -> Vec<Fate> {
         // Spans without a valid trace id that no invocation has are a trace together.
-        let nameless = new_trace_id(now);
+        let nameless = spans.iter().find(|span| span.trace_id.is_none());
+        let nameless =
+            nameless.map_or_else(|| new_trace_id(now), |first| derived_trace_id(first, now));
         let trace_id = |span: &Indexed<'_>| span.trace_id.unwrap_or(nameless);
         let mut by_id = HashMap::new();
-        let twins: Vec<Option<usize>> = (0..spans.len())
-            .map(|index| {
-                let id = (trace_id(&spans[index]), spans[index].span_id?);
-                let first = *by_id.entry(id).or_insert(index);
-                (first != index).then_some(first)
+        let ids: Vec<SpanId> = spans
+            .iter()
+            .enumerate()
+            .map(|(index, span)| {
+                let id = span.span_id.unwrap_or_else(|| derived_span_id(span));
+                let first = *by_id.entry((trace_id(span), id)).or_insert(index);
+                // Two spans of one id would overwrite each other.
+                match spans[first].bytes == span.bytes {
+                    true => id,
+                    false => derived_span_id(span),
+                }
             })
             .collect();
         let parents: Vec<Option<usize>> = spans
@@ -104,15 +117,10 @@ impl Places {
             })
             .collect();
         let found = climb(&parents, |index| self.top(&spans[index], trace_id(&spans[index])));
-        let fates = spans.iter().zip(twins).zip(found);
+        let fates = spans.iter().zip(ids).zip(found);
         fates
-            .map(|((span, twin), (context, is_entry))| match twin {
-                Some(first) if spans[first].bytes == span.bytes => Fate::Twin,
-                twin => {
-                    // Two spans of one id would overwrite each other.
-                    let id = span.span_id.filter(|_| twin.is_none()).unwrap_or_else(new_span_id);
-                    fate(context, is_entry, id, span.parent, trace_id(span))
-                }
+            .map(|((span, id), (context, is_entry))| {
+                fate(context, is_entry, id, span.parent, trace_id(span))
             })
             .collect()
     }
@@ -124,21 +132,19 @@ impl Places {
         {
             return (*context, false);
         }
-        let header = match span.invocation {
-            Some(id) => {
-                let told = self.headers.of_request(id);
-                told.or_else(|| XrayHeader::parse(span.header?))
-            }
-            None => {
-                let headers = &self.headers;
-                let at_its_end = || headers.at(span.ended()).filter(|_| !span.is_passed_on);
-                headers.of_root(trace_id).or_else(at_its_end)
-            }
+        let headers = self.headers.as_ref();
+        let told = || headers?.of_request(span.invocation?);
+        let own = || XrayHeader::parse(span.header?);
+        let of_its_time = || {
+            let headers = headers.filter(|_| span.invocation.is_none())?;
+            let at_its_end = || headers.at(span.ended()).filter(|_| !span.is_passed_on);
+            headers.of_root(trace_id).or_else(at_its_end)
         };
+        let header = told().or_else(own).or_else(of_its_time);
         let context = self.context(header, trace_id);
         let is_entry = span.enters || span.parent.is_none();
         if let Some(id) = span.span_id.filter(|_| is_entry) {
-            self.remember((trace_id, id), context);
+            self.entries.insert((trace_id, id), context);
         }
         (context, is_entry)
     }
@@ -150,20 +156,10 @@ impl Places {
             Some(true) => parent.map_or(Entries::Segments, Entries::Under),
             Some(false) => Entries::NotSent,
             None if is_chosen(trace_id, self.undecided) => Entries::Segments,
+            None if header.is_none() && self.headers.is_none() => Entries::Unknown,
             None => Entries::NotSent,
         };
         Context { trace_id, entries }
-    }
-
-    fn remember(&mut self, id: (TraceId, SpanId), context: Context) {
-        if self.entries.insert(id, context).is_none() {
-            self.oldest.push_back(id);
-        }
-        if self.oldest.len() > REMEMBERED
-            && let Some(oldest) = self.oldest.pop_front()
-        {
-            self.entries.remove(&oldest);
-        }
     }
 }
 
@@ -176,6 +172,7 @@ fn fate(
 ) -> Fate {
     let parent = match context.entries {
         Entries::NotSent => return Fate::Unsampled,
+        Entries::Unknown => return Fate::Unknown,
         Entries::Under(above) if is_entry => Some(above),
         Entries::Segments if is_entry => None,
         Entries::Under(_) | Entries::Segments => parent,
@@ -212,6 +209,23 @@ fn climb(parents: &[Option<usize>], mut top: impl FnMut(usize) -> Found) -> Vec<
         }
     }
     found.into_iter().flatten().collect()
+}
+
+/// An id for a span that has none of its own, the same however often it is sent.
+fn derived_span_id(span: &Indexed<'_>) -> SpanId {
+    let mut id = [0; 8];
+    id.copy_from_slice(&Sha256::digest(span.bytes)[..8]);
+    SpanId::from_bytes(id).unwrap_or_else(new_span_id)
+}
+
+/// Likewise for a trace. X-Ray wants the time in front.
+fn derived_trace_id(span: &Indexed<'_>, now: SystemTime) -> TraceId {
+    let time = if span.end == 0 { now } else { span.ended() };
+    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs() as u32;
+    let mut id = [0; 16];
+    id.copy_from_slice(&Sha256::digest(span.bytes)[..16]);
+    id[..4].copy_from_slice(&seconds.to_be_bytes());
+    TraceId::from_bytes(id).unwrap_or_else(|| new_trace_id(now))
 }
 
 /// Alike for all spans of a trace, whenever they come: the trace's random bits decide.

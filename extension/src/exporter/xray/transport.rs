@@ -42,11 +42,24 @@ impl Transport {
         }
     }
 
+    /// Most documents of one call of [`send`](Self::send).
+    pub(super) fn max_documents(&self) -> usize {
+        match self {
+            Self::Api(_) => api::MAX_DOCUMENTS,
+            Self::Daemon(_) => 1, // each is on its own, and so is its failure
+        }
+    }
+
     /// Sends some documents, and returns those that are refused for good.
     pub(super) async fn send(&mut self, documents: &[Ready]) -> Result<Vec<Refusal>, ExportError> {
         match self {
             Self::Api(api) => api.send(documents).await,
-            Self::Daemon(daemon) => daemon.send(documents).await.map(|()| Vec::new()),
+            Self::Daemon(daemon) => {
+                for document in documents {
+                    daemon.send(&document.json).await?;
+                }
+                Ok(Vec::new())
+            }
         }
     }
 

@@ -8,13 +8,13 @@ use prost::Message;
 use serde_json::{Value, json};
 use tokio::net::UdpSocket;
 
-use super::{attributes, schema::Schema};
+use super::{attributes, schema::Schema, span_id, trace_id};
 use crate::{
     batch::Batch,
     config,
     exporter::{
         Receipt,
-        xray::{Wanted, Xray},
+        xray::{Ready, Sending, SystemTime, Wanted, Xray, transport::Refusal},
     },
     signal::{Kind, Signal},
     trace_headers::TraceHeaders,
@@ -40,12 +40,16 @@ fn span(id: u8, parent: u8, attributes_json: Value) -> Span {
     }
 }
 
+fn xray(undecided: f64, daemon: String, headers: Option<TraceHeaders>) -> Xray {
+    let config = config::Xray { undecided, annotations: Wanted::default(), daemon: Some(daemon) };
+    Xray::new(config, headers)
+}
+
 /// The documents that a daemon gets of a batch.
 async fn exported(undecided: f64, spans: Vec<Span>) -> (Receipt, Vec<Value>) {
     let daemon = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = daemon.local_addr().unwrap().to_string();
-    let config = config::Xray { undecided, annotations: Wanted::default(), daemon: Some(address) };
-    let mut xray = Xray::new(config, TraceHeaders::default());
+    let mut xray = xray(undecided, address, Some(TraceHeaders::default()));
     let (sent, schema) = (batch(spans), Schema::new());
     let items = sent.items;
 
@@ -108,4 +112,95 @@ async fn what_nobody_decided_is_counted_as_unsampled() {
         exported(0.0, vec![span(1, 0, json!({})), span(2, 1, json!({}))]).await;
 
     assert_eq!((receipt.unsampled, documents.len()), (2, 0));
+}
+
+#[tokio::test]
+async fn of_spans_from_a_log_those_of_which_nothing_is_known_are_not_taken() {
+    let mut xray = xray(0.0, "127.0.0.1:9".to_owned(), None);
+    let header =
+        json!({ "cruddur.xray_header": "Root=1-00000001-000000000000000000000001;Sampled=0" });
+
+    let receipt = xray.export(&batch(vec![span(1, 0, json!({})), span(2, 0, header)])).await;
+
+    assert_eq!(receipt.unwrap(), Receipt { rejected: 1, unsampled: 1 });
+}
+
+#[tokio::test]
+async fn the_same_span_twice_is_one_document() {
+    let twins = || vec![span(1, 0, json!({})), span(1, 0, json!({})), span(2, 1, json!({}))];
+    let daemon = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let headers = Some(TraceHeaders::default());
+    let mut sampled = xray(1.0, daemon.local_addr().unwrap().to_string(), headers.clone());
+    let mut unsampled = xray(0.0, "127.0.0.1:9".to_owned(), headers);
+
+    let taken = sampled.export(&batch(twins())).await.unwrap();
+    let left_out = unsampled.export(&batch(twins())).await.unwrap();
+
+    assert_eq!(taken, Receipt::default());
+    let mut datagram = [0; 10_000];
+    for id in ["0101010101010101", "0202020202020202"] {
+        let length = daemon.recv(&mut datagram).await.unwrap();
+        let text = String::from_utf8_lossy(&datagram[..length]);
+        assert!(text.contains(&format!("\"id\":\"{id}\"")), "{text}");
+    }
+    assert_eq!(left_out, Receipt { rejected: 0, unsampled: 3 });
+}
+
+#[tokio::test]
+async fn each_refusal_costs_the_spans_of_one_document() {
+    let ready = |trace, span, spans| Ready {
+        id: (trace_id(trace), span_id(span)),
+        json: "{}".to_owned(),
+        annotations: 0,
+        spans,
+    };
+    let refusal = |id: Option<&str>| Refusal {
+        id: id.map(str::to_owned),
+        code: "InvalidSegment".to_owned(),
+        message: String::new(),
+    };
+    let one = "0000000000000001";
+    for (refused, rejected) in [
+        (vec![], 0),
+        (vec![refusal(Some(one))], 3), // the first of that id, which three spans of the batch are
+        (vec![refusal(Some(one)), refusal(Some(one))], 4),
+        (vec![refusal(Some(one)), refusal(None), refusal(Some(one))], 5),
+        (vec![refusal(Some("ffffffffffffffff")), refusal(Some(one))], 4),
+        ((0..9).map(|_| refusal(None)).collect(), 5),
+    ] {
+        let mut xray = xray(0.0, "127.0.0.1:9".to_owned(), None);
+        let mut sending = Sending::at(SystemTime::now());
+        let part = vec![ready(1, 1, 3), ready(2, 1, 1), ready(1, 2, 1)];
+
+        xray.settle_part(part, &refused, &mut sending);
+
+        assert_eq!(sending.receipt.rejected, rejected, "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_taken_before_a_failure_is_not_sent_again_and_its_annotations_count() {
+    let daemon = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = daemon.local_addr().unwrap().to_string();
+    let mut xray = xray(1.0, address, Some(TraceHeaders::default()));
+    let keys = |prefix: &str| (0..30).map(|n| (format!("app.{prefix}{n}"), json!(n))).collect();
+    let (first, second) = (span(1, 0, keys("a")), span(2, 1, keys("b")));
+    let mut sending = Sending::at(SystemTime::now());
+    let taken = Ready {
+        id: (trace_id(u128::from_be_bytes([1; 16])), span_id(u64::from_be_bytes([1; 8]))),
+        json: "{}".to_owned(),
+        annotations: 31,
+        spans: 1,
+    };
+    xray.settle_part(vec![taken], &[], &mut sending);
+
+    xray.export(&batch(vec![first, second])).await.unwrap();
+
+    let mut datagram = [0; 20_000];
+    let length = daemon.recv(&mut datagram).await.unwrap();
+    let text = String::from_utf8_lossy(&datagram[..length]);
+    let (_, json) = text.split_once('\n').unwrap();
+    let document: Value = serde_json::from_str(json).unwrap();
+    assert_eq!(document["id"], "02".repeat(8));
+    assert_eq!(document["annotations"].as_object().unwrap().len(), 19);
 }

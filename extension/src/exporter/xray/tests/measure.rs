@@ -54,7 +54,7 @@ fn measure() {
         vec![ScopeSpans { spans: (0..SPANS).map(span).collect(), ..Default::default() }];
     let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
     let request = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
-    let mut places = Places::new(TraceHeaders::default(), 1.0);
+    let mut places = Places::new(Some(TraceHeaders::default()), 1.0);
     let (wanted, now, began) = (Wanted::default(), SystemTime::now(), Instant::now());
 
     let (spans, _) = index(&request);

@@ -11,6 +11,9 @@ use crate::exporter::{
     http::readable,
 };
 
+/// Most documents of one call; X-Ray says "Exceeding maximum segment count: 50" above that.
+pub(super) const MAX_DOCUMENTS: usize = 50;
+
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub(in crate::exporter::xray) struct Api {
@@ -19,7 +22,7 @@ pub(in crate::exporter::xray) struct Api {
 }
 
 impl Api {
-    /// Sends at most 50 documents in one call.
+    /// Sends at most [`MAX_DOCUMENTS`] in one call.
     pub(super) async fn send(&mut self, documents: &[Ready]) -> Result<Vec<Refusal>, ExportError> {
         let client = match &mut self.client {
             Some(client) => client,

@@ -4,9 +4,10 @@
 //! What was handed to the network counts as delivered. On Lambda the address is withheld from
 //! extensions, so this is for daemons elsewhere.
 
+use http::StatusCode;
 use tokio::net::UdpSocket;
 
-use super::{ExportError, Ready};
+use super::ExportError;
 use crate::exporter::check::Finding;
 
 /// The first line of each datagram.
@@ -25,21 +26,34 @@ impl Daemon {
         Self { address, socket: None }
     }
 
-    pub(super) async fn send(&mut self, documents: &[Ready]) -> Result<(), ExportError> {
-        let address = &self.address;
-        let unreachable = |error: std::io::Error| {
-            ExportError::Unreachable(format!("the X-Ray daemon at {address}: {error}"))
+    /// Sends a document. Nobody listening is noticed with the one after, if at all.
+    ///
+    /// One that the system does not send for its size (some send no more than 9 kB) is refused as by
+    /// HTTP.
+    pub(super) async fn send(&mut self, document: &str) -> Result<(), ExportError> {
+        let datagram = [HEADER, document].concat();
+        let sent = match &mut self.socket {
+            Some(socket) => socket.send(datagram.as_bytes()).await,
+            none => match connect(&self.address).await {
+                Ok(socket) => none.insert(socket).send(datagram.as_bytes()).await,
+                Err(error) => Err(error),
+            },
         };
-        let socket = match &mut self.socket {
-            Some(socket) => socket,
-            none => none.insert(connect(address).await.map_err(unreachable)?),
-        };
-        for document in documents {
-            // Nobody listening is noticed with the datagram after the first, if at all.
-            let datagram = [HEADER, &document.json].concat();
-            socket.send(datagram.as_bytes()).await.map_err(unreachable)?;
+        match sent {
+            Ok(_) => Ok(()),
+            Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
+                Err(ExportError::Status {
+                    status: StatusCode::PAYLOAD_TOO_LARGE,
+                    message: format!("{} bytes do not fit one datagram", datagram.len()),
+                    retry_after: None,
+                })
+            }
+            Err(error) => {
+                self.socket = None; // its address may be another by now
+                let address = &self.address;
+                Err(ExportError::Unreachable(format!("the X-Ray daemon at {address}: {error}")))
+            }
         }
-        Ok(())
     }
 
     pub(super) async fn check(&self) -> Finding {
@@ -65,4 +79,35 @@ async fn connect(address: &str) -> std::io::Result<UdpSocket> {
     let socket = UdpSocket::bind(any).await?;
     socket.connect(address).await?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_no_datagram_holds_is_refused_and_the_next_is_sent() {
+        let listener = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let mut daemon = Daemon::new(listener.local_addr().unwrap().to_string());
+
+        let refused = daemon.send(&"x".repeat(70_000)).await.unwrap_err();
+        daemon.send("{}").await.unwrap();
+
+        assert!(refused.is_final(), "{refused}");
+        let mut datagram = [0; 100];
+        let length = listener.recv(&mut datagram).await.unwrap();
+        assert_eq!(&datagram[..length], [HEADER, "{}"].concat().as_bytes());
+    }
+
+    #[tokio::test]
+    async fn after_a_failure_the_address_is_looked_up_again() {
+        let gone = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let mut daemon = Daemon::new(gone.to_string());
+
+        daemon.send("{}").await.unwrap();
+        let error = daemon.send("{}").await.unwrap_err();
+
+        assert!(!error.is_final(), "{error}");
+        assert!(daemon.socket.is_none());
+    }
 }

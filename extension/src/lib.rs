@@ -40,3 +40,5 @@ pub mod exporter; // and how it gets there
 pub mod thaw; // also if the process was frozen meanwhile
 pub mod secret; // with which key
 pub mod command; // what a person may ask instead
+#[cfg(test)]
+mod test_clock;

@@ -1,8 +1,6 @@
 //! What the translation costs, and how large documents are:
 //! `cargo test --release -p cruddur-telemetry --lib xray::tests::measure -- --ignored --nocapture`
 
-use std::time::Instant;
-
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
     trace::v1::{ResourceSpans, ScopeSpans, Span, span::SpanKind},
@@ -20,6 +18,7 @@ use crate::{
         places::{Fate, Places},
         translate::translate,
     },
+    test_clock::cpu_time,
     trace_headers::TraceHeaders,
 };
 
@@ -55,11 +54,11 @@ fn measure() {
     let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
     let request = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
     let mut places = Places::new(Some(TraceHeaders::default()), 1.0);
-    let (wanted, now, began) = (Wanted::default(), SystemTime::now(), Instant::now());
+    let (wanted, now, began) = (Wanted::default(), SystemTime::now(), cpu_time());
 
     let (spans, _) = index(&request);
     let fates = places.of(&spans, now);
-    let placed = began.elapsed();
+    let placed = cpu_time() - began;
     let mut bytes = 0;
     for (span, fate) in spans.iter().zip(fates) {
         let Fate::Sent(place) = fate else { panic!("{fate:?}") };
@@ -67,7 +66,7 @@ fn measure() {
         bytes += write(translate(&span, &[], &place, &wanted, MAX_ANNOTATIONS, now)).0.len() as u64;
     }
 
-    let took = began.elapsed();
+    let took = cpu_time() - began;
     let each = |nanos: u128| nanos as f64 / 1e3 / SPANS as f64;
     eprintln!(
         "a span of {} bytes is a document of {} bytes, in {:.2} µs, {:.2} of them for its place",

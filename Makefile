@@ -50,10 +50,11 @@ soak: ## Run what takes minutes: 10,000 invocations, an outage, 100,000 lines, 2
 # The published peer is only run, never linked. Nothing else should run meanwhile.
 bench-extension: target/bench/bin/opentelemetry-lambda-extension ## Measure the extension beside a bare one and the published peer
 	cargo build --release --package cruddur-telemetry
-	cargo build --release --package cruddur-tests --example bench-extension
+	cargo build --release --package cruddur-tests --example bench-extension --example bench-lines
 	$(CC) -O2 -o target/bench/bare-extension tests/bench/bare_extension.c
 	target/release/examples/bench-extension \
 		target/bench/bare-extension target/release/cruddur-telemetry $<
+	target/release/examples/bench-lines target/release/cruddur-telemetry
 
 target/bench/bin/opentelemetry-lambda-extension:
 	cargo install --quiet --locked --root target/bench opentelemetry-lambda-extension@0.2.0

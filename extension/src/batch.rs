@@ -3,7 +3,10 @@
 use std::io;
 
 use bytes::Bytes;
-use zstd::{bulk::Compressor, zstd_safe::CParameter};
+use zstd::{
+    bulk::Compressor,
+    zstd_safe::{CParameter, compress_bound},
+};
 
 use crate::{
     signal::{self, Kind, Signal},
@@ -197,28 +200,25 @@ pub fn compress(parts: impl Iterator<Item = impl AsRef<[u8]>>) -> io::Result<Byt
     compressor.include_checksum(true)?;
     compressor.set_parameter(CParameter::HashLog(ZSTD_HASH_LOG))?;
     let (mut frame, mut frames) = (Vec::new(), Vec::new());
+    let mut compressed = Vec::with_capacity(compress_bound(FRAME_BYTES));
+    let mut append = |frame: &mut Vec<u8>| -> io::Result<()> {
+        compressor.compress_to_buffer(frame.as_slice(), &mut compressed)?;
+        frames.extend_from_slice(&compressed);
+        frame.clear();
+        Ok(())
+    };
     for part in parts {
         let mut part = part.as_ref();
         while frame.len() + part.len() > FRAME_BYTES {
             let (fits, rest) = part.split_at(FRAME_BYTES - frame.len());
             frame.extend_from_slice(fits);
-            append_frame(&mut compressor, &mut frame, &mut frames)?;
+            append(&mut frame)?;
             part = rest;
         }
         frame.extend_from_slice(part);
     }
-    append_frame(&mut compressor, &mut frame, &mut frames)?;
+    append(&mut frame)?;
     Ok(frames.into())
-}
-
-fn append_frame(
-    compressor: &mut Compressor<'_>,
-    plain: &mut Vec<u8>,
-    frames: &mut Vec<u8>,
-) -> io::Result<()> {
-    frames.extend(compressor.compress(plain)?);
-    plain.clear();
-    Ok(())
 }
 
 #[cfg(test)]

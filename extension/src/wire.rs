@@ -68,8 +68,9 @@ fn check_at(schema: &Schema, message: &[u8], depth: u32) -> Result<(), Malformed
     if depth > MAX_DEPTH {
         return Err(Malformed("nested too deeply"));
     }
-    for field in fields(message) {
-        let (number, value) = field?;
+    let mut rest = message;
+    while !rest.is_empty() {
+        let (number, value) = field(&mut rest, 0)?;
         check_value(schema.kind(number), value, depth)?;
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::Request;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::timeout,
@@ -13,6 +13,10 @@ use tokio::{
 
 /// A client that has not sent its body by then is cut off. Our choice; clients are local.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Most that is allocated because a client says that so much will come. Our choice: more than usual
+/// requests have, and nothing until it is written to.
+const MAX_AT_ONCE: usize = 1 << 20;
 
 /// Room for the bodies that are under way, in bytes: however many clients there are, their
 /// requests take no more of the function's memory.
@@ -69,7 +73,9 @@ pub async fn read(
     max_bytes: usize,
     room: &Room,
 ) -> Result<(Bytes, Taken<'_>), BodyError> {
-    let (mut body, mut all, mut taken) = (request.into_body(), BytesMut::new(), room.none());
+    let (mut body, mut taken) = (request.into_body(), room.none());
+    let said = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let mut all = BytesMut::with_capacity(said.min(MAX_AT_ONCE));
     let read = async {
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(BodyError::Broken)?.into_data() else { continue };

@@ -302,7 +302,7 @@ async fn more_bytes_under_way_than_there_is_room_for() {
     }
     let refused = answers.join_all().await.into_iter().filter(|refused| *refused).count();
 
-    // Of 60 MB some 8 MiB fit, and as much as is sent before all clients have begun.
+    // Of 60 MB some 24 MiB fit, and as much as is sent before all clients have begun.
     assert!(refused >= 10, "{refused} were refused");
     target.assert_goes_on("bodies under way").await;
     target.end().await;

@@ -3,15 +3,19 @@
 //! A typing error must not cost anybody a function: [`Config::from_vars`] never fails. What it
 //! cannot read is returned as a [`ConfigError`] to be logged, and the default holds.
 
+mod honeycomb;
 mod resource;
 mod rollbar;
 pub mod variables;
 
-pub use self::rollbar::{ClientAddress, Rollbar};
+pub use self::{
+    honeycomb::{Honeycomb, TEAM, is_classic},
+    rollbar::{ClientAddress, Rollbar},
+};
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use http::{HeaderName, HeaderValue, Uri};
+use http::{HeaderValue, Uri};
 use tracing::level_filters::LevelFilter;
 
 use crate::{exporter::xray::Wanted, flush, secret};
@@ -95,19 +99,6 @@ pub struct Config {
     pub spool_bytes: u64,
     /// The extension's own log level.
     pub log_level: LevelFilter,
-}
-
-/// Where the Honeycomb exporter sends to.
-#[derive(Clone, Debug)]
-pub struct Honeycomb {
-    /// The team's key. `None` for another OTLP backend.
-    pub key: Option<secret::Source>,
-    /// Sent with a classic key.
-    pub dataset: Option<HeaderValue>,
-    /// Sent with every request besides. They do not print themselves.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// Base URL without a slash at its end; the signals' paths are appended.
-    pub endpoint: String,
 }
 
 /// What the X-Ray exporter sends, and how.
@@ -245,40 +236,6 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         }
     }
 
-    /// `named`: whether somebody asked for this exporter, so that a missing key is worth a word.
-    fn honeycomb(
-        &mut self,
-        named: bool,
-        key: Result<Option<secret::Source>, Unusable>,
-        endpoint: Result<String, Unusable>,
-    ) -> Option<Honeycomb> {
-        let headers = self.parsed("CRUDDUR_OTLP_HEADERS", parse_headers).unwrap_or_default();
-        let key = key.ok()?;
-        if key.is_none() && headers.is_empty() {
-            if named {
-                let reason = "names honeycomb, which needs HONEYCOMB_API_KEY".into();
-                self.errors.push(ConfigError { variable: "CRUDDUR_EXPORTERS", reason });
-            }
-            return None;
-        }
-        let dataset = self.parsed("HONEYCOMB_DATASET", secret);
-        if let (Some(secret::Source::Given(key)), None) = (&key, &dataset)
-            && is_classic(key)
-        {
-            let reason = "must be set, since HONEYCOMB_API_KEY is a classic key".into();
-            self.errors.push(ConfigError { variable: "HONEYCOMB_DATASET", reason });
-        }
-        Some(Honeycomb { key, dataset, headers, endpoint: endpoint.ok()? })
-    }
-
-    /// Never the default instead: nobody's telemetry goes where it was not meant to go.
-    fn honeycomb_endpoint(&mut self) -> Result<String, Unusable> {
-        match self.get("HONEYCOMB_API_ENDPOINT") {
-            None => Ok(DEFAULT_ENDPOINT.to_owned()),
-            Some(_) => self.parsed("HONEYCOMB_API_ENDPOINT", base_url).ok_or(Unusable),
-        }
-    }
-
     /// Only when named: without permission to write to X-Ray it would fail for each invocation.
     fn xray(&mut self) -> Option<Xray> {
         let undecided = self.parsed("CRUDDUR_XRAY_UNDECIDED", parse_rate).unwrap_or(0.0);
@@ -296,17 +253,6 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             return None;
         }
         Some(Xray { undecided, annotations, daemon })
-    }
-
-    /// With a key of its own, or that of the exporter.
-    fn board(
-        &mut self,
-        key: Result<Option<secret::Source>, Unusable>,
-        endpoint: Result<String, Unusable>,
-    ) -> Option<Honeycomb> {
-        let own = self.parsed("HONEYCOMB_CONFIGURATION_KEY", secret).map(secret::Source::Given);
-        let key = Some(own.or_else(|| key.ok()?)?);
-        Some(Honeycomb { key, dataset: None, headers: Vec::new(), endpoint: endpoint.ok()? })
     }
 
     /// `named`: as for honeycomb.
@@ -332,23 +278,6 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         })
     }
 
-    /// An error if there is one that cannot be used: then nothing is sent, rather than without it.
-    fn honeycomb_key(&mut self) -> Result<Option<secret::Source>, Unusable> {
-        if let Some(source) = self.secret("HONEYCOMB_API_KEY", "HONEYCOMB_API_KEY_SECRET")? {
-            return Ok(Some(source));
-        }
-        let list = self.get("OTEL_EXPORTER_OTLP_HEADERS");
-        let Some(key) = list.and_then(|list| header_value(&list, TEAM)) else { return Ok(None) };
-        match secret(&key) {
-            Ok(key) => Ok(Some(secret::Source::Given(key))),
-            Err(reason) => {
-                let variable = "OTEL_EXPORTER_OTLP_HEADERS";
-                self.errors.push(ConfigError { variable, reason });
-                Err(Unusable)
-            }
-        }
-    }
-
     /// A key in a variable, or the place of one in another.
     fn secret(
         &mut self,
@@ -371,36 +300,9 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
     }
 }
 
-/// Honeycomb in the US; the EU has another. <https://docs.honeycomb.io/api/>
-const DEFAULT_ENDPOINT: &str = "https://api.honeycomb.io";
-
-/// Header of the key.
-pub const TEAM: &str = "x-honeycomb-team";
-
-/// By form: 32 hex digits, or 64 characters that begin `hc` + a letter + `ic_`.
-/// <https://github.com/honeycombio/husky/blob/main/otlp/common.go>
-pub fn is_classic(key: &HeaderValue) -> bool {
-    let Ok(key) = key.to_str() else { return false };
-    let is_hex = key.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let bytes = key.as_bytes();
-    let is_ingest = key.starts_with("hc") && bytes.get(2).is_some_and(u8::is_ascii_lowercase);
-    (key.len() == 32 && is_hex)
-        || (key.len() == 64 && is_ingest && bytes.get(3..6) == Some(&b"ic_"[..]))
-}
-
 /// A header's value that does not print itself, and an error that does not show it.
 fn secret(text: &str) -> Result<HeaderValue, String> {
     secret::key(text).map_err(str::to_owned)
-}
-
-/// A list `name=value,name2=value2`.
-fn parse_headers(list: &str) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
-    let header = |pair: &str| {
-        let (name, value) = pair.split_once('=').ok_or("is no list of name=value")?;
-        let name = name.trim().parse().map_err(|_| format!("{:?} is no header", name.trim()))?;
-        Ok((name, secret(value.trim())?))
-    };
-    list.split(',').map(header).collect()
 }
 
 fn parse_number(text: &str) -> Result<u64, String> {
@@ -466,13 +368,6 @@ fn parse_exporters(list: &str) -> Result<Vec<String>, String> {
     }
 }
 
-fn base_url(text: &str) -> Result<String, String> {
-    match http_url(text, "honeycomb")?.query() {
-        None => Ok(text.trim_end_matches('/').to_owned()),
-        Some(_) => Err("ends with a query, so honeycomb gets nothing: paths are appended".into()),
-    }
-}
-
 /// The URL of an exporter that gets nothing without.
 fn http_url(text: &str, exporter: &str) -> Result<Uri, String> {
     let uri: Uri = text
@@ -491,14 +386,6 @@ fn http_url(text: &str, exporter: &str) -> Result<Uri, String> {
 /// A URL as it may be shown: what is behind the question mark may be secret.
 pub fn without_query(url: &str) -> &str {
     url.split_once('?').map_or(url, |(shown, _)| shown)
-}
-
-/// One value of a list `key=value,key2=value2` as `OTEL_EXPORTER_OTLP_HEADERS` holds it.
-fn header_value(list: &str, key: &str) -> Option<String> {
-    list.split(',').find_map(|pair| {
-        let (name, value) = pair.split_once('=')?;
-        name.trim().eq_ignore_ascii_case(key).then(|| value.trim().to_owned())
-    })
 }
 
 #[cfg(test)]

@@ -6,10 +6,14 @@ use super::outcome::{Outcome, spooled};
 use super::rig::Rig;
 use crate::puppet::{Script, script};
 
-/// The extension on a disk that takes no file of more than so many blocks of 512 bytes.
-fn limited_to(blocks: u32) -> Script {
+/// A row with the extension on a disk that takes no file of more than so many blocks of 512 bytes. Its
+/// program lives as long as what is returned beside.
+async fn start_limited_to(blocks: u32, row: &'static str) -> (Rig, Script) {
     let extension = binaries().path(EXTENSION);
-    script(&format!("trap '' XFSZ\nulimit -f {blocks}\nexec {}", extension.display()))
+    let limited =
+        script(&format!("trap '' XFSZ\nulimit -f {blocks}\nexec {}", extension.display()));
+    let program = limited.program.clone();
+    (Rig::start_with(row, |builder| builder.extension(EXTENSION, program)).await, limited)
 }
 
 fn assert_told_once(outcome: &Outcome, what: &str) {
@@ -18,11 +22,7 @@ fn assert_told_once(outcome: &Outcome, what: &str) {
 
 #[tokio::test]
 async fn a_disk_that_takes_not_a_byte() {
-    let limited = limited_to(0);
-    let rig = Rig::start_with("a full disk", |builder| {
-        builder.extension(EXTENSION, limited.program.clone())
-    })
-    .await;
+    let (rig, _limited) = start_limited_to(0, "a full disk").await;
     rig.honeycomb.always(Answer::status(503));
 
     rig.invoke(3).await;
@@ -36,11 +36,7 @@ async fn a_disk_that_takes_not_a_byte() {
 
 #[tokio::test]
 async fn a_disk_that_has_room_for_the_sums_and_small_batches_only() {
-    let limited = limited_to(4);
-    let rig = Rig::start_with("a disk with little room", |builder| {
-        builder.extension(EXTENSION, limited.program.clone())
-    })
-    .await;
+    let (rig, _limited) = start_limited_to(4, "a disk with little room").await;
     rig.honeycomb.always(Answer::status(503));
 
     rig.invoke(1).await;

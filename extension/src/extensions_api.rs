@@ -77,6 +77,14 @@ pub struct Shutdown {
     pub deadline_ms: u64,
 }
 
+impl Shutdown {
+    /// Whether the sandbox ends because something went wrong.
+    pub fn is_failure(&self) -> bool {
+        let reason = &self.shutdown_reason;
+        !reason.is_empty() && !reason.eq_ignore_ascii_case("spindown")
+    }
+}
+
 /// Why a call to one of Lambda's APIs failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {

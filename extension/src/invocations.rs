@@ -50,6 +50,7 @@ pub struct Invocations {
     done: Ids,
     failed: Ids,
     reported: Ids,
+    init_is_over: watch::Sender<bool>,
     platform: Arc<Mutex<Platform>>,
     /// `None` if no destination wants them.
     lines: Option<Arc<Mutex<Lines>>>,
@@ -69,6 +70,7 @@ impl Invocations {
             done: Ids::default(),
             failed: Ids::default(),
             reported: Ids::default(),
+            init_is_over: watch::Sender::default(),
             platform: Arc::new(Mutex::new(platform)),
             lines,
             failures: failures.map(|failures| Arc::new(Mutex::new(failures))),
@@ -90,6 +92,7 @@ impl Invocations {
     /// earlier ones are returned.
     pub fn begun(&self, invoke: &Invoke) -> Vec<Signal> {
         let now = SystemTime::now();
+        self.init_is_over.send_replace(true);
         for known in [&self.ended, &self.over, &self.done, &self.failed, &self.reported] {
             known.forget_old(&invoke.request_id, now);
         }
@@ -110,8 +113,7 @@ impl Invocations {
 
     /// The platform has said something.
     pub fn platform_event(&self, event: Event) -> PlatformNews {
-        let mut news =
-            PlatformNews { spans: None, failures: Vec::new(), done: None, reported: None };
+        let mut news = PlatformNews::default();
         let note = Note::of(&event);
         match &event.record {
             Record::RuntimeDone(done) => {
@@ -121,7 +123,8 @@ impl Invocations {
                 news.done = Some(done.request_id.clone());
             }
             Record::Report(report) => news.reported = Some(report.request_id.clone()),
-            _ => {}
+            Record::Init(_) => news.is_init = true,
+            Record::Restore(_) | Record::Other => {}
         }
         let now = SystemTime::now();
         news.spans = self.platform().event(event, now);
@@ -219,11 +222,20 @@ impl Invocations {
 
     /// What the news say of an invocation, once the pipeline has all that came with them.
     pub fn told(&self, news: PlatformNews) {
+        if news.is_init {
+            self.init_is_over.send_replace(true);
+        }
         if let Some(request_id) = news.done {
             self.done.note(request_id.clone());
             self.ended(request_id, End::Certain);
         }
         news.reported.into_iter().for_each(|request_id| self.reported.note(request_id));
+    }
+
+    /// Returns when init is known to be over: the platform has said so, or an invocation has begun.
+    pub async fn wait_for_init(&self) {
+        // An error means that the sender is gone, which `self` is not.
+        let _ = self.init_is_over.subscribe().wait_for(|over| *over).await;
     }
 
     /// Returns when it is so sure that the invocation is over, at once if it already is.
@@ -273,12 +285,13 @@ impl Invocations {
 }
 
 /// What an event of the platform leads to.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct PlatformNews {
     /// Spans for the pipeline.
     pub spans: Option<Signal>,
     /// Failures for the pipeline.
     pub failures: Vec<Signal>,
+    is_init: bool,
     done: Option<String>,
     reported: Option<String>,
 }

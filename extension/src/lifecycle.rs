@@ -59,8 +59,8 @@ use crate::{
 /// Pause after a refused call to Lambda's API, so that the loop does not spin. Our choice.
 const API_PAUSE: Duration = Duration::from_millis(500);
 
-/// How long SHUTDOWN waits for the event that says why an invocation failed. Lambda delivers within
-/// the 25 ms asked for, or not at all.
+/// How long SHUTDOWN waits for the event that says why an invocation or init failed. Lambda delivers
+/// within the 25 ms asked for, or not at all.
 const LAST_EVENT: Duration = Duration::from_millis(100);
 
 /// What Lambda may post at once, however small our buffer is: refused, it would be lost uncounted. Our
@@ -337,8 +337,11 @@ impl Parts {
         self.pipeline.held(ended.elapsed()).await;
     }
 
-    /// An invocation's last events come with the end of the sandbox.
+    /// The last events of an invocation, or of an init that failed, come with the end of the sandbox.
     async fn explain(&self, shutdown: &Shutdown) {
+        if shutdown.is_failure() {
+            let _ = timeout(LAST_EVENT, self.invocations.wait_for_init()).await;
+        }
         if let Some(unexplained) = self.invocations.unexplained(shutdown) {
             let end = self.invocations.wait_for_end(&unexplained, End::Likely);
             let _ = timeout_at(Instant::now() + LAST_EVENT, end).await;

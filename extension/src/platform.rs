@@ -141,9 +141,8 @@ impl Platform {
 
     /// The invocation that failed with the sandbox and has no root yet.
     pub fn unexplained(&self, shutdown: &Shutdown) -> Option<&str> {
-        let failed = !shutdown.shutdown_reason.eq_ignore_ascii_case("spindown");
-        let last = self.invocations.back().filter(|last| failed && last.server.is_none())?;
-        Some(&last.request_id)
+        let last = self.invocations.back().filter(|last| last.server.is_none());
+        last.filter(|_| shutdown.is_failure()).map(|last| &*last.request_id)
     }
 
     /// The sandbox ends: a failed invocation that nobody has reported gets its root.

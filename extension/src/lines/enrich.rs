@@ -79,7 +79,7 @@ impl Lines {
             let Some(invocation) = self.context.find(request_id) else { continue };
             // What ends the sandbox says nothing of an earlier one that was over.
             let is_over = index + 1 < left.len() && invocation.status.is_some();
-            let ended_well = is_over || reason.is_empty() || reason == "spindown";
+            let ended_well = is_over || !shutdown.is_failure();
             let outcome = report(invocation, (!ended_well).then_some(reason.as_str()));
             let metrics = Some(emf::invocation(&function, outcome, &Value::Null));
             let json = json!({ "requestId": request_id, "reason": reason }).to_string();

@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 use cruddur_tests::otlp::spans_of;
 use cruddur_tests::usage::{cpu_time, peak_rss_bytes};
 use cruddur_tests::{
-    Answer, Builder, Burst, EXTENSION, Honeycomb, Load, Party, Program, Sandbox, What,
+    Answer, Builder, Burst, EXTENSION, Honeycomb, Load, Party, Program, Proxy, Rollbar, Sandbox,
+    What,
 };
+use serde_json::json;
 
 const PEER: &str = "opentelemetry-lambda-extension";
 const BARE: &str = "bare-extension";
@@ -39,6 +41,7 @@ async fn main() {
     for ((what, ours), (_, peer)) in table[0].iter().zip(&table[1]) {
         row(what, None, *ours, Some(*peer));
     }
+    row("CPU per span, µs, all four destinations", None, everywhere(ours).await, None);
 }
 
 /// A line; the last column is ours in relation to the bare one if there is one, else to the peer.
@@ -149,6 +152,48 @@ async fn large(candidate: &Candidate) -> Vec<(&'static str, f64)> {
         ("CPU per span, µs", cpu),
         ("burst of 20,000: spans/s, first POST to arrival", percentile(rates, 0.5)),
     ]
+}
+
+/// The CPU of a span, in microseconds, that goes to Honeycomb and to X-Ray while lines and failures
+/// have destinations too.
+async fn everywhere(ours: &Candidate) -> f64 {
+    let (honeycomb, rollbar) = (Honeycomb::start().await, Rollbar::start().await);
+    honeycomb.always(Answer::status(200));
+    let aws = Proxy::start("http://127.0.0.1:1").await;
+    aws.always(Answer::json(200, &json!({})));
+    let (builder, load) = ours.sandbox(&honeycomb);
+    let sandbox = builder
+        .rollbar(&rollbar)
+        .env("CRUDDUR_EXPORTERS", "honeycomb,xray,cloudwatch,rollbar")
+        .env("CRUDDUR_LOG_GROUP", "cruddur")
+        .env("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", &aws.url())
+        .env("AWS_ENDPOINT_URL_XRAY", &aws.url())
+        .freezing(false)
+        .function_timeout(Duration::from_secs(60))
+        .start()
+        .await;
+    let pid = ours.pid(&sandbox).await;
+    invoke(&sandbox, Burst::SMALL).await; // its connections are part of no span
+    let (cpu, spans) = (cpu_time(pid), load.sent().len());
+    for _ in 0..5 {
+        invoke(&sandbox, LARGE).await;
+    }
+    let spans = load.sent().len() - spans;
+    let (mut looked_at, mut documents) = (0, 0);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while documents < spans && Instant::now() < deadline {
+        let requests = aws.requests();
+        for call in requests[looked_at..].iter().filter(|it| it.path == "/TraceSegments") {
+            let body = String::from_utf8_lossy(&call.body);
+            documents += body.matches(r#"\"trace_id\""#).count();
+        }
+        looked_at = requests.len();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(documents >= spans, "{documents} of {spans} spans have reached X-Ray");
+    let cpu = (cpu_time(pid) - cpu).as_secs_f64() * 1e6 / spans as f64;
+    sandbox.shutdown().await;
+    cpu
 }
 
 /// Looks at each request once: decoding costs more than all that is measured here.

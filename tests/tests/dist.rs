@@ -67,13 +67,17 @@ async fn every_function_that_was_built_answers_and_the_layer_tells_honeycomb() {
             .extension(EXTENSION, layer.clone())
             .honeycomb(&honeycomb)
             .store(&store)
+            .env("FRONTEND_URL", "http://localhost:3000")
             .freezing(false)
             .start()
             .await;
         let reply = sandbox.invoke(event(name)).await;
         assert_eq!(reply.status, 200, "{name}: {}", reply.body);
-        let server = honeycomb.server_span(&reply.request_id).await;
-        assert_eq!(server.attribute("http.response.status_code"), 200);
+        // Load balancers' questions are nobody's traces.
+        if name != "health-check" {
+            let server = honeycomb.server_span(&reply.request_id).await;
+            assert_eq!(server.attribute("http.response.status_code"), 200);
+        }
         let ended = sandbox.shutdown().await;
         assert_eq!(ended.extension, Some(Exit::Code(0)), "{}", sandbox.story());
         answered += 1;

@@ -1,26 +1,20 @@
 //! Lambda's Extensions API: register, then ask for the next event until SHUTDOWN.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html>
 
-use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+mod connection;
+
+use http::{HeaderValue, Method, Request, StatusCode, request};
+use http_body_util::Full;
 use serde::{Deserialize, Deserializer};
+
+use self::connection::Connection;
 
 const IDENTIFIER: &str = "lambda-extension-identifier";
 
-/// No reply of these APIs comes near this; our choice.
-const MAX_REPLY_BYTES: usize = 64 << 10;
-
 /// A registered extension.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct ExtensionsApi {
-    client: Client<HttpConnector, Full<Bytes>>,
-    api: String,
+    connection: Connection,
     identifier: HeaderValue,
     events: Events,
 }
@@ -131,20 +125,20 @@ impl ExtensionsApi {
 
     async fn register_for(events: Events, api: &str, name: &str) -> Result<Self, ApiError> {
         const CALL: &str = "POST /extension/register";
-        let client = Client::builder(TokioExecutor::new()).build_http();
+        let connection = Connection::to(api);
         let request = Request::builder()
             .method(Method::POST)
-            .uri(format!("http://{api}/2020-01-01/extension/register"))
-            .header("lambda-extension-name", name)
-            .body(Full::from(match events {
-                Events::All => r#"{"events":["INVOKE","SHUTDOWN"]}"#,
-                Events::Shutdown => r#"{"events":["SHUTDOWN"]}"#,
-            }));
-        let (reply, _) = send(&client, CALL, request).await?;
-        let identifier = reply.headers().get(IDENTIFIER).cloned().ok_or_else(|| {
+            .uri("/2020-01-01/extension/register")
+            .header("lambda-extension-name", name);
+        let body = match events {
+            Events::All => r#"{"events":["INVOKE","SHUTDOWN"]}"#,
+            Events::Shutdown => r#"{"events":["SHUTDOWN"]}"#,
+        };
+        let (head, _) = connection.send(CALL, request, body.into()).await?;
+        let identifier = head.headers.get(IDENTIFIER).cloned().ok_or_else(|| {
             ApiError::Unexpected { call: CALL, reason: format!("no header {IDENTIFIER}") }
         })?;
-        Ok(Self { client, api: api.to_owned(), identifier, events })
+        Ok(Self { connection, identifier, events })
     }
 
     /// Which events [`next`](Self::next) gives.
@@ -155,11 +149,8 @@ impl ExtensionsApi {
     /// Waits for the next event. Has no time limit: the process may be frozen inside it for hours.
     pub async fn next(&self) -> Result<Event, ApiError> {
         const CALL: &str = "GET /extension/event/next";
-        let request = Request::builder()
-            .uri(format!("http://{}/2020-01-01/extension/event/next", self.api))
-            .header(IDENTIFIER, &self.identifier)
-            .body(Full::default());
-        let (_, body) = send(&self.client, CALL, request).await?;
+        let request = self.request(Method::GET, "/2020-01-01/extension/event/next");
+        let (_, body) = self.connection.send(CALL, request, Full::default()).await?;
         serde_json::from_slice(&body)
             .map_err(|error| ApiError::Unexpected { call: CALL, reason: error.to_string() })
     }
@@ -180,13 +171,14 @@ impl ExtensionsApi {
             "destination": { "protocol": "HTTP", "URI": format!("http://sandbox.localdomain:{port}/") },
             "buffering": { "maxItems": 1000, "maxBytes": 262_144, "timeoutMs": 25 },
         });
-        let request = Request::builder()
-            .method(Method::PUT)
-            .uri(format!("http://{}/2022-07-01/telemetry", self.api))
-            .header(IDENTIFIER, &self.identifier)
-            .header(http::header::CONTENT_TYPE, "application/json")
-            .body(Full::from(body.to_string()));
-        send(&self.client, CALL, request).await.map(drop)
+        let request = self
+            .request(Method::PUT, "/2022-07-01/telemetry")
+            .header(http::header::CONTENT_TYPE, "application/json");
+        self.connection.send(CALL, request, body.to_string().into()).await.map(drop)
+    }
+
+    fn request(&self, method: Method, path: &'static str) -> request::Builder {
+        Request::builder().method(method).uri(path).header(IDENTIFIER, &self.identifier)
     }
 }
 
@@ -194,27 +186,6 @@ impl ExtensionsApi {
 fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let value = serde_json::Value::deserialize(deserializer)?;
     Ok(value.as_u64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(0))
-}
-
-/// Sends a request and reads the reply's body; anything but 200 is an error.
-///
-/// That includes the 202 with which local emulators say that they have no Telemetry API.
-async fn send(
-    client: &Client<HttpConnector, Full<Bytes>>,
-    call: &'static str,
-    request: http::Result<Request<Full<Bytes>>>,
-) -> Result<(Response<()>, Bytes), ApiError> {
-    let request =
-        request.map_err(|error| ApiError::Unexpected { call, reason: error.to_string() })?;
-    let unreachable = |source| ApiError::Unreachable { call, source };
-    let reply = client.request(request).await.map_err(|error| unreachable(error.into()))?;
-    let (head, body): (_, Incoming) = reply.into_parts();
-    let body = Limited::new(body, MAX_REPLY_BYTES).collect().await.map_err(unreachable)?.to_bytes();
-    if head.status != StatusCode::OK {
-        let body = String::from_utf8_lossy(&body).into_owned();
-        return Err(ApiError::Refused { call, status: head.status, body });
-    }
-    Ok((Response::from_parts(head, ()), body))
 }
 
 #[cfg(test)]

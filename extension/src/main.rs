@@ -8,7 +8,13 @@ use cruddur_telemetry::{
     config::Config,
     lifecycle,
 };
+#[cfg(target_env = "musl")]
+use dlmalloc::GlobalDlmalloc;
 use tracing::{error, level_filters::LevelFilter, warn};
+
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: GlobalDlmalloc = GlobalDlmalloc;
 
 fn main() -> ExitCode {
     let command = match Command::parse(env::args_os()) {

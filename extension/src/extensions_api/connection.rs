@@ -4,9 +4,12 @@
 use std::error::Error;
 
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header, request, response};
+use http::{HeaderValue, Response, StatusCode, header, request, response};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::{
+    body::Incoming,
+    client::conn::http1::{SendRequest, handshake},
+};
 use hyper_rustls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, sync::Mutex};
@@ -57,18 +60,25 @@ impl Connection {
         let host = HeaderValue::from_str(&self.address)?;
         let request = request.header(header::HOST, host).body(body)?;
         let mut open = self.sender.lock().await;
-        if let Some(sender) = &mut *open
-            && sender.ready().await.is_err()
-        {
-            *open = None;
-        }
-        let sender = match &mut *open {
-            Some(sender) => sender,
-            none => none.insert(connect(&self.address).await?),
+        let (mut sender, request) = match open.take() {
+            None => (connect(&self.address).await?, request),
+            Some(mut sender) => {
+                let _ = sender.ready().await; // or it is closed, and gives the request back
+                match sender.try_send_request(request).await {
+                    Ok(reply) => {
+                        *open = Some(sender);
+                        return read(reply).await;
+                    }
+                    Err(mut error) => match error.take_message() {
+                        Some(unsent) => (connect(&self.address).await?, unsent),
+                        None => return Err(error.into_error().into()),
+                    },
+                }
+            }
         };
         let reply = sender.send_request(request).await?;
-        let (head, body) = reply.into_parts();
-        Ok((head, Limited::new(body, MAX_REPLY_BYTES).collect().await?.to_bytes()))
+        *open = Some(sender);
+        read(reply).await
     }
 }
 
@@ -79,4 +89,9 @@ async fn connect(address: &str) -> Result<SendRequest<Full<Bytes>>, Failure> {
     let (sender, connection) = handshake(stream).await?;
     tokio::spawn(connection);
     Ok(sender)
+}
+
+async fn read(reply: Response<Incoming>) -> Result<(response::Parts, Bytes), Failure> {
+    let (head, body) = reply.into_parts();
+    Ok((head, Limited::new(body, MAX_REPLY_BYTES).collect().await?.to_bytes()))
 }

@@ -50,9 +50,9 @@ async fn main() {
 /// A line; the last column is ours in relation to the bare one if there is one, else to the peer.
 fn row(what: &str, bare: Option<f64>, ours: f64, peer: Option<f64>) {
     let number = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:.2}"));
-    let other = bare.or(peer).unwrap_or(f64::NAN);
+    let ratio = bare.or(peer).map_or(String::new(), |other| format!("{:.2}×", ours / other));
     let (bare, peer) = (number(bare), number(peer));
-    println!("{what:<56}{bare:>12}{ours:>12.2}{peer:>12}{:>9.2}×", ours / other);
+    println!("{what:<56}{bare:>12}{ours:>12.2}{peer:>12}{ratio:>10}");
 }
 
 struct Candidate {

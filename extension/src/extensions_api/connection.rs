@@ -1,5 +1,5 @@
-//! The connection to Lambda: one, since one thing is asked at a time. A client with a pool costs more
-//! than everything else that is done before the first Next.
+//! The connection to Lambda: one, since one thing is asked at a time. A client with a pool would be
+//! more code to load before the first Next.
 
 use std::error::Error;
 
@@ -94,4 +94,66 @@ async fn connect(address: &str) -> Result<SendRequest<Full<Bytes>>, Failure> {
 async fn read(reply: Response<Incoming>) -> Result<(response::Parts, Bytes), Failure> {
     let (head, body) = reply.into_parts();
     Ok((head, Limited::new(body, MAX_REPLY_BYTES).collect().await?.to_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::TcpListener,
+        sync::mpsc,
+        thread,
+    };
+
+    use http::Request;
+
+    use super::*;
+
+    /// Takes a request on each of so many connections, answers it or does not, and closes the
+    /// connection without a word; the receiver learns when.
+    fn api(answers: &'static [bool]) -> (Connection, mpsc::Receiver<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (closed, is_closed) = mpsc::channel();
+        thread::spawn(move || {
+            for is_answered in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                assert!(stream.read(&mut [0; 4_096]).unwrap() > 0);
+                if *is_answered {
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").unwrap();
+                }
+                drop(stream);
+                closed.send(()).unwrap();
+            }
+        });
+        (Connection::to(&address), is_closed)
+    }
+
+    async fn ask(connection: &Connection) -> Result<Bytes, ApiError> {
+        let request = Request::builder().uri("/next");
+        connection.send("GET /next", request, Full::default()).await.map(|(_, body)| body)
+    }
+
+    #[tokio::test]
+    async fn after_a_close_that_nobody_has_seen_yet_the_request_goes_over_a_new_connection() {
+        let (connection, is_closed) = api(&[true, true, true]);
+
+        for _ in 0..3 {
+            assert_eq!(ask(&connection).await.unwrap(), "{}");
+            // Blocks the only thread, as a freeze does: what serves the connection learns nothing.
+            is_closed.recv().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_was_taken_and_not_answered_is_an_error_and_the_next_one_is_answered() {
+        let (connection, is_closed) = api(&[true, false, true]);
+        assert_eq!(ask(&connection).await.unwrap(), "{}");
+        is_closed.recv().unwrap();
+
+        let unanswered = ask(&connection).await;
+
+        assert!(matches!(unanswered, Err(ApiError::Unreachable { .. })), "{unanswered:?}");
+        assert_eq!(ask(&connection).await.unwrap(), "{}");
+    }
 }

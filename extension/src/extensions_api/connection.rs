@@ -12,7 +12,7 @@ use hyper::{
 };
 use hyper_rustls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, sync::Mutex};
+use tokio::{net::TcpStream, sync::Mutex, task::yield_now};
 
 use super::ApiError;
 
@@ -63,7 +63,10 @@ impl Connection {
         let (mut sender, request) = match open.take() {
             None => (connect(&self.address).await?, request),
             Some(mut sender) => {
-                let _ = sender.ready().await; // or it is closed, and gives the request back
+                // What serves the connection sees first whether it was closed, perhaps during a
+                // freeze. Then it gives the request back; sent, it would be lost.
+                yield_now().await;
+                let _ = sender.ready().await;
                 match sender.try_send_request(request).await {
                     Ok(reply) => {
                         *open = Some(sender);

@@ -5,22 +5,20 @@
 //!
 //! | event | what is done before the next Next |
 //! |---|---|
-//! | INVOKE | wait for the invocation's end, then flush, both bounded by [`crate::flush`] |
-//! | SHUTDOWN | stop intake, drain, log the account and [what was not delivered](crate::last_resort), exit 0 |
+//! | INVOKE | wait for the invocation's end, then flush, both bounded by [`crate::flush::policy`] |
+//! | SHUTDOWN | stop intake, drain, log the account and [what was not delivered](crate::pipeline::dead_letter), exit 0 |
 //!
 //! The process never ends before SHUTDOWN: that would fail the function's invocation. Where it
 //! cannot work it says so once and keeps asking for events.
 //!
 //! **Managed Instances** run many invocations at once, never freeze, and tell extensions of
-//! SHUTDOWN alone. A timer drives the flushing there ([`flush::Mode::period`]).
+//! SHUTDOWN alone. A timer drives the flushing there ([`policy::Mode::period`]).
 //!
 //! **Elsewhere** (no `AWS_LAMBDA_RUNTIME_API`, or an address with a path, as the emulator of
 //! cargo-lambda has it) nobody registers. That emulator delivers no telemetry and no deadlines,
 //! answers Next for every function at once, and stops working when a registered extension goes
 //! away. Received spans drive the flushing there, and SIGINT or SIGTERM is the SHUTDOWN. One
 //! process serves all functions and survives their reloads.
-
-mod flushing;
 
 use std::{
     panic::AssertUnwindSafe,
@@ -38,22 +36,23 @@ use tokio::{
 };
 use tracing::{error, info, level_filters::LevelFilter, warn};
 
-use self::flushing::Flushing;
 use crate::{
+    client::freeze::{Moment, THAW},
     config::Config,
     exporter::Exporter,
-    extensions_api::{ApiError, Event, Events, ExtensionsApi, Invoke, Shutdown},
-    failures::{Failures, SPANS_FOLLOW},
-    flush::{self, DRAIN_BUDGET},
-    invocations::{End, Invocations},
-    last_resort::LastWords,
-    lines::Lines,
-    pipeline::{Handle, Patience, Pipeline, Trigger},
-    platform::Platform,
-    receiver::{self, body::Room, otlp::OtlpReceiver, telemetry::TelemetryReceiver},
-    signal::{Kind, Signal},
-    thaw::{Moment, THAW},
-    trace_headers::TraceHeaders,
+    flush::policy::{self, DRAIN_BUDGET},
+    flush::state::Flushing,
+    invocation::xray_contexts::TraceHeaders,
+    lambda::extensions_api::{ApiError, Event, Events, ExtensionsApi, Invoke, Shutdown},
+    otlp::payload::{Kind, Signal},
+    pipeline::{Handle, Patience, Pipeline, Trigger, dead_letter::LastWords},
+    processor::{
+        End, Invocations,
+        failures::{Failures, SPANS_FOLLOW},
+        log_lines::Lines,
+        platform_spans::Platform,
+    },
+    receiver::{body::Room, otlp::http::OtlpReceiver, server, telemetry::TelemetryReceiver},
 };
 
 /// Pause after a refused call to Lambda's API, so that the loop does not spin. Our choice.
@@ -73,9 +72,9 @@ pub async fn run_on_lambda(api: &str, name: &str, config: &Config) {
     let mut parts = Parts::start(config, Trigger::Flush);
     let shutdown = keep_going(&lambda, work(&lambda, &mut parts, config)).await;
     let now = Instant::now();
-    let deadline = flush::deadline(shutdown.deadline_ms, SystemTime::now(), now);
+    let deadline = policy::deadline(shutdown.deadline_ms, SystemTime::now(), now);
     parts.explain(&shutdown).await;
-    let until = flush::hold_until(now, deadline, DRAIN_BUDGET);
+    let until = policy::hold_until(now, deadline, DRAIN_BUDGET);
     let handle = parts.shut_down(config, until).await;
     if config.log_level != LevelFilter::OFF {
         leave_last_words(&handle).await;
@@ -243,7 +242,7 @@ impl Parts {
             let receiver = Arc::clone(&receiver);
             async move { receiver.handle(request).await }
         };
-        let serve = receiver::serve(listener, self.stop.subscribe(), handle);
+        let serve = server::serve(listener, self.stop.subscribe(), handle);
         self.receivers.push(supervised("OTLP receiver", serve));
         Ok(())
     }
@@ -271,7 +270,7 @@ impl Parts {
             let receiver = Arc::clone(&receiver);
             async move { receiver.handle(request).await }
         };
-        let serve = receiver::serve(listener, self.stop.subscribe(), handle);
+        let serve = server::serve(listener, self.stop.subscribe(), handle);
         self.receivers.push(supervised("telemetry receiver", serve));
         let types: &[_] = if self.reads_lines { &["platform", "function"] } else { &["platform"] };
         lambda.subscribe_telemetry(port, types).await
@@ -311,7 +310,7 @@ impl Parts {
             return; // reported when it did, or at the start
         }
         let now = Instant::now();
-        let deadline = flush::deadline(invoke.deadline_ms, SystemTime::now(), now);
+        let deadline = policy::deadline(invoke.deadline_ms, SystemTime::now(), now);
         let earlier = self.invocations.begun(invoke);
         self.receive(earlier).await;
         self.trace_headers.begun(invoke, SystemTime::now());

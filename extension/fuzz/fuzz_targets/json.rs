@@ -2,8 +2,8 @@
 #![no_main]
 
 use cruddur_telemetry::{
-    receiver::otlp::to_protobuf,
-    signal::{Kind, Signal},
+    receiver::otlp::http::to_protobuf,
+    otlp::payload::{Kind, Signal},
 };
 use libfuzzer_sys::fuzz_target;
 

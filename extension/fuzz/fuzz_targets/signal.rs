@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use cruddur_telemetry::{
-    signal::{Kind, Signal, only_sampled},
-    wire::{by_resource, regroup},
+    otlp::payload::{Kind, Signal, only_sampled},
+    otlp::wire::{by_resource, regroup},
 };
 use libfuzzer_sys::fuzz_target;
 use opentelemetry_proto::tonic::{

@@ -4,8 +4,8 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use cruddur_telemetry::{
-    platform::{Event, Platform, RawEvent},
-    signal::{Kind, ServerSpan, Signal},
+    processor::platform_spans::{Event, Platform, RawEvent},
+    otlp::payload::{Kind, ServerSpan, Signal},
 };
 use libfuzzer_sys::fuzz_target;
 use trace_context::{SpanId, TraceId};

@@ -3,7 +3,7 @@
 //! The first byte chooses the request.
 #![no_main]
 
-use cruddur_telemetry::wire::{LOGS_REQUEST, METRICS_REQUEST, TRACES_REQUEST, check};
+use cruddur_telemetry::otlp::wire::{LOGS_REQUEST, METRICS_REQUEST, TRACES_REQUEST, check};
 use libfuzzer_sys::fuzz_target;
 use opentelemetry_proto::tonic::collector::{
     logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use percent_encoding::percent_decode_str;
 
-use super::Reader;
+use crate::config::Reader;
 
 /// A service's name, and all attributes of the resource.
 pub(super) type Described = (String, Vec<(String, String)>);
@@ -12,7 +12,7 @@ pub(super) type Described = (String, Vec<(String, String)>);
 impl<F: Fn(&str) -> Option<String>> Reader<F> {
     /// As the functions themselves describe theirs: what `OTEL_RESOURCE_ATTRIBUTES` says counts more
     /// than what is known, and a service's name in a variable of its own more than in that.
-    pub(super) fn described(&mut self) -> Described {
+    pub(crate) fn described(&mut self) -> Described {
         let given = self.parsed("OTEL_RESOURCE_ATTRIBUTES", parse_attributes).unwrap_or_default();
         let named = given.iter().find(|(key, _)| key == "service.name");
         let service_name = self

@@ -1,5 +1,5 @@
 use super::*;
-use crate::exporter::rollbar::payload::Level;
+use crate::processor::failures::item::Level;
 
 fn read(vars: &[(&str, &str)]) -> (Config, Vec<ConfigError>) {
     Config::from_vars(|name| {

@@ -1,7 +1,10 @@
 //! Every variable that the extension reads, and what it means as things are.
 
-use super::{CloudWatchLogs, Config};
-use crate::{flush::Mode, secret::Source};
+use crate::{
+    client::secret::Source,
+    config::{CloudWatchLogs, Config},
+    flush::policy::Mode,
+};
 
 /// A variable.
 #[derive(Clone, Copy, Debug)]

@@ -1,12 +1,9 @@
 //! Where batches go. Each exporter runs in a worker task of its own and says how a batch ended;
 //! what follows from that is the pipeline's business.
 
-pub mod aws;
-pub mod check;
 pub mod cloudwatch_logs;
 pub mod console;
 pub mod honeycomb;
-pub mod http;
 pub mod rollbar;
 pub mod xray;
 
@@ -16,19 +13,18 @@ use ::http::StatusCode;
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 
-use self::{
-    check::Finding, cloudwatch_logs::CloudWatchLogs, console::Console, honeycomb::Honeycomb,
-    rollbar::Rollbar, xray::Xray,
-};
 use crate::{
-    batch::Batch,
+    client::{freeze::awake, secret::SecretError},
     config::Config,
+    delivery::{batch::Batch, healthcheck::Finding},
+    exporter::{
+        cloudwatch_logs::CloudWatchLogs, console::Console, honeycomb::Honeycomb, rollbar::Rollbar,
+        xray::Xray,
+    },
+    invocation::xray_contexts::TraceHeaders,
+    otlp::payload::Kind,
     pipeline::{DestinationId, DestinationSpec},
     scrub::Scrubber,
-    secret::SecretError,
-    signal::Kind,
-    thaw::awake,
-    trace_headers::TraceHeaders,
 };
 
 /// One destination.

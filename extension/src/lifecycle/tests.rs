@@ -60,7 +60,7 @@ async fn without_a_pipeline_no_invocation_is_waited_for() {
 }
 
 fn invoke(request_id: &str, left: Duration) -> Invoke {
-    let deadline = SystemTime::now() + left + flush::DEADLINE_MARGIN;
+    let deadline = SystemTime::now() + left + policy::DEADLINE_MARGIN;
     let deadline_ms = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
     let json = serde_json::json!({"requestId": request_id, "deadlineMs": deadline_ms as u64});
     serde_json::from_value(json).unwrap()

@@ -8,11 +8,13 @@ use std::{fs, io, path::PathBuf};
 
 use tracing::warn;
 
-use super::{Core, DestinationSpec};
 use crate::{
     config::Config,
-    ledger::{Ledger, LedgerFile},
-    spool::Spool,
+    pipeline::{
+        Core, DestinationSpec,
+        ledger::{Ledger, LedgerFile},
+        spool::Spool,
+    },
 };
 
 /// See the module's documentation.
@@ -110,7 +112,7 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{pipeline::Trigger, signal::Kind};
+    use crate::{otlp::payload::Kind, pipeline::Trigger};
 
     fn specs() -> Vec<DestinationSpec> {
         vec![DestinationSpec { name: "durable", kinds: vec![Kind::Traces], durable: true }]

@@ -7,7 +7,10 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{last_resort::LastWords, signal::Signal, summary::Summary};
+use crate::{
+    otlp::payload::Signal,
+    pipeline::{dead_letter::LastWords, stats::Summary},
+};
 
 /// How a flush is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,11 +9,13 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tracing::warn;
 
-use super::body::{self, BodyError, Room};
 use crate::{
-    invocations::Invocations,
     pipeline::Handle,
-    platform::{Event, RawEvent},
+    processor::{
+        Invocations,
+        platform_spans::{Event, RawEvent},
+    },
+    receiver::body::{self, BodyError, Room},
 };
 
 /// Where events lead.

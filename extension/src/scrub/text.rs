@@ -15,7 +15,7 @@ use std::{borrow::Cow, ops::Range};
 
 use percent_encoding::percent_decode_str;
 
-use super::{MASK, Scrubber, value_length};
+use crate::scrub::{MASK, Scrubber, value_length};
 
 /// Headers whose values have blanks.
 const HEADERS: [&str; 3] = ["authorization", "cookie", "set-cookie"];

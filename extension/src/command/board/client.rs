@@ -8,11 +8,11 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::{
+    client::http::{HttpReply, readable, retry_after},
     config,
     exporter::{
         ExportError,
         honeycomb::{Api, Call},
-        http::{HttpReply, readable, retry_after},
     },
 };
 

@@ -1,15 +1,16 @@
 //! Where replayed lines go: a pipeline for each destination, since a line is for one of them alone.
 
 use crate::{
+    command::{complain, replay::report::Sums},
     config::Config,
     exporter::Exporter,
-    last_resort::Replay,
-    ledger::{Account, Reason, State},
-    pipeline::{Handle, Pipeline, Trigger},
-    signal::Kind,
+    otlp::payload::Kind,
+    pipeline::{
+        Handle, Pipeline, Trigger,
+        dead_letter::Replay,
+        ledger::{Account, Reason, State},
+    },
 };
-
-use super::{super::complain, report::Sums};
 
 /// Those that are configured here and worth a line; none in a dry run.
 #[derive(Debug, Default)]

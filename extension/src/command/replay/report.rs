@@ -8,15 +8,17 @@ use std::{
     time::Instant,
 };
 
-use super::{
-    LOOK,
-    destinations::{Destinations, End, Fate},
-    scanner::Seen,
-};
 use crate::{
-    last_resort::Replay,
-    ledger::{Reason, State},
-    signal::Kind,
+    command::replay::{
+        LOOK,
+        destinations::{Destinations, End, Fate},
+        scanner::Seen,
+    },
+    otlp::payload::Kind,
+    pipeline::{
+        dead_letter::Replay,
+        ledger::{Reason, State},
+    },
 };
 
 /// What was found in the log.

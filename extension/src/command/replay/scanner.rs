@@ -1,4 +1,4 @@
-//! Finds the [lines](crate::last_resort) in whatever a log was exported to.
+//! Finds the [lines](crate::pipeline::dead_letter) in whatever a log was exported to.
 //!
 //! It knows no format: it looks for the mark and takes the word that begins there, so lines are
 //! found in plain text, behind the columns of `aws logs tail`, and inside JSON, which may be one
@@ -18,7 +18,7 @@ use std::{
 
 use memchr::memmem;
 
-use crate::last_resort::{self, MARK, MAX_LINE_BYTES, Replay, Unreadable};
+use crate::pipeline::dead_letter::{self, MARK, MAX_LINE_BYTES, Replay, Unreadable};
 
 /// The most that is read at once. Our choice.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -159,7 +159,7 @@ fn judge(word: &[u8]) -> Option<Result<Replay, Unreadable>> {
         return Some(Err(Unreadable::Damaged));
     }
     let text = std::str::from_utf8(word).map_err(|_| Unreadable::Damaged);
-    Some(text.and_then(last_resort::read))
+    Some(text.and_then(dead_letter::read))
 }
 
 fn hash(word: &[u8]) -> u64 {
@@ -183,8 +183,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        last_resort::{LastWords, Which},
-        signal::Kind,
+        otlp::payload::Kind,
+        pipeline::dead_letter::{LastWords, Which},
     };
 
     fn line() -> String {

@@ -14,7 +14,7 @@ use aws_smithy_types::body::SdkBody;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::lines::Signals;
+use crate::processor::log_lines::Signals;
 
 /// Answers one call, or never.
 type Answer = Option<(u16, Value)>;

@@ -15,7 +15,7 @@ use opentelemetry_proto::tonic::{
 };
 use trace_context::TraceId;
 
-use super::Sent;
+use crate::exporter::console::Sent;
 
 const TITLE: Style = Style::new().bold();
 const BAR: Style = AnsiColor::Cyan.on_default();

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::*;
-use crate::{config::Config, signal::Signal};
+use crate::{config::Config, otlp::payload::Signal};
 
 /// Sends three spans to a server that answers so and closes the connection.
 async fn answered(reply: Vec<u8>) -> Result<Receipt, ExportError> {

@@ -11,10 +11,10 @@ use opentelemetry_proto::tonic::{
 };
 use serde_json::json;
 
-use super::{
+use crate::exporter::xray::{
     attributes::{Attributes, Slot, text},
+    json_value::{Json, Plain, to_json},
     limits::{MAX_BLOCK_BYTES, MAX_TEXT_CHARS},
-    value::{Json, Plain, to_json},
 };
 
 /// Namespace of metadata for what has none of its own.
@@ -181,8 +181,8 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use serde_json::Value;
 
-    use super::super::tests::attributes;
     use super::*;
+    use crate::exporter::xray::tests::attributes;
 
     fn both(given: Value, wanted: &Wanted, left: usize) -> (Value, Value) {
         let (list, mut annotations) = (attributes(given), Annotations::new());

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 
-use super::limits::{MAX_TEXT_CHARS, cut};
+use crate::exporter::xray::limits::{MAX_TEXT_CHARS, cut};
 
 /// What an attribute means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,8 +248,8 @@ mod tests {
     use opentelemetry_proto::tonic::common::v1::any_value;
     use serde_json::{Value, json};
 
-    use super::super::tests::attributes;
     use super::*;
+    use crate::exporter::xray::tests::attributes;
 
     #[test]
     fn the_names_are_in_the_order_that_the_search_needs() {

@@ -8,13 +8,15 @@ use opentelemetry_proto::tonic::trace::v1::{
 };
 use trace_context::SpanId;
 
-use super::{
-    attributes::text,
-    document::{Cause, Exception, Frame},
-    limits::{MAX_BLOCK_BYTES, MAX_EXCEPTIONS, MAX_FRAMES, cut_field},
-    value::to_json,
+use crate::{
+    backtrace::{self, frames, is_frames_alone},
+    exporter::xray::{
+        attributes::text,
+        document::{Cause, Exception, Frame},
+        json_value::to_json,
+        limits::{MAX_BLOCK_BYTES, MAX_EXCEPTIONS, MAX_FRAMES, cut_field},
+    },
 };
-use crate::backtrace::{self, frames, is_frames_alone};
 
 /// The name of an event that is an exception.
 pub(super) const EXCEPTION: &str = "exception";
@@ -109,8 +111,8 @@ mod tests {
     use opentelemetry_proto::tonic::trace::v1::Status;
     use serde_json::{Value, json};
 
-    use super::super::tests::{attributes, span_id};
     use super::*;
+    use crate::exporter::xray::tests::{attributes, span_id};
 
     fn event(given: Value) -> Event {
         let attributes = attributes(given);

@@ -9,7 +9,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use serde::{Serialize, Serializer};
 use trace_context::{SpanId, TraceId};
 
-use super::value::Plain;
+use crate::exporter::xray::json_value::Plain;
 
 /// A segment, or one independent subsegment.
 #[derive(Debug, Serialize)]

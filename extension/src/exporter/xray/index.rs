@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use trace_context::{SpanId, TraceId};
 
-use crate::wire::{self, Value, nested};
+use crate::otlp::wire::{self, Value, nested};
 
 /// A span of a batch.
 #[derive(Debug, Default)]

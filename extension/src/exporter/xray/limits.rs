@@ -5,9 +5,9 @@ use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
-use super::{
+use crate::exporter::xray::{
     document::Document,
-    value::{Plain, to_json},
+    json_value::{Plain, to_json},
 };
 
 /// Most bytes of a document. The guide says "64 kB": this is the smaller reading, and with the

@@ -15,18 +15,17 @@
 
 mod annotations;
 mod attributes;
-mod aws;
+mod aws_block;
 mod cause;
 mod document;
-mod http;
+mod http_block;
 mod index;
 mod limits;
 mod name;
-mod places;
-mod recent;
+mod placement;
 mod translate;
 mod transport;
-mod value;
+mod json_value;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -39,17 +38,23 @@ use prost::Message;
 use trace_context::{SpanId, TraceId};
 use tracing::{debug, warn};
 
-pub use self::annotations::Wanted;
-use self::{
-    index::{Indexed, index},
-    limits::{MAX_ANNOTATIONS, write},
-    places::{Fate, Places},
-    recent::Recent,
-    translate::{Place, translate},
-    transport::{Refusal, Transport},
+pub use crate::exporter::xray::annotations::Wanted;
+use crate::{
+    bounded_map::Recent,
+    config,
+    delivery::{batch::Batch, healthcheck::Finding},
+    exporter::{
+        ExportError, Receipt,
+        xray::{
+            index::{Indexed, index},
+            limits::{MAX_ANNOTATIONS, write},
+            placement::{Fate, Places},
+            translate::{Place, translate},
+            transport::{Refusal, Transport},
+        },
+    },
+    invocation::xray_contexts::TraceHeaders,
 };
-use super::{ExportError, Receipt, check::Finding};
-use crate::{batch::Batch, config, trace_headers::TraceHeaders};
 
 /// Documents of failed batches that are remembered, so that they are not sent again: X-Ray wants
 /// none twice. Our choice, about 100 bytes each; of more, the first may be there twice.

@@ -14,9 +14,9 @@ use ::http::Uri;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 
-use super::{
+use crate::exporter::xray::{
     attributes::{Attributes, Slot},
-    aws::{Callee, database_name, short_name},
+    aws_block::{Callee, database_name, short_name},
     limits::MAX_NAME_CHARS,
 };
 
@@ -97,8 +97,8 @@ fn is_legal(char: char) -> bool {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::tests::attributes;
     use super::*;
+    use crate::exporter::xray::tests::attributes;
 
     fn named(kind: SpanKind, given: Value) -> (Option<&'static str>, String) {
         let list = attributes(given);

@@ -8,16 +8,16 @@ use opentelemetry_proto::tonic::{
 };
 use trace_context::{SpanId, TraceId};
 
-use super::{
+use crate::exporter::xray::{
     annotations::{Annotations, Wanted, annotate, metadata, note},
     attributes::{Attributes, Slot, text},
-    aws::{Callee, call, sql},
+    aws_block::{Callee, call, sql},
     cause::cause,
     document::{Aws, Cause, Document, Http, LogGroup, Sdk, Service},
-    http::{Flags, http},
+    http_block::{Flags, http},
+    json_value::Plain,
     limits::cut_field,
     name,
-    value::Plain,
 };
 
 /// Where a span belongs in X-Ray.

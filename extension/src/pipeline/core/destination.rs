@@ -5,8 +5,10 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::{
-    batch::Batch, exporter::ExportError, health::Health, ledger::Route, signal::Kind,
-    summary::Requests,
+    delivery::batch::Batch,
+    exporter::ExportError,
+    otlp::payload::Kind,
+    pipeline::{circuit_breaker::Health, ledger::Route, stats::Requests},
 };
 
 /// What a destination is like.

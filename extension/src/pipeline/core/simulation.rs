@@ -14,8 +14,7 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 
 use super::*;
-use crate::wire::nested;
-use crate::{exporter::Receipt, ledger::Account};
+use crate::{exporter::Receipt, otlp::wire::nested, pipeline::ledger::Account};
 
 const BUFFER_BYTES: usize = 1_500;
 const SPOOL_BYTES: u64 = 7 * 4_096; // of as many files

@@ -2,14 +2,16 @@
 
 use tracing::warn;
 
-use super::{
-    Core, DestinationId,
-    destination::{Destination, Origin},
-};
 use crate::{
-    batch::Batch,
-    ledger::{Reason, Route, State},
-    signal::Kind,
+    delivery::batch::Batch,
+    otlp::payload::Kind,
+    pipeline::{
+        core::{
+            Core, DestinationId,
+            destination::{Destination, Origin},
+        },
+        ledger::{Reason, Route, State},
+    },
 };
 
 /// Most files in one batch. Our choice: reading so many small ones costs a few milliseconds, during

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::{exporter::Receipt, ledger::Account};
+use crate::{exporter::Receipt, pipeline::ledger::Account};
 
 struct Bench {
     core: Core,

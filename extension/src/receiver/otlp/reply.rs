@@ -7,8 +7,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use prost::Message;
 
-use super::body::Encoding;
-use crate::receiver::body::BodyError;
+use crate::receiver::{body::BodyError, otlp::encoding::Encoding};
 
 /// Why a request was not taken.
 #[derive(Debug)]

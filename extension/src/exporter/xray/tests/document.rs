@@ -12,10 +12,10 @@ use opentelemetry_proto::tonic::{
 };
 use serde_json::{Value, json};
 
-use super::{attributes, span_id, trace_id};
 use crate::exporter::xray::{
     annotations::Wanted,
     limits::{MAX_ANNOTATIONS, write},
+    tests::{attributes, span_id, trace_id},
     translate::{Place, translate},
 };
 

@@ -8,16 +8,19 @@ use prost::Message;
 use serde_json::{Value, json};
 use tokio::net::UdpSocket;
 
-use super::{attributes, schema::Schema, span_id, trace_id};
 use crate::{
-    batch::Batch,
     config,
+    delivery::batch::Batch,
     exporter::{
         Receipt,
-        xray::{Ready, Sending, SystemTime, Wanted, Xray, transport::Refusal},
+        xray::{
+            Ready, Sending, SystemTime, Wanted, Xray,
+            tests::{attributes, schema::Schema, span_id, trace_id},
+            transport::Refusal,
+        },
     },
-    signal::{Kind, Signal},
-    trace_headers::TraceHeaders,
+    invocation::xray_contexts::TraceHeaders,
+    otlp::payload::{Kind, Signal},
 };
 
 fn batch(spans: Vec<Span>) -> Batch {

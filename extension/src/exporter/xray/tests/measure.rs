@@ -8,18 +8,18 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 use serde_json::json;
 
-use super::attributes;
 use crate::{
     exporter::xray::{
         SystemTime,
         annotations::Wanted,
         index::index,
         limits::{MAX_ANNOTATIONS, write},
-        places::{Fate, Places},
+        placement::{Fate, Places},
+        tests::attributes,
         translate::translate,
     },
+    invocation::xray_contexts::TraceHeaders,
     test_clock::cpu_time,
-    trace_headers::TraceHeaders,
 };
 
 const SPANS: u64 = 20_000;

@@ -11,11 +11,11 @@ use opentelemetry_proto::tonic::{
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use super::{schema::Schema, span_id, trace_id};
 use crate::exporter::xray::{
     annotations::Wanted,
     attributes::NAMES,
     limits::{MAX_ANNOTATIONS, write},
+    tests::{schema::Schema, span_id, trace_id},
     translate::{Place, translate},
 };
 

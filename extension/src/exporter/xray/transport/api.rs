@@ -4,11 +4,13 @@
 use aws_sdk_xray::Client;
 use http::StatusCode;
 
-use super::{ExportError, Ready, Refusal};
-use crate::exporter::{
-    aws::{export_error, sdk_config},
-    check::Finding,
-    http::readable,
+use crate::{
+    client::{
+        aws::{export_error, sdk_config},
+        http::readable,
+    },
+    delivery::healthcheck::Finding,
+    exporter::xray::transport::{ExportError, Ready, Refusal},
 };
 
 /// Most documents of one call; X-Ray says "Exceeding maximum segment count: 50" above that.

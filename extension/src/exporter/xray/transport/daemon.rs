@@ -7,8 +7,7 @@
 use http::StatusCode;
 use tokio::net::UdpSocket;
 
-use super::ExportError;
-use crate::exporter::check::Finding;
+use crate::{delivery::healthcheck::Finding, exporter::xray::transport::ExportError};
 
 /// The first line of each datagram.
 const HEADER: &str = "{\"format\": \"json\", \"version\": 1}\n";

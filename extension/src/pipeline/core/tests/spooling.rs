@@ -177,6 +177,7 @@ async fn last_words_end_when_their_time_is_over_and_are_not_said_twice() {
 
     assert_eq!((words.items, words.left_out, again.items), (2, 1, 0));
     let log = String::from_utf8(log).unwrap();
-    let read: Vec<_> = log.lines().map(|line| crate::last_resort::read(line).unwrap()).collect();
+    let read: Vec<_> =
+        log.lines().map(|line| crate::pipeline::dead_letter::read(line).unwrap()).collect();
     assert_eq!(read.iter().map(|replay| replay.signal.items).sum::<u64>(), 2);
 }

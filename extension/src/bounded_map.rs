@@ -1,0 +1,73 @@
+//! A map that forgets its oldest entries.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::Hash,
+};
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Recent<K, V> {
+    most: usize,
+    values: HashMap<K, V>,
+    /// The oldest first. A key that was let go may still stand here.
+    order: VecDeque<K>,
+}
+
+impl<K: Copy + Eq + Hash, V> Recent<K, V> {
+    /// Keeps so many at most.
+    pub(crate) fn new(most: usize) -> Self {
+        Self { most, values: HashMap::new(), order: VecDeque::new() }
+    }
+
+    pub(crate) fn get(&self, key: &K) -> Option<&V> {
+        self.values.get(key)
+    }
+
+    pub(crate) fn insert(&mut self, key: K, value: V) {
+        if self.values.insert(key, value).is_none() {
+            self.order.push_back(key);
+        }
+        if self.order.len() > self.most
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.values.remove(&oldest);
+        }
+    }
+
+    /// It need not be known any longer.
+    pub(crate) fn let_go(&mut self, key: &K) {
+        self.values.remove(key);
+        if self.values.is_empty() {
+            self.order.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_is_forgotten_and_memory_is_bounded() {
+        let mut recent = Recent::new(3);
+        for number in 0..100 {
+            recent.insert(number, number);
+            recent.insert(number, number + 1);
+        }
+
+        assert_eq!((recent.values.len(), recent.order.len()), (3, 3));
+        assert_eq!((recent.get(&96), recent.get(&97)), (None, Some(&98)));
+    }
+
+    #[test]
+    fn what_is_let_go_makes_room() {
+        let mut recent = Recent::new(3);
+        for number in 0..100 {
+            recent.insert(number, ());
+            recent.let_go(&number);
+        }
+
+        assert!(recent.values.is_empty() && recent.order.is_empty());
+    }
+}

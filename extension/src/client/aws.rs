@@ -1,0 +1,204 @@
+//! What the exporters to AWS share: the SDK on this process's own HTTP client, and what its errors
+//! mean here.
+//!
+//! Retries, backoff and the breaker are the pipeline's, so the SDK's own are off. Credentials come
+//! from where Lambda puts them: the environment, or with SnapStart a local address.
+
+use std::{
+    error::Error,
+    time::{Duration, SystemTime},
+};
+
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig, ecs::EcsCredentialsProvider,
+    environment::EnvironmentVariableCredentialsProvider,
+    meta::credentials::CredentialsProviderChain, provider_config::ProviderConfig,
+    retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
+};
+use aws_credential_types::provider::{SharedCredentialsProvider, error::CredentialsError};
+use aws_smithy_async::{rt::sleep::TokioSleep, time::SystemTimeSource};
+use aws_smithy_runtime_api::client::{
+    http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn},
+    orchestrator::{HttpRequest, HttpResponse},
+    result::{ConnectorError, SdkError},
+};
+use aws_smithy_types::{
+    body::SdkBody, error::metadata::ProvideErrorMetadata, retry::ReconnectMode,
+};
+use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+
+use crate::{
+    client::{
+        http::{HttpClient, chain, pause, readable},
+        secret::SecretError,
+    },
+    exporter::ExportError,
+};
+
+/// OpenTelemetry's default for an exporter; the SDK has none.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Our choice: replies of writing calls are short.
+const MAX_REPLY_BYTES: usize = 1 << 20;
+
+/// The region, endpoints and credentials that the SDK's own variables give (`AWS_REGION`,
+/// `AWS_ENDPOINT_URL_CLOUDWATCH_LOGS`…). Opens nothing yet.
+///
+/// Put together by hand: the SDK's loader also looks into profiles, single sign-on, web identities and
+/// the instance's metadata, none of which Lambda has, and weighs a megabyte.
+pub fn sdk_config() -> SdkConfig {
+    let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let is_set = |name: &str| var(name).map(|value| value.eq_ignore_ascii_case("true"));
+    let connector = SharedHttpConnector::new(Connector(HttpClient::default()));
+    let http = http_client_fn(move |_, _| connector.clone());
+    let provider = ProviderConfig::without_region().with_http_client(http.clone());
+    let credentials = CredentialsProviderChain::first_try(
+        "environment",
+        EnvironmentVariableCredentialsProvider::new(),
+    )
+    .or_else("container", EcsCredentialsProvider::builder().configure(&provider).build());
+    let mut config = SdkConfig::builder();
+    config
+        .set_region(var("AWS_REGION").or_else(|| var("AWS_DEFAULT_REGION")).map(Region::new))
+        .set_endpoint_url(var("AWS_ENDPOINT_URL"))
+        .set_use_fips(is_set("AWS_USE_FIPS_ENDPOINT"))
+        .set_use_dual_stack(is_set("AWS_USE_DUALSTACK_ENDPOINT"));
+    config
+        .behavior_version(BehaviorVersion::latest())
+        .service_config(EndpointVariables)
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .http_client(http)
+        .time_source(SystemTimeSource::new())
+        .sleep_impl(TokioSleep::new())
+        .retry_config(
+            // Our client gives up broken connections itself.
+            RetryConfig::disabled().with_reconnect_mode(ReconnectMode::ReuseAllConnections),
+        )
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .build()
+}
+
+/// `AWS_ENDPOINT_URL_XRAY` and its like.
+/// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>
+#[derive(Debug)]
+struct EndpointVariables;
+
+impl LoadServiceConfig for EndpointVariables {
+    fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+        let service = key.service_id().to_ascii_uppercase().replace([' ', '-'], "_");
+        std::env::var(format!("{}_{service}", key.env())).ok().filter(|url| !url.is_empty())
+    }
+}
+
+/// The code that AWS gave an error, such as `ThrottlingException`.
+pub fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<&str> {
+    error.as_service_error().and_then(ProvideErrorMetadata::code)
+}
+
+/// An error as the pipeline understands it.
+///
+/// The services answer nearly everything with 400; what is meant gets the status of that meaning.
+pub fn export_error<E>(error: SdkError<E, HttpResponse>) -> ExportError
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    let Some(status) = error.raw_response().map(|reply| reply.status().as_u16()) else {
+        return match error {
+            error if has_no_credentials(&error) => SecretError::Misconfigured(
+                "there are no credentials: AWS_ACCESS_KEY_ID and its like".to_owned(),
+            )
+            .into(),
+            SdkError::TimeoutError(_) => ExportError::Timeout(REQUEST_TIMEOUT),
+            SdkError::DispatchFailure(failure) if failure.is_timeout() => {
+                ExportError::Timeout(REQUEST_TIMEOUT)
+            }
+            error => ExportError::Unreachable(chain(&error)),
+        };
+    };
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+    let code = code(&error).unwrap_or_default().to_owned();
+    let said = error.as_service_error().and_then(ProvideErrorMetadata::message);
+    let said = said.map_or_else(|| chain(&error), str::to_owned);
+    let status = match code.as_str() {
+        "ThrottlingException"
+        | "ThrottledException"
+        | "Throttling"
+        | "TooManyRequestsException"
+        | "RequestLimitExceeded" => StatusCode::TOO_MANY_REQUESTS,
+        _ if status.is_client_error() && said.contains("Rate exceeded") => {
+            StatusCode::TOO_MANY_REQUESTS
+        }
+        "AccessDeniedException"
+        | "AccessDenied"
+        | "UnrecognizedClientException"
+        | "InvalidClientTokenId"
+        | "InvalidSignatureException"
+        | "IncompleteSignature"
+        | "MissingAuthenticationTokenException"
+        | "ExpiredTokenException"
+        | "ExpiredToken" => StatusCode::FORBIDDEN,
+        "ServiceUnavailableException" => StatusCode::SERVICE_UNAVAILABLE,
+        _ => status,
+    };
+    let message = readable(format!("{code} {said}").trim().as_bytes());
+    let headers = error.raw_response().map(|reply| reply.headers());
+    let retry_after = headers.and_then(|headers| headers.get("retry-after"));
+    let retry_after = retry_after.and_then(|value| pause(value, SystemTime::now()));
+    ExportError::Status { status, message, retry_after }
+}
+
+/// Whether nobody was asked, since nobody was there to give the keys for it.
+fn has_no_credentials(error: &(dyn Error + 'static)) -> bool {
+    let mut errors = std::iter::successors(Some(error), |&error| error.source());
+    errors.any(|error| {
+        matches!(error.downcast_ref(), Some(CredentialsError::CredentialsNotLoaded(_)))
+    })
+}
+
+/// Our HTTP client, as the SDK wants one.
+#[derive(Clone, Debug)]
+struct Connector(HttpClient);
+
+impl HttpConnector for Connector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let Self(client) = self.clone();
+        HttpConnectorFuture::new(async move {
+            let request = request.try_into_http1x();
+            let request = request.map_err(|error| ConnectorError::user(error.into()))?;
+            let (head, body) = request.into_parts();
+            let body = body.collect().await.map_err(ConnectorError::user)?.to_bytes();
+            let request = Request::from_parts(head, Full::<Bytes>::new(body));
+            let reply = client.send(request, REQUEST_TIMEOUT, MAX_REPLY_BYTES).await;
+            let reply = reply.map_err(|error| match error {
+                ExportError::Timeout(_) => ConnectorError::timeout(error.into()),
+                error => ConnectorError::io(error.into()),
+            })?;
+            let mut response = http::Response::new(SdkBody::from(reply.body));
+            *response.status_mut() = reply.status;
+            *response.headers_mut() = reply.headers;
+            HttpResponse::try_from(response)
+                .map_err(|error| ConnectorError::other(error.into(), None))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_smithy_types::error::ErrorMetadata;
+
+    use super::*;
+
+    #[test]
+    fn a_service_may_ask_to_be_left_alone_for_a_while() {
+        let mut reply = HttpResponse::new(503.try_into().unwrap(), SdkBody::empty());
+        reply.headers_mut().insert("retry-after", "7");
+        let error = ErrorMetadata::builder().code("SlowDown").build();
+
+        let error = export_error(SdkError::service_error(error, reply));
+
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(7)), "{error}");
+    }
+}

@@ -1,0 +1,131 @@
+//! The HTTP client of the exporters and commands: TLS with its roots built in, and replies that are
+//! read to a limit.
+
+use std::{
+    error::Error,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use tokio::time::timeout;
+
+use crate::exporter::ExportError;
+
+/// How we introduce ourselves.
+pub const USER_AGENT: &str = concat!("cruddur-telemetry/", env!("CARGO_PKG_VERSION"));
+
+/// The most of a refusal that is shown, in characters. Our choice.
+const MAX_MESSAGE_CHARS: usize = 200;
+
+/// A client with its pool of connections. Making one reads the TLS roots: not in a cold start.
+#[derive(Clone, Debug)]
+pub struct HttpClient(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+
+/// What a server answered.
+#[derive(Clone, Debug)]
+pub struct HttpReply {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body; empty if it broke off or was longer than asked for.
+    pub body: Bytes,
+}
+
+impl Default for HttpClient {
+    fn default() -> Self {
+        let connector =
+            HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().build();
+        Self(Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector))
+    }
+}
+
+impl HttpClient {
+    /// Sends a request and reads the whole reply, whatever its status.
+    pub async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+        within: Duration,
+        max_reply_bytes: usize,
+    ) -> Result<HttpReply, ExportError> {
+        let exchange = async {
+            let reply = self.0.request(request).await.map_err(unreachable)?;
+            let (head, body) = reply.into_parts();
+            // Read to the end, so that the connection can be used again.
+            let body = Limited::new(body, max_reply_bytes).collect().await;
+            let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+            Ok(HttpReply { status: head.status, headers: head.headers, body })
+        };
+        timeout(within, exchange).await.unwrap_or(Err(ExportError::Timeout(within)))
+    }
+}
+
+/// How long the header `Retry-After` says.
+pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    pause(headers.get(header::RETRY_AFTER)?.to_str().ok()?, now)
+}
+
+/// The value of `Retry-After`: seconds, or a date.
+pub fn pause(value: &str, now: SystemTime) -> Option<Duration> {
+    let seconds = value.trim().parse().ok().map(Duration::from_secs);
+    seconds.or_else(|| httpdate::parse_http_date(value).ok()?.duration_since(now).ok())
+}
+
+/// A reply's text for people: short, and without control characters.
+pub fn readable(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    text.chars().filter(|char| !char.is_control()).take(MAX_MESSAGE_CHARS).collect()
+}
+
+fn unreachable(error: hyper_util::client::legacy::Error) -> ExportError {
+    ExportError::Unreachable(chain(&error))
+}
+
+/// The whole chain, since the outermost error often only says that something failed.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_destination_names_seconds_or_a_date_and_what_else_it_says_is_nothing() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000); // 08:00:00
+        for (value, seconds) in [
+            ("30", Some(30)),
+            (" 5 ", Some(5)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+            ("Fri, 15 Jan 2027 08:00:30 GMT", Some(30)),
+            ("Friday, 15-Jan-27 08:00:30 GMT", Some(30)),
+            ("Fri Jan 15 08:00:30 2027", Some(30)),
+            ("Fri, 15 Jan 2027 07:59:00 GMT", None), // its clock, or ours, is wrong
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(251_602_300_799)),
+        ] {
+            let value_of =
+                HeaderMap::from_iter([(header::RETRY_AFTER, HeaderValue::from_static(value))]);
+
+            assert_eq!(retry_after(&value_of, now), seconds.map(Duration::from_secs), "{value}");
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! Keys: given in a variable, or kept by AWS and fetched when they are first needed.
+//!
+//! | `…_SECRET` is | the key is |
+//! |---|---|
+//! | `arn:aws:secretsmanager:…:secret:NAME` | that secret of Secrets Manager |
+//! | `arn:aws:secretsmanager:…:secret:NAME:FIELD` | a field of that secret, which is JSON |
+//! | `arn:aws:ssm:…:parameter/NAME`, `/NAME`, `NAME` | that parameter of the Parameter Store, decrypted |
+//!
+//! A fetched key is kept for the life of the process, and fetched anew when a destination has
+//! refused it. None is ever printed.
+//!
+//! Both services are asked one question, so it is posted and signed here: their SDKs would be some
+//! hundred operations more to build.
+
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
+
+use aws_config::SdkConfig;
+use aws_credential_types::provider::ProvideCredentials;
+use aws_sigv4::{
+    http_request::{SignableBody, SignableRequest, SigningSettings, sign},
+    sign::v4::SigningParams,
+};
+use bytes::Bytes;
+use http::{HeaderValue, Request, StatusCode, header};
+use http_body_util::Full;
+use serde_json::{Value, json};
+
+use crate::{
+    client::{
+        aws,
+        http::{HttpClient, HttpReply, USER_AGENT, readable},
+    },
+    config::without_query,
+    exporter::ExportError,
+};
+
+/// Our choice: both services answer in milliseconds.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A secret has 64 KiB at most, and JSON makes it longer.
+/// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html>
+const MAX_REPLY_BYTES: usize = 512 << 10;
+
+/// Where a key comes from. Does not print it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A variable held it.
+    Given(HeaderValue),
+    /// AWS keeps it.
+    Stored(Stored),
+}
+
+/// A key that AWS keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    service: Service,
+    /// Name or ARN.
+    id: String,
+    /// The field of a secret that is JSON.
+    field: Option<String>,
+    /// Of the ARN, else the function's own.
+    region: Option<String>,
+    /// The variable that holds a base URL to be used instead of AWS's own.
+    endpoint: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Service {
+    SecretsManager,
+    ParameterStore,
+}
+
+/// Why there is no key. Shows names, never values.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// AWS cannot be asked as things are.
+    #[error("{0}")]
+    Misconfigured(String),
+    /// AWS does not answer.
+    #[error("asking {name} failed: {source}")]
+    Unreachable {
+        /// The service.
+        name: &'static str,
+        /// What happened.
+        source: Box<ExportError>,
+    },
+    /// AWS answers, but not with a key.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// A key, once it is known.
+#[derive(Debug)]
+pub struct Secret {
+    source: Source,
+    fetched: Option<HeaderValue>,
+}
+
+impl Secret {
+    /// Nothing is fetched yet.
+    pub fn new(source: Source) -> Self {
+        Self { source, fetched: None }
+    }
+
+    /// The key, fetched if it is not known yet.
+    pub async fn get(&mut self) -> Result<HeaderValue, SecretError> {
+        match (&self.source, &self.fetched) {
+            (Source::Given(key), _) | (Source::Stored(_), Some(key)) => Ok(key.clone()),
+            (Source::Stored(stored), None) => {
+                let key = stored.fetch().await?;
+                Ok(self.fetched.insert(key).clone())
+            }
+        }
+    }
+
+    /// Fetches the key anew, since it was refused. False if it is still the same.
+    pub async fn renew(&mut self) -> Result<bool, SecretError> {
+        let Source::Stored(stored) = &self.source else { return Ok(false) };
+        let key = stored.fetch().await?;
+        Ok(self.fetched.replace(key.clone()) != Some(key))
+    }
+}
+
+/// A key as a header's value that does not print itself. Blanks and line ends around it are not
+/// part of it; the error does not show it.
+pub fn key(text: &str) -> Result<HeaderValue, &'static str> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err("is empty");
+    }
+    // Not every server takes what is beyond ASCII, and no key has it.
+    let value = HeaderValue::from_str(text).ok().filter(|value| value.to_str().is_ok());
+    let mut value = value.ok_or("holds a character that no HTTP header can carry")?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+impl Stored {
+    /// Reads the variable's value. `region` is the function's own, `variable` gives others.
+    pub fn parse(
+        text: &str,
+        region: Option<String>,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, String> {
+        if looks_like_key(text) {
+            return Err("is to say where AWS keeps the key, and seems to be a key".into());
+        }
+        let parts: Vec<&str> = text.splitn(7, ':').collect();
+        let (service, id, field, region) = match parts[..] {
+            ["arn", _, "secretsmanager" | "ssm", "", ..] => {
+                return Err("is an ARN without a region".into());
+            }
+            ["arn", _, "secretsmanager", region, _, "secret", rest] if !rest.is_empty() => {
+                // Behind the name may follow a field, and then a stage and a version.
+                let mut rest_parts = rest.split(':');
+                let name = rest_parts.next().unwrap_or_default();
+                let field = rest_parts.next().filter(|field| !field.is_empty());
+                if rest_parts.any(|part| !part.is_empty()) {
+                    return Err("asks for a version: only the current one is read".into());
+                }
+                let arn = text.len() - rest.len() + name.len();
+                (Service::SecretsManager, &text[..arn], field, Some(region.to_owned()))
+            }
+            ["arn", _, "ssm", region, _, name] if name.starts_with("parameter/") => {
+                (Service::ParameterStore, text, None, Some(region.to_owned()))
+            }
+            ["arn", ..] => return Err("is the ARN of neither a secret nor a parameter".into()),
+            _ => (Service::ParameterStore, text, None, region),
+        };
+        let endpoint = variable(service.endpoint_variable());
+        Ok(Self {
+            service,
+            id: id.to_owned(),
+            field: field.map(str::to_owned),
+            region,
+            endpoint: endpoint.or_else(|| variable("AWS_ENDPOINT_URL")),
+        })
+    }
+
+    async fn fetch(&self) -> Result<HeaderValue, SecretError> {
+        let region = self.region.as_deref().ok_or_else(|| {
+            SecretError::Misconfigured(format!(
+                "{self} cannot be looked up without a region: set AWS_REGION, or give its ARN"
+            ))
+        })?;
+        let request = self.request(region, &aws::sdk_config()).await?;
+        let client = HttpClient::default();
+        let reply = client.send(request, REQUEST_TIMEOUT, MAX_REPLY_BYTES).await;
+        let reply = reply.map_err(|error| SecretError::Unreachable {
+            name: self.service.name(),
+            source: Box::new(error),
+        })?;
+        let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+        if !reply.status.is_success() {
+            return Err(self.refusal(reply, &body));
+        }
+        if !body.is_object() {
+            let (url, name) = (without_query(&self.url(region)).to_owned(), self.service.name());
+            return Err(SecretError::Misconfigured(format!("at {url} is not {name}")));
+        }
+        self.key_in(&body).map_err(|problem| SecretError::Refused(format!("{self} {problem}")))
+    }
+
+    async fn request(
+        &self,
+        region: &str,
+        config: &SdkConfig,
+    ) -> Result<Request<Full<Bytes>>, SecretError> {
+        let misconfigured = |error: String| SecretError::Misconfigured(error);
+        let url = self.url(region);
+        let body = Bytes::from(self.service.question(&self.id).to_string());
+        let headers = [
+            (header::CONTENT_TYPE.as_str(), "application/x-amz-json-1.1"),
+            ("x-amz-target", self.service.target()),
+        ];
+        let provider = config.credentials_provider();
+        let provider = provider.ok_or_else(|| misconfigured("there are no credentials".into()))?;
+        let credentials = provider.provide_credentials().await.map_err(|_| {
+            misconfigured(format!(
+                "{self} cannot be looked up without credentials: AWS_ACCESS_KEY_ID and its like"
+            ))
+        })?;
+        let unsignable = |error: &dyn fmt::Display| {
+            misconfigured(format!("{self} cannot be looked up: {error}"))
+        };
+        let identity = credentials.into();
+        let parameters = SigningParams::builder()
+            .identity(&identity)
+            .region(region)
+            .name(self.service.signing_name())
+            .time(SystemTime::now())
+            .settings(SigningSettings::default())
+            .build()
+            .map_err(|error| unsignable(&error))?;
+        let signable =
+            SignableRequest::new("POST", &url, headers.into_iter(), SignableBody::Bytes(&body))
+                .map_err(|error| unsignable(&error))?;
+        let signature = sign(signable, &parameters.into()).map_err(|error| unsignable(&error))?;
+        let mut request = Request::post(&url).header(header::USER_AGENT, USER_AGENT);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let request = request.body(Full::new(body.clone()));
+        let mut request = request.map_err(|error| unsignable(&error))?;
+        signature.into_parts().0.apply_to_request_http1x(&mut request);
+        Ok(request)
+    }
+
+    fn url(&self, region: &str) -> String {
+        // <https://docs.aws.amazon.com/general/latest/gr/asm.html>
+        let china = if region.starts_with("cn-") { ".cn" } else { "" };
+        let host = self.service.signing_name();
+        let own = || format!("https://{host}.{region}.amazonaws.com{china}");
+        let base = self.endpoint.clone().unwrap_or_else(own);
+        format!("{}/", base.trim_end_matches('/'))
+    }
+
+    /// The key in a good answer, or what is wrong with what is kept there.
+    fn key_in(&self, answer: &Value) -> Result<HeaderValue, String> {
+        let text = match self.service {
+            Service::SecretsManager => &answer["SecretString"],
+            Service::ParameterStore => &answer["Parameter"]["Value"],
+        };
+        let text = text.as_str().ok_or("is binary: a key is text")?;
+        let json = serde_json::from_str::<Value>(text).ok();
+        let json = json.filter(|json| json.is_object() || json.is_array());
+        let Some(field) = &self.field else {
+            return match (json, self.service) {
+                (None, _) => key(text).map_err(str::to_owned),
+                (Some(_), Service::SecretsManager) => {
+                    Err("is JSON: name the field behind its ARN".into())
+                }
+                (Some(_), Service::ParameterStore) => Err("is JSON: a key is plain text".into()),
+            };
+        };
+        match json.ok_or("is not JSON")?.get(field) {
+            Some(Value::String(text)) => key(text).map_err(|why| format!("{why} in {field:?}")),
+            Some(_) => Err(format!("has no text in its field {field:?}")),
+            None => Err(format!("has no field {field:?}")),
+        }
+    }
+
+    fn refusal(&self, HttpReply { status, body, .. }: HttpReply, answer: &Value) -> SecretError {
+        let kind = answer["__type"].as_str().and_then(|kind| kind.rsplit('#').next());
+        let said = answer["message"].as_str().or(answer["Message"].as_str());
+        let said = readable(said.map_or(&body[..], str::as_bytes));
+        let is_busy = kind.is_some_and(|kind| kind.contains("Throttl") || kind.contains("TooMany"));
+        if is_busy || status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+            let message = format!("{} {said}", kind.unwrap_or_default()).trim().to_owned();
+            let source = Box::new(ExportError::Status { status, message, retry_after: None });
+            return SecretError::Unreachable { name: self.service.name(), source };
+        }
+        SecretError::Refused(match kind {
+            Some("ResourceNotFoundException" | "ParameterNotFound") => {
+                format!("{self} does not exist in this account and region")
+            }
+            Some("InvalidRequestException") => format!("{self} cannot be read: {said}"),
+            Some("DecryptionFailure" | "InvalidKeyId") => {
+                format!("{self} cannot be decrypted: {said}")
+            }
+            kind if status == StatusCode::FORBIDDEN
+                || kind.is_some_and(|kind| kind.starts_with("AccessDenied")) =>
+            {
+                let action = self.service.action();
+                format!(
+                    "{self} may not be read: allow {action} and, for a key of your own, \
+                     kms:Decrypt ({said})"
+                )
+            }
+            kind => format!("{self} was not read: {status} {} {said}", kind.unwrap_or_default()),
+        })
+    }
+}
+
+/// Whether somebody put a key where its place belongs, by the forms of Honeycomb's and Rollbar's:
+/// `hcaik_…`, `hcaic_…`, or 32 hex digits and more. What does, must not be printed.
+fn looks_like_key(text: &str) -> bool {
+    let is_ingest =
+        matches!(text.as_bytes(), [b'h', b'c', b'a'..=b'z', b'i', b'k' | b'c', b'_', ..]);
+    is_ingest || text.len() >= 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+impl fmt::Display for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.service {
+            Service::SecretsManager => "the secret",
+            Service::ParameterStore => "the parameter",
+        };
+        write!(f, "{what} {}", self.id)
+    }
+}
+
+impl Service {
+    fn name(self) -> &'static str {
+        match self {
+            Self::SecretsManager => "Secrets Manager",
+            Self::ParameterStore => "the Parameter Store",
+        }
+    }
+
+    fn signing_name(self) -> &'static str {
+        match self {
+            Self::SecretsManager => "secretsmanager",
+            Self::ParameterStore => "ssm",
+        }
+    }
+
+    fn target(self) -> &'static str {
+        match self {
+            Self::SecretsManager => "secretsmanager.GetSecretValue",
+            Self::ParameterStore => "AmazonSSM.GetParameter",
+        }
+    }
+
+    fn action(self) -> &'static str {
+        match self {
+            Self::SecretsManager => "secretsmanager:GetSecretValue",
+            Self::ParameterStore => "ssm:GetParameter",
+        }
+    }
+
+    fn question(self, id: &str) -> Value {
+        match self {
+            Self::SecretsManager => json!({ "SecretId": id }),
+            Self::ParameterStore => json!({ "Name": id, "WithDecryption": true }),
+        }
+    }
+
+    /// As the SDKs call it.
+    fn endpoint_variable(self) -> &'static str {
+        match self {
+            Self::SecretsManager => "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+            Self::ParameterStore => "AWS_ENDPOINT_URL_SSM",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

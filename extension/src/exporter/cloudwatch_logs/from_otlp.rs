@@ -1,0 +1,267 @@
+//! OTLP log records as lines, for the same eyes as the function's own.
+//!
+//! | field | of the record |
+//! |---|---|
+//! | `timestamp`, `level`, `message` | time, severity, body |
+//! | `service`, `requestId` | `service.name` of its resource and `faas.invocation_id`, where they are |
+//! | `trace_id`, `span_id` | as hex |
+//! | `event_name`, `scope`, `resource` | what else is said of it, where it is |
+//! | all others | its attributes |
+//! | `claimed` | attributes of these names, where the record itself says something else |
+
+use jiff::Timestamp;
+use opentelemetry_proto::tonic::{
+    collector::logs::v1::ExportLogsServiceRequest,
+    common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value},
+    logs::v1::LogRecord,
+};
+use prost::{DecodeError, Message};
+use serde_json::{Map, Value};
+
+use crate::{
+    processor::log_lines::{self, emf::AccessLines},
+    scrub::Scrubber,
+};
+
+/// What is never an attribute's to say; X-Ray's id is, since no record has it.
+const NOT_THEIRS: [&str; 3] = ["requestId", "lambda", "claimed"];
+
+/// A request's records: for each its time in Unix milliseconds, and a JSON object.
+pub(super) fn lines(
+    request: &[u8],
+    scrubber: &Scrubber,
+    access_lines: &mut AccessLines,
+) -> Result<Vec<(i64, String)>, DecodeError> {
+    let request = ExportLogsServiceRequest::decode(request)?;
+    let mut lines = Vec::new();
+    for resource_logs in request.resource_logs {
+        let resource = resource_logs.resource.unwrap_or_default().attributes;
+        let mut origin = Origin::of(object(resource));
+        for scope_logs in resource_logs.scope_logs {
+            origin.scope = scope(scope_logs.scope.unwrap_or_default());
+            for record in scope_logs.log_records {
+                let time = time(&record);
+                let mut fields = fields(record, &origin, time);
+                let members = access_lines.members(time.into(), |key| fields.get(key).cloned());
+                fields.extend(members.into_iter().map(|(key, value)| (key.to_owned(), value)));
+                let json = Value::Object(fields).to_string();
+                lines.push((time.as_millisecond(), json));
+            }
+        }
+    }
+    for (time_ms, json) in &mut lines {
+        *json = log_lines::shortened(scrubber.json(json), *time_ms);
+    }
+    Ok(lines)
+}
+
+/// What the records of a scope have in common.
+#[derive(Debug, Default)]
+struct Origin {
+    service: Value,
+    request_id: Value,
+    resource: Map<String, Value>,
+    scope: Map<String, Value>,
+}
+
+impl Origin {
+    /// The resource's. What it says of the SDK is of no use to who reads lines.
+    fn of(mut resource: Map<String, Value>) -> Self {
+        let service = resource.remove("service.name").unwrap_or_default();
+        let request_id = resource.remove("faas.invocation_id").unwrap_or_default();
+        resource.retain(|key, _| !key.starts_with("telemetry."));
+        Self { service, request_id, resource, scope: Map::new() }
+    }
+}
+
+fn scope(scope: InstrumentationScope) -> Map<String, Value> {
+    let mut fields = object(scope.attributes);
+    for (key, text) in [("name", scope.name), ("version", scope.version)] {
+        if !text.is_empty() {
+            fields.insert(key.to_owned(), text.into());
+        }
+    }
+    fields
+}
+
+/// When it happened, or was seen, or now.
+fn time(record: &LogRecord) -> Timestamp {
+    let nanos = [record.time_unix_nano, record.observed_time_unix_nano];
+    let nanos = nanos.into_iter().find(|nanos| *nanos > 0);
+    let time = nanos.and_then(|nanos| Timestamp::from_nanosecond(nanos.into()).ok());
+    time.unwrap_or_else(Timestamp::now)
+}
+
+fn fields(record: LogRecord, origin: &Origin, time: Timestamp) -> Map<String, Value> {
+    let mut fields = object(record.attributes);
+    let level = match record.severity_number {
+        _ if !record.severity_text.is_empty() => record.severity_text,
+        1..=4 => "TRACE".to_owned(),
+        5..=8 => "DEBUG".to_owned(),
+        13..=16 => "WARN".to_owned(),
+        17..=20 => "ERROR".to_owned(),
+        21.. => "FATAL".to_owned(),
+        _ => "INFO".to_owned(),
+    };
+    let own_id = fields.remove("faas.invocation_id");
+    let told = [
+        ("timestamp", log_lines::timestamp(time.into()).into()),
+        ("level", level.into()),
+        ("message", record.body.map_or(Value::Null, value)),
+        ("service", origin.service.clone()),
+        ("requestId", own_id.unwrap_or_else(|| origin.request_id.clone())),
+        ("trace_id", hex(&record.trace_id).into()),
+        ("span_id", hex(&record.span_id).into()),
+        ("event_name", record.event_name.into()),
+        ("scope", origin.scope.clone().into()),
+        ("resource", origin.resource.clone().into()),
+    ];
+    let told: Vec<_> = told.into_iter().filter(|(_, value)| !is_empty(value)).collect();
+    let names = told.iter().map(|(key, _)| *key).chain(NOT_THEIRS);
+    let claimed = names.filter_map(|key| fields.remove_entry(key)).collect::<Map<_, _>>();
+    fields.extend(told.into_iter().map(|(key, value)| (key.to_owned(), value)));
+    if !claimed.is_empty() {
+        fields.insert("claimed".to_owned(), claimed.into());
+    }
+    fields
+}
+
+/// Whether there is nothing in it.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    }
+}
+
+fn object(attributes: Vec<KeyValue>) -> Map<String, Value> {
+    let pair = |KeyValue { key, value: it, .. }: KeyValue| (key, it.map_or(Value::Null, value));
+    attributes.into_iter().map(pair).collect()
+}
+
+fn value(any: AnyValue) -> Value {
+    use any_value::Value as Any;
+    match any.value {
+        None => Value::Null,
+        Some(Any::StringValue(text)) => log_lines::without_colours(&text).into(),
+        Some(Any::BoolValue(bool)) => bool.into(),
+        Some(Any::IntValue(number)) => number.into(),
+        Some(Any::DoubleValue(number)) => number.into(),
+        Some(Any::BytesValue(bytes)) => hex(&bytes).into(),
+        Some(Any::ArrayValue(array)) => array.values.into_iter().map(value).collect(),
+        Some(Any::KvlistValue(list)) => Value::Object(object(list.values)),
+        // A reference into a table that only profiles have.
+        Some(_) => Value::Null,
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::{
+        logs::v1::{ResourceLogs, ScopeLogs},
+        resource::v1::Resource,
+    };
+    use serde_json::json;
+
+    use super::*;
+
+    fn any(value: &str) -> Option<AnyValue> {
+        Some(AnyValue { value: Some(any_value::Value::StringValue(value.to_owned())) })
+    }
+
+    fn attributes(of: &[(&str, &str)]) -> Vec<KeyValue> {
+        let attribute = |(key, value): &(&str, &str)| KeyValue {
+            key: (*key).to_owned(),
+            value: any(value),
+            ..KeyValue::default()
+        };
+        of.iter().map(attribute).collect()
+    }
+
+    fn line(resource: &[(&str, &str)], scope: &str, record: LogRecord) -> Value {
+        let scope = InstrumentationScope { name: scope.to_owned(), ..Default::default() };
+        let log_records = vec![record];
+        let scope_logs = vec![ScopeLogs { scope: Some(scope), log_records, ..Default::default() }];
+        let resource = Some(Resource { attributes: attributes(resource), ..Default::default() });
+        let resource_logs = vec![ResourceLogs { resource, scope_logs, ..Default::default() }];
+        let request = ExportLogsServiceRequest { resource_logs }.encode_to_vec();
+        let lines = lines(&request, &Scrubber::new(&[]), &mut AccessLines::default()).unwrap();
+        assert_eq!(lines.len(), 1);
+        assert_eq!(lines[0].0, 1_000);
+        serde_json::from_str(&lines[0].1).unwrap()
+    }
+
+    fn record(body: &str, of: &[(&str, &str)]) -> LogRecord {
+        let (time_unix_nano, body) = (1_000_000_000, any(body));
+        LogRecord { time_unix_nano, body, attributes: attributes(of), ..LogRecord::default() }
+    }
+
+    #[test]
+    fn all_that_is_said_of_a_record_is_in_its_line() {
+        let resource = [
+            ("service.name", "s"),
+            ("faas.invocation_id", "r"),
+            ("host", "h"),
+            ("telemetry.x", ""),
+        ];
+        let record = LogRecord {
+            trace_id: vec![0xab; 2],
+            event_name: "e".to_owned(),
+            ..record("\u{1b}[31mred\u{1b}[0m", &[("a", "1"), ("xray_trace_id", "x")])
+        };
+
+        let expected = json!({
+            "timestamp": "1970-01-01T00:00:01.000Z", "level": "INFO", "message": "red",
+            "service": "s", "requestId": "r", "trace_id": "abab", "event_name": "e",
+            "scope": {"name": "n"}, "resource": {"host": "h"}, "a": "1", "xray_trace_id": "x",
+        });
+        assert_eq!(line(&resource, "n", record), expected);
+    }
+
+    #[test]
+    fn an_attribute_of_a_fields_name_is_a_claim_and_no_field_is_lost() {
+        let own = [
+            ("requestId", "forged"),
+            ("lambda", "forged"),
+            ("message", "own"),
+            ("level", "own"),
+            ("timestamp", "own"),
+            ("service", "own"),
+        ];
+
+        let line = line(&[("service.name", "s")], "", record("body", &own));
+
+        let expected = json!({
+            "timestamp": "1970-01-01T00:00:01.000Z", "level": "INFO", "message": "body",
+            "service": "s", "claimed": own.into_iter().collect::<std::collections::BTreeMap<_, _>>(),
+        });
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn an_attribute_is_the_message_of_a_record_without_a_body() {
+        let record = LogRecord { body: None, ..record("", &[("message", "own"), ("_aws", "own")]) };
+
+        let line = line(&[], "", record);
+
+        assert_eq!((&line["message"], &line["_aws"]), (&json!("own"), &json!("own")));
+        assert_eq!(line["claimed"], Value::Null);
+    }
+
+    #[test]
+    fn a_record_that_is_too_long_is_cut_and_keeps_its_place() {
+        let long = record(&"x".repeat(2_000_000), &[("faas.invocation_id", "r")]);
+
+        let line = line(&[("service.name", "s")], "", long);
+
+        assert!(line["cut_from_bytes"].as_u64().unwrap() > 2_000_000);
+        assert_eq!((&line["requestId"], &line["service"]), (&json!("r"), &json!("s")));
+        assert_eq!(line["level"], "INFO");
+    }
+}

@@ -1,0 +1,89 @@
+//! Values of annotations and metadata: an attribute's, borrowed, or a text of our own.
+
+use std::{borrow::Cow, fmt};
+
+use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value};
+use serde::{Serialize, Serializer, ser::Error};
+
+use crate::exporter::xray::limits::{MAX_TEXT_CHARS, cut};
+
+/// Written as JSON would have it; bytes as hex digits, a number that is none as text.
+#[derive(Clone, Debug)]
+pub(super) enum Plain<'a> {
+    /// An attribute's.
+    Any(&'a AnyValue),
+    /// Text.
+    Text(Cow<'a, str>),
+    /// Of several parts.
+    Json(serde_json::Value),
+}
+
+impl<'a> Plain<'a> {
+    /// The value as an annotation: a text of at most [`MAX_TEXT_CHARS`], a number or a bool. `None`
+    /// for all else.
+    pub(super) fn of_annotation(value: &'a AnyValue) -> Option<Self> {
+        match value.value.as_ref()? {
+            Value::StringValue(text) => Some(Self::Text(cut(text, MAX_TEXT_CHARS))),
+            Value::DoubleValue(number) if !number.is_finite() => None,
+            Value::BoolValue(_) | Value::IntValue(_) | Value::DoubleValue(_) => {
+                Some(Self::Any(value))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the value was too long for an annotation.
+    pub(super) fn is_cut(&self) -> bool {
+        matches!(self, Self::Text(Cow::Owned(_)))
+    }
+}
+
+impl Serialize for Plain<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Any(value) => Json(value).serialize(serializer),
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Json(value) => value.serialize(serializer),
+        }
+    }
+}
+
+/// An attribute's value in JSON.
+pub(super) struct Json<'a>(pub &'a AnyValue);
+
+impl Serialize for Json<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.value.as_ref() {
+            Some(Value::StringValue(text)) => serializer.serialize_str(text),
+            Some(Value::BoolValue(value)) => serializer.serialize_bool(*value),
+            Some(Value::IntValue(number)) => serializer.serialize_i64(*number),
+            Some(Value::DoubleValue(number)) if number.is_finite() => {
+                serializer.serialize_f64(*number)
+            }
+            Some(Value::DoubleValue(number)) => serializer.collect_str(number),
+            Some(Value::BytesValue(bytes)) => serializer.collect_str(&Hex(bytes)),
+            Some(Value::ArrayValue(array)) => serializer.collect_seq(array.values.iter().map(Json)),
+            Some(Value::KvlistValue(list)) => {
+                let entries = list.values.iter();
+                serializer
+                    .collect_map(entries.map(|entry| (&entry.key, entry.value.as_ref().map(Json))))
+            }
+            // An index into a table that trace requests do not have.
+            Some(Value::StringValueStrindex(_)) | None => serializer.serialize_none(),
+        }
+    }
+}
+
+/// A value as JSON text, for where only text goes.
+pub(super) fn to_json<S: Serialize + ?Sized>(value: &S) -> String {
+    serde_json::to_string(value)
+        .unwrap_or_else(|error| serde_json::Error::custom(error).to_string())
+}
+
+struct Hex<'a>(&'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}

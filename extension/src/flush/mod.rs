@@ -1,0 +1,4 @@
+//! When what was received leaves.
+
+pub mod policy;
+pub mod state;

@@ -1,0 +1,3 @@
+//! What is known of each invocation.
+
+pub mod xray_contexts;

@@ -1,0 +1,217 @@
+//! Lambda's Extensions API: register, then ask for the next event until SHUTDOWN.
+//! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html>
+
+mod connection;
+
+use http::{HeaderValue, Method, Request, StatusCode, request};
+use http_body_util::Full;
+use serde::{Deserialize, Deserializer};
+
+use crate::lambda::extensions_api::connection::Connection;
+
+const IDENTIFIER: &str = "lambda-extension-identifier";
+
+/// A registered extension.
+#[derive(Debug)]
+pub struct ExtensionsApi {
+    connection: Connection,
+    identifier: HeaderValue,
+    events: Events,
+}
+
+/// Which events an extension is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Events {
+    /// INVOKE and SHUTDOWN.
+    All,
+    /// SHUTDOWN alone.
+    Shutdown,
+}
+
+/// What Next returns.
+#[derive(Debug, Deserialize, PartialEq, Eq)]
+#[serde(tag = "eventType", rename_all = "UPPERCASE")]
+pub enum Event {
+    /// An invocation has begun.
+    Invoke(Invoke),
+    /// The sandbox is about to end.
+    Shutdown(Shutdown),
+}
+
+/// An invocation as an extension sees it: never its payload.
+#[derive(Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Invoke {
+    /// Same id as the function gets.
+    pub request_id: String,
+    /// Unix milliseconds at which the function times out; emulators send 0.
+    #[serde(default, deserialize_with = "number_or_text")]
+    pub deadline_ms: u64,
+    #[serde(default)]
+    tracing: serde_json::Value,
+}
+
+impl Invoke {
+    /// The value of `X-Amzn-Trace-Id`. Emulators send none, or an empty one.
+    pub fn xray_header(&self) -> Option<String> {
+        let value = self.tracing.get("value")?.as_str()?;
+        (!value.is_empty()).then(|| value.to_owned())
+    }
+}
+
+/// The end of the sandbox.
+#[derive(Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Shutdown {
+    /// `spindown`, `timeout` or `failure` in any case; emulators send free text.
+    #[serde(default)]
+    pub shutdown_reason: String,
+    /// Unix milliseconds by which the process must be gone; emulators send 0.
+    #[serde(default, deserialize_with = "number_or_text")]
+    pub deadline_ms: u64,
+}
+
+impl Shutdown {
+    /// Whether the sandbox ends because something went wrong.
+    pub fn is_failure(&self) -> bool {
+        let reason = &self.shutdown_reason;
+        !reason.is_empty() && !reason.eq_ignore_ascii_case("spindown")
+    }
+}
+
+/// Why a call to one of Lambda's APIs failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// No answer.
+    #[error("{call} got no answer: {source}")]
+    Unreachable {
+        /// Method and path.
+        call: &'static str,
+        /// What the connection said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// An answer other than 200.
+    #[error("{call} was answered {status}: {body}")]
+    Refused {
+        /// Method and path.
+        call: &'static str,
+        /// The answer's status.
+        status: StatusCode,
+        /// The answer's body, usually `{"errorType", "errorMessage"}`.
+        body: String,
+    },
+    /// An answer that cannot be understood.
+    #[error("{call} was answered with something unexpected: {reason}")]
+    Unexpected {
+        /// Method and path.
+        call: &'static str,
+        /// What was wrong with it.
+        reason: String,
+    },
+}
+
+impl ExtensionsApi {
+    /// Registers for INVOKE and SHUTDOWN, or for SHUTDOWN alone where INVOKE is refused: Lambda
+    /// Managed Instances run many invocations at once, and tell extensions of none. `name` must
+    /// be the executable's file name.
+    pub async fn register(api: &str, name: &str) -> Result<Self, ApiError> {
+        match Self::register_for(Events::All, api, name).await {
+            Err(ApiError::Refused { status: StatusCode::FORBIDDEN, .. }) => {
+                Self::register_for(Events::Shutdown, api, name).await
+            }
+            registered => registered,
+        }
+    }
+
+    async fn register_for(events: Events, api: &str, name: &str) -> Result<Self, ApiError> {
+        const CALL: &str = "POST /extension/register";
+        let connection = Connection::to(api);
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri("/2020-01-01/extension/register")
+            .header("lambda-extension-name", name);
+        let body = match events {
+            Events::All => r#"{"events":["INVOKE","SHUTDOWN"]}"#,
+            Events::Shutdown => r#"{"events":["SHUTDOWN"]}"#,
+        };
+        let (head, _) = connection.send(CALL, request, body.into()).await?;
+        let identifier = head.headers.get(IDENTIFIER).cloned().ok_or_else(|| {
+            ApiError::Unexpected { call: CALL, reason: format!("no header {IDENTIFIER}") }
+        })?;
+        Ok(Self { connection, identifier, events })
+    }
+
+    /// Which events [`next`](Self::next) gives.
+    pub fn events(&self) -> Events {
+        self.events
+    }
+
+    /// Waits for the next event. Has no time limit: the process may be frozen inside it for hours.
+    pub async fn next(&self) -> Result<Event, ApiError> {
+        const CALL: &str = "GET /extension/event/next";
+        let request = self.request(Method::GET, "/2020-01-01/extension/event/next");
+        let (_, body) = self.connection.send(CALL, request, Full::default()).await?;
+        serde_json::from_slice(&body)
+            .map_err(|error| ApiError::Unexpected { call: CALL, reason: error.to_string() })
+    }
+
+    /// Asks for events of these types (`platform`, `function`) to be sent to `port`. Works only
+    /// before the first Next.
+    /// <https://docs.aws.amazon.com/lambda/latest/dg/telemetry-api-reference.html>
+    pub async fn subscribe_telemetry(&self, port: u16, types: &[&str]) -> Result<(), ApiError> {
+        const CALL: &str = "PUT /telemetry";
+        let schema = match self.events {
+            Events::All => "2022-12-13",
+            Events::Shutdown => "2025-01-29", // the only one that Managed Instances know
+        };
+        // 25 ms is the shortest delay and 1000 the smallest batch that Lambda allows.
+        let body = serde_json::json!({
+            "schemaVersion": schema,
+            "types": types,
+            "destination": { "protocol": "HTTP", "URI": format!("http://sandbox.localdomain:{port}/") },
+            "buffering": { "maxItems": 1000, "maxBytes": 262_144, "timeoutMs": 25 },
+        });
+        let request = self
+            .request(Method::PUT, "/2022-07-01/telemetry")
+            .header(http::header::CONTENT_TYPE, "application/json");
+        self.connection.send(CALL, request, body.to_string().into()).await.map(drop)
+    }
+
+    fn request(&self, method: Method, path: &'static str) -> request::Builder {
+        Request::builder().method(method).uri(path).header(IDENTIFIER, &self.identifier)
+    }
+}
+
+/// The guide's example shows the deadline as text, its prose as a number. Neither: 0, no deadline.
+fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(value.as_u64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_read_with_fields_missing_or_unknown() {
+        let event = serde_json::from_str::<Event>(
+            r#"{"eventType":"INVOKE","requestId":"r","deadlineMs":7,"tracing":null,"new":1}"#,
+        );
+        let tracing = serde_json::Value::Null;
+        let invoke = Invoke { request_id: "r".into(), deadline_ms: 7, tracing };
+        assert_eq!(event.unwrap(), Event::Invoke(invoke));
+
+        let event = serde_json::from_str::<Event>(r#"{"eventType":"SHUTDOWN"}"#);
+        let shutdown = Shutdown { shutdown_reason: String::new(), deadline_ms: 0 };
+        assert_eq!(event.unwrap(), Event::Shutdown(shutdown));
+    }
+
+    #[test]
+    fn a_deadline_is_read_as_number_or_text_and_is_otherwise_none() {
+        for (deadline, expected) in [("7", 7), (r#""7""#, 7), ("null", 0), ("-1", 0), ("[]", 0)] {
+            let json = format!(r#"{{"requestId":"r","deadlineMs":{deadline}}}"#);
+
+            assert_eq!(serde_json::from_str::<Invoke>(&json).unwrap().deadline_ms, expected);
+        }
+    }
+}

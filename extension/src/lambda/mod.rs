@@ -1,0 +1,4 @@
+//! The two APIs of Lambda that an extension talks to.
+
+pub mod extensions_api;
+pub mod telemetry_event;

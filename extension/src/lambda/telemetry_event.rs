@@ -1,0 +1,210 @@
+//! The Telemetry API's events, as they come and as far as they become spans.
+//! <https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html>
+//!
+//! Unknown types and fields are fine, and so are missing ones: Lambda adds some every year.
+
+use std::{
+    borrow::Cow,
+    time::{Duration, SystemTime},
+};
+
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
+
+use crate::processor::platform_spans::span::PlatformSpan;
+
+/// What an event says to have taken longer is nonsense. Our choice: no sandbox lives that long.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+/// An event as it came; its record is not looked into.
+#[derive(Clone, Debug)]
+pub struct RawEvent<'a> {
+    /// When the platform made the event.
+    pub time: SystemTime,
+    /// Its type, such as `function` or `platform.start`.
+    pub kind: Cow<'a, str>,
+    /// What it says, in JSON.
+    pub record: &'a str,
+}
+
+/// An event that was looked into.
+#[derive(Debug)]
+pub struct Event {
+    /// When the platform made the event.
+    pub time: SystemTime,
+    /// What it says.
+    pub record: Record,
+}
+
+/// The records that matter here.
+#[derive(Debug)]
+pub enum Record {
+    /// `platform.initReport`
+    Init(Phase),
+    /// `platform.restoreReport`
+    Restore(Phase),
+    /// `platform.runtimeDone`
+    RuntimeDone(RuntimeDone),
+    /// `platform.report`
+    Report(Report),
+    /// Everything else.
+    Other,
+}
+
+/// A phase before an invocation.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Phase {
+    pub(crate) initialization_type: Option<String>,
+    pub(crate) phase: Option<String>,
+    pub(crate) status: Option<String>,
+    pub(crate) error_type: Option<String>,
+    pub(crate) metrics: Metrics,
+}
+
+/// The runtime has finished an invocation, or will never. Only the id is demanded, in which form ever
+/// the rest comes: Next waits for this event.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuntimeDone {
+    /// Which one.
+    pub request_id: String,
+    #[serde(default)]
+    status: Value,
+    #[serde(default)]
+    error_type: Value,
+    #[serde(default)]
+    spans: Value,
+}
+
+/// What an invocation cost.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Which one.
+    pub request_id: String,
+    #[serde(default)]
+    pub(crate) status: Option<String>,
+    #[serde(default)]
+    error_type: Option<String>,
+    #[serde(default)]
+    pub(crate) metrics: Metrics,
+}
+
+/// Figures of an event; all may be missing.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Metrics {
+    pub(crate) duration_ms: Option<f64>,
+    pub(crate) billed_duration_ms: Option<f64>,
+    #[serde(rename = "memorySizeMB")]
+    pub(crate) memory_size_mb: Option<f64>,
+    #[serde(rename = "maxMemoryUsedMB")]
+    pub(crate) max_memory_used_mb: Option<f64>,
+    pub(crate) init_duration_ms: Option<f64>,
+    pub(crate) restore_duration_ms: Option<f64>,
+}
+
+impl<'a> RawEvent<'a> {
+    /// Reads one POST. Fails only if it is no array; what is no event is left out.
+    pub fn read_all(json: &'a str, now: SystemTime) -> serde_json::Result<Vec<Self>> {
+        let events: Vec<&RawValue> = serde_json::from_str(json)?;
+        Ok(events.into_iter().filter_map(|event| Self::read(event.get(), now)).collect())
+    }
+
+    fn read(json: &'a str, now: SystemTime) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Fields<'a> {
+            #[serde(borrow, default)]
+            time: Cow<'a, str>,
+            #[serde(borrow, rename = "type", default)]
+            kind: Cow<'a, str>,
+            #[serde(borrow)]
+            record: Option<&'a RawValue>,
+        }
+        let fields: Fields<'_> = serde_json::from_str(json).ok()?;
+        Some(Self {
+            time: parse_time(&fields.time).unwrap_or(now),
+            kind: fields.kind,
+            record: fields.record.map_or("null", RawValue::get),
+        })
+    }
+}
+
+impl Event {
+    /// Looks into an event. A record that cannot be read is [`Record::Other`].
+    pub fn read(RawEvent { time, kind, record }: &RawEvent<'_>) -> Self {
+        let record = match kind.as_ref() {
+            "platform.initReport" => serde_json::from_str(record).map(Record::Init),
+            "platform.restoreReport" => serde_json::from_str(record).map(Record::Restore),
+            "platform.runtimeDone" => serde_json::from_str(record).map(Record::RuntimeDone),
+            "platform.report" => serde_json::from_str(record).map(Record::Report),
+            _ => Ok(Record::Other),
+        };
+        Self { time: *time, record: record.unwrap_or(Record::Other) }
+    }
+}
+
+impl RuntimeDone {
+    /// Why the invocation failed, or `None` if it did not.
+    pub fn failure(&self) -> Option<String> {
+        let status = self.status.as_str().filter(|status| !["", "success"].contains(status))?;
+        Some(self.error_type.as_str().unwrap_or(status).to_owned())
+    }
+
+    /// The span `runtimeOverhead`: from the reply to the runtime's next request for work.
+    pub(crate) fn overhead(&self) -> Option<PlatformSpan> {
+        let span = self.spans.as_array()?.iter().find(|span| span["name"] == "runtimeOverhead")?;
+        let start = parse_time(span["start"].as_str()?)?;
+        Some(PlatformSpan::new(
+            "runtimeOverhead",
+            start,
+            start + millis(span["durationMs"].as_f64()?),
+        ))
+    }
+}
+
+impl Report {
+    /// Why the invocation failed, or `None` if it did not.
+    pub fn failure(&self) -> Option<String> {
+        failure(self.status.as_ref(), self.error_type.as_ref())
+    }
+
+    /// The most memory that the sandbox has had in use, in MB.
+    pub fn max_memory_used_mb(&self) -> Option<f64> {
+        self.metrics.max_memory_used_mb
+    }
+}
+
+impl Phase {
+    /// Why it failed, or `None` if it did not.
+    pub fn failure(&self) -> Option<String> {
+        failure(self.status.as_ref(), self.error_type.as_ref())
+    }
+
+    /// Whether it was within an invocation, since there was none before or it had failed.
+    pub fn is_repeated(&self) -> bool {
+        self.phase.as_deref() == Some("invoke")
+    }
+}
+
+/// The type of an error, or else the status, if that is no success.
+fn failure(status: Option<&String>, error_type: Option<&String>) -> Option<String> {
+    let failed = status.filter(|status| !status.is_empty() && *status != "success")?;
+    Some(error_type.unwrap_or(failed).clone())
+}
+
+/// Milliseconds of an event; nonsense is no time at all.
+pub(crate) fn millis(millis: f64) -> Duration {
+    let duration = Duration::try_from_secs_f64(millis / 1e3).unwrap_or_default();
+    if duration < LONGEST { duration } else { Duration::ZERO }
+}
+
+/// RFC 3339. One of the reference's samples has a colon before the milliseconds.
+fn parse_time(text: &str) -> Option<SystemTime> {
+    let parse = |text: &str| text.parse::<jiff::Timestamp>().ok().map(SystemTime::from);
+    parse(text).or_else(|| {
+        let (seconds, millis) = text.rsplit_once(':')?;
+        parse(&format!("{seconds}.{millis}"))
+    })
+}

@@ -1,0 +1,229 @@
+//! The few changes that are made to a received request, without decoding it. All of them expect a
+//! request that was checked.
+
+use crate::otlp::wire::{Value, fields, nested};
+
+/// Field of `ResourceSpans` and its like that holds the resource.
+const RESOURCE: u32 = 1;
+/// Field of a request that holds its resources' items.
+const RESOURCES: u32 = 1;
+/// Field that holds the scopes of a resource, and the items of a scope.
+const CHILDREN: u32 = 2;
+/// Field of a resource that holds its attributes.
+const ATTRIBUTES: u32 = 1;
+
+/// Most resources of a request that are given an attribute, so that millions of empty ones do not
+/// become hundreds of megabytes. Our choice: an SDK sends one, a collector some.
+const MAX_EDITED: usize = 10_000;
+
+/// Cuts a request into requests of at most `max_bytes`, if its items are not larger than that, and
+/// leaves out items that are not to be kept. Resources and scopes are repeated where it is cut; where
+/// they are so large that all parts together would be many times the request, the parts are larger.
+pub fn regroup(
+    request: &[u8],
+    max_bytes: usize,
+    mut keep: impl FnMut(&[u8]) -> bool,
+) -> Vec<Vec<u8>> {
+    let mut requests = vec![Vec::new()];
+    for resource in nested(request, RESOURCES) {
+        let resource_head = without_children(resource);
+        for scope in nested(resource, CHILDREN) {
+            let scope_head = without_children(scope);
+            let mut items = Vec::new();
+            for item in nested(scope, CHILDREN).filter(|item| keep(item)) {
+                let used = requests.last().map_or(0, Vec::len) + items.len();
+                let heads = resource_head.len() + scope_head.len();
+                if used > heads / 2 && used + heads + item.len() > max_bytes {
+                    append(&mut requests, &resource_head, &scope_head, &items);
+                    requests.push(Vec::new());
+                    items.clear();
+                }
+                push_message(&mut items, CHILDREN, item);
+            }
+            append(&mut requests, &resource_head, &scope_head, &items);
+        }
+    }
+    requests.retain(|request| !request.is_empty());
+    requests
+}
+
+/// A request for each resource of a request.
+pub fn by_resource(request: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    nested(request, RESOURCES).map(|resource| {
+        let mut part = Vec::new();
+        push_message(&mut part, RESOURCES, resource);
+        part
+    })
+}
+
+/// Gives every resource that lacks the attribute a text, `MAX_EDITED` of them at most. `None`
+/// if none lacks it.
+///
+/// A message field that stands twice is merged by every decoder, so the attribute is appended as
+/// a second resource with nothing else in it.
+pub fn with_resource_attribute(request: &[u8], key: &str, text: &str) -> Option<Vec<u8>> {
+    let lacks = |resource_spans: &[u8]| {
+        let attributes = nested(resource_spans, RESOURCE).flat_map(|it| nested(it, ATTRIBUTES));
+        !attributes.flat_map(|pair| nested(pair, 1)).any(|found| found == key.as_bytes())
+    };
+    if !nested(request, RESOURCES).any(lacks) {
+        return None;
+    }
+    let (mut value, mut attribute, mut resource) = (Vec::new(), Vec::new(), Vec::new());
+    push_message(&mut value, 1, text.as_bytes());
+    push_message(&mut attribute, 1, key.as_bytes());
+    push_message(&mut attribute, 2, &value);
+    push_message(&mut resource, ATTRIBUTES, &attribute);
+    let mut edited = Vec::with_capacity(request.len() + resource.len() + 16);
+    let mut left = MAX_EDITED;
+    for resource_spans in nested(request, RESOURCES) {
+        let mut resource_spans_edited = resource_spans.to_vec();
+        if left > 0 && lacks(resource_spans) {
+            left -= 1;
+            push_message(&mut resource_spans_edited, RESOURCE, &resource);
+        }
+        push_message(&mut edited, RESOURCES, &resource_spans_edited);
+    }
+    Some(edited)
+}
+
+fn append(requests: &mut [Vec<u8>], resource_head: &[u8], scope_head: &[u8], items: &[u8]) {
+    let Some(request) = requests.last_mut().filter(|_| !items.is_empty()) else { return };
+    let scope = [scope_head, items].concat();
+    let mut resource = resource_head.to_vec();
+    push_message(&mut resource, CHILDREN, &scope);
+    push_message(request, RESOURCES, &resource);
+}
+
+/// A resource's or scope's own fields: the message that describes it, and the schema's URL.
+/// Fields of other types do not exist there; should they, they are left out.
+fn without_children(message: &[u8]) -> Vec<u8> {
+    let mut head = Vec::new();
+    for (number, value) in fields(message).flatten() {
+        if let (Value::Bytes(bytes), true) = (value, number != CHILDREN) {
+            push_message(&mut head, number, bytes);
+        }
+    }
+    head
+}
+
+fn push_message(target: &mut Vec<u8>, number: u32, message: &[u8]) {
+    const LENGTH_DELIMITED: u64 = 2;
+    push_varint(target, u64::from(number) << 3 | LENGTH_DELIMITED);
+    push_varint(target, message.len() as u64);
+    target.extend_from_slice(message);
+}
+
+fn push_varint(target: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        target.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    target.push(number as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::{
+        collector::trace::v1::ExportTraceServiceRequest,
+        common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value},
+        resource::v1::Resource,
+        trace::v1::{ResourceSpans, ScopeSpans, Span},
+    };
+    use prost::Message;
+
+    use super::*;
+
+    fn text(key: &str, text: &str) -> KeyValue {
+        let value = any_value::Value::StringValue(text.into());
+        let value = Some(AnyValue { value: Some(value) });
+        KeyValue { key: key.into(), value, ..KeyValue::default() }
+    }
+
+    fn resource(attributes: Vec<KeyValue>, names: &[&str]) -> ResourceSpans {
+        let spans = names.iter().map(|name| Span { name: (*name).into(), ..Span::default() });
+        let scope =
+            InstrumentationScope { name: "scope".into(), ..InstrumentationScope::default() };
+        ResourceSpans {
+            resource: Some(Resource { attributes, ..Resource::default() }),
+            scope_spans: vec![ScopeSpans {
+                scope: Some(scope),
+                spans: spans.collect(),
+                schema_url: "scope's".into(),
+            }],
+            schema_url: "resource's".into(),
+        }
+    }
+
+    fn encode(resource_spans: Vec<ResourceSpans>) -> Vec<u8> {
+        ExportTraceServiceRequest { resource_spans }.encode_to_vec()
+    }
+
+    fn decode(request: &[u8]) -> Vec<ResourceSpans> {
+        ExportTraceServiceRequest::decode(request).unwrap().resource_spans
+    }
+
+    #[test]
+    fn a_request_is_cut_between_spans_and_each_part_says_where_they_came_from() {
+        let names = ["1", "2", "3"].map(|name| name.repeat(40));
+        let names = names.each_ref().map(String::as_str);
+        let request = encode(vec![resource(vec![text("a", "1")], &names)]);
+
+        let parts = regroup(&request, 100, |_| true);
+
+        let expected = names.map(|name| vec![resource(vec![text("a", "1")], &[name])]);
+        assert_eq!(parts.iter().map(|part| decode(part)).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_request_that_fits_stays_one_and_loses_only_what_is_not_kept() {
+        let request =
+            encode(vec![resource(vec![], &["keep", "drop"]), resource(vec![], &["drop"])]);
+
+        let parts = regroup(&request, 1_000, |span| nested(span, 5).all(|name| name == b"keep"));
+
+        assert_eq!(parts.len(), 1);
+        assert_eq!(decode(&parts[0]), [resource(vec![], &["keep"])]);
+    }
+
+    #[test]
+    fn an_attribute_is_added_where_it_is_missing_and_nowhere_else() {
+        let named = resource(vec![text("service.name", "own")], &["x"]);
+        let without = ResourceSpans { resource: None, ..resource(vec![], &["z"]) };
+        let request = encode(vec![named.clone(), resource(vec![text("a", "1")], &["y"]), without]);
+
+        let edited = with_resource_attribute(&request, "service.name", "given").unwrap();
+
+        let expected = [
+            named.clone(),
+            resource(vec![text("a", "1"), text("service.name", "given")], &["y"]),
+            resource(vec![text("service.name", "given")], &["z"]),
+        ];
+        assert_eq!(decode(&edited), expected);
+        assert!(with_resource_attribute(&encode(vec![named]), "service.name", "given").is_none());
+    }
+
+    #[test]
+    fn a_request_of_very_many_resources_grows_by_a_bounded_number_of_attributes() {
+        let request = [RESOURCES as u8 * 8 + 2, 0].repeat(1_000_000); // empty ones
+
+        let edited = with_resource_attribute(&request, "service.name", "given").unwrap();
+
+        let named = decode(&edited).iter().filter(|it| it.resource.is_some()).count();
+        assert_eq!((decode(&edited).len(), named), (1_000_000, MAX_EDITED));
+        assert!(edited.len() < request.len() + 40 * MAX_EDITED, "{}", edited.len());
+    }
+
+    #[test]
+    fn a_large_resource_with_many_items_is_not_repeated_for_each() {
+        let names = ["item"; 1_000];
+        let request = encode(vec![resource(vec![text("a", &"x".repeat(10_000))], &names)]);
+
+        let parts = regroup(&request, 10_100, |_| true);
+
+        let found = |part: &Vec<u8>| decode(part)[0].scope_spans[0].spans.len();
+        assert_eq!(parts.iter().map(found).sum::<usize>(), names.len());
+        let bytes: usize = parts.iter().map(Vec::len).sum();
+        assert!(bytes < 4 * request.len(), "{bytes} of {}", request.len());
+    }
+}

@@ -1,0 +1,7 @@
+//! OTLP as bytes: what a request holds, and how it is kept.
+
+pub mod schema;
+pub mod wire;
+pub mod edit;
+pub mod payload;
+pub mod failure_codec;

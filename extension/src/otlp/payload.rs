@@ -1,0 +1,332 @@
+//! What travels through the pipeline: one accepted OTLP request, kept as the bytes that came,
+//! some [lines](crate::processor::log_lines), or a [failure](crate::processor::failures).
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use memchr::memmem;
+use serde::Serialize;
+use trace_context::{SpanId, TraceId};
+
+use crate::{
+    delivery::batch::MAX_BATCH_BYTES,
+    otlp::wire::{
+        self, LOGS_REQUEST, METRICS_REQUEST, Malformed, Schema, TRACES_REQUEST, Value, nested,
+    },
+};
+
+/// OTLP's three signals, and what the Telemetry API delivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Counted in spans.
+    Traces,
+    /// Counted in log records.
+    Logs,
+    /// Counted in metrics, whatever number of points they have.
+    Metrics,
+    /// Counted in lines: what the function wrote, and what the platform says.
+    Lines,
+    /// Counted in what Rollbar's items tell of: see [`crate::processor::failures`].
+    Failures,
+}
+
+impl Kind {
+    /// All of them, in the order of their numbers (`as usize`).
+    pub const ALL: [Self; 5] =
+        [Self::Traces, Self::Logs, Self::Metrics, Self::Lines, Self::Failures];
+
+    /// Those that come and go as OTLP requests.
+    pub const OTLP: [Self; 3] = [Self::Traces, Self::Logs, Self::Metrics];
+
+    /// In file names. After `/v1/`, it is the path of OTLP's signals at any endpoint.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Traces => "traces",
+            Self::Logs => "logs",
+            Self::Metrics => "metrics",
+            Self::Lines => "lines",
+            Self::Failures => "failures",
+        }
+    }
+
+    /// What one item is called.
+    pub fn items(self) -> &'static str {
+        match self {
+            Self::Traces => "spans",
+            Self::Logs => "log records",
+            Self::Metrics => "metrics",
+            Self::Lines => "lines",
+            Self::Failures => "failures",
+        }
+    }
+
+    fn schema(self) -> Result<&'static Schema, Malformed> {
+        match self {
+            Self::Traces => Ok(&TRACES_REQUEST),
+            Self::Logs => Ok(&LOGS_REQUEST),
+            Self::Metrics => Ok(&METRICS_REQUEST),
+            Self::Lines | Self::Failures => Err(Malformed("no protobuf")),
+        }
+    }
+}
+
+/// An export request in protobuf, checked by the receiver; or [lines](crate::processor::log_lines) in a row.
+///
+/// Protobuf messages of one type concatenate into one message, so a batch of signals is their
+/// bytes in a row and nothing is encoded twice.
+#[derive(Clone, Debug)]
+pub struct Signal {
+    /// Which request it is.
+    pub kind: Kind,
+    /// The encoded message.
+    pub bytes: Bytes,
+    /// Number of items inside, the unit of all accounting.
+    pub items: u64,
+    /// Whether a span in it has failed, or a log record is an error: the last to be dropped.
+    pub has_error: bool,
+    /// Whether a span in it says that it is not sampled.
+    pub has_unsampled: bool,
+}
+
+/// An ended SERVER span that names its invocation: that invocation is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerSpan {
+    /// `faas.invocation_id`.
+    pub request_id: String,
+    /// `None` if it is no valid id.
+    pub trace_id: Option<TraceId>,
+    /// `None` if it is no valid id.
+    pub span_id: Option<SpanId>,
+    /// Whether the trace is to be sent on, by its W3C flag.
+    pub is_sampled: bool,
+    /// Whether it ended with an error.
+    pub failed: bool,
+    /// Whether it was sent after the reply, as the last that its invocation sends: ours are, and are
+    /// known by `cruddur.xray_header`. Other SDKs' may come before both.
+    pub is_last_word: bool,
+}
+
+/// `SpanKind::Server`
+const SERVER: u64 = 2;
+/// `StatusCode::Error`
+const STATUS_ERROR: u64 = 2;
+/// `SeverityNumber::Error`, the lowest number of that class.
+const SEVERITY_ERROR: u64 = 17;
+
+impl Signal {
+    /// Checks a message, and looks into it for what matters on the way.
+    pub fn read(kind: Kind, bytes: Bytes) -> Result<(Self, Vec<ServerSpan>), Malformed> {
+        wire::check(kind.schema()?, &bytes)?;
+        let mut signal =
+            Self { kind, bytes: bytes.clone(), items: 0, has_error: false, has_unsampled: false };
+        let mut servers = Vec::new();
+        // Whoever sends it sends it rarely: to look for the text once spares looking into each span.
+        let has_priority = memmem::find(&bytes, SAMPLING_PRIORITY.as_bytes()).is_some();
+        for item in items(&bytes) {
+            signal.items += 1;
+            match kind {
+                Kind::Traces => {
+                    let span = SpanView::of(item);
+                    signal.has_error |= span.failed;
+                    signal.has_unsampled |= has_priority && !span.is_sampled();
+                    servers.extend(span.server_span());
+                }
+                Kind::Logs => signal.has_error |= severity(item) >= SEVERITY_ERROR,
+                Kind::Metrics | Kind::Lines | Kind::Failures => {}
+            }
+        }
+        Ok((signal, servers))
+    }
+}
+
+impl Signal {
+    /// Makes it fit to be sent: every resource has a service name, and no request is larger than a
+    /// batch, unless a single item is. Empty requests become nothing.
+    pub fn fit(self, service_name: &str) -> Vec<Self> {
+        if self.items == 0 {
+            return Vec::new();
+        }
+        let named = wire::with_resource_attribute(&self.bytes, "service.name", service_name);
+        let signal = Self { bytes: named.map_or(self.bytes, Bytes::from), ..self };
+        if signal.bytes.len() <= MAX_BATCH_BYTES {
+            return vec![signal];
+        }
+        let parts = wire::regroup(&signal.bytes, MAX_BATCH_BYTES, |_| true).into_iter();
+        let part = |bytes: Vec<u8>| {
+            let items = items(&bytes).count() as u64;
+            Self { items, bytes: bytes.into(), ..signal.clone() }
+        };
+        parts.map(part).collect()
+    }
+}
+
+/// The items of a request: resource (1) → scope (2) → item (2), alike for all OTLP kinds.
+pub fn items(request: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let scopes = nested(request, 1).flat_map(|resource| nested(resource, 2));
+    scopes.flat_map(|scope| nested(scope, 2))
+}
+
+/// The request without the spans of traces that are not sampled, and how many spans that left out.
+/// A trace with an error in it is kept whole. `None` if nothing is left out.
+pub fn only_sampled(request: &[u8]) -> Option<(Vec<u8>, u64)> {
+    let failed = items(request).map(SpanView::of).filter(|span| span.failed);
+    let failed: HashSet<&[u8]> = failed.filter_map(|span| span.trace_id()).collect();
+    let mut left_out = 0;
+    let parts = wire::regroup(request, usize::MAX, |span| {
+        let span = SpanView::of(span);
+        let keep = span.is_sampled() || span.trace_id().is_some_and(|id| failed.contains(id));
+        left_out += u64::from(!keep);
+        keep
+    });
+    (left_out > 0).then(|| (parts.concat(), left_out))
+}
+
+/// Whether an item has an error in it: a span that failed, a log record of that severity, or a
+/// failure.
+pub fn is_error(kind: Kind, item: &[u8]) -> bool {
+    match kind {
+        Kind::Traces => SpanView::of(item).failed,
+        Kind::Logs => severity(item) >= SEVERITY_ERROR,
+        Kind::Failures => true,
+        Kind::Metrics | Kind::Lines => false,
+    }
+}
+
+fn severity(record: &[u8]) -> u64 {
+    let numbers = wire::fields(record).flatten().filter_map(|field| match field {
+        (2, Value::Varint(number)) => Some(number),
+        _ => None,
+    });
+    numbers.last().unwrap_or(0)
+}
+
+/// The few fields of a span that decide something.
+struct SpanView<'a> {
+    message: &'a [u8],
+    kind: u64,
+    failed: bool,
+    flags: u32,
+}
+
+/// The W3C flag.
+const SAMPLED: u32 = 1;
+
+/// A span without that flag is left out only if it also has this attribute, with the value 0: some
+/// SDKs, Python's among them, never set the flag, and export sampled spans only.
+/// <https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/main/processor/probabilisticsamplerprocessor>
+pub const SAMPLING_PRIORITY: &str = "sampling.priority";
+
+impl<'a> SpanView<'a> {
+    fn of(message: &'a [u8]) -> Self {
+        let mut view = Self { message, kind: 0, failed: false, flags: 0 };
+        for field in wire::fields(message).flatten() {
+            match field {
+                (6, Value::Varint(kind)) => view.kind = kind,
+                (15, Value::Bytes(status)) => {
+                    let code = wire::fields(status).flatten().filter(|(number, _)| *number == 3);
+                    view.failed = code.last() == Some((3, Value::Varint(STATUS_ERROR)));
+                }
+                (16, Value::Fixed32(flags)) => view.flags = flags,
+                _ => {}
+            }
+        }
+        view
+    }
+
+    fn trace_id(&self) -> Option<&'a [u8]> {
+        nested(self.message, 1).last()
+    }
+
+    fn is_sampled(&self) -> bool {
+        self.flags & SAMPLED != 0 || !self.has_no_priority()
+    }
+
+    fn has_no_priority(&self) -> bool {
+        let value = attribute_value(self.message, 9, SAMPLING_PRIORITY.as_bytes());
+        let fields = value.into_iter().flat_map(wire::fields).flatten();
+        fields.last().is_some_and(|field| matches!(field, (3, Value::Varint(0))))
+    }
+
+    fn server_span(&self) -> Option<ServerSpan> {
+        if self.kind != SERVER {
+            return None;
+        }
+        let id = attribute(self.message, 9, b"faas.invocation_id")?;
+        let trace_id = self.trace_id().and_then(|id| TraceId::from_bytes(id.try_into().ok()?));
+        let span_id = nested(self.message, 2).last();
+        Some(ServerSpan {
+            request_id: String::from_utf8_lossy(id).into_owned(),
+            trace_id,
+            span_id: span_id.and_then(|id| SpanId::from_bytes(id.try_into().ok()?)),
+            is_sampled: self.is_sampled(),
+            failed: self.failed,
+            is_last_word: attribute(self.message, 9, b"cruddur.xray_header").is_some(),
+        })
+    }
+}
+
+/// The text of an attribute among a message's repeated `KeyValue` field.
+pub(crate) fn attribute<'a>(message: &'a [u8], field: u32, key: &[u8]) -> Option<&'a [u8]> {
+    nested(attribute_value(message, field, key)?, 1).last()
+}
+
+/// The `AnyValue` of an attribute.
+fn attribute_value<'a>(message: &'a [u8], field: u32, key: &[u8]) -> Option<&'a [u8]> {
+    let pair = nested(message, field).find(|pair| nested(pair, 1).any(|found| found == key))?;
+    nested(pair, 2).last()
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::{
+        collector::trace::v1::ExportTraceServiceRequest,
+        common::v1::{AnyValue, KeyValue, any_value},
+        trace::v1::{ResourceSpans, ScopeSpans, Span, Status},
+    };
+    use prost::Message;
+
+    use super::*;
+
+    fn request(spans: Vec<Span>) -> Bytes {
+        let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+        let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
+        ExportTraceServiceRequest { resource_spans }.encode_to_vec().into()
+    }
+
+    fn span(trace: u8, flags: u32, code: i32) -> Span {
+        let status = Some(Status { code, ..Status::default() });
+        Span { trace_id: vec![trace; 16], flags, status, ..Span::default() }
+    }
+
+    fn unsampled(trace: u8, code: i32) -> Span {
+        let value = Some(AnyValue { value: Some(any_value::Value::IntValue(0)) });
+        let key = SAMPLING_PRIORITY.to_owned();
+        let attributes = vec![KeyValue { key, value, ..KeyValue::default() }];
+        Span { attributes, ..span(trace, 0x100, code) }
+    }
+
+    #[test]
+    fn unsampled_traces_are_left_out_unless_they_hold_an_error_or_their_sender_sets_no_flags() {
+        let request = request(vec![
+            span(1, 0x101, 0), // sampled
+            unsampled(2, 0),
+            unsampled(3, 0), // of a trace with an error
+            unsampled(3, 2),
+            span(4, 0, 0),     // of a sender that knows no flags
+            span(5, 0x100, 0), // of one that knows all but this
+        ]);
+        assert!(Signal::read(Kind::Traces, request.clone()).unwrap().0.has_unsampled);
+
+        let (kept, left_out) = only_sampled(&request).unwrap();
+
+        let traces: Vec<u8> =
+            items(&kept).filter_map(|span| nested(span, 1).next()).map(|id| id[0]).collect();
+        assert_eq!((traces, left_out), (vec![1, 3, 3, 4, 5], 1));
+    }
+
+    #[test]
+    fn where_all_is_sampled_nothing_is_copied() {
+        assert!(only_sampled(&request(vec![span(1, 0x101, 0)])).is_none());
+    }
+}

@@ -1,0 +1,204 @@
+//! Looks into OTLP protobuf without decoding it: checks it, and walks its fields.
+//! <https://protobuf.dev/programming-guides/encoding/>
+//!
+//! Decoding a span costs more than everything else that is done with it, and what is forwarded is
+//! the received bytes. [`check`] accepts exactly what a full decoder accepts (a test compares them
+//! on mutated messages), so that nothing malformed is queued; [`fields`] then finds the few fields
+//! that matter here.
+
+pub use crate::otlp::edit::{by_resource, regroup, with_resource_attribute};
+pub use crate::otlp::schema::{LOGS_REQUEST, METRICS_REQUEST, Schema, TRACES_REQUEST};
+
+use crate::otlp::schema::Kind;
+
+/// Nesting deeper than this is refused, as a full decoder does. The limit of prost.
+const MAX_DEPTH: u32 = 100;
+
+/// Bytes that are no message of the expected type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("malformed protobuf: {0}")]
+pub struct Malformed(pub(crate) &'static str);
+
+/// A field's value, borrowed from the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// int32 to uint64, bool, enum.
+    Varint(u64),
+    /// fixed64, double.
+    Fixed64(u64),
+    /// A string, bytes, a nested message, or packed numbers.
+    Bytes(&'a [u8]),
+    /// fixed32, float.
+    Fixed32(u32),
+    /// A group: an old form that no OTLP field has. Skipped as a whole.
+    Group,
+}
+
+/// A field: its number and its value.
+pub type Field<'a> = (u32, Value<'a>);
+
+/// The fields of a message in their order. Ends after the first error.
+#[derive(Clone, Debug)]
+pub struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+/// Walks the fields of one message.
+pub fn fields(message: &[u8]) -> Fields<'_> {
+    Fields { rest: message }
+}
+
+/// The bytes of every field `number` that holds bytes, of a message that was checked.
+pub fn nested(message: &[u8], number: u32) -> impl Iterator<Item = &[u8]> {
+    fields(message).flatten().filter_map(move |field| match field {
+        (found, Value::Bytes(bytes)) if found == number => Some(bytes),
+        _ => None,
+    })
+}
+
+/// Whether the bytes are a message of this type, all the way down. Unknown fields are fine.
+pub fn check(schema: &Schema, message: &[u8]) -> Result<(), Malformed> {
+    check_at(schema, message, 0)
+}
+
+fn check_at(schema: &Schema, message: &[u8], depth: u32) -> Result<(), Malformed> {
+    if depth > MAX_DEPTH {
+        return Err(Malformed("nested too deeply"));
+    }
+    let mut rest = message;
+    while !rest.is_empty() {
+        let (number, value) = field(&mut rest, 0)?;
+        check_value(schema.kind(number), value, depth)?;
+    }
+    Ok(())
+}
+
+#[inline]
+fn check_value(kind: Kind, value: Value<'_>, depth: u32) -> Result<(), Malformed> {
+    match (kind, value) {
+        (Kind::Unknown, _)
+        | (Kind::Varint | Kind::Varints, Value::Varint(_))
+        | (Kind::Fixed64 | Kind::Fixed64s, Value::Fixed64(_))
+        | (Kind::Fixed32, Value::Fixed32(_))
+        | (Kind::Bytes, Value::Bytes(_)) => Ok(()),
+        // Asked first since it is quicker: nearly all texts are short, and ASCII.
+        (Kind::Text, Value::Bytes(text)) if text.is_ascii() => Ok(()),
+        (Kind::Text, Value::Bytes(text)) => match std::str::from_utf8(text) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Malformed("a string is not UTF-8")),
+        },
+        (Kind::Message(schema), Value::Bytes(message)) => check_at(schema, message, depth + 1),
+        (Kind::Varints, Value::Bytes(mut packed)) => {
+            while !packed.is_empty() {
+                varint(&mut packed)?;
+            }
+            Ok(())
+        }
+        (Kind::Fixed64s, Value::Bytes(packed)) if packed.len() % 8 == 0 => Ok(()),
+        _ => Err(Malformed("a field is of another type")),
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Result<Field<'a>, Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let field = field(&mut self.rest, 0);
+        if field.is_err() {
+            self.rest = &[];
+        }
+        Some(field)
+    }
+}
+
+// A span has some 70 fields, most of a few bytes: a call for each would be half of what they cost.
+#[inline(always)]
+fn field<'a>(rest: &mut &'a [u8], depth: u32) -> Result<Field<'a>, Malformed> {
+    let (number, wire_type) = key(rest)?;
+    let value = match wire_type {
+        0 => Value::Varint(varint(rest)?),
+        1 => Value::Fixed64(u64::from_le_bytes(fixed(rest)?)),
+        2 => {
+            let length = varint(rest)?;
+            Value::Bytes(usize::try_from(length).ok().and_then(|n| split(rest, n)).ok_or(CUT)?)
+        }
+        3 => skip_group(rest, number, depth + 1)?,
+        5 => Value::Fixed32(u32::from_le_bytes(fixed(rest)?)),
+        4 => return Err(Malformed("a group ends that did not begin")),
+        _ => return Err(Malformed("a field of no known wire type")),
+    };
+    Ok((number, value))
+}
+
+const CUT: Malformed = Malformed("cut off");
+
+#[inline]
+fn key(rest: &mut &[u8]) -> Result<(u32, u8), Malformed> {
+    let key = u32::try_from(varint(rest)?).map_err(|_| Malformed("a field number too large"))?;
+    match key >> 3 {
+        0 => Err(Malformed("a field numbered 0")),
+        number => Ok((number, (key & 7) as u8)),
+    }
+}
+
+fn skip_group<'a>(rest: &mut &'a [u8], group: u32, depth: u32) -> Result<Value<'a>, Malformed> {
+    if depth > MAX_DEPTH {
+        return Err(Malformed("nested too deeply"));
+    }
+    loop {
+        let mut ahead = *rest;
+        match key(&mut ahead)? {
+            (number, 4) if number == group => {
+                *rest = ahead;
+                return Ok(Value::Group);
+            }
+            _ => drop(field(rest, depth)?),
+        }
+    }
+}
+
+#[inline]
+fn varint(rest: &mut &[u8]) -> Result<u64, Malformed> {
+    match **rest {
+        [byte, ref tail @ ..] if byte < 0x80 => {
+            *rest = tail;
+            Ok(u64::from(byte))
+        }
+        _ => long_varint(rest),
+    }
+}
+
+fn long_varint(rest: &mut &[u8]) -> Result<u64, Malformed> {
+    let mut value = 0;
+    for (index, &byte) in rest.iter().take(10).enumerate() {
+        // The tenth byte has room for one bit only.
+        if index == 9 && byte > 1 {
+            return Err(Malformed("a number of more than 64 bits"));
+        }
+        value |= u64::from(byte & 0x7f) << (7 * index);
+        if byte < 0x80 {
+            *rest = &rest[index + 1..];
+            return Ok(value);
+        }
+    }
+    Err(if rest.len() < 10 { CUT } else { Malformed("a number of more than 64 bits") })
+}
+
+#[inline]
+fn fixed<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], Malformed> {
+    let bytes = split(rest, N).and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or(CUT)
+}
+
+#[inline]
+fn split<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
+    let (head, tail) = rest.split_at_checked(length)?;
+    *rest = tail;
+    Some(head)
+}
+
+#[cfg(test)]
+mod tests;

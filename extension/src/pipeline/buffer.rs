@@ -1,0 +1,334 @@
+//! Where signals wait, bounded in bytes over all destinations together.
+//!
+//! The bytes are held once, in the order of arrival. Each route (a destination and a kind) has a
+//! cursor into them; a signal is freed when every cursor of its kind has passed it. Only what came
+//! before the last [`mark`](Buffer::mark) is taken. When the buffer is full, the oldest signal
+//! without an error in it goes, then the oldest; what became of it is the caller's to account for.
+//!
+//! Knows nothing of time, tasks or destinations' names.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
+
+use crate::{
+    delivery::batch::{Batch, MAX_BATCH_BYTES},
+    otlp::payload::{Kind, Signal},
+    pipeline::ledger::Route,
+};
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Buffer {
+    /// By sequence number, for each kind.
+    signals: [BTreeMap<u64, Signal>; Kind::ALL.len()],
+    /// Sequence number of the next signal.
+    end: u64,
+    /// Sequence number of the first signal that is not to be taken yet.
+    mark: u64,
+    bytes: usize,
+    max_bytes: usize,
+    cursors: Vec<Cursor>,
+    /// Sequence numbers of all signals, with their kinds: the first would be evicted first.
+    without_error: BTreeSet<(u64, Kind)>,
+    with_error: BTreeSet<(u64, Kind)>,
+}
+
+/// A route's place in the buffer.
+#[derive(Clone, Copy, Debug)]
+struct Cursor {
+    kind: Kind,
+    /// Signals of the kind before this sequence number are no longer the route's concern.
+    next: u64,
+    /// The batch under way holds the signals from `next` to before this one.
+    taken_to: Option<u64>,
+}
+
+impl Cursor {
+    fn waiting_from(&self) -> u64 {
+        self.taken_to.unwrap_or(self.next)
+    }
+
+    fn under_way(&self) -> Option<(Range<u64>, Kind)> {
+        Some((self.next..self.taken_to?, self.kind))
+    }
+}
+
+/// A signal that was evicted.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Evicted {
+    /// Routes that lack it.
+    pub routes: Vec<Route>,
+    /// Number of items in it.
+    pub items: u64,
+}
+
+impl Buffer {
+    /// An empty buffer. A route is an index into `kinds`.
+    pub fn new(max_bytes: usize, kinds: Vec<Kind>) -> Self {
+        Self {
+            signals: Default::default(),
+            end: 0,
+            mark: 0,
+            bytes: 0,
+            max_bytes,
+            cursors: kinds
+                .into_iter()
+                .map(|kind| Cursor { kind, next: 0, taken_to: None })
+                .collect(),
+            without_error: BTreeSet::new(),
+            with_error: BTreeSet::new(),
+        }
+    }
+
+    /// Appends a signal. Without a route for its kind it is not kept.
+    pub fn push(&mut self, signal: Signal) {
+        if !self.cursors.iter().any(|cursor| cursor.kind == signal.kind) {
+            return;
+        }
+        self.bytes += signal.bytes.len();
+        let sequence = self.end;
+        self.order(signal.has_error).insert((sequence, signal.kind));
+        self.signals[signal.kind as usize].insert(sequence, signal);
+        self.end += 1;
+    }
+
+    /// Lets all that is here be taken. What comes later has to wait for the next mark.
+    pub fn mark(&mut self) {
+        self.mark = self.end;
+    }
+
+    /// Whether there are more bytes than allowed.
+    pub fn is_over_full(&self) -> bool {
+        self.bytes > self.max_bytes
+    }
+
+    /// Removes one signal if there are more bytes than allowed. To be called until it gives none.
+    /// What is under way is spared, since removing it would free nothing.
+    pub fn evict(&mut self) -> Option<Evicted> {
+        if !self.is_over_full() {
+            return None;
+        }
+        let (sequence, kind) = self.next_victim(false).or_else(|| self.next_victim(true))?;
+        let signal = self.remove(kind, sequence)?;
+        let lacks = |cursor: &Cursor| cursor.kind == kind && cursor.next <= sequence;
+        let cursors = self.cursors.iter().enumerate();
+        let routes = cursors.filter(|(_, cursor)| lacks(cursor)).map(|(route, _)| route).collect();
+        Some(Evicted { routes, items: signal.items })
+    }
+
+    /// The oldest signal that no batch holds, with an error in it or without.
+    fn next_victim(&mut self, has_error: bool) -> Option<(u64, Kind)> {
+        let under_way: Vec<_> = self.cursors.iter().filter_map(Cursor::under_way).collect();
+        let is_under_way = |(sequence, kind): &(u64, Kind)| {
+            under_way.iter().any(|(taken, of)| of == kind && taken.contains(sequence))
+        };
+        self.order(has_error).iter().find(|signal| !is_under_way(signal)).copied()
+    }
+
+    fn order(&mut self, has_error: bool) -> &mut BTreeSet<(u64, Kind)> {
+        if has_error { &mut self.with_error } else { &mut self.without_error }
+    }
+
+    /// A route's next batch of at most `signals`, all from before the mark. None while a batch is
+    /// under way: [`done`] or [`give_back`] ends that.
+    ///
+    /// [`done`]: Self::done
+    /// [`give_back`]: Self::give_back
+    pub fn take(&mut self, route: Route, signals: usize) -> Option<Batch> {
+        self.take_up_to(route, signals, MAX_BATCH_BYTES)
+    }
+
+    /// The same with so many bytes at most, unless the first signal is larger.
+    pub fn take_up_to(&mut self, route: Route, signals: usize, bytes: usize) -> Option<Batch> {
+        let Cursor { kind, taken_to: None, .. } = self.cursors[route] else { return None };
+        let waiting = self.from(route).map(|(_, signal)| signal).take(signals);
+        let batch = Batch::up_to(bytes, kind, waiting)?;
+        let last = self.from(route).nth(batch.signals() - 1).map(|(sequence, _)| sequence)?;
+        self.cursors[route].taken_to = Some(last + 1);
+        Some(batch)
+    }
+
+    /// The batch under way needs no room here any longer.
+    pub fn done(&mut self, route: Route) {
+        let cursor = &mut self.cursors[route];
+        cursor.next = cursor.taken_to.take().unwrap_or(cursor.next);
+        let kind = cursor.kind;
+        self.free(kind);
+    }
+
+    /// The batch under way is to be taken again.
+    pub fn give_back(&mut self, route: Route) {
+        self.cursors[route].taken_to = None;
+    }
+
+    /// Whether a route has something to take.
+    pub fn has_waiting(&self, route: Route) -> bool {
+        self.from(route).next().is_some()
+    }
+
+    /// The signals that a route lacks, those of the batch under way included.
+    pub fn lacking(&self, route: Route) -> impl Iterator<Item = &Signal> {
+        let Cursor { kind, next, .. } = self.cursors[route];
+        self.signals[kind as usize].range(next..).map(|(_, signal)| signal)
+    }
+
+    /// The signals of a route before the mark that no batch holds, with their sequence numbers.
+    fn from(&self, route: Route) -> impl Iterator<Item = (u64, &Signal)> {
+        let cursor = self.cursors[route];
+        let from = cursor.waiting_from();
+        let signals = self.signals[cursor.kind as usize].range(from..self.mark.max(from));
+        signals.map(|(sequence, signal)| (*sequence, signal))
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn remove(&mut self, kind: Kind, sequence: u64) -> Option<Signal> {
+        let signal = self.signals[kind as usize].remove(&sequence)?;
+        self.bytes -= signal.bytes.len();
+        self.order(signal.has_error).remove(&(sequence, kind));
+        Some(signal)
+    }
+
+    /// Frees what no cursor of the kind needs.
+    fn free(&mut self, kind: Kind) {
+        let cursors = self.cursors.iter().filter(|cursor| cursor.kind == kind);
+        let needed = cursors.map(|cursor| cursor.next).min().unwrap_or(self.end);
+        let first =
+            |signals: &BTreeMap<u64, Signal>| signals.first_key_value().map(|(key, _)| *key);
+        while let Some(sequence) = first(&self.signals[kind as usize]).filter(|it| *it < needed) {
+            self.remove(kind, sequence);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOTH: [Kind; 2] = [Kind::Traces, Kind::Logs];
+
+    fn signal(kind: Kind, items: u64, has_error: bool) -> Signal {
+        Signal { kind, bytes: vec![0; 10].into(), items, has_error, has_unsampled: false }
+    }
+
+    fn buffer(max_bytes: usize, kinds: &[Kind]) -> Buffer {
+        Buffer::new(max_bytes, kinds.to_vec())
+    }
+
+    #[test]
+    fn a_signal_is_freed_when_the_last_route_of_its_kind_has_it() {
+        let mut buffer = buffer(100, &[Kind::Traces, Kind::Traces, Kind::Logs]);
+        buffer.push(signal(Kind::Traces, 1, false));
+        buffer.mark();
+
+        for route in [0, 1] {
+            assert_eq!(buffer.bytes, 10);
+            buffer.take(route, usize::MAX).unwrap();
+            buffer.done(route);
+        }
+
+        assert_eq!(buffer.bytes, 0);
+    }
+
+    #[test]
+    fn a_batch_holds_one_kind_and_is_taken_again_when_it_was_given_back() {
+        let mut buffer = buffer(100, &BOTH);
+        for (kind, items) in [(Kind::Traces, 1), (Kind::Logs, 2), (Kind::Traces, 4)] {
+            buffer.push(signal(kind, items, false));
+        }
+        buffer.mark();
+
+        assert_eq!(buffer.take(0, usize::MAX).unwrap().items, 5);
+        assert!(buffer.take(0, usize::MAX).is_none(), "one batch at a time");
+        buffer.give_back(0);
+        assert_eq!(buffer.take(0, 1).unwrap().items, 1);
+        assert_eq!(buffer.take(1, usize::MAX).unwrap().items, 2);
+    }
+
+    #[test]
+    fn what_comes_after_the_mark_waits_for_the_next() {
+        let mut buffer = buffer(100, &[Kind::Traces]);
+        buffer.push(signal(Kind::Traces, 1, false));
+        buffer.mark();
+        buffer.push(signal(Kind::Traces, 2, false));
+
+        assert_eq!(buffer.take(0, usize::MAX).unwrap().items, 1);
+        buffer.done(0);
+        assert!(!buffer.has_waiting(0));
+        buffer.mark();
+        assert_eq!(buffer.take(0, usize::MAX).unwrap().items, 2);
+    }
+
+    #[test]
+    fn what_has_an_error_in_it_is_evicted_last_and_what_is_under_way_not_at_all() {
+        let mut buffer = buffer(0, &[Kind::Traces]);
+        buffer.push(signal(Kind::Traces, 1, false));
+        buffer.mark();
+        buffer.take(0, usize::MAX).unwrap();
+        for (items, has_error) in [(2, true), (4, false), (8, false)] {
+            buffer.push(signal(Kind::Traces, items, has_error));
+        }
+
+        let evicted = std::iter::from_fn(|| buffer.evict());
+
+        let items: Vec<u64> = evicted.map(|evicted| evicted.items).collect();
+        assert_eq!(items, [4, 8, 2]);
+    }
+
+    #[test]
+    fn an_evicted_signal_is_missed_by_those_that_lack_it() {
+        let mut buffer = buffer(15, &[Kind::Traces, Kind::Traces, Kind::Logs]);
+        buffer.push(signal(Kind::Traces, 1, false));
+        buffer.mark();
+        buffer.take(0, usize::MAX).unwrap();
+        buffer.done(0);
+        buffer.push(signal(Kind::Traces, 2, false));
+
+        assert_eq!(buffer.evict(), Some(Evicted { routes: vec![1], items: 1 }));
+        assert_eq!(buffer.evict(), None);
+    }
+
+    #[test]
+    fn a_kind_that_no_route_takes_is_not_kept() {
+        let mut buffer = buffer(100, &[Kind::Traces]);
+        buffer.push(signal(Kind::Metrics, 1, false));
+
+        assert_eq!(buffer.bytes, 0);
+    }
+
+    #[test]
+    fn a_signal_that_waits_for_long_keeps_no_place_of_others() {
+        let mut buffer = buffer(100, &BOTH);
+        buffer.push(signal(Kind::Traces, 1, true)); // stays, being evicted last
+        for _ in 0..1_000 {
+            buffer.push(signal(Kind::Traces, 2, false));
+            buffer.push(signal(Kind::Logs, 4, false));
+            buffer.mark();
+            buffer.take(1, usize::MAX).unwrap();
+            buffer.done(1);
+            while buffer.evict().is_some() {}
+        }
+
+        assert_eq!(buffer.bytes, 100);
+        assert_eq!(buffer.signals.each_ref().map(BTreeMap::len), [10, 0, 0, 0, 0]);
+        assert_eq!((buffer.without_error.len(), buffer.with_error.len()), (9, 1));
+    }
+
+    #[test]
+    fn a_kind_that_was_sent_is_freed_though_an_older_one_waits() {
+        let mut buffer = buffer(100, &BOTH);
+        buffer.push(signal(Kind::Traces, 1, false));
+        buffer.push(signal(Kind::Logs, 2, false));
+        buffer.mark();
+
+        buffer.take(1, usize::MAX).unwrap();
+        buffer.done(1);
+
+        assert_eq!(buffer.bytes, 10);
+    }
+}

@@ -1,0 +1,83 @@
+//! What would die with the sandbox, for the log.
+
+use std::io::{self, Write};
+
+use bytes::Bytes;
+use tracing::warn;
+
+use crate::{
+    otlp::payload::{Kind, Signal},
+    pipeline::{
+        core::Core,
+        dead_letter::{LastWords, MAX_LOG_BYTES, Which},
+        spool::{Spool, SpoolFile},
+    },
+};
+
+impl Core {
+    /// Writes what durable destinations lack as lines, errors first and then the oldest first, while
+    /// there is time. Nothing changes its state: the sandbox may live on and send what is in the
+    /// spool.
+    pub fn last_words(
+        &mut self,
+        log: &mut dyn Write,
+        has_time: &dyn Fn() -> bool,
+    ) -> io::Result<LastWords> {
+        let is_told = |file: &&SpoolFile| file.kind != Kind::Lines;
+        let files = self.spool.iter().flat_map(|spool| spool.unlogged().filter(is_told));
+        let files: Vec<SpoolFile> = files.cloned().collect();
+        let logged_bytes = self.spool.as_ref().map_or(0, Spool::logged_bytes);
+        let mut words = LastWords::new(MAX_LOG_BYTES.saturating_sub(logged_bytes));
+        for which in [Which::Errors, Which::Others] {
+            let requests = self.held_with(which).chain(self.spooled_with(which, &files));
+            for (destination, kind, request) in requests {
+                words.add(destination, kind, &request, which);
+                words.write_to(log)?;
+                if words.is_full() || !has_time() {
+                    break;
+                }
+            }
+        }
+        words.end_line();
+        words.write_to(log)?;
+        let spooled: u64 = files.iter().map(|file| file.items).sum();
+        let held: u64 = self.held().map(|(_, signal)| signal.items).sum();
+        words.left_out = (held + spooled).saturating_sub(words.items);
+        if let Some(spool) = self.spool.as_mut().filter(|_| words.bytes > 0)
+            && let Err(error) = spool.note_logged(words.bytes)
+        {
+            warn!("The log may get the same telemetry again: {error}");
+        }
+        Ok(words)
+    }
+
+    fn held_with(&self, which: Which) -> impl Iterator<Item = (&'static str, Kind, Bytes)> {
+        let held =
+            self.held().filter(move |(_, signal)| signal.has_error || which == Which::Others);
+        held.map(|(destination, signal)| (destination, signal.kind, signal.bytes.clone()))
+    }
+
+    /// A file that cannot be read is for the next process to count.
+    fn spooled_with(
+        &self,
+        which: Which,
+        files: &[SpoolFile],
+    ) -> impl Iterator<Item = (&'static str, Kind, Bytes)> {
+        let wanted = files.iter().filter(move |file| file.has_error || which == Which::Others);
+        wanted.filter_map(|file| {
+            let owner = self.destinations.iter().find(|it| it.spec.name == file.destination)?;
+            let request = self.spool.as_ref()?.request(file).ok()?;
+            Some((owner.spec.name, file.kind, request.into()))
+        })
+    }
+
+    /// What durable destinations lack and only memory has.
+    fn held(&self) -> impl Iterator<Item = (&'static str, &Signal)> {
+        let durable = self.destinations.iter().filter(|destination| destination.spec.durable);
+        durable.flat_map(|destination| {
+            let lacking = destination.routes().flat_map(|route| self.buffer.lacking(route));
+            let told = lacking.filter(|signal| signal.kind != Kind::Lines);
+            told.map(|signal| (destination.spec.name, signal))
+        })
+    }
+}

@@ -1,0 +1,396 @@
+//! The pipeline's decisions, without tasks, channels or a clock: what is sent where and when, and
+//! what becomes of it. Time comes in as an argument, so that a simulation can drive exactly this.
+//!
+//! The life of an item: received → held in the buffer → taken in a batch → delivered. A batch that
+//! fails goes back to the buffer; what is left when a flush ends goes to the spool, and is sent
+//! from there. [`Ledger`] counts every step.
+
+mod destination;
+mod dead_letters;
+mod spooling;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+pub use crate::pipeline::core::destination::DestinationSpec;
+use crate::{
+    delivery::batch::Batch,
+    exporter::{ExportError, Receipt},
+    otlp::payload::{Kind, Signal},
+    pipeline::{
+        buffer::Buffer,
+        core::destination::{Attempt, Destination, Origin, Split, UnderWay},
+        ledger::{Account, Ledger, Reason, Route, State},
+        spool::{Spool, SpoolFile},
+        stats,
+    },
+};
+
+/// Index of a destination, in the order given to the pipeline.
+pub type DestinationId = usize;
+
+/// When batches are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// From a flush on, which the lifecycle begins at the end of each invocation.
+    Flush,
+    /// Whenever something was received: nobody tells when an invocation ends.
+    Receive,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Core {
+    buffer: Buffer,
+    ledger: Ledger,
+    /// What earlier processes had counted, as they left it.
+    earlier: Ledger,
+    spool: Option<Spool>,
+    destinations: Vec<Destination>,
+    trigger: Trigger,
+    /// It refused a batch since the last flush began: to compress the next would be in vain.
+    spool_refuses: bool,
+    /// What the log last said about the spool.
+    spool_reported: bool,
+    /// Whether the log has said that the buffer is full.
+    full_reported: bool,
+}
+
+impl Core {
+    /// A core without a spool.
+    pub fn new(
+        destinations: Vec<DestinationSpec>,
+        buffer_bytes: usize,
+        trigger: Trigger,
+        seed: u64,
+    ) -> Self {
+        let kinds: Vec<Kind> = destinations.iter().flat_map(|spec| spec.kinds.clone()).collect();
+        let mut first_route = 0;
+        let destinations = destinations.into_iter().enumerate().map(|(id, spec)| {
+            let destination = Destination::new(spec, first_route, seed ^ id as u64);
+            first_route += destination.spec.kinds.len();
+            destination
+        });
+        Self {
+            destinations: destinations.collect(),
+            ledger: Ledger::new(kinds.len()),
+            earlier: Ledger::new(kinds.len()),
+            buffer: Buffer::new(buffer_bytes, kinds),
+            spool: None,
+            trigger,
+            spool_refuses: false,
+            spool_reported: false,
+            full_reported: false,
+        }
+    }
+
+    /// Takes over the spool that an earlier process left, and its sums.
+    ///
+    /// The sums are brought in line with the files that are really there. Returns how many items were
+    /// lost with that process.
+    pub fn use_spool(&mut self, spool: Spool, mut ledger: Ledger) -> u64 {
+        self.earlier = ledger.clone();
+        for (id, destination) in self.destinations.iter().enumerate() {
+            for route in destination.routes() {
+                let kind = self.kind(id, route);
+                let mine = |file: &&SpoolFile| {
+                    file.destination == destination.spec.name && file.kind == kind
+                };
+                let found = spool.files().filter(mine).map(|file| file.items).sum::<u64>();
+                ledger.reconcile_spool(route, found);
+            }
+        }
+        let lost = ledger.lose_held();
+        ledger.merge(&self.ledger);
+        self.ledger = ledger;
+        self.spool = Some(spool);
+        lost
+    }
+
+    /// Keeps a signal for every destination that takes its kind.
+    pub fn receive(&mut self, signal: Signal) {
+        for destination in &self.destinations {
+            if let Some(route) = destination.route_of(signal.kind) {
+                self.ledger.received(route, signal.items);
+            }
+        }
+        self.buffer.push(signal);
+        if self.trigger == Trigger::Receive {
+            self.buffer.mark();
+        }
+        if self.buffer.is_over_full() {
+            self.buffer.mark();
+            while self.buffer.is_over_full() && self.spool_some() {}
+        }
+        while let Some(evicted) = self.buffer.evict() {
+            if !std::mem::replace(&mut self.full_reported, true) {
+                warn!("The buffer is full: telemetry is dropped, the oldest without errors first");
+            }
+            let dropped = State::Dropped(Reason::BufferFull);
+            for route in evicted.routes {
+                self.ledger.moved(route, State::Held, dropped, evicted.items);
+            }
+        }
+    }
+
+    /// So many failures are gathered and will be received; see [`Ledger::expect`].
+    pub fn expect_failures(&mut self, items: u64) {
+        for destination in &self.destinations {
+            if let Some(route) = destination.route_of(Kind::Failures) {
+                self.ledger.expect(route, items);
+            }
+        }
+    }
+
+    /// Keeps what was received for a later flush: it is to be [spooled](Self::spool_some).
+    pub fn put_off(&mut self) {
+        self.buffer.mark();
+        self.spool_refuses = false;
+    }
+
+    /// Begins to send what was received, and to wait for every destination that may be sent to; a
+    /// drain tries the others too. What comes later, such as the platform's word on the invocation
+    /// that just ended, is the next flush's: waiting for it would cost a second round trip.
+    pub fn begin_flush(&mut self, now: Instant, drain: bool) {
+        self.buffer.mark();
+        self.spool_refuses = false;
+        for id in 0..self.destinations.len() {
+            if drain {
+                self.destinations[id].health.try_now();
+            }
+            let destination = &self.destinations[id];
+            let attempt = match destination.under_way {
+                Some(_) => Attempt::Inherited,
+                None => Attempt::Own,
+            };
+            let waits = !destination.health.is_open(now) && self.lacks_something(id);
+            let destination = &mut self.destinations[id];
+            destination.awaited = waits.then_some(attempt);
+            destination.sending = true;
+            destination.took_something = false;
+        }
+    }
+
+    /// Whether nobody is waited for any longer.
+    pub fn flush_is_done(&self) -> bool {
+        self.destinations.iter().all(|destination| destination.awaited.is_none())
+    }
+
+    /// Ends the waiting before Next; sending goes on in the background. What was not delivered is to
+    /// be [spooled](Self::spool_some): a kill then loses what came since the flush began, and no more.
+    ///
+    /// With `patience_over` there was time to answer: who has not, nothing in all the flush, is left
+    /// alone.
+    pub fn end_flush(&mut self, now: Instant, patience_over: bool) {
+        for destination in &mut self.destinations {
+            let silent = destination.awaited.take().is_some() && !destination.took_something;
+            if silent && patience_over {
+                destination.failed(now, ExportError::HoldOver);
+            }
+        }
+        self.full_reported = false;
+    }
+
+    /// The process was frozen for so long and goes on: what is under way may fail without anybody's fault.
+    pub fn thawed(&mut self, gap: Duration) {
+        for destination in &mut self.destinations {
+            destination.health.slept(gap);
+            if let Some(under_way) = &mut destination.under_way {
+                under_way.thawed = true;
+            }
+        }
+    }
+
+    /// The next batch that a destination is to be sent now.
+    pub fn next_batch(&mut self, now: Instant, id: DestinationId) -> Option<Batch> {
+        let destination = &self.destinations[id];
+        let wanted = self.trigger == Trigger::Receive || destination.sending;
+        if !wanted || destination.under_way.is_some() || destination.health.is_open(now) {
+            return None;
+        }
+        let split = destination.split.filter(|split| split.left > 0);
+        let most_parts = if split.is_some() { 1 } else { usize::MAX };
+        let fresh = destination
+            .routes()
+            .find_map(|route| Some((route, Origin::Buffer, self.buffer.take(route, most_parts)?)));
+        let Some((route, origin, batch)) = fresh.or_else(|| self.next_spooled(id, most_parts))
+        else {
+            self.note_progress(id);
+            return None;
+        };
+        let destination = &mut self.destinations[id];
+        destination.split = split.map(|split| Split { left: split.left - 1, ..split });
+        destination.under_way =
+            Some(UnderWay { route, batch: batch.clone(), origin, thawed: false });
+        Some(batch)
+    }
+
+    /// Accounts for the batch under way.
+    pub fn settle(
+        &mut self,
+        now: Instant,
+        id: DestinationId,
+        result: Result<Receipt, ExportError>,
+    ) {
+        let Some(under_way) = self.destinations[id].under_way.take() else { return };
+        self.destinations[id].count(under_way.batch.items, &result);
+        match result {
+            Ok(receipt) => {
+                let items = under_way.batch.items;
+                let rejected = receipt.rejected.min(items);
+                let unsampled = receipt.unsampled.min(items - rejected);
+                // Where all was left out nothing was sent, and so nothing is known.
+                if unsampled < items {
+                    self.destinations[id].succeeded();
+                }
+                self.conclude(
+                    &under_way,
+                    &[
+                        (State::Delivered, items - rejected - unsampled),
+                        (State::Dropped(Reason::Rejected), rejected),
+                        (State::Dropped(Reason::Unsampled), unsampled),
+                    ],
+                );
+            }
+            Err(error) if error.is_final() && self.split(id, &under_way) => {
+                debug!("A batch was refused and is sent in parts: {error}");
+            }
+            Err(error) if error.is_final() => {
+                self.destinations[id].refused(now, error, &under_way.batch);
+                let rejected = (State::Dropped(Reason::Rejected), under_way.batch.items);
+                self.conclude(&under_way, &[rejected]);
+            }
+            Err(error) => {
+                self.give_back(&under_way);
+                self.destinations[id].retry_or_rest(now, &under_way, error);
+            }
+        }
+        self.note_progress(id);
+    }
+
+    /// Whether a destination has everything now.
+    fn note_progress(&mut self, id: DestinationId) {
+        let lacks_something = self.lacks_something(id);
+        let destination = &mut self.destinations[id];
+        if lacks_something {
+            destination.awaited = destination.awaited.map(|_| Attempt::Own);
+        } else {
+            destination.awaited = None;
+            destination.sending = false;
+        }
+    }
+
+    /// When [`next_batch`](Self::next_batch) may give something that it does not give now.
+    pub fn wake_at(&self) -> Option<Instant> {
+        let lacking = self.destinations.iter().enumerate().filter(|(id, destination)| {
+            let wanted = self.trigger == Trigger::Receive || destination.sending;
+            wanted && destination.under_way.is_none() && self.lacks_something(*id)
+        });
+        lacking.filter_map(|(_, destination)| destination.health.open_until()).min()
+    }
+
+    /// How every destination fares.
+    pub fn destinations(&self, now: Instant) -> BTreeMap<&'static str, stats::Destination> {
+        self.fares(now, |route| self.ledger.account(route))
+    }
+
+    /// The same without what earlier processes had counted.
+    pub fn own_destinations(&self, now: Instant) -> BTreeMap<&'static str, stats::Destination> {
+        self.fares(now, |route| self.ledger.account(route).since(&self.earlier.account(route)))
+    }
+
+    fn fares(
+        &self,
+        now: Instant,
+        account: impl Fn(Route) -> Account,
+    ) -> BTreeMap<&'static str, stats::Destination> {
+        let destinations = self.destinations.iter().enumerate().map(|(id, destination)| {
+            let had_any = |route: &Route| self.ledger.account(*route).received() > 0;
+            let accounts = destination.routes().filter(had_any);
+            let fares = stats::Destination {
+                accounts: accounts.map(|route| (self.kind(id, route), account(route))).collect(),
+                requests: destination.requests,
+                breaker: destination.health.breaker(now),
+            };
+            (destination.spec.name, fares)
+        });
+        destinations.collect()
+    }
+
+    /// The block to be written after each step.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    fn kind(&self, id: DestinationId, route: Route) -> Kind {
+        let destination = &self.destinations[id];
+        destination.spec.kinds[route - destination.first_route]
+    }
+
+    fn lacks_something(&self, id: DestinationId) -> bool {
+        let destination = &self.destinations[id];
+        let spec = &destination.spec;
+        let spooled = |spool: &Spool| spool.oldest_kind(spec.name, &spec.kinds).is_some();
+        destination.under_way.is_some()
+            || destination.routes().any(|route| self.buffer.has_waiting(route))
+            || self.spool.as_ref().is_some_and(spooled)
+    }
+
+    /// A batch is done with, and so are its items.
+    fn conclude(&mut self, under_way: &UnderWay, fates: &[(State, u64)]) {
+        let from = match &under_way.origin {
+            Origin::Buffer => {
+                self.buffer.done(under_way.route);
+                State::Held
+            }
+            Origin::Spool(sequences) => {
+                for sequence in sequences {
+                    let removed = self.spool.as_mut().map(|spool| spool.remove(*sequence));
+                    if let Some(Err(error)) = removed {
+                        warn!("A sent file of the spool stays, and may be sent again: {error}");
+                    }
+                }
+                self.spool_refuses = false; // there is room again
+                State::Spooled
+            }
+        };
+        for (state, items) in fates {
+            self.ledger.moved(under_way.route, from, *state, *items);
+        }
+    }
+
+    /// Prepares a refused batch to be sent in parts, so that only the bad one is lost. False if it
+    /// has no parts.
+    fn split(&mut self, id: DestinationId, under_way: &UnderWay) -> bool {
+        let parts = match &under_way.origin {
+            Origin::Buffer => under_way.batch.signals(),
+            Origin::Spool(sequences) => sequences.len(),
+        };
+        let parts = match (&under_way.origin, &mut self.spool) {
+            (Origin::Spool(sequences), Some(spool)) if parts == 1 => {
+                spool.split(sequences[0], &under_way.batch).unwrap_or(1)
+            }
+            _ => parts,
+        };
+        if parts == 1 {
+            return false;
+        }
+        self.destinations[id].split = Some(Split { left: parts, took_some: false });
+        self.give_back(under_way);
+        true
+    }
+
+    /// To the buffer; what is in the spool is still there.
+    fn give_back(&mut self, under_way: &UnderWay) {
+        if under_way.origin == Origin::Buffer {
+            self.buffer.give_back(under_way.route);
+        }
+    }
+}
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,334 @@
+//! The one owner of the buffer, between the receivers and the exporters.
+//!
+//! ```text
+//! receivers ──Receive──▶ ┌──────────┐ ──batch──▶ worker ─▶ honeycomb
+//! lifecycle ───Flush───▶ │ pipeline │ ──batch──▶ worker ─▶ console
+//!                        └──────────┘ ◀─result── (each)
+//! ```
+//! It never waits for anything but its inputs, so receiving never waits for a destination, and a
+//! destination never for another: each has a worker task with one batch under way at most. What it
+//! decides is [`core`]'s; this is the part with tasks, channels, the clock and the disk.
+
+pub mod ledger;
+pub mod circuit_breaker;
+pub mod stats;
+pub mod buffer;
+pub mod spool;
+pub mod dead_letter;
+pub mod core;
+mod stats_lines;
+mod disk;
+mod handle;
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, sleep_until},
+};
+
+pub use crate::pipeline::{
+    core::{Core, DestinationId, DestinationSpec, Trigger},
+    handle::{Handle, Patience, Stopped},
+};
+use crate::{
+    config::Config,
+    delivery::batch::Batch,
+    exporter::{Export, ExportError, Exporter, work},
+    otlp::payload::Kind,
+    pipeline::{
+        disk::Disk,
+        handle::Command,
+        stats::{Holds, Summary},
+        stats_lines::Accounting,
+    },
+};
+
+/// Commands that may wait; the pipeline empties this queue without ever waiting. Our choice.
+const COMMANDS: usize = 256;
+
+/// Who does not answer within so long is left alone, also where the deadline cut the hold short. Our
+/// choice: a new connection and a request to a destination far away.
+const FAIR_HOLD: Duration = Duration::from_millis(400);
+
+/// How long a flush lasts until what it has not delivered is written to the spool as well, so that it
+/// is there before the patience is over. Our choice: within it a healthy destination has answered, and
+/// costs no write.
+const SPOOL_AFTER: Duration = Duration::from_millis(250);
+
+/// How far spooling may reach beyond a flush's patience; what is left then follows in the background.
+/// Our choice: a third of [`DEADLINE_MARGIN`](crate::flush::policy::DEADLINE_MARGIN).
+const SPOOL_GRACE: Duration = Duration::from_millis(50);
+
+/// How long [last words](Handle::last_words) may take. Our choice: on a full core, ten times what
+/// they need.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Pipeline {
+    commands: mpsc::Receiver<Command>,
+    exports: mpsc::Receiver<Export>,
+    workers: Vec<mpsc::Sender<Batch>>,
+    thaws: watch::Sender<()>,
+    core: Core,
+    flush: Option<Flush>,
+    /// Failures that are yet to be made, by whoever gathers them.
+    gathered: Arc<AtomicU64>,
+    /// Who waits for the sums to be written.
+    uncounted: Vec<oneshot::Sender<()>>,
+    /// When the next piece of what was not delivered is to be spooled.
+    spool_at: Option<Instant>,
+    max_hold: Duration,
+    disk: Disk,
+    holds: Holds,
+    /// What was last logged, and when the next may be.
+    logged: Summary,
+    log_at: Instant,
+    /// `None` if no destination takes lines.
+    accounting: Option<Accounting>,
+}
+
+/// A flush that somebody waits for.
+#[derive(Debug)]
+struct Flush {
+    /// None if it holds no Next back: the last one.
+    began: Option<Instant>,
+    until: Instant,
+    done: oneshot::Sender<()>,
+}
+
+impl Pipeline {
+    /// A pipeline with one worker task per exporter, to be [`run`](Self::run).
+    pub fn new(exporters: Vec<Exporter>, config: &Config, trigger: Trigger) -> (Self, Handle) {
+        let specs: Vec<_> = exporters.iter().map(Exporter::spec).collect();
+        let (export_sender, exports) = mpsc::channel(exporters.len().max(1));
+        let thaws = watch::Sender::new(());
+        let start = |(id, exporter): (DestinationId, Exporter)| {
+            let (batches, queue) = mpsc::channel(1);
+            tokio::spawn(work(id, exporter, queue, thaws.subscribe(), export_sender.clone()));
+            batches
+        };
+        let workers = exporters.into_iter().enumerate().map(start).collect();
+        let disk = Disk::new(&specs, config);
+        let wants_lines = specs.iter().any(|spec| spec.kinds.contains(&Kind::Lines));
+        let function = || config.function_name.clone();
+        let accounting = wants_lines.then(|| Accounting::new(function(), Instant::now()));
+        let core = Core::new(specs, config.buffer_bytes, trigger, u64::from(std::process::id()));
+        let (command_sender, commands) = mpsc::channel(COMMANDS);
+        let pipeline = Self {
+            commands,
+            exports,
+            workers,
+            thaws,
+            core,
+            flush: None,
+            gathered: Arc::default(),
+            uncounted: Vec::new(),
+            spool_at: None,
+            max_hold: config.max_hold,
+            disk,
+            holds: Holds::default(),
+            logged: Summary::default(),
+            log_at: Instant::now() + stats::INTERVAL,
+            accounting,
+        };
+        (pipeline, Handle(command_sender))
+    }
+
+    /// The same with failures that are yet to be made: a kill would lose them.
+    pub fn expects(self, gathered: Arc<AtomicU64>) -> Self {
+        Self { gathered, ..self }
+    }
+
+    /// Runs until every [`Handle`] is gone.
+    pub async fn run(mut self) {
+        loop {
+            let flush_until = self.flush.as_ref().map(|flush| flush.until);
+            let wake_at = self.core.wake_at();
+            tokio::select! {
+                command = self.commands.recv() => match command {
+                    Some(command) => self.obey(command),
+                    None => return,
+                },
+                Some(Export { id, result }) = self.exports.recv() => {
+                    self.core.settle(Instant::now(), id, result);
+                }
+                () = at(flush_until) => self.end_flush(),
+                () = at(self.spool_at) => self.spool_some(),
+                () = at(wake_at) => {}
+            }
+            self.send();
+            if self.flush.is_some() && self.core.flush_is_done() {
+                self.end_flush();
+            }
+            self.core.expect_failures(self.gathered.load(Ordering::Relaxed));
+            self.disk.write_sums(self.core.ledger());
+            for done in self.uncounted.drain(..) {
+                let _ = done.send(()); // who gave it may be gone
+            }
+            self.log_summary();
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        self.disk.open(&mut self.core);
+        let now = Instant::now();
+        match command {
+            Command::Receive(signal, done) => {
+                self.core.receive(signal);
+                self.uncounted.push(done);
+                self.accounting.iter_mut().for_each(Accounting::note);
+                self.tell_account(false);
+            }
+            Command::Count(done) => self.uncounted.push(done),
+            Command::Flush { patience, done } => {
+                self.end_flush();
+                self.disk.take_over(&mut self.core);
+                self.tell_account(matches!(patience, Patience::Drain(_)));
+                match patience {
+                    Patience::Later => {
+                        self.core.put_off();
+                        self.spool_until(now);
+                        let _ = done.send(());
+                    }
+                    Patience::None => {
+                        self.core.begin_flush(now, false);
+                        self.send();
+                        self.core.end_flush(now, false);
+                        self.spool_until(now);
+                        let _ = done.send(());
+                    }
+                    Patience::Until(until) | Patience::Drain(until) => {
+                        let is_last = matches!(patience, Patience::Drain(_));
+                        let until = if is_last { drain_until(now, until) } else { until };
+                        self.core.begin_flush(now, is_last);
+                        self.spool_at = Some(spool_at(now, until));
+                        let began = (!is_last).then_some(now);
+                        self.flush = Some(Flush { began, until, done });
+                    }
+                }
+            }
+            Command::Held(hold) => {
+                self.holds.note(hold);
+                self.accounting.iter_mut().for_each(|accounting| accounting.held(hold));
+            }
+            Command::Thawed(gap) => {
+                self.core.thawed(gap);
+                self.thaws.send_replace(());
+            }
+            Command::Summary(reply) => drop(reply.send(self.summary(now))),
+            Command::LastWords(reply) => {
+                let has_time = || now.elapsed() < LAST_WORDS;
+                let mut log = io::stderr().lock();
+                let _ = reply.send(self.core.last_words(&mut log, &has_time));
+            }
+        }
+    }
+
+    /// Hands a batch to every worker that is to have one.
+    fn send(&mut self) {
+        for id in 0..self.workers.len() {
+            while let Some(batch) = self.core.next_batch(Instant::now(), id) {
+                if self.workers[id].try_send(batch).is_ok() {
+                    break;
+                }
+                self.core.settle(Instant::now(), id, Err(ExportError::WorkerGone));
+            }
+        }
+    }
+
+    fn end_flush(&mut self) {
+        if let Some(flush) = self.flush.take() {
+            let now = Instant::now();
+            let waited = flush.began.map_or(Duration::MAX, |began| now - began);
+            let had_time = waited >= self.max_hold.min(FAIR_HOLD);
+            self.core.end_flush(now, now >= flush.until && had_time);
+            self.spool_until(flush.until);
+            let _ = flush.done.send(());
+        }
+    }
+
+    /// Spools what was not delivered, as much as there is time for.
+    fn spool_until(&mut self, until: Instant) {
+        let now = Instant::now();
+        let until = until.max(now) + SPOOL_GRACE;
+        self.spool_at = Some(now);
+        while self.spool_at.is_some() && Instant::now() < until {
+            self.spool_some();
+        }
+    }
+
+    fn spool_some(&mut self) {
+        if !self.core.spool_some() {
+            self.spool_at = None;
+        }
+    }
+}
+
+impl Pipeline {
+    fn summary(&self, now: Instant) -> Summary {
+        Summary { destinations: self.core.destinations(now), holds: self.holds }
+    }
+
+    /// Adds the account to the lines if that is due.
+    fn tell_account(&mut self, last: bool) {
+        let now = Instant::now();
+        if self.accounting.as_ref().is_some_and(|accounting| accounting.is_due(now, last)) {
+            let summary =
+                Summary { destinations: self.core.own_destinations(now), holds: self.holds };
+            let lines = self.accounting.as_mut().map(|accounting| accounting.tell(now, summary));
+            lines.into_iter().flatten().for_each(|signal| self.core.receive(signal));
+        }
+    }
+
+    fn log_summary(&mut self) {
+        let now = Instant::now();
+        if now >= self.log_at {
+            let summary = self.summary(now);
+            summary.log_since(&self.logged);
+            self.logged = summary;
+            self.log_at = now + stats::INTERVAL;
+        }
+    }
+}
+
+/// When a flush begins to spool: early if its patience is short, since compressing takes time.
+fn spool_at(now: Instant, until: Instant) -> Instant {
+    now + SPOOL_AFTER.min((until - now) / 2)
+}
+
+/// When the last flush has to end, so that what follows is over by `until`.
+fn drain_until(now: Instant, until: Instant) -> Instant {
+    until.checked_sub(SPOOL_GRACE + LAST_WORDS).map_or(now, |end| end.max(now))
+}
+
+async fn at(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spooling_begins_long_before_the_patience_is_over_and_the_last_words_are_within_the_drain() {
+        let (now, ms) = (Instant::now(), Duration::from_millis);
+        for (patience, expected) in [(0, 0), (100, 50), (500, 250), (1_000, 250), (900_000, 250)] {
+            assert_eq!(spool_at(now, now + ms(patience)), now + ms(expected), "{patience}");
+        }
+        for (patience, expected) in [(0, 0), (100, 0), (1_200, 950)] {
+            assert_eq!(drain_until(now, now + ms(patience)), now + ms(expected), "{patience}");
+        }
+    }
+}

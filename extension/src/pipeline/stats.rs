@@ -1,0 +1,211 @@
+//! What the extension tells of itself: one line of JSON at SHUTDOWN, and one a minute in between
+//! if anything has changed.
+//!
+//! A line with a new loss is a warning, and so is the last one if not everything was delivered;
+//! all others are information, which `CRUDDUR_LOG=info` shows.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::Serialize;
+use tracing::{info, warn};
+
+use crate::{
+    otlp::payload::Kind,
+    pipeline::{
+        circuit_breaker::Breaker,
+        ledger::{Account, State},
+    },
+};
+
+/// Shortest time between two lines. Our choice: as often as CloudWatch's metrics have a value.
+pub const INTERVAL: Duration = Duration::from_secs(60);
+
+/// See the module's documentation. The accounts go on over restarts within a sandbox, all else
+/// begins with the process.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Summary {
+    /// By their names.
+    pub destinations: BTreeMap<&'static str, Destination>,
+    /// For how long Next was kept back.
+    pub holds: Holds,
+}
+
+/// How one destination fares.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Destination {
+    /// What became of each kind's items; kinds of which nothing came are left out.
+    #[serde(flatten)]
+    pub accounts: BTreeMap<Kind, Account>,
+    /// Its requests.
+    #[serde(flatten)]
+    pub requests: Requests,
+    /// Whether it is being left alone.
+    pub breaker: Breaker,
+}
+
+/// What became of a destination's requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Requests {
+    /// All that ended.
+    pub requests: u64,
+    /// Those that failed: their items are sent again, or dropped.
+    pub failed_requests: u64,
+    /// Items of requests that ended without an answer: they may arrive twice.
+    pub repeated_items: u64,
+}
+
+/// For how long Next was kept back after an invocation's end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Holds {
+    /// Number of invocations, those that were not waited for included.
+    pub count: u64,
+    /// The longest, in milliseconds.
+    pub longest_ms: f64,
+    /// All together, in milliseconds.
+    pub total_ms: f64,
+}
+
+impl Holds {
+    /// Adds one.
+    pub fn note(&mut self, hold: Duration) {
+        let millis = hold.as_secs_f64() * 1e3;
+        self.count += 1;
+        self.longest_ms = self.longest_ms.max(millis);
+        self.total_ms += millis;
+    }
+}
+
+impl Summary {
+    /// Logs what has changed since an earlier summary, if anything has.
+    pub fn log_since(&self, earlier: &Self) {
+        if self != earlier {
+            let is_worse = self.sum(Account::lost) > earlier.sum(Account::lost);
+            self.log(is_worse.then_some("Telemetry was lost"));
+        }
+    }
+
+    /// Logs the last one.
+    pub fn log_at_end(&self) {
+        let undelivered = |account: &Account| {
+            account.lost() + account.at(State::Held) + account.at(State::Spooled)
+        };
+        let is_undelivered = self.sum(undelivered) > 0;
+        self.log(is_undelivered.then_some("Not all telemetry was delivered"));
+    }
+
+    fn log(&self, problem: Option<&str>) {
+        let json = serde_json::to_string(self).unwrap_or_else(|error| error.to_string());
+        match problem {
+            Some(problem) => warn!("{problem}. Summary: {json}"),
+            None => info!("Summary: {json}"),
+        }
+    }
+
+    fn sum(&self, items: impl Fn(&Account) -> u64) -> u64 {
+        self.destinations.values().flat_map(|it| it.accounts.values()).map(items).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{self, Write},
+        sync::{Arc, Mutex},
+    };
+
+    use super::*;
+    use crate::{
+        config::Config,
+        pipeline::{
+            Pipeline, Trigger,
+            ledger::{Ledger, Reason},
+        },
+    };
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Log {
+        /// Collects what this thread logs.
+        fn start() -> (Self, tracing::subscriber::DefaultGuard) {
+            let log = Self::default();
+            let writer = log.clone();
+            let subscriber =
+                tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false);
+            (log, tracing::subscriber::set_default(subscriber.finish()))
+        }
+
+        /// Level and text up to the JSON of each line that tells a summary.
+        fn take(&self) -> Vec<String> {
+            let text = String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap();
+            let lines = text.lines().filter_map(|line| {
+                let (head, _) = line.split_once("ummary: {")?;
+                let level = head.split_whitespace().nth(1)?;
+                let (_, words) = head.split_once("telemetry::pipeline::stats: ")?;
+                Some(format!("{level} {words}"))
+            });
+            lines.collect()
+        }
+    }
+
+    fn with(account: Account) -> Summary {
+        let destination = Destination {
+            accounts: BTreeMap::from([(Kind::Traces, account)]),
+            requests: Requests::default(),
+            breaker: Breaker::Closed,
+        };
+        Summary { destinations: BTreeMap::from([("there", destination)]), holds: Holds::default() }
+    }
+
+    #[test]
+    fn a_new_loss_is_a_warning_and_at_the_end_all_that_was_not_delivered() {
+        let (log, _guard) = Log::start();
+        let mut ledger = Ledger::new(1);
+        ledger.received(0, 3);
+        let held = with(ledger.account(0));
+        ledger.moved(0, State::Held, State::Dropped(Reason::BufferFull), 1);
+        let lost = with(ledger.account(0));
+        let mut ledger = Ledger::new(1);
+        ledger.received(0, 3);
+        ledger.moved(0, State::Held, State::Delivered, 2);
+        ledger.moved(0, State::Held, State::Dropped(Reason::Unsampled), 1);
+        let delivered = with(ledger.account(0));
+
+        held.log_since(&Summary::default());
+        held.log_since(&held);
+        lost.log_since(&held);
+        assert_eq!(log.take(), ["INFO S", "WARN Telemetry was lost. S"]);
+        held.log_at_end();
+        lost.log_at_end();
+        delivered.log_at_end();
+        let undelivered = "WARN Not all telemetry was delivered. S";
+        assert_eq!(log.take(), [undelivered, undelivered, "INFO S"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_a_minute_while_something_changes() {
+        let (log, _guard) = Log::start();
+        let (config, _) = Config::from_vars(|_| None);
+        let (pipeline, handle) = Pipeline::new(Vec::new(), &config, Trigger::Flush);
+        tokio::spawn(pipeline.run());
+
+        for (holds, expected) in [(3, 1), (1, 1), (0, 0)] {
+            tokio::time::advance(INTERVAL).await;
+            for _ in 0..holds {
+                handle.held(Duration::ZERO).await;
+            }
+            handle.summary().await.unwrap();
+            assert_eq!(log.take().len(), expected, "{holds} holds");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Whose something is: an invocation's, or nobody's yet.
+
+use std::time::SystemTime;
+
+use crate::processor::failures::{Failures, Lookup, evidence::Gathered};
+
+/// Invocations whose failures may still come. Our choice.
+const REMEMBERED: usize = 16;
+
+/// Traces without an invocation that are kept apart. Our choice.
+const MAX_TRACES: usize = 64;
+
+/// How an invocation ends whose process is gone; the report, which comes later, may know why.
+pub(super) const EXIT: &str = "Runtime.ExitError";
+
+/// What is known of an invocation.
+#[derive(Debug, Default)]
+pub(super) struct Invocation {
+    pub(super) request_id: String,
+    pub(super) deadline_ms: Option<i64>,
+    pub(super) max_memory_mb: Option<f64>,
+    /// The sandbox's first.
+    pub(super) is_first: Option<bool>,
+    /// The runtime has finished it.
+    pub(super) is_done: bool,
+    /// Nothing more is to be expected of the platform.
+    pub(super) is_reported: bool,
+    /// Something new was found.
+    pub(super) is_touched: bool,
+    pub(super) gathered: Gathered,
+}
+
+impl Invocation {
+    /// Whether the platform may yet say why it ended.
+    pub(super) fn awaits_report(&self) -> bool {
+        let ended = self.gathered.ended.as_ref();
+        !self.is_reported && ended.is_some_and(|ended| ended.error_type == EXIT)
+    }
+}
+
+impl Failures {
+    /// The invocation in whose trace something happened: one that is going on, unless its server
+    /// span may come yet; then one that is over.
+    pub(super) fn of_trace(&self, trace_id: &str) -> Option<String> {
+        if trace_id.is_empty() {
+            return None;
+        }
+        let mut known = self.invocations.iter().rev();
+        let has_it = |it: &&Invocation| it.gathered.trace_ids.iter().any(|id| id == trace_id);
+        let is_going_on = |it: &&Invocation| !it.is_done;
+        let going_on = self.ends_are_told && known.clone().any(|it| is_going_on(&it));
+        let found = known.find(|it| has_it(it) && (!going_on || is_going_on(it)));
+        found.map(|it| it.request_id.clone())
+    }
+
+    pub(super) fn stray(&mut self, trace_id: &str, now: SystemTime) -> &mut Gathered {
+        let is_it = |stray: &Gathered| match trace_id {
+            "" => stray.trace_ids.is_empty(),
+            trace_id => stray.trace_ids.iter().any(|id| id == trace_id),
+        };
+        let index = self.strays.iter().position(is_it).unwrap_or_else(|| {
+            if self.strays.len() == MAX_TRACES
+                && let Some(oldest) = self.strays.pop_front()
+            {
+                self.tell_of_stray(oldest, now);
+            }
+            self.strays.push_back(Gathered::default());
+            self.strays.len() - 1
+        });
+        &mut self.strays[index]
+    }
+
+    pub(super) fn invocation(
+        &mut self,
+        request_id: &str,
+        now: SystemTime,
+        lookup: Lookup<'_>,
+    ) -> &mut Invocation {
+        let found = self.invocations.iter().position(|it| it.request_id == request_id);
+        let index = found.unwrap_or_else(|| {
+            if self.invocations.len() == REMEMBERED {
+                self.invocations[0].is_reported = true; // it cannot wait for that
+                let oldest = self.invocations[0].request_id.clone();
+                self.conclude(&oldest, now, lookup);
+                self.invocations.pop_front();
+            }
+            let request_id = request_id.to_owned();
+            self.invocations.push_back(Invocation { request_id, ..Invocation::default() });
+            self.invocations.len() - 1
+        });
+        &mut self.invocations[index]
+    }
+}

@@ -1,0 +1,48 @@
+//! What makes two failures the same.
+
+use sha2::{Digest, Sha256};
+
+use crate::processor::failures::{
+    evidence::hex,
+    item::{Content, Data, Level, Trace},
+};
+
+/// The same for failures of the same kind at the same place: their texts and lines of code do not
+/// count, since they differ from one to the next, and from one version to the next.
+pub(super) fn fingerprint(data: &Data) -> String {
+    let place = |trace: &Trace| {
+        let innermost = trace.frames.iter().rev().find(|frame| frame.in_project);
+        let method = innermost.and_then(|frame| frame.method.clone()).unwrap_or_default();
+        format!("{} {method}", trace.exception.class)
+    };
+    let level = data.level.map(Level::name).unwrap_or_default();
+    let what = match &data.body.content {
+        Content::Trace(trace) => place(trace),
+        Content::TraceChain(chain) => chain.iter().map(place).collect::<Vec<_>>().join(" "),
+        Content::Message(message) => format!("{level} {}", without_numbers(&message.body)),
+        Content::CrashReport(report) => report.raw.clone(),
+    };
+    let context = data.context.as_deref().unwrap_or_default();
+    hex(&hash(&[&data.environment, context, &what])[..20])
+}
+
+/// `user 17 is gone` is `user # is gone`.
+fn without_numbers(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for char in text.chars() {
+        let char = if char.is_ascii_digit() { '#' } else { char };
+        if char != '#' || !out.ends_with('#') {
+            out.push(char);
+        }
+    }
+    out
+}
+
+pub(super) fn hash(parts: &[&str]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update(part.as_bytes());
+        hasher.update([0]);
+    }
+    hasher.finalize().into()
+}

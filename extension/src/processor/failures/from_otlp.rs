@@ -1,0 +1,296 @@
+//! Failures and messages in what comes by OTLP, whatever the language of the sender.
+//!
+//! | what | level |
+//! |---|---|
+//! | an `exception` event | error |
+//! | a server span with error status or a reply of 5xx | error |
+//! | another span with error status, without an exception | warning, unless its server span failed too: somebody dealt with it |
+//! | a log record of severity ERROR or FATAL | error, critical |
+//! | a `rollbar.message` event | its own `level`, else info |
+//!
+//! A request may be as large as the buffer and hold nothing but failures, so each is looked at by
+//! itself, and nothing of it is kept that [`Gathered`] would not keep.
+
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
+
+use opentelemetry_proto::tonic::{
+    common::v1::KeyValue,
+    logs::v1::LogRecord,
+    trace::v1::{
+        Status,
+        span::{Event, SpanKind},
+        status::StatusCode,
+    },
+};
+use prost::Message as _;
+
+use crate::{
+    config::ClientAddress,
+    otlp::{
+        payload::{self, Kind, Signal, is_error},
+        wire::{self, Value, nested},
+    },
+    processor::failures::{
+        attributes::{self, Facts, MAX_FACTS, attribute, text},
+        evidence::{Context, Failure, Gathered, Message, Source, cut, cut_stack, cut_to, hex},
+        item::{Level, Texts},
+        recent_lines::Line,
+        request::{CLIENT_ADDRESS, without_address},
+    },
+};
+
+/// The event that asks for a message.
+const MESSAGE: &str = "rollbar.message";
+
+/// The event that is an exception.
+const EXCEPTION: &str = "exception";
+
+/// The attribute that names an invocation.
+const INVOCATION: &str = "faas.invocation_id";
+
+/// The attribute of a resource that says from where its spans come, if not from this function. What
+/// a page sends anybody may send.
+const SOURCE: &[u8] = b"cruddur.source";
+
+/// What one span or record tells.
+#[derive(Debug)]
+pub(super) struct Finding {
+    /// As hex digits; empty if there is none.
+    pub(super) trace_id: String,
+    /// Its own word, or that of a server span in its trace.
+    pub(super) request_id: Option<String>,
+    pub(super) gathered: Gathered,
+}
+
+/// Tells everything in a request that matters here, in its order.
+pub(super) fn find(signal: &Signal, address: ClientAddress, mut tell: impl FnMut(Finding)) {
+    let claims = claims(signal);
+    for resource_items in resources(signal) {
+        let mut resource = None;
+        let items = nested(resource_items, 2).flat_map(|scope| nested(scope, 2));
+        for item in items.filter(|item| matters(signal.kind, item)) {
+            let resource = resource.get_or_insert_with(|| {
+                let attributes = nested(resource_items, 1).flat_map(|it| nested(it, 1));
+                Arc::new(attributes::told(attributes))
+            });
+            let found = match signal.kind {
+                Kind::Traces => Some(of_span(item, resource)),
+                _ => of_record(item, resource, address),
+            };
+            let Some(mut finding) = found else { continue };
+            let claim = || claims.get(trace_id(signal.kind, item)?);
+            let claimed = || Some(String::from_utf8_lossy(claim()?).into_owned());
+            finding.request_id = finding.request_id.or_else(claimed);
+            tell(finding);
+        }
+    }
+}
+
+/// Log records as lines.
+pub(super) fn lines(signal: &Signal, address: ClientAddress) -> impl Iterator<Item = Line> {
+    let items = resources(signal).filter(|_| signal.kind == Kind::Logs);
+    let items = items.flat_map(|it| nested(it, 2)).flat_map(|scope| nested(scope, 2));
+    items.filter_map(|item| LogRecord::decode(item).ok()).map(move |record| {
+        let request_id = attribute(&record.attributes, INVOCATION);
+        Line {
+            time_ms: time_ms(&record),
+            level: level(&record),
+            message: cut(&said(&record, address)),
+            request_id: Some(request_id).filter(|id| !id.is_empty()),
+            trace_id: hex_id(&record.trace_id),
+        }
+    })
+}
+
+/// `ResourceSpans` and their like that are the function's own.
+fn resources(signal: &Signal) -> impl Iterator<Item = &[u8]> {
+    nested(&signal.bytes, 1).filter(|resource_items| {
+        let mut attributes = nested(resource_items, 1).flat_map(|resource| nested(resource, 1));
+        !attributes.any(|pair| nested(pair, 1).last() == Some(SOURCE))
+    })
+}
+
+/// Traces whose invocation somebody names, by the bytes of their ids.
+fn claims(signal: &Signal) -> HashMap<&[u8], &[u8]> {
+    let items = resources(signal).flat_map(|it| nested(it, 2)).flat_map(|scope| nested(scope, 2));
+    let claim = |item| {
+        let attributes = match signal.kind {
+            Kind::Traces if is_server(item) => 9,
+            Kind::Traces => return None,
+            _ => 6,
+        };
+        let id = payload::attribute(item, attributes, INVOCATION.as_bytes())?;
+        Some((trace_id(signal.kind, item)?, id))
+    };
+    items.filter_map(claim).collect()
+}
+
+fn trace_id(kind: Kind, item: &[u8]) -> Option<&[u8]> {
+    nested(item, if kind == Kind::Traces { 1 } else { 9 }).last()
+}
+
+fn is_server(span: &[u8]) -> bool {
+    let kinds = wire::fields(span).flatten().filter(|(number, _)| *number == 6);
+    kinds.last() == Some((6, Value::Varint(SpanKind::Server as u64)))
+}
+
+/// Without decoding it: most spans are fine.
+fn matters(kind: Kind, item: &[u8]) -> bool {
+    let told = [EXCEPTION.as_bytes(), MESSAGE.as_bytes()];
+    let tells = |event| nested(event, 2).last().is_some_and(|name| told.contains(&name));
+    is_error(kind, item) || kind == Kind::Traces && (is_server(item) || nested(item, 11).any(tells))
+}
+
+fn of_span(span: &[u8], resource: &Arc<Texts>) -> Finding {
+    let is_server = is_server(span);
+    let bytes = |number| nested(span, number).last().unwrap_or_default();
+    let end = wire::fields(span).flatten().filter_map(|field| match field {
+        (8, Value::Fixed64(nanos)) => Some(nanos),
+        _ => None,
+    });
+    let context = Context {
+        is_server,
+        name: cut_to(&utf8(bytes(5)), 255),
+        trace_id: hex_id(bytes(1)),
+        span_id: hex(bytes(2)),
+        end_ms: (end.last().unwrap_or_default() / 1_000_000) as i64,
+        facts: Facts { resource: Arc::clone(resource), own: attributes::told(nested(span, 9)) },
+    };
+    let source = if is_server { Source::Server } else { Source::Otlp };
+    let mut gathered = Gathered::default();
+    for (index, event) in nested(span, 11).enumerate() {
+        let name = nested(event, 2).last().unwrap_or_default();
+        if name == EXCEPTION.as_bytes() {
+            gathered.add_failure(source, || exception(event, source, &context.name));
+        } else if name == MESSAGE.as_bytes() {
+            gathered.add_message(|| message(event, &context.span_id, index));
+        }
+    }
+    if gathered.failures.is_empty()
+        && let Some(failure) = failed(Status::decode(bytes(15)).unwrap_or_default(), &context)
+    {
+        gathered.add_failure(source, || failure);
+    }
+    let trace_id = context.trace_id.clone();
+    let request_id = context.facts.get(INVOCATION).filter(|_| is_server).map(str::to_owned);
+    gathered.add_trace(&trace_id);
+    gathered.add_context(context);
+    Finding { trace_id, request_id, gathered }
+}
+
+fn exception(event: &[u8], source: Source, place: &str) -> Failure {
+    let event = Event::decode(event).unwrap_or_default();
+    let told = |key: &str| attribute(&event.attributes, key);
+    Failure {
+        source,
+        level: Level::Error,
+        class: cut_to(&told("exception.type"), 255),
+        message: cut(&told("exception.message")),
+        stack: cut_stack(&told("exception.stacktrace")),
+        place: place.to_owned(),
+        time_ms: (event.time_unix_nano / 1_000_000) as i64,
+    }
+}
+
+/// A span that failed without an exception.
+fn failed(status: Status, context: &Context) -> Option<Failure> {
+    let Context { is_server, facts, .. } = context;
+    let code = ["http.response.status_code", "http.status_code"];
+    let code = code.iter().find_map(|key| facts.get(key)?.parse::<u16>().ok());
+    let is_5xx = *is_server && code.is_some_and(|code| (500..600).contains(&code));
+    if status.code != StatusCode::Error as i32 && !is_5xx {
+        return None;
+    }
+    let error_type = facts.own.get("error.type").filter(|it| it.parse::<u16>().is_err());
+    let class = error_type.cloned().or(code.map(|code| format!("HTTP {code}")));
+    Some(Failure {
+        source: if *is_server { Source::Server } else { Source::Otlp },
+        level: if *is_server { Level::Error } else { Level::Warning },
+        class: class.unwrap_or_else(|| "Error".to_owned()),
+        message: cut(if status.message.is_empty() { &context.name } else { &status.message }),
+        stack: String::new(),
+        place: context.name.clone(),
+        time_ms: context.end_ms,
+    })
+}
+
+fn message(event: &[u8], span_id: &str, index: usize) -> Message {
+    let event = Event::decode(event).unwrap_or_default();
+    let level = Level::parse(&attribute(&event.attributes, "level"));
+    let body = attribute(&event.attributes, "body");
+    let is_more = |it: &KeyValue| !["level", "body"].contains(&it.key.as_str());
+    Message {
+        level: level.unwrap_or(Level::Info),
+        body: cut(&body),
+        more: attributes::texts(event.attributes.into_iter().filter(is_more).take(MAX_FACTS)),
+        time_ms: (event.time_unix_nano / 1_000_000) as i64,
+        key: format!("{span_id}/{index}"),
+    }
+}
+
+fn of_record(item: &[u8], resource: &Arc<Texts>, address: ClientAddress) -> Option<Finding> {
+    // The receiver has checked it: it decodes.
+    let record = LogRecord::decode(item).ok()?;
+    let told = |key: &str| attribute(&record.attributes, key);
+    let body = said(&record, address);
+    let thrown = told("exception.message");
+    let class = cut_to(&told("exception.type"), 255);
+    let stack = cut_stack(&told("exception.stacktrace"));
+    let has_exception = !class.is_empty() || !stack.is_empty();
+    let facts = Facts { resource: Arc::clone(resource), own: attributes::told(nested(item, 6)) };
+    let trace_id = hex_id(&record.trace_id);
+    let request_id = facts.get(INVOCATION).map(str::to_owned);
+    let mut gathered = Gathered::default();
+    gathered.add_trace(&trace_id);
+    // Without one it says no more than a line.
+    let source = if has_exception { Source::Otlp } else { Source::Line };
+    gathered.add_failure(source, || Failure {
+        source,
+        level: level(&record),
+        class,
+        message: cut(if thrown.is_empty() { &body } else { &thrown }),
+        stack,
+        place: cut_to(&record.event_name, 255),
+        time_ms: time_ms(&record),
+    });
+    gathered.add_context(Context {
+        trace_id: trace_id.clone(),
+        span_id: hex(&record.span_id),
+        facts,
+        ..Context::default()
+    });
+    Some(Finding { trace_id, request_id, gathered })
+}
+
+/// What a record says, without the client's address if that is not to be sent.
+fn said(record: &LogRecord, address: ClientAddress) -> String {
+    let client = attribute(&record.attributes, CLIENT_ADDRESS);
+    without_address(text(record.body.as_ref()), &client, address)
+}
+
+/// The lowest number of each class, as in `SeverityNumber`.
+fn level(record: &LogRecord) -> Level {
+    match record.severity_number {
+        21.. => Level::Critical,
+        17.. => Level::Error,
+        13.. => Level::Warning,
+        1..9 => Level::Debug,
+        _ => Level::Info,
+    }
+}
+
+fn time_ms(record: &LogRecord) -> i64 {
+    (record.time_unix_nano.max(record.observed_time_unix_nano) / 1_000_000) as i64
+}
+
+/// As hex digits; empty if it is none.
+fn hex_id(trace_id: &[u8]) -> String {
+    match trace_id.len() == 16 && trace_id.iter().any(|byte| *byte != 0) {
+        true => hex(trace_id),
+        false => String::new(),
+    }
+}
+
+fn utf8(bytes: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
+}

@@ -1,0 +1,395 @@
+//! What was gathered becomes items of Rollbar's.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::{Value, json};
+use trace_context::XrayHeader;
+
+use crate::{
+    backtrace::{self, frames},
+    config::{Config, Rollbar},
+    processor::{
+        failures::{
+            attributes::Facts,
+            evidence::{
+                Context, Ended, Failure, Gathered, Message, Phase, Source, cut_to, each_text,
+            },
+            fingerprint::{fingerprint, hash},
+            item::{
+                Body, Content, Data, Entry, Exception, Frame, Item, Level, Message as Words,
+                Notifier, Server, Texts, Trace,
+            },
+            request,
+        },
+        log_lines::context::xray_trace_id,
+        platform_spans::Traces,
+    },
+    scrub::{MASK, Scrubber},
+};
+
+/// Most exceptions of a chain. Our choice.
+const MAX_CHAIN: usize = 5;
+
+/// Most frames of an exception. Our choice, well above what anybody reads.
+const MAX_FRAMES: usize = 200;
+
+/// Where Lambda puts the function's code.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
+const ROOT: &str = "/var/task";
+
+/// Longest name of anything that Rollbar does not limit itself, in characters. Our choice.
+const MAX_NAME_CHARS: usize = 255;
+
+/// In `custom`: how many failures the invocation had, and how many more messages.
+pub(super) const FAILURES: &str = "failures";
+pub(super) const FURTHER_MESSAGES: &str = "further_messages";
+
+/// An item, and what decides over it.
+#[derive(Clone, Debug)]
+pub(super) struct Made {
+    /// `uuid` of the item: the same for the same failure, whoever makes it when.
+    pub(super) id: String,
+    /// Failures with the same one are the same failure again.
+    pub(super) fingerprint: String,
+    pub(super) item: Item,
+    /// How many failures or messages it tells of.
+    pub(super) items: u64,
+}
+
+/// What is known of a failure beside what was gathered.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// What the id is made of: the request's id, else the trace's.
+    pub(super) key: String,
+    pub(super) request_id: Option<String>,
+    pub(super) traces: Traces,
+    /// When the invocation would time out.
+    pub(super) deadline_ms: Option<i64>,
+    pub(super) max_memory_mb: Option<f64>,
+    /// The sandbox's first.
+    pub(super) is_first: Option<bool>,
+    /// What the function said last of itself.
+    pub(super) resource: Arc<Texts>,
+    /// The last lines before.
+    pub(super) lines: Vec<Entry>,
+}
+
+/// Makes items.
+#[derive(Debug)]
+pub(super) struct Maker {
+    config: Rollbar,
+    scrubber: Scrubber,
+    function: String,
+    version: Option<String>,
+    region: Option<String>,
+}
+
+impl Maker {
+    pub(super) fn new(rollbar: &Rollbar, config: &Config) -> Self {
+        let region = config.resource.iter().find(|(key, _)| key == "cloud.region");
+        Self {
+            config: rollbar.clone(),
+            scrubber: Scrubber::new(&config.scrub),
+            function: config.function_name.clone(),
+            version: config.function_version.clone(),
+            region: region.map(|(_, region)| region.clone()),
+        }
+    }
+
+    /// How bad it is, unless it is nothing, or below the level that is asked for.
+    pub(super) fn level(&self, gathered: &Gathered) -> Option<Level> {
+        let levels = gathered.failures.iter().map(|failure| failure.level);
+        let level = levels.chain(gathered.ended.as_ref().map(|_| Level::Critical)).max();
+        level.filter(|level| *level >= self.config.min_level)
+    }
+
+    /// The failure, if it has a [level](Self::level).
+    pub(super) fn failure(&self, gathered: &Gathered, known: &Known) -> Option<Made> {
+        let level = self.level(gathered)?;
+        let chain = chain(&gathered.failures, gathered.ended.is_some());
+        let ended = gathered.ended.as_ref();
+        let mut data = self.data(gathered, known);
+        data.level = Some(level);
+        let (content, time_ms) = match (&chain[..], ended) {
+            ([], Some(ended)) => (Content::Trace(self.platform(ended, known)), ended.time_ms),
+            ([], None) => return None,
+            ([one], _) if one.class.is_empty() && one.stack.is_empty() => {
+                let body = words(&one.message);
+                (Content::Message(Words { body, more: BTreeMap::new() }), one.time_ms)
+            }
+            ([one], _) => (Content::Trace(self.trace(one)), one.time_ms),
+            (chain, _) => {
+                let traces = chain.iter().map(|failure| self.trace(failure)).collect();
+                (Content::TraceChain(traces), chain[0].time_ms)
+            }
+        };
+        data.timestamp = Some(time_ms.max(0) / 1_000);
+        data.body.content = content;
+        if gathered.count() > 1 {
+            data.custom.insert(FAILURES.to_owned(), json!(gathered.count()));
+        }
+        if let Some(ended) = ended {
+            data.custom.insert("platform_error".to_owned(), json!(ended.error_type));
+        }
+        Some(self.made(data, "failure", gathered, &known.key))
+    }
+
+    /// The messages, whatever their level: somebody asked for them.
+    pub(super) fn messages(&self, gathered: &Gathered, known: &Known) -> Vec<Made> {
+        let left_out = gathered.message_count - gathered.messages.len() as u64;
+        let mut made: Vec<_> = gathered
+            .messages
+            .iter()
+            .map(|message| self.message(message, gathered, known))
+            .collect();
+        if let Some(last) = made.last_mut().filter(|_| left_out > 0) {
+            last.item.data.custom.insert(FURTHER_MESSAGES.to_owned(), json!(left_out));
+            last.items += left_out;
+        }
+        made
+    }
+
+    fn message(&self, message: &Message, gathered: &Gathered, known: &Known) -> Made {
+        let mut data = self.data(gathered, known);
+        let more = message.more.iter().filter(|(key, _)| *key != "body").map(|(key, value)| {
+            let is_secret = self.scrubber.is_secret(key);
+            (key.clone(), json!(if is_secret { MASK } else { value }))
+        });
+        let body = words(&message.body);
+        data.body.content = Content::Message(Words { body, more: more.collect() });
+        data.level = Some(message.level);
+        data.timestamp = Some(message.time_ms.max(0) / 1_000);
+        self.made(data, "message", gathered, &format!("{} {}", known.key, message.key))
+    }
+
+    /// All but what happened.
+    fn data(&self, gathered: &Gathered, known: &Known) -> Data {
+        let facts = Facts { resource: Arc::clone(&known.resource), own: Texts::new() };
+        let unknown = Context { facts, ..Context::default() };
+        let context = gathered.context.as_ref().unwrap_or(&unknown);
+        let facts = &context.facts;
+        let name = |text: &str| cut_to(text, MAX_NAME_CHARS);
+        let version = facts.first(&["service.version"]).or(self.version.as_deref());
+        let version = version.map(|version| cut_to(version, 40));
+        let host = facts.first(&["faas.instance", "host.name"]);
+        let host = host.or(self.config.host.as_deref()).unwrap_or(&self.function);
+        Data {
+            environment: self.config.environment.clone(),
+            body: Body { telemetry: known.lines.clone(), ..Body::default() },
+            code_version: version.clone(),
+            platform: Some("linux".to_owned()),
+            language: facts.first(&["telemetry.sdk.language", "process.runtime.name"]).map(name),
+            framework: Some("aws-lambda".to_owned()),
+            context: Some(name(request::route(facts).unwrap_or(self.service(context)))),
+            request: request::request(facts, &self.scrubber, self.config.client_address),
+            person: request::person(facts),
+            server: Some(Server {
+                host: Some(name(host)),
+                root: Some(ROOT.to_owned()),
+                code_version: version,
+                ..Server::default()
+            }),
+            custom: self.custom(gathered, context, known),
+            notifier: Some(Notifier {
+                name: env!("CARGO_PKG_NAME").to_owned(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+            }),
+            ..Data::default()
+        }
+    }
+
+    fn service<'a>(&'a self, context: &'a Context) -> &'a str {
+        context.facts.first(&["service.name", "faas.name"]).unwrap_or(&self.function)
+    }
+
+    fn custom(
+        &self,
+        gathered: &Gathered,
+        context: &Context,
+        known: &Known,
+    ) -> BTreeMap<String, Value> {
+        let facts = &context.facts;
+        let header = known.traces.xray_header.as_deref();
+        let header = header.or(facts.first(&["cruddur.xray_header"]));
+        let root = header.and_then(XrayHeader::parse).map(|header| header.root.to_string());
+        let server = known.traces.server.map(|(trace, span)| (trace.to_string(), span.to_string()));
+        let (trace_id, span_id) = server.unzip();
+        let own = Some(&context.trace_id).filter(|id| context.is_server && !id.is_empty());
+        let told = own.or(gathered.trace_ids.first()).cloned();
+        let trace_id = trace_id.or(told).or(root);
+        let span_id = Some(context.span_id.clone()).filter(|id| !id.is_empty()).or(span_id);
+        let xray = header.and_then(xray_trace_id);
+        let end = Some(context.end_ms).filter(|_| context.is_server);
+        let remaining = known.deadline_ms.zip(end).map(|(deadline, end)| deadline - end);
+        let cold_start = facts.first(&["faas.coldstart"]).map(|text| text == "true");
+        let cold_start = cold_start.or(known.is_first);
+        let text = |keys: &[&str]| facts.first(keys).map(|text| json!(text));
+        let told = [
+            ("request_id", known.request_id.as_ref().map(|id| json!(id))),
+            ("function", text(&["faas.name"]).or(Some(json!(self.function)))),
+            (
+                "function_version",
+                text(&["faas.version"]).or(self.version.as_ref().map(|v| json!(v))),
+            ),
+            ("service", text(&["service.name"])),
+            ("memory_mb", self.config.memory_mb.map(|mb| json!(mb))),
+            ("max_memory_used_mb", known.max_memory_mb.map(|mb| json!(mb))),
+            ("cold_start", cold_start.map(|it| json!(it))),
+            ("remaining_ms", remaining.map(|ms| json!(ms))),
+            ("status", text(&["http.response.status_code", "http.status_code"])),
+            ("trace_url", trace_id.as_ref().and_then(|id| self.trace_url(id)).map(Value::from)),
+            ("xray_url", xray.as_ref().and_then(|id| self.xray_url(id)).map(Value::from)),
+            ("trace_id", trace_id.map(Value::from)),
+            ("span_id", span_id.map(Value::from)),
+            ("xray_trace_id", xray.map(Value::from)),
+        ];
+        told.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+    }
+
+    fn trace_url(&self, trace_id: &str) -> Option<String> {
+        Some(self.config.trace_url.as_ref()?.replace("{trace_id}", trace_id))
+    }
+
+    /// <https://docs.aws.amazon.com/xray/latest/devguide/xray-console-traces.html>
+    fn xray_url(&self, trace_id: &str) -> Option<String> {
+        let region = self.region.as_ref()?;
+        Some(format!(
+            "https://{region}.console.aws.amazon.com/cloudwatch/home?region={region}#xray:traces/{trace_id}"
+        ))
+    }
+
+    fn trace(&self, failure: &Failure) -> Trace {
+        let mut found = frames(&failure.stack);
+        found.sort_by_key(|frame| frame.number); // ours may have been put first
+        let mut told: Vec<Frame> = found.iter().take(MAX_FRAMES).map(frame).collect();
+        // Rollbar wants the most recent call last.
+        told.reverse();
+        if told.is_empty() {
+            told.push(self.place(&failure.place));
+        }
+        let class = if failure.class.is_empty() { "Error" } else { &failure.class };
+        let message = failure.message.as_str();
+        Trace {
+            frames: told,
+            exception: Exception {
+                class: class.to_owned(),
+                message: Some(message).filter(|text| !text.is_empty()).map(str::to_owned),
+                description: None,
+            },
+        }
+    }
+
+    /// An end that nobody in the function has seen.
+    fn platform(&self, ended: &Ended, known: &Known) -> Trace {
+        let (class, what) = match ended.error_type.as_str() {
+            "timeout" | "Sandbox.Timedout" | "Sandbox.Timeout" => ("Timeout", "ran out of time"),
+            "Runtime.OutOfMemory" => ("OutOfMemory", "ran out of memory"),
+            "failure" => ("Crash", "ended with its sandbox"),
+            other => (other, "failed"),
+        };
+        let who = match ended.phase {
+            Phase::Init => "The function's init",
+            Phase::Restore => "The function's restore",
+            Phase::Invocation => "The invocation",
+        };
+        let memory = known.max_memory_mb.zip(self.config.memory_mb);
+        let memory =
+            memory.map(|(used, size)| format!(", {used} of {size} MB")).unwrap_or_default();
+        let exception = Exception {
+            class: class.to_owned(),
+            message: Some(format!("{who} {what}: {}{memory}", ended.error_type)),
+            description: None,
+        };
+        Trace { frames: vec![self.place("")], exception }
+    }
+
+    /// Without its secrets, and with its ids.
+    fn made(&self, data: Data, kind: &str, gathered: &Gathered, key: &str) -> Made {
+        let facts = gathered.context.as_ref().map(|context| &context.facts);
+        let client = facts.and_then(request::client).unwrap_or_default();
+        let mut data = self.scrubbed(data, client);
+        let fingerprint = fingerprint(&data);
+        let service = data.custom.get("function").and_then(Value::as_str).unwrap_or_default();
+        let digest = hash(&[kind, service, key]);
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        let id = uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string();
+        data.fingerprint = Some(fingerprint.clone());
+        data.uuid = Some(id.clone());
+        Made { id, fingerprint, item: Item { data }, items: 1 }
+    }
+
+    /// Every text without what must not be sent, wherever it is.
+    fn scrubbed(&self, data: Data, client: &str) -> Data {
+        let address = self.config.client_address;
+        let clean = |text: &str| {
+            let text = self.scrubber.text(text).into_owned();
+            request::without_address(text, client, address)
+        };
+        // Texts stay texts, so what comes out is of the same form.
+        let clean = serde_json::to_value(data).map(|data| each_text(data, &clean));
+        clean.and_then(serde_json::from_value).unwrap_or_default()
+    }
+
+    /// In the place of a stack, since it is not known whether Rollbar takes an empty one.
+    fn place(&self, span: &str) -> Frame {
+        let method = Some(span.to_owned()).filter(|span| !span.is_empty());
+        Frame { filename: self.function.clone(), method, ..Frame::default() }
+    }
+}
+
+/// Rollbar takes no empty ones.
+fn words(text: &str) -> String {
+    let text = if text.trim().is_empty() { "(empty)" } else { text };
+    text.to_owned()
+}
+
+/// What was thrown, the outermost first: the server span tells what became of the request, and
+/// spans end before those around them. A line counts if nothing else does, or the platform ended
+/// the invocation and the line says where.
+fn chain(failures: &[Failure], is_ended: bool) -> Vec<&Failure> {
+    let mut spans: Vec<_> = failures.iter().filter(|it| it.source != Source::Line).rev().collect();
+    spans.sort_by_key(|failure| failure.source);
+    let mut chain: Vec<&Failure> = Vec::new();
+    for failure in spans {
+        // Told by each span that it passed.
+        let is_same =
+            |known: &&Failure| known.class == failure.class && known.message == failure.message;
+        match chain.iter().position(is_same) {
+            Some(index) if chain[index].stack.is_empty() => chain[index] = failure,
+            Some(_) => {}
+            None => chain.push(failure),
+        }
+    }
+    // A call that failed with nothing to say but that, beside an exception that says why.
+    let says_more = chain.iter().any(|failure| failure.level >= Level::Error);
+    chain.retain(|failure| failure.level >= Level::Error || !says_more);
+    chain.truncate(MAX_CHAIN);
+    if chain.is_empty() {
+        let lines = || failures.iter().filter(|failure| failure.source == Source::Line);
+        let thrown = lines().find(|failure| !failure.class.is_empty());
+        let first = if is_ended { None } else { lines().next() };
+        chain.extend(thrown.or(first));
+    }
+    chain
+}
+
+fn frame(frame: &backtrace::Frame<'_>) -> Frame {
+    Frame {
+        filename: cut_to(frame.file.unwrap_or("(unknown)"), 500),
+        lineno: frame.line,
+        colno: frame.column,
+        method: frame.function.map(|function| cut_to(function, 500)),
+        in_project: frame.is_ours(),
+        ..Frame::default()
+    }
+}
+
+/// Unix milliseconds.
+pub(super) fn unix_ms(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}

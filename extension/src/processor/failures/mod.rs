@@ -1,0 +1,310 @@
+//! Failures: whatever went wrong in an invocation becomes one item, and each message that somebody
+//! wants to be reported one more. The [Rollbar exporter](crate::exporter::rollbar) sends them.
+//!
+//! ```text
+//! spans, log records ─┐                    one item for each
+//! lines ──────────────┼─▶ gathered by ────▶ invocation, when ──▶ bursts ──▶ signals
+//! platform events ────┘   request, trace    it is over           folded
+//! ```
+//! - **Whose.** A span is of the invocation whose server span is in its trace; one that comes
+//!   before that waits. Where no server span ever comes, what came during an invocation is its.
+//! - **When.** An invocation is over when the runtime is done with it, or the next one begins, or
+//!   the sandbox ends. Where nothing tells (emulators, Managed Instances), with each request of
+//!   spans; what only log records tell waits for those, but no longer than [`SPANS_FOLLOW`].
+//! - **Once.** Of an invocation that was told nothing is told again, such as the platform's
+//!   report, one invocation later. The item's `uuid` is made of the request's id: should another
+//!   process tell the same again, Rollbar drops it.
+//! - **At most.** `bursts` folds what repeats itself.
+//!
+//! Made items are signals like all others, of [`Kind::Failures`]: held, spooled, sent and accounted
+//! for. The unit of Rollbar's account is a failure or message: an item for a burst counts as many.
+//! What is only [gathered or folded](Failures::waiting) yet, in memory alone, is in the sums as well,
+//! so that a kill is no silent loss.
+
+pub mod item;
+pub mod truncate;
+mod attributes;
+mod recent_lines;
+mod request;
+mod evidence;
+mod log_record;
+mod platform_failure;
+mod from_otlp;
+mod fingerprint;
+mod item_builder;
+mod rate_limit;
+mod reported;
+mod attribution;
+mod reporting;
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use crate::{
+    config::{ClientAddress, Config},
+    lambda::extensions_api::Invoke,
+    otlp::payload::{Kind, Signal},
+    processor::{
+        failures::{
+            attribution::Invocation,
+            evidence::{Ended, Gathered, Phase},
+            item::Texts,
+            item_builder::{Maker, unix_ms},
+            log_record::Logged,
+            rate_limit::Bursts,
+            recent_lines::LastLines,
+            reported::Told,
+        },
+        log_lines,
+        platform_spans::Traces,
+    },
+};
+pub use crate::{
+    otlp::failure_codec::{Line, read, signal},
+    processor::failures::platform_failure::Note,
+};
+
+/// How long log records wait for the spans of their invocation, where nothing tells its end. Our
+/// choice: they are sent one after the other.
+pub const SPANS_FOLLOW: Duration = Duration::from_secs(1);
+
+/// Looks up what the platform knows of an invocation.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Traces;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Failures {
+    maker: Maker,
+    address: ClientAddress,
+    bursts: Bursts,
+    /// Oldest first.
+    invocations: VecDeque<Invocation>,
+    /// Of no known invocation, oldest first. Without a trace: what was logged outside of any.
+    strays: VecDeque<Gathered>,
+    told: Told,
+    lines: LastLines,
+    /// What the function said last of itself.
+    resource: Arc<Texts>,
+    /// An init that failed during an invocation, until that is told.
+    failed_init: Option<Ended>,
+    /// When the first of the log records came that wait for their spans.
+    spans_follow: Option<SystemTime>,
+    /// Whether somebody tells when an invocation begins and ends.
+    ends_are_told: bool,
+    /// Any invocation.
+    has_begun: bool,
+    /// Until then what is logged may be why it fails.
+    init_is_over: bool,
+    made: Vec<Signal>,
+}
+
+impl Failures {
+    /// `None` if Rollbar is to have nothing.
+    pub fn new(config: &Config) -> Option<Self> {
+        let rollbar = config.rollbar.as_ref()?;
+        Some(Self {
+            maker: Maker::new(rollbar, config),
+            address: rollbar.client_address,
+            bursts: Bursts::default(),
+            invocations: VecDeque::new(),
+            strays: VecDeque::new(),
+            told: Told::default(),
+            lines: LastLines::default(),
+            resource: Arc::default(),
+            failed_init: None,
+            spans_follow: None,
+            ends_are_told: false,
+            has_begun: false,
+            init_is_over: false,
+            made: Vec::new(),
+        })
+    }
+
+    /// The items that were made since the last call.
+    pub fn take_made(&mut self) -> Vec<Signal> {
+        std::mem::take(&mut self.made)
+    }
+
+    /// Somebody will tell when invocations begin and end, also if a fast one is done before.
+    pub fn expect_ends(&mut self) {
+        self.ends_are_told = true;
+    }
+
+    /// An invocation has begun, so all others are over.
+    pub fn begun(&mut self, invoke: &Invoke, now: SystemTime, lookup: Lookup<'_>) {
+        self.expect_ends();
+        let is_first = !std::mem::replace(&mut self.has_begun, true);
+        self.init_is_over = true;
+        let others = self.invocations.iter_mut().filter(|it| it.request_id != invoke.request_id);
+        let over = others.filter_map(|it| {
+            it.is_reported = true;
+            let was_done = std::mem::replace(&mut it.is_done, true);
+            (!was_done || !it.gathered.is_empty()).then(|| it.request_id.clone())
+        });
+        let over: Vec<_> = over.collect();
+        over.iter().for_each(|request_id| self.conclude(request_id, now, lookup));
+        let invocation = self.invocation(&invoke.request_id, now, lookup);
+        invocation.is_done = false; // Lambda tries it again
+        invocation.is_reported = false;
+        invocation.is_first = Some(is_first);
+        invocation.deadline_ms = i64::try_from(invoke.deadline_ms).ok().filter(|ms| *ms > 0);
+        self.fold(now);
+    }
+
+    /// A request has come by OTLP.
+    pub fn otlp(&mut self, signal: &Signal, now: SystemTime, lookup: Lookup<'_>) {
+        if signal.kind == Kind::Metrics {
+            return;
+        }
+        self.overdue(now, lookup);
+        from_otlp::lines(signal, self.address).for_each(|line| self.lines.keep(line));
+        let mut has_found = false;
+        from_otlp::find(signal, self.address, |finding| {
+            let from_otlp::Finding { trace_id, request_id, gathered } = finding;
+            has_found = true;
+            if let Some(context) = &gathered.context {
+                self.resource = Arc::clone(&context.facts.resource);
+            }
+            match request_id.or_else(|| self.of_trace(&trace_id)) {
+                Some(request_id) => {
+                    let invocation = self.invocation(&request_id, now, lookup);
+                    invocation.is_touched = true;
+                    invocation.gathered.merge(gathered);
+                }
+                None => self.stray(&trace_id, now).merge(gathered),
+            }
+        });
+        if !has_found {
+            return;
+        }
+        if signal.kind == Kind::Logs && !self.ends_are_told {
+            self.spans_follow.get_or_insert(now);
+            return;
+        }
+        self.tell_of_touched(now, lookup);
+        if !self.ends_are_told {
+            self.tell_of_strays(now);
+            if self.invocations.iter().all(|it| it.gathered.is_empty()) {
+                self.spans_follow = None;
+            }
+        }
+    }
+
+    /// Some time has passed: what has waited long enough is told.
+    pub fn overdue(&mut self, now: SystemTime, lookup: Lookup<'_>) {
+        let is_over = |since: &SystemTime| match now.duration_since(*since) {
+            Ok(age) => age >= SPANS_FOLLOW,
+            Err(_) => true, // the clock was set back
+        };
+        if self.spans_follow.take_if(|since| is_over(since)).is_some() {
+            self.invocations.iter_mut().for_each(|it| it.is_touched = true);
+            self.tell_of_touched(now, lookup);
+            self.tell_of_strays(now);
+        }
+        self.fold(now);
+    }
+
+    /// Lines have come, made by [`log_lines::Lines`].
+    pub fn lines(&mut self, signals: &[Signal], now: SystemTime, lookup: Lookup<'_>) {
+        for signal in signals {
+            for line in log_lines::read(&signal.bytes) {
+                let Some(logged) = Logged::read(line, self.address) else { continue };
+                self.lines.keep(logged.line());
+                let failure = signal.has_error.then(|| logged.failure()).flatten();
+                let Some(failure) = failure else { continue };
+                let gathered = match &logged.request_id {
+                    Some(request_id) => {
+                        let invocation = self.invocation(request_id, now, lookup);
+                        invocation.is_touched = true;
+                        invocation.gathered.add_trace(&logged.trace_id);
+                        &mut invocation.gathered
+                    }
+                    None => self.stray("", now),
+                };
+                gathered.add_failure(failure.source, || failure);
+            }
+        }
+        self.tell_of_touched(now, lookup);
+        if !self.ends_are_told && self.init_is_over {
+            self.tell_of_strays(now);
+        }
+        self.fold(now);
+    }
+
+    /// The platform has said something, and knows of it already when it is looked up.
+    pub fn platform(&mut self, note: Note, now: SystemTime, lookup: Lookup<'_>) {
+        let Note { request_id, is_done, is_report, max_memory_mb, ended, .. } = note;
+        let Note { is_init, is_repeated_init, .. } = note;
+        self.init_is_over |= is_init;
+        let Some(request_id) = request_id else {
+            match ended {
+                Some(ended) if is_repeated_init => self.failed_init = Some(ended),
+                Some(ended) => self.tell_of_init(ended, now),
+                // What was logged then has no invocation.
+                None if !is_repeated_init => {
+                    let logged = self.stray("", now).take();
+                    self.tell_of_stray(logged, now);
+                }
+                None => {}
+            }
+            return;
+        };
+        if ended.is_some() {
+            self.failed_init = None;
+        }
+        let invocation = self.invocation(&request_id, now, lookup);
+        invocation.is_done |= is_done;
+        invocation.max_memory_mb = max_memory_mb.or(invocation.max_memory_mb);
+        let knows_better = is_report && ended.is_some() && invocation.awaits_report();
+        invocation.is_reported |= is_report;
+        let known = &mut invocation.gathered.ended;
+        *known = known.take().filter(|_| !knows_better).or(ended);
+        if is_done || !invocation.gathered.is_empty() {
+            self.conclude(&request_id, now, lookup);
+        }
+        self.fold(now);
+    }
+
+    /// The sandbox ends, and an invocation with it.
+    pub fn ended_with_sandbox(
+        &mut self,
+        request_id: &str,
+        error_type: String,
+        now: SystemTime,
+        lookup: Lookup<'_>,
+    ) {
+        let ended = Ended { error_type, time_ms: unix_ms(now), phase: Phase::Invocation };
+        let invocation = self.invocation(request_id, now, lookup);
+        invocation.is_reported = true;
+        let known = &mut invocation.gathered.ended;
+        *known = known.take().or(Some(ended));
+        self.failed_init = None;
+        self.conclude(request_id, now, lookup);
+    }
+
+    /// Whether there is something to be told of an invocation as soon as it is over.
+    pub fn has_something(&self, request_id: &str) -> bool {
+        let found = self.invocations.iter().find(|it| it.request_id == request_id);
+        found.is_some_and(|it| !it.gathered.is_empty())
+            || self.strays.iter().any(|gathered| !gathered.is_empty())
+    }
+
+    /// Tells all that is left: nothing more will come.
+    pub fn finish(&mut self, now: SystemTime, lookup: Lookup<'_>) {
+        self.invocations.iter_mut().for_each(|it| it.is_reported = true);
+        let all: Vec<_> = self.invocations.iter().map(|it| it.request_id.clone()).collect();
+        all.iter().for_each(|request_id| self.conclude(request_id, now, lookup));
+        if let Some(ended) = self.failed_init.take() {
+            self.tell_of_init(ended, now);
+        }
+        self.tell_of_strays(now);
+        let folded = self.bursts.finish();
+        folded.into_iter().for_each(|made| self.push(made));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+//! Many failures of one kind within a short time become few items: the first are items of their
+//! own, those after them one for each interval, with their number.
+//!
+//! What is folded waits here for the end of its interval, and is [counted](Bursts::waiting) until it
+//! leaves: should the process be killed, it is not lost unnoticed.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime},
+};
+
+use serde_json::{Value, json};
+
+use crate::processor::failures::item_builder::{FAILURES, FURTHER_MESSAGES, Made};
+
+/// How long a burst is looked at. Our choice: Rollbar's own limits are by the minute.
+pub(super) const INTERVAL: Duration = Duration::from_secs(60);
+
+/// Failures of one fingerprint that are items of their own within an interval. Our choice.
+pub(super) const SINGLE: u64 = 5;
+
+/// Most fingerprints that are told apart; all failures beyond them are one kind. Our choice.
+const MAX_FINGERPRINTS: usize = 500;
+
+/// Most ids of requests that a folded item names. Our choice.
+const MAX_REQUEST_IDS: usize = 20;
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(super) struct Bursts(HashMap<String, Burst>);
+
+#[derive(Debug)]
+struct Burst {
+    began: SystemTime,
+    /// All in this interval.
+    count: u64,
+    folded: Option<Folded>,
+}
+
+/// The last failure, for all since the last item.
+#[derive(Debug)]
+struct Folded {
+    last: Made,
+    /// Failures of all these invocations.
+    failures: u64,
+    request_ids: Vec<Value>,
+}
+
+impl Bursts {
+    /// The failure, if it is an item of its own.
+    pub(super) fn offer(&mut self, made: Made, now: SystemTime) -> Option<Made> {
+        let is_new = !self.0.contains_key(&made.fingerprint);
+        let key = match is_new && self.0.len() >= MAX_FINGERPRINTS {
+            true => "",
+            false => made.fingerprint.as_str(),
+        };
+        let new = || Burst { began: now, count: 0, folded: None };
+        let burst = self.0.entry(key.to_owned()).or_insert_with(new);
+        burst.count += 1;
+        if burst.count <= SINGLE {
+            return Some(made);
+        }
+        burst.folded = Some(Folded::of(burst.folded.take(), made));
+        None
+    }
+
+    /// How many failures and messages are folded.
+    pub(super) fn waiting(&self) -> u64 {
+        let folded = self.0.values().filter_map(|burst| burst.folded.as_ref());
+        folded.map(|folded| folded.last.items).sum()
+    }
+
+    /// The folded failures of intervals that are over, which begins new ones.
+    pub(super) fn due(&mut self, now: SystemTime) -> Vec<Made> {
+        let is_over = |burst: &Burst| match now.duration_since(burst.began) {
+            Ok(age) => age >= INTERVAL,
+            Err(_) => true, // the clock was set back: no telling how long ago that was
+        };
+        self.release(is_over)
+    }
+
+    /// All that is left.
+    pub(super) fn finish(&mut self) -> Vec<Made> {
+        self.release(|_| true)
+    }
+
+    fn release(&mut self, is_over: impl Fn(&Burst) -> bool) -> Vec<Made> {
+        let over = self.0.extract_if(|_, burst| is_over(burst));
+        let mut released: Vec<_> =
+            over.filter_map(|(_, burst)| Some(burst.folded?.release())).collect();
+        released.sort_by_key(|made| made.item.data.timestamp);
+        released
+    }
+}
+
+impl Folded {
+    fn of(before: Option<Self>, mut made: Made) -> Self {
+        let custom = &made.item.data.custom;
+        let failures = custom.get(FAILURES).and_then(Value::as_u64).unwrap_or(1);
+        let request_id = custom.get("request_id").cloned();
+        let mut folded = match before {
+            Some(before) => {
+                made.items += before.last.items;
+                Self { last: made, ..before }
+            }
+            None => Self { last: made, failures: 0, request_ids: Vec::new() },
+        };
+        folded.failures += failures;
+        let has_room = folded.request_ids.len() < MAX_REQUEST_IDS;
+        let new = request_id.filter(|id| has_room && !folded.request_ids.contains(id));
+        folded.request_ids.extend(new);
+        folded
+    }
+
+    fn release(self) -> Made {
+        let mut made = self.last;
+        if made.items > 1 {
+            let custom = &mut made.item.data.custom;
+            custom.remove(FURTHER_MESSAGES);
+            custom.insert("occurrences".to_owned(), json!(made.items));
+            if self.failures > made.items {
+                custom.insert(FAILURES.to_owned(), json!(self.failures));
+            }
+            custom.insert("request_ids".to_owned(), self.request_ids.into());
+        }
+        made
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::processor::failures::item::{Data, Item};
+
+    fn made(request: u64) -> Made {
+        let custom = [("request_id".to_owned(), json!(request))].into();
+        let data = Data { custom, ..Data::default() };
+        Made {
+            id: request.to_string(),
+            fingerprint: "one".to_owned(),
+            item: Item { data },
+            items: 1,
+        }
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1_000 + seconds)
+    }
+
+    #[test]
+    fn after_the_first_few_all_of_an_interval_are_one_with_their_number() {
+        let mut bursts = Bursts::default();
+
+        let single = (0..30).filter(|n| bursts.offer(made(*n), at(1)).is_some()).count();
+
+        assert_eq!(single as u64, SINGLE);
+        assert!(bursts.due(at(60)).is_empty());
+        assert_eq!(bursts.waiting(), 25);
+        let folded = bursts.due(at(61));
+        assert_eq!(folded.len(), 1);
+        assert_eq!((folded[0].id.as_str(), folded[0].items), ("29", 25), "the last of them");
+        assert_eq!(bursts.waiting(), 0);
+        let custom = &folded[0].item.data.custom;
+        assert_eq!(custom["occurrences"], 25);
+        assert_eq!(custom["request_ids"].as_array().unwrap().len(), 20);
+        assert!(bursts.offer(made(30), at(62)).is_some(), "a new interval");
+        assert!(bursts.finish().is_empty());
+    }
+
+    #[test]
+    fn what_is_folded_at_the_end_is_not_lost_nor_when_the_clock_goes_back() {
+        let mut bursts = Bursts::default();
+        (0..7).for_each(|n| drop(bursts.offer(made(n), at(1))));
+        assert_eq!(bursts.finish()[0].item.data.custom["occurrences"], 2);
+
+        (0..6).for_each(|n| drop(bursts.offer(made(n), at(1))));
+        let back = bursts.due(at(0));
+        assert_eq!((back.len(), back[0].item.data.custom.get("occurrences")), (1, None));
+    }
+
+    #[test]
+    fn what_a_folded_item_stood_for_before_is_in_its_number() {
+        let mut bursts = Bursts::default();
+        (0..SINGLE).for_each(|n| drop(bursts.offer(made(n), at(1))));
+        let with = |key: &str, number: u64, items| {
+            let mut made = Made { items, ..made(9) };
+            made.item.data.custom.insert(key.to_owned(), json!(number));
+            made
+        };
+        assert!(bursts.offer(with(FURTHER_MESSAGES, 10, 11), at(1)).is_none());
+        assert!(bursts.offer(with(FAILURES, 40, 1), at(1)).is_none());
+
+        let folded = &bursts.finish()[0];
+
+        let custom = &folded.item.data.custom;
+        assert_eq!((&custom["occurrences"], &custom[FAILURES]), (&json!(12), &json!(41)));
+        assert!(!custom.contains_key(FURTHER_MESSAGES));
+        assert_eq!(folded.items, 12);
+    }
+
+    #[test]
+    fn of_too_many_kinds_those_beyond_are_one() {
+        let mut bursts = Bursts::default();
+        let kind = |n: u64| Made { fingerprint: n.to_string(), ..made(n) };
+
+        let single = (0..3_000).filter(|n| bursts.offer(kind(*n), at(1)).is_some()).count();
+
+        assert_eq!(single, MAX_FINGERPRINTS + SINGLE as usize);
+        assert_eq!(bursts.finish()[0].item.data.custom["occurrences"], 3_000 - single);
+    }
+}

@@ -1,0 +1,170 @@
+//! What was gathered leaves as items.
+
+use std::{sync::Arc, time::SystemTime};
+
+use trace_context::XrayHeader;
+
+use crate::processor::failures::{
+    Failures, Lookup,
+    attribution::Invocation,
+    evidence::{Ended, Gathered},
+    item_builder::{Known, Made},
+    signal,
+    truncate::fitted,
+};
+
+impl Failures {
+    /// An invocation is over: tells of it, unless the platform may yet say why it ended.
+    pub fn conclude(&mut self, request_id: &str, now: SystemTime, lookup: Lookup<'_>) {
+        let found = self.invocations.iter().position(|it| it.request_id == request_id);
+        let Some(index) = found.filter(|index| !self.invocations[*index].awaits_report()) else {
+            return;
+        };
+        let traces = lookup(request_id);
+        let invocation = &mut self.invocations[index];
+        let gathered = &mut invocation.gathered;
+        if gathered.trace_ids.is_empty() {
+            let root = traces.xray_header.as_deref().and_then(XrayHeader::parse);
+            let server = traces.server.map(|(trace_id, _)| trace_id);
+            let trace_id = server.or(root.map(|header| header.root));
+            trace_id.iter().for_each(|id| gathered.add_trace(&id.to_string()));
+        }
+        // Decided before any of them is taken in, so that their order does not matter.
+        let is_its = |stray: &Gathered| gathered.takes(stray, self.ends_are_told);
+        let (its, others): (Vec<_>, Vec<_>) = self.strays.drain(..).partition(is_its);
+        its.into_iter().for_each(|stray| gathered.merge(stray));
+        let gathered = gathered.take();
+        let known = Known {
+            key: request_id.to_owned(),
+            request_id: Some(request_id.to_owned()),
+            traces,
+            deadline_ms: invocation.deadline_ms,
+            max_memory_mb: invocation.max_memory_mb,
+            is_first: invocation.is_first,
+            ..Known::default()
+        };
+        self.tell(gathered, known, now);
+        others.into_iter().for_each(|stray| self.tell_of_stray(stray, now));
+    }
+
+    /// How many failures and messages there would be of all that is gathered, if it were told now;
+    /// more, where spans that are yet to come show that some of it is one.
+    pub fn waiting(&self) -> u64 {
+        // What is nobody's yet will be told with the invocation that goes on.
+        let open = self.invocations.iter().rposition(|it| !it.is_done);
+        let is_its = |stray: &&Gathered| {
+            let takes = |it: &Invocation| it.gathered.takes(stray, self.ends_are_told);
+            open.is_some_and(|index| takes(&self.invocations[index]))
+        };
+        let (its, others): (Vec<_>, Vec<_>) = self.strays.iter().partition(is_its);
+        let fails = |gathered: &&Gathered| self.maker.level(gathered).is_some();
+        let failing = self.invocations.iter().enumerate().filter(|(index, it)| {
+            let more = its.iter().copied().filter(|_| open == Some(*index));
+            !self.told.has(&it.request_id)
+                && std::iter::once(&it.gathered).chain(more).any(|part| fails(&part))
+        });
+        let failing = failing.count() + others.iter().copied().filter(fails).count();
+        let gathered = self.invocations.iter().map(|it| &it.gathered).chain(&self.strays);
+        failing as u64
+            + gathered.map(|gathered| gathered.message_count).sum::<u64>()
+            + u64::from(self.failed_init.is_some())
+            + self.bursts.waiting()
+    }
+
+    /// Something new of some invocations: those that are over are told of at once.
+    pub(super) fn tell_of_touched(&mut self, now: SystemTime, lookup: Lookup<'_>) {
+        let touched = self.invocations.iter_mut().filter_map(|it| {
+            let is_touched = std::mem::take(&mut it.is_touched);
+            let is_over = it.is_done || !self.ends_are_told;
+            (is_touched && is_over).then(|| it.request_id.clone())
+        });
+        let over: Vec<_> = touched.collect();
+        over.iter().for_each(|request_id| self.conclude(request_id, now, lookup));
+    }
+
+    pub(super) fn tell_of_strays(&mut self, now: SystemTime) {
+        let strays = std::mem::take(&mut self.strays);
+        strays.into_iter().for_each(|stray| self.tell_of_stray(stray, now));
+    }
+
+    pub(super) fn tell_of_init(&mut self, ended: Ended, now: SystemTime) {
+        let key = format!("init {}", ended.time_ms);
+        let mut gathered = self.stray("", now).take();
+        gathered.ended = Some(ended);
+        self.tell(gathered, Known { key, ..Known::default() }, now);
+    }
+
+    /// Of no invocation, or too late for its own.
+    pub(super) fn tell_of_stray(&mut self, gathered: Gathered, now: SystemTime) {
+        let has_trace = |it: &&Invocation| {
+            it.gathered.trace_ids.iter().any(|id| gathered.trace_ids.contains(id))
+        };
+        if let Some(owner) = self.invocations.iter().rev().find(has_trace) {
+            let request_id = Some(owner.request_id.clone());
+            let known = Known { key: owner.request_id.clone(), request_id, ..Known::default() };
+            return self.tell(gathered, known, now);
+        }
+        let logged = || {
+            let first = gathered.failures.first()?;
+            Some(format!("log {} {}", first.time_ms, first.message))
+        };
+        let key = gathered.trace_ids.first().cloned().or_else(logged).unwrap_or_default();
+        self.tell(gathered, Known { key, ..Known::default() }, now);
+    }
+
+    fn tell(&mut self, gathered: Gathered, mut known: Known, now: SystemTime) {
+        let is_told = self.is_told(&gathered, &known);
+        if gathered.is_empty() {
+            return;
+        }
+        known.lines = self.lines.of(known.request_id.as_deref(), &gathered.trace_ids);
+        known.resource = Arc::clone(&self.resource);
+        for made in self.maker.messages(&gathered, &known) {
+            self.offer(made, now);
+        }
+        if !is_told && let Some(made) = self.maker.failure(&gathered, &known) {
+            match known.request_id {
+                None if !gathered.trace_ids.is_empty() => {
+                    stray_keys(&gathered).into_iter().for_each(|key| self.told.add(key));
+                }
+                _ => self.told.add(known.key),
+            }
+            self.offer(made, now);
+        }
+    }
+
+    /// Whether the failure was told of, perhaps before anybody knew whose spans those were. To be
+    /// asked for every invocation: one without a failure is not the one that was meant later.
+    fn is_told(&mut self, gathered: &Gathered, known: &Known) -> bool {
+        let mut is_told = self.told.has(&known.key);
+        for key in stray_keys(gathered) {
+            is_told |= match &known.request_id {
+                Some(request_id) => self.told.has_of(&key, request_id),
+                None => self.told.has(&key),
+            };
+        }
+        is_told
+    }
+
+    fn offer(&mut self, made: Made, now: SystemTime) {
+        if let Some(made) = self.bursts.offer(made, now) {
+            self.push(made);
+        }
+    }
+
+    pub(super) fn fold(&mut self, now: SystemTime) {
+        let due = self.bursts.due(now);
+        due.into_iter().for_each(|made| self.push(made));
+    }
+
+    pub(super) fn push(&mut self, made: Made) {
+        let Made { id, item, items, .. } = made;
+        self.made.push(signal(format!("{id} {items} {}\n", fitted(item)).into()));
+    }
+}
+
+/// What a service did in a trace, as [`Told`](crate::processor::failures::reported::Told) knows it.
+fn stray_keys(gathered: &Gathered) -> Vec<String> {
+    let service = gathered.service();
+    gathered.trace_ids.iter().map(|trace_id| format!("{trace_id} {service}")).collect()
+}

@@ -1,0 +1,78 @@
+//! How many items there are, and how much is yet to be one.
+
+use super::*;
+use crate::processor::failures::attribution::EXIT;
+
+#[test]
+fn a_failure_that_was_told_before_its_request_hides_no_other_in_the_trace() {
+    let mut world = World::new(&[]);
+    world.spans(vec![child()]);
+    for request_id in ["first", "second", "second"] {
+        world.spans(vec![server(request_id)]);
+    }
+
+    let ids: Vec<_> =
+        world.finish().iter().map(|item| item["custom"]["request_id"].clone()).collect();
+
+    assert_eq!(ids, [Value::Null, json!("second")], "the first was told of already");
+}
+
+#[test]
+fn what_is_gathered_or_folded_is_counted_until_it_is_made() {
+    let mut world = World::new(&[]);
+    world.begun("first");
+    let message = span::Event { name: "rollbar.message".to_owned(), ..span::Event::default() };
+    world.spans(vec![Span { events: vec![exception("A"), message.clone()], ..plain(2) }]);
+    assert_eq!(world.failures.waiting(), 2);
+    world.spans(vec![Span { events: vec![message; 60], ..plain(3) }]);
+    assert_eq!(world.failures.waiting(), 1 + 61);
+    world.step(&Step::Done, "first");
+    assert_eq!(world.items.len(), 1 + 5, "the failure, and single ones of a kind of message");
+    assert_eq!(world.failures.waiting(), 61 - 5);
+
+    world.now += rate_limit::INTERVAL;
+    world.begun("second");
+
+    assert_eq!((world.items.len(), world.failures.waiting()), (7, 0), "nobody else came by");
+    let items = world.finish();
+    assert_eq!((&items[6]["custom"]["occurrences"], items.len()), (&json!(61 - 5), 7));
+}
+
+#[test]
+fn of_thousands_of_errors_few_are_kept_and_all_are_counted() {
+    let mut world = World::new(&[]);
+    world.begun("first");
+    let twice = Span { events: vec![exception("A"), exception("B")], ..plain(3) };
+    world.spans(vec![twice; 10_000]);
+    let kept: usize = world.failures.strays.iter().map(|stray| stray.failures.len()).sum();
+    assert_eq!((kept, world.failures.strays.len()), (10, 1));
+    world.spans(vec![server("first")]);
+
+    let items = world.finish();
+
+    assert_eq!((items.len(), &items[0]["custom"]["failures"]), (1, &json!(20_001)));
+    let classes = items[0]["body"]["trace_chain"].as_array().unwrap().iter();
+    let classes: Vec<_> = classes.map(|trace| &trace["exception"]["class"]).collect();
+    assert_eq!(classes[0], "StoreError", "that of the server span");
+}
+
+#[test]
+fn a_report_may_know_why_a_process_ended() {
+    for is_told in [true, false] {
+        let mut world = World::new(&[]);
+        world.begun("first");
+        let exit = json!({ "requestId": "first", "status": "error", "errorType": EXIT });
+        world.event("platform.runtimeDone", exit);
+        world.failures.conclude("first", world.now, &lookup);
+        world.take();
+        assert_eq!((world.items.len(), world.failures.waiting()), (0, 1), "it may yet come");
+        world.step(if is_told { &Step::Report } else { &Step::Next }, "first");
+        assert_eq!(world.items.len(), 1);
+
+        let items = world.finish();
+
+        let class = if is_told { "OutOfMemory" } else { EXIT };
+        assert_eq!(items[0]["body"]["trace"]["exception"]["class"], class);
+        assert_eq!((items.len(), &items[0]["custom"]["cold_start"]), (1, &json!(true)));
+    }
+}

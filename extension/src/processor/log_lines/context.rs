@@ -1,0 +1,232 @@
+//! Which invocation a line belongs to, by the order in which the Telemetry API delivers: what comes
+//! between `platform.start` of one and that of the next is of the one. Managed Instances run several
+//! at once: there a line belongs to the one that it names, or to the only one.
+//!
+//! | `phase` | when | `requestId` |
+//! |---|---|---|
+//! | `init` | the function is starting, before its first invocation or again within one | of that one, if any |
+//! | `invoke` | the invocation is running | its |
+//! | `after` | the runtime has finished it, or ended with it | its |
+
+use std::{collections::VecDeque, time::SystemTime};
+
+use serde::Serialize;
+use serde_json::Value;
+use trace_context::{TraceId, XrayHeader};
+
+use crate::lambda::extensions_api::Invoke;
+
+/// Most invocations that are known: those without a report, the current one and the one before. Our
+/// choice: more than a managed instance runs at once.
+const REMEMBERED: usize = 128;
+
+/// What goes on in the sandbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// The function is starting.
+    #[default]
+    Init,
+    /// An invocation is running.
+    Invoke,
+    /// The last one is over.
+    After,
+}
+
+/// An invocation, as far as the platform has told of it.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    /// Lambda's id.
+    pub request_id: String,
+    /// `1-<8 hex>-<24 hex>`
+    pub xray_trace_id: Option<String>,
+    /// As the first of its lines that has one says.
+    pub trace_id: Option<TraceId>,
+    /// Whether it is the sandbox's first.
+    pub is_first: bool,
+    /// When it began.
+    pub started: SystemTime,
+    /// How it ended, if the platform has said so: `success`, `error`, `timeout`, `failure`.
+    pub status: Option<String>,
+    /// Whether its metrics have been told.
+    pub is_reported: bool,
+}
+
+/// The function, and what is going on in it.
+#[derive(Debug)]
+pub struct Context {
+    /// The function's name.
+    pub function: String,
+    /// Its version, as soon as something tells.
+    pub version: Option<String>,
+    /// How the sandbox came to be, such as `on-demand`.
+    pub initialization_type: Option<String>,
+    /// What goes on.
+    pub phase: Phase,
+    /// The last one is the current one.
+    pub invocations: VecDeque<Invocation>,
+    /// By the Extensions API, which may be ahead of the Telemetry API, or know more.
+    invoked: Option<Invocation>,
+    /// Whether the Extensions API tells of invocations, as it does where they run one by one.
+    one_by_one: bool,
+    /// Whether one has begun.
+    pub has_had_invocation: bool,
+}
+
+impl Context {
+    /// Of a sandbox in which nothing has happened.
+    pub fn new(function: String, version: Option<String>) -> Self {
+        Self {
+            function,
+            version,
+            initialization_type: None,
+            phase: Phase::Init,
+            invocations: VecDeque::new(),
+            invoked: None,
+            one_by_one: false,
+            has_had_invocation: false,
+        }
+    }
+
+    /// The Extensions API tells of an invocation.
+    pub fn invoked(&mut self, invoke: &Invoke, now: SystemTime) {
+        self.one_by_one = true;
+        let header = invoke.xray_header();
+        let xray_trace_id = header.as_deref().and_then(xray_trace_id);
+        if let Some(known) = self.find(&invoke.request_id).filter(|known| !known.is_reported) {
+            known.xray_trace_id = known.xray_trace_id.take().or(xray_trace_id);
+            return;
+        }
+        self.invoked = Some(Invocation {
+            request_id: invoke.request_id.clone(),
+            xray_trace_id,
+            trace_id: None,
+            is_first: false, // known when it is taken over
+            started: now,
+            status: None,
+            is_reported: false,
+        });
+    }
+
+    /// The Telemetry API tells something: what is said of it comes after.
+    pub fn platform(&mut self, kind: &str, record: &Value, time: SystemTime) {
+        if let Some(kind) = record["initializationType"].as_str() {
+            self.initialization_type = Some(kind.to_owned());
+        }
+        for version in [&record["functionVersion"], &record["version"]] {
+            if let Some(version) = version.as_str() {
+                self.version = Some(version.to_owned());
+            }
+        }
+        match kind {
+            "platform.initStart" | "platform.restoreStart" => self.phase = Phase::Init,
+            "platform.initReport" | "platform.restoreReport" if !self.invocations.is_empty() => {
+                self.phase = Phase::Invoke;
+            }
+            "platform.start" => self.start(record, time),
+            "platform.runtimeDone" => {
+                self.phase = Phase::After;
+                let id = record["requestId"].as_str();
+                if let Some(invocation) = id.and_then(|id| self.find(id)) {
+                    invocation.status = record["status"].as_str().map(str::to_owned);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn start(&mut self, record: &Value, time: SystemTime) {
+        let Some(request_id) = record["requestId"].as_str() else { return };
+        // Of an event that Lambda tries again there are two invocations; of one that had begun before
+        // it was told of, one.
+        let begun = self.invocations.iter().position(|known| known.request_id == request_id);
+        let begun = begun.and_then(|index| self.invocations.remove(index));
+        let begun = begun.filter(|begun| !begun.is_reported);
+        let told = begun.or_else(|| self.invoked.take_if(|told| told.request_id == request_id));
+        let is_first = told.as_ref().is_some_and(|told| told.is_first);
+        let header = record["tracing"]["value"].as_str().and_then(xray_trace_id);
+        self.push(Invocation {
+            request_id: request_id.to_owned(),
+            trace_id: told.as_ref().and_then(|told| told.trace_id),
+            xray_trace_id: header.or_else(|| told?.xray_trace_id),
+            is_first,
+            started: time,
+            status: None,
+            is_reported: false,
+        });
+    }
+
+    /// It is the current one from now on.
+    fn push(&mut self, mut invocation: Invocation) {
+        // Of the one before a line may be late.
+        let mut left = self.invocations.len();
+        self.invocations.retain(|known| {
+            left -= 1;
+            left == 0 || !known.is_reported
+        });
+        if self.invocations.len() == REMEMBERED {
+            self.invocations.pop_front();
+        }
+        invocation.is_first |= !std::mem::replace(&mut self.has_had_invocation, true);
+        self.invocations.push_back(invocation);
+        self.phase = Phase::Invoke;
+    }
+
+    /// One of the invocations that have begun lately.
+    pub fn find(&mut self, request_id: &str) -> Option<&mut Invocation> {
+        self.invocations.iter_mut().find(|known| known.request_id == request_id)
+    }
+
+    /// The last invocation whose metrics have not been told. The Telemetry API may not have told that
+    /// it began.
+    pub fn unreported(&self) -> Option<&Invocation> {
+        let last = self.invocations.iter().rfind(|known| !known.is_reported);
+        self.invoked.as_ref().or(last)
+    }
+
+    /// All of them, oldest first.
+    pub fn all_unreported(&mut self) -> impl Iterator<Item = &mut Invocation> {
+        self.take_over_invoked();
+        self.invocations.iter_mut().filter(|known| !known.is_reported)
+    }
+
+    /// Index of the invocation to which a line of this time belongs that names this one, or none. A
+    /// name that the platform has not told lately is not believed.
+    pub fn invocation(&mut self, named: Option<&str>, time: SystemTime) -> Option<usize> {
+        // A process that began in the middle of an invocation has seen no start of it.
+        if self.invocations.is_empty() && self.invoked.as_ref().is_some_and(|it| it.started <= time)
+        {
+            self.take_over_invoked();
+        }
+        let named = named.and_then(|id| self.invocations.iter().position(|it| it.request_id == id));
+        named.or_else(|| self.current())
+    }
+
+    fn current(&self) -> Option<usize> {
+        let last = self.invocations.len().checked_sub(1);
+        let is_open = |it: &Invocation| !self.one_by_one && !it.is_reported && it.status.is_none();
+        let mut open =
+            (0..self.invocations.len()).filter(|index| is_open(&self.invocations[*index]));
+        match (open.next(), open.next()) {
+            (None, _) => last,
+            (only, None) => only,
+            _ => None,
+        }
+    }
+
+    fn take_over_invoked(&mut self) {
+        if let Some(invoked) = self.invoked.take() {
+            self.push(invoked);
+        }
+    }
+}
+
+/// `1-<8 hex>-<24 hex>` of a header.
+pub fn xray_trace_id(header: &str) -> Option<String> {
+    XrayHeader::parse(header).map(|header| xray_form(header.root))
+}
+
+fn xray_form(trace_id: TraceId) -> String {
+    let hex = trace_id.to_string();
+    format!("1-{}-{}", &hex[..8], &hex[8..])
+}

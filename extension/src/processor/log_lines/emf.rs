@@ -1,0 +1,200 @@
+//! Metrics inside of lines: CloudWatch reads them from the same group (embedded metric format).
+//! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
+//!
+//! | in | metrics | by |
+//! |---|---|---|
+//! | the record of `platform.report`, or of the sandbox's end in its place | `Invocations`, `ColdStarts`, `Errors`, `Timeouts`, `Duration`, `BilledDuration`, `InitDuration`, `MaxMemoryUsed`, `MemorySize` | `Function`, and over all |
+//! | a function's access line | `Requests`, `Latency` | `Route` and `StatusClass`, `Route`, `StatusClass`, and over all |
+//! | the extension's own account | `Received`, `Delivered`, `Dropped`, `Repeated`, `FailedRequests`, `Held`, `Spooled` | `Destination`, and over all |
+//! | the same | `HoldOfNext`, `LongestHoldOfNext` | `Function`, and over all |
+//!
+//! Each combination of dimensions is a metric that somebody pays for: none holds an id, and routes
+//! are those that a function names, without numbers and UUIDs, at most `MAX_ROUTES`.
+
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+
+use crate::{
+    pipeline::{
+        ledger::{Account, State},
+        stats::{Destination, Holds, Summary},
+    },
+    processor::log_lines::unix_ms,
+};
+
+const NAMESPACE: &str = "Cruddur";
+
+/// Routes that a process tells apart; later ones are `other`. Our choice: Cruddur has 16.
+const MAX_ROUTES: usize = 64;
+
+/// What has no value of its own in a dimension.
+const OTHER: &str = "other";
+
+/// Methods that have a metric: an odd one is whatever a client made up.
+const METHODS: [&str; 7] = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"];
+
+/// Members of a JSON object: values of metrics and dimensions, and what declares them as such.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Metrics {
+    dimensions: Vec<(&'static str, String)>,
+    /// Names of dimensions.
+    sets: Vec<Vec<&'static str>>,
+    values: Vec<(&'static str, &'static str, f64)>,
+}
+
+impl Metrics {
+    /// Every member, `_aws` first.
+    pub fn members(&self, time: SystemTime) -> Vec<(&'static str, Value)> {
+        let metrics = self.values.iter().map(|(name, unit, _)| json!({"Name": name, "Unit": unit}));
+        let directive = json!({
+            "Namespace": NAMESPACE,
+            "Dimensions": self.sets,
+            "Metrics": metrics.collect::<Value>(),
+        });
+        let aws = json!({ "Timestamp": unix_ms(time), "CloudWatchMetrics": [directive] });
+        let dimensions = self.dimensions.iter().map(|(name, value)| (*name, json!(value)));
+        let values = self.values.iter().map(|(name, _, value)| (*name, number(*value)));
+        std::iter::once(("_aws", aws)).chain(dimensions).chain(values).collect()
+    }
+
+    fn with(mut self, name: &'static str, unit: &'static str, value: Option<f64>) -> Self {
+        self.values.extend(value.map(|value| (name, unit, value)));
+        self
+    }
+}
+
+/// Whole numbers are shorter without their fraction.
+fn number(value: f64) -> Value {
+    if value.fract() == 0.0 && value.abs() < 1e15 { json!(value as i64) } else { json!(value) }
+}
+
+/// Of an invocation that this process saw begin: how it ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outcome {
+    pub(super) is_first: bool,
+    pub(super) failed: bool,
+    pub(super) timed_out: bool,
+}
+
+/// Of the record of `platform.report`, or of null where there is none.
+///
+/// How an invocation ended is told by the process that saw it begin, and so once.
+pub(super) fn invocation(function: &str, outcome: Option<Outcome>, report: &Value) -> Metrics {
+    let figure = |key: &str| report["metrics"][key].as_f64();
+    let count = |is: fn(&Outcome) -> bool| outcome.as_ref().map(|it| f64::from(u8::from(is(it))));
+    by_function(function)
+        .with("Invocations", "Count", outcome.map(|_| 1.0))
+        .with("ColdStarts", "Count", count(|it| it.is_first))
+        .with("Errors", "Count", count(|it| it.failed))
+        .with("Timeouts", "Count", count(|it| it.timed_out))
+        .with("Duration", "Milliseconds", figure("durationMs"))
+        .with("BilledDuration", "Milliseconds", figure("billedDurationMs"))
+        .with("InitDuration", "Milliseconds", figure("initDurationMs"))
+        .with("MaxMemoryUsed", "Megabytes", figure("maxMemoryUsedMB"))
+        .with("MemorySize", "Megabytes", figure("memorySizeMB"))
+}
+
+fn by_function(function: &str) -> Metrics {
+    let dimensions = vec![("Function", function.to_owned())];
+    Metrics { dimensions, sets: vec![vec!["Function"], vec![]], values: Vec::new() }
+}
+
+/// Recognises access lines, and bounds their routes.
+#[derive(Debug, Default)]
+pub struct AccessLines {
+    routes: Vec<String>,
+}
+
+impl AccessLines {
+    /// What a line gets, if it is one: it has `method`, `route`, `status` and `duration_ms`. None if
+    /// it has something of that itself: what a function means by it nobody knows.
+    pub fn members(
+        &mut self,
+        time: SystemTime,
+        field: impl Fn(&str) -> Option<Value>,
+    ) -> Vec<(&'static str, Value)> {
+        let metrics = self.metrics(&field);
+        let members = metrics.map(|metrics| metrics.members(time)).unwrap_or_default();
+        let is_own = members.iter().any(|(key, _)| field(key).is_some());
+        if is_own { Vec::new() } else { members }
+    }
+
+    fn metrics(&mut self, field: impl Fn(&str) -> Option<Value>) -> Option<Metrics> {
+        let (status, duration) = (field("status")?.as_u64()?, field("duration_ms")?.as_f64()?);
+        let (method, route) = (field("method")?, field("route")?);
+        let method = METHODS.into_iter().find(|known| method == *known).unwrap_or(OTHER);
+        let route = match route.as_str()? {
+            path if has_id(path) => OTHER.to_owned(),
+            route => self.known(format!("{method} {route}")),
+        };
+        let class = match status {
+            100..600 => format!("{}xx", status / 100),
+            _ => OTHER.to_owned(),
+        };
+        let sets = vec![vec!["Route", "StatusClass"], vec!["Route"], vec!["StatusClass"], vec![]];
+        let dimensions = vec![("Route", route), ("StatusClass", class)];
+        let metrics = Metrics { dimensions, sets, values: Vec::new() };
+        let metrics = metrics.with("Requests", "Count", Some(1.0));
+        Some(metrics.with("Latency", "Milliseconds", Some(duration)))
+    }
+
+    fn known(&mut self, route: String) -> String {
+        if !self.routes.contains(&route) {
+            if self.routes.len() == MAX_ROUTES || route.len() > 250 {
+                return OTHER.to_owned();
+            }
+            self.routes.push(route.clone());
+        }
+        route
+    }
+}
+
+/// Whether a part of it is a number or a UUID: a path, and no route.
+fn has_id(route: &str) -> bool {
+    let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let mut parts = route.split('/').filter(|part| !part.is_empty());
+    parts.any(|part| is_number(part) || uuid::Uuid::try_parse(part).is_ok())
+}
+
+/// What has changed from one summary to the next, for each destination; and the holds since then.
+pub fn account(function: &str, now: &Summary, before: &Summary, holds: Holds) -> Vec<Metrics> {
+    let mut all = Vec::new();
+    for (name, destination) in &now.destinations {
+        all.push(destination_metrics(name, destination, before.destinations.get(name)));
+    }
+    if holds.count > 0 {
+        let mean = holds.total_ms / holds.count as f64;
+        let metrics = by_function(function).with("HoldOfNext", "Milliseconds", Some(mean));
+        let longest = Some(holds.longest_ms);
+        all.push(metrics.with("LongestHoldOfNext", "Milliseconds", longest));
+    }
+    all
+}
+
+fn destination_metrics(name: &str, now: &Destination, before: Option<&Destination>) -> Metrics {
+    let sum = |of: fn(&Account) -> u64| {
+        let total = |it: &Destination| it.accounts.values().map(of).sum::<u64>();
+        let (now, before) = (total(now), before.map(total).unwrap_or_default());
+        (now, Some(now.saturating_sub(before) as f64))
+    };
+    let requests = before.map(|before| before.requests).unwrap_or_default();
+    let since = |now: u64, before: u64| Some(now.saturating_sub(before) as f64);
+    let metrics = Metrics {
+        dimensions: vec![("Destination", name.to_owned())],
+        sets: vec![vec!["Destination"], vec![]],
+        values: Vec::new(),
+    };
+    metrics
+        .with("Received", "Count", sum(Account::received).1)
+        .with("Delivered", "Count", sum(|it| it.at(State::Delivered)).1)
+        .with("Dropped", "Count", sum(Account::lost).1)
+        .with("Repeated", "Count", since(now.requests.repeated_items, requests.repeated_items))
+        .with(
+            "FailedRequests",
+            "Count",
+            since(now.requests.failed_requests, requests.failed_requests),
+        )
+        .with("Held", "Count", Some(sum(|it| it.at(State::Held)).0 as f64))
+        .with("Spooled", "Count", Some(sum(|it| it.at(State::Spooled)).0 as f64))
+}

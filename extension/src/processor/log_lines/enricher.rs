@@ -1,0 +1,296 @@
+//! Events of the Telemetry API become lines.
+
+use std::{borrow::Cow, time::SystemTime};
+
+use serde_json::{Value, json};
+use trace_context::TraceId;
+
+use crate::{
+    config::Config,
+    lambda::extensions_api::{Invoke, Shutdown},
+    otlp::payload::Signal,
+    processor::{
+        log_lines::{
+            Line, MAX_LINE_BYTES, MESSAGE_BYTES, Signals,
+            context::{Context, Invocation, xray_trace_id},
+            emf::{self, AccessLines, Metrics, Outcome},
+            invocation_fields::{Ours, PLATFORMS_OWN},
+            json::{Fields, Object, cut, is_empty},
+            level::{Level, level_in},
+            platform_message, timestamp, unix_ms, without_colours,
+        },
+        platform_spans::{RawEvent, Traces},
+    },
+    scrub::Scrubber,
+};
+
+/// Makes lines; knows what the platform has told so far.
+#[derive(Debug)]
+pub struct Lines {
+    scrubber: Scrubber,
+    context: Context,
+    access_lines: AccessLines,
+}
+
+impl Lines {
+    /// Nothing has happened yet.
+    pub fn new(config: &Config) -> Self {
+        let Config { function_name, function_version, scrub, .. } = config;
+        let context = Context::new(function_name.clone(), function_version.clone());
+        let access_lines = AccessLines::default();
+        Self { scrubber: Scrubber::new(scrub), context, access_lines }
+    }
+
+    /// The Extensions API tells of an invocation.
+    pub fn invoked(&mut self, invoke: &Invoke, now: SystemTime) {
+        self.context.invoked(invoke, now);
+    }
+
+    /// The lines of one POST. `traces` looks an invocation up.
+    pub fn take(
+        &mut self,
+        events: &[RawEvent<'_>],
+        traces: impl Fn(&str) -> Traces,
+    ) -> Vec<Signal> {
+        let mut signals = Signals::default();
+        for event in events {
+            let (json, is_error) = match event.kind.as_ref() {
+                "function" => self.function(event, &traces),
+                // Ours among them: its own log lines must never come back to it.
+                "extension" => continue,
+                _ => self.platform(event, &traces),
+            };
+            signals.push(Line { time_ms: unix_ms(event.time), json: &json }, is_error);
+        }
+        signals.finish()
+    }
+
+    /// The invocation whose metrics have not been told yet.
+    pub fn unreported(&self) -> Option<String> {
+        Some(self.context.unreported()?.request_id.clone())
+    }
+
+    /// The sandbox ends: a line about each invocation whose report will never come.
+    pub fn shut_down(&mut self, shutdown: &Shutdown, now: SystemTime) -> Vec<Signal> {
+        let mut signals = Signals::default();
+        let reason = shutdown.shutdown_reason.to_ascii_lowercase();
+        let function = self.context.function.clone();
+        let left: Vec<String> =
+            self.context.all_unreported().map(|it| it.request_id.clone()).collect();
+        for (index, request_id) in left.iter().enumerate() {
+            let Some(invocation) = self.context.find(request_id) else { continue };
+            // What ends the sandbox says nothing of an earlier one that was over.
+            let is_over = index + 1 < left.len() && invocation.status.is_some();
+            let ended_well = is_over || !shutdown.is_failure();
+            let outcome = report(invocation, (!ended_well).then_some(reason.as_str()));
+            let metrics = Some(emf::invocation(&function, outcome, &Value::Null));
+            let json = json!({ "requestId": request_id, "reason": reason }).to_string();
+            let kind = "extension.shutdown";
+            let record = Record { kind, json: &json, metrics };
+            let level = if ended_well { "INFO" } else { "ERROR" };
+            let text = format!("The sandbox ends before the invocation's report: {reason}");
+            let none = |_: &str| Traces::default();
+            let json =
+                self.wrapped(now, Some(level), &text, Some(request_id), Some(&record), &none);
+            signals.push(Line { time_ms: unix_ms(now), json: &json }, !ended_well);
+        }
+        signals.finish()
+    }
+
+    fn function(
+        &mut self,
+        event: &RawEvent<'_>,
+        traces: &impl Fn(&str) -> Traces,
+    ) -> (String, bool) {
+        if let Ok(fields) = serde_json::from_str::<Fields<'_>>(event.record) {
+            return self.object(event, &fields, traces);
+        }
+        // A string with an escape that no text can have stays as it came.
+        let text = serde_json::from_str::<Cow<'_, str>>(event.record);
+        let text = text.unwrap_or(Cow::Borrowed(event.record.trim_matches('"')));
+        match serde_json::from_str::<Fields<'_>>(&text) {
+            Ok(fields) => self.object(event, &fields, traces),
+            Err(_) => self.text(event, &text, traces),
+        }
+    }
+
+    /// A line that is a JSON object.
+    fn object(
+        &mut self,
+        event: &RawEvent<'_>,
+        fields: &Fields<'_>,
+        traces: &impl Fn(&str) -> Traces,
+    ) -> (String, bool) {
+        let is_error = fields.level().is_some_and(|level| level.is_error());
+        let mut line = self.object_begun(event, fields, traces);
+        let value = |key: &str| serde_json::from_str(fields.get(key)?).ok();
+        let members = self.access_lines.members(event.time, value);
+        members.iter().for_each(|(key, value)| line.add(key, value));
+        line.end();
+        let json = self.scrubber.json(&line.0);
+        if json.len() <= MAX_LINE_BYTES {
+            return (json, is_error);
+        }
+        let level = fields.level();
+        let level = level.as_ref().and_then(Level::as_str);
+        let level = level.filter(|level| level.len() <= MAX_LEVEL_BYTES);
+        let named = fields.text("requestId");
+        (self.wrapped(event.time, level, &json, named.as_deref(), None, traces), is_error)
+    }
+
+    fn object_begun(
+        &mut self,
+        event: &RawEvent<'_>,
+        fields: &Fields<'_>,
+        traces: &impl Fn(&str) -> Traces,
+    ) -> Object {
+        let named = fields.text("requestId");
+        let trace_id = fields.text("trace_id").and_then(|id| TraceId::from_hex(&id));
+        let ours = self.ours(named.as_deref(), trace_id, event.time, traces);
+        let mut line = Object::new();
+        let mut claimed = Object::new();
+        for (key, value) in &fields.0 {
+            let key = key.as_ref();
+            if ["trace_id", "span_id"].contains(&key) && is_empty(value) {
+                continue; // what the line does not know is ours to say
+            }
+            if !PLATFORMS_OWN.contains(&key) {
+                line.raw(key, value);
+            } else if !ours.says(key, value) {
+                claimed.raw(key, value);
+            }
+        }
+        ours.write(&mut line, |key| fields.says(key));
+        if !claimed.is_empty() {
+            claimed.end();
+            line.raw("claimed", &claimed.0);
+        }
+        line
+    }
+
+    fn text(
+        &mut self,
+        event: &RawEvent<'_>,
+        text: &str,
+        traces: &impl Fn(&str) -> Traces,
+    ) -> (String, bool) {
+        let plain = without_colours(text);
+        let level = level_in(&plain);
+        let masked = self.scrubber.text(plain.trim_end_matches(['\n', '\r'])).into_owned();
+        let is_error = level.is_some_and(|level| Level::Name(level.into()).is_error());
+        (self.wrapped(event.time, level, &masked, None, None, traces), is_error)
+    }
+
+    fn platform(
+        &mut self,
+        event: &RawEvent<'_>,
+        traces: &impl Fn(&str) -> Traces,
+    ) -> (String, bool) {
+        let record = serde_json::from_str(event.record).unwrap_or(Value::Null);
+        self.context.platform(&event.kind, &record, event.time);
+        let (level, message) = platform_message::of(&event.kind, &record);
+        let json = self.scrubber.json(event.record);
+        let request_id = record["requestId"].as_str();
+        let metrics = (event.kind == "platform.report").then(|| {
+            let status = record["status"].as_str();
+            let outcome = request_id.and_then(|id| report(self.context.find(id)?, status));
+            emf::invocation(&self.context.function, outcome, &record)
+        });
+        let record = Record { kind: &event.kind, json: &json, metrics };
+        let json =
+            self.wrapped(event.time, Some(level), &message, request_id, Some(&record), traces);
+        (json, level == "ERROR")
+    }
+
+    /// A line around a text, and around a platform record, that names this invocation.
+    fn wrapped(
+        &mut self,
+        time: SystemTime,
+        level: Option<&str>,
+        text: &str,
+        named: Option<&str>,
+        record: Option<&Record<'_>>,
+        traces: &impl Fn(&str) -> Traces,
+    ) -> String {
+        let mut line = Object::new();
+        line.add("timestamp", &timestamp(time));
+        if let Some(level) = level {
+            line.add("level", &level);
+        }
+        let (mut rest, mut cut_from) = (Object::new(), 0);
+        if let Some(record) = record {
+            rest.add("type", &record.kind);
+            if record.json.len() < MAX_LINE_BYTES / 2 {
+                rest.raw("record", record.json);
+            } else {
+                cut_from += record.json.len();
+            }
+            let members = record.metrics.iter().flat_map(|metrics| metrics.members(time));
+            members.for_each(|(key, value)| rest.add(key, &value));
+        }
+        let unknown = named.filter(|id| record.is_some() && self.context.find(id).is_none());
+        let ours = match unknown {
+            // The platform may speak of one that began before this process.
+            Some(unknown) => Ours::of_unknown(&self.context, unknown),
+            None => self.ours(named, None, time, traces),
+        };
+        ours.write(&mut rest, |_| false);
+        let room = MAX_LINE_BYTES.saturating_sub(line.0.len() + rest.0.len() + MESSAGE_BYTES);
+        let room = room.saturating_sub(CUT_BYTES);
+        let kept = cut(text, room);
+        if kept.len() < text.len() {
+            cut_from += text.len();
+        }
+        if cut_from > 0 {
+            line.add("cut_from_bytes", &cut_from);
+        }
+        line.add("message", &kept);
+        line.extend(&rest);
+        line.end();
+        line.0
+    }
+
+    fn ours(
+        &mut self,
+        named: Option<&str>,
+        trace_id: Option<TraceId>,
+        time: SystemTime,
+        traces: &impl Fn(&str) -> Traces,
+    ) -> Ours<'_> {
+        let Some(index) = self.context.invocation(named, time) else {
+            return Ours::of_nothing(&self.context);
+        };
+        let invocation = &mut self.context.invocations[index];
+        invocation.trace_id = invocation.trace_id.or(trace_id);
+        let known = traces(&invocation.request_id);
+        if invocation.xray_trace_id.is_none() {
+            invocation.xray_trace_id = known.xray_header.as_deref().and_then(xray_trace_id);
+        }
+        Ours::of(&self.context, &self.context.invocations[index], &known)
+    }
+}
+
+/// A level that is longer is none. Our choice: the longest that is known has nine letters.
+const MAX_LEVEL_BYTES: usize = 32;
+
+/// What `cut_from_bytes` takes.
+const CUT_BYTES: usize = 40;
+
+/// A record that the platform, or the end of the sandbox, adds to a line.
+#[derive(Debug)]
+struct Record<'a> {
+    kind: &'a str,
+    json: &'a str,
+    metrics: Option<Metrics>,
+}
+
+/// How an invocation ended, unless that has been told.
+fn report(invocation: &mut Invocation, status: Option<&str>) -> Option<Outcome> {
+    let is_news = !std::mem::replace(&mut invocation.is_reported, true);
+    let status = status.or(invocation.status.as_deref()).unwrap_or("success");
+    is_news.then(|| Outcome {
+        is_first: invocation.is_first,
+        failed: status != "success",
+        timed_out: status == "timeout",
+    })
+}

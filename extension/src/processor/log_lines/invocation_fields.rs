@@ -1,0 +1,100 @@
+//! The fields that the extension adds to a line.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use crate::processor::{
+    log_lines::{
+        context::{Context, Invocation, Phase},
+        json::Object,
+    },
+    platform_spans::Traces,
+};
+
+/// The fields that are the extension's alone: see the table in [`crate::processor::log_lines`].
+pub(super) const PLATFORMS_OWN: [&str; 4] = ["requestId", "xray_trace_id", "lambda", "claimed"];
+
+/// What the extension adds.
+#[derive(Debug, Default)]
+pub(super) struct Ours<'a> {
+    request_id: Option<&'a str>,
+    xray_trace_id: Option<&'a str>,
+    trace_id: Option<String>,
+    span_id: Option<String>,
+    lambda: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Lambda<'a> {
+    function: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: &'a Option<String>,
+    #[serde(rename = "coldStart")]
+    is_first: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    initialization_type: &'a Option<String>,
+    phase: Phase,
+}
+
+fn lambda(context: &Context, is_first: bool) -> String {
+    let Context { function, version, initialization_type, phase, .. } = context;
+    let lambda = Lambda { function, version, is_first, initialization_type, phase: *phase };
+    serde_json::to_string(&lambda).unwrap_or_else(|_| "{}".to_owned())
+}
+
+impl<'a> Ours<'a> {
+    /// Of a line of this invocation.
+    pub(super) fn of(context: &Context, invocation: &'a Invocation, traces: &Traces) -> Self {
+        let server = traces.server.map(|(trace, span)| (trace.to_string(), span.to_string()));
+        let (trace_id, span_id) = server.unzip();
+        Self {
+            request_id: Some(&invocation.request_id),
+            xray_trace_id: invocation.xray_trace_id.as_deref(),
+            trace_id: trace_id.or_else(|| invocation.trace_id.map(|id| id.to_string())),
+            span_id,
+            lambda: lambda(context, invocation.is_first),
+        }
+    }
+
+    /// Of a record about an invocation of which nothing else is known.
+    pub(super) fn of_unknown(context: &Context, request_id: &'a str) -> Self {
+        let request_id = Some(request_id);
+        Self { request_id, lambda: lambda(context, false), ..Self::default() }
+    }
+
+    /// Of a line that may be anybody's, or is from before any invocation.
+    pub(super) fn of_nothing(context: &Context) -> Self {
+        Self { lambda: lambda(context, !context.has_had_invocation), ..Self::default() }
+    }
+
+    /// Whether a field of the line says the same.
+    pub(super) fn says(&self, key: &str, value: &str) -> bool {
+        let own = match key {
+            "requestId" => self.request_id,
+            "xray_trace_id" => self.xray_trace_id,
+            _ => return false,
+        };
+        let value = serde_json::from_str::<Cow<'_, str>>(value);
+        own.zip(value.ok()).is_some_and(|(own, value)| own == value)
+    }
+
+    /// Adds what the line does not say itself.
+    pub(super) fn write(&self, line: &mut Object, says: impl Fn(&str) -> bool) {
+        let trace_id = self.trace_id.as_deref().filter(|_| !says("trace_id"));
+        let span_id = self.span_id.as_deref().filter(|_| !says("trace_id") && !says("span_id"));
+        let fields = [
+            ("requestId", self.request_id),
+            ("xray_trace_id", self.xray_trace_id),
+            ("trace_id", trace_id),
+            ("span_id", span_id),
+        ];
+        for (key, value) in fields {
+            if let Some(value) = value {
+                line.add(key, &value);
+            }
+        }
+        line.raw("lambda", &self.lambda);
+    }
+}

@@ -1,0 +1,126 @@
+//! JSON objects whose values nobody looks into: read and written with their fields in order.
+
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use crate::processor::log_lines::level::Level;
+
+/// A JSON object's fields, in order, the values as they are.
+#[derive(Debug)]
+pub(super) struct Fields<'a>(pub(super) Vec<(Cow<'a, str>, &'a str)>);
+
+impl<'a> Fields<'a> {
+    pub(super) fn get(&self, key: &str) -> Option<&'a str> {
+        self.0.iter().find(|(known, _)| known == key).map(|(_, value)| *value)
+    }
+
+    /// Whether there is something in it.
+    pub(super) fn says(&self, key: &str) -> bool {
+        self.get(key).is_some_and(|value| !is_empty(value))
+    }
+
+    pub(super) fn text(&self, key: &str) -> Option<String> {
+        serde_json::from_str(self.get(key)?).ok()
+    }
+
+    /// By the names that loggers use.
+    pub(super) fn level(&self) -> Option<Level> {
+        let value = ["level", "severity", "levelname"].iter().find_map(|key| self.get(key))?;
+        serde_json::from_str(value).ok()
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Fields<'de>, M::Error> {
+                let mut fields = Vec::new();
+                while let Some(Key(key)) = map.next_key()? {
+                    fields.push((key, map.next_value::<&RawValue>()?.get()));
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Collect)
+    }
+}
+
+/// Whether a value says nothing.
+pub(super) fn is_empty(value: &str) -> bool {
+    ["null", "\"\""].contains(&value)
+}
+
+/// A JSON object that is being written.
+#[derive(Debug)]
+pub(super) struct Object(pub(super) String);
+
+impl Object {
+    pub(super) fn new() -> Self {
+        Self("{".to_owned())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.len() == 1
+    }
+
+    pub(super) fn raw(&mut self, key: &str, value: &str) {
+        if !self.is_empty() {
+            self.0.push(',');
+        }
+        self.0.push_str(&quoted(key));
+        self.0.push(':');
+        self.0.push_str(value);
+    }
+
+    pub(super) fn add(&mut self, key: &str, value: &impl Serialize) {
+        let value = serde_json::to_string(value);
+        self.raw(key, value.as_deref().unwrap_or("null"));
+    }
+
+    /// Takes over the fields of another one that has not ended.
+    pub(super) fn extend(&mut self, other: &Self) {
+        if !other.is_empty() {
+            self.0.push(',');
+            self.0.push_str(&other.0[1..]);
+        }
+    }
+
+    pub(super) fn end(&mut self) {
+        self.0.push('}');
+    }
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).unwrap_or_else(|_| "\"\"".to_owned())
+}
+
+/// As much of a text as takes so many bytes as a JSON string.
+pub(super) fn cut(text: &str, bytes: usize) -> &str {
+    let mut left = bytes;
+    for (index, char) in text.char_indices() {
+        let length = match char {
+            '"' | '\\' | '\n' | '\r' | '\t' | '\x08' | '\x0c' => 2,
+            '\x00'..='\x1f' => 6,
+            char => char.len_utf8(),
+        };
+        match left.checked_sub(length) {
+            Some(rest) => left = rest,
+            None => return &text[..index],
+        }
+    }
+    text
+}

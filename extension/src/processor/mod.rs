@@ -1,0 +1,383 @@
+//! The invocations: what the receivers learn of them, and the lifecycle waits for.
+//!
+//! A fast function may be done before the extension has been told that it began, so the last few
+//! ids are kept. What the platform tells beside that becomes spans in [`crate::processor::platform_spans`].
+
+pub mod platform_spans;
+pub mod log_lines;
+pub mod failures;
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    lambda::extensions_api::{Invoke, Shutdown},
+    otlp::payload::{ServerSpan, Signal},
+    processor::{
+        failures::{Failures, Note},
+        log_lines::Lines,
+        platform_spans::{Event, Platform, RawEvent, Record, Traces},
+    },
+};
+
+/// Lambda runs one invocation at a time, so a few ids are plenty. Our choice.
+const REMEMBERED: usize = 16;
+
+/// An end that is older than this when its invocation begins is that of an earlier attempt: Lambda
+/// waits a minute before it tries an event again.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
+const RETRY: Duration = Duration::from_secs(20);
+
+/// How sure it is that an invocation is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum End {
+    /// Its server span has come, but there may be more.
+    Likely,
+    /// Its last word has come, or the platform's.
+    Certain,
+}
+
+/// Shared by the receivers and the lifecycle. The signals that it returns are spans of the
+/// platform, lines and failures, for the caller to hand to the pipeline.
+#[derive(Clone, Debug)]
+pub struct Invocations {
+    /// Perhaps over: see [`End::Likely`].
+    ended: Ids,
+    over: Ids,
+    /// Those that the runtime has finished: their lines have come.
+    done: Ids,
+    failed: Ids,
+    reported: Ids,
+    init_is_over: watch::Sender<bool>,
+    platform: Arc<Mutex<Platform>>,
+    /// `None` if no destination wants them.
+    lines: Option<Arc<Mutex<Lines>>>,
+    /// `None` if no destination wants them. Locked before all others.
+    failures: Option<Arc<Mutex<Failures>>>,
+    /// How many [are yet to be told of](Failures::waiting).
+    gathered: Arc<AtomicU64>,
+}
+
+impl Invocations {
+    /// None has begun.
+    pub fn new(platform: Platform, lines: Option<Lines>, failures: Option<Failures>) -> Self {
+        let lines = lines.map(|lines| Arc::new(Mutex::new(lines)));
+        Self {
+            ended: Ids::default(),
+            over: Ids::default(),
+            done: Ids::default(),
+            failed: Ids::default(),
+            reported: Ids::default(),
+            init_is_over: watch::Sender::default(),
+            platform: Arc::new(Mutex::new(platform)),
+            lines,
+            failures: failures.map(|failures| Arc::new(Mutex::new(failures))),
+            gathered: Arc::default(),
+        }
+    }
+
+    /// How many failures are yet to be told of, at any time.
+    pub fn gathered(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.gathered)
+    }
+
+    /// Each will be told of by [`begun`](Self::begun), also if it is done before.
+    pub fn expect_ends(&self) {
+        self.failures(Failures::expect_ends);
+    }
+
+    /// An invocation has begun. When Lambda tries an event again, that has the same id. Failures of
+    /// earlier ones are returned.
+    pub fn begun(&self, invoke: &Invoke) -> Vec<Signal> {
+        let now = SystemTime::now();
+        self.init_is_over.send_replace(true);
+        for known in [&self.ended, &self.over, &self.done, &self.failed, &self.reported] {
+            known.forget_old(&invoke.request_id, now);
+        }
+        self.platform().invoked(invoke, now);
+        if let Some(lines) = &self.lines {
+            locked(lines).invoked(invoke, now);
+        }
+        self.failures(|failures| failures.begun(invoke, now, &|id| self.traces(id)))
+    }
+
+    /// The function has sent its server span.
+    pub fn server_span(&self, server: &ServerSpan) -> Option<Signal> {
+        if server.failed {
+            self.failed.note(server.request_id.clone());
+        }
+        self.platform().server_span(server, SystemTime::now())
+    }
+
+    /// The platform has said something.
+    pub fn platform_event(&self, event: Event) -> PlatformNews {
+        let mut news = PlatformNews::default();
+        let note = Note::of(&event);
+        match &event.record {
+            Record::RuntimeDone(done) => {
+                if done.failure().is_some() {
+                    self.failed.note(done.request_id.clone());
+                }
+                news.done = Some(done.request_id.clone());
+            }
+            Record::Report(report) => news.reported = Some(report.request_id.clone()),
+            Record::Init(_) => news.is_init = true,
+            Record::Restore(_) | Record::Other => {}
+        }
+        let now = SystemTime::now();
+        news.spans = self.platform().event(event, now);
+        if let Some(note) = note {
+            news.failures = self.failures(|failures| {
+                failures.platform(note, now, &|id| self.traces(id));
+            });
+        }
+        news
+    }
+
+    /// Whether anybody wants to know what went wrong.
+    pub fn wants_failures(&self) -> bool {
+        self.failures.is_some()
+    }
+
+    /// A request has come by OTLP; the failures that are told of at once.
+    pub fn otlp(&self, signal: &Signal) -> Vec<Signal> {
+        let now = SystemTime::now();
+        self.failures(|failures| failures.otlp(signal, now, &|id| self.traces(id)))
+    }
+
+    /// Some time has passed; the failures that have waited long enough.
+    pub fn overdue_failures(&self) -> Vec<Signal> {
+        let now = SystemTime::now();
+        self.failures(|failures| failures.overdue(now, &|id| self.traces(id)))
+    }
+
+    /// Whether something went wrong in an invocation that is yet to be told of.
+    pub fn has_failures(&self, request_id: &str) -> bool {
+        self.failures.as_ref().is_some_and(|failures| locked(failures).has_something(request_id))
+    }
+
+    /// The failures of an invocation that is over.
+    pub fn conclude(&self, request_id: &str) -> Vec<Signal> {
+        let now = SystemTime::now();
+        self.failures(|failures| failures.conclude(request_id, now, &|id| self.traces(id)))
+    }
+
+    /// All failures that are yet to be told of.
+    pub fn last_failures(&self) -> Vec<Signal> {
+        let now = SystemTime::now();
+        self.failures(|failures| failures.finish(now, &|id| self.traces(id)))
+    }
+
+    /// What the Telemetry API has delivered, as lines for whoever wants them.
+    pub fn lines(&self, events: &[RawEvent<'_>]) -> Vec<Signal> {
+        let Some(lines) = &self.lines else { return Vec::new() };
+        let mut signals =
+            locked(lines).take(events, |request_id| self.platform().traces(request_id));
+        let now = SystemTime::now();
+        signals.extend(self.failures(|failures| {
+            failures.lines(&signals, now, &|id| self.traces(id));
+        }));
+        signals
+    }
+
+    /// The invocation whose cost is yet to be told to those who want lines.
+    pub fn unreported(&self) -> Option<String> {
+        locked(self.lines.as_ref()?).unreported()
+    }
+
+    /// Lines about the end of the sandbox.
+    pub fn last_lines(&self, shutdown: &Shutdown) -> Vec<Signal> {
+        let Some(lines) = &self.lines else { return Vec::new() };
+        locked(lines).shut_down(shutdown, SystemTime::now())
+    }
+
+    /// The invocation that failed with the sandbox, if nobody has said why yet.
+    pub fn unexplained(&self, shutdown: &Shutdown) -> Option<String> {
+        self.platform().unexplained(shutdown).map(str::to_owned)
+    }
+
+    /// The sandbox is about to end.
+    pub fn shut_down(&self, shutdown: &Shutdown) -> Vec<Signal> {
+        let now = SystemTime::now();
+        let unexplained = self.unexplained(shutdown);
+        let root = self.platform().shut_down(shutdown, now);
+        let failures = unexplained.map(|request_id| {
+            let reason = shutdown.shutdown_reason.to_ascii_lowercase();
+            self.failures(|failures| {
+                failures.ended_with_sandbox(&request_id, reason, now, &|id| self.traces(id));
+            })
+        });
+        root.into_iter().chain(failures.into_iter().flatten()).collect()
+    }
+
+    /// An invocation is over.
+    pub fn ended(&self, request_id: String, end: End) {
+        if end == End::Certain {
+            self.over.note(request_id.clone());
+        }
+        self.ended.note(request_id);
+    }
+
+    /// What the news say of an invocation, once the pipeline has all that came with them.
+    pub fn told(&self, news: PlatformNews) {
+        if news.is_init {
+            self.init_is_over.send_replace(true);
+        }
+        if let Some(request_id) = news.done {
+            self.done.note(request_id.clone());
+            self.ended(request_id, End::Certain);
+        }
+        news.reported.into_iter().for_each(|request_id| self.reported.note(request_id));
+    }
+
+    /// Returns when init is known to be over: the platform has said so, or an invocation has begun.
+    pub async fn wait_for_init(&self) {
+        // An error means that the sender is gone, which `self` is not.
+        let _ = self.init_is_over.subscribe().wait_for(|over| *over).await;
+    }
+
+    /// Returns when it is so sure that the invocation is over, at once if it already is.
+    pub async fn wait_for_end(&self, request_id: &str, sure: End) {
+        match sure {
+            End::Likely => self.ended.wait_for(request_id).await,
+            End::Certain => self.over.wait_for(request_id).await,
+        }
+    }
+
+    /// Whether anybody has said that the invocation is over.
+    pub fn has_ended(&self, request_id: &str) -> bool {
+        self.ended.has(request_id)
+    }
+
+    /// Returns when the platform says that the runtime has finished the invocation.
+    pub async fn wait_for_runtime_done(&self, request_id: &str) {
+        self.done.wait_for(request_id).await;
+    }
+
+    /// Returns when the platform has reported on the invocation.
+    pub async fn wait_for_report(&self, request_id: &str) {
+        self.reported.wait_for(request_id).await;
+    }
+
+    /// Whether somebody has said that the invocation failed.
+    pub fn has_failed(&self, request_id: &str) -> bool {
+        self.failed.has(request_id)
+    }
+
+    /// Does something about failures; what is told of then.
+    fn failures(&self, act: impl FnOnce(&mut Failures)) -> Vec<Signal> {
+        let Some(failures) = &self.failures else { return Vec::new() };
+        let mut failures = locked(failures);
+        act(&mut failures);
+        self.gathered.store(failures.waiting(), Ordering::Relaxed);
+        failures.take_made()
+    }
+
+    fn traces(&self, request_id: &str) -> Traces {
+        self.platform().traces(request_id)
+    }
+
+    fn platform(&self) -> MutexGuard<'_, Platform> {
+        locked(&self.platform)
+    }
+}
+
+/// What an event of the platform leads to.
+#[derive(Debug, Default)]
+pub struct PlatformNews {
+    /// Spans for the pipeline.
+    pub spans: Option<Signal>,
+    /// Failures for the pipeline.
+    pub failures: Vec<Signal>,
+    is_init: bool,
+    done: Option<String>,
+    reported: Option<String>,
+}
+
+/// The last few ids of which something became known, and when.
+#[derive(Clone, Debug, Default)]
+struct Ids(watch::Sender<VecDeque<(String, SystemTime)>>);
+
+impl Ids {
+    fn note(&self, id: String) {
+        self.0.send_modify(|ids| {
+            if ids.len() == REMEMBERED {
+                ids.pop_front();
+            }
+            ids.push_back((id, SystemTime::now()));
+        });
+    }
+
+    /// Forgets what was known of an earlier attempt.
+    fn forget_old(&self, id: &str, now: SystemTime) {
+        let is_old = |at: &SystemTime| now.duration_since(*at).is_ok_and(|age| age > RETRY);
+        self.0.send_modify(|ids| ids.retain(|(known, at)| known != id || !is_old(at)));
+    }
+
+    fn has(&self, id: &str) -> bool {
+        self.0.borrow().iter().any(|(known, _)| known == id)
+    }
+
+    async fn wait_for(&self, id: &str) {
+        let mut ids = self.0.subscribe();
+        // An error means that the sender is gone, which `self` is not.
+        let _ = ids.wait_for(|ids| ids.iter().any(|(known, _)| known == id)).await;
+    }
+}
+
+/// Held for a few steps and never across an await; a panic in them leaves nothing half done.
+fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn invocations() -> Invocations {
+        Invocations::new(Platform::new("function".to_owned(), Vec::new()), None, None)
+    }
+
+    fn invoke() -> Invoke {
+        serde_json::from_str(r#"{"requestId":"r"}"#).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_function_may_be_done_before_it_is_told_that_it_began() {
+        let invocations = invocations();
+        invocations.ended("r".to_owned(), End::Certain);
+
+        invocations.begun(&invoke());
+
+        invocations.wait_for_end("r", End::Certain).await;
+    }
+
+    #[tokio::test]
+    async fn the_end_of_an_attempt_is_not_that_of_the_next() {
+        let invocations = invocations();
+        let long_ago = SystemTime::now() - Duration::from_secs(60);
+        invocations.ended.0.send_modify(|ids| ids.push_back(("r".to_owned(), long_ago)));
+
+        invocations.begun(&invoke());
+
+        assert!(!invocations.has_ended("r"));
+    }
+
+    #[tokio::test]
+    async fn a_server_span_that_may_not_be_the_last_word_is_a_likely_end() {
+        let invocations = invocations();
+        invocations.ended("r".to_owned(), End::Likely);
+
+        invocations.wait_for_end("r", End::Likely).await;
+        let certain = invocations.wait_for_end("r", End::Certain);
+        assert!(futures_util::FutureExt::now_or_never(certain).is_none());
+    }
+}

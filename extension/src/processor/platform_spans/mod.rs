@@ -1,0 +1,203 @@
+//! The spans that only the platform can tell: what happened around the function's server span S.
+//!
+//! | span | from | place |
+//! |---|---|---|
+//! | `init`, `restore` | `platform.initReport`, `platform.restoreReport` | child of the next S |
+//! | `runtimeOverhead` | `platform.runtimeDone` | child of its S |
+//! | `platform.report` | `platform.report`, one invocation later | child of its S |
+//! | the function's name | a failed `platform.runtimeDone`, or SHUTDOWN, without S | the root, in place of S |
+//!
+//! S is never held back for them: they go with whatever flush comes next. Events may be late,
+//! missing, in another order, or of a later schema; what cannot be placed is left out.
+
+pub(crate) mod span;
+
+use std::{collections::VecDeque, time::SystemTime};
+
+use trace_context::{SpanId, TraceId, XrayHeader};
+
+pub use crate::lambda::telemetry_event::{Event, RawEvent, Record};
+pub(crate) use crate::processor::platform_spans::span::{new_span_id, new_trace_id};
+use crate::{
+    lambda::{
+        extensions_api::{Invoke, Shutdown},
+        telemetry_event::Phase,
+    },
+    otlp::payload::{ServerSpan, Signal},
+    processor::platform_spans::span::{Place, PlatformSpan, encode},
+};
+
+/// Lambda runs one invocation at a time, and reports on one when the next is over. Our choice.
+const REMEMBERED: usize = 8;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Platform {
+    resource: Vec<(String, String)>,
+    function_name: String,
+    /// Oldest first.
+    invocations: VecDeque<Invocation>,
+    /// `init` or `restore`, until the invocation after it has its S.
+    before_first: Vec<PlatformSpan>,
+}
+
+/// Where an invocation is to be found in the trace backends.
+#[derive(Clone, Debug, Default)]
+pub struct Traces {
+    /// The value of `X-Amzn-Trace-Id`.
+    pub xray_header: Option<String>,
+    /// The server span, or the root in its place.
+    pub server: Option<(TraceId, SpanId)>,
+}
+
+/// What is known of an invocation.
+#[derive(Debug)]
+struct Invocation {
+    request_id: String,
+    /// Whether Lambda has told us of it; a fast function's S may be here before.
+    begun: bool,
+    started: SystemTime,
+    xray_header: Option<String>,
+    /// S, or the root in its place.
+    server: Option<Place>,
+    /// Spans that wait for S.
+    waiting: Vec<PlatformSpan>,
+}
+
+impl Platform {
+    /// Knows nothing of any invocation. `resource` describes the function, as its own spans do.
+    pub fn new(function_name: String, resource: Vec<(String, String)>) -> Self {
+        Self { resource, function_name, invocations: VecDeque::new(), before_first: Vec::new() }
+    }
+
+    /// An invocation has begun. One that is begun again is another.
+    pub fn invoked(&mut self, invoke: &Invoke, now: SystemTime) {
+        self.invocations.retain(|known| !(known.begun && known.request_id == invoke.request_id));
+        let invocation = self.invocation(&invoke.request_id, now);
+        invocation.begun = true;
+        invocation.started = now;
+        invocation.xray_header = invoke.xray_header();
+    }
+
+    /// S has come: what waited for it can go.
+    pub fn server_span(&mut self, server: &ServerSpan, now: SystemTime) -> Option<Signal> {
+        let place = Place {
+            trace_id: server.trace_id?,
+            span_id: server.span_id?,
+            is_sampled: server.is_sampled,
+        };
+        let before = std::mem::take(&mut self.before_first);
+        let invocation = self.invocation(&server.request_id, now);
+        invocation.server = Some(place);
+        invocation.waiting.extend(before);
+        self.release(&server.request_id)
+    }
+
+    /// The platform says something.
+    pub fn event(&mut self, event: Event, now: SystemTime) -> Option<Signal> {
+        match event.record {
+            Record::Init(phase) => self.phase("init", &phase, event.time),
+            Record::Restore(phase) => self.phase("restore", &phase, event.time),
+            Record::RuntimeDone(done) => {
+                let invocation = self.invocation(&done.request_id, now);
+                invocation.waiting.extend(done.overhead());
+                let failed = done.failure();
+                match failed.filter(|_| invocation.server.is_none()) {
+                    Some(error_type) => self.make_root(&done.request_id, &error_type, event.time),
+                    None => self.release(&done.request_id),
+                }
+            }
+            Record::Report(report) => {
+                let invocation = self.invocation(&report.request_id, now);
+                let span = PlatformSpan::report(&report, invocation.started);
+                invocation.waiting.push(span);
+                self.release(&report.request_id)
+            }
+            Record::Other => None,
+        }
+    }
+
+    /// A phase before an invocation: the next one to come, or, if the event is late, the first that
+    /// began after it.
+    fn phase(&mut self, name: &'static str, phase: &Phase, end: SystemTime) -> Option<Signal> {
+        let span = PlatformSpan::phase(name, phase, end);
+        let after = self.invocations.iter_mut().find(|it| it.started >= end && it.server.is_some());
+        let Some(invocation) = after else {
+            self.before_first.push(span);
+            return None;
+        };
+        invocation.waiting.push(span);
+        let request_id = invocation.request_id.clone();
+        self.release(&request_id)
+    }
+
+    /// What is known of an invocation's traces: its X-Ray header, and its server span.
+    pub fn traces(&self, request_id: &str) -> Traces {
+        let found = self.invocations.iter().find(|known| known.request_id == request_id);
+        Traces {
+            xray_header: found.and_then(|known| known.xray_header.clone()),
+            server: found.and_then(|known| known.server).map(|it| (it.trace_id, it.span_id)),
+        }
+    }
+
+    /// The invocation that failed with the sandbox and has no root yet.
+    pub fn unexplained(&self, shutdown: &Shutdown) -> Option<&str> {
+        let last = self.invocations.back().filter(|last| last.server.is_none());
+        last.filter(|_| shutdown.is_failure()).map(|last| &*last.request_id)
+    }
+
+    /// The sandbox ends: a failed invocation that nobody has reported gets its root.
+    pub fn shut_down(&mut self, shutdown: &Shutdown, now: SystemTime) -> Option<Signal> {
+        let request_id = self.unexplained(shutdown)?.to_owned();
+        self.make_root(&request_id, &shutdown.shutdown_reason.to_ascii_lowercase(), now)
+    }
+
+    fn make_root(&mut self, request_id: &str, error_type: &str, end: SystemTime) -> Option<Signal> {
+        let function_name = self.function_name.clone();
+        let before = std::mem::take(&mut self.before_first);
+        let invocation = self.invocation(request_id, end);
+        let header = invocation.xray_header.as_deref().and_then(XrayHeader::parse);
+        let trace_id = header.map_or_else(|| span::new_trace_id(invocation.started), |x| x.root);
+        let mut root = PlatformSpan::root(function_name, invocation.started, end, error_type);
+        root.attribute("faas.invocation_id", invocation.request_id.clone());
+        invocation.server = Some(Place { trace_id, span_id: root.id, is_sampled: true });
+        invocation.waiting.extend(before);
+        invocation.waiting.push(root);
+        self.release(request_id)
+    }
+
+    /// Everything that waits for an invocation's S, if S is known.
+    fn release(&mut self, request_id: &str) -> Option<Signal> {
+        let found = self.invocations.iter_mut().find(|known| known.request_id == request_id);
+        let invocation = found.filter(|known| !known.waiting.is_empty())?;
+        let server = invocation.server?;
+        let mut spans = std::mem::take(&mut invocation.waiting);
+        // They may be sent by another process, which knows nothing of this invocation.
+        if let Some(header) = &invocation.xray_header {
+            spans.iter_mut().for_each(|span| span.attribute("cruddur.xray_header", header.clone()));
+        }
+        Some(encode(&self.resource, server, spans))
+    }
+
+    fn invocation(&mut self, request_id: &str, now: SystemTime) -> &mut Invocation {
+        let known = self.invocations.iter().position(|known| known.request_id == request_id);
+        let index = known.unwrap_or_else(|| {
+            if self.invocations.len() == REMEMBERED {
+                self.invocations.pop_front();
+            }
+            self.invocations.push_back(Invocation {
+                request_id: request_id.to_owned(),
+                begun: false,
+                started: now,
+                xray_header: None,
+                server: None,
+                waiting: Vec::new(),
+            });
+            self.invocations.len() - 1
+        });
+        &mut self.invocations[index]
+    }
+}
+
+#[cfg(test)]
+mod tests;

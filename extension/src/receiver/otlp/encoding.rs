@@ -1,0 +1,74 @@
+//! How a request's body is written, and what is in it.
+
+use std::io::Read;
+
+use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use hyper::body::Incoming;
+
+use crate::receiver::{
+    body::{self, BodyError, Room, Taken},
+    otlp::reply::Refusal,
+};
+
+/// How the message is written; the reply is written the same way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Encoding {
+    /// `application/x-protobuf`
+    #[default]
+    Protobuf,
+    /// `application/json`
+    Json,
+}
+
+/// The content type is neither of the two.
+#[derive(Debug)]
+pub(super) struct UnknownEncoding;
+
+impl Encoding {
+    /// From the header `content-type`, whose parameters do not matter.
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, UnknownEncoding> {
+        let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let media_type = value.and_then(|value| value.split(';').next()).unwrap_or_default();
+        match media_type.trim().to_ascii_lowercase().as_str() {
+            "application/x-protobuf" | "application/protobuf" => Ok(Self::Protobuf),
+            "application/json" => Ok(Self::Json),
+            _ => Err(UnknownEncoding),
+        }
+    }
+
+    pub(super) fn media_type(self) -> &'static str {
+        match self {
+            Self::Protobuf => "application/x-protobuf",
+            Self::Json => "application/json",
+        }
+    }
+}
+
+/// The body, decompressed, and the room that it takes. At most `max_bytes`, before and after.
+pub(super) async fn read(
+    request: Request<Incoming>,
+    max_bytes: usize,
+    room: &Room,
+) -> Result<(Bytes, Taken<'_>), Refusal> {
+    let compression = request.headers().get(header::CONTENT_ENCODING).cloned();
+    let (body, mut taken) = body::read(request, max_bytes, room).await?;
+    let compression = compression.as_ref().map_or(&b"identity"[..], HeaderValue::as_bytes);
+    match compression.to_ascii_lowercase().as_slice() {
+        b"identity" => Ok((body, taken)),
+        b"gzip" => {
+            let mut plain = Vec::new();
+            MultiGzDecoder::new(&body[..])
+                .take(max_bytes as u64 + 1)
+                .read_to_end(&mut plain)
+                .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, format!("gzip: {error}")))?;
+            if plain.len() > max_bytes {
+                return Err(BodyError::TooLarge(max_bytes).into());
+            }
+            room.take(&mut taken, plain.len())?;
+            Ok((plain.into(), taken))
+        }
+        _ => Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send gzip or no encoding")),
+    }
+}

@@ -1,0 +1,123 @@
+//! The OTLP/HTTP receiver: `POST /v1/traces`, `/v1/logs` and `/v1/metrics`, in protobuf or JSON,
+//! plain or gzip.
+//! <https://github.com/open-telemetry/opentelemetry-proto/blob/main/docs/specification.md>
+//!
+//! A request is checked all the way down ([`crate::otlp::wire`]), then kept as protobuf bytes: those that came, or the
+//! JSON's translation. What is refused is answered 4xx and never queued.
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use opentelemetry_proto::tonic::collector::{
+    logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
+    trace::v1::ExportTraceServiceRequest,
+};
+use prost::Message;
+
+use crate::{
+    otlp::payload::{Kind, Signal},
+    pipeline::Handle,
+    processor::{End, Invocations},
+    receiver::{
+        body::Room,
+        otlp::{
+            encoding::{self, Encoding},
+            reply::{self, Refusal},
+        },
+    },
+};
+
+/// Most objects in a JSON request: two bytes of JSON become hundreds when they are decoded. Our
+/// choice: 60 MB at worst, where a batch of 512 spans, OpenTelemetry's default, has some 20,000.
+const MAX_JSON_OBJECTS: usize = 100_000;
+
+/// Where signals go, and how large a request may be.
+#[derive(Debug)]
+pub struct OtlpReceiver {
+    /// Takes every accepted request.
+    pub pipeline: Handle,
+    /// Learns which invocations are over.
+    pub invocations: Invocations,
+    /// `service.name` for senders that do not give theirs.
+    pub service_name: String,
+    /// Largest body, before and after decompression.
+    pub max_body_bytes: usize,
+    /// For all requests under way.
+    pub room: Room,
+}
+
+impl OtlpReceiver {
+    /// Answers one request.
+    pub async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let encoding = Encoding::of(request.headers());
+        match self.accept(request, encoding.as_ref().ok().copied()).await {
+            Ok(()) => reply::accepted(encoding.unwrap_or_default()),
+            Err(refusal) => reply::refused(&refusal, encoding.unwrap_or_default()),
+        }
+    }
+
+    async fn accept(
+        &self,
+        request: Request<Incoming>,
+        encoding: Option<Encoding>,
+    ) -> Result<(), Refusal> {
+        let path = request.uri().path();
+        let named = |kind: &Kind| path.strip_prefix("/v1/") == Some(kind.name());
+        let kind = Kind::OTLP.into_iter().find(named).ok_or_else(|| {
+            let reason = "this receiver takes /v1/traces, /v1/logs and /v1/metrics";
+            Refusal::new(StatusCode::NOT_FOUND, reason)
+        })?;
+        if request.method() != Method::POST {
+            return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "use POST"));
+        }
+        let encoding = encoding.ok_or_else(|| {
+            let reason = "send application/x-protobuf or application/json";
+            Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason)
+        })?;
+        let (bytes, _room) = encoding::read(request, self.max_body_bytes, &self.room).await?;
+        let malformed = |reason: String| Refusal::new(StatusCode::BAD_REQUEST, reason);
+        let bytes = match encoding {
+            Encoding::Protobuf => bytes,
+            Encoding::Json => {
+                if bytes.iter().filter(|byte| **byte == b'{').count() > MAX_JSON_OBJECTS {
+                    let reason = format!("more than {MAX_JSON_OBJECTS} objects, send protobuf");
+                    return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason));
+                }
+                to_protobuf(kind, &bytes).map_err(|error| malformed(error.to_string()))?
+            }
+        };
+        let (signal, servers) =
+            Signal::read(kind, bytes).map_err(|error| malformed(error.to_string()))?;
+        let stopped = |_| {
+            // Not a status upon which clients try again, and hold their function.
+            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the pipeline has stopped")
+        };
+        let spans: Vec<_> =
+            servers.iter().filter_map(|server| self.invocations.server_span(server)).collect();
+        // Before the pipeline has the spans: what is gathered is in the sums with them.
+        let failures = self.invocations.otlp(&signal);
+        for signal in signal.fit(&self.service_name).into_iter().chain(spans).chain(failures) {
+            self.pipeline.receive(signal).await.map_err(stopped)?;
+        }
+        for server in servers {
+            // After the pipeline has the spans: whoever waits for the end flushes them too.
+            let end = if server.is_last_word { End::Certain } else { End::Likely };
+            self.invocations.ended(server.request_id, end);
+        }
+        Ok(())
+    }
+}
+
+/// The only place where a message is encoded anew: what is sent on is protobuf.
+pub fn to_protobuf(kind: Kind, json: &[u8]) -> serde_json::Result<Bytes> {
+    let protobuf = match kind {
+        Kind::Traces => serde_json::from_slice::<ExportTraceServiceRequest>(json)?.encode_to_vec(),
+        Kind::Logs => serde_json::from_slice::<ExportLogsServiceRequest>(json)?.encode_to_vec(),
+        Kind::Metrics => {
+            serde_json::from_slice::<ExportMetricsServiceRequest>(json)?.encode_to_vec()
+        }
+        Kind::Lines | Kind::Failures => json.to_vec(),
+    };
+    Ok(protobuf.into())
+}

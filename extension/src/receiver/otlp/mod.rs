@@ -1,0 +1,5 @@
+//! OTLP in.
+
+mod encoding;
+mod reply;
+pub mod http;

@@ -1,0 +1,197 @@
+//! What arrives: OTLP from the function ([`otlp`]), platform events from Lambda ([`telemetry`]).
+//!
+//! Both are HTTP/1.1 servers on one connection loop, [`serve`]. A receiver never waits for a
+//! destination: it hands its signals to the pipeline and answers.
+//!
+//! What is not received when the receiver has stopped is not answered either: nobody would count it.
+//! A panic over a request is answered 500, upon which no client tries again.
+//!
+//! A receiver has [`MAX_CONNECTIONS`] at most. Above that the one goes that has been there longest
+//! without a request under way; if all have one, new clients wait until the first is answered.
+
+use std::{
+    convert::Infallible,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::{GracefulShutdown, Watcher},
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::AbortHandle,
+    time::timeout,
+};
+use tracing::{debug, warn};
+
+/// Most connections of one receiver. Our choice: Lambda gives a function and its extensions 1,024
+/// descriptors in all.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+pub const MAX_CONNECTIONS: usize = 256;
+
+/// A client that has not sent its headers by then, counted from the connection or from the last
+/// answer on it, is cut off. Our choice; clients are local.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Pause after a failed accept (no file descriptor left), so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Requests under way at a stop get this long to be finished; it is part of the drain's budget.
+const STOP_GRACE: Duration = Duration::from_millis(100);
+
+/// Answers requests on every connection until `stop` turns true.
+pub async fn serve<H, F>(listener: TcpListener, mut stop: watch::Receiver<bool>, handle: H)
+where
+    H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    F: Future<Output = Response<Full<Bytes>>> + Send,
+{
+    let handle = Arc::new(handle);
+    let mut connections = Connections::new();
+    let mut reported = false;
+    loop {
+        let accepted = tokio::select! {
+            _ = stop.wait_for(|stopped| *stopped) => break,
+            accepted = connections.accept(&listener) => accepted,
+        };
+        match accepted {
+            Ok((stream, place)) => {
+                reported = false;
+                connections.start(stream, place, Arc::clone(&handle));
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut reported, true) {
+                    warn!("Connections cannot be accepted: {error}");
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    let Connections { all, open, .. } = connections;
+    if timeout(STOP_GRACE, all.shutdown()).await.is_err() {
+        warn!("Requests were still under way when the receiver had to stop");
+        open.iter().for_each(|connection| connection.task.abort());
+    }
+}
+
+/// The connections of a receiver.
+struct Connections {
+    all: GracefulShutdown,
+    /// Oldest first; those that have ended are removed at the next one.
+    open: Vec<Connection>,
+    places: Arc<Semaphore>,
+    reported: bool,
+}
+
+struct Connection {
+    task: AbortHandle,
+    /// A request is under way.
+    is_busy: Arc<AtomicBool>,
+}
+
+impl Connections {
+    fn new() -> Self {
+        Self {
+            all: GracefulShutdown::new(),
+            open: Vec::new(),
+            places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            reported: false,
+        }
+    }
+
+    /// The next connection, and its place. Without a free place clients wait in the listener's
+    /// backlog.
+    async fn accept(
+        &mut self,
+        listener: &TcpListener,
+    ) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+        let place = Arc::clone(&self.places).acquire_owned().await;
+        let place = place.map_err(std::io::Error::other)?; // never: nobody closes it
+        Ok((listener.accept().await?.0, place))
+    }
+
+    fn start<H, F>(&mut self, stream: TcpStream, place: OwnedSemaphorePermit, handle: Arc<H>)
+    where
+        H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+        F: Future<Output = Response<Full<Bytes>>> + Send,
+    {
+        let is_busy = Arc::new(AtomicBool::new(false));
+        let (busy, places) = (Arc::clone(&is_busy), Arc::clone(&self.places));
+        let answer = move |request| {
+            let (handle, busy, places) =
+                (Arc::clone(&handle), Arc::clone(&busy), Arc::clone(&places));
+            async move {
+                busy.store(true, Ordering::Relaxed);
+                let handled = AssertUnwindSafe(handle(request)).catch_unwind().await;
+                let mut response = handled.unwrap_or_else(|_| failed());
+                busy.store(false, Ordering::Relaxed);
+                if places.available_permits() == 0 {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(header::CONNECTION, close);
+                }
+                response
+            }
+        };
+        let task = tokio::spawn(converse(stream, self.all.watcher(), answer, place));
+        self.open.push(Connection { task: task.abort_handle(), is_busy });
+        self.make_room();
+    }
+
+    /// Keeps a place free for the next one, if there is a connection without a request under way.
+    fn make_room(&mut self) {
+        self.open.retain(|connection| !connection.task.is_finished());
+        if self.places.available_permits() > 0 {
+            return;
+        }
+        if !std::mem::replace(&mut self.reported, true) {
+            warn!("{MAX_CONNECTIONS} connections are open: the oldest idle ones are closed");
+        }
+        let is_idle = |connection: &Connection| !connection.is_busy.load(Ordering::Relaxed);
+        if let Some(index) = self.open.iter().position(is_idle) {
+            self.open.remove(index).task.abort();
+        }
+    }
+}
+
+fn failed() -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response
+}
+
+/// Serves one connection, which gives its place back when it ends.
+async fn converse<A, F>(
+    stream: TcpStream,
+    watcher: Watcher,
+    answer: A,
+    _place: OwnedSemaphorePermit,
+) where
+    A: Fn(Request<Incoming>) -> F + Send + 'static,
+    F: Future<Output = Response<Full<Bytes>>> + Send,
+{
+    let service = service_fn(|request| {
+        let answer = answer(request);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = watcher.watch(connection).await {
+        debug!("A connection ended early: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests;

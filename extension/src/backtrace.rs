@@ -2,7 +2,7 @@
 
 /// One call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Frame<'a> {
+pub struct StackFrame<'a> {
     /// Its place among all, 0 the innermost, if the language writes it: Rust does.
     pub number: Option<u32>,
     /// As the language writes it, such as `cruddur::store::read`.
@@ -53,7 +53,7 @@ const FOREIGN_FUNCTIONS: [&str; 14] = [
     "runtime.",
 ];
 
-impl Frame<'_> {
+impl StackFrame<'_> {
     /// Whether the call is the program's own, as far as its place tells: not a library's, nor the
     /// language's.
     pub fn is_ours(&self) -> bool {
@@ -68,7 +68,7 @@ impl Frame<'_> {
 
 /// Reads the frames of a stack that Rust, JavaScript, Java, .NET or Python wrote; none if it looks
 /// like something else. Those of Rust come in the order in which they stand there.
-pub fn frames(stack: &str) -> Vec<Frame<'_>> {
+pub fn frames(stack: &str) -> Vec<StackFrame<'_>> {
     let mut frames = Vec::new();
     let mut python = Vec::new();
     let mut in_rust = false;
@@ -76,11 +76,12 @@ pub fn frames(stack: &str) -> Vec<Frame<'_>> {
         if let Some((number, function)) = rust_function(line) {
             in_rust = true;
             let number = Some(number);
-            frames.push(Frame { number, function: Some(function), ..Frame::default() });
+            frames.push(StackFrame { number, function: Some(function), ..StackFrame::default() });
         } else if let Some(place) = line.strip_prefix("at ") {
             match frames.last_mut() {
                 Some(frame) if in_rust => {
-                    *frame = Frame { number: frame.number, function: frame.function, ..at(place) }
+                    *frame =
+                        StackFrame { number: frame.number, function: frame.function, ..at(place) }
                 }
                 _ => frames.push(call_at(place)),
             }
@@ -118,34 +119,34 @@ fn rust_function(line: &str) -> Option<(u32, &str)> {
 }
 
 /// `function (file:line:column)`, `file:line:column`, or .NET's `function in file:line 12`.
-fn call_at(place: &str) -> Frame<'_> {
+fn call_at(place: &str) -> StackFrame<'_> {
     match (place.split_once(" in "), place.rsplit_once('(')) {
         (Some((function, place)), _) => match place.rsplit_once(":line ") {
             Some((file, line)) => {
-                Frame { file: text(file), line: line.parse().ok(), ..called(function) }
+                StackFrame { file: text(file), line: line.parse().ok(), ..called(function) }
             }
-            None => Frame { function: text(function.trim()), ..at(place) },
+            None => StackFrame { function: text(function.trim()), ..at(place) },
         },
         (None, Some((function, place))) => {
-            Frame { function: text(function.trim()), ..at(place.trim_end_matches(')')) }
+            StackFrame { function: text(function.trim()), ..at(place.trim_end_matches(')')) }
         }
         (None, None) => at(place),
     }
 }
 
 /// `File "path", line 12, in function`
-fn python_frame(line: &str) -> Option<Frame<'_>> {
+fn python_frame(line: &str) -> Option<StackFrame<'_>> {
     let (file, rest) = line.strip_prefix("File \"")?.split_once("\", line ")?;
     let (number, function) = rest.split_once(", in ").unwrap_or((rest, ""));
-    Some(Frame { file: text(file), line: number.parse().ok(), ..called(function) })
+    Some(StackFrame { file: text(file), line: number.parse().ok(), ..called(function) })
 }
 
-fn called(function: &str) -> Frame<'_> {
-    Frame { function: text(function.trim()), ..Frame::default() }
+fn called(function: &str) -> StackFrame<'_> {
+    StackFrame { function: text(function.trim()), ..StackFrame::default() }
 }
 
 /// `file:line:column` or `file:line`; both numbers may be missing.
-fn at(place: &str) -> Frame<'_> {
+fn at(place: &str) -> StackFrame<'_> {
     let number = |place: &'_ str| {
         let (file, number) = place.rsplit_once(':')?;
         Some((file.len(), number.parse::<u32>().ok()?))
@@ -157,7 +158,7 @@ fn at(place: &str) -> Frame<'_> {
             None => (&place[..end], Some(last), None),
         },
     };
-    Frame { file: text(file), line, column, ..Frame::default() }
+    StackFrame { file: text(file), line, column, ..StackFrame::default() }
 }
 
 fn text(text: &str) -> Option<&str> {
@@ -206,7 +207,7 @@ mod tests {
 
         let found = frames(&stack);
 
-        let this = |frame: &Frame<'_>| {
+        let this = |frame: &StackFrame<'_>| {
             frame.function.is_some_and(|function| function.contains("own_backtrace"))
                 && frame.file.is_some_and(|file| file.ends_with("backtrace.rs"))
         };
@@ -265,7 +266,7 @@ mod tests {
 
     #[test]
     fn ours_is_what_no_library_and_no_language_brought() {
-        let ours = |stack| frames(stack).iter().map(Frame::is_ours).collect::<Vec<_>>();
+        let ours = |stack| frames(stack).iter().map(StackFrame::is_ours).collect::<Vec<_>>();
         let rust = "0: core::panicking::panic\n at /rustc/0/library/core/src/panicking.rs:1:1\n\
                     1: cruddur::store::read\n at ./functions/src/store/mod.rs:12:5\n\
                     2: hyper::x\n at /home/a/.cargo/registry/src/i/hyper-1/src/a.rs:1:1\n\

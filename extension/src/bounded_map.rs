@@ -7,14 +7,14 @@ use std::{
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub(crate) struct Recent<K, V> {
+pub(crate) struct BoundedMap<K, V> {
     most: usize,
     values: HashMap<K, V>,
     /// The oldest first. A key that was let go may still stand here.
     order: VecDeque<K>,
 }
 
-impl<K: Copy + Eq + Hash, V> Recent<K, V> {
+impl<K: Copy + Eq + Hash, V> BoundedMap<K, V> {
     /// Keeps so many at most.
     pub(crate) fn new(most: usize) -> Self {
         Self { most, values: HashMap::new(), order: VecDeque::new() }
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn the_oldest_is_forgotten_and_memory_is_bounded() {
-        let mut recent = Recent::new(3);
+        let mut recent = BoundedMap::new(3);
         for number in 0..100 {
             recent.insert(number, number);
             recent.insert(number, number + 1);
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn what_is_let_go_makes_room() {
-        let mut recent = Recent::new(3);
+        let mut recent = BoundedMap::new(3);
         for number in 0..100 {
             recent.insert(number, ());
             recent.let_go(&number);

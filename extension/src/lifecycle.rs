@@ -12,7 +12,7 @@
 //! cannot work it says so once and keeps asking for events.
 //!
 //! **Managed Instances** run many invocations at once, never freeze, and tell extensions of
-//! SHUTDOWN alone. A timer drives the flushing there ([`policy::Mode::period`]).
+//! SHUTDOWN alone. A timer drives the flushing there ([`policy::FlushMode::period`]).
 //!
 //! **Elsewhere** (no `AWS_LAMBDA_RUNTIME_API`, or an address with a path, as the emulator of
 //! cargo-lambda has it) nobody registers. That emulator delivers no telemetry and no deadlines,
@@ -29,7 +29,7 @@ use std::{
 use futures_util::FutureExt;
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{SignalKind as UnixSignal, signal},
     sync::watch,
     task::JoinHandle,
     time::{Instant, sleep, timeout, timeout_at},
@@ -41,18 +41,18 @@ use crate::{
     config::Config,
     exporter::Exporter,
     flush::policy::{self, DRAIN_BUDGET},
-    flush::state::Flushing,
-    invocation::xray_contexts::TraceHeaders,
-    lambda::extensions_api::{ApiError, Event, Events, ExtensionsApi, Invoke, Shutdown},
-    otlp::payload::{Kind, Signal},
-    pipeline::{Handle, Patience, Pipeline, Trigger, dead_letter::LastWords},
+    flush::state::FlushState,
+    invocation::xray_contexts::XrayContexts,
+    lambda::extensions_api::{ApiError, EventTypes, ExtensionsApi, Invoke, LambdaEvent, Shutdown},
+    otlp::payload::{Payload, SignalKind},
+    pipeline::{FlushKind, Pipeline, PipelineHandle, Trigger, dead_letter::DeadLetters},
     processor::{
-        End, Invocations,
-        failures::{Failures, SPANS_FOLLOW},
-        log_lines::Lines,
-        platform_spans::Platform,
+        EndEvidence, Processor,
+        failures::{FailureReporter, SPANS_FOLLOW},
+        log_lines::LineEnricher,
+        platform_spans::PlatformSpans,
     },
-    receiver::{body::Room, otlp::http::OtlpReceiver, server, telemetry::TelemetryReceiver},
+    receiver::{body::BodyBudget, otlp::http::OtlpReceiver, server, telemetry::TelemetryReceiver},
 };
 
 /// Pause after a refused call to Lambda's API, so that the loop does not spin. Our choice.
@@ -91,14 +91,14 @@ async fn work(lambda: &ExtensionsApi, parts: &mut Parts, config: &Config) -> Shu
         warn!("Platform events cannot be received: {error}");
     }
     match lambda.events() {
-        Events::All => parts.invocations.expect_ends(),
-        Events::Shutdown => {
+        EventTypes::All => parts.invocations.expect_ends(),
+        EventTypes::Shutdown => {
             parts.flush_every(config.flush.period());
             parts.tell_overdue_failures();
         }
     }
     let mut last_error = None;
-    let mut flushing = Flushing::new(config, telemetry.is_ok());
+    let mut flushing = FlushState::new(config, telemetry.is_ok());
     loop {
         let asked = Moment::now();
         let event = lambda.next().await;
@@ -107,11 +107,11 @@ async fn work(lambda: &ExtensionsApi, parts: &mut Parts, config: &Config) -> Shu
             parts.pipeline.thawed(waited).await;
         }
         match event {
-            Ok(Event::Invoke(invoke)) => {
+            Ok(LambdaEvent::Invoke(invoke)) => {
                 flushing.gaps.note(waited);
                 parts.attend(&invoke, &mut flushing).await;
             }
-            Ok(Event::Shutdown(shutdown)) => {
+            Ok(LambdaEvent::Shutdown(shutdown)) => {
                 info!("Shutting down: {}", shutdown.shutdown_reason);
                 return shutdown;
             }
@@ -130,8 +130,8 @@ async fn keep_going(lambda: &ExtensionsApi, work: impl Future<Output = Shutdown>
     let mut last_error = None;
     loop {
         match lambda.next().await {
-            Ok(Event::Invoke(_)) => {}
-            Ok(Event::Shutdown(shutdown)) => return shutdown,
+            Ok(LambdaEvent::Invoke(_)) => {}
+            Ok(LambdaEvent::Shutdown(shutdown)) => return shutdown,
             Err(error) => pause_after(error, &mut last_error).await,
         }
     }
@@ -139,8 +139,8 @@ async fn keep_going(lambda: &ExtensionsApi, work: impl Future<Output = Shutdown>
 
 /// Runs until SIGINT or SIGTERM. Fails only if nothing can be received.
 pub async fn run_elsewhere(config: &Config) -> std::io::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(UnixSignal::interrupt())?;
+    let mut terminate = signal(UnixSignal::terminate())?;
     let mut parts = Parts::start(config, Trigger::Receive);
     parts.receive_otlp(config).await?;
     parts.tell_overdue_failures();
@@ -176,14 +176,14 @@ async fn pause_after(error: ApiError, last_error: &mut Option<String>) {
 
 /// Everything that runs beside the loop.
 struct Parts {
-    pipeline: Handle,
+    pipeline: PipelineHandle,
     has_exporters: bool,
     /// Whether a destination takes the function's lines.
     wants_lines: bool,
     /// Whether somebody looks into them.
     reads_lines: bool,
-    invocations: Invocations,
-    trace_headers: TraceHeaders,
+    invocations: Processor,
+    trace_headers: XrayContexts,
     stop: watch::Sender<bool>,
     receivers: Vec<JoinHandle<()>>,
 }
@@ -191,8 +191,8 @@ struct Parts {
 impl Parts {
     fn start(config: &Config, trigger: Trigger) -> Self {
         let trace_headers = match config.xray.is_some() && config.spool_bytes > 0 {
-            true => TraceHeaders::kept_in(&config.spool_directory),
-            false => TraceHeaders::default(),
+            true => XrayContexts::kept_in(&config.spool_directory),
+            false => XrayContexts::default(),
         };
         let exporters = Exporter::with_headers(config, Some(&trace_headers));
         if exporters.is_empty() {
@@ -201,12 +201,12 @@ impl Parts {
             );
         }
         let has_exporters = !exporters.is_empty();
-        let wants_lines = exporters.iter().any(|it| it.spec().kinds.contains(&Kind::Lines));
-        let failures = Failures::new(config);
+        let wants_lines = exporters.iter().any(|it| it.spec().kinds.contains(&SignalKind::Lines));
+        let failures = FailureReporter::new(config);
         let reads_lines = wants_lines || failures.is_some();
-        let invocations = Invocations::new(
-            Platform::new(config.function_name.clone(), config.resource.clone()),
-            reads_lines.then(|| Lines::new(config)),
+        let invocations = Processor::new(
+            PlatformSpans::new(config.function_name.clone(), config.resource.clone()),
+            reads_lines.then(|| LineEnricher::new(config)),
             failures,
         );
         let (pipeline, handle) = Pipeline::new(exporters, config, trigger);
@@ -236,7 +236,7 @@ impl Parts {
             invocations: self.invocations.clone(),
             service_name: config.service_name.clone(),
             max_body_bytes: config.buffer_bytes,
-            room: Room::new(config.buffer_bytes.saturating_mul(2)),
+            room: BodyBudget::new(config.buffer_bytes.saturating_mul(2)),
         });
         let handle = move |request| {
             let receiver = Arc::clone(&receiver);
@@ -264,7 +264,7 @@ impl Parts {
             pipeline: self.pipeline.clone(),
             invocations: self.invocations.clone(),
             max_body_bytes,
-            room: Room::new(max_body_bytes.saturating_mul(2)),
+            room: BodyBudget::new(max_body_bytes.saturating_mul(2)),
         });
         let handle = move |request| {
             let receiver = Arc::clone(&receiver);
@@ -281,7 +281,7 @@ impl Parts {
         let (pipeline, mut stop) = (self.pipeline.clone(), self.stop.subscribe());
         let flushes = async move {
             while timeout(period, stop.wait_for(|stopped| *stopped)).await.is_err() {
-                pipeline.flush(Patience::None).await;
+                pipeline.flush(FlushKind::None).await;
             }
         };
         drop(supervised("timer", flushes));
@@ -305,7 +305,7 @@ impl Parts {
     }
 
     /// Waits for an invocation's end and flushes what it sent.
-    async fn attend(&mut self, invoke: &Invoke, flushing: &mut Flushing) {
+    async fn attend(&mut self, invoke: &Invoke, flushing: &mut FlushState) {
         if self.pipeline.has_stopped() || !self.has_exporters {
             return; // reported when it did, or at the start
         }
@@ -323,7 +323,7 @@ impl Parts {
         let ended = Instant::now();
         let failed = self.wants_lines && self.invocations.has_failed(&invoke.request_id);
         let patience = flushing.patience(ended, deadline, failed);
-        if let Patience::Until(until) = patience {
+        if let FlushKind::Until(until) = patience {
             let has_failures = self.invocations.has_failures(&invoke.request_id);
             if flushing.told && (self.wants_lines || has_failures) {
                 let done = self.invocations.wait_for_runtime_done(&invoke.request_id);
@@ -342,7 +342,7 @@ impl Parts {
             let _ = timeout(LAST_EVENT, self.invocations.wait_for_init()).await;
         }
         if let Some(unexplained) = self.invocations.unexplained(shutdown) {
-            let end = self.invocations.wait_for_end(&unexplained, End::Likely);
+            let end = self.invocations.wait_for_end(&unexplained, EndEvidence::Likely);
             let _ = timeout_at(Instant::now() + LAST_EVENT, end).await;
         }
         if let Some(unreported) = self.invocations.unreported() {
@@ -355,14 +355,14 @@ impl Parts {
 
     /// Hands signals of our own to the pipeline. Fails only if that has stopped, which its owner
     /// reports.
-    async fn receive(&self, signals: Vec<Signal>) {
+    async fn receive(&self, signals: Vec<Payload>) {
         for signal in signals {
             let _ = self.pipeline.receive(signal).await;
         }
     }
 
     /// Stops intake, then drains: what the buffer holds then is all there will be.
-    async fn shut_down(mut self, config: &Config, until: Instant) -> Handle {
+    async fn shut_down(mut self, config: &Config, until: Instant) -> PipelineHandle {
         self.stop.send_replace(true);
         for receiver in self.receivers.drain(..) {
             let _ = timeout_at(until, receiver).await;
@@ -375,7 +375,7 @@ impl Parts {
             self.pipeline = handle;
         }
         self.receive(self.invocations.last_failures()).await;
-        self.pipeline.flush(Patience::Drain(until)).await;
+        self.pipeline.flush(FlushKind::Drain(until)).await;
         match self.pipeline.summary().await {
             Ok(summary) => summary.log_at_end(),
             Err(error) => error!("Nobody knows what became of the telemetry: {error}"),
@@ -385,9 +385,9 @@ impl Parts {
 }
 
 /// The sandbox may end now, and what is on its disk with it: the log gets what was not delivered.
-async fn leave_last_words(pipeline: &Handle) {
+async fn leave_last_words(pipeline: &PipelineHandle) {
     match pipeline.last_words().await {
-        Ok(Ok(LastWords { items, left_out, .. })) if items + left_out > 0 => warn!(
+        Ok(Ok(DeadLetters { items, left_out, .. })) if items + left_out > 0 => warn!(
             "{items} undelivered items are in this log, from where `cruddur-telemetry replay` \
              sends them; {left_out} found no room"
         ),

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use cruddur_telemetry::{
-    otlp::payload::{Kind, Signal, only_sampled},
+    otlp::payload::{SignalKind, Payload, only_sampled},
     otlp::wire::{by_resource, regroup},
 };
 use libfuzzer_sys::fuzz_target;
@@ -23,7 +23,7 @@ fn all_spans<'a>(requests: impl IntoIterator<Item = &'a [u8]>) -> Vec<Span> {
 }
 
 fuzz_target!(|input: &[u8]| {
-    let Ok((signal, _)) = Signal::read(Kind::Traces, Bytes::copy_from_slice(input)) else { return };
+    let Ok((signal, _)) = Payload::read(SignalKind::Traces, Bytes::copy_from_slice(input)) else { return };
     let sent = spans(input);
     assert_eq!(signal.items as usize, sent.len());
 

@@ -4,8 +4,8 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use cruddur_telemetry::{
-    processor::platform_spans::{Event, Platform, RawEvent},
-    otlp::payload::{Kind, ServerSpan, Signal},
+    processor::platform_spans::{PlatformEvent, PlatformSpans, RawEvent},
+    otlp::payload::{SignalKind, ServerSpan, Payload},
 };
 use libfuzzer_sys::fuzz_target;
 use trace_context::{SpanId, TraceId};
@@ -14,7 +14,7 @@ fuzz_target!(|input: &[u8]| {
     let json = String::from_utf8_lossy(input);
     let now = UNIX_EPOCH + Duration::from_secs(1_767_225_600);
     let Ok(events) = RawEvent::read_all(&json, now) else { return };
-    let mut platform = Platform::new("function".to_owned(), Vec::new());
+    let mut platform = PlatformSpans::new("function".to_owned(), Vec::new());
     let server = ServerSpan {
         request_id: "r".to_owned(),
         trace_id: TraceId::from_bytes([1; 16]),
@@ -23,10 +23,10 @@ fuzz_target!(|input: &[u8]| {
         failed: false,
         is_last_word: false,
     };
-    let mut signals: Vec<Signal> = platform.server_span(&server, now).into_iter().collect();
-    signals.extend(events.iter().filter_map(|event| platform.event(Event::read(event), now)));
+    let mut signals: Vec<Payload> = platform.server_span(&server, now).into_iter().collect();
+    signals.extend(events.iter().filter_map(|event| platform.event(PlatformEvent::read(event), now)));
     for signal in signals {
-        let (read, _) = Signal::read(Kind::Traces, signal.bytes).expect("a request");
+        let (read, _) = Payload::read(SignalKind::Traces, signal.bytes).expect("a request");
         assert_eq!(read.items, signal.items);
     }
 });

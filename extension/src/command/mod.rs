@@ -27,11 +27,11 @@ pub enum Command {
     /// The version.
     Version,
     /// Make a board at Honeycomb.
-    Board(board::Options),
+    Board(board::BoardOptions),
     /// Check the configuration.
-    Doctor(doctor::Options),
+    Doctor(doctor::DoctorOptions),
     /// Send what a log holds.
-    Replay(replay::Options),
+    Replay(replay::ReplayOptions),
 }
 
 /// Arguments that mean nothing.
@@ -79,9 +79,9 @@ impl Command {
                     let asked = command.into_iter().chain(["--help".into()]);
                     return Self::parse(std::iter::once(OsString::new()).chain(asked));
                 }
-                Some("board") => board::Options::parse(&mut parser)?,
-                Some("doctor") => doctor::Options::parse(&mut parser)?,
-                Some("replay") => replay::Options::parse(&mut parser)?,
+                Some("board") => board::BoardOptions::parse(&mut parser)?,
+                Some("doctor") => doctor::DoctorOptions::parse(&mut parser)?,
+                Some("replay") => replay::ReplayOptions::parse(&mut parser)?,
                 _ => return Err(lexopt::Error::UnexpectedArgument(name).into()),
             },
             Some(other) => return Err(other.unexpected().into()),

@@ -7,8 +7,8 @@ mod resource;
 pub mod variables;
 
 pub use crate::exporter::{
-    honeycomb::config::{Honeycomb, TEAM, is_classic},
-    rollbar::config::{ClientAddress, Rollbar},
+    honeycomb::config::{HoneycombConfig, TEAM, is_classic},
+    rollbar::config::{ClientAddress, RollbarConfig},
 };
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -16,7 +16,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use http::{HeaderValue, Uri};
 use tracing::level_filters::LevelFilter;
 
-use crate::{client::secret, exporter::xray::Wanted, flush::policy};
+use crate::{client::secret, exporter::xray::AnnotationFilter, flush::policy};
 
 /// Where the extension runs, what it listens on, where it sends to, and how much it may hold.
 ///
@@ -33,7 +33,7 @@ use crate::{client::secret, exporter::xray::Wanted, flush::policy};
 /// | `CRUDDUR_EXPORTERS` | comma list of `honeycomb`, `xray`, `cloudwatch`, `rollbar`, `console`: exactly those run | `honeycomb` if it has a key, `cloudwatch` if it has a group, `rollbar` if it has a token, `console` if there is no Lambda; `xray` only when named |
 /// | `CRUDDUR_LOG_GROUP` | CloudWatch Logs group for the function's lines; also switches that exporter on | off |
 /// | `CRUDDUR_LOG_RETENTION_DAYS` | how long the group keeps lines, if the extension has to make it | 30 |
-/// | `ROLLBAR_ACCESS_TOKEN` | a token of scope `post_server_item`; switches the Rollbar exporter on | off |
+/// | `ROLLBAR_ACCESS_TOKEN` | a token of scope `post_server_item`; switches the RollbarConfig exporter on | off |
 /// | `ROLLBAR_ACCESS_TOKEN_SECRET` | where AWS keeps that token: see [`crate::client::secret`] | – |
 /// | `ROLLBAR_ENVIRONMENT` | the items' environment | `production` |
 /// | `ROLLBAR_ENDPOINT` | whole URL to which items are posted | `https://api.rollbar.com/api/1/item/` |
@@ -48,7 +48,7 @@ use crate::{client::secret, exporter::xray::Wanted, flush::policy};
 /// | `CRUDDUR_XRAY_ANNOTATIONS` | comma list of attributes that X-Ray is to index; `app.*` is all that begin so | `app.*,enduser.id,http.route,user.id` |
 /// | `AWS_XRAY_DAEMON_ADDRESS` | `host:port` of an X-Ray daemon that gets the segments by UDP; Lambda hides it from extensions | X-Ray's API |
 /// | `AWS_ENDPOINT_URL_XRAY` or `AWS_ENDPOINT_URL` | where that API is | AWS |
-/// | `CRUDDUR_FLUSH` | `end`, `periodic,MS` or `adaptive`: see [`policy::Mode`] | `adaptive` |
+/// | `CRUDDUR_FLUSH` | `end`, `periodic,MS` or `adaptive`: see [`policy::FlushMode`] | `adaptive` |
 /// | `CRUDDUR_MAX_HOLD_MS` | longest wait for a flush after an invocation | 1000 |
 /// | `CRUDDUR_BUFFER_BYTES` | most bytes held, and largest accepted request | 16 MiB |
 /// | `CRUDDUR_SPOOL_DIR` | where undelivered batches are kept on disk | `/tmp/cruddur-spool` |
@@ -61,16 +61,16 @@ pub struct Config {
     /// `None` where there is no Lambda: the variable is missing, or holds a path as cargo-lambda's
     /// emulator sets it. See [`crate::lifecycle`] for why nobody registers there.
     pub lambda_api: Option<String>,
-    /// Set if the Honeycomb exporter runs.
-    pub honeycomb: Option<Honeycomb>,
+    /// Set if the HoneycombConfig exporter runs.
+    pub honeycomb: Option<HoneycombConfig>,
     /// Set if the X-Ray exporter runs.
-    pub xray: Option<Xray>,
+    pub xray: Option<XrayConfig>,
     /// Where the command `board` makes its board, if there is a key.
-    pub board: Option<Honeycomb>,
+    pub board: Option<HoneycombConfig>,
     /// Set if the CloudWatch Logs exporter runs.
-    pub cloudwatch_logs: Option<CloudWatchLogs>,
-    /// Set if the Rollbar exporter runs.
-    pub rollbar: Option<Rollbar>,
+    pub cloudwatch_logs: Option<CloudWatchLogsConfig>,
+    /// Set if the RollbarConfig exporter runs.
+    pub rollbar: Option<RollbarConfig>,
     /// Whether the console exporter runs.
     pub console: bool,
     /// What the function is called.
@@ -86,7 +86,7 @@ pub struct Config {
     /// Address of the OTLP receiver.
     pub otlp_listen: SocketAddr,
     /// When what was received is sent.
-    pub flush: policy::Mode,
+    pub flush: policy::FlushMode,
     /// Longest wait for a flush between the end of an invocation and Next.
     pub max_hold: Duration,
     /// Most bytes of signals held for all destinations together.
@@ -101,11 +101,11 @@ pub struct Config {
 
 /// What the X-Ray exporter sends, and how.
 #[derive(Clone, Debug)]
-pub struct Xray {
+pub struct XrayConfig {
     /// How much of what nobody has decided is sent: 0 to 1.
     pub undecided: f64,
     /// Attributes that are annotations.
-    pub annotations: Wanted,
+    pub annotations: AnnotationFilter,
     /// `host:port` of a daemon, if not X-Ray's API is to have the documents.
     pub daemon: Option<String>,
 }
@@ -113,7 +113,7 @@ pub struct Xray {
 /// Where the CloudWatch Logs exporter writes to. Region, credentials and endpoint are the SDK's
 /// own variables.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CloudWatchLogs {
+pub struct CloudWatchLogsConfig {
     /// The log group.
     pub group: String,
     /// How long it keeps lines, if it has to be made.
@@ -183,8 +183,8 @@ impl Config {
                 })
                 .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 4318))),
             flush: reader
-                .parsed("CRUDDUR_FLUSH", policy::Mode::parse)
-                .unwrap_or(policy::Mode::Adaptive),
+                .parsed("CRUDDUR_FLUSH", policy::FlushMode::parse)
+                .unwrap_or(policy::FlushMode::Adaptive),
             max_hold: reader
                 .parsed("CRUDDUR_MAX_HOLD_MS", parse_number)
                 .map_or(Duration::from_secs(1), Duration::from_millis),
@@ -235,10 +235,11 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
     }
 
     /// Only when named: without permission to write to X-Ray it would fail for each invocation.
-    fn xray(&mut self) -> Option<Xray> {
+    fn xray(&mut self) -> Option<XrayConfig> {
         let undecided = self.parsed("CRUDDUR_XRAY_UNDECIDED", parse_rate).unwrap_or(0.0);
         let annotations = self.get("CRUDDUR_XRAY_ANNOTATIONS");
-        let annotations = annotations.map_or_else(Wanted::default, |list| Wanted::parse(&list));
+        let annotations = annotations
+            .map_or_else(AnnotationFilter::default, |list| AnnotationFilter::parse(&list));
         let daemon = match self.get("AWS_XRAY_DAEMON_ADDRESS") {
             None => None,
             Some(_) => Some(self.parsed("AWS_XRAY_DAEMON_ADDRESS", daemon_address)?),
@@ -250,11 +251,11 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             self.errors.push(ConfigError { variable: "CRUDDUR_EXPORTERS", reason });
             return None;
         }
-        Some(Xray { undecided, annotations, daemon })
+        Some(XrayConfig { undecided, annotations, daemon })
     }
 
     /// `named`: as for honeycomb.
-    fn cloudwatch_logs(&mut self, named: bool) -> Option<CloudWatchLogs> {
+    fn cloudwatch_logs(&mut self, named: bool) -> Option<CloudWatchLogsConfig> {
         if named && self.get("CRUDDUR_LOG_GROUP").is_none() {
             let reason = "names cloudwatch, which needs CRUDDUR_LOG_GROUP".into();
             self.errors.push(ConfigError { variable: "CRUDDUR_EXPORTERS", reason });
@@ -268,7 +269,7 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         }
         let function = self.get("AWS_LAMBDA_FUNCTION_NAME");
         let version = self.get("AWS_LAMBDA_FUNCTION_VERSION");
-        Some(CloudWatchLogs {
+        Some(CloudWatchLogsConfig {
             group,
             retention_days: retention_days.unwrap_or(30),
             function: function.unwrap_or_else(|| "function".to_owned()),
@@ -281,15 +282,15 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         &mut self,
         given: &'static str,
         stored: &'static str,
-    ) -> Result<Option<secret::Source>, Unusable> {
+    ) -> Result<Option<secret::SecretSource>, Unusable> {
         if self.get(given).is_some() {
             let key = self.parsed(given, secret).ok_or(Unusable)?;
-            return Ok(Some(secret::Source::Given(key)));
+            return Ok(Some(secret::SecretSource::Inline(key)));
         }
         let Some(text) = self.get(stored) else { return Ok(None) };
         let region = self.get("AWS_REGION").or_else(|| self.get("AWS_DEFAULT_REGION"));
-        match secret::Stored::parse(&text, region, |name| self.get(name)) {
-            Ok(stored) => Ok(Some(secret::Source::Stored(stored))),
+        match secret::RemoteSecret::parse(&text, region, |name| self.get(name)) {
+            Ok(stored) => Ok(Some(secret::SecretSource::Remote(stored))),
             Err(reason) => {
                 self.errors.push(ConfigError { variable: stored, reason });
                 Err(Unusable)

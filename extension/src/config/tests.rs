@@ -1,5 +1,5 @@
 use super::*;
-use crate::processor::failures::item::Level;
+use crate::processor::failures::item::ItemLevel;
 
 fn read(vars: &[(&str, &str)]) -> (Config, Vec<ConfigError>) {
     Config::from_vars(|name| {
@@ -7,8 +7,8 @@ fn read(vars: &[(&str, &str)]) -> (Config, Vec<ConfigError>) {
     })
 }
 
-fn given(honeycomb: &Honeycomb) -> &HeaderValue {
-    let Some(secret::Source::Given(key)) = &honeycomb.key else { panic!("{honeycomb:?}") };
+fn given(honeycomb: &HoneycombConfig) -> &HeaderValue {
+    let Some(secret::SecretSource::Inline(key)) = &honeycomb.key else { panic!("{honeycomb:?}") };
     key
 }
 
@@ -88,7 +88,7 @@ fn rollbar_needs_a_token_and_no_more_and_says_what_it_cannot_read() {
     let rollbar = config.rollbar.unwrap();
     assert_eq!(errors, []);
     assert_eq!(rollbar.endpoint, "https://api.rollbar.com/api/1/item/");
-    assert_eq!((rollbar.environment.as_str(), rollbar.min_level), ("production", Level::Error));
+    assert_eq!((rollbar.environment.as_str(), rollbar.min_level), ("production", ItemLevel::Error));
     assert_eq!(rollbar.client_address, ClientAddress::Whole);
 
     for (variable, value, is_off) in [
@@ -147,7 +147,7 @@ fn a_key_that_aws_keeps_is_asked_for_unless_one_is_given() {
 
     let (config, errors) = read(&[stored]);
     let key = config.honeycomb.unwrap().key.unwrap();
-    assert!(matches!(key, secret::Source::Stored(_)) && errors.is_empty(), "{key:?}");
+    assert!(matches!(key, secret::SecretSource::Remote(_)) && errors.is_empty(), "{key:?}");
 
     let (config, _) = read(&[stored, ("HONEYCOMB_API_KEY", "k")]);
     assert_eq!(given(&config.honeycomb.unwrap()), "k");

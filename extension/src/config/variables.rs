@@ -1,9 +1,9 @@
 //! Every variable that the extension reads, and what it means as things are.
 
 use crate::{
-    client::secret::Source,
-    config::{CloudWatchLogs, Config},
-    flush::policy::Mode,
+    client::secret::SecretSource,
+    config::{CloudWatchLogsConfig, Config},
+    flush::policy::FlushMode,
 };
 
 /// A variable.
@@ -111,7 +111,7 @@ pub const VARIABLES: &[Variable] = &[
     Variable { name: "AWS_REGION", now: |config| of(config, "cloud.region") },
 ];
 
-fn cloudwatch(config: &Config, told: fn(&CloudWatchLogs) -> String) -> String {
+fn cloudwatch(config: &Config, told: fn(&CloudWatchLogsConfig) -> String) -> String {
     config.cloudwatch_logs.as_ref().map_or_else(|| "cloudwatch is off".into(), told)
 }
 
@@ -124,7 +124,7 @@ fn exporters(config: &Config) -> String {
     }
 }
 
-fn xray(config: &Config, now: impl Fn(&super::Xray) -> String) -> String {
+fn xray(config: &Config, now: impl Fn(&crate::config::XrayConfig) -> String) -> String {
     config.xray.as_ref().map_or_else(|| "nothing goes to X-Ray".into(), now)
 }
 
@@ -145,8 +145,10 @@ fn daemon(config: &Config) -> String {
 fn key(config: &Config, place: &str) -> String {
     let key = config.honeycomb.as_ref().and_then(|honeycomb| honeycomb.key.as_ref());
     match (key, place) {
-        (Some(Source::Given(_)), "given") => "Honeycomb is sent to with a key that is given".into(),
-        (Some(Source::Stored(stored)), "stored") => format!("the key is {stored}"),
+        (Some(SecretSource::Inline(_)), "given") => {
+            "Honeycomb is sent to with a key that is given".into()
+        }
+        (Some(SecretSource::Remote(stored)), "stored") => format!("the key is {stored}"),
         (Some(_), _) => "not needed".into(),
         (None, _) => "no key".into(),
     }
@@ -155,14 +157,16 @@ fn key(config: &Config, place: &str) -> String {
 fn token(config: &Config, place: &str) -> String {
     let token = config.rollbar.as_ref().map(|rollbar| &rollbar.token);
     match (token, place) {
-        (Some(Source::Given(_)), "given") => "Rollbar is sent to with a token that is given".into(),
-        (Some(Source::Stored(stored)), "stored") => format!("the token is {stored}"),
+        (Some(SecretSource::Inline(_)), "given") => {
+            "Rollbar is sent to with a token that is given".into()
+        }
+        (Some(SecretSource::Remote(stored)), "stored") => format!("the token is {stored}"),
         (Some(_), _) => "not needed".into(),
         (None, _) => "no token".into(),
     }
 }
 
-fn rollbar(config: &Config, says: impl Fn(&super::Rollbar) -> String) -> String {
+fn rollbar(config: &Config, says: impl Fn(&crate::config::RollbarConfig) -> String) -> String {
     config.rollbar.as_ref().map_or_else(|| "nothing is sent to Rollbar".into(), says)
 }
 
@@ -194,9 +198,9 @@ fn service(config: &Config) -> String {
 
 fn flush(config: &Config) -> String {
     match config.flush {
-        Mode::End => "sent at the end of each invocation, before the next".into(),
-        Mode::Periodic(period) => format!("sent in the background, every {period:?} at most"),
-        Mode::Adaptive => "sent before the next invocation, in busy traffic during it".into(),
+        FlushMode::End => "sent at the end of each invocation, before the next".into(),
+        FlushMode::Periodic(period) => format!("sent in the background, every {period:?} at most"),
+        FlushMode::Adaptive => "sent before the next invocation, in busy traffic during it".into(),
     }
 }
 

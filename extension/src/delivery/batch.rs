@@ -9,7 +9,7 @@ use zstd::{
 };
 
 use crate::otlp::{
-    payload::{self, Kind, Signal},
+    payload::{self, Payload, SignalKind},
     wire,
 };
 
@@ -19,7 +19,7 @@ use crate::otlp::{
 /// <https://github.com/honeycombio/libhoney-go/blob/main/transmission/transmission.go>
 pub const MAX_BATCH_BYTES: usize = 5_000_000;
 
-/// Most items of [`Kind::Failures`] in one batch: each is a request of its own. Our choice: so many
+/// Most items of [`SignalKind::Failures`] in one batch: each is a request of its own. Our choice: so many
 /// round trips, one after the other, are over within any hold.
 pub const MAX_FAILURES: usize = 4;
 
@@ -43,7 +43,7 @@ const PARTS: usize = 16;
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// The kind of every part.
-    pub kind: Kind,
+    pub kind: SignalKind,
     /// Number of items in all parts.
     pub items: u64,
     /// Whether any part has an error in it.
@@ -52,12 +52,12 @@ pub struct Batch {
     pub has_unsampled: bool,
     /// Bytes of the request, not compressed.
     pub plain_bytes: usize,
-    body: Body,
+    body: BatchBody,
 }
 
 /// One export request.
 #[derive(Clone, Debug)]
-enum Body {
+enum BatchBody {
     /// Signals as they came; in a row they are one message.
     Parts(Vec<Bytes>),
     /// The message, compressed: what files of the spool hold. Like messages, zstd's frames in a row
@@ -68,15 +68,15 @@ enum Body {
 impl Batch {
     /// Takes signals while they fit into [`MAX_BATCH_BYTES`], but always the first one. `None`
     /// without any.
-    pub fn of<'a>(kind: Kind, signals: impl Iterator<Item = &'a Signal>) -> Option<Self> {
+    pub fn of<'a>(kind: SignalKind, signals: impl Iterator<Item = &'a Payload>) -> Option<Self> {
         Self::up_to(MAX_BATCH_BYTES, kind, signals)
     }
 
     /// The same with another limit.
     pub fn up_to<'a>(
         max_bytes: usize,
-        kind: Kind,
-        signals: impl Iterator<Item = &'a Signal>,
+        kind: SignalKind,
+        signals: impl Iterator<Item = &'a Payload>,
     ) -> Option<Self> {
         let mut batch = Self {
             kind,
@@ -84,10 +84,10 @@ impl Batch {
             has_error: false,
             has_unsampled: false,
             plain_bytes: 0,
-            body: Body::Parts(Vec::new()),
+            body: BatchBody::Parts(Vec::new()),
         };
         let mut parts = Vec::new();
-        let most = if kind == Kind::Failures { MAX_FAILURES } else { usize::MAX };
+        let most = if kind == SignalKind::Failures { MAX_FAILURES } else { usize::MAX };
         for signal in signals.take(most) {
             if batch.plain_bytes + signal.bytes.len() > max_bytes && !parts.is_empty() {
                 break;
@@ -98,16 +98,21 @@ impl Batch {
             batch.has_error |= signal.has_error;
             batch.has_unsampled |= signal.has_unsampled;
         }
-        batch.body = Body::Parts(parts);
+        batch.body = BatchBody::Parts(parts);
         (batch.signals() > 0).then_some(batch)
     }
 
     /// A batch that was compressed before, of whose spans nothing else is known. Fails if it is not
     /// what was written, which only decompressing tells.
-    pub fn compressed(kind: Kind, items: u64, has_error: bool, zstd: Bytes) -> io::Result<Self> {
+    pub fn compressed(
+        kind: SignalKind,
+        items: u64,
+        has_error: bool,
+        zstd: Bytes,
+    ) -> io::Result<Self> {
         let mut plain = zstd::Decoder::new(&zstd[..])?;
         let plain_bytes = io::copy(&mut plain, &mut io::sink())? as usize;
-        let body = Body::Zstd(vec![zstd]);
+        let body = BatchBody::Zstd(vec![zstd]);
         Ok(Self { kind, items, has_error, has_unsampled: true, plain_bytes, body })
     }
 
@@ -115,10 +120,10 @@ impl Batch {
     /// failures stay apart, since there is nothing to be saved.
     pub fn take_in(&mut self, other: Self) -> bool {
         let fits = self.plain_bytes + other.plain_bytes <= MAX_BATCH_BYTES;
-        if self.kind != other.kind || !fits || self.kind == Kind::Failures {
+        if self.kind != other.kind || !fits || self.kind == SignalKind::Failures {
             return false;
         }
-        let (Body::Zstd(mine), Body::Zstd(theirs)) = (&mut self.body, other.body) else {
+        let (BatchBody::Zstd(mine), BatchBody::Zstd(theirs)) = (&mut self.body, other.body) else {
             return false;
         };
         mine.extend(theirs);
@@ -131,23 +136,23 @@ impl Batch {
     /// Number of signals; a compressed batch counts as one.
     pub fn signals(&self) -> usize {
         match &self.body {
-            Body::Parts(parts) => parts.len(),
-            Body::Zstd(_) => 1,
+            BatchBody::Parts(parts) => parts.len(),
+            BatchBody::Zstd(_) => 1,
         }
     }
 
     /// The request compressed with zstd, checksum included.
     pub fn to_zstd(&self) -> io::Result<Bytes> {
         match &self.body {
-            Body::Parts(parts) => compress(parts.iter()),
-            Body::Zstd(frames) => Ok(in_a_row(frames)),
+            BatchBody::Parts(parts) => compress(parts.iter()),
+            BatchBody::Zstd(frames) => Ok(in_a_row(frames)),
         }
     }
 
     /// The same resources in several batches, compressed: a batch for each, or some 16 to 33 if
     /// there are many. Lines and failures stay together: who sends them deals with each.
     pub fn split(&self) -> io::Result<Vec<Self>> {
-        if [Kind::Lines, Kind::Failures].contains(&self.kind) {
+        if [SignalKind::Lines, SignalKind::Failures].contains(&self.kind) {
             return Ok(vec![self.clone()]);
         }
         let plain = self.to_plain()?;
@@ -165,21 +170,21 @@ impl Batch {
 
     fn part(&self, items: u64, bytes: Vec<u8>) -> io::Result<Self> {
         let plain_bytes = bytes.len();
-        let body = Body::Zstd(vec![compress(std::iter::once(bytes))?]);
+        let body = BatchBody::Zstd(vec![compress(std::iter::once(bytes))?]);
         Ok(Self { items, plain_bytes, body, ..self.clone() })
     }
 
     /// The same batch, compressed.
     pub fn to_compressed(&self) -> io::Result<Self> {
-        let body = Body::Zstd(vec![self.to_zstd()?]);
+        let body = BatchBody::Zstd(vec![self.to_zstd()?]);
         Ok(Self { body, ..self.clone() })
     }
 
     /// The request as it is.
     pub fn to_plain(&self) -> io::Result<Bytes> {
         match &self.body {
-            Body::Parts(parts) => Ok(in_a_row(parts)),
-            Body::Zstd(frames) => zstd::decode_all(&in_a_row(frames)[..]).map(Bytes::from),
+            BatchBody::Parts(parts) => Ok(in_a_row(parts)),
+            BatchBody::Zstd(frames) => zstd::decode_all(&in_a_row(frames)[..]).map(Bytes::from),
         }
     }
 }
@@ -226,9 +231,9 @@ mod tests {
     use super::*;
     use crate::processor::failures::signal as failure;
 
-    fn signals<const N: usize>(bytes: [usize; N]) -> [Signal; N] {
-        bytes.map(|bytes| Signal {
-            kind: Kind::Traces,
+    fn signals<const N: usize>(bytes: [usize; N]) -> [Payload; N] {
+        bytes.map(|bytes| Payload {
+            kind: SignalKind::Traces,
             bytes: vec![0; bytes].into(),
             items: 1,
             has_error: false,
@@ -240,14 +245,14 @@ mod tests {
     fn a_batch_ends_before_the_signal_that_would_not_fit() {
         let signals = signals([MAX_BATCH_BYTES - 1, 1, 1]);
 
-        assert_eq!(Batch::of(Kind::Traces, signals.iter()).unwrap().signals(), 2);
+        assert_eq!(Batch::of(SignalKind::Traces, signals.iter()).unwrap().signals(), 2);
     }
 
     #[test]
     fn a_batch_of_failures_is_a_few_requests_and_takes_no_other_in() {
         let failures: Vec<_> = (0..9).map(|n| failure(format!("{n} 2 {{}}\n").into())).collect();
 
-        let batch = Batch::of(Kind::Failures, failures.iter()).unwrap();
+        let batch = Batch::of(SignalKind::Failures, failures.iter()).unwrap();
 
         assert_eq!((batch.signals(), batch.items), (MAX_FAILURES, 2 * MAX_FAILURES as u64));
         let mut compressed = batch.to_compressed().unwrap();
@@ -258,15 +263,15 @@ mod tests {
     fn a_signal_larger_than_a_batch_goes_alone() {
         let signals = signals([MAX_BATCH_BYTES + 1, 1]);
 
-        assert_eq!(Batch::of(Kind::Traces, signals.iter()).unwrap().signals(), 1);
+        assert_eq!(Batch::of(SignalKind::Traces, signals.iter()).unwrap().signals(), 1);
     }
 
     #[test]
     fn a_batch_of_many_resources_is_cut_into_few_and_one_of_few_into_each() {
         for (resources, expected) in [(1_000, 17..=33), (3, 3..=3), (1, 1..=1)] {
             let bytes = [0x0a, 4, 0x12, 2, 0x12, 0].repeat(resources); // each with an empty span
-            let (signal, _) = Signal::read(Kind::Traces, bytes.clone().into()).unwrap();
-            let batch = Batch::of(Kind::Traces, std::iter::once(&signal)).unwrap();
+            let (signal, _) = Payload::read(SignalKind::Traces, bytes.clone().into()).unwrap();
+            let batch = Batch::of(SignalKind::Traces, std::iter::once(&signal)).unwrap();
 
             let parts = batch.split().unwrap();
 
@@ -281,7 +286,7 @@ mod tests {
     fn compressed_batches_of_a_kind_are_one_until_it_is_full() {
         let compressed = |bytes| {
             let [signal] = signals([bytes]);
-            Batch::of(Kind::Traces, [&signal].into_iter()).unwrap().to_compressed().unwrap()
+            Batch::of(SignalKind::Traces, [&signal].into_iter()).unwrap().to_compressed().unwrap()
         };
         let mut batch = compressed(3);
 

@@ -11,7 +11,7 @@ use crate::{client::secret::SecretError, exporter::ExportError};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// How bad it is.
-    pub level: Level,
+    pub level: Severity,
     /// What it is, for people. Never shows a key.
     pub text: String,
     /// Whether it is certain that nothing is taken as long as nobody changes something.
@@ -22,7 +22,7 @@ pub struct Finding {
 /// How bad a finding is. The worst is what should be mended first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Level {
+pub enum Severity {
     /// As it should be.
     Fine,
     /// It may well be meant so.
@@ -40,17 +40,17 @@ const MAX_SKEW_SECONDS: i64 = 30;
 impl Finding {
     /// Something that is as it should be.
     pub fn fine(text: impl Into<String>) -> Self {
-        Self { level: Level::Fine, text: text.into(), prevents_sending: false }
+        Self { level: Severity::Fine, text: text.into(), prevents_sending: false }
     }
 
     /// Something to look at.
     pub fn warning(text: impl Into<String>) -> Self {
-        Self { level: Level::Warning, ..Self::fine(text) }
+        Self { level: Severity::Warning, ..Self::fine(text) }
     }
 
     /// Something that has to be changed.
     pub fn misconfigured(text: impl Into<String>) -> Self {
-        Self { level: Level::Misconfigured, ..Self::fine(text) }
+        Self { level: Severity::Misconfigured, ..Self::fine(text) }
     }
 
     /// The same, where nothing is taken before that.
@@ -61,14 +61,14 @@ impl Finding {
     /// A request that went wrong. `what` was asked.
     pub fn failed(what: &str, error: &ExportError) -> Self {
         let level = match error {
-            ExportError::Unreachable(_) | ExportError::Timeout(_) => Level::Unreachable,
-            ExportError::NoKey(SecretError::Unreachable { .. }) => Level::Unreachable,
-            ExportError::Status { status, .. } if status.is_server_error() => Level::Unreachable,
-            ExportError::Status { status, .. } if status.as_u16() == 429 => Level::Unreachable,
-            _ => Level::Misconfigured,
+            ExportError::Unreachable(_) | ExportError::Timeout(_) => Severity::Unreachable,
+            ExportError::NoKey(SecretError::Unreachable { .. }) => Severity::Unreachable,
+            ExportError::Status { status, .. } if status.is_server_error() => Severity::Unreachable,
+            ExportError::Status { status, .. } if status.as_u16() == 429 => Severity::Unreachable,
+            _ => Severity::Misconfigured,
         };
         let prevents_sending = match error {
-            ExportError::NoKey(_) => level == Level::Misconfigured,
+            ExportError::NoKey(_) => level == Severity::Misconfigured,
             // Who stands in a destination's place may not know the question.
             ExportError::Status { status, .. } => matches!(status.as_u16(), 401 | 403),
             _ => false,

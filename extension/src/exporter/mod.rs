@@ -21,8 +21,8 @@ use crate::{
         cloudwatch_logs::CloudWatchLogs, console::Console, honeycomb::Honeycomb, rollbar::Rollbar,
         xray::Xray,
     },
-    invocation::xray_contexts::TraceHeaders,
-    otlp::payload::Kind,
+    invocation::xray_contexts::XrayContexts,
+    otlp::payload::SignalKind,
     pipeline::{DestinationId, DestinationSpec},
     scrub::Scrubber,
 };
@@ -44,16 +44,16 @@ pub enum Exporter {
 
 /// How the export of a destination's batch ended.
 #[derive(Debug)]
-pub struct Export {
+pub struct CompletedExport {
     /// The destination.
     pub id: DestinationId,
     /// Whether it has the batch.
-    pub result: Result<Receipt, ExportError>,
+    pub result: Result<ExportOutcome, ExportError>,
 }
 
 /// What a destination said of a batch that it took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Receipt {
+pub struct ExportOutcome {
     /// Items that it refused for good: a partial success.
     pub rejected: u64,
     /// Items that were not sent, since their trace is not sampled.
@@ -170,7 +170,7 @@ impl Exporter {
     }
 
     /// The same beside a function whose invocations have these headers.
-    pub fn with_headers(config: &Config, headers: Option<&TraceHeaders>) -> Vec<Self> {
+    pub fn with_headers(config: &Config, headers: Option<&XrayContexts>) -> Vec<Self> {
         let honeycomb = config.honeycomb.clone();
         let honeycomb = honeycomb.map(|config| Self::Honeycomb(Box::new(Honeycomb::new(config))));
         let xray = config.xray.clone();
@@ -189,20 +189,24 @@ impl Exporter {
     pub fn spec(&self) -> DestinationSpec {
         match self {
             Self::CloudWatchLogs(_) => {
-                let kinds = vec![Kind::Lines, Kind::Logs];
+                let kinds = vec![SignalKind::Lines, SignalKind::Logs];
                 DestinationSpec { name: "cloudwatch", kinds, durable: true }
             }
             Self::Console(_) => {
-                DestinationSpec { name: "console", kinds: vec![Kind::Traces], durable: false }
+                DestinationSpec { name: "console", kinds: vec![SignalKind::Traces], durable: false }
             }
-            Self::Honeycomb(_) => {
-                DestinationSpec { name: "honeycomb", kinds: Kind::OTLP.to_vec(), durable: true }
-            }
-            Self::Rollbar(_) => {
-                DestinationSpec { name: "rollbar", kinds: vec![Kind::Failures], durable: true }
-            }
+            Self::Honeycomb(_) => DestinationSpec {
+                name: "honeycomb",
+                kinds: SignalKind::OTLP.to_vec(),
+                durable: true,
+            },
+            Self::Rollbar(_) => DestinationSpec {
+                name: "rollbar",
+                kinds: vec![SignalKind::Failures],
+                durable: true,
+            },
             Self::Xray(_) => {
-                DestinationSpec { name: "xray", kinds: vec![Kind::Traces], durable: true }
+                DestinationSpec { name: "xray", kinds: vec![SignalKind::Traces], durable: true }
             }
         }
     }
@@ -227,10 +231,12 @@ impl Exporter {
         }
     }
 
-    async fn export(&mut self, batch: &Batch) -> Result<Receipt, ExportError> {
+    async fn export(&mut self, batch: &Batch) -> Result<ExportOutcome, ExportError> {
         match self {
             Self::CloudWatchLogs(cloudwatch) => cloudwatch.export(batch).await,
-            Self::Console(console) => console.export(batch).await.map(|()| Receipt::default()),
+            Self::Console(console) => {
+                console.export(batch).await.map(|()| ExportOutcome::default())
+            }
             Self::Honeycomb(honeycomb) => honeycomb.export(batch).await,
             Self::Rollbar(rollbar) => rollbar.export(batch).await,
             Self::Xray(xray) => xray.export(batch).await,
@@ -255,7 +261,7 @@ pub(crate) async fn work(
     mut exporter: Exporter,
     mut batches: mpsc::Receiver<Batch>,
     mut thaws: watch::Receiver<()>,
-    exports: mpsc::Sender<Export>,
+    exports: mpsc::Sender<CompletedExport>,
 ) {
     while let Some(batch) = batches.recv().await {
         let export = async {
@@ -269,7 +275,7 @@ pub(crate) async fn work(
         if let Err(ExportError::Frozen) = result {
             exporter.disconnect();
         }
-        if exports.send(Export { id, result }).await.is_err() {
+        if exports.send(CompletedExport { id, result }).await.is_err() {
             return;
         }
     }

@@ -6,20 +6,20 @@
 //! | invocation running, no telemetry (local emulators) | its server span | the longest hold |
 //! | invocation done, mode `end`, or `adaptive` in sparse traffic | every destination that is not left alone | the longest hold, and never into the deadline's margin |
 //! | the same, with no time left | nothing: batches are sent in the background | – |
-//! | invocation done, `adaptive` in busy traffic ([`Gaps`]) | nothing: batches are sent while the next invocations run | – |
+//! | invocation done, `adaptive` in busy traffic ([`InvocationGaps`]) | nothing: batches are sent while the next invocations run | – |
 //! | invocation failed, and lines are sent somewhere | every destination that is not left alone, in any mode and traffic | the longest hold, and never into the deadline's margin |
 //! | Next waits for a flush, and lines are sent somewhere | `platform.runtimeDone` before it: the invocation's lines have come then | the same, for both together |
 //! | invocation done, `periodic,MS` | nothing: batches are sent so, but at most every MS | – |
 //! | a destination failed, or did not answer within the hold | not for that one, until it is tried again ([`crate::pipeline::circuit_breaker`]) | – |
 //! | something comes during a flush, such as the platform's word on the invocation | not for that: it goes with the next flush, since waiting would cost another round trip | – |
-//! | no INVOKE events (Managed Instances) | nothing: a timer has batches sent, each [`Mode::period`] | – |
+//! | no INVOKE events (Managed Instances) | nothing: a timer has batches sent, each [`FlushMode::period`] | – |
 //! | SHUTDOWN | every destination, left alone or not | [`DRAIN_BUDGET`], and never into the deadline's margin |
 
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use crate::pipeline::Patience;
+use crate::pipeline::FlushKind;
 
 /// Kept free before an event's deadline, so that Next (or the exit) is never late. Our choice.
 pub const DEADLINE_MARGIN: Duration = Duration::from_millis(150);
@@ -28,7 +28,7 @@ pub const DEADLINE_MARGIN: Duration = Duration::from_millis(150);
 /// request to a destination in the same region is answered within that time.
 pub const BUSY_GAP: Duration = Duration::from_millis(100);
 
-/// Gaps that must be short in a row until traffic counts as busy. Our choice.
+/// InvocationGaps that must be short in a row until traffic counts as busy. Our choice.
 const BUSY_GAPS: usize = 4;
 
 /// No invocation lasts longer, so no wait does, whatever the variables say.
@@ -60,7 +60,7 @@ pub fn hold_until(now: Instant, deadline: Option<Instant>, longest: Duration) ->
 
 /// `CRUDDUR_FLUSH`: when what was received is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum FlushMode {
     /// `end`: at the end of each invocation, before Next.
     End,
     /// `periodic,MS`: in the background, at most so often.
@@ -69,7 +69,7 @@ pub enum Mode {
     Adaptive,
 }
 
-impl Mode {
+impl FlushMode {
     /// Time between two flushes where no invocation's end is told.
     pub fn period(self) -> Duration {
         match self {
@@ -94,7 +94,7 @@ impl Mode {
 
 /// What the end of an invocation is decided on.
 #[derive(Clone, Copy, Debug)]
-pub struct Situation {
+pub struct FlushInput {
     /// The time.
     pub now: Instant,
     /// When the invocation's work must be over.
@@ -110,29 +110,29 @@ pub struct Situation {
 }
 
 /// What to do at the end of an invocation.
-pub fn patience(mode: Mode, situation: &Situation) -> Patience {
-    let Situation { now, deadline, max_hold, busy, failed, last_flush } = *situation;
+pub fn patience(mode: FlushMode, situation: &FlushInput) -> FlushKind {
+    let FlushInput { now, deadline, max_hold, busy, failed, last_flush } = *situation;
     let until = hold_until(now, deadline, max_hold);
-    let wait = if until > now { Patience::Until(until) } else { Patience::None };
+    let wait = if until > now { FlushKind::Until(until) } else { FlushKind::None };
     match mode {
-        Mode::End => wait,
+        FlushMode::End => wait,
         _ if failed => wait,
-        Mode::Adaptive if busy => Patience::None,
-        Mode::Adaptive => wait,
-        Mode::Periodic(period) if last_flush.is_some_and(|last| now - last < period) => {
-            Patience::Later
+        FlushMode::Adaptive if busy => FlushKind::None,
+        FlushMode::Adaptive => wait,
+        FlushMode::Periodic(period) if last_flush.is_some_and(|last| now - last < period) => {
+            FlushKind::Later
         }
-        Mode::Periodic(_) => Patience::None,
+        FlushMode::Periodic(_) => FlushKind::None,
     }
 }
 
 /// Remembers how long the sandbox lately waited for its next invocation.
 #[derive(Debug, Default)]
-pub struct Gaps {
+pub struct InvocationGaps {
     short_in_a_row: usize,
 }
 
-impl Gaps {
+impl InvocationGaps {
     /// Notes a gap.
     pub fn note(&mut self, gap: Duration) {
         self.short_in_a_row = if gap < BUSY_GAP { self.short_in_a_row + 1 } else { 0 };
@@ -175,29 +175,29 @@ mod tests {
         assert_eq!(hold_until(now, None, longest) - now, Duration::from_secs(900));
         let (last_flush, max_hold) = (Some(now), longest);
         let situation =
-            Situation { now, deadline: None, max_hold, busy: false, failed: false, last_flush };
-        assert_eq!(patience(Mode::Periodic(longest), &situation), Patience::Later);
+            FlushInput { now, deadline: None, max_hold, busy: false, failed: false, last_flush };
+        assert_eq!(patience(FlushMode::Periodic(longest), &situation), FlushKind::Later);
     }
 
     #[test]
     fn the_mode_and_the_traffic_decide_whether_next_waits() {
         let now = Instant::now();
-        let wait = Patience::Until(now + SECOND);
+        let wait = FlushKind::Until(now + SECOND);
         let (recent, old) = (Some(now - SECOND / 2), Some(now - 2 * SECOND));
         for (mode, busy, last_flush, expected) in [
-            (Mode::End, true, recent, wait),
-            (Mode::Adaptive, false, recent, wait),
-            (Mode::Adaptive, true, recent, Patience::None),
-            (Mode::Periodic(SECOND), false, None, Patience::None),
-            (Mode::Periodic(SECOND), false, recent, Patience::Later),
-            (Mode::Periodic(SECOND), true, old, Patience::None),
+            (FlushMode::End, true, recent, wait),
+            (FlushMode::Adaptive, false, recent, wait),
+            (FlushMode::Adaptive, true, recent, FlushKind::None),
+            (FlushMode::Periodic(SECOND), false, None, FlushKind::None),
+            (FlushMode::Periodic(SECOND), false, recent, FlushKind::Later),
+            (FlushMode::Periodic(SECOND), true, old, FlushKind::None),
         ] {
             let failed = false;
             let situation =
-                Situation { now, deadline: None, max_hold: SECOND, busy, failed, last_flush };
+                FlushInput { now, deadline: None, max_hold: SECOND, busy, failed, last_flush };
 
             assert_eq!(patience(mode, &situation), expected, "{mode:?}, busy: {busy}");
-            let failed = Situation { failed: true, ..situation };
+            let failed = FlushInput { failed: true, ..situation };
             assert_eq!(patience(mode, &failed), wait, "{mode:?}, busy: {busy}, failed");
         }
     }
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn where_there_is_no_time_to_wait_nobody_waits() {
         let now = Instant::now();
-        let none = Situation {
+        let none = FlushInput {
             now,
             deadline: None,
             max_hold: Duration::ZERO,
@@ -213,15 +213,15 @@ mod tests {
             failed: false,
             last_flush: None,
         };
-        let late = Situation { deadline: Some(now), max_hold: SECOND, ..none };
+        let late = FlushInput { deadline: Some(now), max_hold: SECOND, ..none };
 
-        assert_eq!(patience(Mode::End, &none), Patience::None);
-        assert_eq!(patience(Mode::Adaptive, &late), Patience::None);
+        assert_eq!(patience(FlushMode::End, &none), FlushKind::None);
+        assert_eq!(patience(FlushMode::Adaptive, &late), FlushKind::None);
     }
 
     #[test]
     fn traffic_is_busy_after_four_short_gaps_and_sparse_after_one_long() {
-        let mut gaps = Gaps::default();
+        let mut gaps = InvocationGaps::default();
         let mut seen = Vec::new();
         for millis in [1, 1, 1, 1, 1, 100, 1] {
             gaps.note(Duration::from_millis(millis));
@@ -233,10 +233,10 @@ mod tests {
 
     #[test]
     fn the_modes_are_read_as_the_variable_has_them() {
-        assert_eq!(Mode::parse("end"), Ok(Mode::End));
-        assert_eq!(Mode::parse("periodic,250"), Ok(Mode::Periodic(SECOND / 4)));
-        assert_eq!(Mode::parse("adaptive"), Ok(Mode::Adaptive));
-        assert!(Mode::parse("periodic").is_err());
-        assert!(Mode::parse("periodic,1s").is_err());
+        assert_eq!(FlushMode::parse("end"), Ok(FlushMode::End));
+        assert_eq!(FlushMode::parse("periodic,250"), Ok(FlushMode::Periodic(SECOND / 4)));
+        assert_eq!(FlushMode::parse("adaptive"), Ok(FlushMode::Adaptive));
+        assert!(FlushMode::parse("periodic").is_err());
+        assert!(FlushMode::parse("periodic,1s").is_err());
     }
 }

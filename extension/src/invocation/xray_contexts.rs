@@ -33,24 +33,24 @@ const EARLIER: &str = "trace-headers.earlier";
 
 /// Shared by the lifecycle, which fills it, and the X-Ray exporter.
 #[derive(Clone, Debug, Default)]
-pub struct TraceHeaders(Arc<Mutex<Known>>);
+pub struct XrayContexts(Arc<Mutex<KnownContexts>>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct KnownContexts {
     /// The oldest first.
-    invocations: VecDeque<Traced>,
-    disk: Option<Disk>,
+    invocations: VecDeque<InvocationContext>,
+    disk: Option<ContextFile>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Traced {
+struct InvocationContext {
     request_id: String,
     began: SystemTime,
     header: Option<XrayHeader>,
 }
 
 #[derive(Debug)]
-struct Disk {
+struct ContextFile {
     directory: PathBuf,
     /// Opened when there is something to write.
     file: Option<File>,
@@ -58,18 +58,19 @@ struct Disk {
     lines: Option<usize>,
 }
 
-impl TraceHeaders {
+impl XrayContexts {
     /// With those that an earlier process left in the spool's directory, where what comes is kept.
     /// It is not looked into before the first use: that is no matter of a cold start.
     pub fn kept_in(directory: &Path) -> Self {
-        let disk = Disk { directory: directory.to_owned(), file: None, lines: None };
-        Self(Arc::new(Mutex::new(Known { disk: Some(disk), ..Known::default() })))
+        let disk = ContextFile { directory: directory.to_owned(), file: None, lines: None };
+        Self(Arc::new(Mutex::new(KnownContexts { disk: Some(disk), ..KnownContexts::default() })))
     }
 
     /// An invocation has begun.
     pub fn begun(&self, invoke: &Invoke, now: SystemTime) {
         let header = invoke.xray_header().as_deref().and_then(XrayHeader::parse);
-        let traced = Traced { request_id: invoke.request_id.clone(), began: now, header };
+        let traced =
+            InvocationContext { request_id: invoke.request_id.clone(), began: now, header };
         let mut known = self.lock();
         if let Some(disk) = &mut known.disk
             && let Err(error) = disk.add(&traced)
@@ -98,14 +99,14 @@ impl TraceHeaders {
         self.last(|traced| traced.began <= time)
     }
 
-    fn last(&self, is_it: impl Fn(&Traced) -> bool) -> Option<XrayHeader> {
+    fn last(&self, is_it: impl Fn(&InvocationContext) -> bool) -> Option<XrayHeader> {
         self.lock().invocations.iter().rev().find(|traced| is_it(traced))?.header
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
+    fn lock(&self) -> MutexGuard<'_, KnownContexts> {
         // Held for a few lines and never across an await; a panic in them leaves nothing half done.
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Known { invocations, disk: Some(disk) } = &mut *known
+        if let KnownContexts { invocations, disk: Some(disk) } = &mut *known
             && disk.lines.is_none()
         {
             *invocations = disk.read();
@@ -114,7 +115,7 @@ impl TraceHeaders {
     }
 }
 
-impl Traced {
+impl InvocationContext {
     /// Milliseconds since 1970, the request's id, the header. It begins a line: what a kill has left
     /// of the one before is none.
     fn line(&self) -> String {
@@ -137,12 +138,12 @@ impl Traced {
     }
 }
 
-impl Disk {
+impl ContextFile {
     /// What earlier processes left.
-    fn read(&mut self) -> VecDeque<Traced> {
+    fn read(&mut self) -> VecDeque<InvocationContext> {
         let read = |name| {
             let text = fs::read_to_string(self.directory.join(name)).unwrap_or_default();
-            text.lines().filter_map(Traced::parse).collect::<Vec<_>>()
+            text.lines().filter_map(InvocationContext::parse).collect::<Vec<_>>()
         };
         let (earlier, last) = (read(EARLIER), read(FILE));
         self.lines = Some(last.len());
@@ -152,7 +153,7 @@ impl Disk {
     }
 
     /// Some microseconds.
-    fn add(&mut self, traced: &Traced) -> io::Result<()> {
+    fn add(&mut self, traced: &InvocationContext) -> io::Result<()> {
         let path = self.directory.join(FILE);
         let mut lines = self.lines.unwrap_or_default();
         if lines >= REMEMBERED {
@@ -180,7 +181,7 @@ mod tests {
     const HEADER: &str =
         "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
 
-    fn begin(headers: &TraceHeaders, number: u64, header: Option<&str>) {
+    fn begin(headers: &XrayContexts, number: u64, header: Option<&str>) {
         let event = json!({ "requestId": format!("r{number}"), "tracing": { "value": header } });
         let invoke: Invoke = serde_json::from_value(event).unwrap();
         headers.begun(&invoke, UNIX_EPOCH + Duration::from_secs(number));
@@ -190,12 +191,12 @@ mod tests {
     fn the_next_process_knows_what_this_one_knew() {
         let directory = tempfile::tempdir().unwrap();
         let directory = directory.path().join("spool");
-        let first = TraceHeaders::kept_in(&directory);
+        let first = XrayContexts::kept_in(&directory);
         begin(&first, 1, Some(HEADER));
         begin(&first, 2, Some("Root=1-5759e988-bd862e3fe1be46a994272794;Sampled=0"));
         begin(&first, 3, None);
 
-        let next = TraceHeaders::kept_in(&directory);
+        let next = XrayContexts::kept_in(&directory);
 
         assert_eq!(next.of_request("r1"), XrayHeader::parse(HEADER));
         assert_eq!(next.of_request("r2").unwrap().sampled, Some(false));
@@ -207,13 +208,13 @@ mod tests {
     #[test]
     fn a_line_that_a_kill_cut_off_costs_no_other() {
         let directory = tempfile::tempdir().unwrap();
-        begin(&TraceHeaders::kept_in(directory.path()), 1, Some(HEADER));
+        begin(&XrayContexts::kept_in(directory.path()), 1, Some(HEADER));
         let path = directory.path().join(FILE);
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, format!("{text}\n2 r2 Root=1-57")).unwrap();
-        begin(&TraceHeaders::kept_in(directory.path()), 3, Some(HEADER));
+        begin(&XrayContexts::kept_in(directory.path()), 3, Some(HEADER));
 
-        let next = TraceHeaders::kept_in(directory.path());
+        let next = XrayContexts::kept_in(directory.path());
 
         assert_eq!(next.of_request("r1"), XrayHeader::parse(HEADER));
         assert_eq!(next.of_request("r2"), None);
@@ -224,14 +225,14 @@ mod tests {
     fn memory_and_disk_are_bounded() {
         let directory = tempfile::tempdir().unwrap();
         for process in 0..3 {
-            let headers = TraceHeaders::kept_in(directory.path());
+            let headers = XrayContexts::kept_in(directory.path());
             for number in 0..1_000 {
                 begin(&headers, process * 1_000 + number, Some(HEADER));
             }
             assert!(headers.lock().invocations.len() <= REMEMBERED);
         }
 
-        let next = TraceHeaders::kept_in(directory.path());
+        let next = XrayContexts::kept_in(directory.path());
 
         assert_eq!(next.lock().invocations.len(), REMEMBERED);
         assert!(next.of_request("r2999").is_some() && next.of_request("r1976").is_some());
@@ -245,7 +246,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("no-directory");
         fs::write(&file, "").unwrap();
-        let headers = TraceHeaders::kept_in(&file);
+        let headers = XrayContexts::kept_in(&file);
 
         begin(&headers, 1, Some(HEADER));
 

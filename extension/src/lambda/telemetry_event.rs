@@ -29,24 +29,24 @@ pub struct RawEvent<'a> {
 
 /// An event that was looked into.
 #[derive(Debug)]
-pub struct Event {
+pub struct PlatformEvent {
     /// When the platform made the event.
     pub time: SystemTime,
     /// What it says.
-    pub record: Record,
+    pub record: PlatformRecord,
 }
 
 /// The records that matter here.
 #[derive(Debug)]
-pub enum Record {
+pub enum PlatformRecord {
     /// `platform.initReport`
-    Init(Phase),
+    Init(PhaseReport),
     /// `platform.restoreReport`
-    Restore(Phase),
+    Restore(PhaseReport),
     /// `platform.runtimeDone`
     RuntimeDone(RuntimeDone),
     /// `platform.report`
-    Report(Report),
+    Report(InvocationReport),
     /// Everything else.
     Other,
 }
@@ -54,12 +54,12 @@ pub enum Record {
 /// A phase before an invocation.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct Phase {
+pub struct PhaseReport {
     pub(crate) initialization_type: Option<String>,
     pub(crate) phase: Option<String>,
     pub(crate) status: Option<String>,
     pub(crate) error_type: Option<String>,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: ReportMetrics,
 }
 
 /// The runtime has finished an invocation, or will never. Only the id is demanded, in which form ever
@@ -80,7 +80,7 @@ pub struct RuntimeDone {
 /// What an invocation cost.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Report {
+pub struct InvocationReport {
     /// Which one.
     pub request_id: String,
     #[serde(default)]
@@ -88,13 +88,13 @@ pub struct Report {
     #[serde(default)]
     error_type: Option<String>,
     #[serde(default)]
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: ReportMetrics,
 }
 
 /// Figures of an event; all may be missing.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub(crate) struct Metrics {
+pub(crate) struct ReportMetrics {
     pub(crate) duration_ms: Option<f64>,
     pub(crate) billed_duration_ms: Option<f64>,
     #[serde(rename = "memorySizeMB")]
@@ -131,17 +131,17 @@ impl<'a> RawEvent<'a> {
     }
 }
 
-impl Event {
-    /// Looks into an event. A record that cannot be read is [`Record::Other`].
+impl PlatformEvent {
+    /// Looks into an event. A record that cannot be read is [`PlatformRecord::Other`].
     pub fn read(RawEvent { time, kind, record }: &RawEvent<'_>) -> Self {
         let record = match kind.as_ref() {
-            "platform.initReport" => serde_json::from_str(record).map(Record::Init),
-            "platform.restoreReport" => serde_json::from_str(record).map(Record::Restore),
-            "platform.runtimeDone" => serde_json::from_str(record).map(Record::RuntimeDone),
-            "platform.report" => serde_json::from_str(record).map(Record::Report),
-            _ => Ok(Record::Other),
+            "platform.initReport" => serde_json::from_str(record).map(PlatformRecord::Init),
+            "platform.restoreReport" => serde_json::from_str(record).map(PlatformRecord::Restore),
+            "platform.runtimeDone" => serde_json::from_str(record).map(PlatformRecord::RuntimeDone),
+            "platform.report" => serde_json::from_str(record).map(PlatformRecord::Report),
+            _ => Ok(PlatformRecord::Other),
         };
-        Self { time: *time, record: record.unwrap_or(Record::Other) }
+        Self { time: *time, record: record.unwrap_or(PlatformRecord::Other) }
     }
 }
 
@@ -164,7 +164,7 @@ impl RuntimeDone {
     }
 }
 
-impl Report {
+impl InvocationReport {
     /// Why the invocation failed, or `None` if it did not.
     pub fn failure(&self) -> Option<String> {
         failure(self.status.as_ref(), self.error_type.as_ref())
@@ -176,7 +176,7 @@ impl Report {
     }
 }
 
-impl Phase {
+impl PhaseReport {
     /// Why it failed, or `None` if it did not.
     pub fn failure(&self) -> Option<String> {
         failure(self.status.as_ref(), self.error_type.as_ref())

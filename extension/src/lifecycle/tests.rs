@@ -50,11 +50,11 @@ async fn without_a_pipeline_no_invocation_is_waited_for() {
     let mut parts = Parts::start(&config, Trigger::Flush);
     // Its other end is dropped, as by a panic.
     (_, parts.pipeline) = Pipeline::new(Vec::new(), &config, Trigger::Flush);
-    let Ok(Event::Invoke(invoke)) = serde_json::from_str(INVOKE) else { panic!("no INVOKE") };
+    let Ok(LambdaEvent::Invoke(invoke)) = serde_json::from_str(INVOKE) else { panic!("no INVOKE") };
     let began = Instant::now();
 
     parts.has_exporters = true;
-    parts.attend(&invoke, &mut Flushing::new(&config, true)).await;
+    parts.attend(&invoke, &mut FlushState::new(&config, true)).await;
 
     assert_eq!(began.elapsed(), Duration::ZERO);
 }
@@ -67,7 +67,7 @@ fn invoke(request_id: &str, left: Duration) -> Invoke {
 }
 
 /// How long Next is kept by an invocation of which nobody tells the end.
-async fn held(parts: &mut Parts, flushing: &mut Flushing, invoke: &Invoke) -> Duration {
+async fn held(parts: &mut Parts, flushing: &mut FlushState, invoke: &Invoke) -> Duration {
     let began = Instant::now();
     parts.attend(invoke, flushing).await;
     began.elapsed()
@@ -78,7 +78,7 @@ async fn when_the_platform_falls_silent_next_is_not_kept_until_the_deadline_for_
     let (config, _) =
         Config::from_vars(|name| (name == "CRUDDUR_EXPORTERS").then(|| "console".into()));
     let mut parts = Parts::start(&config, Trigger::Flush);
-    let mut flushing = Flushing::new(&config, true);
+    let mut flushing = FlushState::new(&config, true);
     let minute = Duration::from_secs(60);
 
     let mut holds = Vec::new();
@@ -96,7 +96,7 @@ async fn without_a_destination_nobody_waits_for_an_invocations_end() {
     let (config, _) =
         Config::from_vars(|name| (name == "CRUDDUR_EXPORTERS").then(|| "honeycomb".into()));
     let mut parts = Parts::start(&config, Trigger::Flush);
-    let mut flushing = Flushing::new(&config, true);
+    let mut flushing = FlushState::new(&config, true);
 
     let hold = held(&mut parts, &mut flushing, &invoke("a", Duration::from_secs(60))).await;
 
@@ -109,8 +109,8 @@ async fn the_hold_of_next_begins_with_the_invocations_end() {
         Config::from_vars(|name| (name == "CRUDDUR_EXPORTERS").then(|| "console".into()));
     let mut parts = Parts::start(&config, Trigger::Flush);
     parts.wants_lines = true; // they are waited for, and never come
-    parts.invocations.ended("a".to_owned(), End::Certain);
-    let mut flushing = Flushing::new(&config, true);
+    parts.invocations.ended("a".to_owned(), EndEvidence::Certain);
+    let mut flushing = FlushState::new(&config, true);
 
     let hold = held(&mut parts, &mut flushing, &invoke("a", Duration::from_secs(60))).await;
 
@@ -133,9 +133,9 @@ async fn what_a_pipeline_held_that_failed_is_counted_as_lost_and_its_spool_is_ke
     });
     let mut parts = Parts::start(&config, Trigger::Flush);
     let span = [0x0a, 4, 0x12, 2, 0x12, 0]; // a resource with a scope with an empty span
-    let signal = Signal::read(Kind::Traces, span.to_vec().into()).unwrap().0;
+    let signal = Payload::read(SignalKind::Traces, span.to_vec().into()).unwrap().0;
     parts.receive(vec![signal.clone(), signal.clone()]).await;
-    parts.pipeline.flush(Patience::Later).await;
+    parts.pipeline.flush(FlushKind::Later).await;
     parts.receive(vec![signal]).await;
 
     // An instant to which nothing can be added, which no deadline leads to: a bug.
@@ -144,10 +144,10 @@ async fn what_a_pipeline_held_that_failed_is_counted_as_lost_and_its_spool_is_ke
         end_of_time = end_of_time.checked_add(step).unwrap_or(end_of_time);
         step /= 2;
     }
-    parts.pipeline.flush(Patience::Until(end_of_time)).await;
+    parts.pipeline.flush(FlushKind::Until(end_of_time)).await;
     assert!(parts.pipeline.has_stopped());
-    let Ok(Event::Invoke(invoke)) = serde_json::from_str(INVOKE) else { panic!("no INVOKE") };
-    parts.attend(&invoke, &mut Flushing::new(&config, true)).await;
+    let Ok(LambdaEvent::Invoke(invoke)) = serde_json::from_str(INVOKE) else { panic!("no INVOKE") };
+    parts.attend(&invoke, &mut FlushState::new(&config, true)).await;
     let pipeline = parts.shut_down(&config, Instant::now() + DRAIN_BUDGET).await;
 
     let summary = serde_json::json!(pipeline.summary().await.unwrap());

@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 
-use crate::otlp::payload::{Kind, Signal};
+use crate::otlp::payload::{Payload, SignalKind};
 
 /// One item, as it waits in a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Line<'a> {
+pub struct EncodedItem<'a> {
     /// Its `uuid`.
     pub id: &'a str,
     /// How many failures or messages it tells of.
@@ -16,17 +16,23 @@ pub struct Line<'a> {
 }
 
 /// The items of a signal, or of several in a row. What is no item is left out.
-pub fn read(signals: &[u8]) -> impl Iterator<Item = Line<'_>> {
+pub fn read(signals: &[u8]) -> impl Iterator<Item = EncodedItem<'_>> {
     signals.split(|byte| *byte == b'\n').filter_map(|line| {
         let (id, rest) = std::str::from_utf8(line).ok()?.split_once(' ')?;
         let (items, json) = rest.split_once(' ')?;
-        Some(Line { id, items: items.parse().ok()?, json })
+        Some(EncodedItem { id, items: items.parse().ok()?, json })
     })
 }
 
 /// A signal of lines.
-pub fn signal(lines: Bytes) -> Signal {
+pub fn signal(lines: Bytes) -> Payload {
     let items = read(&lines).map(|line| line.items).sum();
     // Somebody wants to hear of each: the last to be dropped.
-    Signal { kind: Kind::Failures, bytes: lines, items, has_error: true, has_unsampled: false }
+    Payload {
+        kind: SignalKind::Failures,
+        bytes: lines,
+        items,
+        has_error: true,
+        has_unsampled: false,
+    }
 }

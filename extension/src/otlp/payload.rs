@@ -18,7 +18,7 @@ use crate::{
 /// OTLP's three signals, and what the Telemetry API delivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum SignalKind {
     /// Counted in spans.
     Traces,
     /// Counted in log records.
@@ -31,7 +31,7 @@ pub enum Kind {
     Failures,
 }
 
-impl Kind {
+impl SignalKind {
     /// All of them, in the order of their numbers (`as usize`).
     pub const ALL: [Self; 5] =
         [Self::Traces, Self::Logs, Self::Metrics, Self::Lines, Self::Failures];
@@ -76,9 +76,9 @@ impl Kind {
 /// Protobuf messages of one type concatenate into one message, so a batch of signals is their
 /// bytes in a row and nothing is encoded twice.
 #[derive(Clone, Debug)]
-pub struct Signal {
+pub struct Payload {
     /// Which request it is.
-    pub kind: Kind,
+    pub kind: SignalKind,
     /// The encoded message.
     pub bytes: Bytes,
     /// Number of items inside, the unit of all accounting.
@@ -114,9 +114,9 @@ const STATUS_ERROR: u64 = 2;
 /// `SeverityNumber::Error`, the lowest number of that class.
 const SEVERITY_ERROR: u64 = 17;
 
-impl Signal {
+impl Payload {
     /// Checks a message, and looks into it for what matters on the way.
-    pub fn read(kind: Kind, bytes: Bytes) -> Result<(Self, Vec<ServerSpan>), Malformed> {
+    pub fn read(kind: SignalKind, bytes: Bytes) -> Result<(Self, Vec<ServerSpan>), Malformed> {
         wire::check(kind.schema()?, &bytes)?;
         let mut signal =
             Self { kind, bytes: bytes.clone(), items: 0, has_error: false, has_unsampled: false };
@@ -126,21 +126,21 @@ impl Signal {
         for item in items(&bytes) {
             signal.items += 1;
             match kind {
-                Kind::Traces => {
+                SignalKind::Traces => {
                     let span = SpanView::of(item);
                     signal.has_error |= span.failed;
                     signal.has_unsampled |= has_priority && !span.is_sampled();
                     servers.extend(span.server_span());
                 }
-                Kind::Logs => signal.has_error |= severity(item) >= SEVERITY_ERROR,
-                Kind::Metrics | Kind::Lines | Kind::Failures => {}
+                SignalKind::Logs => signal.has_error |= severity(item) >= SEVERITY_ERROR,
+                SignalKind::Metrics | SignalKind::Lines | SignalKind::Failures => {}
             }
         }
         Ok((signal, servers))
     }
 }
 
-impl Signal {
+impl Payload {
     /// Makes it fit to be sent: every resource has a service name, and no request is larger than a
     /// batch, unless a single item is. Empty requests become nothing.
     pub fn fit(self, service_name: &str) -> Vec<Self> {
@@ -184,12 +184,12 @@ pub fn only_sampled(request: &[u8]) -> Option<(Vec<u8>, u64)> {
 
 /// Whether an item has an error in it: a span that failed, a log record of that severity, or a
 /// failure.
-pub fn is_error(kind: Kind, item: &[u8]) -> bool {
+pub fn is_error(kind: SignalKind, item: &[u8]) -> bool {
     match kind {
-        Kind::Traces => SpanView::of(item).failed,
-        Kind::Logs => severity(item) >= SEVERITY_ERROR,
-        Kind::Failures => true,
-        Kind::Metrics | Kind::Lines => false,
+        SignalKind::Traces => SpanView::of(item).failed,
+        SignalKind::Logs => severity(item) >= SEVERITY_ERROR,
+        SignalKind::Failures => true,
+        SignalKind::Metrics | SignalKind::Lines => false,
     }
 }
 
@@ -316,7 +316,7 @@ mod tests {
             span(4, 0, 0),     // of a sender that knows no flags
             span(5, 0x100, 0), // of one that knows all but this
         ]);
-        assert!(Signal::read(Kind::Traces, request.clone()).unwrap().0.has_unsampled);
+        assert!(Payload::read(SignalKind::Traces, request.clone()).unwrap().0.has_unsampled);
 
         let (kept, left_out) = only_sampled(&request).unwrap();
 

@@ -5,12 +5,12 @@
 #[derive(Debug)]
 pub struct Schema {
     /// Indexed by field number.
-    fields: &'static [Kind],
+    fields: &'static [FieldKind],
 }
 
 /// What a field must hold.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Kind {
+pub(super) enum FieldKind {
     /// No field of this number: anything goes.
     Unknown,
     Varint,
@@ -25,15 +25,15 @@ pub(super) enum Kind {
     Fixed64s,
 }
 
-use Kind::{Bytes, Fixed32, Fixed64, Fixed64s, Message, Text, Unknown as __, Varint, Varints};
+use FieldKind::{Bytes, Fixed32, Fixed64, Fixed64s, Message, Text, Unknown as __, Varint, Varints};
 
 impl Schema {
-    pub(super) fn kind(&self, number: u32) -> Kind {
-        self.fields.get(number as usize).copied().unwrap_or(Kind::Unknown)
+    pub(super) fn kind(&self, number: u32) -> FieldKind {
+        self.fields.get(number as usize).copied().unwrap_or(FieldKind::Unknown)
     }
 }
 
-const fn of(fields: &'static [Kind]) -> Schema {
+const fn of(fields: &'static [FieldKind]) -> Schema {
     Schema { fields }
 }
 

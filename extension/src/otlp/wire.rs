@@ -9,7 +9,7 @@
 pub use crate::otlp::edit::{by_resource, regroup, with_resource_attribute};
 pub use crate::otlp::schema::{LOGS_REQUEST, METRICS_REQUEST, Schema, TRACES_REQUEST};
 
-use crate::otlp::schema::Kind;
+use crate::otlp::schema::FieldKind;
 
 /// Nesting deeper than this is refused, as a full decoder does. The limit of prost.
 const MAX_DEPTH: u32 = 100;
@@ -74,27 +74,27 @@ fn check_at(schema: &Schema, message: &[u8], depth: u32) -> Result<(), Malformed
 }
 
 #[inline]
-fn check_value(kind: Kind, value: Value<'_>, depth: u32) -> Result<(), Malformed> {
+fn check_value(kind: FieldKind, value: Value<'_>, depth: u32) -> Result<(), Malformed> {
     match (kind, value) {
-        (Kind::Unknown, _)
-        | (Kind::Varint | Kind::Varints, Value::Varint(_))
-        | (Kind::Fixed64 | Kind::Fixed64s, Value::Fixed64(_))
-        | (Kind::Fixed32, Value::Fixed32(_))
-        | (Kind::Bytes, Value::Bytes(_)) => Ok(()),
+        (FieldKind::Unknown, _)
+        | (FieldKind::Varint | FieldKind::Varints, Value::Varint(_))
+        | (FieldKind::Fixed64 | FieldKind::Fixed64s, Value::Fixed64(_))
+        | (FieldKind::Fixed32, Value::Fixed32(_))
+        | (FieldKind::Bytes, Value::Bytes(_)) => Ok(()),
         // Asked first since it is quicker: nearly all texts are short, and ASCII.
-        (Kind::Text, Value::Bytes(text)) if text.is_ascii() => Ok(()),
-        (Kind::Text, Value::Bytes(text)) => match std::str::from_utf8(text) {
+        (FieldKind::Text, Value::Bytes(text)) if text.is_ascii() => Ok(()),
+        (FieldKind::Text, Value::Bytes(text)) => match std::str::from_utf8(text) {
             Ok(_) => Ok(()),
             Err(_) => Err(Malformed("a string is not UTF-8")),
         },
-        (Kind::Message(schema), Value::Bytes(message)) => check_at(schema, message, depth + 1),
-        (Kind::Varints, Value::Bytes(mut packed)) => {
+        (FieldKind::Message(schema), Value::Bytes(message)) => check_at(schema, message, depth + 1),
+        (FieldKind::Varints, Value::Bytes(mut packed)) => {
             while !packed.is_empty() {
                 varint(&mut packed)?;
             }
             Ok(())
         }
-        (Kind::Fixed64s, Value::Bytes(packed)) if packed.len() % 8 == 0 => Ok(()),
+        (FieldKind::Fixed64s, Value::Bytes(packed)) if packed.len() % 8 == 0 => Ok(()),
         _ => Err(Malformed("a field is of another type")),
     }
 }

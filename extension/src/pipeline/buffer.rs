@@ -14,15 +14,15 @@ use std::{
 
 use crate::{
     delivery::batch::{Batch, MAX_BATCH_BYTES},
-    otlp::payload::{Kind, Signal},
-    pipeline::ledger::Route,
+    otlp::payload::{Payload, SignalKind},
+    pipeline::ledger::QueueId,
 };
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Buffer {
     /// By sequence number, for each kind.
-    signals: [BTreeMap<u64, Signal>; Kind::ALL.len()],
+    signals: [BTreeMap<u64, Payload>; SignalKind::ALL.len()],
     /// Sequence number of the next signal.
     end: u64,
     /// Sequence number of the first signal that is not to be taken yet.
@@ -31,14 +31,14 @@ pub struct Buffer {
     max_bytes: usize,
     cursors: Vec<Cursor>,
     /// Sequence numbers of all signals, with their kinds: the first would be evicted first.
-    without_error: BTreeSet<(u64, Kind)>,
-    with_error: BTreeSet<(u64, Kind)>,
+    without_error: BTreeSet<(u64, SignalKind)>,
+    with_error: BTreeSet<(u64, SignalKind)>,
 }
 
 /// A route's place in the buffer.
 #[derive(Clone, Copy, Debug)]
 struct Cursor {
-    kind: Kind,
+    kind: SignalKind,
     /// Signals of the kind before this sequence number are no longer the route's concern.
     next: u64,
     /// The batch under way holds the signals from `next` to before this one.
@@ -50,7 +50,7 @@ impl Cursor {
         self.taken_to.unwrap_or(self.next)
     }
 
-    fn under_way(&self) -> Option<(Range<u64>, Kind)> {
+    fn under_way(&self) -> Option<(Range<u64>, SignalKind)> {
         Some((self.next..self.taken_to?, self.kind))
     }
 }
@@ -59,14 +59,14 @@ impl Cursor {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Evicted {
     /// Routes that lack it.
-    pub routes: Vec<Route>,
+    pub routes: Vec<QueueId>,
     /// Number of items in it.
     pub items: u64,
 }
 
 impl Buffer {
     /// An empty buffer. A route is an index into `kinds`.
-    pub fn new(max_bytes: usize, kinds: Vec<Kind>) -> Self {
+    pub fn new(max_bytes: usize, kinds: Vec<SignalKind>) -> Self {
         Self {
             signals: Default::default(),
             end: 0,
@@ -83,7 +83,7 @@ impl Buffer {
     }
 
     /// Appends a signal. Without a route for its kind it is not kept.
-    pub fn push(&mut self, signal: Signal) {
+    pub fn push(&mut self, signal: Payload) {
         if !self.cursors.iter().any(|cursor| cursor.kind == signal.kind) {
             return;
         }
@@ -119,15 +119,15 @@ impl Buffer {
     }
 
     /// The oldest signal that no batch holds, with an error in it or without.
-    fn next_victim(&mut self, has_error: bool) -> Option<(u64, Kind)> {
+    fn next_victim(&mut self, has_error: bool) -> Option<(u64, SignalKind)> {
         let under_way: Vec<_> = self.cursors.iter().filter_map(Cursor::under_way).collect();
-        let is_under_way = |(sequence, kind): &(u64, Kind)| {
+        let is_under_way = |(sequence, kind): &(u64, SignalKind)| {
             under_way.iter().any(|(taken, of)| of == kind && taken.contains(sequence))
         };
         self.order(has_error).iter().find(|signal| !is_under_way(signal)).copied()
     }
 
-    fn order(&mut self, has_error: bool) -> &mut BTreeSet<(u64, Kind)> {
+    fn order(&mut self, has_error: bool) -> &mut BTreeSet<(u64, SignalKind)> {
         if has_error { &mut self.with_error } else { &mut self.without_error }
     }
 
@@ -136,12 +136,12 @@ impl Buffer {
     ///
     /// [`done`]: Self::done
     /// [`give_back`]: Self::give_back
-    pub fn take(&mut self, route: Route, signals: usize) -> Option<Batch> {
+    pub fn take(&mut self, route: QueueId, signals: usize) -> Option<Batch> {
         self.take_up_to(route, signals, MAX_BATCH_BYTES)
     }
 
     /// The same with so many bytes at most, unless the first signal is larger.
-    pub fn take_up_to(&mut self, route: Route, signals: usize, bytes: usize) -> Option<Batch> {
+    pub fn take_up_to(&mut self, route: QueueId, signals: usize, bytes: usize) -> Option<Batch> {
         let Cursor { kind, taken_to: None, .. } = self.cursors[route] else { return None };
         let waiting = self.from(route).map(|(_, signal)| signal).take(signals);
         let batch = Batch::up_to(bytes, kind, waiting)?;
@@ -151,7 +151,7 @@ impl Buffer {
     }
 
     /// The batch under way needs no room here any longer.
-    pub fn done(&mut self, route: Route) {
+    pub fn done(&mut self, route: QueueId) {
         let cursor = &mut self.cursors[route];
         cursor.next = cursor.taken_to.take().unwrap_or(cursor.next);
         let kind = cursor.kind;
@@ -159,23 +159,23 @@ impl Buffer {
     }
 
     /// The batch under way is to be taken again.
-    pub fn give_back(&mut self, route: Route) {
+    pub fn give_back(&mut self, route: QueueId) {
         self.cursors[route].taken_to = None;
     }
 
     /// Whether a route has something to take.
-    pub fn has_waiting(&self, route: Route) -> bool {
+    pub fn has_waiting(&self, route: QueueId) -> bool {
         self.from(route).next().is_some()
     }
 
     /// The signals that a route lacks, those of the batch under way included.
-    pub fn lacking(&self, route: Route) -> impl Iterator<Item = &Signal> {
+    pub fn lacking(&self, route: QueueId) -> impl Iterator<Item = &Payload> {
         let Cursor { kind, next, .. } = self.cursors[route];
         self.signals[kind as usize].range(next..).map(|(_, signal)| signal)
     }
 
     /// The signals of a route before the mark that no batch holds, with their sequence numbers.
-    fn from(&self, route: Route) -> impl Iterator<Item = (u64, &Signal)> {
+    fn from(&self, route: QueueId) -> impl Iterator<Item = (u64, &Payload)> {
         let cursor = self.cursors[route];
         let from = cursor.waiting_from();
         let signals = self.signals[cursor.kind as usize].range(from..self.mark.max(from));
@@ -187,7 +187,7 @@ impl Buffer {
         self.bytes
     }
 
-    fn remove(&mut self, kind: Kind, sequence: u64) -> Option<Signal> {
+    fn remove(&mut self, kind: SignalKind, sequence: u64) -> Option<Payload> {
         let signal = self.signals[kind as usize].remove(&sequence)?;
         self.bytes -= signal.bytes.len();
         self.order(signal.has_error).remove(&(sequence, kind));
@@ -195,11 +195,11 @@ impl Buffer {
     }
 
     /// Frees what no cursor of the kind needs.
-    fn free(&mut self, kind: Kind) {
+    fn free(&mut self, kind: SignalKind) {
         let cursors = self.cursors.iter().filter(|cursor| cursor.kind == kind);
         let needed = cursors.map(|cursor| cursor.next).min().unwrap_or(self.end);
         let first =
-            |signals: &BTreeMap<u64, Signal>| signals.first_key_value().map(|(key, _)| *key);
+            |signals: &BTreeMap<u64, Payload>| signals.first_key_value().map(|(key, _)| *key);
         while let Some(sequence) = first(&self.signals[kind as usize]).filter(|it| *it < needed) {
             self.remove(kind, sequence);
         }
@@ -210,20 +210,20 @@ impl Buffer {
 mod tests {
     use super::*;
 
-    const BOTH: [Kind; 2] = [Kind::Traces, Kind::Logs];
+    const BOTH: [SignalKind; 2] = [SignalKind::Traces, SignalKind::Logs];
 
-    fn signal(kind: Kind, items: u64, has_error: bool) -> Signal {
-        Signal { kind, bytes: vec![0; 10].into(), items, has_error, has_unsampled: false }
+    fn signal(kind: SignalKind, items: u64, has_error: bool) -> Payload {
+        Payload { kind, bytes: vec![0; 10].into(), items, has_error, has_unsampled: false }
     }
 
-    fn buffer(max_bytes: usize, kinds: &[Kind]) -> Buffer {
+    fn buffer(max_bytes: usize, kinds: &[SignalKind]) -> Buffer {
         Buffer::new(max_bytes, kinds.to_vec())
     }
 
     #[test]
     fn a_signal_is_freed_when_the_last_route_of_its_kind_has_it() {
-        let mut buffer = buffer(100, &[Kind::Traces, Kind::Traces, Kind::Logs]);
-        buffer.push(signal(Kind::Traces, 1, false));
+        let mut buffer = buffer(100, &[SignalKind::Traces, SignalKind::Traces, SignalKind::Logs]);
+        buffer.push(signal(SignalKind::Traces, 1, false));
         buffer.mark();
 
         for route in [0, 1] {
@@ -238,7 +238,9 @@ mod tests {
     #[test]
     fn a_batch_holds_one_kind_and_is_taken_again_when_it_was_given_back() {
         let mut buffer = buffer(100, &BOTH);
-        for (kind, items) in [(Kind::Traces, 1), (Kind::Logs, 2), (Kind::Traces, 4)] {
+        for (kind, items) in
+            [(SignalKind::Traces, 1), (SignalKind::Logs, 2), (SignalKind::Traces, 4)]
+        {
             buffer.push(signal(kind, items, false));
         }
         buffer.mark();
@@ -252,10 +254,10 @@ mod tests {
 
     #[test]
     fn what_comes_after_the_mark_waits_for_the_next() {
-        let mut buffer = buffer(100, &[Kind::Traces]);
-        buffer.push(signal(Kind::Traces, 1, false));
+        let mut buffer = buffer(100, &[SignalKind::Traces]);
+        buffer.push(signal(SignalKind::Traces, 1, false));
         buffer.mark();
-        buffer.push(signal(Kind::Traces, 2, false));
+        buffer.push(signal(SignalKind::Traces, 2, false));
 
         assert_eq!(buffer.take(0, usize::MAX).unwrap().items, 1);
         buffer.done(0);
@@ -266,12 +268,12 @@ mod tests {
 
     #[test]
     fn what_has_an_error_in_it_is_evicted_last_and_what_is_under_way_not_at_all() {
-        let mut buffer = buffer(0, &[Kind::Traces]);
-        buffer.push(signal(Kind::Traces, 1, false));
+        let mut buffer = buffer(0, &[SignalKind::Traces]);
+        buffer.push(signal(SignalKind::Traces, 1, false));
         buffer.mark();
         buffer.take(0, usize::MAX).unwrap();
         for (items, has_error) in [(2, true), (4, false), (8, false)] {
-            buffer.push(signal(Kind::Traces, items, has_error));
+            buffer.push(signal(SignalKind::Traces, items, has_error));
         }
 
         let evicted = std::iter::from_fn(|| buffer.evict());
@@ -282,12 +284,12 @@ mod tests {
 
     #[test]
     fn an_evicted_signal_is_missed_by_those_that_lack_it() {
-        let mut buffer = buffer(15, &[Kind::Traces, Kind::Traces, Kind::Logs]);
-        buffer.push(signal(Kind::Traces, 1, false));
+        let mut buffer = buffer(15, &[SignalKind::Traces, SignalKind::Traces, SignalKind::Logs]);
+        buffer.push(signal(SignalKind::Traces, 1, false));
         buffer.mark();
         buffer.take(0, usize::MAX).unwrap();
         buffer.done(0);
-        buffer.push(signal(Kind::Traces, 2, false));
+        buffer.push(signal(SignalKind::Traces, 2, false));
 
         assert_eq!(buffer.evict(), Some(Evicted { routes: vec![1], items: 1 }));
         assert_eq!(buffer.evict(), None);
@@ -295,8 +297,8 @@ mod tests {
 
     #[test]
     fn a_kind_that_no_route_takes_is_not_kept() {
-        let mut buffer = buffer(100, &[Kind::Traces]);
-        buffer.push(signal(Kind::Metrics, 1, false));
+        let mut buffer = buffer(100, &[SignalKind::Traces]);
+        buffer.push(signal(SignalKind::Metrics, 1, false));
 
         assert_eq!(buffer.bytes, 0);
     }
@@ -304,10 +306,10 @@ mod tests {
     #[test]
     fn a_signal_that_waits_for_long_keeps_no_place_of_others() {
         let mut buffer = buffer(100, &BOTH);
-        buffer.push(signal(Kind::Traces, 1, true)); // stays, being evicted last
+        buffer.push(signal(SignalKind::Traces, 1, true)); // stays, being evicted last
         for _ in 0..1_000 {
-            buffer.push(signal(Kind::Traces, 2, false));
-            buffer.push(signal(Kind::Logs, 4, false));
+            buffer.push(signal(SignalKind::Traces, 2, false));
+            buffer.push(signal(SignalKind::Logs, 4, false));
             buffer.mark();
             buffer.take(1, usize::MAX).unwrap();
             buffer.done(1);
@@ -322,8 +324,8 @@ mod tests {
     #[test]
     fn a_kind_that_was_sent_is_freed_though_an_older_one_waits() {
         let mut buffer = buffer(100, &BOTH);
-        buffer.push(signal(Kind::Traces, 1, false));
-        buffer.push(signal(Kind::Logs, 2, false));
+        buffer.push(signal(SignalKind::Traces, 1, false));
+        buffer.push(signal(SignalKind::Logs, 2, false));
         buffer.mark();
 
         buffer.take(1, usize::MAX).unwrap();

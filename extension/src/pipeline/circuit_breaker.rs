@@ -17,7 +17,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// What the breaker lets through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Breaker {
+pub enum BreakerState {
     /// Everything.
     Closed,
     /// Nothing for a while.
@@ -28,13 +28,13 @@ pub enum Breaker {
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub struct Health {
+pub struct CircuitBreaker {
     seed: u64,
     pauses: Option<ExponentialBackoff>,
     open_until: Option<Instant>,
 }
 
-impl Health {
+impl CircuitBreaker {
     /// Closed. The seed makes the jitter of the pauses.
     pub fn new(seed: u64) -> Self {
         Self { seed, pauses: None, open_until: None }
@@ -46,11 +46,11 @@ impl Health {
     }
 
     /// The same with the state in between.
-    pub fn breaker(&self, now: Instant) -> Breaker {
+    pub fn breaker(&self, now: Instant) -> BreakerState {
         match self.open_until {
-            None => Breaker::Closed,
-            Some(until) if now < until => Breaker::Open,
-            Some(_) => Breaker::HalfOpen,
+            None => BreakerState::Closed,
+            Some(until) if now < until => BreakerState::Open,
+            Some(_) => BreakerState::HalfOpen,
         }
     }
 
@@ -101,7 +101,7 @@ mod tests {
 
     /// The pauses after so many failures in a row.
     fn pauses(retry_after: Option<u64>, failures: usize) -> Vec<Duration> {
-        let (mut health, now) = (Health::new(7), Instant::now());
+        let (mut health, now) = (CircuitBreaker::new(7), Instant::now());
         let fail = |_| {
             health.failed(now, retry_after.map(Duration::from_secs));
             health.open_until().unwrap() - now
@@ -126,7 +126,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_freeze_counts_as_a_part_of_the_pause() {
-        let (mut health, now) = (Health::new(7), Instant::now());
+        let (mut health, now) = (CircuitBreaker::new(7), Instant::now());
         health.failed(now, Some(Duration::from_secs(30)));
 
         health.slept(Duration::from_secs(29));

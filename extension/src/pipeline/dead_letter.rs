@@ -21,7 +21,7 @@ use flate2::Crc;
 use crate::{
     delivery::batch::compress,
     otlp::{
-        payload::{Kind, Signal, is_error},
+        payload::{Payload, SignalKind, is_error},
         wire::regroup,
     },
     processor::failures,
@@ -50,11 +50,11 @@ const MAX_PLAIN_BYTES: u64 = 16 << 20;
 
 /// A line that was read.
 #[derive(Debug)]
-pub struct Replay {
+pub struct DeadLetter {
     /// Whose it is.
     pub destination: String,
     /// The request.
-    pub signal: Signal,
+    pub signal: Payload,
 }
 
 /// Why a word that begins as a line cannot be read.
@@ -70,7 +70,7 @@ pub enum Unreadable {
 
 /// Makes lines up to a number of bytes.
 #[derive(Debug)]
-pub struct LastWords {
+pub struct DeadLetters {
     /// Bytes of all lines, line ends included.
     pub bytes: usize,
     /// Items in them.
@@ -83,19 +83,19 @@ pub struct LastWords {
     /// Whether a line found no room: there will be no other.
     is_full: bool,
     /// What the next line will hold, of one destination and kind.
-    next: Option<(&'static str, Kind, Vec<u8>)>,
+    next: Option<(&'static str, SignalKind, Vec<u8>)>,
 }
 
-/// Which items of a request are meant.
+/// ItemFilter items of a request are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
+pub enum ItemFilter {
     /// Those with an error.
     Errors,
     /// All others.
     Others,
 }
 
-impl LastWords {
+impl DeadLetters {
     /// No lines yet, and so many bytes to come at most.
     pub fn new(max_bytes: usize) -> Self {
         Self {
@@ -110,10 +110,16 @@ impl LastWords {
     }
 
     /// Adds some of a request's items.
-    pub fn add(&mut self, destination: &'static str, kind: Kind, request: &[u8], which: Which) {
-        let wanted = |item: &[u8]| is_error(kind, item) == (which == Which::Errors);
+    pub fn add(
+        &mut self,
+        destination: &'static str,
+        kind: SignalKind,
+        request: &[u8],
+        which: ItemFilter,
+    ) {
+        let wanted = |item: &[u8]| is_error(kind, item) == (which == ItemFilter::Errors);
         let parts = match kind {
-            Kind::Failures => {
+            SignalKind::Failures => {
                 let lines = request.split_inclusive(|byte| *byte == b'\n');
                 lines.filter(|line| wanted(line)).map(<[u8]>::to_vec).collect()
             }
@@ -165,9 +171,9 @@ impl LastWords {
 }
 
 /// A request as a line, and the number of its items.
-fn write(destination: &str, kind: Kind, request: &[u8]) -> io::Result<(String, u64)> {
+fn write(destination: &str, kind: SignalKind, request: &[u8]) -> io::Result<(String, u64)> {
     let items = match kind {
-        Kind::Failures => failures::read(request).map(|line| line.items).sum(),
+        SignalKind::Failures => failures::read(request).map(|line| line.items).sum(),
         _ => crate::otlp::payload::items(request).count() as u64,
     };
     let head = format!("{destination}:{}:{items}", kind.name());
@@ -177,7 +183,7 @@ fn write(destination: &str, kind: Kind, request: &[u8]) -> io::Result<(String, u
 }
 
 /// Reads a word that begins with [`MARK`].
-pub fn read(word: &str) -> Result<Replay, Unreadable> {
+pub fn read(word: &str) -> Result<DeadLetter, Unreadable> {
     let word = word.strip_prefix(MARK).ok_or(Unreadable::Damaged)?;
     let (version, line) = word.split_once(':').ok_or(Unreadable::Damaged)?;
     if version != VERSION {
@@ -186,7 +192,7 @@ pub fn read(word: &str) -> Result<Replay, Unreadable> {
     read_line(line).ok_or(Unreadable::Damaged)
 }
 
-fn read_line(line: &str) -> Option<Replay> {
+fn read_line(line: &str) -> Option<DeadLetter> {
     let (rest, body) = line.rsplit_once(':')?;
     let (head, written) = rest.rsplit_once(':')?;
     if u32::from_str_radix(written, 16) != Ok(checksum(head, body)) {
@@ -194,17 +200,17 @@ fn read_line(line: &str) -> Option<Replay> {
     }
     let parts: Vec<&str> = head.split(':').collect();
     let [destination, kind, items] = parts[..] else { return None };
-    let kind = Kind::ALL.into_iter().find(|known| known.name() == kind)?;
+    let kind = SignalKind::ALL.into_iter().find(|known| known.name() == kind)?;
     let zstd = URL_SAFE_NO_PAD.decode(body).ok()?;
     let mut plain = Vec::new();
     let decoder = zstd::Decoder::new(&zstd[..]).ok()?;
     decoder.take(MAX_PLAIN_BYTES).read_to_end(&mut plain).ok()?;
     let signal = match kind {
-        Kind::Failures => failures::signal(Bytes::from(plain)),
-        _ => Signal::read(kind, Bytes::from(plain)).ok()?.0,
+        SignalKind::Failures => failures::signal(Bytes::from(plain)),
+        _ => Payload::read(kind, Bytes::from(plain)).ok()?.0,
     };
     (items.parse() == Ok(signal.items) && signal.items > 0)
-        .then(|| Replay { destination: destination.to_owned(), signal })
+        .then(|| DeadLetter { destination: destination.to_owned(), signal })
 }
 
 fn checksum(head: &str, body: &str) -> u32 {
@@ -244,11 +250,11 @@ mod tests {
     }
 
     /// Both passes over some requests.
-    fn last_words(max_bytes: usize, requests: &[Vec<u8>]) -> LastWords {
-        let mut words = LastWords::new(max_bytes);
-        for which in [Which::Errors, Which::Others] {
+    fn last_words(max_bytes: usize, requests: &[Vec<u8>]) -> DeadLetters {
+        let mut words = DeadLetters::new(max_bytes);
+        for which in [ItemFilter::Errors, ItemFilter::Others] {
             for request in requests {
-                words.add("honeycomb", Kind::Traces, request, which);
+                words.add("honeycomb", SignalKind::Traces, request, which);
             }
         }
         words.end_line();
@@ -302,16 +308,19 @@ mod tests {
 
     #[test]
     fn failures_come_first_and_are_read_as_they_were() {
-        let mut words = LastWords::new(MAX_LOG_BYTES);
+        let mut words = DeadLetters::new(MAX_LOG_BYTES);
         let failures = b"a 1 {\"data\":1}\nb 25 {\"data\":2}\n";
-        for which in [Which::Errors, Which::Others] {
-            words.add("rollbar", Kind::Failures, failures, which);
+        for which in [ItemFilter::Errors, ItemFilter::Others] {
+            words.add("rollbar", SignalKind::Failures, failures, which);
         }
         words.end_line();
 
         assert_eq!((words.items, words.waiting.len()), (26, 1));
         let replay = read(&words.waiting[0]).unwrap();
-        assert_eq!((replay.destination.as_str(), replay.signal.kind), ("rollbar", Kind::Failures));
+        assert_eq!(
+            (replay.destination.as_str(), replay.signal.kind),
+            ("rollbar", SignalKind::Failures)
+        );
         assert_eq!((&replay.signal.bytes[..], replay.signal.items), (&failures[..], 26));
     }
 

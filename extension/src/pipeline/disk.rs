@@ -19,10 +19,10 @@ use crate::{
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub(super) enum Disk {
-    Unopened(Place),
+pub(super) enum PipelineDisk {
+    Unopened(SpoolSettings),
     /// Another process has it.
-    Taken(Place),
+    Taken(SpoolSettings),
     Open {
         sums: LedgerFile,
         written: Ledger,
@@ -34,19 +34,19 @@ pub(super) enum Disk {
 
 /// Where the spool is to be, and how large.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct SpoolSettings {
     directory: PathBuf,
     max_bytes: u64,
 }
 
-impl Disk {
+impl PipelineDisk {
     /// `None` if no destination is worth a spool, or none is wanted.
     pub(super) fn new(specs: &[DestinationSpec], config: &Config) -> Self {
         if !specs.iter().any(|spec| spec.durable) || config.spool_bytes == 0 {
             return Self::None;
         }
         let (directory, max_bytes) = (config.spool_directory.clone(), config.spool_bytes);
-        Self::Unopened(Place { directory, max_bytes })
+        Self::Unopened(SpoolSettings { directory, max_bytes })
     }
 
     pub(super) fn open(&mut self, core: &mut Core) {
@@ -83,8 +83,8 @@ impl Disk {
     }
 }
 
-impl Place {
-    fn open(self, core: &mut Core) -> Disk {
+impl SpoolSettings {
+    fn open(self, core: &mut Core) -> PipelineDisk {
         let Self { directory, max_bytes } = &self;
         let routes = core.ledger().routes();
         let opened = fs::create_dir_all(directory).and_then(|()| {
@@ -97,13 +97,13 @@ impl Place {
                 if lost > 0 {
                     warn!("{lost} items of telemetry were lost with the last process");
                 }
-                Disk::Open { sums, written: Ledger::new(0), reported: false }
+                PipelineDisk::Open { sums, written: Ledger::new(0), reported: false }
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Disk::Taken(self),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => PipelineDisk::Taken(self),
             Err(error) => {
                 let directory = directory.display();
                 warn!("{directory} cannot be the spool, telemetry stays in memory: {error}");
-                Disk::None
+                PipelineDisk::None
             }
         }
     }
@@ -112,17 +112,17 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{otlp::payload::Kind, pipeline::Trigger};
+    use crate::{otlp::payload::SignalKind, pipeline::Trigger};
 
     fn specs() -> Vec<DestinationSpec> {
-        vec![DestinationSpec { name: "durable", kinds: vec![Kind::Traces], durable: true }]
+        vec![DestinationSpec { name: "durable", kinds: vec![SignalKind::Traces], durable: true }]
     }
 
-    fn process(directory: &tempfile::TempDir) -> (Disk, Core) {
+    fn process(directory: &tempfile::TempDir) -> (PipelineDisk, Core) {
         let path = directory.path().join("spool").display().to_string();
         let (config, _) =
             Config::from_vars(|name| (name == "CRUDDUR_SPOOL_DIR").then(|| path.clone()));
-        (Disk::new(&specs(), &config), Core::new(specs(), 1_000, Trigger::Flush, 1))
+        (PipelineDisk::new(&specs(), &config), Core::new(specs(), 1_000, Trigger::Flush, 1))
     }
 
     #[test]
@@ -136,11 +136,14 @@ mod tests {
         let (mut other, mut others_core) = process(&directory);
         other.open(&mut others_core);
         assert!(unfinished.exists());
-        assert!(matches!(disk, Disk::Open { .. }) && !matches!(other, Disk::Open { .. }));
+        assert!(
+            matches!(disk, PipelineDisk::Open { .. })
+                && !matches!(other, PipelineDisk::Open { .. })
+        );
 
         drop(disk);
         other.take_over(&mut others_core);
-        assert!(matches!(other, Disk::Open { .. }));
+        assert!(matches!(other, PipelineDisk::Open { .. }));
         assert!(!unfinished.exists());
     }
 }

@@ -8,13 +8,13 @@ use tokio::{
 };
 
 use crate::{
-    otlp::payload::Signal,
-    pipeline::{dead_letter::LastWords, stats::Summary},
+    otlp::payload::Payload,
+    pipeline::{dead_letter::DeadLetters, stats::PipelineStats},
 };
 
 /// How a flush is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
+pub enum FlushKind {
     /// Nothing is sent now; what waits is safe in the spool.
     Later,
     /// Sending begins, and nobody waits for it.
@@ -28,7 +28,7 @@ pub enum Patience {
 
 /// The pipeline's other end, for receivers and lifecycle.
 #[derive(Clone, Debug)]
-pub struct Handle(pub(super) mpsc::Sender<Command>);
+pub struct PipelineHandle(pub(super) mpsc::Sender<PipelineCommand>);
 
 /// The pipeline's task has ended.
 #[derive(Debug, thiserror::Error)]
@@ -36,37 +36,37 @@ pub struct Handle(pub(super) mpsc::Sender<Command>);
 pub struct Stopped;
 
 #[derive(Debug)]
-pub(super) enum Command {
-    Receive(Signal, oneshot::Sender<()>),
+pub(super) enum PipelineCommand {
+    Receive(Payload, oneshot::Sender<()>),
     Count(oneshot::Sender<()>),
-    Flush { patience: Patience, done: oneshot::Sender<()> },
+    Flush { patience: FlushKind, done: oneshot::Sender<()> },
     Held(Duration),
     Thawed(Duration),
-    Summary(oneshot::Sender<Summary>),
-    LastWords(oneshot::Sender<io::Result<LastWords>>),
+    Stats(oneshot::Sender<PipelineStats>),
+    DeadLetters(oneshot::Sender<io::Result<DeadLetters>>),
 }
 
-impl Handle {
+impl PipelineHandle {
     /// Hands over a signal; returns when it is in the sums, so that a kill from then on is noticed.
-    pub async fn receive(&self, signal: Signal) -> Result<(), Stopped> {
+    pub async fn receive(&self, signal: Payload) -> Result<(), Stopped> {
         let (done, counted) = oneshot::channel();
-        self.0.send(Command::Receive(signal, done)).await.map_err(|_| Stopped)?;
+        self.0.send(PipelineCommand::Receive(signal, done)).await.map_err(|_| Stopped)?;
         counted.await.map_err(|_| Stopped)
     }
 
     /// Returns when what is yet to be made is in the sums; see [`Pipeline::expects`](super::Pipeline::expects).
     pub async fn count(&self) {
         let (done, counted) = oneshot::channel();
-        if self.0.send(Command::Count(done)).await.is_ok() {
+        if self.0.send(PipelineCommand::Count(done)).await.is_ok() {
             let _ = counted.await;
         }
     }
 
     /// Sends what has been received; returns when each destination has it all, has failed, or the
     /// patience is over. What was not delivered is in the spool then, or soon after if it is much.
-    pub async fn flush(&self, patience: Patience) {
+    pub async fn flush(&self, patience: FlushKind) {
         let (done, flushed) = oneshot::channel();
-        if self.0.send(Command::Flush { patience, done }).await.is_ok() {
+        if self.0.send(PipelineCommand::Flush { patience, done }).await.is_ok() {
             // An error means that the pipeline has stopped: there is nothing to wait for.
             let _ = flushed.await;
         }
@@ -79,26 +79,26 @@ impl Handle {
 
     /// Says for how long Next was kept back after an invocation's end.
     pub async fn held(&self, hold: Duration) {
-        let _ = self.0.send(Command::Held(hold)).await;
+        let _ = self.0.send(PipelineCommand::Held(hold)).await;
     }
 
     /// Says that the process was frozen for so long: connections are made anew.
     pub async fn thawed(&self, gap: Duration) {
-        let _ = self.0.send(Command::Thawed(gap)).await;
+        let _ = self.0.send(PipelineCommand::Thawed(gap)).await;
     }
 
     /// What became of everything so far.
-    pub async fn summary(&self) -> Result<Summary, Stopped> {
+    pub async fn summary(&self) -> Result<PipelineStats, Stopped> {
         let (reply, summary) = oneshot::channel();
-        self.0.send(Command::Summary(reply)).await.map_err(|_| Stopped)?;
+        self.0.send(PipelineCommand::Stats(reply)).await.map_err(|_| Stopped)?;
         summary.await.map_err(|_| Stopped)
     }
 
     /// Writes what was not delivered to standard error, as lines of log; the same is never written
     /// twice in a sandbox.
-    pub async fn last_words(&self) -> Result<io::Result<LastWords>, Stopped> {
+    pub async fn last_words(&self) -> Result<io::Result<DeadLetters>, Stopped> {
         let (reply, words) = oneshot::channel();
-        self.0.send(Command::LastWords(reply)).await.map_err(|_| Stopped)?;
+        self.0.send(PipelineCommand::DeadLetters(reply)).await.map_err(|_| Stopped)?;
         words.await.map_err(|_| Stopped)
     }
 }

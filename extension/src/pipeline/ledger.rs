@@ -22,7 +22,7 @@ use std::{
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 /// Index of a destination and a kind; see [`crate::pipeline::buffer::Buffer::new`].
-pub type Route = usize;
+pub type QueueId = usize;
 
 /// Where an item is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,18 +132,18 @@ impl Ledger {
     }
 
     /// So many items will be received as soon as they are made, unless there is a kill before.
-    pub fn expect(&mut self, route: Route, items: u64) {
+    pub fn expect(&mut self, route: QueueId, items: u64) {
         self.expected[route] = items;
     }
 
     /// Items came in: they are held now.
-    pub fn received(&mut self, route: Route, items: u64) {
+    pub fn received(&mut self, route: QueueId, items: u64) {
         self.accounts[route].0[0] += items;
         self.accounts[route].0[State::Held.column()] += items;
     }
 
     /// Items went from one state to another.
-    pub fn moved(&mut self, route: Route, from: State, to: State, items: u64) {
+    pub fn moved(&mut self, route: QueueId, from: State, to: State, items: u64) {
         let columns = &mut self.accounts[route].0;
         debug_assert!(columns[from.column()] >= items, "{items} items are not {from:?}");
         columns[from.column()] -= items;
@@ -152,7 +152,7 @@ impl Ledger {
 
     /// Brings the sum of what is spooled in line with what was found in the spool. To be called
     /// before [`lose_held`](Self::lose_held).
-    pub fn reconcile_spool(&mut self, route: Route, found: u64) {
+    pub fn reconcile_spool(&mut self, route: QueueId, found: u64) {
         let counted = self.accounts[route].at(State::Spooled);
         let missing = counted.saturating_sub(found);
         self.moved(route, State::Spooled, State::Dropped(Reason::SpoolDamaged), missing);
@@ -190,7 +190,7 @@ impl Ledger {
     }
 
     /// The sums of a route.
-    pub fn account(&self, route: Route) -> Account {
+    pub fn account(&self, route: QueueId) -> Account {
         self.accounts[route]
     }
 

@@ -36,18 +36,18 @@ use tokio::{
 
 pub use crate::pipeline::{
     core::{Core, DestinationId, DestinationSpec, Trigger},
-    handle::{Handle, Patience, Stopped},
+    handle::{FlushKind, PipelineHandle, Stopped},
 };
 use crate::{
     config::Config,
     delivery::batch::Batch,
-    exporter::{Export, ExportError, Exporter, work},
-    otlp::payload::Kind,
+    exporter::{CompletedExport, ExportError, Exporter, work},
+    otlp::payload::SignalKind,
     pipeline::{
-        disk::Disk,
-        handle::Command,
-        stats::{Holds, Summary},
-        stats_lines::Accounting,
+        disk::PipelineDisk,
+        handle::PipelineCommand,
+        stats::{HoldStats, PipelineStats},
+        stats_lines::StatsReporter,
     },
 };
 
@@ -67,15 +67,15 @@ const SPOOL_AFTER: Duration = Duration::from_millis(250);
 /// Our choice: a third of [`DEADLINE_MARGIN`](crate::flush::policy::DEADLINE_MARGIN).
 const SPOOL_GRACE: Duration = Duration::from_millis(50);
 
-/// How long [last words](Handle::last_words) may take. Our choice: on a full core, ten times what
+/// How long [last words](PipelineHandle::last_words) may take. Our choice: on a full core, ten times what
 /// they need.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Pipeline {
-    commands: mpsc::Receiver<Command>,
-    exports: mpsc::Receiver<Export>,
+    commands: mpsc::Receiver<PipelineCommand>,
+    exports: mpsc::Receiver<CompletedExport>,
     workers: Vec<mpsc::Sender<Batch>>,
     thaws: watch::Sender<()>,
     core: Core,
@@ -87,13 +87,13 @@ pub struct Pipeline {
     /// When the next piece of what was not delivered is to be spooled.
     spool_at: Option<Instant>,
     max_hold: Duration,
-    disk: Disk,
-    holds: Holds,
+    disk: PipelineDisk,
+    holds: HoldStats,
     /// What was last logged, and when the next may be.
-    logged: Summary,
+    logged: PipelineStats,
     log_at: Instant,
     /// `None` if no destination takes lines.
-    accounting: Option<Accounting>,
+    accounting: Option<StatsReporter>,
 }
 
 /// A flush that somebody waits for.
@@ -107,7 +107,11 @@ struct Flush {
 
 impl Pipeline {
     /// A pipeline with one worker task per exporter, to be [`run`](Self::run).
-    pub fn new(exporters: Vec<Exporter>, config: &Config, trigger: Trigger) -> (Self, Handle) {
+    pub fn new(
+        exporters: Vec<Exporter>,
+        config: &Config,
+        trigger: Trigger,
+    ) -> (Self, PipelineHandle) {
         let specs: Vec<_> = exporters.iter().map(Exporter::spec).collect();
         let (export_sender, exports) = mpsc::channel(exporters.len().max(1));
         let thaws = watch::Sender::new(());
@@ -117,10 +121,10 @@ impl Pipeline {
             batches
         };
         let workers = exporters.into_iter().enumerate().map(start).collect();
-        let disk = Disk::new(&specs, config);
-        let wants_lines = specs.iter().any(|spec| spec.kinds.contains(&Kind::Lines));
+        let disk = PipelineDisk::new(&specs, config);
+        let wants_lines = specs.iter().any(|spec| spec.kinds.contains(&SignalKind::Lines));
         let function = || config.function_name.clone();
-        let accounting = wants_lines.then(|| Accounting::new(function(), Instant::now()));
+        let accounting = wants_lines.then(|| StatsReporter::new(function(), Instant::now()));
         let core = Core::new(specs, config.buffer_bytes, trigger, u64::from(std::process::id()));
         let (command_sender, commands) = mpsc::channel(COMMANDS);
         let pipeline = Self {
@@ -135,12 +139,12 @@ impl Pipeline {
             spool_at: None,
             max_hold: config.max_hold,
             disk,
-            holds: Holds::default(),
-            logged: Summary::default(),
+            holds: HoldStats::default(),
+            logged: PipelineStats::default(),
             log_at: Instant::now() + stats::INTERVAL,
             accounting,
         };
-        (pipeline, Handle(command_sender))
+        (pipeline, PipelineHandle(command_sender))
     }
 
     /// The same with failures that are yet to be made: a kill would lose them.
@@ -148,7 +152,7 @@ impl Pipeline {
         Self { gathered, ..self }
     }
 
-    /// Runs until every [`Handle`] is gone.
+    /// Runs until every [`PipelineHandle`] is gone.
     pub async fn run(mut self) {
         loop {
             let flush_until = self.flush.as_ref().map(|flush| flush.until);
@@ -158,7 +162,7 @@ impl Pipeline {
                     Some(command) => self.obey(command),
                     None => return,
                 },
-                Some(Export { id, result }) = self.exports.recv() => {
+                Some(CompletedExport { id, result }) = self.exports.recv() => {
                     self.core.settle(Instant::now(), id, result);
                 }
                 () = at(flush_until) => self.end_flush(),
@@ -178,36 +182,36 @@ impl Pipeline {
         }
     }
 
-    fn obey(&mut self, command: Command) {
+    fn obey(&mut self, command: PipelineCommand) {
         self.disk.open(&mut self.core);
         let now = Instant::now();
         match command {
-            Command::Receive(signal, done) => {
+            PipelineCommand::Receive(signal, done) => {
                 self.core.receive(signal);
                 self.uncounted.push(done);
-                self.accounting.iter_mut().for_each(Accounting::note);
+                self.accounting.iter_mut().for_each(StatsReporter::note);
                 self.tell_account(false);
             }
-            Command::Count(done) => self.uncounted.push(done),
-            Command::Flush { patience, done } => {
+            PipelineCommand::Count(done) => self.uncounted.push(done),
+            PipelineCommand::Flush { patience, done } => {
                 self.end_flush();
                 self.disk.take_over(&mut self.core);
-                self.tell_account(matches!(patience, Patience::Drain(_)));
+                self.tell_account(matches!(patience, FlushKind::Drain(_)));
                 match patience {
-                    Patience::Later => {
+                    FlushKind::Later => {
                         self.core.put_off();
                         self.spool_until(now);
                         let _ = done.send(());
                     }
-                    Patience::None => {
+                    FlushKind::None => {
                         self.core.begin_flush(now, false);
                         self.send();
                         self.core.end_flush(now, false);
                         self.spool_until(now);
                         let _ = done.send(());
                     }
-                    Patience::Until(until) | Patience::Drain(until) => {
-                        let is_last = matches!(patience, Patience::Drain(_));
+                    FlushKind::Until(until) | FlushKind::Drain(until) => {
+                        let is_last = matches!(patience, FlushKind::Drain(_));
                         let until = if is_last { drain_until(now, until) } else { until };
                         self.core.begin_flush(now, is_last);
                         self.spool_at = Some(spool_at(now, until));
@@ -216,16 +220,16 @@ impl Pipeline {
                     }
                 }
             }
-            Command::Held(hold) => {
+            PipelineCommand::Held(hold) => {
                 self.holds.note(hold);
                 self.accounting.iter_mut().for_each(|accounting| accounting.held(hold));
             }
-            Command::Thawed(gap) => {
+            PipelineCommand::Thawed(gap) => {
                 self.core.thawed(gap);
                 self.thaws.send_replace(());
             }
-            Command::Summary(reply) => drop(reply.send(self.summary(now))),
-            Command::LastWords(reply) => {
+            PipelineCommand::Stats(reply) => drop(reply.send(self.summary(now))),
+            PipelineCommand::DeadLetters(reply) => {
                 let has_time = || now.elapsed() < LAST_WORDS;
                 let mut log = io::stderr().lock();
                 let _ = reply.send(self.core.last_words(&mut log, &has_time));
@@ -274,8 +278,8 @@ impl Pipeline {
 }
 
 impl Pipeline {
-    fn summary(&self, now: Instant) -> Summary {
-        Summary { destinations: self.core.destinations(now), holds: self.holds }
+    fn summary(&self, now: Instant) -> PipelineStats {
+        PipelineStats { destinations: self.core.destinations(now), holds: self.holds }
     }
 
     /// Adds the account to the lines if that is due.
@@ -283,7 +287,7 @@ impl Pipeline {
         let now = Instant::now();
         if self.accounting.as_ref().is_some_and(|accounting| accounting.is_due(now, last)) {
             let summary =
-                Summary { destinations: self.core.own_destinations(now), holds: self.holds };
+                PipelineStats { destinations: self.core.own_destinations(now), holds: self.holds };
             let lines = self.accounting.as_mut().map(|accounting| accounting.tell(now, summary));
             lines.into_iter().flatten().for_each(|signal| self.core.receive(signal));
         }

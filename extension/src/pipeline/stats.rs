@@ -10,9 +10,9 @@ use serde::Serialize;
 use tracing::{info, warn};
 
 use crate::{
-    otlp::payload::Kind,
+    otlp::payload::SignalKind,
     pipeline::{
-        circuit_breaker::Breaker,
+        circuit_breaker::BreakerState,
         ledger::{Account, State},
     },
 };
@@ -23,29 +23,29 @@ pub const INTERVAL: Duration = Duration::from_secs(60);
 /// See the module's documentation. The accounts go on over restarts within a sandbox, all else
 /// begins with the process.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Summary {
+pub struct PipelineStats {
     /// By their names.
-    pub destinations: BTreeMap<&'static str, Destination>,
+    pub destinations: BTreeMap<&'static str, DestinationStats>,
     /// For how long Next was kept back.
-    pub holds: Holds,
+    pub holds: HoldStats,
 }
 
 /// How one destination fares.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Destination {
+pub struct DestinationStats {
     /// What became of each kind's items; kinds of which nothing came are left out.
     #[serde(flatten)]
-    pub accounts: BTreeMap<Kind, Account>,
+    pub accounts: BTreeMap<SignalKind, Account>,
     /// Its requests.
     #[serde(flatten)]
-    pub requests: Requests,
+    pub requests: RequestStats,
     /// Whether it is being left alone.
-    pub breaker: Breaker,
+    pub breaker: BreakerState,
 }
 
 /// What became of a destination's requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Requests {
+pub struct RequestStats {
     /// All that ended.
     pub requests: u64,
     /// Those that failed: their items are sent again, or dropped.
@@ -56,7 +56,7 @@ pub struct Requests {
 
 /// For how long Next was kept back after an invocation's end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Holds {
+pub struct HoldStats {
     /// Number of invocations, those that were not waited for included.
     pub count: u64,
     /// The longest, in milliseconds.
@@ -65,7 +65,7 @@ pub struct Holds {
     pub total_ms: f64,
 }
 
-impl Holds {
+impl HoldStats {
     /// Adds one.
     pub fn note(&mut self, hold: Duration) {
         let millis = hold.as_secs_f64() * 1e3;
@@ -75,7 +75,7 @@ impl Holds {
     }
 }
 
-impl Summary {
+impl PipelineStats {
     /// Logs what has changed since an earlier summary, if anything has.
     pub fn log_since(&self, earlier: &Self) {
         if self != earlier {
@@ -158,13 +158,16 @@ mod tests {
         }
     }
 
-    fn with(account: Account) -> Summary {
-        let destination = Destination {
-            accounts: BTreeMap::from([(Kind::Traces, account)]),
-            requests: Requests::default(),
-            breaker: Breaker::Closed,
+    fn with(account: Account) -> PipelineStats {
+        let destination = DestinationStats {
+            accounts: BTreeMap::from([(SignalKind::Traces, account)]),
+            requests: RequestStats::default(),
+            breaker: BreakerState::Closed,
         };
-        Summary { destinations: BTreeMap::from([("there", destination)]), holds: Holds::default() }
+        PipelineStats {
+            destinations: BTreeMap::from([("there", destination)]),
+            holds: HoldStats::default(),
+        }
     }
 
     #[test]
@@ -181,7 +184,7 @@ mod tests {
         ledger.moved(0, State::Held, State::Dropped(Reason::Unsampled), 1);
         let delivered = with(ledger.account(0));
 
-        held.log_since(&Summary::default());
+        held.log_since(&PipelineStats::default());
         held.log_since(&held);
         lost.log_since(&held);
         assert_eq!(log.take(), ["INFO S", "WARN Telemetry was lost. S"]);

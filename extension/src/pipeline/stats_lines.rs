@@ -5,27 +5,27 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::{
-    otlp::payload::Signal,
-    pipeline::stats::{self, Holds, Summary},
+    otlp::payload::Payload,
+    pipeline::stats::{self, HoldStats, PipelineStats},
     processor::log_lines,
 };
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub(super) struct Accounting {
+pub(super) struct StatsReporter {
     function: String,
-    told: Summary,
+    told: PipelineStats,
     /// Since then.
-    holds: Holds,
+    holds: HoldStats,
     tell_at: Instant,
     /// Whether something came since: these lines alone are no news.
     has_news: bool,
 }
 
-impl Accounting {
+impl StatsReporter {
     pub(super) fn new(function: String, now: Instant) -> Self {
-        let (told, tell_at) = (Summary::default(), now + stats::INTERVAL);
-        Self { function, told, holds: Holds::default(), tell_at, has_news: false }
+        let (told, tell_at) = (PipelineStats::default(), now + stats::INTERVAL);
+        Self { function, told, holds: HoldStats::default(), tell_at, has_news: false }
     }
 
     /// A signal has come.
@@ -44,7 +44,7 @@ impl Accounting {
     }
 
     /// What has changed since the last time, by this process's own sums.
-    pub(super) fn tell(&mut self, now: Instant, summary: Summary) -> Vec<Signal> {
+    pub(super) fn tell(&mut self, now: Instant, summary: PipelineStats) -> Vec<Payload> {
         let holds = std::mem::take(&mut self.holds);
         let lines = log_lines::account(&self.function, &summary, &self.told, holds);
         self.told = summary;
@@ -62,23 +62,24 @@ mod tests {
 
     use super::*;
     use crate::{
-        otlp::payload::Kind,
+        otlp::payload::SignalKind,
         pipeline::{Core, DestinationSpec, Trigger, ledger::Ledger, spool::Spool},
     };
 
     /// What a process tells, that receives so much on top of an earlier one's sums and is killed then.
     fn process(directory: &tempfile::TempDir, sums: &mut Ledger, items: u64) -> Value {
-        let kinds = vec![Kind::Traces];
+        let kinds = vec![SignalKind::Traces];
         let spec = DestinationSpec { name: "durable", kinds, durable: true };
         let mut core = Core::new(vec![spec], 1_000, Trigger::Flush, 1);
-        let mut accounting = Accounting::new("home".to_owned(), Instant::now());
+        let mut accounting = StatsReporter::new("home".to_owned(), Instant::now());
         let bytes = bytes::Bytes::from_static(&[0]);
-        let (kind, has_error, has_unsampled) = (Kind::Traces, false, false);
-        core.receive(Signal { kind, bytes, items, has_error, has_unsampled });
+        let (kind, has_error, has_unsampled) = (SignalKind::Traces, false, false);
+        core.receive(Payload { kind, bytes, items, has_error, has_unsampled });
         core.use_spool(Spool::open(directory.path(), 1 << 20).unwrap(), sums.clone());
         *sums = core.ledger().clone();
         let destinations = core.own_destinations(Instant::now());
-        let told = accounting.tell(Instant::now(), Summary { destinations, ..Summary::default() });
+        let told = accounting
+            .tell(Instant::now(), PipelineStats { destinations, ..PipelineStats::default() });
         serde_json::from_str(log_lines::read(&told[0].bytes).next().unwrap().json).unwrap()
     }
 
@@ -102,10 +103,10 @@ mod tests {
 
     #[test]
     fn holds_are_told_once() {
-        let mut accounting = Accounting::new("home".to_owned(), Instant::now());
+        let mut accounting = StatsReporter::new("home".to_owned(), Instant::now());
         let mut tell = |holds: &[u64]| {
             holds.iter().for_each(|ms| accounting.held(Duration::from_millis(*ms)));
-            let told = accounting.tell(Instant::now(), Summary::default());
+            let told = accounting.tell(Instant::now(), PipelineStats::default());
             let bytes: Vec<u8> = told.iter().flat_map(|signal| signal.bytes.to_vec()).collect();
             let line = log_lines::read(&bytes).next().map(|line| line.json.to_owned());
             let line: Value = serde_json::from_str(&line.unwrap_or("{}".to_owned())).unwrap();

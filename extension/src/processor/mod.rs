@@ -20,11 +20,11 @@ use tokio::sync::watch;
 
 use crate::{
     lambda::extensions_api::{Invoke, Shutdown},
-    otlp::payload::{ServerSpan, Signal},
+    otlp::payload::{Payload, ServerSpan},
     processor::{
-        failures::{Failures, Note},
-        log_lines::Lines,
-        platform_spans::{Event, Platform, RawEvent, Record, Traces},
+        failures::{FailureReporter, PlatformFailure},
+        log_lines::LineEnricher,
+        platform_spans::{PlatformEvent, PlatformRecord, PlatformSpans, RawEvent, TraceRefs},
     },
 };
 
@@ -38,7 +38,7 @@ const RETRY: Duration = Duration::from_secs(20);
 
 /// How sure it is that an invocation is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum End {
+pub enum EndEvidence {
     /// Its server span has come, but there may be more.
     Likely,
     /// Its last word has come, or the platform's.
@@ -48,34 +48,38 @@ pub enum End {
 /// Shared by the receivers and the lifecycle. The signals that it returns are spans of the
 /// platform, lines and failures, for the caller to hand to the pipeline.
 #[derive(Clone, Debug)]
-pub struct Invocations {
-    /// Perhaps over: see [`End::Likely`].
-    ended: Ids,
-    over: Ids,
+pub struct Processor {
+    /// Perhaps over: see [`EndEvidence::Likely`].
+    ended: RecentIds,
+    over: RecentIds,
     /// Those that the runtime has finished: their lines have come.
-    done: Ids,
-    failed: Ids,
-    reported: Ids,
+    done: RecentIds,
+    failed: RecentIds,
+    reported: RecentIds,
     init_is_over: watch::Sender<bool>,
-    platform: Arc<Mutex<Platform>>,
+    platform: Arc<Mutex<PlatformSpans>>,
     /// `None` if no destination wants them.
-    lines: Option<Arc<Mutex<Lines>>>,
+    lines: Option<Arc<Mutex<LineEnricher>>>,
     /// `None` if no destination wants them. Locked before all others.
-    failures: Option<Arc<Mutex<Failures>>>,
-    /// How many [are yet to be told of](Failures::waiting).
+    failures: Option<Arc<Mutex<FailureReporter>>>,
+    /// How many [are yet to be told of](FailureReporter::waiting).
     gathered: Arc<AtomicU64>,
 }
 
-impl Invocations {
+impl Processor {
     /// None has begun.
-    pub fn new(platform: Platform, lines: Option<Lines>, failures: Option<Failures>) -> Self {
+    pub fn new(
+        platform: PlatformSpans,
+        lines: Option<LineEnricher>,
+        failures: Option<FailureReporter>,
+    ) -> Self {
         let lines = lines.map(|lines| Arc::new(Mutex::new(lines)));
         Self {
-            ended: Ids::default(),
-            over: Ids::default(),
-            done: Ids::default(),
-            failed: Ids::default(),
-            reported: Ids::default(),
+            ended: RecentIds::default(),
+            over: RecentIds::default(),
+            done: RecentIds::default(),
+            failed: RecentIds::default(),
+            reported: RecentIds::default(),
             init_is_over: watch::Sender::default(),
             platform: Arc::new(Mutex::new(platform)),
             lines,
@@ -91,12 +95,12 @@ impl Invocations {
 
     /// Each will be told of by [`begun`](Self::begun), also if it is done before.
     pub fn expect_ends(&self) {
-        self.failures(Failures::expect_ends);
+        self.failures(FailureReporter::expect_ends);
     }
 
-    /// An invocation has begun. When Lambda tries an event again, that has the same id. Failures of
+    /// An invocation has begun. When Lambda tries an event again, that has the same id. FailureReporter of
     /// earlier ones are returned.
-    pub fn begun(&self, invoke: &Invoke) -> Vec<Signal> {
+    pub fn begun(&self, invoke: &Invoke) -> Vec<Payload> {
         let now = SystemTime::now();
         self.init_is_over.send_replace(true);
         for known in [&self.ended, &self.over, &self.done, &self.failed, &self.reported] {
@@ -110,7 +114,7 @@ impl Invocations {
     }
 
     /// The function has sent its server span.
-    pub fn server_span(&self, server: &ServerSpan) -> Option<Signal> {
+    pub fn server_span(&self, server: &ServerSpan) -> Option<Payload> {
         if server.failed {
             self.failed.note(server.request_id.clone());
         }
@@ -118,19 +122,19 @@ impl Invocations {
     }
 
     /// The platform has said something.
-    pub fn platform_event(&self, event: Event) -> PlatformNews {
-        let mut news = PlatformNews::default();
-        let note = Note::of(&event);
+    pub fn platform_event(&self, event: PlatformEvent) -> PlatformOutcome {
+        let mut news = PlatformOutcome::default();
+        let note = PlatformFailure::of(&event);
         match &event.record {
-            Record::RuntimeDone(done) => {
+            PlatformRecord::RuntimeDone(done) => {
                 if done.failure().is_some() {
                     self.failed.note(done.request_id.clone());
                 }
                 news.done = Some(done.request_id.clone());
             }
-            Record::Report(report) => news.reported = Some(report.request_id.clone()),
-            Record::Init(_) => news.is_init = true,
-            Record::Restore(_) | Record::Other => {}
+            PlatformRecord::Report(report) => news.reported = Some(report.request_id.clone()),
+            PlatformRecord::Init(_) => news.is_init = true,
+            PlatformRecord::Restore(_) | PlatformRecord::Other => {}
         }
         let now = SystemTime::now();
         news.spans = self.platform().event(event, now);
@@ -148,13 +152,13 @@ impl Invocations {
     }
 
     /// A request has come by OTLP; the failures that are told of at once.
-    pub fn otlp(&self, signal: &Signal) -> Vec<Signal> {
+    pub fn otlp(&self, signal: &Payload) -> Vec<Payload> {
         let now = SystemTime::now();
         self.failures(|failures| failures.otlp(signal, now, &|id| self.traces(id)))
     }
 
     /// Some time has passed; the failures that have waited long enough.
-    pub fn overdue_failures(&self) -> Vec<Signal> {
+    pub fn overdue_failures(&self) -> Vec<Payload> {
         let now = SystemTime::now();
         self.failures(|failures| failures.overdue(now, &|id| self.traces(id)))
     }
@@ -165,19 +169,19 @@ impl Invocations {
     }
 
     /// The failures of an invocation that is over.
-    pub fn conclude(&self, request_id: &str) -> Vec<Signal> {
+    pub fn conclude(&self, request_id: &str) -> Vec<Payload> {
         let now = SystemTime::now();
         self.failures(|failures| failures.conclude(request_id, now, &|id| self.traces(id)))
     }
 
     /// All failures that are yet to be told of.
-    pub fn last_failures(&self) -> Vec<Signal> {
+    pub fn last_failures(&self) -> Vec<Payload> {
         let now = SystemTime::now();
         self.failures(|failures| failures.finish(now, &|id| self.traces(id)))
     }
 
     /// What the Telemetry API has delivered, as lines for whoever wants them.
-    pub fn lines(&self, events: &[RawEvent<'_>]) -> Vec<Signal> {
+    pub fn lines(&self, events: &[RawEvent<'_>]) -> Vec<Payload> {
         let Some(lines) = &self.lines else { return Vec::new() };
         let mut signals =
             locked(lines).take(events, |request_id| self.platform().traces(request_id));
@@ -193,8 +197,8 @@ impl Invocations {
         locked(self.lines.as_ref()?).unreported()
     }
 
-    /// Lines about the end of the sandbox.
-    pub fn last_lines(&self, shutdown: &Shutdown) -> Vec<Signal> {
+    /// LineEnricher about the end of the sandbox.
+    pub fn last_lines(&self, shutdown: &Shutdown) -> Vec<Payload> {
         let Some(lines) = &self.lines else { return Vec::new() };
         locked(lines).shut_down(shutdown, SystemTime::now())
     }
@@ -205,7 +209,7 @@ impl Invocations {
     }
 
     /// The sandbox is about to end.
-    pub fn shut_down(&self, shutdown: &Shutdown) -> Vec<Signal> {
+    pub fn shut_down(&self, shutdown: &Shutdown) -> Vec<Payload> {
         let now = SystemTime::now();
         let unexplained = self.unexplained(shutdown);
         let root = self.platform().shut_down(shutdown, now);
@@ -219,21 +223,21 @@ impl Invocations {
     }
 
     /// An invocation is over.
-    pub fn ended(&self, request_id: String, end: End) {
-        if end == End::Certain {
+    pub fn ended(&self, request_id: String, end: EndEvidence) {
+        if end == EndEvidence::Certain {
             self.over.note(request_id.clone());
         }
         self.ended.note(request_id);
     }
 
     /// What the news say of an invocation, once the pipeline has all that came with them.
-    pub fn told(&self, news: PlatformNews) {
+    pub fn told(&self, news: PlatformOutcome) {
         if news.is_init {
             self.init_is_over.send_replace(true);
         }
         if let Some(request_id) = news.done {
             self.done.note(request_id.clone());
-            self.ended(request_id, End::Certain);
+            self.ended(request_id, EndEvidence::Certain);
         }
         news.reported.into_iter().for_each(|request_id| self.reported.note(request_id));
     }
@@ -245,10 +249,10 @@ impl Invocations {
     }
 
     /// Returns when it is so sure that the invocation is over, at once if it already is.
-    pub async fn wait_for_end(&self, request_id: &str, sure: End) {
+    pub async fn wait_for_end(&self, request_id: &str, sure: EndEvidence) {
         match sure {
-            End::Likely => self.ended.wait_for(request_id).await,
-            End::Certain => self.over.wait_for(request_id).await,
+            EndEvidence::Likely => self.ended.wait_for(request_id).await,
+            EndEvidence::Certain => self.over.wait_for(request_id).await,
         }
     }
 
@@ -273,7 +277,7 @@ impl Invocations {
     }
 
     /// Does something about failures; what is told of then.
-    fn failures(&self, act: impl FnOnce(&mut Failures)) -> Vec<Signal> {
+    fn failures(&self, act: impl FnOnce(&mut FailureReporter)) -> Vec<Payload> {
         let Some(failures) = &self.failures else { return Vec::new() };
         let mut failures = locked(failures);
         act(&mut failures);
@@ -281,22 +285,22 @@ impl Invocations {
         failures.take_made()
     }
 
-    fn traces(&self, request_id: &str) -> Traces {
+    fn traces(&self, request_id: &str) -> TraceRefs {
         self.platform().traces(request_id)
     }
 
-    fn platform(&self) -> MutexGuard<'_, Platform> {
+    fn platform(&self) -> MutexGuard<'_, PlatformSpans> {
         locked(&self.platform)
     }
 }
 
 /// What an event of the platform leads to.
 #[derive(Debug, Default)]
-pub struct PlatformNews {
+pub struct PlatformOutcome {
     /// Spans for the pipeline.
-    pub spans: Option<Signal>,
-    /// Failures for the pipeline.
-    pub failures: Vec<Signal>,
+    pub spans: Option<Payload>,
+    /// FailureReporter for the pipeline.
+    pub failures: Vec<Payload>,
     is_init: bool,
     done: Option<String>,
     reported: Option<String>,
@@ -304,9 +308,9 @@ pub struct PlatformNews {
 
 /// The last few ids of which something became known, and when.
 #[derive(Clone, Debug, Default)]
-struct Ids(watch::Sender<VecDeque<(String, SystemTime)>>);
+struct RecentIds(watch::Sender<VecDeque<(String, SystemTime)>>);
 
-impl Ids {
+impl RecentIds {
     fn note(&self, id: String) {
         self.0.send_modify(|ids| {
             if ids.len() == REMEMBERED {
@@ -342,8 +346,8 @@ fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    fn invocations() -> Invocations {
-        Invocations::new(Platform::new("function".to_owned(), Vec::new()), None, None)
+    fn invocations() -> Processor {
+        Processor::new(PlatformSpans::new("function".to_owned(), Vec::new()), None, None)
     }
 
     fn invoke() -> Invoke {
@@ -353,11 +357,11 @@ mod tests {
     #[tokio::test]
     async fn a_function_may_be_done_before_it_is_told_that_it_began() {
         let invocations = invocations();
-        invocations.ended("r".to_owned(), End::Certain);
+        invocations.ended("r".to_owned(), EndEvidence::Certain);
 
         invocations.begun(&invoke());
 
-        invocations.wait_for_end("r", End::Certain).await;
+        invocations.wait_for_end("r", EndEvidence::Certain).await;
     }
 
     #[tokio::test]
@@ -374,10 +378,10 @@ mod tests {
     #[tokio::test]
     async fn a_server_span_that_may_not_be_the_last_word_is_a_likely_end() {
         let invocations = invocations();
-        invocations.ended("r".to_owned(), End::Likely);
+        invocations.ended("r".to_owned(), EndEvidence::Likely);
 
-        invocations.wait_for_end("r", End::Likely).await;
-        let certain = invocations.wait_for_end("r", End::Certain);
+        invocations.wait_for_end("r", EndEvidence::Likely).await;
+        let certain = invocations.wait_for_end("r", EndEvidence::Certain);
         assert!(futures_util::FutureExt::now_or_never(certain).is_none());
     }
 }

@@ -18,14 +18,14 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// requests have, and nothing until it is written to.
 const MAX_AT_ONCE: usize = 1 << 20;
 
-/// Room for the bodies that are under way, in bytes: however many clients there are, their
+/// BodyBudget for the bodies that are under way, in bytes: however many clients there are, their
 /// requests take no more of the function's memory.
 #[derive(Debug)]
-pub struct Room(Semaphore);
+pub struct BodyBudget(Semaphore);
 
-/// Room that is taken, until this is dropped.
+/// BodyBudget that is taken, until this is dropped.
 #[derive(Debug)]
-pub struct Taken<'a>(Option<SemaphorePermit<'a>>);
+pub struct Reservation<'a>(Option<SemaphorePermit<'a>>);
 
 /// Why a body was not read.
 #[derive(Debug, thiserror::Error)]
@@ -44,19 +44,19 @@ pub enum BodyError {
     NoRoom,
 }
 
-impl Room {
-    /// Room for so many bytes.
+impl BodyBudget {
+    /// BodyBudget for so many bytes.
     pub fn new(bytes: usize) -> Self {
         Self(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)))
     }
 
     /// None yet.
-    pub fn none(&self) -> Taken<'_> {
-        Taken(None)
+    pub fn none(&self) -> Reservation<'_> {
+        Reservation(None)
     }
 
     /// Adds to what a request takes.
-    pub fn take<'a>(&'a self, taken: &mut Taken<'a>, bytes: usize) -> Result<(), BodyError> {
+    pub fn take<'a>(&'a self, taken: &mut Reservation<'a>, bytes: usize) -> Result<(), BodyError> {
         let bytes = u32::try_from(bytes).map_err(|_| BodyError::NoRoom)?;
         let more = self.0.try_acquire_many(bytes).map_err(|_| BodyError::NoRoom)?;
         match &mut taken.0 {
@@ -71,8 +71,8 @@ impl Room {
 pub async fn read(
     request: Request<Incoming>,
     max_bytes: usize,
-    room: &Room,
-) -> Result<(Bytes, Taken<'_>), BodyError> {
+    room: &BodyBudget,
+) -> Result<(Bytes, Reservation<'_>), BodyError> {
     let (mut body, mut taken) = (request.into_body(), room.none());
     let said = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     let mut all = BytesMut::with_capacity(said.min(MAX_AT_ONCE));

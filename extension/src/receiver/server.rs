@@ -89,12 +89,12 @@ where
 struct Connections {
     all: GracefulShutdown,
     /// Oldest first; those that have ended are removed at the next one.
-    open: Vec<Connection>,
+    open: Vec<ServedConnection>,
     places: Arc<Semaphore>,
     reported: bool,
 }
 
-struct Connection {
+struct ServedConnection {
     task: AbortHandle,
     /// A request is under way.
     is_busy: Arc<AtomicBool>,
@@ -144,7 +144,7 @@ impl Connections {
             }
         };
         let task = tokio::spawn(converse(stream, self.all.watcher(), answer, place));
-        self.open.push(Connection { task: task.abort_handle(), is_busy });
+        self.open.push(ServedConnection { task: task.abort_handle(), is_busy });
         self.make_room();
     }
 
@@ -157,7 +157,7 @@ impl Connections {
         if !std::mem::replace(&mut self.reported, true) {
             warn!("{MAX_CONNECTIONS} connections are open: the oldest idle ones are closed");
         }
-        let is_idle = |connection: &Connection| !connection.is_busy.load(Ordering::Relaxed);
+        let is_idle = |connection: &ServedConnection| !connection.is_busy.load(Ordering::Relaxed);
         if let Some(index) = self.open.iter().position(is_idle) {
             self.open.remove(index).task.abort();
         }

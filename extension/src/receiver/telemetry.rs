@@ -10,25 +10,25 @@ use hyper::body::Incoming;
 use tracing::warn;
 
 use crate::{
-    pipeline::Handle,
+    pipeline::PipelineHandle,
     processor::{
-        Invocations,
-        platform_spans::{Event, RawEvent},
+        Processor,
+        platform_spans::{PlatformEvent, RawEvent},
     },
-    receiver::body::{self, BodyError, Room},
+    receiver::body::{self, BodyBudget, BodyError},
 };
 
 /// Where events lead.
 #[derive(Debug)]
 pub struct TelemetryReceiver {
     /// Takes the spans that the platform tells of, and the lines.
-    pub pipeline: Handle,
+    pub pipeline: PipelineHandle,
     /// Learns which invocations are over.
-    pub invocations: Invocations,
+    pub invocations: Processor,
     /// Largest body. Twice the subscription's `maxBytes` is usual, but a single line may be longer.
     pub max_body_bytes: usize,
     /// For all requests under way.
-    pub room: Room,
+    pub room: BodyBudget,
 }
 
 impl TelemetryReceiver {
@@ -55,7 +55,7 @@ impl TelemetryReceiver {
             let _ = self.pipeline.receive(lines).await;
         }
         for event in events.iter().filter(|event| event.kind.starts_with("platform.")) {
-            let mut news = self.invocations.platform_event(Event::read(event));
+            let mut news = self.invocations.platform_event(PlatformEvent::read(event));
             if let Some(spans) = news.spans.take() {
                 let _ = self.pipeline.receive(spans).await;
             }

@@ -38,7 +38,8 @@ impl Scrubber {
                 true => user_info(text, sign.end + 2),
                 false => self.value(text, before, sign, start),
             };
-            let Some(Secret { place, quote }) = secret.filter(|it| !it.place.is_empty()) else {
+            let Some(FoundSecret { place, quote }) = secret.filter(|it| !it.place.is_empty())
+            else {
                 continue;
             };
             let until_there = &text[copied..place.start];
@@ -60,7 +61,7 @@ impl Scrubber {
         from: usize,
         sign: Range<usize>,
         start: usize,
-    ) -> Option<Secret<'a>> {
+    ) -> Option<FoundSecret<'a>> {
         let before = text[from..sign.start].trim_end_matches([' ', '\t']);
         let bare = before.trim_end_matches(['"', '\'', '\\']);
         let in_name = |c: char| is_word(c) || "%\\".contains(c);
@@ -74,7 +75,7 @@ impl Scrubber {
         let (quote, value) = (&before[bare.len()..], &text[start..]);
         let at = |range: Range<usize>| start + range.start..start + range.end;
         if let Some(quoted) = quoted(value) {
-            return Some(Secret { place: at(quoted), quote: "" });
+            return Some(FoundSecret { place: at(quoted), quote: "" });
         }
         let length = if value.starts_with(['{', '[']) {
             value_length(value)
@@ -93,7 +94,7 @@ impl Scrubber {
             let next = first + gap(&value[first..]);
             if is_scheme { next + until(&value[next..], ends) } else { first }
         };
-        Some(Secret { place: at(0..length), quote })
+        Some(FoundSecret { place: at(0..length), quote })
     }
 
     /// Whether a name is a secret's, as it stands there or without what hides it.
@@ -112,7 +113,7 @@ impl Scrubber {
 }
 
 /// Where a secret stands.
-struct Secret<'a> {
+struct FoundSecret<'a> {
     place: Range<usize>,
     /// What the mask gets around it: a value without quotes may stand where text needs them.
     quote: &'a str,
@@ -180,12 +181,12 @@ fn quoted(value: &str) -> Option<Range<usize>> {
 }
 
 /// The password in a URL whose authority begins there; a user without one may be a token.
-fn user_info(text: &str, start: usize) -> Option<Secret<'_>> {
+fn user_info(text: &str, start: usize) -> Option<FoundSecret<'_>> {
     let authority = &text[start..];
     let authority = &authority[..until(authority, |c| "/?#\"'<>".contains(c) || c.is_whitespace())];
     let user_info = &authority[..authority.rfind('@')?];
     let password = user_info.find(':').map_or(0, |colon| colon + 1);
-    Some(Secret { place: start + password..start + user_info.len(), quote: "" })
+    Some(FoundSecret { place: start + password..start + user_info.len(), quote: "" })
 }
 
 #[cfg(test)]

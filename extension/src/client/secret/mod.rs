@@ -46,17 +46,17 @@ const MAX_REPLY_BYTES: usize = 512 << 10;
 
 /// Where a key comes from. Does not print it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum SecretSource {
     /// A variable held it.
-    Given(HeaderValue),
+    Inline(HeaderValue),
     /// AWS keeps it.
-    Stored(Stored),
+    Remote(RemoteSecret),
 }
 
 /// A key that AWS keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
-    service: Service,
+pub struct RemoteSecret {
+    service: SecretService,
     /// Name or ARN.
     id: String,
     /// The field of a secret that is JSON.
@@ -68,7 +68,7 @@ pub struct Stored {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Service {
+enum SecretService {
     SecretsManager,
     ParameterStore,
 }
@@ -95,21 +95,23 @@ pub enum SecretError {
 /// A key, once it is known.
 #[derive(Debug)]
 pub struct Secret {
-    source: Source,
+    source: SecretSource,
     fetched: Option<HeaderValue>,
 }
 
 impl Secret {
     /// Nothing is fetched yet.
-    pub fn new(source: Source) -> Self {
+    pub fn new(source: SecretSource) -> Self {
         Self { source, fetched: None }
     }
 
     /// The key, fetched if it is not known yet.
     pub async fn get(&mut self) -> Result<HeaderValue, SecretError> {
         match (&self.source, &self.fetched) {
-            (Source::Given(key), _) | (Source::Stored(_), Some(key)) => Ok(key.clone()),
-            (Source::Stored(stored), None) => {
+            (SecretSource::Inline(key), _) | (SecretSource::Remote(_), Some(key)) => {
+                Ok(key.clone())
+            }
+            (SecretSource::Remote(stored), None) => {
                 let key = stored.fetch().await?;
                 Ok(self.fetched.insert(key).clone())
             }
@@ -118,7 +120,7 @@ impl Secret {
 
     /// Fetches the key anew, since it was refused. False if it is still the same.
     pub async fn renew(&mut self) -> Result<bool, SecretError> {
-        let Source::Stored(stored) = &self.source else { return Ok(false) };
+        let SecretSource::Remote(stored) = &self.source else { return Ok(false) };
         let key = stored.fetch().await?;
         Ok(self.fetched.replace(key.clone()) != Some(key))
     }
@@ -138,7 +140,7 @@ pub fn key(text: &str) -> Result<HeaderValue, &'static str> {
     Ok(value)
 }
 
-impl Stored {
+impl RemoteSecret {
     /// Reads the variable's value. `region` is the function's own, `variable` gives others.
     pub fn parse(
         text: &str,
@@ -162,13 +164,13 @@ impl Stored {
                     return Err("asks for a version: only the current one is read".into());
                 }
                 let arn = text.len() - rest.len() + name.len();
-                (Service::SecretsManager, &text[..arn], field, Some(region.to_owned()))
+                (SecretService::SecretsManager, &text[..arn], field, Some(region.to_owned()))
             }
             ["arn", _, "ssm", region, _, name] if name.starts_with("parameter/") => {
-                (Service::ParameterStore, text, None, Some(region.to_owned()))
+                (SecretService::ParameterStore, text, None, Some(region.to_owned()))
             }
             ["arn", ..] => return Err("is the ARN of neither a secret nor a parameter".into()),
-            _ => (Service::ParameterStore, text, None, region),
+            _ => (SecretService::ParameterStore, text, None, region),
         };
         let endpoint = variable(service.endpoint_variable());
         Ok(Self {
@@ -261,8 +263,8 @@ impl Stored {
     /// The key in a good answer, or what is wrong with what is kept there.
     fn key_in(&self, answer: &Value) -> Result<HeaderValue, String> {
         let text = match self.service {
-            Service::SecretsManager => &answer["SecretString"],
-            Service::ParameterStore => &answer["Parameter"]["Value"],
+            SecretService::SecretsManager => &answer["SecretString"],
+            SecretService::ParameterStore => &answer["Parameter"]["Value"],
         };
         let text = text.as_str().ok_or("is binary: a key is text")?;
         let json = serde_json::from_str::<Value>(text).ok();
@@ -270,10 +272,12 @@ impl Stored {
         let Some(field) = &self.field else {
             return match (json, self.service) {
                 (None, _) => key(text).map_err(str::to_owned),
-                (Some(_), Service::SecretsManager) => {
+                (Some(_), SecretService::SecretsManager) => {
                     Err("is JSON: name the field behind its ARN".into())
                 }
-                (Some(_), Service::ParameterStore) => Err("is JSON: a key is plain text".into()),
+                (Some(_), SecretService::ParameterStore) => {
+                    Err("is JSON: a key is plain text".into())
+                }
             };
         };
         match json.ok_or("is not JSON")?.get(field) {
@@ -323,17 +327,17 @@ fn looks_like_key(text: &str) -> bool {
     is_ingest || text.len() >= 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-impl fmt::Display for Stored {
+impl fmt::Display for RemoteSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.service {
-            Service::SecretsManager => "the secret",
-            Service::ParameterStore => "the parameter",
+            SecretService::SecretsManager => "the secret",
+            SecretService::ParameterStore => "the parameter",
         };
         write!(f, "{what} {}", self.id)
     }
 }
 
-impl Service {
+impl SecretService {
     fn name(self) -> &'static str {
         match self {
             Self::SecretsManager => "Secrets Manager",

@@ -1,7 +1,7 @@
 use super::*;
 
-fn parse(text: &str) -> Result<Stored, String> {
-    Stored::parse(text, Some("eu-west-1".into()), |_| None)
+fn parse(text: &str) -> Result<RemoteSecret, String> {
+    RemoteSecret::parse(text, Some("eu-west-1".into()), |_| None)
 }
 
 #[test]
@@ -9,12 +9,18 @@ fn the_kinds_of_references_are_told_apart() {
     let secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:honeycomb-a1B2c3";
     let parameter = "arn:aws:ssm:us-east-1:123456789012:parameter/cruddur/honeycomb";
     for (text, service, id, field, region) in [
-        (secret.to_owned(), Service::SecretsManager, secret, None, "us-east-1"),
-        (format!("{secret}:key"), Service::SecretsManager, secret, Some("key"), "us-east-1"),
-        (format!("{secret}:key::"), Service::SecretsManager, secret, Some("key"), "us-east-1"),
-        (format!("{secret}:::"), Service::SecretsManager, secret, None, "us-east-1"),
-        (parameter.to_owned(), Service::ParameterStore, parameter, None, "us-east-1"),
-        ("/a/b".to_owned(), Service::ParameterStore, "/a/b", None, "eu-west-1"),
+        (secret.to_owned(), SecretService::SecretsManager, secret, None, "us-east-1"),
+        (format!("{secret}:key"), SecretService::SecretsManager, secret, Some("key"), "us-east-1"),
+        (
+            format!("{secret}:key::"),
+            SecretService::SecretsManager,
+            secret,
+            Some("key"),
+            "us-east-1",
+        ),
+        (format!("{secret}:::"), SecretService::SecretsManager, secret, None, "us-east-1"),
+        (parameter.to_owned(), SecretService::ParameterStore, parameter, None, "us-east-1"),
+        ("/a/b".to_owned(), SecretService::ParameterStore, "/a/b", None, "eu-west-1"),
     ] {
         let stored = parse(&text).unwrap();
 

@@ -12,7 +12,7 @@ use crate::{
     config,
     exporter::{
         ExportError,
-        honeycomb::{Api, Call},
+        honeycomb::{HoneycombApi, HoneycombCall},
     },
 };
 
@@ -26,7 +26,7 @@ const ATTEMPTS: u32 = 4;
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
-pub(super) struct Client(Api);
+pub(super) struct Client(HoneycombApi);
 
 /// Why the board could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -38,8 +38,8 @@ pub(super) enum BoardError {
 }
 
 impl Client {
-    pub(super) fn new(config: config::Honeycomb) -> Self {
-        Self(Api::new(config))
+    pub(super) fn new(config: config::HoneycombConfig) -> Self {
+        Self(HoneycombApi::new(config))
     }
 
     /// The answer's JSON; `None` where the status is one of the `expected` besides success.
@@ -81,7 +81,7 @@ impl Client {
         loop {
             let body = body.map(Value::to_string).unwrap_or_default().into();
             let headers = &[(header::CONTENT_TYPE, "application/json")];
-            let call = Call { method: method.clone(), path, headers, body };
+            let call = HoneycombCall { method: method.clone(), path, headers, body };
             let result = self.0.send(call, MAX_REPLY_BYTES).await;
             let pause = Duration::from_millis(500) * attempt;
             let pause = match &result {

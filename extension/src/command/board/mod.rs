@@ -71,12 +71,12 @@ Exit code: 0 done, 1 refused or misconfigured, 2 Honeycomb does not answer
 
 /// The command's options.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct BoardOptions {
     dataset: Option<String>,
     print: bool,
 }
 
-impl Options {
+impl BoardOptions {
     pub(super) fn parse(parser: &mut Parser) -> Result<Command, lexopt::Error> {
         let mut options = Self { dataset: None, print: false };
         while let Some(argument) = parser.next()? {
@@ -92,7 +92,11 @@ impl Options {
 }
 
 /// Makes the board.
-pub(super) async fn run(options: &Options, config: Config, errors: &[ConfigError]) -> ExitCode {
+pub(super) async fn run(
+    options: &BoardOptions,
+    config: Config,
+    errors: &[ConfigError],
+) -> ExitCode {
     let wanted: Value = match serde_json::from_str(BOARD) {
         Ok(wanted) => wanted,
         Err(error) => unreachable!("board.json is JSON, as a test shows: {error}"),
@@ -109,7 +113,7 @@ pub(super) async fn run(options: &Options, config: Config, errors: &[ConfigError
         complain(&reason.unwrap_or_else(missing));
         return ExitCode::from(REFUSED);
     };
-    let mut maker = Maker { client: Client::new(honeycomb), scope: String::new() };
+    let mut maker = BoardMaker { client: Client::new(honeycomb), scope: String::new() };
     match maker.make(&wanted, options.dataset.as_deref()).await {
         Ok(told) => {
             print(&told);
@@ -125,13 +129,13 @@ pub(super) async fn run(options: &Options, config: Config, errors: &[ConfigError
     }
 }
 
-struct Maker {
+struct BoardMaker {
     client: Client,
     /// The dataset of queries: `__all__`, or with a classic key a dataset's own.
     scope: String,
 }
 
-impl Maker {
+impl BoardMaker {
     async fn make(&mut self, wanted: &Value, dataset: Option<&str>) -> Result<String, BoardError> {
         let is_classic = self.check_key().await?;
         self.scope = match is_classic {

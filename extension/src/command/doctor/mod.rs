@@ -22,7 +22,7 @@ use serde::Serialize;
 use crate::{
     command::{Command, complain, print},
     config::{Config, ConfigError, variables::VARIABLES},
-    delivery::healthcheck::{Finding, Level},
+    delivery::healthcheck::{Finding, Severity},
     exporter::Exporter,
 };
 
@@ -54,12 +54,12 @@ Exit code: 0 all is fine, 1 something is misconfigured, 2 a destination cannot b
 
 /// The command's options.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct DoctorOptions {
     json: bool,
     variables: Option<OsString>,
 }
 
-impl Options {
+impl DoctorOptions {
     pub(super) fn parse(parser: &mut Parser) -> Result<Command, lexopt::Error> {
         let mut options = Self { json: false, variables: None };
         while let Some(argument) = parser.next()? {
@@ -76,11 +76,11 @@ impl Options {
 
 /// What was found.
 #[derive(Debug, Serialize)]
-struct Report {
+struct DoctorReport {
     version: &'static str,
-    level: Level,
+    level: Severity,
     variables: Vec<Setting>,
-    destinations: Vec<Destination>,
+    destinations: Vec<DestinationReport>,
 }
 
 /// A variable.
@@ -95,14 +95,14 @@ struct Setting {
 
 /// An exporter.
 #[derive(Debug, Serialize)]
-struct Destination {
+struct DestinationReport {
     name: &'static str,
     findings: Vec<Finding>,
 }
 
 /// Checks everything, one destination after the other. `variables` are those of the process.
 pub(super) async fn run(
-    options: &Options,
+    options: &DoctorOptions,
     variables: &BTreeMap<String, String>,
     config: &Config,
     errors: &[ConfigError],
@@ -114,7 +114,7 @@ pub(super) async fn run(
     let settings = settings(variables, config, errors);
     let is_meant = |variable: &str| {
         let meant = settings.iter().find(|setting| setting.name == variable);
-        meant.is_some_and(|it| it.is_set && it.finding.level == Level::Fine)
+        meant.is_some_and(|it| it.is_set && it.finding.level == Severity::Fine)
     };
     let mut exporters = Exporter::configured(config);
     let mut destinations = Vec::new();
@@ -123,25 +123,25 @@ pub(super) async fn run(
         let why = "nothing leaves this machine: set HONEYCOMB_API_KEY, or name a destination in \
                    CRUDDUR_EXPORTERS";
         destinations
-            .push(Destination { name: "none", findings: vec![Finding::misconfigured(why)] });
+            .push(DestinationReport { name: "none", findings: vec![Finding::misconfigured(why)] });
     }
     for exporter in &mut exporters {
         let (name, findings) = (exporter.spec().name, exporter.check().await);
-        destinations.push(Destination { name, findings });
+        destinations.push(DestinationReport { name, findings });
     }
     let findings = destinations.iter().flat_map(|destination| &destination.findings);
     let findings = findings.chain(settings.iter().map(|setting| &setting.finding));
-    let level = findings.map(|finding| finding.level).max().unwrap_or(Level::Fine);
+    let level = findings.map(|finding| finding.level).max().unwrap_or(Severity::Fine);
     let version = env!("CARGO_PKG_VERSION");
-    let report = Report { version, level, variables: settings, destinations };
+    let report = DoctorReport { version, level, variables: settings, destinations };
     match options.json {
         true => print(&format!("{:#}\n", serde_json::json!(report))),
         false => print(&report.to_string()),
     }
     ExitCode::from(match level {
-        Level::Fine | Level::Warning => 0,
-        Level::Misconfigured => MISCONFIGURED,
-        Level::Unreachable => 2,
+        Severity::Fine | Severity::Warning => 0,
+        Severity::Misconfigured => MISCONFIGURED,
+        Severity::Unreachable => 2,
     })
 }
 
@@ -178,7 +178,7 @@ fn is_ours(name: &&String) -> bool {
     OUR_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for DoctorReport {
     /// For a terminal; who prints it strips the colours elsewhere.
     fn fmt(&self, page: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (bold, dim) = (Style::new().bold(), Style::new().dimmed());
@@ -188,14 +188,14 @@ impl fmt::Display for Report {
         for Setting { name, is_set, finding } in &self.variables {
             let (mark, text) = (Mark(finding.level), &finding.text);
             match (is_set, finding.level) {
-                (false, Level::Fine) => {
+                (false, Severity::Fine) => {
                     writeln!(page, "  {dim}·{dim:#} {name:width$}  {dim}{text}{dim:#}")?;
                 }
                 _ => writeln!(page, "  {mark} {name:width$}  {text}")?,
             }
         }
         writeln!(page, "\n{bold}Destinations{bold:#}")?;
-        for Destination { name, findings } in &self.destinations {
+        for DestinationReport { name, findings } in &self.destinations {
             for (index, finding) in findings.iter().enumerate() {
                 let name = if index == 0 { name } else { "" };
                 writeln!(page, "  {} {name:12}{}", Mark(finding.level), finding.text)?;
@@ -206,10 +206,10 @@ impl fmt::Display for Report {
             page,
             "{}",
             match self.level {
-                Level::Fine => "All is fine.",
-                Level::Warning => "All is fine, if what has a ! is meant so.",
-                Level::Misconfigured => "Something is to be mended: see ✗.",
-                Level::Unreachable =>
+                Severity::Fine => "All is fine.",
+                Severity::Warning => "All is fine, if what has a ! is meant so.",
+                Severity::Misconfigured => "Something is to be mended: see ✗.",
+                Severity::Unreachable =>
                     "The configuration is fine, but not every destination answers: see ✗.",
             }
         )
@@ -217,15 +217,15 @@ impl fmt::Display for Report {
 }
 
 /// The sign before a line.
-struct Mark(Level);
+struct Mark(Severity);
 
 impl fmt::Display for Mark {
     fn fmt(&self, page: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (sign, colour) = match self.0 {
-            Level::Fine => ('✓', AnsiColor::Green),
-            Level::Warning => ('!', AnsiColor::Yellow),
-            Level::Misconfigured => ('✗', AnsiColor::Red),
-            Level::Unreachable => ('✗', AnsiColor::Yellow),
+            Severity::Fine => ('✓', AnsiColor::Green),
+            Severity::Warning => ('!', AnsiColor::Yellow),
+            Severity::Misconfigured => ('✗', AnsiColor::Red),
+            Severity::Unreachable => ('✗', AnsiColor::Yellow),
         };
         let style = colour.on_default();
         write!(page, "{style}{sign}{style:#}")

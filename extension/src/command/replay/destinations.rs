@@ -4,24 +4,24 @@ use crate::{
     command::{complain, replay::report::Sums},
     config::Config,
     exporter::Exporter,
-    otlp::payload::Kind,
+    otlp::payload::SignalKind,
     pipeline::{
-        Handle, Pipeline, Trigger,
-        dead_letter::Replay,
+        Pipeline, PipelineHandle, Trigger,
+        dead_letter::DeadLetter,
         ledger::{Account, Reason, State},
     },
 };
 
 /// Those that are configured here and worth a line; none in a dry run.
 #[derive(Debug, Default)]
-pub(super) struct Destinations(Vec<Destination>);
+pub(super) struct Destinations(Vec<ReplayDestination>);
 
 #[derive(Debug)]
-struct Destination {
+struct ReplayDestination {
     name: &'static str,
-    kinds: Vec<Kind>,
+    kinds: Vec<SignalKind>,
     keeps_duplicates: bool,
-    pipeline: Handle,
+    pipeline: PipelineHandle,
 }
 
 /// Items of all destinations.
@@ -37,16 +37,16 @@ pub(super) struct Counts {
 
 /// What became of the items of one destination and kind.
 #[derive(Debug)]
-pub(super) struct Fate {
+pub(super) struct ReplayOutcome {
     pub(super) destination: String,
-    pub(super) kind: Kind,
+    pub(super) kind: SignalKind,
     pub(super) lines: u64,
     pub(super) items: u64,
-    pub(super) end: End,
+    pub(super) end: ReplayEnd,
 }
 
 #[derive(Debug)]
-pub(super) enum End {
+pub(super) enum ReplayEnd {
     /// Here is nobody who would take it.
     NotConfigured,
     /// It was a dry run.
@@ -55,13 +55,13 @@ pub(super) enum End {
     Settled(Account),
 }
 
-impl Fate {
+impl ReplayOutcome {
     /// Whether nothing needs to be done about it.
     pub(super) fn is_good(&self) -> bool {
         match &self.end {
-            End::NotConfigured => false,
-            End::NotTried => true,
-            End::Settled(account) => {
+            ReplayEnd::NotConfigured => false,
+            ReplayEnd::NotTried => true,
+            ReplayEnd::Settled(account) => {
                 let unsampled = account.at(State::Dropped(Reason::Unsampled));
                 account.at(State::Delivered) + unsampled == self.items
             }
@@ -87,7 +87,7 @@ impl Destinations {
             let (pipeline, handle) = Pipeline::new(vec![exporter], &config, Trigger::Receive);
             tokio::spawn(pipeline.run());
             let (name, kinds) = (spec.name, spec.kinds);
-            started.push(Destination { name, kinds, keeps_duplicates, pipeline: handle });
+            started.push(ReplayDestination { name, kinds, keeps_duplicates, pipeline: handle });
         }
         Self(started)
     }
@@ -103,7 +103,7 @@ impl Destinations {
     }
 
     /// Hands a line's content to its destination, if that is here.
-    pub(super) async fn send(&self, replay: Replay) {
+    pub(super) async fn send(&self, replay: DeadLetter) {
         if let Some(destination) = self.of(&replay.destination, replay.signal.kind) {
             // Should the pipeline have ended, the sums will show it.
             let _ = destination.pipeline.receive(replay.signal).await;
@@ -123,33 +123,39 @@ impl Destinations {
     }
 
     /// What became of everything that was counted.
-    pub(super) async fn fates(&self, sums: &Sums, dry_run: bool) -> Vec<Fate> {
+    pub(super) async fn fates(&self, sums: &Sums, dry_run: bool) -> Vec<ReplayOutcome> {
         let mut fates = Vec::new();
         for ((destination, kind), count) in &sums.found {
             let end = match self.of(destination, *kind) {
-                _ if dry_run => End::NotTried,
-                None => End::NotConfigured,
+                _ if dry_run => ReplayEnd::NotTried,
+                None => ReplayEnd::NotConfigured,
                 Some(here) => {
                     let accounts = here.accounts().await;
                     let account = accounts.into_iter().find(|(of, _)| of == kind);
-                    End::Settled(account.map(|(_, account)| account).unwrap_or_default())
+                    ReplayEnd::Settled(account.map(|(_, account)| account).unwrap_or_default())
                 }
             };
             let (lines, items) = (count.lines, count.items);
-            fates.push(Fate { destination: destination.clone(), kind: *kind, lines, items, end });
+            fates.push(ReplayOutcome {
+                destination: destination.clone(),
+                kind: *kind,
+                lines,
+                items,
+                end,
+            });
         }
         fates
     }
 
-    fn of(&self, name: &str, kind: Kind) -> Option<&Destination> {
+    fn of(&self, name: &str, kind: SignalKind) -> Option<&ReplayDestination> {
         self.0
             .iter()
             .find(|destination| destination.name == name && destination.kinds.contains(&kind))
     }
 }
 
-impl Destination {
-    async fn accounts(&self) -> Vec<(Kind, Account)> {
+impl ReplayDestination {
+    async fn accounts(&self) -> Vec<(SignalKind, Account)> {
         let summary = self.pipeline.summary().await.unwrap_or_default();
         summary.destinations.into_values().flat_map(|destination| destination.accounts).collect()
     }

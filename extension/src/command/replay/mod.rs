@@ -36,7 +36,7 @@ use crate::{
     },
     config::Config,
     delivery::batch::MAX_BATCH_BYTES,
-    pipeline::dead_letter::Replay,
+    pipeline::dead_letter::DeadLetter,
 };
 
 /// Bytes that are handed to the pipeline before all of them have to be gone. Our choice.
@@ -80,12 +80,12 @@ or lines were damaged or of another version
 
 /// The command's options.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct ReplayOptions {
     dry_run: bool,
     give_up: Duration,
 }
 
-impl Options {
+impl ReplayOptions {
     pub(super) fn parse(parser: &mut Parser) -> Result<Command, lexopt::Error> {
         let mut options = Self { dry_run: false, give_up: PATIENCE };
         while let Some(argument) = parser.next()? {
@@ -103,7 +103,7 @@ impl Options {
 }
 
 /// Reads standard input to its end and sends what it finds.
-pub(super) async fn run(options: &Options, config: Config) -> ExitCode {
+pub(super) async fn run(options: &ReplayOptions, config: Config) -> ExitCode {
     let destinations = match options.dry_run {
         true => Destinations::default(),
         false => Destinations::start(config).await,
@@ -136,10 +136,10 @@ pub(super) async fn run(options: &Options, config: Config) -> ExitCode {
 }
 
 /// `None` at the end of the log.
-type Found = io::Result<Option<Replay>>;
+type FoundLetters = io::Result<Option<DeadLetter>>;
 
 /// Standard input blocks whoever reads it.
-fn read_in_thread(seen: Arc<Seen>) -> mpsc::Receiver<Found> {
+fn read_in_thread(seen: Arc<Seen>) -> mpsc::Receiver<FoundLetters> {
     let (sender, found) = mpsc::channel(AHEAD);
     thread::spawn(move || {
         let mut scanner = Scanner::new(io::stdin().lock(), seen);
@@ -156,7 +156,7 @@ fn read_in_thread(seen: Arc<Seen>) -> mpsc::Receiver<Found> {
 
 /// What goes on between the log and the destinations.
 struct Sender<'a> {
-    options: &'a Options,
+    options: &'a ReplayOptions,
     destinations: Destinations,
     sums: Sums,
     progress: Progress,
@@ -164,7 +164,7 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    async fn send_all(&mut self, mut found: mpsc::Receiver<Found>) -> Result<(), String> {
+    async fn send_all(&mut self, mut found: mpsc::Receiver<FoundLetters>) -> Result<(), String> {
         loop {
             if self.progress.is_due() {
                 self.progress.show(&self.sums, self.destinations.counts().await.delivered);
@@ -179,7 +179,7 @@ impl Sender<'_> {
         }
     }
 
-    async fn send(&mut self, replay: Replay) -> Result<(), String> {
+    async fn send(&mut self, replay: DeadLetter) -> Result<(), String> {
         self.sums.count(&replay);
         if self.options.dry_run {
             return Ok(());

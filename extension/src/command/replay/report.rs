@@ -11,12 +11,12 @@ use std::{
 use crate::{
     command::replay::{
         LOOK,
-        destinations::{Destinations, End, Fate},
+        destinations::{Destinations, ReplayEnd, ReplayOutcome},
         scanner::Seen,
     },
-    otlp::payload::Kind,
+    otlp::payload::SignalKind,
     pipeline::{
-        dead_letter::Replay,
+        dead_letter::DeadLetter,
         ledger::{Reason, State},
     },
 };
@@ -25,7 +25,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Sums {
     /// By destination and kind.
-    pub(super) found: BTreeMap<(String, Kind), Count>,
+    pub(super) found: BTreeMap<(String, SignalKind), Count>,
 }
 
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ pub(super) struct Count {
 }
 
 impl Sums {
-    pub(super) fn count(&mut self, replay: &Replay) {
+    pub(super) fn count(&mut self, replay: &DeadLetter) {
         let key = (replay.destination.clone(), replay.signal.kind);
         let count = self.found.entry(key).or_default();
         count.lines += 1;
@@ -89,7 +89,7 @@ fn write(text: &str) {
 pub(super) fn page(
     seen: &Seen,
     sums: &Sums,
-    fates: &[Fate],
+    fates: &[ReplayOutcome],
     destinations: &Destinations,
 ) -> String {
     let [read, damaged, of_other_versions, repeated] =
@@ -97,7 +97,7 @@ pub(super) fn page(
             .map(|count| count.load(Ordering::Relaxed));
     let lines = counted(sums.lines() + damaged + of_other_versions + repeated, "line");
     let mut page = format!("{lines} of telemetry in {} of log\n", bytes(read));
-    for Fate { destination, kind, lines, items, end } in fates {
+    for ReplayOutcome { destination, kind, lines, items, end } in fates {
         let (unit, lines) = (kind.items(), counted(*lines, "line"));
         let _ = writeln!(page, "{destination}: {items} {unit} of {lines}, {}", fate(end));
     }
@@ -110,7 +110,7 @@ pub(super) fn page(
             let _ = writeln!(page, "Skipped: {} {what}", counted(count, "line"));
         }
     }
-    let delivered = |fate: &&Fate| matches!(&fate.end, End::Settled(account) if account.at(State::Delivered) > 0);
+    let delivered = |fate: &&ReplayOutcome| matches!(&fate.end, ReplayEnd::Settled(account) if account.at(State::Delivered) > 0);
     for name in destinations.keepers_of_duplicates() {
         if fates.iter().filter(delivered).any(|fate| fate.destination == name) {
             let _ = writeln!(
@@ -122,11 +122,11 @@ pub(super) fn page(
     page
 }
 
-fn fate(end: &End) -> String {
+fn fate(end: &ReplayEnd) -> String {
     let account = match end {
-        End::NotConfigured => return "which is not configured here: not sent".to_owned(),
-        End::NotTried => return "not sent (dry run)".to_owned(),
-        End::Settled(account) => account,
+        ReplayEnd::NotConfigured => return "which is not configured here: not sent".to_owned(),
+        ReplayEnd::NotTried => return "not sent (dry run)".to_owned(),
+        ReplayEnd::Settled(account) => account,
     };
     let mut fate = format!("{} delivered", account.at(State::Delivered));
     for (state, what) in [

@@ -18,7 +18,7 @@ use std::{
 
 use memchr::memmem;
 
-use crate::pipeline::dead_letter::{self, MARK, MAX_LINE_BYTES, Replay, Unreadable};
+use crate::pipeline::dead_letter::{self, DeadLetter, MARK, MAX_LINE_BYTES, Unreadable};
 
 /// The most that is read at once. Our choice.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -62,7 +62,7 @@ impl<R: Read> Scanner<R> {
     }
 
     /// The next line that can be read. `None` at the end of the input.
-    pub(super) fn next(&mut self) -> io::Result<Option<Replay>> {
+    pub(super) fn next(&mut self) -> io::Result<Option<DeadLetter>> {
         while self.find_mark()? {
             let length = self.length_of_word()?;
             let word = &self.window[self.start..self.start + length];
@@ -151,7 +151,7 @@ fn refuse_other_forms(log: &[u8]) -> io::Result<()> {
 }
 
 /// `None` if the mark is only mentioned.
-fn judge(word: &[u8]) -> Option<Result<Replay, Unreadable>> {
+fn judge(word: &[u8]) -> Option<Result<DeadLetter, Unreadable>> {
     if !word.get(MARK.len()).is_some_and(u8::is_ascii_digit) {
         return None;
     }
@@ -183,8 +183,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        otlp::payload::Kind,
-        pipeline::dead_letter::{LastWords, Which},
+        otlp::payload::SignalKind,
+        pipeline::dead_letter::{DeadLetters, ItemFilter},
     };
 
     fn line() -> String {
@@ -192,8 +192,8 @@ mod tests {
         let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
         let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
         let request = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
-        let mut words = LastWords::new(1_000);
-        words.add("honeycomb", Kind::Traces, &request, Which::Others);
+        let mut words = DeadLetters::new(1_000);
+        words.add("honeycomb", SignalKind::Traces, &request, ItemFilter::Others);
         words.end_line();
         let mut log = Vec::new();
         words.write_to(&mut log).unwrap();

@@ -6,7 +6,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use crate::processor::log_lines::Line;
+use crate::processor::log_lines::LogLine;
 
 /// Most different lines. Our choice: what a few batches hold. Beyond it all are forgotten, those of
 /// batches that were given up among them, and lines may be there twice.
@@ -15,26 +15,26 @@ const MAX_LINES: usize = 1 << 16;
 /// See the module's documentation. Lines are told apart by a hash, and counted: two of one
 /// millisecond may be the same.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Settled(HashMap<u64, Fate>);
+pub(super) struct AcknowledgedLines(HashMap<u64, LineOutcome>);
 
 #[derive(Clone, Copy, Debug)]
-struct Fate {
+struct LineOutcome {
     times: u64,
     /// Not taken, for good.
     refused: bool,
 }
 
-impl Settled {
+impl AcknowledgedLines {
     /// The service has spoken of a line.
-    pub(super) fn note(&mut self, line: &Line<'_>, refused: bool) {
+    pub(super) fn note(&mut self, line: &LogLine<'_>, refused: bool) {
         if self.0.len() == MAX_LINES {
             self.0.clear();
         }
-        self.0.entry(hash(line)).or_insert(Fate { times: 0, refused }).times += 1;
+        self.0.entry(hash(line)).or_insert(LineOutcome { times: 0, refused }).times += 1;
     }
 
     /// Forgets a line, once, and says whether it was refused. `None` if it is unknown.
-    pub(super) fn take(&mut self, line: &Line<'_>) -> Option<bool> {
+    pub(super) fn take(&mut self, line: &LogLine<'_>) -> Option<bool> {
         if self.0.is_empty() {
             return None;
         }
@@ -49,7 +49,7 @@ impl Settled {
     }
 }
 
-fn hash(line: &Line<'_>) -> u64 {
+fn hash(line: &LogLine<'_>) -> u64 {
     let mut hasher = DefaultHasher::new();
     (line.time_ms, line.json).hash(&mut hasher);
     hasher.finish()

@@ -36,7 +36,7 @@ pub(super) fn lines(
     let mut lines = Vec::new();
     for resource_logs in request.resource_logs {
         let resource = resource_logs.resource.unwrap_or_default().attributes;
-        let mut origin = Origin::of(object(resource));
+        let mut origin = RecordOrigin::of(object(resource));
         for scope_logs in resource_logs.scope_logs {
             origin.scope = scope(scope_logs.scope.unwrap_or_default());
             for record in scope_logs.log_records {
@@ -57,14 +57,14 @@ pub(super) fn lines(
 
 /// What the records of a scope have in common.
 #[derive(Debug, Default)]
-struct Origin {
+struct RecordOrigin {
     service: Value,
     request_id: Value,
     resource: Map<String, Value>,
     scope: Map<String, Value>,
 }
 
-impl Origin {
+impl RecordOrigin {
     /// The resource's. What it says of the SDK is of no use to who reads lines.
     fn of(mut resource: Map<String, Value>) -> Self {
         let service = resource.remove("service.name").unwrap_or_default();
@@ -92,7 +92,7 @@ fn time(record: &LogRecord) -> Timestamp {
     time.unwrap_or_else(Timestamp::now)
 }
 
-fn fields(record: LogRecord, origin: &Origin, time: Timestamp) -> Map<String, Value> {
+fn fields(record: LogRecord, origin: &RecordOrigin, time: Timestamp) -> Map<String, Value> {
     let mut fields = object(record.attributes);
     let level = match record.severity_number {
         _ if !record.severity_text.is_empty() => record.severity_text,

@@ -35,9 +35,9 @@ use crate::{
     client::aws,
     config,
     delivery::{batch::Batch, healthcheck::Finding},
-    exporter::{ExportError, Receipt, cloudwatch_logs::acknowledged::Settled},
-    otlp::payload::Kind,
-    processor::log_lines::{self, Line, emf::AccessLines},
+    exporter::{ExportError, ExportOutcome, cloudwatch_logs::acknowledged::AcknowledgedLines},
+    otlp::payload::SignalKind,
+    processor::log_lines::{self, LogLine, emf::AccessLines},
     scrub::Scrubber,
 };
 
@@ -48,7 +48,7 @@ const MAX_HALVES: usize = 512;
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct CloudWatchLogs {
-    config: config::CloudWatchLogs,
+    config: config::CloudWatchLogsConfig,
     scrubber: Scrubber,
     stream: String,
     /// Made for the first batch, like the stream.
@@ -56,14 +56,14 @@ pub struct CloudWatchLogs {
     stream_exists: bool,
     /// Whether the group was made here, and keeps its lines for ever as yet.
     owes_retention: bool,
-    settled: Settled,
+    settled: AcknowledgedLines,
     access_lines: AccessLines,
     rejection_reported: bool,
 }
 
 impl CloudWatchLogs {
     /// An exporter that has not opened anything yet.
-    pub fn new(config: config::CloudWatchLogs, scrubber: Scrubber) -> Self {
+    pub fn new(config: config::CloudWatchLogsConfig, scrubber: Scrubber) -> Self {
         Self {
             stream: stream_name(&config, Timestamp::now()),
             config,
@@ -71,24 +71,26 @@ impl CloudWatchLogs {
             client: None,
             stream_exists: false,
             owes_retention: false,
-            settled: Settled::default(),
+            settled: AcknowledgedLines::default(),
             access_lines: AccessLines::default(),
             rejection_reported: false,
         }
     }
 
     /// Sends a batch in as few requests as the service allows.
-    pub async fn export(&mut self, batch: &Batch) -> Result<Receipt, ExportError> {
+    pub async fn export(&mut self, batch: &Batch) -> Result<ExportOutcome, ExportError> {
         let unreadable = |error: &dyn std::fmt::Display| ExportError::Unreadable(error.to_string());
         let plain = batch.to_plain().map_err(|error| unreadable(&error))?;
         let records = match batch.kind {
-            Kind::Lines => Vec::new(),
+            SignalKind::Lines => Vec::new(),
             _ => from_otlp::lines(&plain, &self.scrubber, &mut self.access_lines)
                 .map_err(|error| unreadable(&error))?,
         };
-        let lines: Vec<Line<'_>> = match batch.kind {
-            Kind::Lines => log_lines::read(&plain).collect(),
-            _ => records.iter().map(|(time_ms, json)| Line { time_ms: *time_ms, json }).collect(),
+        let lines: Vec<LogLine<'_>> = match batch.kind {
+            SignalKind::Lines => log_lines::read(&plain).collect(),
+            _ => {
+                records.iter().map(|(time_ms, json)| LogLine { time_ms: *time_ms, json }).collect()
+            }
         };
         let mut rejected = batch.items.saturating_sub(lines.len() as u64);
         let mut settled = self.settled.clone();
@@ -104,13 +106,13 @@ impl CloudWatchLogs {
         }
         self.set_retention().await;
         self.settled = settled; // nothing of this batch will come again
-        Ok(Receipt { rejected, unsampled: 0 })
+        Ok(ExportOutcome { rejected, unsampled: 0 })
     }
 
     /// Makes nothing: puts a line into a stream that is not there. Who may not is refused; who may
     /// is told what is missing, the stream or the group.
     pub async fn check(&mut self) -> Vec<Finding> {
-        let line = Line { time_ms: Timestamp::now().as_millisecond(), json: "{}" };
+        let line = LogLine { time_ms: Timestamp::now().as_millisecond(), json: "{}" };
         let refused = self.put(&[line]).await.err();
         let group = &self.config.group;
         vec![match refused {
@@ -138,7 +140,7 @@ impl CloudWatchLogs {
     }
 
     /// Sends one request, in halves if it must be; returns how many events were refused for good.
-    async fn deliver(&mut self, request: &[Line<'_>]) -> Result<u64, ExportError> {
+    async fn deliver(&mut self, request: &[LogLine<'_>]) -> Result<u64, ExportError> {
         let (mut rejected, mut halves, mut made) = (0, 0, false);
         let mut left = vec![request];
         while let Some(events) = left.pop() {
@@ -185,7 +187,7 @@ impl CloudWatchLogs {
 
     async fn put(
         &mut self,
-        events: &[Line<'_>],
+        events: &[LogLine<'_>],
     ) -> Result<PutLogEventsOutput, SdkError<PutLogEventsError, HttpResponse>> {
         let events = events.iter().filter_map(|line| {
             let event = InputLogEvent::builder().timestamp(line.time_ms).message(line.json);
@@ -305,7 +307,7 @@ fn kept(error: ExportError) -> ExportError {
 }
 
 /// As Lambda names its own, behind the function's name: `home/2026/11/21/[7]<32 hex digits>`.
-fn stream_name(config: &config::CloudWatchLogs, now: Timestamp) -> String {
+fn stream_name(config: &config::CloudWatchLogsConfig, now: Timestamp) -> String {
     let date = now.to_zoned(TimeZone::UTC).strftime("%Y/%m/%d").to_string();
     let id = fastrand::u128(..);
     let (function, version) = (&config.function, &config.version);

@@ -1,7 +1,7 @@
 //! Cuts lines into requests that PutLogEvents accepts: the only place that knows its limits.
 //! <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html>
 
-use crate::processor::log_lines::Line;
+use crate::processor::log_lines::LogLine;
 
 /// Most bytes of a request: UTF-8 of its messages, and [`EVENT_BYTES`] for each.
 const MAX_BYTES: usize = 1_048_576;
@@ -16,9 +16,9 @@ const MAX_EVENTS: usize = 10_000;
 const MAX_SPAN_MS: i64 = 24 * 60 * 60 * 1_000;
 
 /// In the order of their times; lines of one time stay in theirs.
-pub(super) fn of(mut lines: Vec<Line<'_>>) -> Vec<Vec<Line<'_>>> {
+pub(super) fn of(mut lines: Vec<LogLine<'_>>) -> Vec<Vec<LogLine<'_>>> {
     lines.sort_by_key(|line| line.time_ms);
-    let mut requests: Vec<Vec<Line<'_>>> = Vec::new();
+    let mut requests: Vec<Vec<LogLine<'_>>> = Vec::new();
     let mut bytes = 0;
     for line in lines {
         let more = line.json.len() + EVENT_BYTES;
@@ -46,8 +46,8 @@ mod tests {
 
     use super::*;
 
-    fn line(time_ms: i64, json: &str) -> Line<'_> {
-        Line { time_ms, json }
+    fn line(time_ms: i64, json: &str) -> LogLine<'_> {
+        LogLine { time_ms, json }
     }
 
     #[test]

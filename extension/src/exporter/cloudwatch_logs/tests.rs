@@ -14,7 +14,7 @@ use aws_smithy_types::body::SdkBody;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::processor::log_lines::Signals;
+use crate::processor::log_lines::LinePayloads;
 
 /// Answers one call, or never.
 type Answer = Option<(u16, Value)>;
@@ -86,7 +86,7 @@ fn exporter(
         .region(aws_sdk_cloudwatchlogs::config::Region::new("eu-central-1"))
         .credentials_provider(Credentials::new("id", "key", None, None, "test"))
         .build();
-    let config_of_ours = config::CloudWatchLogs {
+    let config_of_ours = config::CloudWatchLogsConfig {
         group: "group".to_owned(),
         retention_days: 30,
         function: "home".to_owned(),
@@ -101,14 +101,14 @@ const DAY: i64 = 24 * 60 * 60 * 1_000;
 
 /// A line of each day is a request of its own.
 fn batch(lines: &[(i64, &str)]) -> Batch {
-    let mut signals = Signals::default();
+    let mut signals = LinePayloads::default();
     for (day, json) in lines {
-        signals.push(Line { time_ms: day * (DAY + 1), json }, false);
+        signals.push(LogLine { time_ms: day * (DAY + 1), json }, false);
     }
-    Batch::of(Kind::Lines, signals.finish().iter()).unwrap()
+    Batch::of(SignalKind::Lines, signals.finish().iter()).unwrap()
 }
 
-const DONE: Receipt = Receipt { rejected: 0, unsampled: 0 };
+const DONE: ExportOutcome = ExportOutcome { rejected: 0, unsampled: 0 };
 
 #[tokio::test]
 async fn what_was_taken_of_a_batch_that_failed_is_not_sent_again_in_whatever_company() {

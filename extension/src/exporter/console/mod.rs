@@ -29,7 +29,7 @@ const DEFAULT_WIDTH: usize = 120;
 
 /// A span and the service that sent it.
 #[derive(Debug)]
-struct Sent {
+struct ReceivedSpan {
     span: Span,
     service: String,
 }
@@ -37,7 +37,7 @@ struct Sent {
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub struct Console {
-    waiting: HashMap<Vec<u8>, Vec<Sent>>,
+    waiting: HashMap<Vec<u8>, Vec<ReceivedSpan>>,
     drawn: VecDeque<Vec<u8>>,
 }
 
@@ -101,7 +101,7 @@ fn write(drawings: &str) {
     let _ = out.write_all(drawings.as_bytes()).and_then(|()| out.flush());
 }
 
-fn spans(traces: ExportTraceServiceRequest) -> impl Iterator<Item = Sent> {
+fn spans(traces: ExportTraceServiceRequest) -> impl Iterator<Item = ReceivedSpan> {
     traces.resource_spans.into_iter().flat_map(|resource_spans| {
         let attributes = resource_spans.resource.map(|resource| resource.attributes);
         let service = attributes
@@ -111,7 +111,7 @@ fn spans(traces: ExportTraceServiceRequest) -> impl Iterator<Item = Sent> {
             .map(|attribute| waterfall::value(attribute.value.as_ref()))
             .unwrap_or_default();
         let spans = resource_spans.scope_spans.into_iter().flat_map(|scope| scope.spans);
-        spans.map(move |span| Sent { span, service: service.clone() })
+        spans.map(move |span| ReceivedSpan { span, service: service.clone() })
     })
 }
 

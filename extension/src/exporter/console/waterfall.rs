@@ -15,7 +15,7 @@ use opentelemetry_proto::tonic::{
 };
 use trace_context::TraceId;
 
-use crate::exporter::console::Sent;
+use crate::exporter::console::ReceivedSpan;
 
 const TITLE: Style = Style::new().bold();
 const BAR: Style = AnsiColor::Cyan.on_default();
@@ -29,7 +29,7 @@ const MIN_WIDTH: usize = 60;
 const MAX_INDENT: usize = 48;
 
 /// The drawing of a trace that has at least one span, `width` columns wide, ending in a newline.
-pub(super) fn draw(trace: &[Sent], width: usize) -> String {
+pub(super) fn draw(trace: &[ReceivedSpan], width: usize) -> String {
     let rows = rows(trace);
     let start = trace.iter().map(|sent| sent.span.start_time_unix_nano).min().unwrap_or(0);
     let end = trace.iter().map(|sent| sent.span.end_time_unix_nano).max().unwrap_or(0);
@@ -47,7 +47,7 @@ pub(super) fn draw(trace: &[Sent], width: usize) -> String {
     text
 }
 
-fn title(trace: &[Sent], took: Duration) -> String {
+fn title(trace: &[ReceivedSpan], took: Duration) -> String {
     let Some(first) = trace.first() else {
         return String::new();
     };
@@ -144,7 +144,7 @@ impl Row<'_> {
 }
 
 /// The spans as a tree: children below their parent, in the order of their start.
-fn rows(trace: &[Sent]) -> Vec<Row<'_>> {
+fn rows(trace: &[ReceivedSpan]) -> Vec<Row<'_>> {
     let mut spans: Vec<&Span> = trace.iter().map(|sent| &sent.span).collect();
     spans.sort_by_key(|span| span.start_time_unix_nano);
     let ids: HashSet<&[u8]> = spans.iter().map(|span| &span.span_id[..]).collect();
@@ -240,7 +240,7 @@ mod tests {
 
     use super::*;
 
-    fn sent(id: u8, parent: u8, name: &str, millis: std::ops::Range<u64>) -> Sent {
+    fn sent(id: u8, parent: u8, name: &str, millis: std::ops::Range<u64>) -> ReceivedSpan {
         let span = Span {
             trace_id: vec![1; 16],
             span_id: vec![id; 8],
@@ -250,10 +250,10 @@ mod tests {
             end_time_unix_nano: millis.end * 1_000_000,
             ..Span::default()
         };
-        Sent { span, service: "home".into() }
+        ReceivedSpan { span, service: "home".into() }
     }
 
-    fn plain(trace: &[Sent], width: usize) -> String {
+    fn plain(trace: &[ReceivedSpan], width: usize) -> String {
         anstream::adapter::strip_str(&draw(trace, width)).to_string()
     }
 

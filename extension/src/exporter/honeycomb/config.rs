@@ -1,4 +1,4 @@
-//! Variables of the Honeycomb exporter, and of its board.
+//! Variables of the HoneycombConfig exporter, and of its board.
 
 use http::{HeaderName, HeaderValue};
 
@@ -7,7 +7,7 @@ use crate::{
     config::{ConfigError, Reader, Unusable, http_url, secret as header_secret},
 };
 
-/// Honeycomb in the US; the EU has another. <https://docs.honeycomb.io/api/>
+/// HoneycombConfig in the US; the EU has another. <https://docs.honeycomb.io/api/>
 const DEFAULT_ENDPOINT: &str = "https://api.honeycomb.io";
 
 /// Header of the key.
@@ -24,11 +24,11 @@ pub fn is_classic(key: &HeaderValue) -> bool {
         || (key.len() == 64 && is_ingest && bytes.get(3..6) == Some(&b"ic_"[..]))
 }
 
-/// Where the Honeycomb exporter sends to.
+/// Where the HoneycombConfig exporter sends to.
 #[derive(Clone, Debug)]
-pub struct Honeycomb {
+pub struct HoneycombConfig {
     /// The team's key. `None` for another OTLP backend.
-    pub key: Option<secret::Source>,
+    pub key: Option<secret::SecretSource>,
     /// Sent with a classic key.
     pub dataset: Option<HeaderValue>,
     /// Sent with every request besides. They do not print themselves.
@@ -39,14 +39,14 @@ pub struct Honeycomb {
 
 impl<F: Fn(&str) -> Option<String>> Reader<F> {
     /// An error if there is one that cannot be used: then nothing is sent, rather than without it.
-    pub(crate) fn honeycomb_key(&mut self) -> Result<Option<secret::Source>, Unusable> {
+    pub(crate) fn honeycomb_key(&mut self) -> Result<Option<secret::SecretSource>, Unusable> {
         if let Some(source) = self.secret("HONEYCOMB_API_KEY", "HONEYCOMB_API_KEY_SECRET")? {
             return Ok(Some(source));
         }
         let list = self.get("OTEL_EXPORTER_OTLP_HEADERS");
         let Some(key) = list.and_then(|list| header_value(&list, TEAM)) else { return Ok(None) };
         match header_secret(&key) {
-            Ok(key) => Ok(Some(secret::Source::Given(key))),
+            Ok(key) => Ok(Some(secret::SecretSource::Inline(key))),
             Err(reason) => {
                 let variable = "OTEL_EXPORTER_OTLP_HEADERS";
                 self.errors.push(ConfigError { variable, reason });
@@ -59,9 +59,9 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
     pub(crate) fn honeycomb(
         &mut self,
         named: bool,
-        key: Result<Option<secret::Source>, Unusable>,
+        key: Result<Option<secret::SecretSource>, Unusable>,
         endpoint: Result<String, Unusable>,
-    ) -> Option<Honeycomb> {
+    ) -> Option<HoneycombConfig> {
         let headers = self.parsed("CRUDDUR_OTLP_HEADERS", parse_headers).unwrap_or_default();
         let key = key.ok()?;
         if key.is_none() && headers.is_empty() {
@@ -72,13 +72,13 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             return None;
         }
         let dataset = self.parsed("HONEYCOMB_DATASET", header_secret);
-        if let (Some(secret::Source::Given(key)), None) = (&key, &dataset)
+        if let (Some(secret::SecretSource::Inline(key)), None) = (&key, &dataset)
             && is_classic(key)
         {
             let reason = "must be set, since HONEYCOMB_API_KEY is a classic key".into();
             self.errors.push(ConfigError { variable: "HONEYCOMB_DATASET", reason });
         }
-        Some(Honeycomb { key, dataset, headers, endpoint: endpoint.ok()? })
+        Some(HoneycombConfig { key, dataset, headers, endpoint: endpoint.ok()? })
     }
 
     /// Never the default instead: nobody's telemetry goes where it was not meant to go.
@@ -92,13 +92,14 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
     /// With a key of its own, or that of the exporter.
     pub(crate) fn board(
         &mut self,
-        key: Result<Option<secret::Source>, Unusable>,
+        key: Result<Option<secret::SecretSource>, Unusable>,
         endpoint: Result<String, Unusable>,
-    ) -> Option<Honeycomb> {
-        let own =
-            self.parsed("HONEYCOMB_CONFIGURATION_KEY", header_secret).map(secret::Source::Given);
+    ) -> Option<HoneycombConfig> {
+        let own = self
+            .parsed("HONEYCOMB_CONFIGURATION_KEY", header_secret)
+            .map(secret::SecretSource::Inline);
         let key = Some(own.or_else(|| key.ok()?)?);
-        Some(Honeycomb { key, dataset: None, headers: Vec::new(), endpoint: endpoint.ok()? })
+        Some(HoneycombConfig { key, dataset: None, headers: Vec::new(), endpoint: endpoint.ok()? })
     }
 }
 

@@ -11,16 +11,16 @@ use crate::{
     delivery::healthcheck::Finding,
     exporter::{
         ExportError,
-        honeycomb::{Api, Call, Honeycomb, MAX_REPLY_BYTES},
+        honeycomb::{Honeycomb, HoneycombApi, HoneycombCall, MAX_REPLY_BYTES},
     },
 };
 
 /// Who the key is. <https://api-docs.honeycomb.io/api/auth>
-const AUTH: Call<'static> =
-    Call { method: Method::GET, path: "/1/auth", headers: &[], body: Bytes::new() };
+const AUTH: HoneycombCall<'static> =
+    HoneycombCall { method: Method::GET, path: "/1/auth", headers: &[], body: Bytes::new() };
 
 /// A request without spans, for backends that have no such question.
-const NO_SPANS: Call<'static> = Call {
+const NO_SPANS: HoneycombCall<'static> = HoneycombCall {
     method: Method::POST,
     path: "/v1/traces",
     headers: &[(header::CONTENT_TYPE, "application/x-protobuf")],
@@ -60,7 +60,7 @@ impl Honeycomb {
 }
 
 /// What the answer says of the key.
-fn judge(endpoint: &str, api: &Api, reply: &HttpReply) -> Result<Finding, Finding> {
+fn judge(endpoint: &str, api: &HoneycombApi, reply: &HttpReply) -> Result<Finding, Finding> {
     let status = reply.status;
     if status == StatusCode::UNAUTHORIZED && api.has_key() {
         let why = "does not know the key. Is it of the other region (EU or US), or deleted?";

@@ -11,13 +11,13 @@ use bytes::Bytes;
 use http::{HeaderName, Method, StatusCode, header};
 use tracing::warn;
 
-pub use crate::exporter::honeycomb::request::{Api, Call};
+pub use crate::exporter::honeycomb::request::{HoneycombApi, HoneycombCall};
 use crate::{
     client::http::{readable, retry_after},
     delivery::batch::{Batch, compress},
-    exporter::{ExportError, Receipt},
+    exporter::{ExportError, ExportOutcome},
     otlp::{
-        payload::{Kind, only_sampled},
+        payload::{SignalKind, only_sampled},
         wire::{self, Value},
     },
 };
@@ -31,24 +31,27 @@ const MAX_REPLY_BYTES: usize = 16 << 10;
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub struct Honeycomb(Api);
+pub struct Honeycomb(HoneycombApi);
 
 impl Honeycomb {
     /// An exporter that has not opened anything yet.
-    pub fn new(config: config::Honeycomb) -> Self {
-        Self(Api::new(config))
+    pub fn new(config: config::HoneycombConfig) -> Self {
+        Self(HoneycombApi::new(config))
     }
 
     /// Sends a batch in one request.
-    pub async fn export(&mut self, batch: &Batch) -> Result<Receipt, ExportError> {
+    pub async fn export(&mut self, batch: &Batch) -> Result<ExportOutcome, ExportError> {
         let (body, unsampled) = sampled(batch)?;
-        let Some(body) = body else { return Ok(Receipt { rejected: 0, unsampled }) };
+        let Some(body) = body else { return Ok(ExportOutcome { rejected: 0, unsampled }) };
         let path = format!("/v1/{}", batch.kind.name());
-        let call = Call { method: Method::POST, path: &path, headers: OTLP, body };
+        let call = HoneycombCall { method: Method::POST, path: &path, headers: OTLP, body };
         let reply = self.0.send(call, MAX_REPLY_BYTES).await?;
         let message = match reply.status {
             status if status.is_success() => {
-                return Ok(Receipt { rejected: rejected(batch.kind, &reply.body), unsampled });
+                return Ok(ExportOutcome {
+                    rejected: rejected(batch.kind, &reply.body),
+                    unsampled,
+                });
             }
             StatusCode::UNAUTHORIZED => "the key is not accepted, look at HONEYCOMB_API_KEY".into(),
             _ => readable(&reply.body),
@@ -67,7 +70,7 @@ impl Honeycomb {
 /// if nothing is left.
 fn sampled(batch: &Batch) -> Result<(Option<Bytes>, u64), ExportError> {
     let unreadable = |error: std::io::Error| ExportError::Unreadable(error.to_string());
-    if batch.kind == Kind::Traces && batch.has_unsampled {
+    if batch.kind == SignalKind::Traces && batch.has_unsampled {
         let plain = batch.to_plain().map_err(unreadable)?;
         if let Some((kept, left_out)) = only_sampled(&plain) {
             let body = (!kept.is_empty()).then(|| compress(std::iter::once(kept))).transpose();
@@ -80,7 +83,7 @@ fn sampled(batch: &Batch) -> Result<(Option<Bytes>, u64), ExportError> {
 /// How many items a partial success refused; the reason goes to the log.
 ///
 /// `Export…ServiceResponse`: `partial_success` (1), in it the number (1) and the reason (2).
-fn rejected(kind: Kind, reply: &[u8]) -> u64 {
+fn rejected(kind: SignalKind, reply: &[u8]) -> u64 {
     let mut rejected = 0;
     for partial in wire::nested(reply, 1) {
         let reason = wire::nested(partial, 2).map(readable).collect::<String>();

@@ -20,8 +20,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub struct Api {
-    config: config::Honeycomb,
+pub struct HoneycombApi {
+    config: config::HoneycombConfig,
     key: Option<Secret>,
     /// Made for the first request: TLS and its roots have no place in a cold start.
     client: Option<HttpClient>,
@@ -29,7 +29,7 @@ pub struct Api {
 
 /// A request without what all have in common.
 #[derive(Clone, Debug)]
-pub struct Call<'a> {
+pub struct HoneycombCall<'a> {
     /// Its method.
     pub method: Method,
     /// Its path, beginning with a slash.
@@ -40,9 +40,9 @@ pub struct Call<'a> {
     pub body: Bytes,
 }
 
-impl Api {
+impl HoneycombApi {
     /// Nothing is opened and no key fetched yet.
-    pub fn new(config: config::Honeycomb) -> Self {
+    pub fn new(config: config::HoneycombConfig) -> Self {
         let key = config.key.clone().map(Secret::new);
         Self { config, key, client: None }
     }
@@ -65,7 +65,7 @@ impl Api {
     /// Sends a request with the key, and once more if that was refused and there is a new one.
     pub async fn send(
         &mut self,
-        call: Call<'_>,
+        call: HoneycombCall<'_>,
         max_reply_bytes: usize,
     ) -> Result<HttpReply, ExportError> {
         let reply = self.send_once(call.clone(), max_reply_bytes).await?;
@@ -85,7 +85,7 @@ impl Api {
 
     async fn send_once(
         &mut self,
-        Call { method, path, headers, body }: Call<'_>,
+        HoneycombCall { method, path, headers, body }: HoneycombCall<'_>,
         max_reply_bytes: usize,
     ) -> Result<HttpReply, ExportError> {
         let mut request = Request::builder()

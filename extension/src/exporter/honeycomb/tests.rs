@@ -6,10 +6,10 @@ use std::{
 };
 
 use super::*;
-use crate::{config::Config, otlp::payload::Signal};
+use crate::{config::Config, otlp::payload::Payload};
 
 /// Sends three spans to a server that answers so and closes the connection.
-async fn answered(reply: Vec<u8>) -> Result<Receipt, ExportError> {
+async fn answered(reply: Vec<u8>) -> Result<ExportOutcome, ExportError> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let server = tokio::task::spawn_blocking(move || {
@@ -25,8 +25,8 @@ async fn answered(reply: Vec<u8>) -> Result<Receipt, ExportError> {
         _ => None,
     });
     let request = [0x0a, 8, 0x12, 6, 0x12, 0, 0x12, 0, 0x12, 0];
-    let (signal, _) = Signal::read(Kind::Traces, request.to_vec().into()).unwrap();
-    let batch = Batch::of(Kind::Traces, [&signal].into_iter()).unwrap();
+    let (signal, _) = Payload::read(SignalKind::Traces, request.to_vec().into()).unwrap();
+    let batch = Batch::of(SignalKind::Traces, [&signal].into_iter()).unwrap();
     let result = Honeycomb::new(config.honeycomb.unwrap()).export(&batch).await;
     server.await.unwrap();
     result
@@ -54,10 +54,10 @@ async fn a_success_is_one_however_it_is_framed() {
         let head = reply[..reply.len().min(120)].to_owned();
         let result = answered(reply.into_bytes()).await;
 
-        assert_eq!(result.unwrap(), Receipt { rejected, unsampled: 0 }, "{head}");
+        assert_eq!(result.unwrap(), ExportOutcome { rejected, unsampled: 0 }, "{head}");
     }
     let below_zero = [&b"HTTP/1.0 200 OK\r\n\r\n\x0a\x0b\x08"[..], &[0xff; 9], &[1]].concat();
-    assert_eq!(answered(below_zero).await.unwrap(), Receipt::default());
+    assert_eq!(answered(below_zero).await.unwrap(), ExportOutcome::default());
 }
 
 #[tokio::test]

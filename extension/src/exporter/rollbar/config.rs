@@ -1,24 +1,24 @@
-//! Variables of the Rollbar exporter.
+//! Variables of the RollbarConfig exporter.
 
 use std::fmt;
 
 use crate::{
     client::secret,
     config::{ConfigError, Reader, http_url},
-    processor::failures::item::Level,
+    processor::failures::item::ItemLevel,
 };
 
-/// Where the Rollbar exporter sends to, and what.
+/// Where the RollbarConfig exporter sends to, and what.
 #[derive(Clone, Debug)]
-pub struct Rollbar {
+pub struct RollbarConfig {
     /// A token of scope `post_server_item`.
-    pub token: secret::Source,
+    pub token: secret::SecretSource,
     /// Whole URL.
     pub endpoint: String,
     /// The items' environment.
     pub environment: String,
     /// Failures below it are not sent.
-    pub min_level: Level,
+    pub min_level: ItemLevel,
     /// What is sent of the client's address.
     pub client_address: ClientAddress,
     /// A link to a trace, `{trace_id}` in the place of its id.
@@ -53,7 +53,7 @@ impl fmt::Display for ClientAddress {
 impl<F: Fn(&str) -> Option<String>> Reader<F> {
     /// `named`: as for honeycomb. What cannot be read switches nothing off but itself, save for
     /// the token and the endpoint: items go nowhere else than where they are meant to go.
-    pub(crate) fn rollbar(&mut self, named: bool) -> Option<Rollbar> {
+    pub(crate) fn rollbar(&mut self, named: bool) -> Option<RollbarConfig> {
         let token = self.secret("ROLLBAR_ACCESS_TOKEN", "ROLLBAR_ACCESS_TOKEN_SECRET").ok()?;
         let Some(token) = token else {
             if named {
@@ -66,13 +66,13 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             None => "https://api.rollbar.com/api/1/item/".to_owned(),
             Some(_) => self.parsed("ROLLBAR_ENDPOINT", parse_endpoint)?,
         };
-        Some(Rollbar {
+        Some(RollbarConfig {
             token,
             endpoint,
             environment: self
                 .parsed("ROLLBAR_ENVIRONMENT", parse_environment)
                 .unwrap_or_else(|| "production".to_owned()),
-            min_level: self.parsed("ROLLBAR_LEVEL", parse_level).unwrap_or(Level::Error),
+            min_level: self.parsed("ROLLBAR_LEVEL", parse_level).unwrap_or(ItemLevel::Error),
             client_address: match self.get("ROLLBAR_CAPTURE_IP") {
                 None => ClientAddress::Whole,
                 // Whoever spells it wrong wanted something else than the default.
@@ -101,12 +101,12 @@ fn parse_environment(text: &str) -> Result<String, String> {
     }
 }
 
-fn parse_level(text: &str) -> Result<Level, String> {
-    let level = Level::ALL.into_iter().find(|level| level.name().eq_ignore_ascii_case(text));
+fn parse_level(text: &str) -> Result<ItemLevel, String> {
+    let level = ItemLevel::ALL.into_iter().find(|level| level.name().eq_ignore_ascii_case(text));
     level.ok_or_else(|| "is ignored: not debug, info, warning, error or critical".into())
 }
 
-/// The words of Rollbar's own libraries.
+/// The words of RollbarConfig's own libraries.
 fn parse_client_address(text: &str) -> Result<ClientAddress, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" => Ok(ClientAddress::Whole),

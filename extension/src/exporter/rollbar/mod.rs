@@ -32,9 +32,9 @@ use crate::{
         secret::Secret,
     },
     delivery::batch::{Batch, MAX_FAILURES},
-    exporter::{ExportError, Receipt},
+    exporter::{ExportError, ExportOutcome},
     processor::failures::truncate,
-    processor::failures::{Line, read},
+    processor::failures::{EncodedItem, read},
 };
 
 /// Our choice: Rollbar's own libraries wait for 3 s, but they hold a request back with it.
@@ -68,7 +68,7 @@ pub struct Rollbar {
 
 impl Rollbar {
     /// An exporter that has not opened anything yet.
-    pub fn new(config: &config::Rollbar) -> Self {
+    pub fn new(config: &config::RollbarConfig) -> Self {
         Self {
             endpoint: config.endpoint.clone(),
             token: Secret::new(config.token.clone()),
@@ -79,11 +79,11 @@ impl Rollbar {
     }
 
     /// Sends the items of a batch one after the other, up to the first that has to be sent again.
-    pub async fn export(&mut self, batch: &Batch) -> Result<Receipt, ExportError> {
+    pub async fn export(&mut self, batch: &Batch) -> Result<ExportOutcome, ExportError> {
         let plain = batch.to_plain();
         let plain = plain.map_err(|error| ExportError::Unreadable(error.to_string()))?;
         let mut rejected = 0;
-        for Line { id, items, json } in read(&plain) {
+        for EncodedItem { id, items, json } in read(&plain) {
             let answered = self.answered.iter().find(|(known, _)| known == id);
             let is_refused = match answered {
                 Some((_, is_refused)) => *is_refused,
@@ -91,7 +91,7 @@ impl Rollbar {
             };
             rejected += if is_refused { items } else { 0 };
         }
-        Ok(Receipt { rejected, unsampled: 0 })
+        Ok(ExportOutcome { rejected, unsampled: 0 })
     }
 
     /// Whether an item is refused for good.

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::exporter::xray::{
     attributes::{Attributes, Slot, text},
-    json_value::{Json, Plain, to_json},
+    json_value::{JsonAttribute, MetadataValue, to_json},
     limits::{MAX_BLOCK_BYTES, MAX_TEXT_CHARS},
 };
 
@@ -24,22 +24,22 @@ const DEFAULT: &str = "default";
 const METADATA: &str = "aws.xray.metadata.";
 
 /// A document's annotations.
-pub(super) type Annotations<'a> = BTreeMap<Cow<'a, str>, Plain<'a>>;
+pub(super) type Annotations<'a> = BTreeMap<Cow<'a, str>, MetadataValue<'a>>;
 
 /// A document's metadata.
-pub(super) type Metadata<'a> = BTreeMap<Cow<'a, str>, BTreeMap<Cow<'a, str>, Plain<'a>>>;
+pub(super) type Metadata<'a> = BTreeMap<Cow<'a, str>, BTreeMap<Cow<'a, str>, MetadataValue<'a>>>;
 
 /// Which attributes become annotations.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted(Vec<String>);
+pub struct AnnotationFilter(Vec<String>);
 
-impl Default for Wanted {
+impl Default for AnnotationFilter {
     fn default() -> Self {
         Self(["app.*", "enduser.id", "http.route", "user.id"].map(str::to_owned).into())
     }
 }
 
-impl Wanted {
+impl AnnotationFilter {
     /// Reads a comma list of attributes; `app.*` stands for all that begin with `app.`.
     pub fn parse(list: &str) -> Self {
         let keys = list.split(',').map(str::trim).filter(|key| !key.is_empty());
@@ -54,7 +54,7 @@ impl Wanted {
     }
 }
 
-impl fmt::Display for Wanted {
+impl fmt::Display for AnnotationFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.join(","))
     }
@@ -64,7 +64,7 @@ impl fmt::Display for Wanted {
 pub(super) fn annotate<'a>(
     annotations: &mut Annotations<'a>,
     attributes: &mut Attributes<'a>,
-    wanted: &Wanted,
+    wanted: &AnnotationFilter,
     left: usize,
 ) {
     let own = attributes.take_texts(Slot::AnnotationKeys, usize::MAX);
@@ -73,7 +73,7 @@ pub(super) fn annotate<'a>(
         if annotations.len() >= left || !(wanted.holds(name) || own.iter().any(|key| key == name)) {
             continue;
         }
-        let (key, Some(value)) = (key(name), Plain::of_annotation(value)) else { continue };
+        let (key, Some(value)) = (key(name), MetadataValue::of_annotation(value)) else { continue };
         let bytes = key.len() + to_json(&value).len() + 4; // `"key":value,`
         if bytes > room || annotations.contains_key(&key) {
             continue;
@@ -112,13 +112,14 @@ pub(super) fn metadata<'a>(
     for (name, value) in attributes.rest() {
         match name.strip_prefix(METADATA).and_then(|namespace| namespaced(namespace, value)) {
             Some((namespace, entries)) => {
-                let entries =
-                    entries.into_iter().map(|(key, value)| (Cow::Owned(key), Plain::Json(value)));
+                let entries = entries
+                    .into_iter()
+                    .map(|(key, value)| (Cow::Owned(key), MetadataValue::Json(value)));
                 metadata.entry(Cow::Borrowed(namespace)).or_default().extend(entries);
             }
             None => {
                 let namespace = metadata.entry(Cow::Borrowed(DEFAULT)).or_default();
-                namespace.entry(Cow::Borrowed(name)).or_insert(Plain::Any(value));
+                namespace.entry(Cow::Borrowed(name)).or_insert(MetadataValue::Any(value));
             }
         }
     }
@@ -129,13 +130,13 @@ pub(super) fn metadata<'a>(
         let event = json!({
             "name": event.name, "time_unix_nano": event.time_unix_nano, "attributes": attributes,
         });
-        note(&mut metadata, format!("otel.events.{index}"), Plain::Json(event));
+        note(&mut metadata, format!("otel.events.{index}"), MetadataValue::Json(event));
     }
     for (index, link) in span.links.iter().enumerate() {
         let (trace_id, span_id) = (hex(&link.trace_id), hex(&link.span_id));
         let attributes = fields(&link.attributes);
         let link = json!({ "trace_id": trace_id, "span_id": span_id, "attributes": attributes });
-        note(&mut metadata, format!("otel.links.{index}"), Plain::Json(link));
+        note(&mut metadata, format!("otel.links.{index}"), MetadataValue::Json(link));
     }
     metadata
 }
@@ -144,7 +145,7 @@ pub(super) fn metadata<'a>(
 pub(super) fn note<'a>(
     metadata: &mut Metadata<'a>,
     key: impl Into<Cow<'a, str>>,
-    value: Plain<'a>,
+    value: MetadataValue<'a>,
 ) {
     metadata.entry(Cow::Borrowed(DEFAULT)).or_default().insert(key.into(), value);
 }
@@ -166,8 +167,10 @@ fn namespaced<'a>(
 
 fn fields(attributes: &[KeyValue]) -> serde_json::Value {
     let field = |attribute: &KeyValue| {
-        let value =
-            attribute.value.as_ref().and_then(|value| serde_json::to_value(Json(value)).ok());
+        let value = attribute
+            .value
+            .as_ref()
+            .and_then(|value| serde_json::to_value(JsonAttribute(value)).ok());
         (attribute.key.clone(), value.unwrap_or_default())
     };
     attributes.iter().map(field).collect()
@@ -184,7 +187,7 @@ mod tests {
     use super::*;
     use crate::exporter::xray::tests::attributes;
 
-    fn both(given: Value, wanted: &Wanted, left: usize) -> (Value, Value) {
+    fn both(given: Value, wanted: &AnnotationFilter, left: usize) -> (Value, Value) {
         let (list, mut annotations) = (attributes(given), Annotations::new());
         let (mut attributes, span) = (Attributes::new(&list), Span::default());
         annotate(&mut annotations, &mut attributes, wanted, left);
@@ -199,7 +202,7 @@ mod tests {
             "app.list": ["no", "scalar"],
         });
         assert_eq!(
-            both(given, &Wanted::default(), 50),
+            both(given, &AnnotationFilter::default(), 50),
             (
                 json!({ "app": "cruddur", "app_result_length": 5, "http_route": "/a" }),
                 json!({ "default": { "x.y": 1.5, "app.list": ["no", "scalar"] } })
@@ -211,7 +214,7 @@ mod tests {
     fn a_span_may_name_further_annotations() {
         let given = json!({ "aws.xray.annotations": ["x.y"], "x.y": true, "z": 1 });
         assert_eq!(
-            both(given, &Wanted::default(), 50),
+            both(given, &AnnotationFilter::default(), 50),
             (json!({ "x_y": true }), json!({ "default": { "z": 1 } }))
         );
     }
@@ -220,7 +223,7 @@ mod tests {
     fn the_list_may_be_another_and_a_long_text_is_whole_in_metadata_only() {
         let long = "é".repeat(300);
         let given = json!({ "app.name": "cruddur", "a b": long });
-        let (annotations, metadata) = both(given, &Wanted::parse(" a b ,,"), 50);
+        let (annotations, metadata) = both(given, &AnnotationFilter::parse(" a b ,,"), 50);
         assert_eq!(annotations, json!({ "a_b": "é".repeat(250) }));
         assert_eq!(metadata, json!({ "default": { "app.name": "cruddur", "a b": long } }));
     }
@@ -228,7 +231,7 @@ mod tests {
     #[test]
     fn there_are_no_more_annotations_than_are_left() {
         let given: Value = (0..60).map(|n| (format!("app.{n}"), json!(n))).collect();
-        let (annotations, metadata) = both(given, &Wanted::default(), 7);
+        let (annotations, metadata) = both(given, &AnnotationFilter::default(), 7);
         assert_eq!(annotations.as_object().unwrap().len(), 7);
         assert_eq!(metadata["default"].as_object().unwrap().len(), 53);
     }
@@ -262,6 +265,6 @@ mod tests {
             "crud": { "id": 7 }, "list": { "value": [1] },
             "default": { "aws.xray.metadata.AWS.x": "{}", "aws.xray.metadata.bad": "{" },
         });
-        assert_eq!(both(given, &Wanted::default(), 50), (json!({}), expected));
+        assert_eq!(both(given, &AnnotationFilter::default(), 50), (json!({}), expected));
     }
 }

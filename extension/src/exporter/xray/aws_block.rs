@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::exporter::xray::{
     attributes::{Attributes, Slot},
-    document::{Aws, Sql},
+    document::{AwsBlock, SqlBlock},
     limits::cut_field,
 };
 
@@ -50,7 +50,10 @@ pub(super) fn short_name(service: &str) -> &str {
 }
 
 /// The call of an AWS service, in the caller's own region unless the span names another.
-pub(super) fn call<'a>(attributes: &mut Attributes<'a>, own_region: Option<&'a str>) -> Aws<'a> {
+pub(super) fn call<'a>(
+    attributes: &mut Attributes<'a>,
+    own_region: Option<&'a str>,
+) -> AwsBlock<'a> {
     let operation = attributes
         .take(Slot::AwsOperation)
         .or_else(|| attributes.take(Slot::RpcMethod))
@@ -65,7 +68,7 @@ pub(super) fn call<'a>(attributes: &mut Attributes<'a>, own_region: Option<&'a s
         0 | 1 => table_names.pop().or(table_name),
         _ => None,
     };
-    Aws {
+    AwsBlock {
         operation,
         account_id: attributes.take(Slot::AccountId),
         region: attributes.take(Slot::AwsRegion).or(own_region.map(cut_field)),
@@ -74,25 +77,25 @@ pub(super) fn call<'a>(attributes: &mut Attributes<'a>, own_region: Option<&'a s
         table_name,
         table_names,
         retries: attributes.take_number(Slot::Retries),
-        ..Aws::default()
+        ..AwsBlock::default()
     }
 }
 
 /// The query of a data base, if there is anything to say about it.
-pub(super) fn sql<'a>(attributes: &mut Attributes<'a>) -> Option<Sql<'a>> {
+pub(super) fn sql<'a>(attributes: &mut Attributes<'a>) -> Option<SqlBlock<'a>> {
     let database_type = attributes.peek(Slot::DbSystem).map(cut_field)?;
-    let sql = Sql {
+    let sql = SqlBlock {
         url: attributes.take(Slot::DbConnection),
         sanitized_query: attributes.take(Slot::DbText),
         user: attributes.take(Slot::DbUser),
         database_type: None,
     };
-    let is_relational = sql != Sql::default() || RELATIONAL.contains(&&*database_type);
+    let is_relational = sql != SqlBlock::default() || RELATIONAL.contains(&&*database_type);
     if !is_relational {
         return None;
     }
     attributes.take(Slot::DbSystem);
-    Some(Sql { database_type: Some(database_type), ..sql })
+    Some(SqlBlock { database_type: Some(database_type), ..sql })
 }
 
 /// Relational systems by their old and present names.

@@ -12,7 +12,7 @@ use crate::{
     backtrace::{self, frames, is_frames_alone},
     exporter::xray::{
         attributes::text,
-        document::{Cause, Exception, Frame},
+        document::{CauseBlock, SegmentException, SegmentFrame},
         json_value::to_json,
         limits::{MAX_BLOCK_BYTES, MAX_EXCEPTIONS, MAX_FRAMES, cut_field},
     },
@@ -29,35 +29,35 @@ pub(super) fn cause<'a>(
     id: SpanId,
     failed: bool,
     error_type: Option<&'a str>,
-) -> (Option<Cause<'a>>, Vec<usize>) {
+) -> (Option<CauseBlock<'a>>, Vec<usize>) {
     let remote = matches!(span.kind(), SpanKind::Client | SpanKind::Producer);
-    let mut cause = Cause::default();
+    let mut cause = CauseBlock::default();
     let mut told = Vec::new();
     let mut room = MAX_BLOCK_BYTES;
     let events = span.events.iter().enumerate().filter(|(_, event)| event.name == EXCEPTION);
     for (nth, (index, event)) in events.take(MAX_EXCEPTIONS).enumerate() {
         let (exception, complete) = exception(event, &mut room);
-        cause.exceptions.push(Exception { id: exception_id(id, nth), remote, ..exception });
+        cause.exceptions.push(SegmentException { id: exception_id(id, nth), remote, ..exception });
         if complete {
             told.push(index);
         }
     }
     let message = span.status.as_ref().map(|status| status.message.as_str()).unwrap_or_default();
     if cause.exceptions.is_empty() && failed && !(message.is_empty() && error_type.is_none()) {
-        cause.exceptions.push(Exception {
+        cause.exceptions.push(SegmentException {
             id: exception_id(id, 0),
             message: some(message),
             kind: error_type.map(cut_field),
             remote,
-            ..Exception::default()
+            ..SegmentException::default()
         });
     }
     ((!cause.exceptions.is_empty()).then_some(cause), told)
 }
 
 /// An event's exception, and whether that is all of the event.
-fn exception<'a>(event: &'a Event, room: &mut usize) -> (Exception<'a>, bool) {
-    let mut exception = Exception::default();
+fn exception<'a>(event: &'a Event, room: &mut usize) -> (SegmentException<'a>, bool) {
+    let mut exception = SegmentException::default();
     let mut complete = true;
     for attribute in &event.attributes {
         match (attribute.key.as_str(), attribute.value.as_ref().and_then(text)) {
@@ -81,14 +81,14 @@ fn exception<'a>(event: &'a Event, room: &mut usize) -> (Exception<'a>, bool) {
         }
     }
     let is_cut = |text: &Option<Cow<'_, str>>| matches!(text, Some(Cow::Owned(_)));
-    let has_cut = |frame: &Frame<'_>| is_cut(&frame.path) || is_cut(&frame.label);
+    let has_cut = |frame: &SegmentFrame<'_>| is_cut(&frame.path) || is_cut(&frame.label);
     complete &= !is_cut(&exception.message) && !is_cut(&exception.kind);
     complete &= !exception.stack.iter().any(has_cut);
     (exception, complete)
 }
 
-fn frame(frame: backtrace::Frame<'_>) -> Frame<'_> {
-    Frame {
+fn frame(frame: backtrace::StackFrame<'_>) -> SegmentFrame<'_> {
+    SegmentFrame {
         path: frame.file.map(cut_field),
         line: frame.line,
         label: frame.function.map(cut_field),

@@ -9,7 +9,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use serde::{Serialize, Serializer};
 use trace_context::{SpanId, TraceId};
 
-use crate::exporter::xray::json_value::Plain;
+use crate::exporter::xray::json_value::MetadataValue;
 
 /// A segment, or one independent subsegment.
 #[derive(Debug, Serialize)]
@@ -46,33 +46,33 @@ pub(super) struct Document<'a> {
     pub(super) fault: bool,
     /// A request that was served, or sent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) http: Option<Http<'a>>,
+    pub(super) http: Option<HttpBlock<'a>>,
     /// Of a subsegment: the call. Of a segment: who runs it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) aws: Option<Aws<'a>>,
+    pub(super) aws: Option<AwsBlock<'a>>,
     /// Of a subsegment: a query.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) sql: Option<Sql<'a>>,
+    pub(super) sql: Option<SqlBlock<'a>>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) cause: Option<Cause<'a>>,
+    pub(super) cause: Option<CauseBlock<'a>>,
     /// Of a segment: the end user, indexed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) user: Option<Cow<'a, str>>,
     /// Of a segment: what was running.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) service: Option<Service<'a>>,
+    pub(super) service: Option<ServiceBlock<'a>>,
     /// Indexed, and so few.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) annotations: BTreeMap<Cow<'a, str>, Plain<'a>>,
+    pub(super) annotations: BTreeMap<Cow<'a, str>, MetadataValue<'a>>,
     /// All else, by namespace and key.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) metadata: BTreeMap<Cow<'a, str>, BTreeMap<Cow<'a, str>, Plain<'a>>>,
+    pub(super) metadata: BTreeMap<Cow<'a, str>, BTreeMap<Cow<'a, str>, MetadataValue<'a>>>,
 }
 
 /// A request and its reply.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Http<'a> {
+pub(super) struct HttpBlock<'a> {
     /// What was asked.
     #[serde(skip_serializing_if = "HttpRequest::is_empty")]
     pub(super) request: HttpRequest<'a>,
@@ -126,7 +126,7 @@ impl HttpResponse {
 
 /// A call of an AWS service, or the account and programs behind a segment.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Aws<'a> {
+pub(super) struct AwsBlock<'a> {
     /// `Query`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) operation: Option<Cow<'a, str>>,
@@ -182,7 +182,7 @@ pub(super) struct Sdk<'a> {
 
 /// A query of a relational database.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Sql<'a> {
+pub(super) struct SqlBlock<'a> {
     /// Without secrets, as the sender gave it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) url: Option<Cow<'a, str>>,
@@ -199,16 +199,16 @@ pub(super) struct Sql<'a> {
 
 /// Why it failed.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Cause<'a> {
+pub(super) struct CauseBlock<'a> {
     /// The directory of the sender's process: unknown, and the field is required.
     pub(super) working_directory: &'static str,
     /// What was thrown, in the order of the events.
-    pub(super) exceptions: Vec<Exception<'a>>,
+    pub(super) exceptions: Vec<SegmentException<'a>>,
 }
 
 /// An error, a panic, an exception.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Exception<'a> {
+pub(super) struct SegmentException<'a> {
     /// 16 hex digits, the same whenever the span is sent.
     pub(super) id: String,
     /// What it says.
@@ -225,12 +225,12 @@ pub(super) struct Exception<'a> {
     pub(super) truncated: usize,
     /// The innermost frame first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) stack: Vec<Frame<'a>>,
+    pub(super) stack: Vec<SegmentFrame<'a>>,
 }
 
 /// A frame of a stack.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Frame<'a> {
+pub(super) struct SegmentFrame<'a> {
     /// The file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) path: Option<Cow<'a, str>>,
@@ -244,7 +244,7 @@ pub(super) struct Frame<'a> {
 
 /// What was running.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Service<'a> {
+pub(super) struct ServiceBlock<'a> {
     /// The application's version.
     pub(super) version: Cow<'a, str>,
 }

@@ -4,15 +4,15 @@ use std::borrow::Cow;
 
 use crate::exporter::xray::{
     attributes::{Attributes, Slot},
-    document::{Http, HttpRequest, HttpResponse},
+    document::{HttpBlock, HttpRequest, HttpResponse},
     limits::cut_field,
 };
 
 /// Reads it from the attributes, if there is anything to say.
-pub(super) fn http<'a>(attributes: &mut Attributes<'a>, is_segment: bool) -> Option<Http<'a>> {
+pub(super) fn http<'a>(attributes: &mut Attributes<'a>, is_segment: bool) -> Option<HttpBlock<'a>> {
     let method = attributes.take(Slot::HttpMethod);
     let client_ip = attributes.take(Slot::ClientAddress);
-    let http = Http {
+    let http = HttpBlock {
         request: HttpRequest {
             url: match &method {
                 Some(_) => url(attributes),
@@ -28,7 +28,7 @@ pub(super) fn http<'a>(attributes: &mut Attributes<'a>, is_segment: bool) -> Opt
             content_length: attributes.take_number(Slot::ResponseBytes),
         },
     };
-    (http != Http::default()).then_some(http)
+    (http != HttpBlock::default()).then_some(http)
 }
 
 /// The whole URL, put together if need be; without a host just the path.

@@ -9,7 +9,7 @@ use crate::exporter::xray::limits::{MAX_TEXT_CHARS, cut};
 
 /// Written as JSON would have it; bytes as hex digits, a number that is none as text.
 #[derive(Clone, Debug)]
-pub(super) enum Plain<'a> {
+pub(super) enum MetadataValue<'a> {
     /// An attribute's.
     Any(&'a AnyValue),
     /// Text.
@@ -18,7 +18,7 @@ pub(super) enum Plain<'a> {
     Json(serde_json::Value),
 }
 
-impl<'a> Plain<'a> {
+impl<'a> MetadataValue<'a> {
     /// The value as an annotation: a text of at most [`MAX_TEXT_CHARS`], a number or a bool. `None`
     /// for all else.
     pub(super) fn of_annotation(value: &'a AnyValue) -> Option<Self> {
@@ -38,10 +38,10 @@ impl<'a> Plain<'a> {
     }
 }
 
-impl Serialize for Plain<'_> {
+impl Serialize for MetadataValue<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Any(value) => Json(value).serialize(serializer),
+            Self::Any(value) => JsonAttribute(value).serialize(serializer),
             Self::Text(text) => serializer.serialize_str(text),
             Self::Json(value) => value.serialize(serializer),
         }
@@ -49,9 +49,9 @@ impl Serialize for Plain<'_> {
 }
 
 /// An attribute's value in JSON.
-pub(super) struct Json<'a>(pub &'a AnyValue);
+pub(super) struct JsonAttribute<'a>(pub &'a AnyValue);
 
-impl Serialize for Json<'_> {
+impl Serialize for JsonAttribute<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0.value.as_ref() {
             Some(Value::StringValue(text)) => serializer.serialize_str(text),
@@ -62,11 +62,14 @@ impl Serialize for Json<'_> {
             }
             Some(Value::DoubleValue(number)) => serializer.collect_str(number),
             Some(Value::BytesValue(bytes)) => serializer.collect_str(&Hex(bytes)),
-            Some(Value::ArrayValue(array)) => serializer.collect_seq(array.values.iter().map(Json)),
+            Some(Value::ArrayValue(array)) => {
+                serializer.collect_seq(array.values.iter().map(JsonAttribute))
+            }
             Some(Value::KvlistValue(list)) => {
                 let entries = list.values.iter();
-                serializer
-                    .collect_map(entries.map(|entry| (&entry.key, entry.value.as_ref().map(Json))))
+                serializer.collect_map(
+                    entries.map(|entry| (&entry.key, entry.value.as_ref().map(JsonAttribute))),
+                )
             }
             // An index into a table that trace requests do not have.
             Some(Value::StringValueStrindex(_)) | None => serializer.serialize_none(),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::exporter::xray::{
     document::Document,
-    json_value::{Plain, to_json},
+    json_value::{MetadataValue, to_json},
 };
 
 /// Most bytes of a document. The guide says "64 kB": this is the smaller reading, and with the
@@ -89,7 +89,7 @@ pub(super) fn write(mut document: Document<'_>) -> (String, usize) {
         }
     }
     let note = document.metadata.entry(Cow::Borrowed("cruddur")).or_default();
-    note.insert(Cow::Borrowed("trimmed_values"), Plain::Json(json!(trimmed)));
+    note.insert(Cow::Borrowed("trimmed_values"), MetadataValue::Json(json!(trimmed)));
     (to_json(&document), trimmed)
 }
 
@@ -117,11 +117,11 @@ fn lists(document: &mut Document<'_>) -> usize {
 }
 
 /// The value with every text in it cut, and how many were.
-fn with_texts_cut(value: Plain<'_>) -> (Plain<'_>, usize) {
+fn with_texts_cut(value: MetadataValue<'_>) -> (MetadataValue<'_>, usize) {
     let mut parts = serde_json::to_value(&value).unwrap_or_default();
     match cut_texts(&mut parts) {
         0 => (value, 0),
-        cuts => (Plain::Json(parts), cuts),
+        cuts => (MetadataValue::Json(parts), cuts),
     }
 }
 

@@ -38,22 +38,22 @@ use prost::Message;
 use trace_context::{SpanId, TraceId};
 use tracing::{debug, warn};
 
-pub use crate::exporter::xray::annotations::Wanted;
+pub use crate::exporter::xray::annotations::AnnotationFilter;
 use crate::{
-    bounded_map::Recent,
+    bounded_map::BoundedMap,
     config,
     delivery::{batch::Batch, healthcheck::Finding},
     exporter::{
-        ExportError, Receipt,
+        ExportError, ExportOutcome,
         xray::{
             index::{Indexed, index},
             limits::{MAX_ANNOTATIONS, write},
-            placement::{Fate, Places},
-            translate::{Place, translate},
-            transport::{Refusal, Transport},
+            placement::{Placement, Placer},
+            translate::{SegmentPlace, translate},
+            transport::{SegmentRefusal, Transport},
         },
     },
-    invocation::xray_contexts::TraceHeaders,
+    invocation::xray_contexts::XrayContexts,
 };
 
 /// Documents of failed batches that are remembered, so that they are not sent again: X-Ray wants
@@ -66,23 +66,23 @@ type Id = (TraceId, SpanId);
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Xray {
-    wanted: Wanted,
-    places: Places,
+    wanted: AnnotationFilter,
+    places: Placer,
     transport: Transport,
     /// What became of documents of a batch that failed later, so that they are not sent again.
-    settled: Recent<Id, Settled>,
+    settled: BoundedMap<Id, AcknowledgedSegments>,
     trimming_reported: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Settled {
+struct AcknowledgedSegments {
     is_refused: bool,
     annotations: usize,
 }
 
 /// A document on its way.
 #[derive(Debug)]
-struct Ready {
+struct Segment {
     id: Id,
     json: String,
     annotations: usize,
@@ -94,33 +94,34 @@ impl Xray {
     /// An exporter that has not opened anything yet.
     ///
     /// `headers` are those of the function's invocations; `None` for spans from a log.
-    pub fn new(config: config::Xray, headers: Option<TraceHeaders>) -> Self {
+    pub fn new(config: config::XrayConfig, headers: Option<XrayContexts>) -> Self {
         Self {
             wanted: config.annotations,
-            places: Places::new(headers, config.undecided),
+            places: Placer::new(headers, config.undecided),
             transport: Transport::new(config.daemon),
-            settled: Recent::new(MAX_REMEMBERED),
+            settled: BoundedMap::new(MAX_REMEMBERED),
             trimming_reported: false,
         }
     }
 
     /// Sends what X-Ray wants of a batch.
-    pub async fn export(&mut self, batch: &Batch) -> Result<Receipt, ExportError> {
+    pub async fn export(&mut self, batch: &Batch) -> Result<ExportOutcome, ExportError> {
         let unreadable = |error: std::io::Error| ExportError::Unreadable(error.to_string());
         let request = batch.to_plain().map_err(unreadable)?;
         let (spans, resources) = index(&request);
         let resources: Vec<_> = resources.into_iter().map(attributes_of).collect();
-        let mut sending = Sending::at(SystemTime::now());
+        let mut sending = ExportRun::at(SystemTime::now());
         let fates = self.places.of(&spans, sending.now);
         // Entry spans first: a trace has few annotations, and theirs matter most.
-        let is_entry = |fate: &Fate| matches!(fate, Fate::Sent(place) if place.entry.is_some());
+        let is_entry =
+            |fate: &Placement| matches!(fate, Placement::Sent(place) if place.entry.is_some());
         let pairs = || spans.iter().zip(&fates);
         let entries = pairs().filter(|(_, fate)| is_entry(fate));
         for (span, fate) in entries.chain(pairs().filter(|(_, fate)| !is_entry(fate))) {
             match fate {
-                Fate::Unsampled => sending.receipt.unsampled += 1,
-                Fate::Unknown => sending.unknown += 1,
-                Fate::Sent(place) => self.prepare(span, place, &resources, &mut sending),
+                Placement::Unsampled => sending.receipt.unsampled += 1,
+                Placement::Unknown => sending.unknown += 1,
+                Placement::Sent(place) => self.prepare(span, place, &resources, &mut sending),
             }
             if sending.ready.len() == self.transport.max_documents() {
                 self.send(&mut sending).await?;
@@ -154,9 +155,9 @@ impl Xray {
     fn prepare(
         &mut self,
         span: &Indexed<'_>,
-        place: &Place,
+        place: &SegmentPlace,
         resources: &[Vec<KeyValue>],
-        sending: &mut Sending,
+        sending: &mut ExportRun,
     ) {
         let id = (place.trace_id, place.id);
         let left = sending.annotations_left.entry(place.trace_id).or_insert(MAX_ANNOTATIONS);
@@ -185,11 +186,11 @@ impl Xray {
                 "A span is too large for X-Ray, {trimmed} of its values are cut or left out: {name:?}"
             );
         }
-        sending.ready.push(Ready { id, json, annotations, spans: 1 });
+        sending.ready.push(Segment { id, json, annotations, spans: 1 });
     }
 
     /// Sends what is ready, in parts if it is refused as a whole, so that only the bad one is lost.
-    async fn send(&mut self, sending: &mut Sending) -> Result<(), ExportError> {
+    async fn send(&mut self, sending: &mut ExportRun) -> Result<(), ExportError> {
         let mut parts = vec![std::mem::take(&mut sending.ready)];
         let mut refusals = Refusals::default();
         let result = loop {
@@ -197,7 +198,7 @@ impl Xray {
             match self.transport.send(&part).await {
                 Ok(refused) => {
                     self.settle_part(part, &refused, sending);
-                    for Refusal { code, message, .. } in refused {
+                    for SegmentRefusal { code, message, .. } in refused {
                         refusals.add(code, message);
                     }
                 }
@@ -217,7 +218,12 @@ impl Xray {
     }
 
     /// Each refusal is of one document, and if it does not say of which, of one of the rest.
-    fn settle_part(&mut self, mut part: Vec<Ready>, refused: &[Refusal], sending: &mut Sending) {
+    fn settle_part(
+        &mut self,
+        mut part: Vec<Segment>,
+        refused: &[SegmentRefusal],
+        sending: &mut ExportRun,
+    ) {
         let mut unplaced = 0;
         for refusal in refused {
             match part.iter().position(|document| refusal.is_of(document.id.1)) {
@@ -230,11 +236,11 @@ impl Xray {
         }
     }
 
-    fn settle(&mut self, document: &Ready, is_refused: bool, sending: &mut Sending) {
-        let Ready { id, annotations, spans, .. } = *document;
+    fn settle(&mut self, document: &Segment, is_refused: bool, sending: &mut ExportRun) {
+        let Segment { id, annotations, spans, .. } = *document;
         sending.receipt.rejected += if is_refused { spans } else { 0 };
         sending.ids.push(id);
-        self.settled.insert(id, Settled { is_refused, annotations });
+        self.settled.insert(id, AcknowledgedSegments { is_refused, annotations });
     }
 }
 
@@ -256,10 +262,10 @@ impl Refusals {
 
 /// A batch under way.
 #[derive(Debug)]
-struct Sending {
+struct ExportRun {
     now: SystemTime,
-    ready: Vec<Ready>,
-    receipt: Receipt,
+    ready: Vec<Segment>,
+    receipt: ExportOutcome,
     /// Spans of which nobody knows any longer whether X-Ray wants them.
     unknown: u64,
     /// How many annotations each trace may still have.
@@ -268,12 +274,12 @@ struct Sending {
     ids: Vec<Id>,
 }
 
-impl Sending {
+impl ExportRun {
     fn at(now: SystemTime) -> Self {
         Self {
             now,
             ready: Vec::new(),
-            receipt: Receipt::default(),
+            receipt: ExportOutcome::default(),
             unknown: 0,
             annotations_left: HashMap::new(),
             ids: Vec::new(),

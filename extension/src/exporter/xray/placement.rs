@@ -36,9 +36,9 @@ use sha2::{Digest, Sha256};
 use trace_context::{SpanId, TraceId, XrayHeader};
 
 use crate::{
-    bounded_map::Recent,
-    exporter::xray::{index::Indexed, translate::Place},
-    invocation::xray_contexts::TraceHeaders,
+    bounded_map::BoundedMap,
+    exporter::xray::{index::Indexed, translate::SegmentPlace},
+    invocation::xray_contexts::XrayContexts,
     processor::platform_spans::{new_span_id, new_trace_id},
 };
 
@@ -47,9 +47,9 @@ const REMEMBERED: usize = 1024;
 
 /// What becomes of a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum Placement {
     /// It goes there.
-    Sent(Place),
+    Sent(SegmentPlace),
     /// X-Ray does not want its trace.
     Unsampled,
     /// Whether X-Ray wants its trace is known no longer.
@@ -58,13 +58,13 @@ pub(super) enum Fate {
 
 /// What an invocation means to its spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Context {
+struct TracePolicy {
     trace_id: TraceId,
-    entries: Entries,
+    entries: EntryPolicy,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Entries {
+enum EntryPolicy {
     Under(SpanId),
     Segments,
     NotSent,
@@ -72,25 +72,25 @@ enum Entries {
 }
 
 /// A span's context, and whether it is an entry span.
-type Found = (Context, bool);
+type FoundParent = (TracePolicy, bool);
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct Placer {
     /// `None` for spans from a log.
-    headers: Option<TraceHeaders>,
+    headers: Option<XrayContexts>,
     /// How much of what nobody has decided is sent: 0 to 1.
     undecided: f64,
-    entries: Recent<(TraceId, SpanId), Context>,
+    entries: BoundedMap<(TraceId, SpanId), TracePolicy>,
 }
 
-impl Places {
-    pub(super) fn new(headers: Option<TraceHeaders>, undecided: f64) -> Self {
-        Self { headers, undecided, entries: Recent::new(REMEMBERED) }
+impl Placer {
+    pub(super) fn new(headers: Option<XrayContexts>, undecided: f64) -> Self {
+        Self { headers, undecided, entries: BoundedMap::new(REMEMBERED) }
     }
 
     /// Finds the fate of each span of a batch. Those that are one and the same get one place.
-    pub(super) fn of(&mut self, spans: &[Indexed<'_>], now: SystemTime) -> Vec<Fate> {
+    pub(super) fn of(&mut self, spans: &[Indexed<'_>], now: SystemTime) -> Vec<Placement> {
         // Spans without a valid trace id that no invocation has are a trace together.
         let nameless = spans.iter().find(|span| span.trace_id.is_none());
         let nameless =
@@ -127,7 +127,7 @@ impl Places {
     }
 
     /// The context of a span that has no other above it in the batch.
-    fn top(&mut self, span: &Indexed<'_>, trace_id: TraceId) -> Found {
+    fn top(&mut self, span: &Indexed<'_>, trace_id: TraceId) -> FoundParent {
         if let Some(parent) = span.parent.filter(|_| span.invocation.is_none())
             && let Some(context) = self.entries.get(&(trace_id, parent))
         {
@@ -150,42 +150,42 @@ impl Places {
         (context, is_entry)
     }
 
-    fn context(&self, header: Option<XrayHeader>, own: TraceId) -> Context {
+    fn context(&self, header: Option<XrayHeader>, own: TraceId) -> TracePolicy {
         let trace_id = header.map_or(own, |header| header.root);
         let parent = header.and_then(|header| header.parent);
         let entries = match header.and_then(|header| header.sampled) {
-            Some(true) => parent.map_or(Entries::Segments, Entries::Under),
-            Some(false) => Entries::NotSent,
-            None if is_chosen(trace_id, self.undecided) => Entries::Segments,
-            None if header.is_none() && self.headers.is_none() => Entries::Unknown,
-            None => Entries::NotSent,
+            Some(true) => parent.map_or(EntryPolicy::Segments, EntryPolicy::Under),
+            Some(false) => EntryPolicy::NotSent,
+            None if is_chosen(trace_id, self.undecided) => EntryPolicy::Segments,
+            None if header.is_none() && self.headers.is_none() => EntryPolicy::Unknown,
+            None => EntryPolicy::NotSent,
         };
-        Context { trace_id, entries }
+        TracePolicy { trace_id, entries }
     }
 }
 
 fn fate(
-    context: Context,
+    context: TracePolicy,
     is_entry: bool,
     id: SpanId,
     parent: Option<SpanId>,
     w3c_trace_id: TraceId,
-) -> Fate {
+) -> Placement {
     let parent = match context.entries {
-        Entries::NotSent => return Fate::Unsampled,
-        Entries::Unknown => return Fate::Unknown,
-        Entries::Under(above) if is_entry => Some(above),
-        Entries::Segments if is_entry => None,
-        Entries::Under(_) | Entries::Segments => parent,
+        EntryPolicy::NotSent => return Placement::Unsampled,
+        EntryPolicy::Unknown => return Placement::Unknown,
+        EntryPolicy::Under(above) if is_entry => Some(above),
+        EntryPolicy::Segments if is_entry => None,
+        EntryPolicy::Under(_) | EntryPolicy::Segments => parent,
     };
     let entry = is_entry.then_some(w3c_trace_id);
-    Fate::Sent(Place { trace_id: context.trace_id, id, parent, entry })
+    Placement::Sent(SegmentPlace { trace_id: context.trace_id, id, parent, entry })
 }
 
 /// Follows parents upwards; `top` tells of spans without one. What is found there holds for all
 /// below, as descendants. A cycle is cut open where it is noticed, and has its entry there.
-fn climb(parents: &[Option<usize>], mut top: impl FnMut(usize) -> Found) -> Vec<Found> {
-    let mut found: Vec<Option<Found>> = vec![None; parents.len()];
+fn climb(parents: &[Option<usize>], mut top: impl FnMut(usize) -> FoundParent) -> Vec<FoundParent> {
+    let mut found: Vec<Option<FoundParent>> = vec![None; parents.len()];
     let mut seen_from = vec![usize::MAX; parents.len()];
     let mut path = Vec::new();
     for start in 0..parents.len() {

@@ -9,20 +9,20 @@ use opentelemetry_proto::tonic::{
 use trace_context::{SpanId, TraceId};
 
 use crate::exporter::xray::{
-    annotations::{Annotations, Wanted, annotate, metadata, note},
+    annotations::{AnnotationFilter, Annotations, annotate, metadata, note},
     attributes::{Attributes, Slot, text},
     aws_block::{Callee, call, sql},
     cause::cause,
-    document::{Aws, Cause, Document, Http, LogGroup, Sdk, Service},
+    document::{AwsBlock, CauseBlock, Document, HttpBlock, LogGroup, Sdk, ServiceBlock},
     http_block::{Flags, http},
-    json_value::Plain,
+    json_value::MetadataValue,
     limits::cut_field,
     name,
 };
 
 /// Where a span belongs in X-Ray.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct SegmentPlace {
     /// The trace, which may be another than the span's own.
     pub(super) trace_id: TraceId,
     /// The span's id, or another in its place.
@@ -37,8 +37,8 @@ pub(super) struct Place {
 pub(super) fn translate<'a>(
     span: &'a Span,
     resource: &'a [KeyValue],
-    place: &Place,
-    wanted: &Wanted,
+    place: &SegmentPlace,
+    wanted: &AnnotationFilter,
     annotations_left: usize,
     now: SystemTime,
 ) -> Document<'a> {
@@ -67,14 +67,14 @@ pub(super) fn translate<'a>(
     let annotations = indexed(attributes, resource, place, wanted, annotations_left);
     let mut metadata = metadata(span, attributes, &told);
     if name != span.name && !span.name.is_empty() {
-        note(&mut metadata, "otel.span.name", Plain::Text(Cow::Borrowed(&span.name)));
+        note(&mut metadata, "otel.span.name", MetadataValue::Text(Cow::Borrowed(&span.name)));
     }
     if let Some(message) = untold_message(span, cause.as_ref()) {
-        note(&mut metadata, "otel.status.message", Plain::Text(Cow::Borrowed(message)));
+        note(&mut metadata, "otel.status.message", MetadataValue::Text(Cow::Borrowed(message)));
     }
     if place.entry.is_some() {
         for (key, value) in resource.iter().filter_map(|it| Some((&it.key, it.value.as_ref()?))) {
-            note(&mut metadata, format!("otel.resource.{key}"), Plain::Any(value));
+            note(&mut metadata, format!("otel.resource.{key}"), MetadataValue::Any(value));
         }
     }
     let (start_time, end_time) = times(span, now);
@@ -97,7 +97,7 @@ pub(super) fn translate<'a>(
         user,
         service: find(resource, "service.version")
             .filter(|_| is_segment)
-            .map(|version| Service { version: cut_field(version) }),
+            .map(|version| ServiceBlock { version: cut_field(version) }),
         annotations,
         metadata,
     }
@@ -107,13 +107,13 @@ pub(super) fn translate<'a>(
 fn indexed<'a>(
     attributes: &mut Attributes<'a>,
     resource: &'a [KeyValue],
-    place: &Place,
-    wanted: &Wanted,
+    place: &SegmentPlace,
+    wanted: &AnnotationFilter,
     left: usize,
 ) -> Annotations<'a> {
     let mut annotations = Annotations::new();
     if let Some(w3c_trace_id) = place.entry.filter(|_| left > 0) {
-        let id = Plain::Text(w3c_trace_id.to_string().into());
+        let id = MetadataValue::Text(w3c_trace_id.to_string().into());
         annotations.insert("w3c_trace_id".into(), id);
     }
     annotate(&mut annotations, attributes, wanted, left);
@@ -126,9 +126,9 @@ fn indexed<'a>(
 /// Whether it failed, and how: by the HTTP status, else by every kind of error that it names.
 fn flags(
     attributes: &Attributes<'_>,
-    http: Option<&Http<'_>>,
+    http: Option<&HttpBlock<'_>>,
     failed: bool,
-    cause: Option<&Cause<'_>>,
+    cause: Option<&CauseBlock<'_>>,
 ) -> Flags {
     let named = [Slot::ErrorType, Slot::DbStatus].into_iter().map(|slot| attributes.peek(slot));
     let exceptions = cause.iter().flat_map(|cause| &cause.exceptions);
@@ -138,7 +138,7 @@ fn flags(
 }
 
 /// The status's message, unless an exception says exactly that.
-fn untold_message<'a>(span: &'a Span, cause: Option<&Cause<'_>>) -> Option<&'a str> {
+fn untold_message<'a>(span: &'a Span, cause: Option<&CauseBlock<'_>>) -> Option<&'a str> {
     let message = span.status.as_ref().map(|status| status.message.as_str())?;
     let mut exceptions = cause.iter().flat_map(|cause| &cause.exceptions);
     let is_told = exceptions.any(|exception| exception.message.as_deref() == Some(message));
@@ -146,7 +146,7 @@ fn untold_message<'a>(span: &'a Span, cause: Option<&Cause<'_>>) -> Option<&'a s
 }
 
 /// Who runs a segment. No `origin`: on Lambda that is Lambda's own segments' business.
-fn owner<'a>(attributes: &mut Attributes<'a>, resource: &'a [KeyValue]) -> Option<Aws<'a>> {
+fn owner<'a>(attributes: &mut Attributes<'a>, resource: &'a [KeyValue]) -> Option<AwsBlock<'a>> {
     let account = find(resource, "cloud.account.id").map(cut_field);
     let arns = log_groups(resource, "aws.log.group.arns").into_iter();
     let names = log_groups(resource, "aws.log.group.names").into_iter();
@@ -156,16 +156,16 @@ fn owner<'a>(attributes: &mut Attributes<'a>, resource: &'a [KeyValue]) -> Optio
     };
     let language = find(resource, "telemetry.sdk.language");
     let sdk = find(resource, "telemetry.sdk.name").zip(language);
-    let aws = Aws {
+    let aws = AwsBlock {
         account_id: attributes.take(Slot::AccountId).or(account),
         cloudwatch_logs,
         xray: sdk.map(|(name, language)| Sdk {
             sdk: cut_field(&format!("{name} for {language}")).into_owned(),
             sdk_version: find(resource, "telemetry.sdk.version").map(cut_field),
         }),
-        ..Aws::default()
+        ..AwsBlock::default()
     };
-    (aws != Aws::default()).then_some(aws)
+    (aws != AwsBlock::default()).then_some(aws)
 }
 
 /// Most log groups of a segment. Our choice; a function has one.

@@ -21,14 +21,14 @@ const MAX_REPLY_BYTES: usize = 64 << 10;
 
 /// Made with the first call, and again when it has been closed.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct ApiConnection {
     address: String,
     sender: Mutex<Option<SendRequest<Full<Bytes>>>>,
 }
 
-type Failure = Box<dyn Error + Send + Sync>;
+type CallError = Box<dyn Error + Send + Sync>;
 
-impl Connection {
+impl ApiConnection {
     /// To a host and port.
     pub(super) fn to(address: &str) -> Self {
         Self { address: address.to_owned(), sender: Mutex::default() }
@@ -56,7 +56,7 @@ impl Connection {
         &self,
         request: request::Builder,
         body: Full<Bytes>,
-    ) -> Result<(response::Parts, Bytes), Failure> {
+    ) -> Result<(response::Parts, Bytes), CallError> {
         let host = HeaderValue::from_str(&self.address)?;
         let request = request.header(header::HOST, host).body(body)?;
         let mut open = self.sender.lock().await;
@@ -85,7 +85,7 @@ impl Connection {
     }
 }
 
-async fn connect(address: &str) -> Result<SendRequest<Full<Bytes>>, Failure> {
+async fn connect(address: &str) -> Result<SendRequest<Full<Bytes>>, CallError> {
     let stream = TcpStream::connect(address).await?;
     // The type of the exporters' connections: what serves it is in the program once.
     let stream = MaybeHttpsStream::Http(TokioIo::new(stream));
@@ -94,7 +94,7 @@ async fn connect(address: &str) -> Result<SendRequest<Full<Bytes>>, Failure> {
     Ok(sender)
 }
 
-async fn read(reply: Response<Incoming>) -> Result<(response::Parts, Bytes), Failure> {
+async fn read(reply: Response<Incoming>) -> Result<(response::Parts, Bytes), CallError> {
     let (head, body) = reply.into_parts();
     Ok((head, Limited::new(body, MAX_REPLY_BYTES).collect().await?.to_bytes()))
 }
@@ -114,7 +114,7 @@ mod tests {
 
     /// Takes a request on each of so many connections, answers it or does not, and closes the
     /// connection without a word; the receiver learns when.
-    fn api(answers: &'static [bool]) -> (Connection, mpsc::Receiver<()>) {
+    fn api(answers: &'static [bool]) -> (ApiConnection, mpsc::Receiver<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (closed, is_closed) = mpsc::channel();
@@ -129,10 +129,10 @@ mod tests {
                 closed.send(()).unwrap();
             }
         });
-        (Connection::to(&address), is_closed)
+        (ApiConnection::to(&address), is_closed)
     }
 
-    async fn ask(connection: &Connection) -> Result<Bytes, ApiError> {
+    async fn ask(connection: &ApiConnection) -> Result<Bytes, ApiError> {
         let request = Request::builder().uri("/next");
         connection.send("GET /next", request, Full::default()).await.map(|(_, body)| body)
     }

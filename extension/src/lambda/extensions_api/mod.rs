@@ -7,21 +7,21 @@ use http::{HeaderValue, Method, Request, StatusCode, request};
 use http_body_util::Full;
 use serde::{Deserialize, Deserializer};
 
-use crate::lambda::extensions_api::connection::Connection;
+use crate::lambda::extensions_api::connection::ApiConnection;
 
 const IDENTIFIER: &str = "lambda-extension-identifier";
 
 /// A registered extension.
 #[derive(Debug)]
 pub struct ExtensionsApi {
-    connection: Connection,
+    connection: ApiConnection,
     identifier: HeaderValue,
-    events: Events,
+    events: EventTypes,
 }
 
 /// Which events an extension is told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Events {
+pub enum EventTypes {
     /// INVOKE and SHUTDOWN.
     All,
     /// SHUTDOWN alone.
@@ -31,7 +31,7 @@ pub enum Events {
 /// What Next returns.
 #[derive(Debug, Deserialize, PartialEq, Eq)]
 #[serde(tag = "eventType", rename_all = "UPPERCASE")]
-pub enum Event {
+pub enum LambdaEvent {
     /// An invocation has begun.
     Invoke(Invoke),
     /// The sandbox is about to end.
@@ -115,24 +115,24 @@ impl ExtensionsApi {
     /// Managed Instances run many invocations at once, and tell extensions of none. `name` must
     /// be the executable's file name.
     pub async fn register(api: &str, name: &str) -> Result<Self, ApiError> {
-        match Self::register_for(Events::All, api, name).await {
+        match Self::register_for(EventTypes::All, api, name).await {
             Err(ApiError::Refused { status: StatusCode::FORBIDDEN, .. }) => {
-                Self::register_for(Events::Shutdown, api, name).await
+                Self::register_for(EventTypes::Shutdown, api, name).await
             }
             registered => registered,
         }
     }
 
-    async fn register_for(events: Events, api: &str, name: &str) -> Result<Self, ApiError> {
+    async fn register_for(events: EventTypes, api: &str, name: &str) -> Result<Self, ApiError> {
         const CALL: &str = "POST /extension/register";
-        let connection = Connection::to(api);
+        let connection = ApiConnection::to(api);
         let request = Request::builder()
             .method(Method::POST)
             .uri("/2020-01-01/extension/register")
             .header("lambda-extension-name", name);
         let body = match events {
-            Events::All => r#"{"events":["INVOKE","SHUTDOWN"]}"#,
-            Events::Shutdown => r#"{"events":["SHUTDOWN"]}"#,
+            EventTypes::All => r#"{"events":["INVOKE","SHUTDOWN"]}"#,
+            EventTypes::Shutdown => r#"{"events":["SHUTDOWN"]}"#,
         };
         let (head, _) = connection.send(CALL, request, body.into()).await?;
         let identifier = head.headers.get(IDENTIFIER).cloned().ok_or_else(|| {
@@ -142,12 +142,12 @@ impl ExtensionsApi {
     }
 
     /// Which events [`next`](Self::next) gives.
-    pub fn events(&self) -> Events {
+    pub fn events(&self) -> EventTypes {
         self.events
     }
 
     /// Waits for the next event. Has no time limit: the process may be frozen inside it for hours.
-    pub async fn next(&self) -> Result<Event, ApiError> {
+    pub async fn next(&self) -> Result<LambdaEvent, ApiError> {
         const CALL: &str = "GET /extension/event/next";
         let request = self.request(Method::GET, "/2020-01-01/extension/event/next");
         let (_, body) = self.connection.send(CALL, request, Full::default()).await?;
@@ -161,8 +161,8 @@ impl ExtensionsApi {
     pub async fn subscribe_telemetry(&self, port: u16, types: &[&str]) -> Result<(), ApiError> {
         const CALL: &str = "PUT /telemetry";
         let schema = match self.events {
-            Events::All => "2022-12-13",
-            Events::Shutdown => "2025-01-29", // the only one that Managed Instances know
+            EventTypes::All => "2022-12-13",
+            EventTypes::Shutdown => "2025-01-29", // the only one that Managed Instances know
         };
         // 25 ms is the shortest delay and 1000 the smallest batch that Lambda allows.
         let body = serde_json::json!({
@@ -194,16 +194,16 @@ mod tests {
 
     #[test]
     fn events_are_read_with_fields_missing_or_unknown() {
-        let event = serde_json::from_str::<Event>(
+        let event = serde_json::from_str::<LambdaEvent>(
             r#"{"eventType":"INVOKE","requestId":"r","deadlineMs":7,"tracing":null,"new":1}"#,
         );
         let tracing = serde_json::Value::Null;
         let invoke = Invoke { request_id: "r".into(), deadline_ms: 7, tracing };
-        assert_eq!(event.unwrap(), Event::Invoke(invoke));
+        assert_eq!(event.unwrap(), LambdaEvent::Invoke(invoke));
 
-        let event = serde_json::from_str::<Event>(r#"{"eventType":"SHUTDOWN"}"#);
+        let event = serde_json::from_str::<LambdaEvent>(r#"{"eventType":"SHUTDOWN"}"#);
         let shutdown = Shutdown { shutdown_reason: String::new(), deadline_ms: 0 };
-        assert_eq!(event.unwrap(), Event::Shutdown(shutdown));
+        assert_eq!(event.unwrap(), LambdaEvent::Shutdown(shutdown));
     }
 
     #[test]

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use tracing::warn;
 
 use crate::{
-    otlp::payload::{Kind, Signal},
+    otlp::payload::{Payload, SignalKind},
     pipeline::{
         core::Core,
-        dead_letter::{LastWords, MAX_LOG_BYTES, Which},
+        dead_letter::{DeadLetters, ItemFilter, MAX_LOG_BYTES},
         spool::{Spool, SpoolFile},
     },
 };
@@ -22,13 +22,13 @@ impl Core {
         &mut self,
         log: &mut dyn Write,
         has_time: &dyn Fn() -> bool,
-    ) -> io::Result<LastWords> {
-        let is_told = |file: &&SpoolFile| file.kind != Kind::Lines;
+    ) -> io::Result<DeadLetters> {
+        let is_told = |file: &&SpoolFile| file.kind != SignalKind::Lines;
         let files = self.spool.iter().flat_map(|spool| spool.unlogged().filter(is_told));
         let files: Vec<SpoolFile> = files.cloned().collect();
         let logged_bytes = self.spool.as_ref().map_or(0, Spool::logged_bytes);
-        let mut words = LastWords::new(MAX_LOG_BYTES.saturating_sub(logged_bytes));
-        for which in [Which::Errors, Which::Others] {
+        let mut words = DeadLetters::new(MAX_LOG_BYTES.saturating_sub(logged_bytes));
+        for which in [ItemFilter::Errors, ItemFilter::Others] {
             let requests = self.held_with(which).chain(self.spooled_with(which, &files));
             for (destination, kind, request) in requests {
                 words.add(destination, kind, &request, which);
@@ -51,19 +51,22 @@ impl Core {
         Ok(words)
     }
 
-    fn held_with(&self, which: Which) -> impl Iterator<Item = (&'static str, Kind, Bytes)> {
+    fn held_with(
+        &self,
+        which: ItemFilter,
+    ) -> impl Iterator<Item = (&'static str, SignalKind, Bytes)> {
         let held =
-            self.held().filter(move |(_, signal)| signal.has_error || which == Which::Others);
+            self.held().filter(move |(_, signal)| signal.has_error || which == ItemFilter::Others);
         held.map(|(destination, signal)| (destination, signal.kind, signal.bytes.clone()))
     }
 
     /// A file that cannot be read is for the next process to count.
     fn spooled_with(
         &self,
-        which: Which,
+        which: ItemFilter,
         files: &[SpoolFile],
-    ) -> impl Iterator<Item = (&'static str, Kind, Bytes)> {
-        let wanted = files.iter().filter(move |file| file.has_error || which == Which::Others);
+    ) -> impl Iterator<Item = (&'static str, SignalKind, Bytes)> {
+        let wanted = files.iter().filter(move |file| file.has_error || which == ItemFilter::Others);
         wanted.filter_map(|file| {
             let owner = self.destinations.iter().find(|it| it.spec.name == file.destination)?;
             let request = self.spool.as_ref()?.request(file).ok()?;
@@ -72,11 +75,11 @@ impl Core {
     }
 
     /// What durable destinations lack and only memory has.
-    fn held(&self) -> impl Iterator<Item = (&'static str, &Signal)> {
+    fn held(&self) -> impl Iterator<Item = (&'static str, &Payload)> {
         let durable = self.destinations.iter().filter(|destination| destination.spec.durable);
         durable.flat_map(|destination| {
             let lacking = destination.routes().flat_map(|route| self.buffer.lacking(route));
-            let told = lacking.filter(|signal| signal.kind != Kind::Lines);
+            let told = lacking.filter(|signal| signal.kind != SignalKind::Lines);
             told.map(|signal| (destination.spec.name, signal))
         })
     }

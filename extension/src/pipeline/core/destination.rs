@@ -7,8 +7,8 @@ use tracing::{debug, info, warn};
 use crate::{
     delivery::batch::Batch,
     exporter::ExportError,
-    otlp::payload::Kind,
-    pipeline::{circuit_breaker::Health, ledger::Route, stats::Requests},
+    otlp::payload::SignalKind,
+    pipeline::{circuit_breaker::CircuitBreaker, ledger::QueueId, stats::RequestStats},
 };
 
 /// What a destination is like.
@@ -17,7 +17,7 @@ pub struct DestinationSpec {
     /// In logs, sums and file names: letters only.
     pub name: &'static str,
     /// Which signals it takes.
-    pub kinds: Vec<Kind>,
+    pub kinds: Vec<SignalKind>,
     /// Whether what it lacks is worth the spool.
     pub durable: bool,
 }
@@ -26,9 +26,9 @@ pub struct DestinationSpec {
 pub(super) struct Destination {
     pub(super) spec: DestinationSpec,
     /// The first of its routes; the others follow in the order of its kinds.
-    pub(super) first_route: Route,
-    pub(super) health: Health,
-    pub(super) under_way: Option<UnderWay>,
+    pub(super) first_route: QueueId,
+    pub(super) health: CircuitBreaker,
+    pub(super) under_way: Option<InFlight>,
     /// A flush has begun, and it has not got everything since.
     pub(super) sending: bool,
     /// The present flush waits for it.
@@ -38,17 +38,17 @@ pub(super) struct Destination {
     /// Whether anything was taken in the present flush.
     pub(super) took_something: bool,
     /// What became of its requests.
-    pub(super) requests: Requests,
+    pub(super) requests: RequestStats,
     /// What the log last said about it, so that an outage is one line.
     pub(super) reported: Option<ExportError>,
 }
 
 /// A batch that was handed to an exporter.
 #[derive(Clone, Debug)]
-pub(super) struct UnderWay {
-    pub(super) route: Route,
+pub(super) struct InFlight {
+    pub(super) route: QueueId,
     pub(super) batch: Batch,
-    pub(super) origin: Origin,
+    pub(super) origin: BatchOrigin,
     /// The process was frozen meanwhile: a failure says nothing about the destination.
     pub(super) thawed: bool,
 }
@@ -63,7 +63,7 @@ pub(super) struct Split {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(super) enum BatchOrigin {
     /// Still in the buffer.
     Buffer,
     /// In these files of the spool.
@@ -80,34 +80,34 @@ pub(super) enum Attempt {
 }
 
 impl Destination {
-    pub(super) fn new(spec: DestinationSpec, first_route: Route, seed: u64) -> Self {
+    pub(super) fn new(spec: DestinationSpec, first_route: QueueId, seed: u64) -> Self {
         Self {
             spec,
             first_route,
-            health: Health::new(seed),
+            health: CircuitBreaker::new(seed),
             under_way: None,
             sending: false,
             awaited: None,
             split: None,
             took_something: false,
-            requests: Requests::default(),
+            requests: RequestStats::default(),
             reported: None,
         }
     }
 
-    pub(super) fn routes(&self) -> std::ops::Range<Route> {
+    pub(super) fn routes(&self) -> std::ops::Range<QueueId> {
         self.first_route..self.first_route + self.spec.kinds.len()
     }
 
-    pub(super) fn route_of(&self, kind: Kind) -> Option<Route> {
+    pub(super) fn route_of(&self, kind: SignalKind) -> Option<QueueId> {
         let index = self.spec.kinds.iter().position(|mine| *mine == kind)?;
         Some(self.first_route + index)
     }
 
     pub(super) fn busy_files(&self) -> &[u64] {
         match self.under_way.as_ref().map(|under_way| &under_way.origin) {
-            Some(Origin::Spool(sequences)) => sequences,
-            Some(Origin::Buffer) | None => &[],
+            Some(BatchOrigin::Spool(sequences)) => sequences,
+            Some(BatchOrigin::Buffer) | None => &[],
         }
     }
 
@@ -146,7 +146,7 @@ impl Destination {
         self.report(error, "it is tried again");
     }
 
-    pub(super) fn retry_or_rest(&mut self, now: Instant, under_way: &UnderWay, error: ExportError) {
+    pub(super) fn retry_or_rest(&mut self, now: Instant, under_way: &InFlight, error: ExportError) {
         match self.awaited {
             Some(Attempt::Inherited) => debug!("A batch of before is sent again: {error}"),
             _ if under_way.thawed || matches!(error, ExportError::Frozen) => {

@@ -17,12 +17,12 @@ use tracing::{debug, warn};
 pub use crate::pipeline::core::destination::DestinationSpec;
 use crate::{
     delivery::batch::Batch,
-    exporter::{ExportError, Receipt},
-    otlp::payload::{Kind, Signal},
+    exporter::{ExportError, ExportOutcome},
+    otlp::payload::{Payload, SignalKind},
     pipeline::{
         buffer::Buffer,
-        core::destination::{Attempt, Destination, Origin, Split, UnderWay},
-        ledger::{Account, Ledger, Reason, Route, State},
+        core::destination::{Attempt, BatchOrigin, Destination, InFlight, Split},
+        ledger::{Account, Ledger, QueueId, Reason, State},
         spool::{Spool, SpoolFile},
         stats,
     },
@@ -66,7 +66,8 @@ impl Core {
         trigger: Trigger,
         seed: u64,
     ) -> Self {
-        let kinds: Vec<Kind> = destinations.iter().flat_map(|spec| spec.kinds.clone()).collect();
+        let kinds: Vec<SignalKind> =
+            destinations.iter().flat_map(|spec| spec.kinds.clone()).collect();
         let mut first_route = 0;
         let destinations = destinations.into_iter().enumerate().map(|(id, spec)| {
             let destination = Destination::new(spec, first_route, seed ^ id as u64);
@@ -110,7 +111,7 @@ impl Core {
     }
 
     /// Keeps a signal for every destination that takes its kind.
-    pub fn receive(&mut self, signal: Signal) {
+    pub fn receive(&mut self, signal: Payload) {
         for destination in &self.destinations {
             if let Some(route) = destination.route_of(signal.kind) {
                 self.ledger.received(route, signal.items);
@@ -138,7 +139,7 @@ impl Core {
     /// So many failures are gathered and will be received; see [`Ledger::expect`].
     pub fn expect_failures(&mut self, items: u64) {
         for destination in &self.destinations {
-            if let Some(route) = destination.route_of(Kind::Failures) {
+            if let Some(route) = destination.route_of(SignalKind::Failures) {
                 self.ledger.expect(route, items);
             }
         }
@@ -212,9 +213,9 @@ impl Core {
         }
         let split = destination.split.filter(|split| split.left > 0);
         let most_parts = if split.is_some() { 1 } else { usize::MAX };
-        let fresh = destination
-            .routes()
-            .find_map(|route| Some((route, Origin::Buffer, self.buffer.take(route, most_parts)?)));
+        let fresh = destination.routes().find_map(|route| {
+            Some((route, BatchOrigin::Buffer, self.buffer.take(route, most_parts)?))
+        });
         let Some((route, origin, batch)) = fresh.or_else(|| self.next_spooled(id, most_parts))
         else {
             self.note_progress(id);
@@ -223,7 +224,7 @@ impl Core {
         let destination = &mut self.destinations[id];
         destination.split = split.map(|split| Split { left: split.left - 1, ..split });
         destination.under_way =
-            Some(UnderWay { route, batch: batch.clone(), origin, thawed: false });
+            Some(InFlight { route, batch: batch.clone(), origin, thawed: false });
         Some(batch)
     }
 
@@ -232,7 +233,7 @@ impl Core {
         &mut self,
         now: Instant,
         id: DestinationId,
-        result: Result<Receipt, ExportError>,
+        result: Result<ExportOutcome, ExportError>,
     ) {
         let Some(under_way) = self.destinations[id].under_way.take() else { return };
         self.destinations[id].count(under_way.batch.items, &result);
@@ -292,24 +293,27 @@ impl Core {
     }
 
     /// How every destination fares.
-    pub fn destinations(&self, now: Instant) -> BTreeMap<&'static str, stats::Destination> {
+    pub fn destinations(&self, now: Instant) -> BTreeMap<&'static str, stats::DestinationStats> {
         self.fares(now, |route| self.ledger.account(route))
     }
 
     /// The same without what earlier processes had counted.
-    pub fn own_destinations(&self, now: Instant) -> BTreeMap<&'static str, stats::Destination> {
+    pub fn own_destinations(
+        &self,
+        now: Instant,
+    ) -> BTreeMap<&'static str, stats::DestinationStats> {
         self.fares(now, |route| self.ledger.account(route).since(&self.earlier.account(route)))
     }
 
     fn fares(
         &self,
         now: Instant,
-        account: impl Fn(Route) -> Account,
-    ) -> BTreeMap<&'static str, stats::Destination> {
+        account: impl Fn(QueueId) -> Account,
+    ) -> BTreeMap<&'static str, stats::DestinationStats> {
         let destinations = self.destinations.iter().enumerate().map(|(id, destination)| {
-            let had_any = |route: &Route| self.ledger.account(*route).received() > 0;
+            let had_any = |route: &QueueId| self.ledger.account(*route).received() > 0;
             let accounts = destination.routes().filter(had_any);
-            let fares = stats::Destination {
+            let fares = stats::DestinationStats {
                 accounts: accounts.map(|route| (self.kind(id, route), account(route))).collect(),
                 requests: destination.requests,
                 breaker: destination.health.breaker(now),
@@ -324,7 +328,7 @@ impl Core {
         &self.ledger
     }
 
-    fn kind(&self, id: DestinationId, route: Route) -> Kind {
+    fn kind(&self, id: DestinationId, route: QueueId) -> SignalKind {
         let destination = &self.destinations[id];
         destination.spec.kinds[route - destination.first_route]
     }
@@ -339,13 +343,13 @@ impl Core {
     }
 
     /// A batch is done with, and so are its items.
-    fn conclude(&mut self, under_way: &UnderWay, fates: &[(State, u64)]) {
+    fn conclude(&mut self, under_way: &InFlight, fates: &[(State, u64)]) {
         let from = match &under_way.origin {
-            Origin::Buffer => {
+            BatchOrigin::Buffer => {
                 self.buffer.done(under_way.route);
                 State::Held
             }
-            Origin::Spool(sequences) => {
+            BatchOrigin::Spool(sequences) => {
                 for sequence in sequences {
                     let removed = self.spool.as_mut().map(|spool| spool.remove(*sequence));
                     if let Some(Err(error)) = removed {
@@ -363,13 +367,13 @@ impl Core {
 
     /// Prepares a refused batch to be sent in parts, so that only the bad one is lost. False if it
     /// has no parts.
-    fn split(&mut self, id: DestinationId, under_way: &UnderWay) -> bool {
+    fn split(&mut self, id: DestinationId, under_way: &InFlight) -> bool {
         let parts = match &under_way.origin {
-            Origin::Buffer => under_way.batch.signals(),
-            Origin::Spool(sequences) => sequences.len(),
+            BatchOrigin::Buffer => under_way.batch.signals(),
+            BatchOrigin::Spool(sequences) => sequences.len(),
         };
         let parts = match (&under_way.origin, &mut self.spool) {
-            (Origin::Spool(sequences), Some(spool)) if parts == 1 => {
+            (BatchOrigin::Spool(sequences), Some(spool)) if parts == 1 => {
                 spool.split(sequences[0], &under_way.batch).unwrap_or(1)
             }
             _ => parts,
@@ -383,8 +387,8 @@ impl Core {
     }
 
     /// To the buffer; what is in the spool is still there.
-    fn give_back(&mut self, under_way: &UnderWay) {
-        if under_way.origin == Origin::Buffer {
+    fn give_back(&mut self, under_way: &InFlight) {
+        if under_way.origin == BatchOrigin::Buffer {
             self.buffer.give_back(under_way.route);
         }
     }

@@ -14,7 +14,7 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 
 use super::*;
-use crate::{exporter::Receipt, otlp::wire::nested, pipeline::ledger::Account};
+use crate::{exporter::ExportOutcome, otlp::wire::nested, pipeline::ledger::Account};
 
 const BUFFER_BYTES: usize = 1_500;
 const SPOOL_BYTES: u64 = 7 * 4_096; // of as many files
@@ -37,7 +37,7 @@ struct World {
 }
 
 fn specs() -> Vec<DestinationSpec> {
-    let spec = |name, durable| DestinationSpec { name, kinds: Kind::ALL.to_vec(), durable };
+    let spec = |name, durable| DestinationSpec { name, kinds: SignalKind::ALL.to_vec(), durable };
     vec![spec("durable", true), spec("fleeting", false)]
 }
 
@@ -125,7 +125,8 @@ impl World {
         let spans: Vec<u64> = (0..self.rng.u64(1..12)).map(|_| self.fresh_span()).collect();
         self.received.extend(&spans);
         let (signal, _) =
-            Signal::read(Kind::Traces, request(&spans, self.rng.u32(0..10) < 2).into()).unwrap();
+            Payload::read(SignalKind::Traces, request(&spans, self.rng.u32(0..10) < 2).into())
+                .unwrap();
         self.core.receive(signal);
     }
 
@@ -139,7 +140,7 @@ impl World {
             for span in spans_of(&batch) {
                 assert!(self.acknowledged[id].insert(span), "span {span} counts twice");
             }
-            self.core.settle(self.now, id, Ok(Receipt::default()));
+            self.core.settle(self.now, id, Ok(ExportOutcome::default()));
         }
     }
 

@@ -4,13 +4,13 @@ use tracing::warn;
 
 use crate::{
     delivery::batch::Batch,
-    otlp::payload::Kind,
+    otlp::payload::SignalKind,
     pipeline::{
         core::{
             Core, DestinationId,
-            destination::{Destination, Origin},
+            destination::{BatchOrigin, Destination},
         },
-        ledger::{Reason, Route, State},
+        ledger::{QueueId, Reason, State},
     },
 };
 
@@ -29,14 +29,14 @@ impl Core {
         &mut self,
         id: DestinationId,
         most_files: usize,
-    ) -> Option<(Route, Origin, Batch)> {
+    ) -> Option<(QueueId, BatchOrigin, Batch)> {
         let spec = self.destinations[id].spec.clone();
         while let Some(kind) = self.spool.as_ref()?.oldest_kind(spec.name, &spec.kinds) {
             let route = self.destinations[id].route_of(kind)?;
             let (batch, sequences) =
                 self.spooled_in_a_row(spec.name, kind, route, most_files.min(MAX_BATCH_FILES));
             if let Some(batch) = batch {
-                return Some((route, Origin::Spool(sequences), batch));
+                return Some((route, BatchOrigin::Spool(sequences), batch));
             }
         }
         None
@@ -45,8 +45,8 @@ impl Core {
     fn spooled_in_a_row(
         &mut self,
         destination: &str,
-        kind: Kind,
-        route: Route,
+        kind: SignalKind,
+        route: QueueId,
         most_files: usize,
     ) -> (Option<Batch>, Vec<u64>) {
         let (mut whole, mut sequences) = (None::<Batch>, Vec::new());
@@ -87,14 +87,14 @@ impl Core {
                 continue;
             }
             if let Some(under_way) = &self.destinations[id].under_way
-                && under_way.origin == Origin::Buffer
+                && under_way.origin == BatchOrigin::Buffer
             {
                 let (route, batch) = (under_way.route, under_way.batch.clone());
                 let written = self.spool_batch(id, route, &batch);
                 if let (Some(sequence), Some(under_way)) =
                     (written, &mut self.destinations[id].under_way)
                 {
-                    under_way.origin = Origin::Spool(vec![sequence]);
+                    under_way.origin = BatchOrigin::Spool(vec![sequence]);
                 }
                 return written.is_some();
             }
@@ -112,7 +112,7 @@ impl Core {
     }
 
     /// Moves a batch that was taken from the buffer to the spool. `None` if that is not possible.
-    fn spool_batch(&mut self, id: DestinationId, route: Route, batch: &Batch) -> Option<u64> {
+    fn spool_batch(&mut self, id: DestinationId, route: QueueId, batch: &Batch) -> Option<u64> {
         let name = self.destinations[id].spec.name;
         let busy: Vec<u64> =
             self.destinations.iter().flat_map(Destination::busy_files).copied().collect();

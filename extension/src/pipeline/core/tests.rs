@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::{exporter::Receipt, pipeline::ledger::Account};
+use crate::{exporter::ExportOutcome, pipeline::ledger::Account};
 
 struct Bench {
     core: Core,
@@ -17,7 +17,8 @@ struct Bench {
 
 impl Bench {
     fn new(trigger: Trigger) -> Self {
-        let spec = |name, durable| DestinationSpec { name, kinds: vec![Kind::Traces], durable };
+        let spec =
+            |name, durable| DestinationSpec { name, kinds: vec![SignalKind::Traces], durable };
         let specs = vec![spec("durable", true), spec("fleeting", false)];
         Self { core: Core::new(specs, 1_000, trigger, 1), now: Instant::now() }
     }
@@ -34,7 +35,7 @@ impl Bench {
         let scope = [0x12, 0].repeat(items as usize);
         let resource = [&[0x12, scope.len() as u8][..], &scope, &[0x1a, 2, b'x', b'x']].concat();
         let bytes = [&[0x0a, resource.len() as u8][..], &resource].concat();
-        self.core.receive(Signal::read(Kind::Traces, bytes.into()).unwrap().0);
+        self.core.receive(Payload::read(SignalKind::Traces, bytes.into()).unwrap().0);
     }
 
     /// The spans that a destination is sent now.
@@ -42,7 +43,7 @@ impl Bench {
         self.core.next_batch(self.now, id).map(|batch| batch.items)
     }
 
-    fn settle(&mut self, id: DestinationId, result: Result<Receipt, ExportError>) {
+    fn settle(&mut self, id: DestinationId, result: Result<ExportOutcome, ExportError>) {
         self.core.settle(self.now, id, result);
     }
 
@@ -65,11 +66,11 @@ impl Bench {
     }
 }
 
-fn refused() -> Result<Receipt, ExportError> {
+fn refused() -> Result<ExportOutcome, ExportError> {
     Err(ExportError::Unreachable("refused".into()))
 }
 
-fn status(status: u16, retry_after: Option<u64>) -> Result<Receipt, ExportError> {
+fn status(status: u16, retry_after: Option<u64>) -> Result<ExportOutcome, ExportError> {
     Err(ExportError::Status {
         status: http::StatusCode::from_u16(status).unwrap(),
         message: String::new(),
@@ -85,9 +86,9 @@ async fn a_flush_is_done_when_every_destination_has_everything() {
 
     bench.core.begin_flush(bench.now, false);
     assert_eq!((bench.sent(0), bench.sent(1)), (Some(1), Some(1)));
-    bench.settle(0, Ok(Receipt::default()));
+    bench.settle(0, Ok(ExportOutcome::default()));
     assert!(!bench.core.flush_is_done());
-    bench.settle(1, Ok(Receipt::default()));
+    bench.settle(1, Ok(ExportOutcome::default()));
 
     assert!(bench.core.flush_is_done());
 }
@@ -100,7 +101,7 @@ async fn what_comes_during_a_flush_is_not_waited_for_and_goes_with_the_next() {
     bench.receive(2);
     for id in [0, 1] {
         assert_eq!(bench.sent(id), Some(1));
-        bench.settle(id, Ok(Receipt::default()));
+        bench.settle(id, Ok(ExportOutcome::default()));
     }
 
     assert!(bench.core.flush_is_done());
@@ -207,7 +208,7 @@ async fn who_took_something_within_the_hold_is_not_left_alone_for_the_rest() {
     bench.sent(0);
     bench.receive(2);
     bench.core.begin_flush(bench.now, false);
-    bench.settle(0, Ok(Receipt::default()));
+    bench.settle(0, Ok(ExportOutcome::default()));
     assert_eq!(bench.sent(0), Some(2));
 
     bench.end_flush(true);

@@ -1,6 +1,6 @@
 //! A file of the spool, as its name tells of it.
 
-use crate::otlp::payload::Kind;
+use crate::otlp::payload::SignalKind;
 
 const EXTENSION: &str = "zst";
 
@@ -17,7 +17,7 @@ pub struct SpoolFile {
     /// Whose batch it is.
     pub destination: String,
     /// Which request it is.
-    pub kind: Kind,
+    pub kind: SignalKind,
     /// Number of items inside.
     pub items: u64,
     /// Whether one of them has an error in it.
@@ -38,7 +38,7 @@ impl SpoolFile {
         Some(Self {
             sequence: sequence.parse().ok()?,
             destination: destination.to_owned(),
-            kind: Kind::ALL.into_iter().find(|known| known.name() == kind)?,
+            kind: SignalKind::ALL.into_iter().find(|known| known.name() == kind)?,
             items: items.parse().ok()?,
             has_error: flags.contains('e'),
             bytes,

@@ -21,7 +21,7 @@ use std::{
 use bytes::Bytes;
 
 pub use crate::pipeline::spool::file::SpoolFile;
-use crate::{delivery::batch::Batch, otlp::payload::Kind, pipeline::spool::file::on_disk};
+use crate::{delivery::batch::Batch, otlp::payload::SignalKind, pipeline::spool::file::on_disk};
 
 /// A file that is being written, or was when the process ended.
 const UNFINISHED: &str = "unfinished";
@@ -45,18 +45,18 @@ pub struct Spool {
     /// By sequence number: the oldest first.
     files: BTreeMap<u64, SpoolFile>,
     /// Sequence numbers of each destination's files, by kind.
-    queues: BTreeMap<String, [BTreeSet<u64>; Kind::ALL.len()]>,
+    queues: BTreeMap<String, [BTreeSet<u64>; SignalKind::ALL.len()]>,
     /// Set aside, and what each takes on the disk.
     damaged: Vec<(PathBuf, u64)>,
     /// What all files take on the disk, those included.
     bytes: u64,
     next_sequence: u64,
-    logged: Logged,
+    logged: LastWarning,
 }
 
 /// What the log has had of the processes of this sandbox.
 #[derive(Clone, Copy, Debug, Default)]
-struct Logged {
+struct LastWarning {
     /// Bytes of lines.
     bytes: usize,
     /// The first sequence number that the log was not told of.
@@ -75,7 +75,7 @@ impl Spool {
             damaged: Vec::new(),
             bytes: 0,
             next_sequence: 0,
-            logged: Logged::read(directory),
+            logged: LastWarning::read(directory),
         };
         for entry in fs::read_dir(directory)? {
             let entry = entry?;
@@ -102,9 +102,9 @@ impl Spool {
     }
 
     /// The kind of a destination's oldest file among those of some kinds.
-    pub fn oldest_kind(&self, destination: &str, kinds: &[Kind]) -> Option<Kind> {
+    pub fn oldest_kind(&self, destination: &str, kinds: &[SignalKind]) -> Option<SignalKind> {
         let queues = self.queues.get(destination)?;
-        let oldest = |kind: &Kind| Some((*queues[*kind as usize].first()?, *kind));
+        let oldest = |kind: &SignalKind| Some((*queues[*kind as usize].first()?, *kind));
         kinds.iter().filter_map(oldest).min().map(|(_, kind)| kind)
     }
 
@@ -190,7 +190,7 @@ impl Spool {
     pub fn next(
         &mut self,
         destination: &str,
-        kind: Kind,
+        kind: SignalKind,
         after: Option<u64>,
     ) -> Option<(SpoolFile, io::Result<Batch>)> {
         let after = after.map_or(Bound::Unbounded, Bound::Excluded);
@@ -227,8 +227,8 @@ impl Spool {
 
     /// Remembers that the log was told of all files, and that so many bytes of it were written.
     pub fn note_logged(&mut self, bytes: usize) -> io::Result<()> {
-        self.logged = Logged { bytes: self.logged.bytes + bytes, to: self.next_sequence };
-        let Logged { bytes, to } = self.logged;
+        self.logged = LastWarning { bytes: self.logged.bytes + bytes, to: self.next_sequence };
+        let LastWarning { bytes, to } = self.logged;
         fs::write(self.directory.join(LOGGED), format!("{bytes} {to}"))
     }
 
@@ -279,7 +279,7 @@ impl Spool {
     }
 }
 
-impl Logged {
+impl LastWarning {
     /// Nothing if the file is missing, or not what was written.
     fn read(directory: &Path) -> Self {
         let text = fs::read_to_string(directory.join(LOGGED)).unwrap_or_default();
@@ -293,12 +293,12 @@ impl Logged {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::otlp::payload::Signal;
+    use crate::otlp::payload::Payload;
     use crate::pipeline::spool::file::BLOCK;
 
-    fn batch(kind: Kind, items: u64, has_error: bool) -> Batch {
+    fn batch(kind: SignalKind, items: u64, has_error: bool) -> Batch {
         let bytes = vec![0; 10].into();
-        let signal = Signal { kind, bytes, items, has_error, has_unsampled: false };
+        let signal = Payload { kind, bytes, items, has_error, has_unsampled: false };
         Batch::of(kind, std::iter::once(&signal)).unwrap()
     }
 
@@ -313,12 +313,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut spool = Spool::open(directory.path(), 3 * BLOCK).unwrap();
         for (items, has_error) in [(1, true), (2, false), (4, false)] {
-            assert!(write(&mut spool, &batch(Kind::Traces, items, has_error)).is_empty());
+            assert!(write(&mut spool, &batch(SignalKind::Traces, items, has_error)).is_empty());
         }
 
-        assert_eq!(write(&mut spool, &batch(Kind::Traces, 8, true)), [2]);
-        assert_eq!(write(&mut spool, &batch(Kind::Traces, 16, true)), [4]);
-        assert_eq!(write(&mut spool, &batch(Kind::Traces, 32, true)), [1]);
+        assert_eq!(write(&mut spool, &batch(SignalKind::Traces, 8, true)), [2]);
+        assert_eq!(write(&mut spool, &batch(SignalKind::Traces, 16, true)), [4]);
+        assert_eq!(write(&mut spool, &batch(SignalKind::Traces, 32, true)), [1]);
 
         let left: Vec<_> = spool.files().map(|file| file.items).collect();
         assert_eq!(left, [8, 16, 32]);
@@ -330,16 +330,16 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut spool = Spool::open(directory.path(), 100 * BLOCK).unwrap();
         for items in 0..6 {
-            let kind = [Kind::Logs, Kind::Traces][items as usize % 2];
+            let kind = [SignalKind::Logs, SignalKind::Traces][items as usize % 2];
             write(&mut spool, &batch(kind, items, false));
         }
-        assert_eq!(spool.oldest_kind("honeycomb", &Kind::ALL), Some(Kind::Logs));
-        assert_eq!(spool.oldest_kind("honeycomb", &[Kind::Metrics]), None);
-        assert_eq!(spool.oldest_kind("xray", &Kind::ALL), None);
+        assert_eq!(spool.oldest_kind("honeycomb", &SignalKind::ALL), Some(SignalKind::Logs));
+        assert_eq!(spool.oldest_kind("honeycomb", &[SignalKind::Metrics]), None);
+        assert_eq!(spool.oldest_kind("xray", &SignalKind::ALL), None);
 
         let mut after = None;
         let items = std::iter::from_fn(|| {
-            let (file, batch) = spool.next("honeycomb", Kind::Traces, after)?;
+            let (file, batch) = spool.next("honeycomb", SignalKind::Traces, after)?;
             after = Some(file.sequence);
             Some(batch.unwrap().items)
         });
@@ -350,13 +350,13 @@ mod tests {
     fn what_the_log_was_told_of_is_known_to_the_next_process_and_no_new_file_is_taken_for_it() {
         let directory = tempfile::tempdir().unwrap();
         let mut spool = Spool::open(directory.path(), 100 * BLOCK).unwrap();
-        write(&mut spool, &batch(Kind::Traces, 1, false));
+        write(&mut spool, &batch(SignalKind::Traces, 1, false));
         spool.note_logged(10).unwrap();
         spool.note_logged(5).unwrap();
         spool.remove(0).unwrap();
 
         let mut next = Spool::open(directory.path(), 100 * BLOCK).unwrap();
-        write(&mut next, &batch(Kind::Traces, 2, false));
+        write(&mut next, &batch(SignalKind::Traces, 2, false));
 
         assert_eq!(next.logged_bytes(), 15);
         assert_eq!(next.unlogged().map(|file| file.items).collect::<Vec<_>>(), [2]);
@@ -367,19 +367,19 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut spool = Spool::open(directory.path(), 3 * BLOCK).unwrap();
         for items in [1, 2] {
-            write(&mut spool, &batch(Kind::Traces, items, false));
+            write(&mut spool, &batch(SignalKind::Traces, items, false));
             let file = spool.files().next().unwrap();
             fs::write(spool.path(file), b"damaged").unwrap();
-            assert!(spool.next("honeycomb", Kind::Traces, None).unwrap().1.is_err());
+            assert!(spool.next("honeycomb", SignalKind::Traces, None).unwrap().1.is_err());
         }
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
 
         let mut next = Spool::open(directory.path(), 3 * BLOCK).unwrap();
         for (items, all) in [(4, 3), (8, 3), (16, 3)] {
-            assert!(write(&mut next, &batch(Kind::Traces, items, false)).is_empty());
+            assert!(write(&mut next, &batch(SignalKind::Traces, items, false)).is_empty());
             assert_eq!(fs::read_dir(directory.path()).unwrap().count(), all, "{items}");
         }
 
-        assert_eq!(write(&mut next, &batch(Kind::Traces, 32, false)), [4]);
+        assert_eq!(write(&mut next, &batch(SignalKind::Traces, 32, false)), [4]);
     }
 }

@@ -39,12 +39,12 @@ pub(super) const MAX_FACTS: usize = 100;
 
 /// A span's or record's own attributes, and those of its resource, which all of it share.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Facts {
+pub(super) struct SelectedAttributes {
     pub(super) resource: Arc<Texts>,
     pub(super) own: Texts,
 }
 
-impl Facts {
+impl SelectedAttributes {
     pub(super) fn get(&self, key: &str) -> Option<&str> {
         let found = self.own.get(key).or_else(|| self.resource.get(key));
         found.map(String::as_str)

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use crate::processor::failures::{Failures, Lookup, evidence::Gathered};
+use crate::processor::failures::{FailureReporter, TraceLookup, evidence::Evidence};
 
 /// Invocations whose failures may still come. Our choice.
 const REMEMBERED: usize = 16;
@@ -15,7 +15,7 @@ pub(super) const EXIT: &str = "Runtime.ExitError";
 
 /// What is known of an invocation.
 #[derive(Debug, Default)]
-pub(super) struct Invocation {
+pub(super) struct AttributedInvocation {
     pub(super) request_id: String,
     pub(super) deadline_ms: Option<i64>,
     pub(super) max_memory_mb: Option<f64>,
@@ -27,10 +27,10 @@ pub(super) struct Invocation {
     pub(super) is_reported: bool,
     /// Something new was found.
     pub(super) is_touched: bool,
-    pub(super) gathered: Gathered,
+    pub(super) gathered: Evidence,
 }
 
-impl Invocation {
+impl AttributedInvocation {
     /// Whether the platform may yet say why it ended.
     pub(super) fn awaits_report(&self) -> bool {
         let ended = self.gathered.ended.as_ref();
@@ -38,7 +38,7 @@ impl Invocation {
     }
 }
 
-impl Failures {
+impl FailureReporter {
     /// The invocation in whose trace something happened: one that is going on, unless its server
     /// span may come yet; then one that is over.
     pub(super) fn of_trace(&self, trace_id: &str) -> Option<String> {
@@ -46,15 +46,16 @@ impl Failures {
             return None;
         }
         let mut known = self.invocations.iter().rev();
-        let has_it = |it: &&Invocation| it.gathered.trace_ids.iter().any(|id| id == trace_id);
-        let is_going_on = |it: &&Invocation| !it.is_done;
+        let has_it =
+            |it: &&AttributedInvocation| it.gathered.trace_ids.iter().any(|id| id == trace_id);
+        let is_going_on = |it: &&AttributedInvocation| !it.is_done;
         let going_on = self.ends_are_told && known.clone().any(|it| is_going_on(&it));
         let found = known.find(|it| has_it(it) && (!going_on || is_going_on(it)));
         found.map(|it| it.request_id.clone())
     }
 
-    pub(super) fn stray(&mut self, trace_id: &str, now: SystemTime) -> &mut Gathered {
-        let is_it = |stray: &Gathered| match trace_id {
+    pub(super) fn stray(&mut self, trace_id: &str, now: SystemTime) -> &mut Evidence {
+        let is_it = |stray: &Evidence| match trace_id {
             "" => stray.trace_ids.is_empty(),
             trace_id => stray.trace_ids.iter().any(|id| id == trace_id),
         };
@@ -64,7 +65,7 @@ impl Failures {
             {
                 self.tell_of_stray(oldest, now);
             }
-            self.strays.push_back(Gathered::default());
+            self.strays.push_back(Evidence::default());
             self.strays.len() - 1
         });
         &mut self.strays[index]
@@ -74,8 +75,8 @@ impl Failures {
         &mut self,
         request_id: &str,
         now: SystemTime,
-        lookup: Lookup<'_>,
-    ) -> &mut Invocation {
+        lookup: TraceLookup<'_>,
+    ) -> &mut AttributedInvocation {
         let found = self.invocations.iter().position(|it| it.request_id == request_id);
         let index = found.unwrap_or_else(|| {
             if self.invocations.len() == REMEMBERED {
@@ -85,7 +86,8 @@ impl Failures {
                 self.invocations.pop_front();
             }
             let request_id = request_id.to_owned();
-            self.invocations.push_back(Invocation { request_id, ..Invocation::default() });
+            self.invocations
+                .push_back(AttributedInvocation { request_id, ..AttributedInvocation::default() });
             self.invocations.len() - 1
         });
         &mut self.invocations[index]

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 pub(super) use crate::processor::failures::truncate::cut_to;
 use crate::processor::failures::{
-    attributes::Facts,
-    item::{Level, Texts},
+    attributes::SelectedAttributes,
+    item::{ItemLevel, Texts},
 };
 
 /// Longest text that is kept, in characters: most exceptions fit many times. Our choice.
@@ -22,8 +22,8 @@ const MAX_MESSAGES: usize = 50;
 /// Something that went wrong, as its source tells it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Failure {
-    pub(super) source: Source,
-    pub(super) level: Level,
+    pub(super) source: FailureSource,
+    pub(super) level: ItemLevel,
     /// Its type. Empty if there is only a text.
     pub(super) class: String,
     pub(super) message: String,
@@ -36,7 +36,7 @@ pub(super) struct Failure {
 
 /// Who tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Source {
+pub(super) enum FailureSource {
     /// The server span itself.
     Server,
     /// Another span, or a log record that came by OTLP and holds an exception.
@@ -47,8 +47,8 @@ pub(super) enum Source {
 
 /// Words that somebody wants to be reported.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Message {
-    pub(super) level: Level,
+pub(super) struct ReportedMessage {
+    pub(super) level: ItemLevel,
     pub(super) body: String,
     pub(super) more: Texts,
     pub(super) time_ms: i64,
@@ -58,16 +58,16 @@ pub(super) struct Message {
 
 /// The end that only the platform saw.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Ended {
+pub(super) struct PlatformEnd {
     /// Its type, such as `Runtime.OutOfMemory` or `timeout`.
     pub(super) error_type: String,
     pub(super) time_ms: i64,
-    pub(super) phase: Phase,
+    pub(super) phase: FailedPhase,
 }
 
 /// What was going on then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum FailedPhase {
     Init,
     Restore,
     Invocation,
@@ -75,33 +75,33 @@ pub(super) enum Phase {
 
 /// A span and its resource, as far as an item tells of them.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Context {
+pub(super) struct SpanContext {
     pub(super) is_server: bool,
     pub(super) name: String,
     /// As hex digits, like the next one.
     pub(super) trace_id: String,
     pub(super) span_id: String,
     pub(super) end_ms: i64,
-    pub(super) facts: Facts,
+    pub(super) facts: SelectedAttributes,
 }
 
 /// See the module's documentation.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Gathered {
+pub(super) struct Evidence {
     /// As hex digits.
     pub(super) trace_ids: Vec<String>,
-    pub(super) context: Option<Context>,
+    pub(super) context: Option<SpanContext>,
     /// Oldest first.
     pub(super) failures: Vec<Failure>,
     /// But for those that lines tell of.
     failure_count: u64,
     line_count: u64,
-    pub(super) messages: Vec<Message>,
+    pub(super) messages: Vec<ReportedMessage>,
     pub(super) message_count: u64,
-    pub(super) ended: Option<Ended>,
+    pub(super) ended: Option<PlatformEnd>,
 }
 
-impl Gathered {
+impl Evidence {
     /// Whether there is anything to be told.
     pub(super) fn is_empty(&self) -> bool {
         self.failures.is_empty() && self.messages.is_empty() && self.ended.is_none()
@@ -132,7 +132,7 @@ impl Gathered {
     }
 
     /// The server span tells most; else the span that ended last, since it is the outermost.
-    pub(super) fn add_context(&mut self, context: Context) {
+    pub(super) fn add_context(&mut self, context: SpanContext) {
         if context.is_server || !self.has_server() {
             self.context = Some(context);
         }
@@ -144,14 +144,14 @@ impl Gathered {
     }
 
     /// One that is not kept is not made.
-    pub(super) fn add_failure(&mut self, source: Source, failure: impl FnOnce() -> Failure) {
+    pub(super) fn add_failure(&mut self, source: FailureSource, failure: impl FnOnce() -> Failure) {
         match source {
-            Source::Line => self.line_count += 1,
-            Source::Server | Source::Otlp => self.failure_count += 1,
+            FailureSource::Line => self.line_count += 1,
+            FailureSource::Server | FailureSource::Otlp => self.failure_count += 1,
         }
         if self.failures.len() == MAX_FAILURES {
-            let is_server = |failure: &Failure| failure.source == Source::Server;
-            if source != Source::Server || self.failures.last().is_some_and(is_server) {
+            let is_server = |failure: &Failure| failure.source == FailureSource::Server;
+            if source != FailureSource::Server || self.failures.last().is_some_and(is_server) {
                 return;
             }
             self.failures.pop(); // the server span comes last, and says most
@@ -159,7 +159,7 @@ impl Gathered {
         self.failures.push(failure());
     }
 
-    pub(super) fn add_message(&mut self, message: impl FnOnce() -> Message) {
+    pub(super) fn add_message(&mut self, message: impl FnOnce() -> ReportedMessage) {
         self.message_count += 1;
         if self.messages.len() < MAX_MESSAGES {
             self.messages.push(message());

@@ -4,23 +4,23 @@ use sha2::{Digest, Sha256};
 
 use crate::processor::failures::{
     evidence::hex,
-    item::{Content, Data, Level, Trace},
+    item::{ItemContent, ItemData, ItemLevel, ItemTrace},
 };
 
 /// The same for failures of the same kind at the same place: their texts and lines of code do not
 /// count, since they differ from one to the next, and from one version to the next.
-pub(super) fn fingerprint(data: &Data) -> String {
-    let place = |trace: &Trace| {
+pub(super) fn fingerprint(data: &ItemData) -> String {
+    let place = |trace: &ItemTrace| {
         let innermost = trace.frames.iter().rev().find(|frame| frame.in_project);
         let method = innermost.and_then(|frame| frame.method.clone()).unwrap_or_default();
         format!("{} {method}", trace.exception.class)
     };
-    let level = data.level.map(Level::name).unwrap_or_default();
+    let level = data.level.map(ItemLevel::name).unwrap_or_default();
     let what = match &data.body.content {
-        Content::Trace(trace) => place(trace),
-        Content::TraceChain(chain) => chain.iter().map(place).collect::<Vec<_>>().join(" "),
-        Content::Message(message) => format!("{level} {}", without_numbers(&message.body)),
-        Content::CrashReport(report) => report.raw.clone(),
+        ItemContent::Trace(trace) => place(trace),
+        ItemContent::TraceChain(chain) => chain.iter().map(place).collect::<Vec<_>>().join(" "),
+        ItemContent::Message(message) => format!("{level} {}", without_numbers(&message.body)),
+        ItemContent::CrashReport(report) => report.raw.clone(),
     };
     let context = data.context.as_deref().unwrap_or_default();
     hex(&hash(&[&data.environment, context, &what])[..20])

@@ -9,7 +9,7 @@
 //! | a `rollbar.message` event | its own `level`, else info |
 //!
 //! A request may be as large as the buffer and hold nothing but failures, so each is looked at by
-//! itself, and nothing of it is kept that [`Gathered`] would not keep.
+//! itself, and nothing of it is kept that [`Evidence`] would not keep.
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
@@ -27,14 +27,17 @@ use prost::Message as _;
 use crate::{
     config::ClientAddress,
     otlp::{
-        payload::{self, Kind, Signal, is_error},
+        payload::{self, Payload, SignalKind, is_error},
         wire::{self, Value, nested},
     },
     processor::failures::{
-        attributes::{self, Facts, MAX_FACTS, attribute, text},
-        evidence::{Context, Failure, Gathered, Message, Source, cut, cut_stack, cut_to, hex},
-        item::{Level, Texts},
-        recent_lines::Line,
+        attributes::{self, MAX_FACTS, SelectedAttributes, attribute, text},
+        evidence::{
+            Evidence, Failure, FailureSource, ReportedMessage, SpanContext, cut, cut_stack, cut_to,
+            hex,
+        },
+        item::{ItemLevel, Texts},
+        recent_lines::RecentLine,
         request::{CLIENT_ADDRESS, without_address},
     },
 };
@@ -54,16 +57,16 @@ const SOURCE: &[u8] = b"cruddur.source";
 
 /// What one span or record tells.
 #[derive(Debug)]
-pub(super) struct Finding {
+pub(super) struct OtlpEvidence {
     /// As hex digits; empty if there is none.
     pub(super) trace_id: String,
     /// Its own word, or that of a server span in its trace.
     pub(super) request_id: Option<String>,
-    pub(super) gathered: Gathered,
+    pub(super) gathered: Evidence,
 }
 
 /// Tells everything in a request that matters here, in its order.
-pub(super) fn find(signal: &Signal, address: ClientAddress, mut tell: impl FnMut(Finding)) {
+pub(super) fn find(signal: &Payload, address: ClientAddress, mut tell: impl FnMut(OtlpEvidence)) {
     let claims = claims(signal);
     for resource_items in resources(signal) {
         let mut resource = None;
@@ -74,7 +77,7 @@ pub(super) fn find(signal: &Signal, address: ClientAddress, mut tell: impl FnMut
                 Arc::new(attributes::told(attributes))
             });
             let found = match signal.kind {
-                Kind::Traces => Some(of_span(item, resource)),
+                SignalKind::Traces => Some(of_span(item, resource)),
                 _ => of_record(item, resource, address),
             };
             let Some(mut finding) = found else { continue };
@@ -87,12 +90,12 @@ pub(super) fn find(signal: &Signal, address: ClientAddress, mut tell: impl FnMut
 }
 
 /// Log records as lines.
-pub(super) fn lines(signal: &Signal, address: ClientAddress) -> impl Iterator<Item = Line> {
-    let items = resources(signal).filter(|_| signal.kind == Kind::Logs);
+pub(super) fn lines(signal: &Payload, address: ClientAddress) -> impl Iterator<Item = RecentLine> {
+    let items = resources(signal).filter(|_| signal.kind == SignalKind::Logs);
     let items = items.flat_map(|it| nested(it, 2)).flat_map(|scope| nested(scope, 2));
     items.filter_map(|item| LogRecord::decode(item).ok()).map(move |record| {
         let request_id = attribute(&record.attributes, INVOCATION);
-        Line {
+        RecentLine {
             time_ms: time_ms(&record),
             level: level(&record),
             message: cut(&said(&record, address)),
@@ -103,7 +106,7 @@ pub(super) fn lines(signal: &Signal, address: ClientAddress) -> impl Iterator<It
 }
 
 /// `ResourceSpans` and their like that are the function's own.
-fn resources(signal: &Signal) -> impl Iterator<Item = &[u8]> {
+fn resources(signal: &Payload) -> impl Iterator<Item = &[u8]> {
     nested(&signal.bytes, 1).filter(|resource_items| {
         let mut attributes = nested(resource_items, 1).flat_map(|resource| nested(resource, 1));
         !attributes.any(|pair| nested(pair, 1).last() == Some(SOURCE))
@@ -111,12 +114,12 @@ fn resources(signal: &Signal) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Traces whose invocation somebody names, by the bytes of their ids.
-fn claims(signal: &Signal) -> HashMap<&[u8], &[u8]> {
+fn claims(signal: &Payload) -> HashMap<&[u8], &[u8]> {
     let items = resources(signal).flat_map(|it| nested(it, 2)).flat_map(|scope| nested(scope, 2));
     let claim = |item| {
         let attributes = match signal.kind {
-            Kind::Traces if is_server(item) => 9,
-            Kind::Traces => return None,
+            SignalKind::Traces if is_server(item) => 9,
+            SignalKind::Traces => return None,
             _ => 6,
         };
         let id = payload::attribute(item, attributes, INVOCATION.as_bytes())?;
@@ -125,8 +128,8 @@ fn claims(signal: &Signal) -> HashMap<&[u8], &[u8]> {
     items.filter_map(claim).collect()
 }
 
-fn trace_id(kind: Kind, item: &[u8]) -> Option<&[u8]> {
-    nested(item, if kind == Kind::Traces { 1 } else { 9 }).last()
+fn trace_id(kind: SignalKind, item: &[u8]) -> Option<&[u8]> {
+    nested(item, if kind == SignalKind::Traces { 1 } else { 9 }).last()
 }
 
 fn is_server(span: &[u8]) -> bool {
@@ -135,29 +138,33 @@ fn is_server(span: &[u8]) -> bool {
 }
 
 /// Without decoding it: most spans are fine.
-fn matters(kind: Kind, item: &[u8]) -> bool {
+fn matters(kind: SignalKind, item: &[u8]) -> bool {
     let told = [EXCEPTION.as_bytes(), MESSAGE.as_bytes()];
     let tells = |event| nested(event, 2).last().is_some_and(|name| told.contains(&name));
-    is_error(kind, item) || kind == Kind::Traces && (is_server(item) || nested(item, 11).any(tells))
+    is_error(kind, item)
+        || kind == SignalKind::Traces && (is_server(item) || nested(item, 11).any(tells))
 }
 
-fn of_span(span: &[u8], resource: &Arc<Texts>) -> Finding {
+fn of_span(span: &[u8], resource: &Arc<Texts>) -> OtlpEvidence {
     let is_server = is_server(span);
     let bytes = |number| nested(span, number).last().unwrap_or_default();
     let end = wire::fields(span).flatten().filter_map(|field| match field {
         (8, Value::Fixed64(nanos)) => Some(nanos),
         _ => None,
     });
-    let context = Context {
+    let context = SpanContext {
         is_server,
         name: cut_to(&utf8(bytes(5)), 255),
         trace_id: hex_id(bytes(1)),
         span_id: hex(bytes(2)),
         end_ms: (end.last().unwrap_or_default() / 1_000_000) as i64,
-        facts: Facts { resource: Arc::clone(resource), own: attributes::told(nested(span, 9)) },
+        facts: SelectedAttributes {
+            resource: Arc::clone(resource),
+            own: attributes::told(nested(span, 9)),
+        },
     };
-    let source = if is_server { Source::Server } else { Source::Otlp };
-    let mut gathered = Gathered::default();
+    let source = if is_server { FailureSource::Server } else { FailureSource::Otlp };
+    let mut gathered = Evidence::default();
     for (index, event) in nested(span, 11).enumerate() {
         let name = nested(event, 2).last().unwrap_or_default();
         if name == EXCEPTION.as_bytes() {
@@ -175,15 +182,15 @@ fn of_span(span: &[u8], resource: &Arc<Texts>) -> Finding {
     let request_id = context.facts.get(INVOCATION).filter(|_| is_server).map(str::to_owned);
     gathered.add_trace(&trace_id);
     gathered.add_context(context);
-    Finding { trace_id, request_id, gathered }
+    OtlpEvidence { trace_id, request_id, gathered }
 }
 
-fn exception(event: &[u8], source: Source, place: &str) -> Failure {
+fn exception(event: &[u8], source: FailureSource, place: &str) -> Failure {
     let event = Event::decode(event).unwrap_or_default();
     let told = |key: &str| attribute(&event.attributes, key);
     Failure {
         source,
-        level: Level::Error,
+        level: ItemLevel::Error,
         class: cut_to(&told("exception.type"), 255),
         message: cut(&told("exception.message")),
         stack: cut_stack(&told("exception.stacktrace")),
@@ -193,8 +200,8 @@ fn exception(event: &[u8], source: Source, place: &str) -> Failure {
 }
 
 /// A span that failed without an exception.
-fn failed(status: Status, context: &Context) -> Option<Failure> {
-    let Context { is_server, facts, .. } = context;
+fn failed(status: Status, context: &SpanContext) -> Option<Failure> {
+    let SpanContext { is_server, facts, .. } = context;
     let code = ["http.response.status_code", "http.status_code"];
     let code = code.iter().find_map(|key| facts.get(key)?.parse::<u16>().ok());
     let is_5xx = *is_server && code.is_some_and(|code| (500..600).contains(&code));
@@ -204,8 +211,8 @@ fn failed(status: Status, context: &Context) -> Option<Failure> {
     let error_type = facts.own.get("error.type").filter(|it| it.parse::<u16>().is_err());
     let class = error_type.cloned().or(code.map(|code| format!("HTTP {code}")));
     Some(Failure {
-        source: if *is_server { Source::Server } else { Source::Otlp },
-        level: if *is_server { Level::Error } else { Level::Warning },
+        source: if *is_server { FailureSource::Server } else { FailureSource::Otlp },
+        level: if *is_server { ItemLevel::Error } else { ItemLevel::Warning },
         class: class.unwrap_or_else(|| "Error".to_owned()),
         message: cut(if status.message.is_empty() { &context.name } else { &status.message }),
         stack: String::new(),
@@ -214,13 +221,13 @@ fn failed(status: Status, context: &Context) -> Option<Failure> {
     })
 }
 
-fn message(event: &[u8], span_id: &str, index: usize) -> Message {
+fn message(event: &[u8], span_id: &str, index: usize) -> ReportedMessage {
     let event = Event::decode(event).unwrap_or_default();
-    let level = Level::parse(&attribute(&event.attributes, "level"));
+    let level = ItemLevel::parse(&attribute(&event.attributes, "level"));
     let body = attribute(&event.attributes, "body");
     let is_more = |it: &KeyValue| !["level", "body"].contains(&it.key.as_str());
-    Message {
-        level: level.unwrap_or(Level::Info),
+    ReportedMessage {
+        level: level.unwrap_or(ItemLevel::Info),
         body: cut(&body),
         more: attributes::texts(event.attributes.into_iter().filter(is_more).take(MAX_FACTS)),
         time_ms: (event.time_unix_nano / 1_000_000) as i64,
@@ -228,7 +235,7 @@ fn message(event: &[u8], span_id: &str, index: usize) -> Message {
     }
 }
 
-fn of_record(item: &[u8], resource: &Arc<Texts>, address: ClientAddress) -> Option<Finding> {
+fn of_record(item: &[u8], resource: &Arc<Texts>, address: ClientAddress) -> Option<OtlpEvidence> {
     // The receiver has checked it: it decodes.
     let record = LogRecord::decode(item).ok()?;
     let told = |key: &str| attribute(&record.attributes, key);
@@ -237,13 +244,16 @@ fn of_record(item: &[u8], resource: &Arc<Texts>, address: ClientAddress) -> Opti
     let class = cut_to(&told("exception.type"), 255);
     let stack = cut_stack(&told("exception.stacktrace"));
     let has_exception = !class.is_empty() || !stack.is_empty();
-    let facts = Facts { resource: Arc::clone(resource), own: attributes::told(nested(item, 6)) };
+    let facts = SelectedAttributes {
+        resource: Arc::clone(resource),
+        own: attributes::told(nested(item, 6)),
+    };
     let trace_id = hex_id(&record.trace_id);
     let request_id = facts.get(INVOCATION).map(str::to_owned);
-    let mut gathered = Gathered::default();
+    let mut gathered = Evidence::default();
     gathered.add_trace(&trace_id);
     // Without one it says no more than a line.
-    let source = if has_exception { Source::Otlp } else { Source::Line };
+    let source = if has_exception { FailureSource::Otlp } else { FailureSource::Line };
     gathered.add_failure(source, || Failure {
         source,
         level: level(&record),
@@ -253,13 +263,13 @@ fn of_record(item: &[u8], resource: &Arc<Texts>, address: ClientAddress) -> Opti
         place: cut_to(&record.event_name, 255),
         time_ms: time_ms(&record),
     });
-    gathered.add_context(Context {
+    gathered.add_context(SpanContext {
         trace_id: trace_id.clone(),
         span_id: hex(&record.span_id),
         facts,
-        ..Context::default()
+        ..SpanContext::default()
     });
-    Some(Finding { trace_id, request_id, gathered })
+    Some(OtlpEvidence { trace_id, request_id, gathered })
 }
 
 /// What a record says, without the client's address if that is not to be sent.
@@ -269,13 +279,13 @@ fn said(record: &LogRecord, address: ClientAddress) -> String {
 }
 
 /// The lowest number of each class, as in `SeverityNumber`.
-fn level(record: &LogRecord) -> Level {
+fn level(record: &LogRecord) -> ItemLevel {
     match record.severity_number {
-        21.. => Level::Critical,
-        17.. => Level::Error,
-        13.. => Level::Warning,
-        1..9 => Level::Debug,
-        _ => Level::Info,
+        21.. => ItemLevel::Critical,
+        17.. => ItemLevel::Error,
+        13.. => ItemLevel::Warning,
+        1..9 => ItemLevel::Debug,
+        _ => ItemLevel::Info,
     }
 }
 

@@ -17,19 +17,19 @@ pub type Texts = BTreeMap<String, String>;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Item {
     /// All of it: the token is a header.
-    pub data: Data,
+    pub data: ItemData,
 }
 
 /// What happened, to whom and where.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Data {
+pub struct ItemData {
     /// Such as `production`; 255 characters at most.
     pub environment: String,
     /// What happened.
-    pub body: Body,
+    pub body: ItemBody,
     /// How grave it is. An item keeps its first occurrence's level.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub level: Option<Level>,
+    pub level: Option<ItemLevel>,
     /// Unix seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<i64>,
@@ -50,13 +50,13 @@ pub struct Data {
     pub context: Option<String>,
     /// The request that was being served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request: Option<Request>,
+    pub request: Option<ItemRequest>,
     /// Who had asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub person: Option<Person>,
+    pub person: Option<ItemPerson>,
     /// Who had been asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub server: Option<Server>,
+    pub server: Option<ItemServer>,
     /// Whatever else is known.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub custom: BTreeMap<String, Value>,
@@ -77,7 +77,7 @@ pub struct Data {
 /// How grave an item is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Level {
+pub enum ItemLevel {
     /// Of interest to whoever looks for something.
     Debug,
     /// Nothing is wrong.
@@ -92,47 +92,47 @@ pub enum Level {
 
 /// What happened, and what before.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Body {
+pub struct ItemBody {
     /// Exactly one of four.
     #[serde(flatten)]
-    pub content: Content,
+    pub content: ItemContent,
     /// What happened before, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub telemetry: Vec<Entry>,
+    pub telemetry: Vec<TelemetryEntry>,
 }
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Content {
+pub enum ItemContent {
     /// An exception.
-    Trace(Trace),
+    Trace(ItemTrace),
     /// An exception and its causes, the outermost first.
-    TraceChain(Vec<Trace>),
+    TraceChain(Vec<ItemTrace>),
     /// Only words.
-    Message(Message),
+    Message(ItemMessage),
     /// What a crashed process left. Never set here: of a killed process nothing is left to read.
     CrashReport(CrashReport),
 }
 
-impl Default for Content {
+impl Default for ItemContent {
     fn default() -> Self {
-        Self::Message(Message::default())
+        Self::Message(ItemMessage::default())
     }
 }
 
 /// An exception and where it was thrown.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Trace {
+pub struct ItemTrace {
     /// The most recent call last.
-    pub frames: Vec<Frame>,
+    pub frames: Vec<ItemFrame>,
     /// What was thrown.
-    pub exception: Exception,
+    pub exception: ItemException,
 }
 
 /// A call.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Frame {
+pub struct ItemFrame {
     /// Its source file.
     pub filename: String,
     /// The line in it.
@@ -178,7 +178,7 @@ pub struct CodeContext {
 
 /// What was thrown.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Exception {
+pub struct ItemException {
     /// Its type.
     pub class: String,
     /// What it says.
@@ -191,7 +191,7 @@ pub struct Exception {
 
 /// Words, and whatever was said beside them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Message {
+pub struct ItemMessage {
     /// The words.
     pub body: String,
     /// The rest.
@@ -208,9 +208,9 @@ pub struct CrashReport {
 
 /// Something that happened before.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct TelemetryEntry {
     /// How grave it was.
-    pub level: Level,
+    pub level: ItemLevel,
     /// `log`, `network`, `dom`, `navigation`, `error` or `manual`.
     #[serde(rename = "type")]
     pub kind: String,
@@ -224,7 +224,7 @@ pub struct Entry {
 
 /// An HTTP request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Request {
+pub struct ItemRequest {
     /// All of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
@@ -259,7 +259,7 @@ pub struct Request {
 
 /// A user.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Person {
+pub struct ItemPerson {
     /// 40 characters at most.
     pub id: String,
     /// 255 characters at most.
@@ -272,7 +272,7 @@ pub struct Person {
 
 /// Where the program runs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Server {
+pub struct ItemServer {
     /// Its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
@@ -282,7 +282,7 @@ pub struct Server {
     /// The branch it was built from. Never set here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
-    /// As in [`Data`].
+    /// As in [`ItemData`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code_version: Option<String>,
     /// The process. Never set here, like the next one: it is not ours.
@@ -302,7 +302,7 @@ pub struct Notifier {
     pub version: String,
 }
 
-impl Level {
+impl ItemLevel {
     /// All of them, the least grave first.
     pub const ALL: [Self; 5] =
         [Self::Debug, Self::Info, Self::Warning, Self::Error, Self::Critical];

@@ -1,4 +1,4 @@
-//! What was gathered becomes items of Rollbar's.
+//! What was gathered becomes items of RollbarConfig's.
 
 use std::{
     collections::BTreeMap,
@@ -11,22 +11,23 @@ use trace_context::XrayHeader;
 
 use crate::{
     backtrace::{self, frames},
-    config::{Config, Rollbar},
+    config::{Config, RollbarConfig},
     processor::{
         failures::{
-            attributes::Facts,
+            attributes::SelectedAttributes,
             evidence::{
-                Context, Ended, Failure, Gathered, Message, Phase, Source, cut_to, each_text,
+                Evidence, FailedPhase, Failure, FailureSource, PlatformEnd, ReportedMessage,
+                SpanContext, cut_to, each_text,
             },
             fingerprint::{fingerprint, hash},
             item::{
-                Body, Content, Data, Entry, Exception, Frame, Item, Level, Message as Words,
-                Notifier, Server, Texts, Trace,
+                Item, ItemBody, ItemContent, ItemData, ItemException, ItemFrame, ItemLevel,
+                ItemMessage, ItemServer, ItemTrace, Notifier, TelemetryEntry, Texts,
             },
             request,
         },
         log_lines::context::xray_trace_id,
-        platform_spans::Traces,
+        platform_spans::TraceRefs,
     },
     scrub::{MASK, Scrubber},
 };
@@ -41,7 +42,7 @@ const MAX_FRAMES: usize = 200;
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
 const ROOT: &str = "/var/task";
 
-/// Longest name of anything that Rollbar does not limit itself, in characters. Our choice.
+/// Longest name of anything that RollbarConfig does not limit itself, in characters. Our choice.
 const MAX_NAME_CHARS: usize = 255;
 
 /// In `custom`: how many failures the invocation had, and how many more messages.
@@ -50,7 +51,7 @@ pub(super) const FURTHER_MESSAGES: &str = "further_messages";
 
 /// An item, and what decides over it.
 #[derive(Clone, Debug)]
-pub(super) struct Made {
+pub(super) struct NewItem {
     /// `uuid` of the item: the same for the same failure, whoever makes it when.
     pub(super) id: String,
     /// Failures with the same one are the same failure again.
@@ -62,11 +63,11 @@ pub(super) struct Made {
 
 /// What is known of a failure beside what was gathered.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct ItemContext {
     /// What the id is made of: the request's id, else the trace's.
     pub(super) key: String,
     pub(super) request_id: Option<String>,
-    pub(super) traces: Traces,
+    pub(super) traces: TraceRefs,
     /// When the invocation would time out.
     pub(super) deadline_ms: Option<i64>,
     pub(super) max_memory_mb: Option<f64>,
@@ -75,21 +76,21 @@ pub(super) struct Known {
     /// What the function said last of itself.
     pub(super) resource: Arc<Texts>,
     /// The last lines before.
-    pub(super) lines: Vec<Entry>,
+    pub(super) lines: Vec<TelemetryEntry>,
 }
 
 /// Makes items.
 #[derive(Debug)]
-pub(super) struct Maker {
-    config: Rollbar,
+pub(super) struct ItemBuilder {
+    config: RollbarConfig,
     scrubber: Scrubber,
     function: String,
     version: Option<String>,
     region: Option<String>,
 }
 
-impl Maker {
-    pub(super) fn new(rollbar: &Rollbar, config: &Config) -> Self {
+impl ItemBuilder {
+    pub(super) fn new(rollbar: &RollbarConfig, config: &Config) -> Self {
         let region = config.resource.iter().find(|(key, _)| key == "cloud.region");
         Self {
             config: rollbar.clone(),
@@ -101,30 +102,30 @@ impl Maker {
     }
 
     /// How bad it is, unless it is nothing, or below the level that is asked for.
-    pub(super) fn level(&self, gathered: &Gathered) -> Option<Level> {
+    pub(super) fn level(&self, gathered: &Evidence) -> Option<ItemLevel> {
         let levels = gathered.failures.iter().map(|failure| failure.level);
-        let level = levels.chain(gathered.ended.as_ref().map(|_| Level::Critical)).max();
+        let level = levels.chain(gathered.ended.as_ref().map(|_| ItemLevel::Critical)).max();
         level.filter(|level| *level >= self.config.min_level)
     }
 
     /// The failure, if it has a [level](Self::level).
-    pub(super) fn failure(&self, gathered: &Gathered, known: &Known) -> Option<Made> {
+    pub(super) fn failure(&self, gathered: &Evidence, known: &ItemContext) -> Option<NewItem> {
         let level = self.level(gathered)?;
         let chain = chain(&gathered.failures, gathered.ended.is_some());
         let ended = gathered.ended.as_ref();
         let mut data = self.data(gathered, known);
         data.level = Some(level);
         let (content, time_ms) = match (&chain[..], ended) {
-            ([], Some(ended)) => (Content::Trace(self.platform(ended, known)), ended.time_ms),
+            ([], Some(ended)) => (ItemContent::Trace(self.platform(ended, known)), ended.time_ms),
             ([], None) => return None,
             ([one], _) if one.class.is_empty() && one.stack.is_empty() => {
                 let body = words(&one.message);
-                (Content::Message(Words { body, more: BTreeMap::new() }), one.time_ms)
+                (ItemContent::Message(ItemMessage { body, more: BTreeMap::new() }), one.time_ms)
             }
-            ([one], _) => (Content::Trace(self.trace(one)), one.time_ms),
+            ([one], _) => (ItemContent::Trace(self.trace(one)), one.time_ms),
             (chain, _) => {
                 let traces = chain.iter().map(|failure| self.trace(failure)).collect();
-                (Content::TraceChain(traces), chain[0].time_ms)
+                (ItemContent::TraceChain(traces), chain[0].time_ms)
             }
         };
         data.timestamp = Some(time_ms.max(0) / 1_000);
@@ -139,7 +140,7 @@ impl Maker {
     }
 
     /// The messages, whatever their level: somebody asked for them.
-    pub(super) fn messages(&self, gathered: &Gathered, known: &Known) -> Vec<Made> {
+    pub(super) fn messages(&self, gathered: &Evidence, known: &ItemContext) -> Vec<NewItem> {
         let left_out = gathered.message_count - gathered.messages.len() as u64;
         let mut made: Vec<_> = gathered
             .messages
@@ -153,23 +154,28 @@ impl Maker {
         made
     }
 
-    fn message(&self, message: &Message, gathered: &Gathered, known: &Known) -> Made {
+    fn message(
+        &self,
+        message: &ReportedMessage,
+        gathered: &Evidence,
+        known: &ItemContext,
+    ) -> NewItem {
         let mut data = self.data(gathered, known);
         let more = message.more.iter().filter(|(key, _)| *key != "body").map(|(key, value)| {
             let is_secret = self.scrubber.is_secret(key);
             (key.clone(), json!(if is_secret { MASK } else { value }))
         });
         let body = words(&message.body);
-        data.body.content = Content::Message(Words { body, more: more.collect() });
+        data.body.content = ItemContent::Message(ItemMessage { body, more: more.collect() });
         data.level = Some(message.level);
         data.timestamp = Some(message.time_ms.max(0) / 1_000);
         self.made(data, "message", gathered, &format!("{} {}", known.key, message.key))
     }
 
     /// All but what happened.
-    fn data(&self, gathered: &Gathered, known: &Known) -> Data {
-        let facts = Facts { resource: Arc::clone(&known.resource), own: Texts::new() };
-        let unknown = Context { facts, ..Context::default() };
+    fn data(&self, gathered: &Evidence, known: &ItemContext) -> ItemData {
+        let facts = SelectedAttributes { resource: Arc::clone(&known.resource), own: Texts::new() };
+        let unknown = SpanContext { facts, ..SpanContext::default() };
         let context = gathered.context.as_ref().unwrap_or(&unknown);
         let facts = &context.facts;
         let name = |text: &str| cut_to(text, MAX_NAME_CHARS);
@@ -177,9 +183,9 @@ impl Maker {
         let version = version.map(|version| cut_to(version, 40));
         let host = facts.first(&["faas.instance", "host.name"]);
         let host = host.or(self.config.host.as_deref()).unwrap_or(&self.function);
-        Data {
+        ItemData {
             environment: self.config.environment.clone(),
-            body: Body { telemetry: known.lines.clone(), ..Body::default() },
+            body: ItemBody { telemetry: known.lines.clone(), ..ItemBody::default() },
             code_version: version.clone(),
             platform: Some("linux".to_owned()),
             language: facts.first(&["telemetry.sdk.language", "process.runtime.name"]).map(name),
@@ -187,30 +193,30 @@ impl Maker {
             context: Some(name(request::route(facts).unwrap_or(self.service(context)))),
             request: request::request(facts, &self.scrubber, self.config.client_address),
             person: request::person(facts),
-            server: Some(Server {
+            server: Some(ItemServer {
                 host: Some(name(host)),
                 root: Some(ROOT.to_owned()),
                 code_version: version,
-                ..Server::default()
+                ..ItemServer::default()
             }),
             custom: self.custom(gathered, context, known),
             notifier: Some(Notifier {
                 name: env!("CARGO_PKG_NAME").to_owned(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
             }),
-            ..Data::default()
+            ..ItemData::default()
         }
     }
 
-    fn service<'a>(&'a self, context: &'a Context) -> &'a str {
+    fn service<'a>(&'a self, context: &'a SpanContext) -> &'a str {
         context.facts.first(&["service.name", "faas.name"]).unwrap_or(&self.function)
     }
 
     fn custom(
         &self,
-        gathered: &Gathered,
-        context: &Context,
-        known: &Known,
+        gathered: &Evidence,
+        context: &SpanContext,
+        known: &ItemContext,
     ) -> BTreeMap<String, Value> {
         let facts = &context.facts;
         let header = known.traces.xray_header.as_deref();
@@ -262,20 +268,20 @@ impl Maker {
         ))
     }
 
-    fn trace(&self, failure: &Failure) -> Trace {
+    fn trace(&self, failure: &Failure) -> ItemTrace {
         let mut found = frames(&failure.stack);
         found.sort_by_key(|frame| frame.number); // ours may have been put first
-        let mut told: Vec<Frame> = found.iter().take(MAX_FRAMES).map(frame).collect();
-        // Rollbar wants the most recent call last.
+        let mut told: Vec<ItemFrame> = found.iter().take(MAX_FRAMES).map(frame).collect();
+        // RollbarConfig wants the most recent call last.
         told.reverse();
         if told.is_empty() {
             told.push(self.place(&failure.place));
         }
         let class = if failure.class.is_empty() { "Error" } else { &failure.class };
         let message = failure.message.as_str();
-        Trace {
+        ItemTrace {
             frames: told,
-            exception: Exception {
+            exception: ItemException {
                 class: class.to_owned(),
                 message: Some(message).filter(|text| !text.is_empty()).map(str::to_owned),
                 description: None,
@@ -284,7 +290,7 @@ impl Maker {
     }
 
     /// An end that nobody in the function has seen.
-    fn platform(&self, ended: &Ended, known: &Known) -> Trace {
+    fn platform(&self, ended: &PlatformEnd, known: &ItemContext) -> ItemTrace {
         let (class, what) = match ended.error_type.as_str() {
             "timeout" | "Sandbox.Timedout" | "Sandbox.Timeout" => ("Timeout", "ran out of time"),
             "Runtime.OutOfMemory" => ("OutOfMemory", "ran out of memory"),
@@ -292,23 +298,23 @@ impl Maker {
             other => (other, "failed"),
         };
         let who = match ended.phase {
-            Phase::Init => "The function's init",
-            Phase::Restore => "The function's restore",
-            Phase::Invocation => "The invocation",
+            FailedPhase::Init => "The function's init",
+            FailedPhase::Restore => "The function's restore",
+            FailedPhase::Invocation => "The invocation",
         };
         let memory = known.max_memory_mb.zip(self.config.memory_mb);
         let memory =
             memory.map(|(used, size)| format!(", {used} of {size} MB")).unwrap_or_default();
-        let exception = Exception {
+        let exception = ItemException {
             class: class.to_owned(),
             message: Some(format!("{who} {what}: {}{memory}", ended.error_type)),
             description: None,
         };
-        Trace { frames: vec![self.place("")], exception }
+        ItemTrace { frames: vec![self.place("")], exception }
     }
 
     /// Without its secrets, and with its ids.
-    fn made(&self, data: Data, kind: &str, gathered: &Gathered, key: &str) -> Made {
+    fn made(&self, data: ItemData, kind: &str, gathered: &Evidence, key: &str) -> NewItem {
         let facts = gathered.context.as_ref().map(|context| &context.facts);
         let client = facts.and_then(request::client).unwrap_or_default();
         let mut data = self.scrubbed(data, client);
@@ -320,11 +326,11 @@ impl Maker {
         let id = uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string();
         data.fingerprint = Some(fingerprint.clone());
         data.uuid = Some(id.clone());
-        Made { id, fingerprint, item: Item { data }, items: 1 }
+        NewItem { id, fingerprint, item: Item { data }, items: 1 }
     }
 
     /// Every text without what must not be sent, wherever it is.
-    fn scrubbed(&self, data: Data, client: &str) -> Data {
+    fn scrubbed(&self, data: ItemData, client: &str) -> ItemData {
         let address = self.config.client_address;
         let clean = |text: &str| {
             let text = self.scrubber.text(text).into_owned();
@@ -335,14 +341,14 @@ impl Maker {
         clean.and_then(serde_json::from_value).unwrap_or_default()
     }
 
-    /// In the place of a stack, since it is not known whether Rollbar takes an empty one.
-    fn place(&self, span: &str) -> Frame {
+    /// In the place of a stack, since it is not known whether RollbarConfig takes an empty one.
+    fn place(&self, span: &str) -> ItemFrame {
         let method = Some(span.to_owned()).filter(|span| !span.is_empty());
-        Frame { filename: self.function.clone(), method, ..Frame::default() }
+        ItemFrame { filename: self.function.clone(), method, ..ItemFrame::default() }
     }
 }
 
-/// Rollbar takes no empty ones.
+/// RollbarConfig takes no empty ones.
 fn words(text: &str) -> String {
     let text = if text.trim().is_empty() { "(empty)" } else { text };
     text.to_owned()
@@ -352,7 +358,8 @@ fn words(text: &str) -> String {
 /// spans end before those around them. A line counts if nothing else does, or the platform ended
 /// the invocation and the line says where.
 fn chain(failures: &[Failure], is_ended: bool) -> Vec<&Failure> {
-    let mut spans: Vec<_> = failures.iter().filter(|it| it.source != Source::Line).rev().collect();
+    let mut spans: Vec<_> =
+        failures.iter().filter(|it| it.source != FailureSource::Line).rev().collect();
     spans.sort_by_key(|failure| failure.source);
     let mut chain: Vec<&Failure> = Vec::new();
     for failure in spans {
@@ -366,11 +373,11 @@ fn chain(failures: &[Failure], is_ended: bool) -> Vec<&Failure> {
         }
     }
     // A call that failed with nothing to say but that, beside an exception that says why.
-    let says_more = chain.iter().any(|failure| failure.level >= Level::Error);
-    chain.retain(|failure| failure.level >= Level::Error || !says_more);
+    let says_more = chain.iter().any(|failure| failure.level >= ItemLevel::Error);
+    chain.retain(|failure| failure.level >= ItemLevel::Error || !says_more);
     chain.truncate(MAX_CHAIN);
     if chain.is_empty() {
-        let lines = || failures.iter().filter(|failure| failure.source == Source::Line);
+        let lines = || failures.iter().filter(|failure| failure.source == FailureSource::Line);
         let thrown = lines().find(|failure| !failure.class.is_empty());
         let first = if is_ended { None } else { lines().next() };
         chain.extend(thrown.or(first));
@@ -378,14 +385,14 @@ fn chain(failures: &[Failure], is_ended: bool) -> Vec<&Failure> {
     chain
 }
 
-fn frame(frame: &backtrace::Frame<'_>) -> Frame {
-    Frame {
+fn frame(frame: &backtrace::StackFrame<'_>) -> ItemFrame {
+    ItemFrame {
         filename: cut_to(frame.file.unwrap_or("(unknown)"), 500),
         lineno: frame.line,
         colno: frame.column,
         method: frame.function.map(|function| cut_to(function, 500)),
         in_project: frame.is_ours(),
-        ..Frame::default()
+        ..ItemFrame::default()
     }
 }
 

@@ -11,9 +11,9 @@ use crate::{
     config::ClientAddress,
     processor::{
         failures::{
-            evidence::{Failure, Source, cut, cut_stack, cut_to},
-            item::Level,
-            recent_lines::Line,
+            evidence::{Failure, FailureSource, cut, cut_stack, cut_to},
+            item::ItemLevel,
+            recent_lines::RecentLine,
             request::{CLIENT_ADDRESS, without_address},
         },
         log_lines,
@@ -22,9 +22,9 @@ use crate::{
 
 /// A line, read.
 #[derive(Debug)]
-pub(super) struct Logged {
+pub(super) struct ParsedLine {
     time_ms: i64,
-    level: Level,
+    level: ItemLevel,
     /// As JSON if it is no text.
     message: String,
     pub(super) request_id: Option<String>,
@@ -35,21 +35,21 @@ pub(super) struct Logged {
     fields: Map<String, Value>,
 }
 
-impl Logged {
+impl ParsedLine {
     /// `None` if it is no line. What the line says of the client's address is only what may be sent.
-    pub(super) fn read(line: log_lines::Line<'_>, address: ClientAddress) -> Option<Self> {
+    pub(super) fn read(line: log_lines::LogLine<'_>, address: ClientAddress) -> Option<Self> {
         let fields: Map<String, Value> = serde_json::from_str(line.json).ok()?;
         let text = |key: &str| fields.get(key)?.as_str().map(str::to_owned);
         let level = ["level", "severity", "levelname"].iter().find_map(|key| fields.get(*key));
         let level = match level {
-            Some(Value::String(name)) => Level::parse(name),
+            Some(Value::String(name)) => ItemLevel::parse(name),
             // As bunyan and pino count.
             Some(Value::Number(number)) => number.as_f64().map(|number| match number {
-                ..30.0 => Level::Debug,
-                ..40.0 => Level::Info,
-                ..50.0 => Level::Warning,
-                ..60.0 => Level::Error,
-                _ => Level::Critical,
+                ..30.0 => ItemLevel::Debug,
+                ..40.0 => ItemLevel::Info,
+                ..50.0 => ItemLevel::Warning,
+                ..60.0 => ItemLevel::Error,
+                _ => ItemLevel::Critical,
             }),
             _ => None,
         };
@@ -62,7 +62,7 @@ impl Logged {
         let is_trace = |id: &String| id.len() == 32 && id.bytes().all(|it| it.is_ascii_hexdigit());
         Some(Self {
             time_ms: line.time_ms,
-            level: level.unwrap_or(Level::Info),
+            level: level.unwrap_or(ItemLevel::Info),
             message: without_address(message.unwrap_or_default(), &client, address),
             request_id: text("requestId"),
             trace_id: text("trace_id").filter(is_trace).unwrap_or_default(),
@@ -73,8 +73,8 @@ impl Logged {
     }
 
     /// What an item tells of it.
-    pub(super) fn line(&self) -> Line {
-        Line {
+    pub(super) fn line(&self) -> RecentLine {
+        RecentLine {
             time_ms: self.time_ms,
             level: self.level,
             message: cut(&self.message),
@@ -85,12 +85,12 @@ impl Logged {
 
     /// What the line tells of, if it is an error that the function logged.
     pub(super) fn failure(&self) -> Option<Failure> {
-        if self.is_platform || self.level < Level::Error {
+        if self.is_platform || self.level < ItemLevel::Error {
             return None;
         }
         let (class, message, stack) = self.thrown();
         Some(Failure {
-            source: Source::Line,
+            source: FailureSource::Line,
             level: self.level,
             class: cut_to(&class, 255),
             message: cut(&message),
@@ -197,8 +197,8 @@ mod tests {
 
     use super::*;
 
-    fn read(json: &Value, address: ClientAddress) -> Option<Logged> {
-        Logged::read(log_lines::Line { time_ms: 7, json: &json.to_string() }, address)
+    fn read(json: &Value, address: ClientAddress) -> Option<ParsedLine> {
+        ParsedLine::read(log_lines::LogLine { time_ms: 7, json: &json.to_string() }, address)
     }
 
     #[track_caller]

@@ -1,4 +1,4 @@
-//! Failures: whatever went wrong in an invocation becomes one item, and each message that somebody
+//! FailureReporter: whatever went wrong in an invocation becomes one item, and each message that somebody
 //! wants to be reported one more. The [Rollbar exporter](crate::exporter::rollbar) sends them.
 //!
 //! ```text
@@ -16,9 +16,9 @@
 //!   process tell the same again, Rollbar drops it.
 //! - **At most.** `bursts` folds what repeats itself.
 //!
-//! Made items are signals like all others, of [`Kind::Failures`]: held, spooled, sent and accounted
+//! Made items are signals like all others, of [`SignalKind::Failures`]: held, spooled, sent and accounted
 //! for. The unit of Rollbar's account is a failure or message: an item for a burst counts as many.
-//! What is only [gathered or folded](Failures::waiting) yet, in memory alone, is in the sums as well,
+//! What is only [gathered or folded](FailureReporter::waiting) yet, in memory alone, is in the sums as well,
 //! so that a kill is no silent loss.
 
 pub mod item;
@@ -46,25 +46,25 @@ use std::{
 use crate::{
     config::{ClientAddress, Config},
     lambda::extensions_api::Invoke,
-    otlp::payload::{Kind, Signal},
+    otlp::payload::{Payload, SignalKind},
     processor::{
         failures::{
-            attribution::Invocation,
-            evidence::{Ended, Gathered, Phase},
+            attribution::AttributedInvocation,
+            evidence::{Evidence, FailedPhase, PlatformEnd},
             item::Texts,
-            item_builder::{Maker, unix_ms},
-            log_record::Logged,
-            rate_limit::Bursts,
-            recent_lines::LastLines,
-            reported::Told,
+            item_builder::{ItemBuilder, unix_ms},
+            log_record::ParsedLine,
+            rate_limit::BurstLimiter,
+            recent_lines::RecentLines,
+            reported::ReportedKeys,
         },
         log_lines,
-        platform_spans::Traces,
+        platform_spans::TraceRefs,
     },
 };
 pub use crate::{
-    otlp::failure_codec::{Line, read, signal},
-    processor::failures::platform_failure::Note,
+    otlp::failure_codec::{EncodedItem, read, signal},
+    processor::failures::platform_failure::PlatformFailure,
 };
 
 /// How long log records wait for the spans of their invocation, where nothing tells its end. Our
@@ -72,24 +72,24 @@ pub use crate::{
 pub const SPANS_FOLLOW: Duration = Duration::from_secs(1);
 
 /// Looks up what the platform knows of an invocation.
-pub type Lookup<'a> = &'a dyn Fn(&str) -> Traces;
+pub type TraceLookup<'a> = &'a dyn Fn(&str) -> TraceRefs;
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub struct Failures {
-    maker: Maker,
+pub struct FailureReporter {
+    maker: ItemBuilder,
     address: ClientAddress,
-    bursts: Bursts,
+    bursts: BurstLimiter,
     /// Oldest first.
-    invocations: VecDeque<Invocation>,
+    invocations: VecDeque<AttributedInvocation>,
     /// Of no known invocation, oldest first. Without a trace: what was logged outside of any.
-    strays: VecDeque<Gathered>,
-    told: Told,
-    lines: LastLines,
+    strays: VecDeque<Evidence>,
+    told: ReportedKeys,
+    lines: RecentLines,
     /// What the function said last of itself.
     resource: Arc<Texts>,
     /// An init that failed during an invocation, until that is told.
-    failed_init: Option<Ended>,
+    failed_init: Option<PlatformEnd>,
     /// When the first of the log records came that wait for their spans.
     spans_follow: Option<SystemTime>,
     /// Whether somebody tells when an invocation begins and ends.
@@ -98,21 +98,21 @@ pub struct Failures {
     has_begun: bool,
     /// Until then what is logged may be why it fails.
     init_is_over: bool,
-    made: Vec<Signal>,
+    made: Vec<Payload>,
 }
 
-impl Failures {
+impl FailureReporter {
     /// `None` if Rollbar is to have nothing.
     pub fn new(config: &Config) -> Option<Self> {
         let rollbar = config.rollbar.as_ref()?;
         Some(Self {
-            maker: Maker::new(rollbar, config),
+            maker: ItemBuilder::new(rollbar, config),
             address: rollbar.client_address,
-            bursts: Bursts::default(),
+            bursts: BurstLimiter::default(),
             invocations: VecDeque::new(),
             strays: VecDeque::new(),
-            told: Told::default(),
-            lines: LastLines::default(),
+            told: ReportedKeys::default(),
+            lines: RecentLines::default(),
             resource: Arc::default(),
             failed_init: None,
             spans_follow: None,
@@ -124,7 +124,7 @@ impl Failures {
     }
 
     /// The items that were made since the last call.
-    pub fn take_made(&mut self) -> Vec<Signal> {
+    pub fn take_made(&mut self) -> Vec<Payload> {
         std::mem::take(&mut self.made)
     }
 
@@ -134,7 +134,7 @@ impl Failures {
     }
 
     /// An invocation has begun, so all others are over.
-    pub fn begun(&mut self, invoke: &Invoke, now: SystemTime, lookup: Lookup<'_>) {
+    pub fn begun(&mut self, invoke: &Invoke, now: SystemTime, lookup: TraceLookup<'_>) {
         self.expect_ends();
         let is_first = !std::mem::replace(&mut self.has_begun, true);
         self.init_is_over = true;
@@ -155,15 +155,15 @@ impl Failures {
     }
 
     /// A request has come by OTLP.
-    pub fn otlp(&mut self, signal: &Signal, now: SystemTime, lookup: Lookup<'_>) {
-        if signal.kind == Kind::Metrics {
+    pub fn otlp(&mut self, signal: &Payload, now: SystemTime, lookup: TraceLookup<'_>) {
+        if signal.kind == SignalKind::Metrics {
             return;
         }
         self.overdue(now, lookup);
         from_otlp::lines(signal, self.address).for_each(|line| self.lines.keep(line));
         let mut has_found = false;
         from_otlp::find(signal, self.address, |finding| {
-            let from_otlp::Finding { trace_id, request_id, gathered } = finding;
+            let from_otlp::OtlpEvidence { trace_id, request_id, gathered } = finding;
             has_found = true;
             if let Some(context) = &gathered.context {
                 self.resource = Arc::clone(&context.facts.resource);
@@ -180,7 +180,7 @@ impl Failures {
         if !has_found {
             return;
         }
-        if signal.kind == Kind::Logs && !self.ends_are_told {
+        if signal.kind == SignalKind::Logs && !self.ends_are_told {
             self.spans_follow.get_or_insert(now);
             return;
         }
@@ -194,7 +194,7 @@ impl Failures {
     }
 
     /// Some time has passed: what has waited long enough is told.
-    pub fn overdue(&mut self, now: SystemTime, lookup: Lookup<'_>) {
+    pub fn overdue(&mut self, now: SystemTime, lookup: TraceLookup<'_>) {
         let is_over = |since: &SystemTime| match now.duration_since(*since) {
             Ok(age) => age >= SPANS_FOLLOW,
             Err(_) => true, // the clock was set back
@@ -208,10 +208,10 @@ impl Failures {
     }
 
     /// Lines have come, made by [`log_lines::Lines`].
-    pub fn lines(&mut self, signals: &[Signal], now: SystemTime, lookup: Lookup<'_>) {
+    pub fn lines(&mut self, signals: &[Payload], now: SystemTime, lookup: TraceLookup<'_>) {
         for signal in signals {
             for line in log_lines::read(&signal.bytes) {
-                let Some(logged) = Logged::read(line, self.address) else { continue };
+                let Some(logged) = ParsedLine::read(line, self.address) else { continue };
                 self.lines.keep(logged.line());
                 let failure = signal.has_error.then(|| logged.failure()).flatten();
                 let Some(failure) = failure else { continue };
@@ -235,9 +235,9 @@ impl Failures {
     }
 
     /// The platform has said something, and knows of it already when it is looked up.
-    pub fn platform(&mut self, note: Note, now: SystemTime, lookup: Lookup<'_>) {
-        let Note { request_id, is_done, is_report, max_memory_mb, ended, .. } = note;
-        let Note { is_init, is_repeated_init, .. } = note;
+    pub fn platform(&mut self, note: PlatformFailure, now: SystemTime, lookup: TraceLookup<'_>) {
+        let PlatformFailure { request_id, is_done, is_report, max_memory_mb, ended, .. } = note;
+        let PlatformFailure { is_init, is_repeated_init, .. } = note;
         self.init_is_over |= is_init;
         let Some(request_id) = request_id else {
             match ended {
@@ -274,9 +274,10 @@ impl Failures {
         request_id: &str,
         error_type: String,
         now: SystemTime,
-        lookup: Lookup<'_>,
+        lookup: TraceLookup<'_>,
     ) {
-        let ended = Ended { error_type, time_ms: unix_ms(now), phase: Phase::Invocation };
+        let ended =
+            PlatformEnd { error_type, time_ms: unix_ms(now), phase: FailedPhase::Invocation };
         let invocation = self.invocation(request_id, now, lookup);
         invocation.is_reported = true;
         let known = &mut invocation.gathered.ended;
@@ -293,7 +294,7 @@ impl Failures {
     }
 
     /// Tells all that is left: nothing more will come.
-    pub fn finish(&mut self, now: SystemTime, lookup: Lookup<'_>) {
+    pub fn finish(&mut self, now: SystemTime, lookup: TraceLookup<'_>) {
         self.invocations.iter_mut().for_each(|it| it.is_reported = true);
         let all: Vec<_> = self.invocations.iter().map(|it| it.request_id.clone()).collect();
         all.iter().for_each(|request_id| self.conclude(request_id, now, lookup));

@@ -1,7 +1,7 @@
 //! Many failures of one kind within a short time become few items: the first are items of their
 //! own, those after them one for each interval, with their number.
 //!
-//! What is folded waits here for the end of its interval, and is [counted](Bursts::waiting) until it
+//! What is folded waits here for the end of its interval, and is [counted](BurstLimiter::waiting) until it
 //! leaves: should the process be killed, it is not lost unnoticed.
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::processor::failures::item_builder::{FAILURES, FURTHER_MESSAGES, Made};
+use crate::processor::failures::item_builder::{FAILURES, FURTHER_MESSAGES, NewItem};
 
 /// How long a burst is looked at. Our choice: Rollbar's own limits are by the minute.
 pub(super) const INTERVAL: Duration = Duration::from_secs(60);
@@ -27,28 +27,28 @@ const MAX_REQUEST_IDS: usize = 20;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
-pub(super) struct Bursts(HashMap<String, Burst>);
+pub(super) struct BurstLimiter(HashMap<String, Burst>);
 
 #[derive(Debug)]
 struct Burst {
     began: SystemTime,
     /// All in this interval.
     count: u64,
-    folded: Option<Folded>,
+    folded: Option<Suppressed>,
 }
 
 /// The last failure, for all since the last item.
 #[derive(Debug)]
-struct Folded {
-    last: Made,
+struct Suppressed {
+    last: NewItem,
     /// Failures of all these invocations.
     failures: u64,
     request_ids: Vec<Value>,
 }
 
-impl Bursts {
+impl BurstLimiter {
     /// The failure, if it is an item of its own.
-    pub(super) fn offer(&mut self, made: Made, now: SystemTime) -> Option<Made> {
+    pub(super) fn offer(&mut self, made: NewItem, now: SystemTime) -> Option<NewItem> {
         let is_new = !self.0.contains_key(&made.fingerprint);
         let key = match is_new && self.0.len() >= MAX_FINGERPRINTS {
             true => "",
@@ -60,7 +60,7 @@ impl Bursts {
         if burst.count <= SINGLE {
             return Some(made);
         }
-        burst.folded = Some(Folded::of(burst.folded.take(), made));
+        burst.folded = Some(Suppressed::of(burst.folded.take(), made));
         None
     }
 
@@ -71,7 +71,7 @@ impl Bursts {
     }
 
     /// The folded failures of intervals that are over, which begins new ones.
-    pub(super) fn due(&mut self, now: SystemTime) -> Vec<Made> {
+    pub(super) fn due(&mut self, now: SystemTime) -> Vec<NewItem> {
         let is_over = |burst: &Burst| match now.duration_since(burst.began) {
             Ok(age) => age >= INTERVAL,
             Err(_) => true, // the clock was set back: no telling how long ago that was
@@ -80,11 +80,11 @@ impl Bursts {
     }
 
     /// All that is left.
-    pub(super) fn finish(&mut self) -> Vec<Made> {
+    pub(super) fn finish(&mut self) -> Vec<NewItem> {
         self.release(|_| true)
     }
 
-    fn release(&mut self, is_over: impl Fn(&Burst) -> bool) -> Vec<Made> {
+    fn release(&mut self, is_over: impl Fn(&Burst) -> bool) -> Vec<NewItem> {
         let over = self.0.extract_if(|_, burst| is_over(burst));
         let mut released: Vec<_> =
             over.filter_map(|(_, burst)| Some(burst.folded?.release())).collect();
@@ -93,8 +93,8 @@ impl Bursts {
     }
 }
 
-impl Folded {
-    fn of(before: Option<Self>, mut made: Made) -> Self {
+impl Suppressed {
+    fn of(before: Option<Self>, mut made: NewItem) -> Self {
         let custom = &made.item.data.custom;
         let failures = custom.get(FAILURES).and_then(Value::as_u64).unwrap_or(1);
         let request_id = custom.get("request_id").cloned();
@@ -112,7 +112,7 @@ impl Folded {
         folded
     }
 
-    fn release(self) -> Made {
+    fn release(self) -> NewItem {
         let mut made = self.last;
         if made.items > 1 {
             let custom = &mut made.item.data.custom;
@@ -132,12 +132,12 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::processor::failures::item::{Data, Item};
+    use crate::processor::failures::item::{Item, ItemData};
 
-    fn made(request: u64) -> Made {
+    fn made(request: u64) -> NewItem {
         let custom = [("request_id".to_owned(), json!(request))].into();
-        let data = Data { custom, ..Data::default() };
-        Made {
+        let data = ItemData { custom, ..ItemData::default() };
+        NewItem {
             id: request.to_string(),
             fingerprint: "one".to_owned(),
             item: Item { data },
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn after_the_first_few_all_of_an_interval_are_one_with_their_number() {
-        let mut bursts = Bursts::default();
+        let mut bursts = BurstLimiter::default();
 
         let single = (0..30).filter(|n| bursts.offer(made(*n), at(1)).is_some()).count();
 
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn what_is_folded_at_the_end_is_not_lost_nor_when_the_clock_goes_back() {
-        let mut bursts = Bursts::default();
+        let mut bursts = BurstLimiter::default();
         (0..7).for_each(|n| drop(bursts.offer(made(n), at(1))));
         assert_eq!(bursts.finish()[0].item.data.custom["occurrences"], 2);
 
@@ -182,10 +182,10 @@ mod tests {
 
     #[test]
     fn what_a_folded_item_stood_for_before_is_in_its_number() {
-        let mut bursts = Bursts::default();
+        let mut bursts = BurstLimiter::default();
         (0..SINGLE).for_each(|n| drop(bursts.offer(made(n), at(1))));
         let with = |key: &str, number: u64, items| {
-            let mut made = Made { items, ..made(9) };
+            let mut made = NewItem { items, ..made(9) };
             made.item.data.custom.insert(key.to_owned(), json!(number));
             made
         };
@@ -202,8 +202,8 @@ mod tests {
 
     #[test]
     fn of_too_many_kinds_those_beyond_are_one() {
-        let mut bursts = Bursts::default();
-        let kind = |n: u64| Made { fingerprint: n.to_string(), ..made(n) };
+        let mut bursts = BurstLimiter::default();
+        let kind = |n: u64| NewItem { fingerprint: n.to_string(), ..made(n) };
 
         let single = (0..3_000).filter(|n| bursts.offer(kind(*n), at(1)).is_some()).count();
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde_json::json;
 
-use crate::processor::failures::item::{Entry, Level};
+use crate::processor::failures::item::{ItemLevel, TelemetryEntry};
 
 /// Lines that an item has. Our choice.
 const LAST: usize = 20;
@@ -14,9 +14,9 @@ const KEPT: usize = 3 * LAST;
 
 /// What an item tells of a line.
 #[derive(Clone, Debug)]
-pub(super) struct Line {
+pub(super) struct RecentLine {
     pub(super) time_ms: i64,
-    pub(super) level: Level,
+    pub(super) level: ItemLevel,
     /// Its beginning.
     pub(super) message: String,
     pub(super) request_id: Option<String>,
@@ -26,10 +26,10 @@ pub(super) struct Line {
 
 /// See the module's documentation. Oldest first.
 #[derive(Debug, Default)]
-pub(super) struct LastLines(VecDeque<Line>);
+pub(super) struct RecentLines(VecDeque<RecentLine>);
 
-impl LastLines {
-    pub(super) fn keep(&mut self, line: Line) {
+impl RecentLines {
+    pub(super) fn keep(&mut self, line: RecentLine) {
         if self.0.len() == KEPT {
             self.0.pop_front();
         }
@@ -37,12 +37,12 @@ impl LastLines {
     }
 
     /// Of an invocation, or outside of any. Log records may name only the trace.
-    pub(super) fn of(&self, request_id: Option<&str>, trace_ids: &[String]) -> Vec<Entry> {
-        let is_its = |line: &&Line| match &line.request_id {
+    pub(super) fn of(&self, request_id: Option<&str>, trace_ids: &[String]) -> Vec<TelemetryEntry> {
+        let is_its = |line: &&RecentLine| match &line.request_id {
             None if !line.trace_id.is_empty() => trace_ids.contains(&line.trace_id),
             named => named.as_deref() == request_id,
         };
-        let entry = |line: &Line| Entry {
+        let entry = |line: &RecentLine| TelemetryEntry {
             level: line.level,
             kind: "log".to_owned(),
             source: "server".to_owned(),

@@ -7,16 +7,16 @@ const MAX_TOLD: usize = 512;
 
 /// See the module's documentation. Oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Told(VecDeque<Entry>);
+pub(super) struct ReportedKeys(VecDeque<ReportedEntry>);
 
 #[derive(Debug)]
-struct Entry {
+struct ReportedEntry {
     key: String,
     /// Of a trace: the request whose failure that was, as far as is known.
     request_id: Option<String>,
 }
 
-impl Told {
+impl ReportedKeys {
     pub(super) fn has(&self, key: &str) -> bool {
         self.0.iter().any(|told| told.key == key)
     }
@@ -33,6 +33,6 @@ impl Told {
         if self.0.len() == MAX_TOLD {
             self.0.pop_front();
         }
-        self.0.push_back(Entry { key, request_id: None });
+        self.0.push_back(ReportedEntry { key, request_id: None });
     }
 }

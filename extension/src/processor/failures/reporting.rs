@@ -5,17 +5,17 @@ use std::{sync::Arc, time::SystemTime};
 use trace_context::XrayHeader;
 
 use crate::processor::failures::{
-    Failures, Lookup,
-    attribution::Invocation,
-    evidence::{Ended, Gathered},
-    item_builder::{Known, Made},
+    FailureReporter, TraceLookup,
+    attribution::AttributedInvocation,
+    evidence::{Evidence, PlatformEnd},
+    item_builder::{ItemContext, NewItem},
     signal,
     truncate::fitted,
 };
 
-impl Failures {
+impl FailureReporter {
     /// An invocation is over: tells of it, unless the platform may yet say why it ended.
-    pub fn conclude(&mut self, request_id: &str, now: SystemTime, lookup: Lookup<'_>) {
+    pub fn conclude(&mut self, request_id: &str, now: SystemTime, lookup: TraceLookup<'_>) {
         let found = self.invocations.iter().position(|it| it.request_id == request_id);
         let Some(index) = found.filter(|index| !self.invocations[*index].awaits_report()) else {
             return;
@@ -30,18 +30,18 @@ impl Failures {
             trace_id.iter().for_each(|id| gathered.add_trace(&id.to_string()));
         }
         // Decided before any of them is taken in, so that their order does not matter.
-        let is_its = |stray: &Gathered| gathered.takes(stray, self.ends_are_told);
+        let is_its = |stray: &Evidence| gathered.takes(stray, self.ends_are_told);
         let (its, others): (Vec<_>, Vec<_>) = self.strays.drain(..).partition(is_its);
         its.into_iter().for_each(|stray| gathered.merge(stray));
         let gathered = gathered.take();
-        let known = Known {
+        let known = ItemContext {
             key: request_id.to_owned(),
             request_id: Some(request_id.to_owned()),
             traces,
             deadline_ms: invocation.deadline_ms,
             max_memory_mb: invocation.max_memory_mb,
             is_first: invocation.is_first,
-            ..Known::default()
+            ..ItemContext::default()
         };
         self.tell(gathered, known, now);
         others.into_iter().for_each(|stray| self.tell_of_stray(stray, now));
@@ -52,12 +52,12 @@ impl Failures {
     pub fn waiting(&self) -> u64 {
         // What is nobody's yet will be told with the invocation that goes on.
         let open = self.invocations.iter().rposition(|it| !it.is_done);
-        let is_its = |stray: &&Gathered| {
-            let takes = |it: &Invocation| it.gathered.takes(stray, self.ends_are_told);
+        let is_its = |stray: &&Evidence| {
+            let takes = |it: &AttributedInvocation| it.gathered.takes(stray, self.ends_are_told);
             open.is_some_and(|index| takes(&self.invocations[index]))
         };
         let (its, others): (Vec<_>, Vec<_>) = self.strays.iter().partition(is_its);
-        let fails = |gathered: &&Gathered| self.maker.level(gathered).is_some();
+        let fails = |gathered: &&Evidence| self.maker.level(gathered).is_some();
         let failing = self.invocations.iter().enumerate().filter(|(index, it)| {
             let more = its.iter().copied().filter(|_| open == Some(*index));
             !self.told.has(&it.request_id)
@@ -72,7 +72,7 @@ impl Failures {
     }
 
     /// Something new of some invocations: those that are over are told of at once.
-    pub(super) fn tell_of_touched(&mut self, now: SystemTime, lookup: Lookup<'_>) {
+    pub(super) fn tell_of_touched(&mut self, now: SystemTime, lookup: TraceLookup<'_>) {
         let touched = self.invocations.iter_mut().filter_map(|it| {
             let is_touched = std::mem::take(&mut it.is_touched);
             let is_over = it.is_done || !self.ends_are_told;
@@ -87,21 +87,22 @@ impl Failures {
         strays.into_iter().for_each(|stray| self.tell_of_stray(stray, now));
     }
 
-    pub(super) fn tell_of_init(&mut self, ended: Ended, now: SystemTime) {
+    pub(super) fn tell_of_init(&mut self, ended: PlatformEnd, now: SystemTime) {
         let key = format!("init {}", ended.time_ms);
         let mut gathered = self.stray("", now).take();
         gathered.ended = Some(ended);
-        self.tell(gathered, Known { key, ..Known::default() }, now);
+        self.tell(gathered, ItemContext { key, ..ItemContext::default() }, now);
     }
 
     /// Of no invocation, or too late for its own.
-    pub(super) fn tell_of_stray(&mut self, gathered: Gathered, now: SystemTime) {
-        let has_trace = |it: &&Invocation| {
+    pub(super) fn tell_of_stray(&mut self, gathered: Evidence, now: SystemTime) {
+        let has_trace = |it: &&AttributedInvocation| {
             it.gathered.trace_ids.iter().any(|id| gathered.trace_ids.contains(id))
         };
         if let Some(owner) = self.invocations.iter().rev().find(has_trace) {
             let request_id = Some(owner.request_id.clone());
-            let known = Known { key: owner.request_id.clone(), request_id, ..Known::default() };
+            let known =
+                ItemContext { key: owner.request_id.clone(), request_id, ..ItemContext::default() };
             return self.tell(gathered, known, now);
         }
         let logged = || {
@@ -109,10 +110,10 @@ impl Failures {
             Some(format!("log {} {}", first.time_ms, first.message))
         };
         let key = gathered.trace_ids.first().cloned().or_else(logged).unwrap_or_default();
-        self.tell(gathered, Known { key, ..Known::default() }, now);
+        self.tell(gathered, ItemContext { key, ..ItemContext::default() }, now);
     }
 
-    fn tell(&mut self, gathered: Gathered, mut known: Known, now: SystemTime) {
+    fn tell(&mut self, gathered: Evidence, mut known: ItemContext, now: SystemTime) {
         let is_told = self.is_told(&gathered, &known);
         if gathered.is_empty() {
             return;
@@ -135,7 +136,7 @@ impl Failures {
 
     /// Whether the failure was told of, perhaps before anybody knew whose spans those were. To be
     /// asked for every invocation: one without a failure is not the one that was meant later.
-    fn is_told(&mut self, gathered: &Gathered, known: &Known) -> bool {
+    fn is_told(&mut self, gathered: &Evidence, known: &ItemContext) -> bool {
         let mut is_told = self.told.has(&known.key);
         for key in stray_keys(gathered) {
             is_told |= match &known.request_id {
@@ -146,7 +147,7 @@ impl Failures {
         is_told
     }
 
-    fn offer(&mut self, made: Made, now: SystemTime) {
+    fn offer(&mut self, made: NewItem, now: SystemTime) {
         if let Some(made) = self.bursts.offer(made, now) {
             self.push(made);
         }
@@ -157,14 +158,14 @@ impl Failures {
         due.into_iter().for_each(|made| self.push(made));
     }
 
-    pub(super) fn push(&mut self, made: Made) {
-        let Made { id, item, items, .. } = made;
+    pub(super) fn push(&mut self, made: NewItem) {
+        let NewItem { id, item, items, .. } = made;
         self.made.push(signal(format!("{id} {items} {}\n", fitted(item)).into()));
     }
 }
 
-/// What a service did in a trace, as [`Told`](crate::processor::failures::reported::Told) knows it.
-fn stray_keys(gathered: &Gathered) -> Vec<String> {
+/// What a service did in a trace, as [`Told`](crate::processor::failures::reported::ReportedKeys) knows it.
+fn stray_keys(gathered: &Evidence) -> Vec<String> {
     let service = gathered.service();
     gathered.trace_ids.iter().map(|trace_id| format!("{trace_id} {service}")).collect()
 }

@@ -8,9 +8,9 @@ use percent_encoding::percent_decode_str;
 use crate::{
     config::ClientAddress,
     processor::failures::{
-        attributes::Facts,
+        attributes::SelectedAttributes,
         evidence::cut_to,
-        item::{Person, Request, Texts},
+        item::{ItemPerson, ItemRequest, Texts},
     },
     scrub::{MASK, Scrubber},
 };
@@ -32,22 +32,22 @@ const ADDRESS_HEADERS: [&str; 6] = [
 ];
 
 /// Such as `/api/activities/{key}`.
-pub(super) fn route(facts: &Facts) -> Option<&str> {
+pub(super) fn route(facts: &SelectedAttributes) -> Option<&str> {
     facts.first(&["http.route"])
 }
 
 /// `None` if the span is not one of HTTP. Never has a body.
 pub(super) fn request(
-    facts: &Facts,
+    facts: &SelectedAttributes,
     scrubber: &Scrubber,
     address: ClientAddress,
-) -> Option<Request> {
+) -> Option<ItemRequest> {
     let method =
         facts.first(&["http.request.method_original", "http.request.method", "http.method"])?;
     let (path, query) = target(facts);
     let get = parameters(&query, scrubber);
     let query = masked_query(&query, scrubber);
-    Some(Request {
+    Some(ItemRequest {
         url: Some(url(facts, &path, &query)),
         method: Some(cut_to(method, 255)),
         headers: headers(facts, scrubber, address),
@@ -57,12 +57,12 @@ pub(super) fn request(
         get,
         query_string: (!query.is_empty()).then_some(query),
         user_ip: client(facts).and_then(|ip| shown(ip, address)),
-        ..Request::default()
+        ..ItemRequest::default()
     })
 }
 
 /// The client's address.
-pub(super) fn client(facts: &Facts) -> Option<&str> {
+pub(super) fn client(facts: &SelectedAttributes) -> Option<&str> {
     facts.first(&CLIENT_ADDRESSES)
 }
 
@@ -78,10 +78,10 @@ pub(super) fn without_address(text: String, client: &str, how: ClientAddress) ->
 }
 
 /// Who had asked.
-pub(super) fn person(facts: &Facts) -> Option<Person> {
+pub(super) fn person(facts: &SelectedAttributes) -> Option<ItemPerson> {
     let id = facts.first(&["app.user_id", "enduser.id", "user.id"])?;
     let username = facts.first(&["app.user_handle", "user.name", "enduser.pseudo.id"]);
-    Some(Person {
+    Some(ItemPerson {
         // Rollbar refuses longer ones.
         id: cut_to(id, 40),
         username: username.map(|name| cut_to(name, 255)),
@@ -90,14 +90,14 @@ pub(super) fn person(facts: &Facts) -> Option<Person> {
 }
 
 /// Scheme, authority and the rest of the whole URL, if that is known.
-fn whole_url(facts: &Facts) -> Option<(&str, &str, &str)> {
+fn whole_url(facts: &SelectedAttributes) -> Option<(&str, &str, &str)> {
     let (scheme, rest) = facts.first(&["url.full", "http.url"])?.split_once("://")?;
     let (authority, target) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     Some((scheme, host, target))
 }
 
-fn target(facts: &Facts) -> (String, String) {
+fn target(facts: &SelectedAttributes) -> (String, String) {
     let whole = || whole_url(facts).map(|(_, _, target)| target);
     let target = facts.first(&["http.target"]).or_else(whole).unwrap_or_default();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
@@ -106,7 +106,7 @@ fn target(facts: &Facts) -> (String, String) {
     (path.to_owned(), query.to_owned())
 }
 
-fn url(facts: &Facts, path: &str, query: &str) -> String {
+fn url(facts: &SelectedAttributes, path: &str, query: &str) -> String {
     let query = if query.is_empty() { String::new() } else { format!("?{query}") };
     let whole = whole_url(facts);
     let of_whole = whole.map(|(scheme, _, _)| scheme);
@@ -123,7 +123,7 @@ fn url(facts: &Facts, path: &str, query: &str) -> String {
 }
 
 /// `http.request.header.user-agent` is `User-Agent`.
-fn headers(facts: &Facts, scrubber: &Scrubber, address: ClientAddress) -> Texts {
+fn headers(facts: &SelectedAttributes, scrubber: &Scrubber, address: ClientAddress) -> Texts {
     let recorded = facts.own.iter().filter_map(|(key, value)| {
         let name = key.strip_prefix("http.request.header.")?;
         Some((name.replace('_', "-"), value.as_str()))
@@ -219,7 +219,7 @@ mod tests {
 
     fn request_of(facts: &[(&str, &str)], address: ClientAddress) -> Value {
         let own = facts.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        let facts = Facts { own: own.collect(), ..Facts::default() };
+        let facts = SelectedAttributes { own: own.collect(), ..SelectedAttributes::default() };
         json!(request(&facts, &Scrubber::new(&["pin".to_owned()]), address))
     }
 

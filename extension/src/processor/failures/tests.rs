@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::processor::{
     failures::truncate::MAX_ITEM_BYTES,
-    log_lines::Lines,
-    platform_spans::{Event, RawEvent},
+    log_lines::LineEnricher,
+    platform_spans::{PlatformEvent, RawEvent},
 };
 
 mod account;
@@ -31,9 +31,9 @@ fn now() -> SystemTime {
 }
 
 /// Of every invocation the platform knows the same trace.
-fn lookup(_: &str) -> Traces {
+fn lookup(_: &str) -> TraceRefs {
     let header = format!("Root=1-{}-{};Sampled=1", &ROOT[..8], &ROOT[8..]);
-    Traces { xray_header: Some(header), server: None }
+    TraceRefs { xray_header: Some(header), server: None }
 }
 
 fn config(more: &[(&str, &str)]) -> Config {
@@ -42,10 +42,10 @@ fn config(more: &[(&str, &str)]) -> Config {
     Config::from_vars(|name| all.get(name).map(|value| (*value).to_owned())).0
 }
 
-/// Failures, and all items that were made so far.
+/// FailureReporter, and all items that were made so far.
 struct World {
-    failures: Failures,
-    lines: Lines,
+    failures: FailureReporter,
+    lines: LineEnricher,
     items: Vec<Value>,
     now: SystemTime,
 }
@@ -53,13 +53,13 @@ struct World {
 impl World {
     fn new(more: &[(&str, &str)]) -> Self {
         let config = config(more);
-        let failures = Failures::new(&config).unwrap();
-        Self { failures, lines: Lines::new(&config), items: Vec::new(), now: now() }
+        let failures = FailureReporter::new(&config).unwrap();
+        Self { failures, lines: LineEnricher::new(&config), items: Vec::new(), now: now() }
     }
 
     fn take(&mut self) {
         for signal in self.failures.take_made() {
-            assert_eq!((signal.kind, signal.has_error), (Kind::Failures, true));
+            assert_eq!((signal.kind, signal.has_error), (SignalKind::Failures, true));
             for line in read(&signal.bytes) {
                 assert!(line.json.len() <= MAX_ITEM_BYTES);
                 let item: Value = serde_json::from_str(line.json).unwrap();
@@ -82,7 +82,7 @@ impl World {
         let events = RawEvent::read_all(&json, self.now).unwrap();
         let lines = self.lines.take(&events, lookup);
         self.failures.lines(&lines, self.now, &lookup);
-        if let Some(note) = Note::of(&Event::read(&events[0])) {
+        if let Some(note) = PlatformFailure::of(&PlatformEvent::read(&events[0])) {
             self.failures.platform(note, self.now, &lookup);
         }
         self.take();
@@ -100,7 +100,8 @@ impl World {
         let resource_spans =
             ResourceSpans { resource: Some(resource), scope_spans, ..ResourceSpans::default() };
         let request = ExportTraceServiceRequest { resource_spans: vec![resource_spans] };
-        let (signal, _) = Signal::read(Kind::Traces, request.encode_to_vec().into()).unwrap();
+        let (signal, _) =
+            Payload::read(SignalKind::Traces, request.encode_to_vec().into()).unwrap();
         self.failures.otlp(&signal, self.now, &lookup);
         self.take();
     }
@@ -109,7 +110,7 @@ impl World {
         let scope_logs = vec![ScopeLogs { log_records, ..ScopeLogs::default() }];
         let resource_logs = vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }];
         let request = ExportLogsServiceRequest { resource_logs };
-        let (signal, _) = Signal::read(Kind::Logs, request.encode_to_vec().into()).unwrap();
+        let (signal, _) = Payload::read(SignalKind::Logs, request.encode_to_vec().into()).unwrap();
         self.failures.otlp(&signal, self.now, &lookup);
         self.take();
     }

@@ -12,7 +12,7 @@
 
 use serde_json::Value;
 
-use crate::processor::failures::item::{Content, Data, Item, Trace};
+use crate::processor::failures::item::{Item, ItemContent, ItemData, ItemTrace};
 
 /// Most bytes of an item. Rollbar has raised its own limit over the years and does not say where
 /// it is; the first one it ever had is certainly taken.
@@ -26,7 +26,7 @@ const SHORT_CHARS: usize = 1_000;
 const SHORT_VALUE_BYTES: usize = 200;
 
 /// A step: its name, and what it does.
-type Step = (&'static str, fn(&mut Data));
+type Step = (&'static str, fn(&mut ItemData));
 
 /// In this order.
 const STEPS: [Step; 7] = [
@@ -35,7 +35,7 @@ const STEPS: [Step; 7] = [
     ("frames", |data| traces(data).iter_mut().for_each(|trace| keep_ends(trace, 10))),
     ("frames", |data| traces(data).iter_mut().for_each(|trace| keep_ends(trace, 3))),
     ("causes", |data| {
-        if let Content::TraceChain(chain) = &mut data.body.content {
+        if let ItemContent::TraceChain(chain) = &mut data.body.content {
             chain.truncate(2);
         }
     }),
@@ -81,7 +81,7 @@ fn to_json(item: &Item) -> String {
     serde_json::to_string(item).unwrap_or_default()
 }
 
-fn note(data: &mut Data, name: &str) {
+fn note(data: &mut ItemData, name: &str) {
     let trimmed = data.custom.entry("trimmed".to_owned()).or_insert_with(|| Value::Array(vec![]));
     if let Value::Array(names) = trimmed
         && !names.iter().any(|known| known == name)
@@ -90,11 +90,11 @@ fn note(data: &mut Data, name: &str) {
     }
 }
 
-fn traces(data: &mut Data) -> &mut [Trace] {
+fn traces(data: &mut ItemData) -> &mut [ItemTrace] {
     match &mut data.body.content {
-        Content::Trace(trace) => std::slice::from_mut(trace),
-        Content::TraceChain(chain) => chain,
-        Content::Message(_) | Content::CrashReport(_) => &mut [],
+        ItemContent::Trace(trace) => std::slice::from_mut(trace),
+        ItemContent::TraceChain(chain) => chain,
+        ItemContent::Message(_) | ItemContent::CrashReport(_) => &mut [],
     }
 }
 
@@ -103,17 +103,17 @@ fn keep_last<T>(items: &mut Vec<T>, count: usize) {
 }
 
 /// The outermost calls and the innermost.
-fn keep_ends(trace: &mut Trace, count: usize) {
+fn keep_ends(trace: &mut ItemTrace, count: usize) {
     if trace.frames.len() > 2 * count {
         trace.frames.drain(count..trace.frames.len() - count);
     }
 }
 
-fn cut_texts(data: &mut Data) {
+fn cut_texts(data: &mut ItemData) {
     for trace in traces(data) {
         trace.exception.message.iter_mut().for_each(cut);
     }
-    if let Content::Message(message) = &mut data.body.content {
+    if let ItemContent::Message(message) = &mut data.body.content {
         cut(&mut message.body);
         message.more.retain(|name, value| is_short(name, value));
     }
@@ -139,11 +139,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::processor::failures::item::{Body, Entry, Exception, Frame, Level, Request};
+    use crate::processor::failures::item::{
+        ItemBody, ItemException, ItemFrame, ItemLevel, ItemRequest, TelemetryEntry,
+    };
 
-    fn entry(text: &str) -> Entry {
-        Entry {
-            level: Level::Info,
+    fn entry(text: &str) -> TelemetryEntry {
+        TelemetryEntry {
+            level: ItemLevel::Info,
             kind: "log".to_owned(),
             source: "server".to_owned(),
             timestamp_ms: 0,
@@ -152,23 +154,23 @@ mod tests {
     }
 
     fn item(lines: usize, frames: usize, message: &str) -> Item {
-        let frame = |line| Frame {
+        let frame = |line| ItemFrame {
             filename: "functions/src/store/dynamodb.rs".repeat(20),
             lineno: Some(line as u32),
-            ..Frame::default()
+            ..ItemFrame::default()
         };
-        let trace = Trace {
+        let trace = ItemTrace {
             frames: (0..frames).map(frame).collect(),
-            exception: Exception {
+            exception: ItemException {
                 class: "StoreError".to_owned(),
                 message: Some(message.to_owned()),
                 description: None,
             },
         };
         let telemetry = (0..lines).map(|_| entry(&"x".repeat(1_000))).collect();
-        let body = Body { content: Content::Trace(trace), telemetry };
-        let request = Request { url: Some("https://x/".to_owned()), ..Request::default() };
-        Item { data: Data { body, request: Some(request), ..Data::default() } }
+        let body = ItemBody { content: ItemContent::Trace(trace), telemetry };
+        let request = ItemRequest { url: Some("https://x/".to_owned()), ..ItemRequest::default() };
+        Item { data: ItemData { body, request: Some(request), ..ItemData::default() } }
     }
 
     fn parsed(json: &str) -> Value {

@@ -23,7 +23,7 @@ const REMEMBERED: usize = 128;
 /// What goes on in the sandbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Phase {
+pub enum LambdaPhase {
     /// The function is starting.
     #[default]
     Init,
@@ -35,7 +35,7 @@ pub enum Phase {
 
 /// An invocation, as far as the platform has told of it.
 #[derive(Clone, Debug)]
-pub struct Invocation {
+pub struct InvocationState {
     /// Lambda's id.
     pub request_id: String,
     /// `1-<8 hex>-<24 hex>`
@@ -54,7 +54,7 @@ pub struct Invocation {
 
 /// The function, and what is going on in it.
 #[derive(Debug)]
-pub struct Context {
+pub struct LineContext {
     /// The function's name.
     pub function: String,
     /// Its version, as soon as something tells.
@@ -62,25 +62,25 @@ pub struct Context {
     /// How the sandbox came to be, such as `on-demand`.
     pub initialization_type: Option<String>,
     /// What goes on.
-    pub phase: Phase,
+    pub phase: LambdaPhase,
     /// The last one is the current one.
-    pub invocations: VecDeque<Invocation>,
+    pub invocations: VecDeque<InvocationState>,
     /// By the Extensions API, which may be ahead of the Telemetry API, or know more.
-    invoked: Option<Invocation>,
+    invoked: Option<InvocationState>,
     /// Whether the Extensions API tells of invocations, as it does where they run one by one.
     one_by_one: bool,
     /// Whether one has begun.
     pub has_had_invocation: bool,
 }
 
-impl Context {
+impl LineContext {
     /// Of a sandbox in which nothing has happened.
     pub fn new(function: String, version: Option<String>) -> Self {
         Self {
             function,
             version,
             initialization_type: None,
-            phase: Phase::Init,
+            phase: LambdaPhase::Init,
             invocations: VecDeque::new(),
             invoked: None,
             one_by_one: false,
@@ -97,7 +97,7 @@ impl Context {
             known.xray_trace_id = known.xray_trace_id.take().or(xray_trace_id);
             return;
         }
-        self.invoked = Some(Invocation {
+        self.invoked = Some(InvocationState {
             request_id: invoke.request_id.clone(),
             xray_trace_id,
             trace_id: None,
@@ -119,13 +119,13 @@ impl Context {
             }
         }
         match kind {
-            "platform.initStart" | "platform.restoreStart" => self.phase = Phase::Init,
+            "platform.initStart" | "platform.restoreStart" => self.phase = LambdaPhase::Init,
             "platform.initReport" | "platform.restoreReport" if !self.invocations.is_empty() => {
-                self.phase = Phase::Invoke;
+                self.phase = LambdaPhase::Invoke;
             }
             "platform.start" => self.start(record, time),
             "platform.runtimeDone" => {
-                self.phase = Phase::After;
+                self.phase = LambdaPhase::After;
                 let id = record["requestId"].as_str();
                 if let Some(invocation) = id.and_then(|id| self.find(id)) {
                     invocation.status = record["status"].as_str().map(str::to_owned);
@@ -145,7 +145,7 @@ impl Context {
         let told = begun.or_else(|| self.invoked.take_if(|told| told.request_id == request_id));
         let is_first = told.as_ref().is_some_and(|told| told.is_first);
         let header = record["tracing"]["value"].as_str().and_then(xray_trace_id);
-        self.push(Invocation {
+        self.push(InvocationState {
             request_id: request_id.to_owned(),
             trace_id: told.as_ref().and_then(|told| told.trace_id),
             xray_trace_id: header.or_else(|| told?.xray_trace_id),
@@ -157,7 +157,7 @@ impl Context {
     }
 
     /// It is the current one from now on.
-    fn push(&mut self, mut invocation: Invocation) {
+    fn push(&mut self, mut invocation: InvocationState) {
         // Of the one before a line may be late.
         let mut left = self.invocations.len();
         self.invocations.retain(|known| {
@@ -169,23 +169,23 @@ impl Context {
         }
         invocation.is_first |= !std::mem::replace(&mut self.has_had_invocation, true);
         self.invocations.push_back(invocation);
-        self.phase = Phase::Invoke;
+        self.phase = LambdaPhase::Invoke;
     }
 
     /// One of the invocations that have begun lately.
-    pub fn find(&mut self, request_id: &str) -> Option<&mut Invocation> {
+    pub fn find(&mut self, request_id: &str) -> Option<&mut InvocationState> {
         self.invocations.iter_mut().find(|known| known.request_id == request_id)
     }
 
     /// The last invocation whose metrics have not been told. The Telemetry API may not have told that
     /// it began.
-    pub fn unreported(&self) -> Option<&Invocation> {
+    pub fn unreported(&self) -> Option<&InvocationState> {
         let last = self.invocations.iter().rfind(|known| !known.is_reported);
         self.invoked.as_ref().or(last)
     }
 
     /// All of them, oldest first.
-    pub fn all_unreported(&mut self) -> impl Iterator<Item = &mut Invocation> {
+    pub fn all_unreported(&mut self) -> impl Iterator<Item = &mut InvocationState> {
         self.take_over_invoked();
         self.invocations.iter_mut().filter(|known| !known.is_reported)
     }
@@ -204,7 +204,8 @@ impl Context {
 
     fn current(&self) -> Option<usize> {
         let last = self.invocations.len().checked_sub(1);
-        let is_open = |it: &Invocation| !self.one_by_one && !it.is_reported && it.status.is_none();
+        let is_open =
+            |it: &InvocationState| !self.one_by_one && !it.is_reported && it.status.is_none();
         let mut open =
             (0..self.invocations.len()).filter(|index| is_open(&self.invocations[*index]));
         match (open.next(), open.next()) {

@@ -1,11 +1,11 @@
-//! Metrics inside of lines: CloudWatch reads them from the same group (embedded metric format).
+//! EmfMetrics inside of lines: CloudWatch reads them from the same group (embedded metric format).
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 //!
 //! | in | metrics | by |
 //! |---|---|---|
 //! | the record of `platform.report`, or of the sandbox's end in its place | `Invocations`, `ColdStarts`, `Errors`, `Timeouts`, `Duration`, `BilledDuration`, `InitDuration`, `MaxMemoryUsed`, `MemorySize` | `Function`, and over all |
 //! | a function's access line | `Requests`, `Latency` | `Route` and `StatusClass`, `Route`, `StatusClass`, and over all |
-//! | the extension's own account | `Received`, `Delivered`, `Dropped`, `Repeated`, `FailedRequests`, `Held`, `Spooled` | `Destination`, and over all |
+//! | the extension's own account | `Received`, `Delivered`, `Dropped`, `Repeated`, `FailedRequests`, `Held`, `Spooled` | `DestinationStats`, and over all |
 //! | the same | `HoldOfNext`, `LongestHoldOfNext` | `Function`, and over all |
 //!
 //! Each combination of dimensions is a metric that somebody pays for: none holds an id, and routes
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::{
     pipeline::{
         ledger::{Account, State},
-        stats::{Destination, Holds, Summary},
+        stats::{DestinationStats, HoldStats, PipelineStats},
     },
     processor::log_lines::unix_ms,
 };
@@ -36,14 +36,14 @@ const METHODS: [&str; 7] = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OP
 
 /// Members of a JSON object: values of metrics and dimensions, and what declares them as such.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Metrics {
+pub struct EmfMetrics {
     dimensions: Vec<(&'static str, String)>,
     /// Names of dimensions.
     sets: Vec<Vec<&'static str>>,
     values: Vec<(&'static str, &'static str, f64)>,
 }
 
-impl Metrics {
+impl EmfMetrics {
     /// Every member, `_aws` first.
     pub fn members(&self, time: SystemTime) -> Vec<(&'static str, Value)> {
         let metrics = self.values.iter().map(|(name, unit, _)| json!({"Name": name, "Unit": unit}));
@@ -71,7 +71,7 @@ fn number(value: f64) -> Value {
 
 /// Of an invocation that this process saw begin: how it ended.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Outcome {
+pub(super) struct InvocationOutcome {
     pub(super) is_first: bool,
     pub(super) failed: bool,
     pub(super) timed_out: bool,
@@ -80,9 +80,14 @@ pub(super) struct Outcome {
 /// Of the record of `platform.report`, or of null where there is none.
 ///
 /// How an invocation ended is told by the process that saw it begin, and so once.
-pub(super) fn invocation(function: &str, outcome: Option<Outcome>, report: &Value) -> Metrics {
+pub(super) fn invocation(
+    function: &str,
+    outcome: Option<InvocationOutcome>,
+    report: &Value,
+) -> EmfMetrics {
     let figure = |key: &str| report["metrics"][key].as_f64();
-    let count = |is: fn(&Outcome) -> bool| outcome.as_ref().map(|it| f64::from(u8::from(is(it))));
+    let count =
+        |is: fn(&InvocationOutcome) -> bool| outcome.as_ref().map(|it| f64::from(u8::from(is(it))));
     by_function(function)
         .with("Invocations", "Count", outcome.map(|_| 1.0))
         .with("ColdStarts", "Count", count(|it| it.is_first))
@@ -95,9 +100,9 @@ pub(super) fn invocation(function: &str, outcome: Option<Outcome>, report: &Valu
         .with("MemorySize", "Megabytes", figure("memorySizeMB"))
 }
 
-fn by_function(function: &str) -> Metrics {
+fn by_function(function: &str) -> EmfMetrics {
     let dimensions = vec![("Function", function.to_owned())];
-    Metrics { dimensions, sets: vec![vec!["Function"], vec![]], values: Vec::new() }
+    EmfMetrics { dimensions, sets: vec![vec!["Function"], vec![]], values: Vec::new() }
 }
 
 /// Recognises access lines, and bounds their routes.
@@ -120,7 +125,7 @@ impl AccessLines {
         if is_own { Vec::new() } else { members }
     }
 
-    fn metrics(&mut self, field: impl Fn(&str) -> Option<Value>) -> Option<Metrics> {
+    fn metrics(&mut self, field: impl Fn(&str) -> Option<Value>) -> Option<EmfMetrics> {
         let (status, duration) = (field("status")?.as_u64()?, field("duration_ms")?.as_f64()?);
         let (method, route) = (field("method")?, field("route")?);
         let method = METHODS.into_iter().find(|known| method == *known).unwrap_or(OTHER);
@@ -134,7 +139,7 @@ impl AccessLines {
         };
         let sets = vec![vec!["Route", "StatusClass"], vec!["Route"], vec!["StatusClass"], vec![]];
         let dimensions = vec![("Route", route), ("StatusClass", class)];
-        let metrics = Metrics { dimensions, sets, values: Vec::new() };
+        let metrics = EmfMetrics { dimensions, sets, values: Vec::new() };
         let metrics = metrics.with("Requests", "Count", Some(1.0));
         Some(metrics.with("Latency", "Milliseconds", Some(duration)))
     }
@@ -158,7 +163,12 @@ fn has_id(route: &str) -> bool {
 }
 
 /// What has changed from one summary to the next, for each destination; and the holds since then.
-pub fn account(function: &str, now: &Summary, before: &Summary, holds: Holds) -> Vec<Metrics> {
+pub fn account(
+    function: &str,
+    now: &PipelineStats,
+    before: &PipelineStats,
+    holds: HoldStats,
+) -> Vec<EmfMetrics> {
     let mut all = Vec::new();
     for (name, destination) in &now.destinations {
         all.push(destination_metrics(name, destination, before.destinations.get(name)));
@@ -172,15 +182,19 @@ pub fn account(function: &str, now: &Summary, before: &Summary, holds: Holds) ->
     all
 }
 
-fn destination_metrics(name: &str, now: &Destination, before: Option<&Destination>) -> Metrics {
+fn destination_metrics(
+    name: &str,
+    now: &DestinationStats,
+    before: Option<&DestinationStats>,
+) -> EmfMetrics {
     let sum = |of: fn(&Account) -> u64| {
-        let total = |it: &Destination| it.accounts.values().map(of).sum::<u64>();
+        let total = |it: &DestinationStats| it.accounts.values().map(of).sum::<u64>();
         let (now, before) = (total(now), before.map(total).unwrap_or_default());
         (now, Some(now.saturating_sub(before) as f64))
     };
     let requests = before.map(|before| before.requests).unwrap_or_default();
     let since = |now: u64, before: u64| Some(now.saturating_sub(before) as f64);
-    let metrics = Metrics {
+    let metrics = EmfMetrics {
         dimensions: vec![("Destination", name.to_owned())],
         sets: vec![vec!["Destination"], vec![]],
         values: Vec::new(),

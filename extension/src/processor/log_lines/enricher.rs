@@ -8,35 +8,35 @@ use trace_context::TraceId;
 use crate::{
     config::Config,
     lambda::extensions_api::{Invoke, Shutdown},
-    otlp::payload::Signal,
+    otlp::payload::Payload,
     processor::{
         log_lines::{
-            Line, MAX_LINE_BYTES, MESSAGE_BYTES, Signals,
-            context::{Context, Invocation, xray_trace_id},
-            emf::{self, AccessLines, Metrics, Outcome},
-            invocation_fields::{Ours, PLATFORMS_OWN},
-            json::{Fields, Object, cut, is_empty},
-            level::{Level, level_in},
+            LinePayloads, LogLine, MAX_LINE_BYTES, MESSAGE_BYTES,
+            context::{InvocationState, LineContext, xray_trace_id},
+            emf::{self, AccessLines, EmfMetrics, InvocationOutcome},
+            invocation_fields::{InvocationFields, PLATFORMS_OWN},
+            json::{JsonFields, JsonObject, cut, is_empty},
+            level::{LogLevel, level_in},
             platform_message, timestamp, unix_ms, without_colours,
         },
-        platform_spans::{RawEvent, Traces},
+        platform_spans::{RawEvent, TraceRefs},
     },
     scrub::Scrubber,
 };
 
 /// Makes lines; knows what the platform has told so far.
 #[derive(Debug)]
-pub struct Lines {
+pub struct LineEnricher {
     scrubber: Scrubber,
-    context: Context,
+    context: LineContext,
     access_lines: AccessLines,
 }
 
-impl Lines {
+impl LineEnricher {
     /// Nothing has happened yet.
     pub fn new(config: &Config) -> Self {
         let Config { function_name, function_version, scrub, .. } = config;
-        let context = Context::new(function_name.clone(), function_version.clone());
+        let context = LineContext::new(function_name.clone(), function_version.clone());
         let access_lines = AccessLines::default();
         Self { scrubber: Scrubber::new(scrub), context, access_lines }
     }
@@ -50,17 +50,17 @@ impl Lines {
     pub fn take(
         &mut self,
         events: &[RawEvent<'_>],
-        traces: impl Fn(&str) -> Traces,
-    ) -> Vec<Signal> {
-        let mut signals = Signals::default();
+        traces: impl Fn(&str) -> TraceRefs,
+    ) -> Vec<Payload> {
+        let mut signals = LinePayloads::default();
         for event in events {
             let (json, is_error) = match event.kind.as_ref() {
                 "function" => self.function(event, &traces),
-                // Ours among them: its own log lines must never come back to it.
+                // InvocationFields among them: its own log lines must never come back to it.
                 "extension" => continue,
                 _ => self.platform(event, &traces),
             };
-            signals.push(Line { time_ms: unix_ms(event.time), json: &json }, is_error);
+            signals.push(LogLine { time_ms: unix_ms(event.time), json: &json }, is_error);
         }
         signals.finish()
     }
@@ -71,8 +71,8 @@ impl Lines {
     }
 
     /// The sandbox ends: a line about each invocation whose report will never come.
-    pub fn shut_down(&mut self, shutdown: &Shutdown, now: SystemTime) -> Vec<Signal> {
-        let mut signals = Signals::default();
+    pub fn shut_down(&mut self, shutdown: &Shutdown, now: SystemTime) -> Vec<Payload> {
+        let mut signals = LinePayloads::default();
         let reason = shutdown.shutdown_reason.to_ascii_lowercase();
         let function = self.context.function.clone();
         let left: Vec<String> =
@@ -86,13 +86,13 @@ impl Lines {
             let metrics = Some(emf::invocation(&function, outcome, &Value::Null));
             let json = json!({ "requestId": request_id, "reason": reason }).to_string();
             let kind = "extension.shutdown";
-            let record = Record { kind, json: &json, metrics };
+            let record = LineRecord { kind, json: &json, metrics };
             let level = if ended_well { "INFO" } else { "ERROR" };
             let text = format!("The sandbox ends before the invocation's report: {reason}");
-            let none = |_: &str| Traces::default();
+            let none = |_: &str| TraceRefs::default();
             let json =
                 self.wrapped(now, Some(level), &text, Some(request_id), Some(&record), &none);
-            signals.push(Line { time_ms: unix_ms(now), json: &json }, !ended_well);
+            signals.push(LogLine { time_ms: unix_ms(now), json: &json }, !ended_well);
         }
         signals.finish()
     }
@@ -100,15 +100,15 @@ impl Lines {
     fn function(
         &mut self,
         event: &RawEvent<'_>,
-        traces: &impl Fn(&str) -> Traces,
+        traces: &impl Fn(&str) -> TraceRefs,
     ) -> (String, bool) {
-        if let Ok(fields) = serde_json::from_str::<Fields<'_>>(event.record) {
+        if let Ok(fields) = serde_json::from_str::<JsonFields<'_>>(event.record) {
             return self.object(event, &fields, traces);
         }
         // A string with an escape that no text can have stays as it came.
         let text = serde_json::from_str::<Cow<'_, str>>(event.record);
         let text = text.unwrap_or(Cow::Borrowed(event.record.trim_matches('"')));
-        match serde_json::from_str::<Fields<'_>>(&text) {
+        match serde_json::from_str::<JsonFields<'_>>(&text) {
             Ok(fields) => self.object(event, &fields, traces),
             Err(_) => self.text(event, &text, traces),
         }
@@ -118,8 +118,8 @@ impl Lines {
     fn object(
         &mut self,
         event: &RawEvent<'_>,
-        fields: &Fields<'_>,
-        traces: &impl Fn(&str) -> Traces,
+        fields: &JsonFields<'_>,
+        traces: &impl Fn(&str) -> TraceRefs,
     ) -> (String, bool) {
         let is_error = fields.level().is_some_and(|level| level.is_error());
         let mut line = self.object_begun(event, fields, traces);
@@ -132,7 +132,7 @@ impl Lines {
             return (json, is_error);
         }
         let level = fields.level();
-        let level = level.as_ref().and_then(Level::as_str);
+        let level = level.as_ref().and_then(LogLevel::as_str);
         let level = level.filter(|level| level.len() <= MAX_LEVEL_BYTES);
         let named = fields.text("requestId");
         (self.wrapped(event.time, level, &json, named.as_deref(), None, traces), is_error)
@@ -141,14 +141,14 @@ impl Lines {
     fn object_begun(
         &mut self,
         event: &RawEvent<'_>,
-        fields: &Fields<'_>,
-        traces: &impl Fn(&str) -> Traces,
-    ) -> Object {
+        fields: &JsonFields<'_>,
+        traces: &impl Fn(&str) -> TraceRefs,
+    ) -> JsonObject {
         let named = fields.text("requestId");
         let trace_id = fields.text("trace_id").and_then(|id| TraceId::from_hex(&id));
         let ours = self.ours(named.as_deref(), trace_id, event.time, traces);
-        let mut line = Object::new();
-        let mut claimed = Object::new();
+        let mut line = JsonObject::new();
+        let mut claimed = JsonObject::new();
         for (key, value) in &fields.0 {
             let key = key.as_ref();
             if ["trace_id", "span_id"].contains(&key) && is_empty(value) {
@@ -172,19 +172,19 @@ impl Lines {
         &mut self,
         event: &RawEvent<'_>,
         text: &str,
-        traces: &impl Fn(&str) -> Traces,
+        traces: &impl Fn(&str) -> TraceRefs,
     ) -> (String, bool) {
         let plain = without_colours(text);
         let level = level_in(&plain);
         let masked = self.scrubber.text(plain.trim_end_matches(['\n', '\r'])).into_owned();
-        let is_error = level.is_some_and(|level| Level::Name(level.into()).is_error());
+        let is_error = level.is_some_and(|level| LogLevel::Name(level.into()).is_error());
         (self.wrapped(event.time, level, &masked, None, None, traces), is_error)
     }
 
     fn platform(
         &mut self,
         event: &RawEvent<'_>,
-        traces: &impl Fn(&str) -> Traces,
+        traces: &impl Fn(&str) -> TraceRefs,
     ) -> (String, bool) {
         let record = serde_json::from_str(event.record).unwrap_or(Value::Null);
         self.context.platform(&event.kind, &record, event.time);
@@ -196,7 +196,7 @@ impl Lines {
             let outcome = request_id.and_then(|id| report(self.context.find(id)?, status));
             emf::invocation(&self.context.function, outcome, &record)
         });
-        let record = Record { kind: &event.kind, json: &json, metrics };
+        let record = LineRecord { kind: &event.kind, json: &json, metrics };
         let json =
             self.wrapped(event.time, Some(level), &message, request_id, Some(&record), traces);
         (json, level == "ERROR")
@@ -209,15 +209,15 @@ impl Lines {
         level: Option<&str>,
         text: &str,
         named: Option<&str>,
-        record: Option<&Record<'_>>,
-        traces: &impl Fn(&str) -> Traces,
+        record: Option<&LineRecord<'_>>,
+        traces: &impl Fn(&str) -> TraceRefs,
     ) -> String {
-        let mut line = Object::new();
+        let mut line = JsonObject::new();
         line.add("timestamp", &timestamp(time));
         if let Some(level) = level {
             line.add("level", &level);
         }
-        let (mut rest, mut cut_from) = (Object::new(), 0);
+        let (mut rest, mut cut_from) = (JsonObject::new(), 0);
         if let Some(record) = record {
             rest.add("type", &record.kind);
             if record.json.len() < MAX_LINE_BYTES / 2 {
@@ -231,7 +231,7 @@ impl Lines {
         let unknown = named.filter(|id| record.is_some() && self.context.find(id).is_none());
         let ours = match unknown {
             // The platform may speak of one that began before this process.
-            Some(unknown) => Ours::of_unknown(&self.context, unknown),
+            Some(unknown) => InvocationFields::of_unknown(&self.context, unknown),
             None => self.ours(named, None, time, traces),
         };
         ours.write(&mut rest, |_| false);
@@ -255,10 +255,10 @@ impl Lines {
         named: Option<&str>,
         trace_id: Option<TraceId>,
         time: SystemTime,
-        traces: &impl Fn(&str) -> Traces,
-    ) -> Ours<'_> {
+        traces: &impl Fn(&str) -> TraceRefs,
+    ) -> InvocationFields<'_> {
         let Some(index) = self.context.invocation(named, time) else {
-            return Ours::of_nothing(&self.context);
+            return InvocationFields::of_nothing(&self.context);
         };
         let invocation = &mut self.context.invocations[index];
         invocation.trace_id = invocation.trace_id.or(trace_id);
@@ -266,7 +266,7 @@ impl Lines {
         if invocation.xray_trace_id.is_none() {
             invocation.xray_trace_id = known.xray_header.as_deref().and_then(xray_trace_id);
         }
-        Ours::of(&self.context, &self.context.invocations[index], &known)
+        InvocationFields::of(&self.context, &self.context.invocations[index], &known)
     }
 }
 
@@ -278,17 +278,17 @@ const CUT_BYTES: usize = 40;
 
 /// A record that the platform, or the end of the sandbox, adds to a line.
 #[derive(Debug)]
-struct Record<'a> {
+struct LineRecord<'a> {
     kind: &'a str,
     json: &'a str,
-    metrics: Option<Metrics>,
+    metrics: Option<EmfMetrics>,
 }
 
 /// How an invocation ended, unless that has been told.
-fn report(invocation: &mut Invocation, status: Option<&str>) -> Option<Outcome> {
+fn report(invocation: &mut InvocationState, status: Option<&str>) -> Option<InvocationOutcome> {
     let is_news = !std::mem::replace(&mut invocation.is_reported, true);
     let status = status.or(invocation.status.as_deref()).unwrap_or("success");
-    is_news.then(|| Outcome {
+    is_news.then(|| InvocationOutcome {
         is_first: invocation.is_first,
         failed: status != "success",
         timed_out: status == "timeout",

@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use crate::processor::{
     log_lines::{
-        context::{Context, Invocation, Phase},
-        json::Object,
+        context::{InvocationState, LambdaPhase, LineContext},
+        json::JsonObject,
     },
-    platform_spans::Traces,
+    platform_spans::TraceRefs,
 };
 
 /// The fields that are the extension's alone: see the table in [`crate::processor::log_lines`].
@@ -17,7 +17,7 @@ pub(super) const PLATFORMS_OWN: [&str; 4] = ["requestId", "xray_trace_id", "lamb
 
 /// What the extension adds.
 #[derive(Debug, Default)]
-pub(super) struct Ours<'a> {
+pub(super) struct InvocationFields<'a> {
     request_id: Option<&'a str>,
     xray_trace_id: Option<&'a str>,
     trace_id: Option<String>,
@@ -27,7 +27,7 @@ pub(super) struct Ours<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Lambda<'a> {
+struct LambdaField<'a> {
     function: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: &'a Option<String>,
@@ -35,18 +35,22 @@ struct Lambda<'a> {
     is_first: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     initialization_type: &'a Option<String>,
-    phase: Phase,
+    phase: LambdaPhase,
 }
 
-fn lambda(context: &Context, is_first: bool) -> String {
-    let Context { function, version, initialization_type, phase, .. } = context;
-    let lambda = Lambda { function, version, is_first, initialization_type, phase: *phase };
+fn lambda(context: &LineContext, is_first: bool) -> String {
+    let LineContext { function, version, initialization_type, phase, .. } = context;
+    let lambda = LambdaField { function, version, is_first, initialization_type, phase: *phase };
     serde_json::to_string(&lambda).unwrap_or_else(|_| "{}".to_owned())
 }
 
-impl<'a> Ours<'a> {
+impl<'a> InvocationFields<'a> {
     /// Of a line of this invocation.
-    pub(super) fn of(context: &Context, invocation: &'a Invocation, traces: &Traces) -> Self {
+    pub(super) fn of(
+        context: &LineContext,
+        invocation: &'a InvocationState,
+        traces: &TraceRefs,
+    ) -> Self {
         let server = traces.server.map(|(trace, span)| (trace.to_string(), span.to_string()));
         let (trace_id, span_id) = server.unzip();
         Self {
@@ -59,13 +63,13 @@ impl<'a> Ours<'a> {
     }
 
     /// Of a record about an invocation of which nothing else is known.
-    pub(super) fn of_unknown(context: &Context, request_id: &'a str) -> Self {
+    pub(super) fn of_unknown(context: &LineContext, request_id: &'a str) -> Self {
         let request_id = Some(request_id);
         Self { request_id, lambda: lambda(context, false), ..Self::default() }
     }
 
     /// Of a line that may be anybody's, or is from before any invocation.
-    pub(super) fn of_nothing(context: &Context) -> Self {
+    pub(super) fn of_nothing(context: &LineContext) -> Self {
         Self { lambda: lambda(context, !context.has_had_invocation), ..Self::default() }
     }
 
@@ -81,7 +85,7 @@ impl<'a> Ours<'a> {
     }
 
     /// Adds what the line does not say itself.
-    pub(super) fn write(&self, line: &mut Object, says: impl Fn(&str) -> bool) {
+    pub(super) fn write(&self, line: &mut JsonObject, says: impl Fn(&str) -> bool) {
         let trace_id = self.trace_id.as_deref().filter(|_| !says("trace_id"));
         let span_id = self.span_id.as_deref().filter(|_| !says("trace_id") && !says("span_id"));
         let fields = [

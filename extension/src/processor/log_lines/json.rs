@@ -8,13 +8,13 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use crate::processor::log_lines::level::Level;
+use crate::processor::log_lines::level::LogLevel;
 
 /// A JSON object's fields, in order, the values as they are.
 #[derive(Debug)]
-pub(super) struct Fields<'a>(pub(super) Vec<(Cow<'a, str>, &'a str)>);
+pub(super) struct JsonFields<'a>(pub(super) Vec<(Cow<'a, str>, &'a str)>);
 
-impl<'a> Fields<'a> {
+impl<'a> JsonFields<'a> {
     pub(super) fn get(&self, key: &str) -> Option<&'a str> {
         self.0.iter().find(|(known, _)| known == key).map(|(_, value)| *value)
     }
@@ -29,30 +29,30 @@ impl<'a> Fields<'a> {
     }
 
     /// By the names that loggers use.
-    pub(super) fn level(&self) -> Option<Level> {
+    pub(super) fn level(&self) -> Option<LogLevel> {
         let value = ["level", "severity", "levelname"].iter().find_map(|key| self.get(key))?;
         serde_json::from_str(value).ok()
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for JsonFields<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
-        struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+        struct JsonKey<'a>(#[serde(borrow)] Cow<'a, str>);
         struct Collect;
         impl<'de> Visitor<'de> for Collect {
-            type Value = Fields<'de>;
+            type Value = JsonFields<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
             }
 
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Fields<'de>, M::Error> {
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<JsonFields<'de>, M::Error> {
                 let mut fields = Vec::new();
-                while let Some(Key(key)) = map.next_key()? {
+                while let Some(JsonKey(key)) = map.next_key()? {
                     fields.push((key, map.next_value::<&RawValue>()?.get()));
                 }
-                Ok(Fields(fields))
+                Ok(JsonFields(fields))
             }
         }
         deserializer.deserialize_map(Collect)
@@ -66,9 +66,9 @@ pub(super) fn is_empty(value: &str) -> bool {
 
 /// A JSON object that is being written.
 #[derive(Debug)]
-pub(super) struct Object(pub(super) String);
+pub(super) struct JsonObject(pub(super) String);
 
-impl Object {
+impl JsonObject {
     pub(super) fn new() -> Self {
         Self("{".to_owned())
     }

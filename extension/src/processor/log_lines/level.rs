@@ -5,13 +5,13 @@ use serde::Deserialize;
 /// How grave a line is.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-pub(super) enum Level {
+pub(super) enum LogLevel {
     Name(String),
     /// As bunyan and pino count: 50 is an error.
     Number(f64),
 }
 
-impl Level {
+impl LogLevel {
     pub(super) fn as_str(&self) -> Option<&str> {
         match self {
             Self::Name(name) => Some(name),

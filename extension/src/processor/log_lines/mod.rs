@@ -1,4 +1,4 @@
-//! Lines: what the function wrote and what the platform says, one JSON object each, complete when
+//! LineEnricher: what the function wrote and what the platform says, one JSON object each, complete when
 //! they are received, so that who sends them need only cut them into requests.
 //!
 //! | field | what |
@@ -14,7 +14,7 @@
 //! | `cut_from_bytes` | the line's length, where it was longer than [`MAX_LINE_BYTES`] |
 //!
 //! Secrets are masked ([`crate::scrub`]), terminal colours are taken out. A signal of
-//! [`Kind::Lines`] holds one line after the other, as [`read`] gives them back.
+//! [`SignalKind::Lines`] holds one line after the other, as [`read`] gives them back.
 
 pub mod context;
 pub mod emf;
@@ -28,11 +28,11 @@ use std::{borrow::Cow, time::SystemTime};
 
 use anstream::adapter::strip_str;
 
-pub use crate::processor::log_lines::enricher::Lines;
+pub use crate::processor::log_lines::enricher::LineEnricher;
 use crate::{
-    otlp::payload::{Kind, Signal},
-    pipeline::stats::{Holds, Summary},
-    processor::log_lines::json::{Fields, Object, cut},
+    otlp::payload::{Payload, SignalKind},
+    pipeline::stats::{HoldStats, PipelineStats},
+    processor::log_lines::json::{JsonFields, JsonObject, cut},
 };
 
 /// Most bytes of a line: what PutLogEvents takes in a request of one event, 26 bytes of which it
@@ -49,7 +49,7 @@ const MIN_SIGNAL_BYTES: usize = 4 << 10;
 
 /// One line, as it waits in a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Line<'a> {
+pub struct LogLine<'a> {
     /// When the platform got it: Unix milliseconds.
     pub time_ms: i64,
     /// A JSON object without a line end.
@@ -57,10 +57,10 @@ pub struct Line<'a> {
 }
 
 /// The lines of a signal, or of several in a row. What is no line is left out.
-pub fn read(signals: &[u8]) -> impl Iterator<Item = Line<'_>> {
+pub fn read(signals: &[u8]) -> impl Iterator<Item = LogLine<'_>> {
     signals.split(|byte| *byte == b'\n').filter_map(|line| {
         let (time_ms, json) = std::str::from_utf8(line).ok()?.split_once(' ')?;
-        Some(Line { time_ms: time_ms.parse().ok()?, json })
+        Some(LogLine { time_ms: time_ms.parse().ok()?, json })
     })
 }
 
@@ -71,9 +71,9 @@ pub fn shortened(json: String, time_ms: i64) -> String {
         return json;
     }
     let time = jiff::Timestamp::from_millisecond(time_ms).unwrap_or_default();
-    let mut line = Object::new();
+    let mut line = JsonObject::new();
     line.add("timestamp", &timestamp(time.into()));
-    let fields = serde_json::from_str::<Fields<'_>>(&json).ok();
+    let fields = serde_json::from_str::<JsonFields<'_>>(&json).ok();
     for key in ["level", "service", "requestId", "trace_id", "span_id"] {
         let value = fields.as_ref().and_then(|fields| fields.get(key));
         if let Some(short) = value.filter(|value| value.len() <= MAX_PLACE_BYTES) {
@@ -112,33 +112,38 @@ pub fn timestamp(time: SystemTime) -> String {
 }
 
 /// The extension's own account since an earlier one, and the holds since then.
-pub fn account(function: &str, now: &Summary, before: &Summary, holds: Holds) -> Vec<Signal> {
-    let (time, mut signals) = (SystemTime::now(), Signals::default());
+pub fn account(
+    function: &str,
+    now: &PipelineStats,
+    before: &PipelineStats,
+    holds: HoldStats,
+) -> Vec<Payload> {
+    let (time, mut signals) = (SystemTime::now(), LinePayloads::default());
     for metrics in emf::account(function, now, before, holds) {
-        let mut line = Object::new();
+        let mut line = JsonObject::new();
         line.add("timestamp", &timestamp(time));
         line.add("level", &"INFO");
         line.add("message", &"What became of telemetry");
         line.add("type", &"extension.account");
         metrics.members(time).iter().for_each(|(key, value)| line.add(key, value));
         line.end();
-        signals.push(Line { time_ms: unix_ms(time), json: &line.0 }, false);
+        signals.push(LogLine { time_ms: unix_ms(time), json: &line.0 }, false);
     }
     signals.finish()
 }
 
 /// Puts lines together to signals, in their order.
 #[derive(Debug, Default)]
-pub struct Signals {
-    done: Vec<Signal>,
+pub struct LinePayloads {
+    done: Vec<Payload>,
     bytes: Vec<u8>,
     items: u64,
     has_error: bool,
 }
 
-impl Signals {
+impl LinePayloads {
     /// Appends a line. Its JSON holds no line end.
-    pub fn push(&mut self, line: Line<'_>, is_error: bool) {
+    pub fn push(&mut self, line: LogLine<'_>, is_error: bool) {
         let switches = is_error != self.has_error && self.bytes.len() >= MIN_SIGNAL_BYTES;
         if switches || self.bytes.len() >= SIGNAL_BYTES {
             self.end_signal();
@@ -152,7 +157,7 @@ impl Signals {
     }
 
     /// All of them.
-    pub fn finish(mut self) -> Vec<Signal> {
+    pub fn finish(mut self) -> Vec<Payload> {
         self.end_signal();
         self.done
     }
@@ -161,9 +166,9 @@ impl Signals {
         let (bytes, items) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.items));
         let has_error = std::mem::take(&mut self.has_error);
         if items > 0 {
-            let kind = Kind::Lines;
+            let kind = SignalKind::Lines;
             let bytes = bytes.into();
-            self.done.push(Signal { kind, bytes, items, has_error, has_unsampled: false });
+            self.done.push(Payload { kind, bytes, items, has_error, has_unsampled: false });
         }
     }
 }

@@ -10,20 +10,20 @@ use super::*;
 use crate::{
     config::Config,
     lambda::extensions_api::Invoke,
-    processor::platform_spans::{RawEvent, Traces},
+    processor::platform_spans::{RawEvent, TraceRefs},
     test_clock::cpu_time,
 };
 
 const XRAY: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
 const XRAY_TRACE: &str = "1-5759e988-bd862e3fe1be46a994272793";
 
-fn lines() -> Lines {
+fn lines() -> LineEnricher {
     let variable = |name: &str| match name {
         "AWS_LAMBDA_FUNCTION_NAME" => Some("home".to_owned()),
         "CRUDDUR_SCRUB" => Some("pin".to_owned()),
         _ => None,
     };
-    Lines::new(&Config::from_vars(variable).0)
+    LineEnricher::new(&Config::from_vars(variable).0)
 }
 
 fn now() -> SystemTime {
@@ -31,20 +31,20 @@ fn now() -> SystemTime {
 }
 
 /// Takes one POST of `(type, record)`, all of one time.
-fn take(lines: &mut Lines, events: &[(&str, Value)]) -> Vec<Value> {
-    take_with(lines, events, |_| Traces::default())
+fn take(lines: &mut LineEnricher, events: &[(&str, Value)]) -> Vec<Value> {
+    take_with(lines, events, |_| TraceRefs::default())
 }
 
 fn take_with(
-    lines: &mut Lines,
+    lines: &mut LineEnricher,
     events: &[(&str, Value)],
-    traces: impl Fn(&str) -> Traces,
+    traces: impl Fn(&str) -> TraceRefs,
 ) -> Vec<Value> {
     let event = |(kind, record): &(&str, Value)| json!({ "time": "2023-11-14T22:13:20.123Z", "type": kind, "record": record });
     let json = events.iter().map(event).collect::<Value>().to_string();
     let events = RawEvent::read_all(&json, now()).unwrap();
     let signals = lines.take(&events, traces);
-    let read = |signal: &Signal| -> Vec<Value> {
+    let read = |signal: &Payload| -> Vec<Value> {
         assert_eq!(crate::processor::log_lines::read(&signal.bytes).count() as u64, signal.items);
         crate::processor::log_lines::read(&signal.bytes)
             .map(|line| serde_json::from_str(line.json).unwrap())
@@ -53,12 +53,12 @@ fn take_with(
     signals.iter().flat_map(read).collect()
 }
 
-fn started(lines: &mut Lines, request_id: &str) {
+fn started(lines: &mut LineEnricher, request_id: &str) {
     let start = json!({"requestId": request_id, "version": "7", "tracing": {"type": "X-Amzn-Trace-Id", "value": XRAY}});
     take(lines, &[("platform.start", start)]);
 }
 
-fn function(lines: &mut Lines, record: Value) -> Value {
+fn function(lines: &mut LineEnricher, record: Value) -> Value {
     take(lines, &[("function", record)]).remove(0)
 }
 
@@ -101,7 +101,7 @@ fn half_a_surrogate_costs_nobody_a_line() {
     let json = r#"[{"type":"function","record":"\ud800"},{"type":"function","record":"next"}]"#;
     let events = RawEvent::read_all(json, now()).unwrap();
 
-    let signals = lines().take(&events, |_| Traces::default());
+    let signals = lines().take(&events, |_| TraceRefs::default());
 
     assert_eq!(signals.iter().map(|signal| signal.items).sum::<u64>(), 2);
 }
@@ -111,16 +111,16 @@ fn invoke(request_id: &str) -> Invoke {
     serde_json::from_str(&json).unwrap()
 }
 
-fn report(lines: &mut Lines, request_id: &str) -> Value {
+fn report(lines: &mut LineEnricher, request_id: &str) -> Value {
     let report = json!({"requestId": request_id, "status": "success"});
     take(lines, &[("platform.report", report)]).remove(0)
 }
 
 /// The lines at the end of the sandbox.
-fn shut_down(lines: &mut Lines, reason: &str) -> Vec<Value> {
+fn shut_down(lines: &mut LineEnricher, reason: &str) -> Vec<Value> {
     let shutdown = serde_json::from_str(&format!(r#"{{"shutdownReason":"{reason}"}}"#)).unwrap();
     let signals = lines.shut_down(&shutdown, now());
-    let read = |signal: &Signal| -> Vec<Value> {
+    let read = |signal: &Payload| -> Vec<Value> {
         crate::processor::log_lines::read(&signal.bytes)
             .map(|line| serde_json::from_str(line.json).unwrap())
             .collect()
@@ -143,7 +143,7 @@ fn a_line_without_trace_ids_gets_the_server_spans_or_those_of_an_earlier_line() 
 
     let hex = "0af7651916cd43dd8448eb211c80319c";
     let server = TraceId::from_hex(hex).zip(SpanId::from_hex("b7ad6b7169203331"));
-    let traces = |_: &str| Traces { xray_header: None, server };
+    let traces = |_: &str| TraceRefs { xray_header: None, server };
     let line = take_with(&mut lines, &[("function", json!("plain"))], traces).remove(0);
 
     assert_eq!((&line["trace_id"], &line["span_id"]), (&json!(hex), &json!("b7ad6b7169203331")));
@@ -263,15 +263,15 @@ fn the_extensions_account_is_told_as_differences() {
     let mut ledger = crate::pipeline::ledger::Ledger::new(1);
     ledger.received(0, 10);
     let summary = |ledger: &crate::pipeline::ledger::Ledger| {
-        let destination = crate::pipeline::stats::Destination {
-            accounts: [(Kind::Traces, ledger.account(0))].into(),
-            requests: crate::pipeline::stats::Requests::default(),
-            breaker: crate::pipeline::circuit_breaker::Breaker::Closed,
+        let destination = crate::pipeline::stats::DestinationStats {
+            accounts: [(SignalKind::Traces, ledger.account(0))].into(),
+            requests: crate::pipeline::stats::RequestStats::default(),
+            breaker: crate::pipeline::circuit_breaker::BreakerState::Closed,
         };
         let destinations = [("honeycomb", destination)].into();
-        Summary { destinations, ..Summary::default() }
+        PipelineStats { destinations, ..PipelineStats::default() }
     };
-    let mut holds = crate::pipeline::stats::Holds::default();
+    let mut holds = crate::pipeline::stats::HoldStats::default();
     let before = summary(&ledger);
     ledger.received(0, 5);
     ledger.moved(
@@ -388,7 +388,7 @@ fn errors_get_signals_of_their_own_unless_they_are_few() {
         .collect::<Value>()
         .to_string();
 
-    let signals = lines.take(&RawEvent::read_all(&json, now()).unwrap(), |_| Traces::default());
+    let signals = lines.take(&RawEvent::read_all(&json, now()).unwrap(), |_| TraceRefs::default());
 
     let told: Vec<_> = signals.iter().map(|signal| (signal.items, signal.has_error)).collect();
     assert_eq!(told, [(100, false), (100, true), (100, false), (100, true)]);
@@ -427,7 +427,7 @@ fn what_a_line_costs() {
     let began = cpu_time();
     for _ in 0..LINES / 1_000 {
         let events = RawEvent::read_all(&post, now()).unwrap();
-        let signals = lines.take(&events, |_| Traces::default());
+        let signals = lines.take(&events, |_| TraceRefs::default());
         assert_eq!(signals.iter().map(|signal| signal.items).sum::<u64>(), 1_000);
     }
 

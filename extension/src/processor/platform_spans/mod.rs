@@ -16,15 +16,15 @@ use std::{collections::VecDeque, time::SystemTime};
 
 use trace_context::{SpanId, TraceId, XrayHeader};
 
-pub use crate::lambda::telemetry_event::{Event, RawEvent, Record};
+pub use crate::lambda::telemetry_event::{PlatformEvent, PlatformRecord, RawEvent};
 pub(crate) use crate::processor::platform_spans::span::{new_span_id, new_trace_id};
 use crate::{
     lambda::{
         extensions_api::{Invoke, Shutdown},
-        telemetry_event::Phase,
+        telemetry_event::PhaseReport,
     },
-    otlp::payload::{ServerSpan, Signal},
-    processor::platform_spans::span::{Place, PlatformSpan, encode},
+    otlp::payload::{Payload, ServerSpan},
+    processor::platform_spans::span::{PlatformSpan, SpanParent, encode},
 };
 
 /// Lambda runs one invocation at a time, and reports on one when the next is over. Our choice.
@@ -32,18 +32,18 @@ const REMEMBERED: usize = 8;
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub struct Platform {
+pub struct PlatformSpans {
     resource: Vec<(String, String)>,
     function_name: String,
     /// Oldest first.
-    invocations: VecDeque<Invocation>,
+    invocations: VecDeque<PendingInvocation>,
     /// `init` or `restore`, until the invocation after it has its S.
     before_first: Vec<PlatformSpan>,
 }
 
 /// Where an invocation is to be found in the trace backends.
 #[derive(Clone, Debug, Default)]
-pub struct Traces {
+pub struct TraceRefs {
     /// The value of `X-Amzn-Trace-Id`.
     pub xray_header: Option<String>,
     /// The server span, or the root in its place.
@@ -52,19 +52,19 @@ pub struct Traces {
 
 /// What is known of an invocation.
 #[derive(Debug)]
-struct Invocation {
+struct PendingInvocation {
     request_id: String,
     /// Whether Lambda has told us of it; a fast function's S may be here before.
     begun: bool,
     started: SystemTime,
     xray_header: Option<String>,
     /// S, or the root in its place.
-    server: Option<Place>,
+    server: Option<SpanParent>,
     /// Spans that wait for S.
     waiting: Vec<PlatformSpan>,
 }
 
-impl Platform {
+impl PlatformSpans {
     /// Knows nothing of any invocation. `resource` describes the function, as its own spans do.
     pub fn new(function_name: String, resource: Vec<(String, String)>) -> Self {
         Self { resource, function_name, invocations: VecDeque::new(), before_first: Vec::new() }
@@ -80,8 +80,8 @@ impl Platform {
     }
 
     /// S has come: what waited for it can go.
-    pub fn server_span(&mut self, server: &ServerSpan, now: SystemTime) -> Option<Signal> {
-        let place = Place {
+    pub fn server_span(&mut self, server: &ServerSpan, now: SystemTime) -> Option<Payload> {
+        let place = SpanParent {
             trace_id: server.trace_id?,
             span_id: server.span_id?,
             is_sampled: server.is_sampled,
@@ -94,11 +94,11 @@ impl Platform {
     }
 
     /// The platform says something.
-    pub fn event(&mut self, event: Event, now: SystemTime) -> Option<Signal> {
+    pub fn event(&mut self, event: PlatformEvent, now: SystemTime) -> Option<Payload> {
         match event.record {
-            Record::Init(phase) => self.phase("init", &phase, event.time),
-            Record::Restore(phase) => self.phase("restore", &phase, event.time),
-            Record::RuntimeDone(done) => {
+            PlatformRecord::Init(phase) => self.phase("init", &phase, event.time),
+            PlatformRecord::Restore(phase) => self.phase("restore", &phase, event.time),
+            PlatformRecord::RuntimeDone(done) => {
                 let invocation = self.invocation(&done.request_id, now);
                 invocation.waiting.extend(done.overhead());
                 let failed = done.failure();
@@ -107,19 +107,24 @@ impl Platform {
                     None => self.release(&done.request_id),
                 }
             }
-            Record::Report(report) => {
+            PlatformRecord::Report(report) => {
                 let invocation = self.invocation(&report.request_id, now);
                 let span = PlatformSpan::report(&report, invocation.started);
                 invocation.waiting.push(span);
                 self.release(&report.request_id)
             }
-            Record::Other => None,
+            PlatformRecord::Other => None,
         }
     }
 
     /// A phase before an invocation: the next one to come, or, if the event is late, the first that
     /// began after it.
-    fn phase(&mut self, name: &'static str, phase: &Phase, end: SystemTime) -> Option<Signal> {
+    fn phase(
+        &mut self,
+        name: &'static str,
+        phase: &PhaseReport,
+        end: SystemTime,
+    ) -> Option<Payload> {
         let span = PlatformSpan::phase(name, phase, end);
         let after = self.invocations.iter_mut().find(|it| it.started >= end && it.server.is_some());
         let Some(invocation) = after else {
@@ -132,9 +137,9 @@ impl Platform {
     }
 
     /// What is known of an invocation's traces: its X-Ray header, and its server span.
-    pub fn traces(&self, request_id: &str) -> Traces {
+    pub fn traces(&self, request_id: &str) -> TraceRefs {
         let found = self.invocations.iter().find(|known| known.request_id == request_id);
-        Traces {
+        TraceRefs {
             xray_header: found.and_then(|known| known.xray_header.clone()),
             server: found.and_then(|known| known.server).map(|it| (it.trace_id, it.span_id)),
         }
@@ -147,12 +152,17 @@ impl Platform {
     }
 
     /// The sandbox ends: a failed invocation that nobody has reported gets its root.
-    pub fn shut_down(&mut self, shutdown: &Shutdown, now: SystemTime) -> Option<Signal> {
+    pub fn shut_down(&mut self, shutdown: &Shutdown, now: SystemTime) -> Option<Payload> {
         let request_id = self.unexplained(shutdown)?.to_owned();
         self.make_root(&request_id, &shutdown.shutdown_reason.to_ascii_lowercase(), now)
     }
 
-    fn make_root(&mut self, request_id: &str, error_type: &str, end: SystemTime) -> Option<Signal> {
+    fn make_root(
+        &mut self,
+        request_id: &str,
+        error_type: &str,
+        end: SystemTime,
+    ) -> Option<Payload> {
         let function_name = self.function_name.clone();
         let before = std::mem::take(&mut self.before_first);
         let invocation = self.invocation(request_id, end);
@@ -160,14 +170,14 @@ impl Platform {
         let trace_id = header.map_or_else(|| span::new_trace_id(invocation.started), |x| x.root);
         let mut root = PlatformSpan::root(function_name, invocation.started, end, error_type);
         root.attribute("faas.invocation_id", invocation.request_id.clone());
-        invocation.server = Some(Place { trace_id, span_id: root.id, is_sampled: true });
+        invocation.server = Some(SpanParent { trace_id, span_id: root.id, is_sampled: true });
         invocation.waiting.extend(before);
         invocation.waiting.push(root);
         self.release(request_id)
     }
 
     /// Everything that waits for an invocation's S, if S is known.
-    fn release(&mut self, request_id: &str) -> Option<Signal> {
+    fn release(&mut self, request_id: &str) -> Option<Payload> {
         let found = self.invocations.iter_mut().find(|known| known.request_id == request_id);
         let invocation = found.filter(|known| !known.waiting.is_empty())?;
         let server = invocation.server?;
@@ -179,13 +189,13 @@ impl Platform {
         Some(encode(&self.resource, server, spans))
     }
 
-    fn invocation(&mut self, request_id: &str, now: SystemTime) -> &mut Invocation {
+    fn invocation(&mut self, request_id: &str, now: SystemTime) -> &mut PendingInvocation {
         let known = self.invocations.iter().position(|known| known.request_id == request_id);
         let index = known.unwrap_or_else(|| {
             if self.invocations.len() == REMEMBERED {
                 self.invocations.pop_front();
             }
-            self.invocations.push_back(Invocation {
+            self.invocations.push_back(PendingInvocation {
                 request_id: request_id.to_owned(),
                 begun: false,
                 started: now,

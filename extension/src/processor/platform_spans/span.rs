@@ -14,13 +14,13 @@ use prost::Message;
 use trace_context::{SpanId, TraceId};
 
 use crate::{
-    lambda::telemetry_event::{Phase, Report, millis},
-    otlp::payload::{Kind, SAMPLING_PRIORITY, Signal},
+    lambda::telemetry_event::{InvocationReport, PhaseReport, millis},
+    otlp::payload::{Payload, SAMPLING_PRIORITY, SignalKind},
 };
 
 /// Where the spans of an invocation belong: its server span.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
+pub(crate) struct SpanParent {
     pub(crate) trace_id: TraceId,
     pub(crate) span_id: SpanId,
     pub(crate) is_sampled: bool,
@@ -54,7 +54,7 @@ impl PlatformSpan {
     }
 
     /// `init` or `restore`, which ended when its report was made.
-    pub(crate) fn phase(name: &str, phase: &Phase, end: SystemTime) -> Self {
+    pub(crate) fn phase(name: &str, phase: &PhaseReport, end: SystemTime) -> Self {
         let took = millis(phase.metrics.duration_ms.unwrap_or_default());
         let mut span = Self::new(name, end.checked_sub(took).unwrap_or(end), end);
         span.failed = phase.status.as_deref().is_some_and(|status| status != "success");
@@ -72,7 +72,7 @@ impl PlatformSpan {
     }
 
     /// What the invocation cost, over the time that it took.
-    pub(crate) fn report(report: &Report, start: SystemTime) -> Self {
+    pub(crate) fn report(report: &InvocationReport, start: SystemTime) -> Self {
         let metrics = &report.metrics;
         let end = start + millis(metrics.duration_ms.unwrap_or_default());
         let mut span = Self::new("platform.report", start, end);
@@ -112,7 +112,7 @@ impl PlatformSpan {
         self.attributes.push(key_value(key, value));
     }
 
-    fn into_otlp(mut self, server: Place) -> Span {
+    fn into_otlp(mut self, server: SpanParent) -> Span {
         if !server.is_sampled {
             self.push(SAMPLING_PRIORITY, Value::IntValue(0));
         }
@@ -139,9 +139,9 @@ impl PlatformSpan {
 /// One request with all the spans of an invocation.
 pub(crate) fn encode(
     resource: &[(String, String)],
-    server: Place,
+    server: SpanParent,
     spans: Vec<PlatformSpan>,
-) -> Signal {
+) -> Payload {
     let items = spans.len() as u64;
     let has_error = spans.iter().any(|span| span.failed);
     let attributes =
@@ -157,7 +157,7 @@ pub(crate) fn encode(
     let resource_spans =
         vec![ResourceSpans { resource: Some(resource), scope_spans, ..ResourceSpans::default() }];
     let bytes = ExportTraceServiceRequest { resource_spans }.encode_to_vec().into();
-    Signal { kind: Kind::Traces, bytes, items, has_error, has_unsampled: !server.is_sampled }
+    Payload { kind: SignalKind::Traces, bytes, items, has_error, has_unsampled: !server.is_sampled }
 }
 
 /// A new id whose first four bytes are the time, which X-Ray accepts everywhere.

@@ -12,8 +12,8 @@ use super::*;
 
 const ROOT: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
 
-fn platform() -> Platform {
-    Platform::new("home".into(), vec![("service.name".into(), "cruddur".into())])
+fn platform() -> PlatformSpans {
+    PlatformSpans::new("home".into(), vec![("service.name".into(), "cruddur".into())])
 }
 
 fn invoke(request_id: &str) -> Invoke {
@@ -34,15 +34,15 @@ fn server(request_id: &str) -> ServerSpan {
     }
 }
 
-fn events(json: &str) -> Vec<Event> {
-    RawEvent::read_all(json, now()).unwrap().iter().map(Event::read).collect()
+fn events(json: &str) -> Vec<PlatformEvent> {
+    RawEvent::read_all(json, now()).unwrap().iter().map(PlatformEvent::read).collect()
 }
 
 fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_700_000_000)
 }
 
-fn spans(signal: Option<Signal>) -> Vec<Span> {
+fn spans(signal: Option<Payload>) -> Vec<Span> {
     let Some(signal) = signal else { return Vec::new() };
     let request = ExportTraceServiceRequest::decode(signal.bytes).unwrap();
     let scopes = request.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
@@ -99,7 +99,9 @@ fn the_end_of_an_invocation_is_known_in_whatever_form_the_rest_comes() {
             r#"[{{"time":"","type":"platform.runtimeDone","record":{{"requestId":"a",{rest}}}}}]"#
         );
         let events = events(&json);
-        assert!(matches!(&events[0].record, Record::RuntimeDone(done) if done.request_id == "a"));
+        assert!(
+            matches!(&events[0].record, PlatformRecord::RuntimeDone(done) if done.request_id == "a")
+        );
     }
 }
 

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use hyper::body::Incoming;
 
 use crate::receiver::{
-    body::{self, BodyError, Room, Taken},
+    body::{self, BodyBudget, BodyError, Reservation},
     otlp::reply::Refusal,
 };
 
@@ -50,8 +50,8 @@ impl Encoding {
 pub(super) async fn read(
     request: Request<Incoming>,
     max_bytes: usize,
-    room: &Room,
-) -> Result<(Bytes, Taken<'_>), Refusal> {
+    room: &BodyBudget,
+) -> Result<(Bytes, Reservation<'_>), Refusal> {
     let compression = request.headers().get(header::CONTENT_ENCODING).cloned();
     let (body, mut taken) = body::read(request, max_bytes, room).await?;
     let compression = compression.as_ref().map_or(&b"identity"[..], HeaderValue::as_bytes);

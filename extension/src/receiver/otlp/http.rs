@@ -16,11 +16,11 @@ use opentelemetry_proto::tonic::collector::{
 use prost::Message;
 
 use crate::{
-    otlp::payload::{Kind, Signal},
-    pipeline::Handle,
-    processor::{End, Invocations},
+    otlp::payload::{Payload, SignalKind},
+    pipeline::PipelineHandle,
+    processor::{EndEvidence, Processor},
     receiver::{
-        body::Room,
+        body::BodyBudget,
         otlp::{
             encoding::{self, Encoding},
             reply::{self, Refusal},
@@ -36,15 +36,15 @@ const MAX_JSON_OBJECTS: usize = 100_000;
 #[derive(Debug)]
 pub struct OtlpReceiver {
     /// Takes every accepted request.
-    pub pipeline: Handle,
+    pub pipeline: PipelineHandle,
     /// Learns which invocations are over.
-    pub invocations: Invocations,
+    pub invocations: Processor,
     /// `service.name` for senders that do not give theirs.
     pub service_name: String,
     /// Largest body, before and after decompression.
     pub max_body_bytes: usize,
     /// For all requests under way.
-    pub room: Room,
+    pub room: BodyBudget,
 }
 
 impl OtlpReceiver {
@@ -63,8 +63,8 @@ impl OtlpReceiver {
         encoding: Option<Encoding>,
     ) -> Result<(), Refusal> {
         let path = request.uri().path();
-        let named = |kind: &Kind| path.strip_prefix("/v1/") == Some(kind.name());
-        let kind = Kind::OTLP.into_iter().find(named).ok_or_else(|| {
+        let named = |kind: &SignalKind| path.strip_prefix("/v1/") == Some(kind.name());
+        let kind = SignalKind::OTLP.into_iter().find(named).ok_or_else(|| {
             let reason = "this receiver takes /v1/traces, /v1/logs and /v1/metrics";
             Refusal::new(StatusCode::NOT_FOUND, reason)
         })?;
@@ -88,7 +88,7 @@ impl OtlpReceiver {
             }
         };
         let (signal, servers) =
-            Signal::read(kind, bytes).map_err(|error| malformed(error.to_string()))?;
+            Payload::read(kind, bytes).map_err(|error| malformed(error.to_string()))?;
         let stopped = |_| {
             // Not a status upon which clients try again, and hold their function.
             Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the pipeline has stopped")
@@ -102,7 +102,7 @@ impl OtlpReceiver {
         }
         for server in servers {
             // After the pipeline has the spans: whoever waits for the end flushes them too.
-            let end = if server.is_last_word { End::Certain } else { End::Likely };
+            let end = if server.is_last_word { EndEvidence::Certain } else { EndEvidence::Likely };
             self.invocations.ended(server.request_id, end);
         }
         Ok(())
@@ -110,14 +110,18 @@ impl OtlpReceiver {
 }
 
 /// The only place where a message is encoded anew: what is sent on is protobuf.
-pub fn to_protobuf(kind: Kind, json: &[u8]) -> serde_json::Result<Bytes> {
+pub fn to_protobuf(kind: SignalKind, json: &[u8]) -> serde_json::Result<Bytes> {
     let protobuf = match kind {
-        Kind::Traces => serde_json::from_slice::<ExportTraceServiceRequest>(json)?.encode_to_vec(),
-        Kind::Logs => serde_json::from_slice::<ExportLogsServiceRequest>(json)?.encode_to_vec(),
-        Kind::Metrics => {
+        SignalKind::Traces => {
+            serde_json::from_slice::<ExportTraceServiceRequest>(json)?.encode_to_vec()
+        }
+        SignalKind::Logs => {
+            serde_json::from_slice::<ExportLogsServiceRequest>(json)?.encode_to_vec()
+        }
+        SignalKind::Metrics => {
             serde_json::from_slice::<ExportMetricsServiceRequest>(json)?.encode_to_vec()
         }
-        Kind::Lines | Kind::Failures => json.to_vec(),
+        SignalKind::Lines | SignalKind::Failures => json.to_vec(),
     };
     Ok(protobuf.into())
 }

@@ -23,8 +23,8 @@ const T: u128 = 7;
 const ROOT: u128 = 0x5759_e988_bd86_2e3f_e1be_46a9_9427_2793;
 const P: u64 = 0x5399_5c3f_42cd_8ad8;
 
-fn headers(invocations: &[(&str, u64, &str)]) -> TraceHeaders {
-    let headers = TraceHeaders::default();
+fn headers(invocations: &[(&str, u64, &str)]) -> XrayContexts {
+    let headers = XrayContexts::default();
     for (request_id, second, header) in invocations {
         let event = json!({ "requestId": request_id, "tracing": { "value": header } });
         let invoke: Invoke = serde_json::from_value(event).unwrap();
@@ -59,25 +59,25 @@ fn ended(span: Indexed<'_>, second: u64) -> Indexed<'_> {
 }
 
 /// `(trace, id, parent, is it an entry)` of those that are sent.
-fn sent(places: &mut Places, spans: &[Indexed<'_>]) -> Vec<(u128, u64, Option<u64>, bool)> {
+fn sent(places: &mut Placer, spans: &[Indexed<'_>]) -> Vec<(u128, u64, Option<u64>, bool)> {
     let fates = places.of(spans, SystemTime::now()).into_iter();
     let number = |id: SpanId| u64::from_be_bytes(id.to_bytes());
     fates
         .filter_map(|fate| match fate {
-            Fate::Sent(place) => Some((
+            Placement::Sent(place) => Some((
                 u128::from_be_bytes(place.trace_id.to_bytes()),
                 number(place.id),
                 place.parent.map(number),
                 place.entry.is_some(),
             )),
-            Fate::Unsampled | Fate::Unknown => None,
+            Placement::Unsampled | Placement::Unknown => None,
         })
         .collect()
 }
 
 #[test]
 fn a_sampled_invocations_spans_hang_under_its_parent_whatever_their_own_trace() {
-    let mut places = Places::new(Some(headers(&[("r", 0, &sampled())])), 0.0);
+    let mut places = Placer::new(Some(headers(&[("r", 0, &sampled())])), 0.0);
     // As it comes: children first. 99 is the browser's span.
     let spans = [span(3, Some(2)), span(2, Some(1)), server(1, Some(99), "r")];
 
@@ -87,7 +87,7 @@ fn a_sampled_invocations_spans_hang_under_its_parent_whatever_their_own_trace() 
 
 #[test]
 fn without_invoke_the_header_that_the_span_carries_counts() {
-    let mut places = Places::new(Some(TraceHeaders::default()), 0.0);
+    let mut places = Placer::new(Some(XrayContexts::default()), 0.0);
     let header = sampled();
     let spans = [Indexed { header: Some(&header), ..server(1, None, "r") }];
 
@@ -107,7 +107,7 @@ fn each_decision_of_lambdas_is_followed() {
         ("".to_owned(), 0.0, None),
         ("".to_owned(), 1.0, Some((T, None))),
     ] {
-        let mut places = Places::new(Some(headers(&[("r", 0, &header)])), rate);
+        let mut places = Placer::new(Some(headers(&[("r", 0, &header)])), rate);
 
         let found = sent(&mut places, &[span(2, Some(1)), server(1, Some(99), "r")]);
 
@@ -119,7 +119,7 @@ fn each_decision_of_lambdas_is_followed() {
 
 #[test]
 fn the_undecided_are_sent_at_the_rate_and_each_trace_as_a_whole() {
-    let mut places = Places::new(Some(TraceHeaders::default()), 0.25);
+    let mut places = Placer::new(Some(XrayContexts::default()), 0.25);
     let mut chosen = 0;
     for trace in 1..=4_000_u128 {
         // Spread as random ids are.
@@ -139,7 +139,7 @@ fn the_undecided_are_sent_at_the_rate_and_each_trace_as_a_whole() {
 fn children_that_come_before_their_server_span_find_its_trace() {
     let told =
         headers(&[("q", 1, "Root=1-00000001-000000000000000000000001"), ("r", 10, &sampled())]);
-    let mut places = Places::new(Some(told), 0.0);
+    let mut places = Placer::new(Some(told), 0.0);
 
     let early = sent(&mut places, &[ended(span(3, Some(2)), 11)]);
     let late = sent(&mut places, &[ended(server(1, Some(99), "r"), 12)]);
@@ -150,7 +150,7 @@ fn children_that_come_before_their_server_span_find_its_trace() {
 
 #[test]
 fn spans_that_come_after_their_server_span_join_it() {
-    let mut places = Places::new(Some(TraceHeaders::default()), 0.0);
+    let mut places = Placer::new(Some(XrayContexts::default()), 0.0);
     let header = sampled();
     sent(&mut places, &[Indexed { header: Some(&header), ..server(1, Some(99), "r") }]);
 
@@ -160,7 +160,7 @@ fn spans_that_come_after_their_server_span_join_it() {
 #[test]
 fn the_same_trace_in_two_invocations_is_two_traces_at_x_ray() {
     let other = "Root=1-00000001-000000000000000000000001;Parent=00000000000000aa;Sampled=1";
-    let mut places = Places::new(Some(headers(&[("q", 1, other), ("r", 2, &sampled())])), 0.0);
+    let mut places = Placer::new(Some(headers(&[("q", 1, other), ("r", 2, &sampled())])), 0.0);
     let spans =
         [span(2, Some(1)), server(1, Some(99), "q"), span(4, Some(3)), server(3, Some(99), "r")];
 
@@ -172,7 +172,7 @@ fn the_same_trace_in_two_invocations_is_two_traces_at_x_ray() {
 
 #[test]
 fn a_span_with_no_invocation_id_belongs_to_the_invocation_it_ended_in() {
-    let mut places = Places::new(Some(headers(&[("r", 10, &sampled())])), 0.0);
+    let mut places = Placer::new(Some(headers(&[("r", 10, &sampled())])), 0.0);
 
     assert_eq!(sent(&mut places, &[ended(span(1, None), 11)]), [(ROOT, 1, Some(P), true)]);
     assert_eq!(sent(&mut places, &[ended(span(1, None), 9)]), []);
@@ -180,7 +180,7 @@ fn a_span_with_no_invocation_id_belongs_to_the_invocation_it_ended_in() {
 
 #[test]
 fn what_an_invocation_passes_on_stays_in_its_own_trace() {
-    let mut places = Places::new(Some(headers(&[("r", 10, &sampled())])), 1.0);
+    let mut places = Placer::new(Some(headers(&[("r", 10, &sampled())])), 1.0);
     let span = |id: u64| Span {
         trace_id: T.to_be_bytes().to_vec(),
         span_id: id.to_be_bytes().to_vec(),
@@ -204,7 +204,7 @@ fn what_an_invocation_passes_on_stays_in_its_own_trace() {
 
 #[test]
 fn a_cycle_of_parents_is_cut_open() {
-    let mut places = Places::new(Some(TraceHeaders::default()), 1.0);
+    let mut places = Placer::new(Some(XrayContexts::default()), 1.0);
     let spans =
         [span(1, Some(2)), span(2, Some(3)), span(3, Some(1)), span(4, Some(3)), span(5, Some(5))];
 
@@ -217,7 +217,7 @@ fn a_cycle_of_parents_is_cut_open() {
 
 #[test]
 fn a_chain_of_parents_of_any_depth_is_followed() {
-    let mut places = Places::new(Some(headers(&[("r", 0, &sampled())])), 0.0);
+    let mut places = Placer::new(Some(headers(&[("r", 0, &sampled())])), 0.0);
     let mut spans: Vec<_> = (2..20_000).rev().map(|id| span(id, Some(id - 1))).collect();
     spans.push(server(1, Some(99), "r"));
 
@@ -229,7 +229,7 @@ fn a_chain_of_parents_of_any_depth_is_followed() {
 
 #[test]
 fn zero_and_duplicate_ids_are_replaced_by_the_same_at_each_attempt() {
-    let mut places = Places::new(Some(TraceHeaders::default()), 1.0);
+    let mut places = Placer::new(Some(XrayContexts::default()), 1.0);
     let with = |bytes| Indexed { bytes, ..span(1, None) };
     let none = Indexed { bytes: b"c", span_id: None, trace_id: None, ..span(9, None) };
     let spans = [with(b"a"), with(b"a"), with(b"b"), none];
@@ -274,7 +274,7 @@ fn a_server_span_of_the_same_process_is_no_entry() {
 
 #[test]
 fn a_platforms_span_tells_the_header_after_the_invocation_is_forgotten() {
-    let mut places = Places::new(Some(TraceHeaders::default()), 0.0);
+    let mut places = Placer::new(Some(XrayContexts::default()), 0.0);
     let header = sampled();
     let report = Indexed { header: Some(&header), ..span(2, Some(1)) };
 
@@ -284,12 +284,12 @@ fn a_platforms_span_tells_the_header_after_the_invocation_is_forgotten() {
 #[test]
 fn of_spans_from_a_log_only_what_a_header_says_is_known() {
     let parent = format!(";Parent={P:016x}");
-    let mut places = Places::new(None, 0.0);
+    let mut places = Placer::new(None, 0.0);
     for (header, expected) in [
         (Some(sampled()), None),
-        (Some(header(&format!("{parent};Sampled=0"))), Some(Fate::Unsampled)),
-        (Some(header("")), Some(Fate::Unsampled)),
-        (None, Some(Fate::Unknown)),
+        (Some(header(&format!("{parent};Sampled=0"))), Some(Placement::Unsampled)),
+        (Some(header("")), Some(Placement::Unsampled)),
+        (None, Some(Placement::Unknown)),
     ] {
         let spans =
             [span(2, Some(1)), Indexed { header: header.as_deref(), ..server(1, Some(99), "r") }];
@@ -298,9 +298,9 @@ fn of_spans_from_a_log_only_what_a_header_says_is_known() {
 
         match expected {
             Some(expected) => assert_eq!(fates, [expected, expected], "{header:?}"),
-            None => assert!(fates.iter().all(|fate| matches!(fate, Fate::Sent(_)))),
+            None => assert!(fates.iter().all(|fate| matches!(fate, Placement::Sent(_)))),
         }
     }
-    let mut all = Places::new(None, 1.0);
+    let mut all = Placer::new(None, 1.0);
     assert_eq!(sent(&mut all, &[server(1, Some(99), "r")]), [(T, 1, None, true)]);
 }

@@ -13,16 +13,17 @@ use opentelemetry_proto::tonic::{
 use serde_json::{Value, json};
 
 use crate::exporter::xray::{
-    annotations::Wanted,
+    annotations::AnnotationFilter,
     limits::{MAX_ANNOTATIONS, write},
     tests::{attributes, span_id, trace_id},
-    translate::{Place, translate},
+    translate::{SegmentPlace, translate},
 };
 
 fn document(span: &Span, resource: &[KeyValue], is_entry: bool) -> Value {
     let entry = is_entry.then_some(trace_id(7));
-    let place = Place { trace_id: trace_id(1), id: span_id(2), parent: Some(span_id(3)), entry };
-    let wanted = Wanted::default();
+    let place =
+        SegmentPlace { trace_id: trace_id(1), id: span_id(2), parent: Some(span_id(3)), entry };
+    let wanted = AnnotationFilter::default();
     let now = SystemTime::now();
     let document = translate(span, resource, &place, &wanted, MAX_ANNOTATIONS, now);
     serde_json::from_str(&write(document).0).unwrap()

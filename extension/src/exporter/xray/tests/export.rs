@@ -12,23 +12,23 @@ use crate::{
     config,
     delivery::batch::Batch,
     exporter::{
-        Receipt,
+        ExportOutcome,
         xray::{
-            Ready, Sending, SystemTime, Wanted, Xray,
+            AnnotationFilter, ExportRun, Segment, SystemTime, Xray,
             tests::{attributes, schema::Schema, span_id, trace_id},
-            transport::Refusal,
+            transport::SegmentRefusal,
         },
     },
-    invocation::xray_contexts::TraceHeaders,
-    otlp::payload::{Kind, Signal},
+    invocation::xray_contexts::XrayContexts,
+    otlp::payload::{Payload, SignalKind},
 };
 
 fn batch(spans: Vec<Span>) -> Batch {
     let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
     let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
     let bytes = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
-    let (signal, _) = Signal::read(Kind::Traces, bytes.into()).unwrap();
-    Batch::of(Kind::Traces, [&signal].into_iter()).unwrap()
+    let (signal, _) = Payload::read(SignalKind::Traces, bytes.into()).unwrap();
+    Batch::of(SignalKind::Traces, [&signal].into_iter()).unwrap()
 }
 
 fn span(id: u8, parent: u8, attributes_json: Value) -> Span {
@@ -43,16 +43,20 @@ fn span(id: u8, parent: u8, attributes_json: Value) -> Span {
     }
 }
 
-fn xray(undecided: f64, daemon: String, headers: Option<TraceHeaders>) -> Xray {
-    let config = config::Xray { undecided, annotations: Wanted::default(), daemon: Some(daemon) };
+fn xray(undecided: f64, daemon: String, headers: Option<XrayContexts>) -> Xray {
+    let config = config::XrayConfig {
+        undecided,
+        annotations: AnnotationFilter::default(),
+        daemon: Some(daemon),
+    };
     Xray::new(config, headers)
 }
 
 /// The documents that a daemon gets of a batch.
-async fn exported(undecided: f64, spans: Vec<Span>) -> (Receipt, Vec<Value>) {
+async fn exported(undecided: f64, spans: Vec<Span>) -> (ExportOutcome, Vec<Value>) {
     let daemon = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = daemon.local_addr().unwrap().to_string();
-    let mut xray = xray(undecided, address, Some(TraceHeaders::default()));
+    let mut xray = xray(undecided, address, Some(XrayContexts::default()));
     let (sent, schema) = (batch(spans), Schema::new());
     let items = sent.items;
 
@@ -106,7 +110,7 @@ async fn bad_spans_cost_a_batch_nothing() {
 
     let (receipt, documents) = exported(1.0, spans).await;
 
-    assert_eq!((receipt, documents.len()), (Receipt::default(), 8));
+    assert_eq!((receipt, documents.len()), (ExportOutcome::default(), 8));
 }
 
 #[tokio::test]
@@ -125,39 +129,39 @@ async fn of_spans_from_a_log_those_of_which_nothing_is_known_are_not_taken() {
 
     let receipt = xray.export(&batch(vec![span(1, 0, json!({})), span(2, 0, header)])).await;
 
-    assert_eq!(receipt.unwrap(), Receipt { rejected: 1, unsampled: 1 });
+    assert_eq!(receipt.unwrap(), ExportOutcome { rejected: 1, unsampled: 1 });
 }
 
 #[tokio::test]
 async fn the_same_span_twice_is_one_document() {
     let twins = || vec![span(1, 0, json!({})), span(1, 0, json!({})), span(2, 1, json!({}))];
     let daemon = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let headers = Some(TraceHeaders::default());
+    let headers = Some(XrayContexts::default());
     let mut sampled = xray(1.0, daemon.local_addr().unwrap().to_string(), headers.clone());
     let mut unsampled = xray(0.0, "127.0.0.1:9".to_owned(), headers);
 
     let taken = sampled.export(&batch(twins())).await.unwrap();
     let left_out = unsampled.export(&batch(twins())).await.unwrap();
 
-    assert_eq!(taken, Receipt::default());
+    assert_eq!(taken, ExportOutcome::default());
     let mut datagram = [0; 10_000];
     for id in ["0101010101010101", "0202020202020202"] {
         let length = daemon.recv(&mut datagram).await.unwrap();
         let text = String::from_utf8_lossy(&datagram[..length]);
         assert!(text.contains(&format!("\"id\":\"{id}\"")), "{text}");
     }
-    assert_eq!(left_out, Receipt { rejected: 0, unsampled: 3 });
+    assert_eq!(left_out, ExportOutcome { rejected: 0, unsampled: 3 });
 }
 
 #[tokio::test]
 async fn each_refusal_costs_the_spans_of_one_document() {
-    let ready = |trace, span, spans| Ready {
+    let ready = |trace, span, spans| Segment {
         id: (trace_id(trace), span_id(span)),
         json: "{}".to_owned(),
         annotations: 0,
         spans,
     };
-    let refusal = |id: Option<&str>| Refusal {
+    let refusal = |id: Option<&str>| SegmentRefusal {
         id: id.map(str::to_owned),
         code: "InvalidSegment".to_owned(),
         message: String::new(),
@@ -172,7 +176,7 @@ async fn each_refusal_costs_the_spans_of_one_document() {
         ((0..9).map(|_| refusal(None)).collect(), 5),
     ] {
         let mut xray = xray(0.0, "127.0.0.1:9".to_owned(), None);
-        let mut sending = Sending::at(SystemTime::now());
+        let mut sending = ExportRun::at(SystemTime::now());
         let part = vec![ready(1, 1, 3), ready(2, 1, 1), ready(1, 2, 1)];
 
         xray.settle_part(part, &refused, &mut sending);
@@ -185,11 +189,11 @@ async fn each_refusal_costs_the_spans_of_one_document() {
 async fn what_was_taken_before_a_failure_is_not_sent_again_and_its_annotations_count() {
     let daemon = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = daemon.local_addr().unwrap().to_string();
-    let mut xray = xray(1.0, address, Some(TraceHeaders::default()));
+    let mut xray = xray(1.0, address, Some(XrayContexts::default()));
     let keys = |prefix: &str| (0..30).map(|n| (format!("app.{prefix}{n}"), json!(n))).collect();
     let (first, second) = (span(1, 0, keys("a")), span(2, 1, keys("b")));
-    let mut sending = Sending::at(SystemTime::now());
-    let taken = Ready {
+    let mut sending = ExportRun::at(SystemTime::now());
+    let taken = Segment {
         id: (trace_id(u128::from_be_bytes([1; 16])), span_id(u64::from_be_bytes([1; 8]))),
         json: "{}".to_owned(),
         annotations: 31,

@@ -11,14 +11,14 @@ use serde_json::json;
 use crate::{
     exporter::xray::{
         SystemTime,
-        annotations::Wanted,
+        annotations::AnnotationFilter,
         index::index,
         limits::{MAX_ANNOTATIONS, write},
-        placement::{Fate, Places},
+        placement::{Placement, Placer},
         tests::attributes,
         translate::translate,
     },
-    invocation::xray_contexts::TraceHeaders,
+    invocation::xray_contexts::XrayContexts,
     test_clock::cpu_time,
 };
 
@@ -53,15 +53,15 @@ fn measure() {
         vec![ScopeSpans { spans: (0..SPANS).map(span).collect(), ..Default::default() }];
     let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
     let request = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
-    let mut places = Places::new(Some(TraceHeaders::default()), 1.0);
-    let (wanted, now, began) = (Wanted::default(), SystemTime::now(), cpu_time());
+    let mut places = Placer::new(Some(XrayContexts::default()), 1.0);
+    let (wanted, now, began) = (AnnotationFilter::default(), SystemTime::now(), cpu_time());
 
     let (spans, _) = index(&request);
     let fates = places.of(&spans, now);
     let placed = cpu_time() - began;
     let mut bytes = 0;
     for (span, fate) in spans.iter().zip(fates) {
-        let Fate::Sent(place) = fate else { panic!("{fate:?}") };
+        let Placement::Sent(place) = fate else { panic!("{fate:?}") };
         let span = Span::decode(span.bytes).unwrap();
         bytes += write(translate(&span, &[], &place, &wanted, MAX_ANNOTATIONS, now)).0.len() as u64;
     }

@@ -12,11 +12,11 @@ use opentelemetry_proto::tonic::{
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use crate::exporter::xray::{
-    annotations::Wanted,
+    annotations::AnnotationFilter,
     attributes::NAMES,
     limits::{MAX_ANNOTATIONS, write},
     tests::{schema::Schema, span_id, trace_id},
-    translate::{Place, translate},
+    translate::{SegmentPlace, translate},
 };
 
 static SCHEMA: LazyLock<Schema> = LazyLock::new(Schema::new);
@@ -117,15 +117,15 @@ prop_compose! {
 }
 
 #[track_caller]
-fn complaints(span: &Span, resource: &[KeyValue], place: &Place) -> Vec<String> {
-    let wanted = Wanted::default();
+fn complaints(span: &Span, resource: &[KeyValue], place: &SegmentPlace) -> Vec<String> {
+    let wanted = AnnotationFilter::default();
     let document = translate(span, resource, place, &wanted, MAX_ANNOTATIONS, SystemTime::now());
     SCHEMA.complaints(&write(document).0)
 }
 
-fn place(parent: Option<u64>, is_entry: bool) -> Place {
+fn place(parent: Option<u64>, is_entry: bool) -> SegmentPlace {
     let entry = is_entry.then_some(trace_id(7));
-    Place { trace_id: trace_id(1), id: span_id(2), parent: parent.map(span_id), entry }
+    SegmentPlace { trace_id: trace_id(1), id: span_id(2), parent: parent.map(span_id), entry }
 }
 
 proptest! {
@@ -159,7 +159,7 @@ fn large_spans_are_trimmed_to_what_fits() {
                 &span,
                 &[],
                 &place,
-                &Wanted::default(),
+                &AnnotationFilter::default(),
                 MAX_ANNOTATIONS,
                 SystemTime::now(),
             );
@@ -209,7 +209,7 @@ fn fields_that_are_too_large_together_are_given_up_and_counted() {
     for place in [place(Some(3), false), place(None, true)] {
         let now = SystemTime::now();
         let document =
-            translate(&span, &resource, &place, &Wanted::default(), MAX_ANNOTATIONS, now);
+            translate(&span, &resource, &place, &AnnotationFilter::default(), MAX_ANNOTATIONS, now);
         let (json, trimmed) = write(document);
 
         assert_eq!(SCHEMA.complaints(&json), Vec::<String>::new());

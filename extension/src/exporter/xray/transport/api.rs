@@ -10,7 +10,7 @@ use crate::{
         http::readable,
     },
     delivery::healthcheck::Finding,
-    exporter::xray::transport::{ExportError, Ready, Refusal},
+    exporter::xray::transport::{ExportError, Segment, SegmentRefusal},
 };
 
 /// Most documents of one call; X-Ray says "Exceeding maximum segment count: 50" above that.
@@ -18,14 +18,17 @@ pub(super) const MAX_DOCUMENTS: usize = 50;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
-pub(in crate::exporter::xray) struct Api {
+pub(in crate::exporter::xray) struct XrayApi {
     /// Made for the first batch: TLS and credentials have no place in a cold start.
     client: Option<Client>,
 }
 
-impl Api {
+impl XrayApi {
     /// Sends at most [`MAX_DOCUMENTS`] in one call.
-    pub(super) async fn send(&mut self, documents: &[Ready]) -> Result<Vec<Refusal>, ExportError> {
+    pub(super) async fn send(
+        &mut self,
+        documents: &[Segment],
+    ) -> Result<Vec<SegmentRefusal>, ExportError> {
         let client = match &mut self.client {
             Some(client) => client,
             none => none.insert(Client::new(&sdk_config())),
@@ -35,7 +38,7 @@ impl Api {
         let reply = call.await.map_err(|error| with_advice(export_error(error)))?;
         let refusals = reply.unprocessed_trace_segments.unwrap_or_default().into_iter();
         Ok(refusals
-            .map(|refused| Refusal {
+            .map(|refused| SegmentRefusal {
                 id: refused.id,
                 code: refused.error_code.unwrap_or_default(),
                 message: readable(refused.message.unwrap_or_default().as_bytes()),

@@ -8,21 +8,21 @@ use trace_context::SpanId;
 use crate::{
     delivery::healthcheck::Finding,
     exporter::xray::{
-        ExportError, Ready,
-        transport::{api::Api, daemon::Daemon},
+        ExportError, Segment,
+        transport::{api::XrayApi, daemon::Daemon},
     },
 };
 
 /// One of the two.
 #[derive(Debug)]
 pub(super) enum Transport {
-    Api(Api),
+    Api(XrayApi),
     Daemon(Daemon),
 }
 
 /// A document that X-Ray does not take, whatever happens.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct SegmentRefusal {
     /// The document's id, where X-Ray could read it.
     pub(super) id: Option<String>,
     /// `InvalidSegment` and the like.
@@ -31,7 +31,7 @@ pub(super) struct Refusal {
     pub(super) message: String,
 }
 
-impl Refusal {
+impl SegmentRefusal {
     pub(super) fn is_of(&self, id: SpanId) -> bool {
         self.id.as_ref().is_some_and(|refused| *refused == id.to_string())
     }
@@ -42,7 +42,7 @@ impl Transport {
     pub(super) fn new(daemon: Option<String>) -> Self {
         match daemon {
             Some(address) => Self::Daemon(Daemon::new(address)),
-            None => Self::Api(Api::default()),
+            None => Self::Api(XrayApi::default()),
         }
     }
 
@@ -55,7 +55,10 @@ impl Transport {
     }
 
     /// Sends some documents, and returns those that are refused for good.
-    pub(super) async fn send(&mut self, documents: &[Ready]) -> Result<Vec<Refusal>, ExportError> {
+    pub(super) async fn send(
+        &mut self,
+        documents: &[Segment],
+    ) -> Result<Vec<SegmentRefusal>, ExportError> {
         match self {
             Self::Api(api) => api.send(documents).await,
             Self::Daemon(daemon) => {

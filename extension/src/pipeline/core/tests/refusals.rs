@@ -10,9 +10,11 @@ async fn of_a_refused_batch_only_the_bad_signal_is_dropped() {
     assert_eq!(bench.sent(0), Some(7));
     bench.settle(0, status(400, None));
 
-    for (items, result) in
-        [(1, Ok(Receipt::default())), (2, status(400, None)), (4, Ok(Receipt::default()))]
-    {
+    for (items, result) in [
+        (1, Ok(ExportOutcome::default())),
+        (2, status(400, None)),
+        (4, Ok(ExportOutcome::default())),
+    ] {
         assert_eq!(bench.sent(0), Some(items));
         bench.settle(0, result);
     }
@@ -31,7 +33,7 @@ async fn of_a_refused_batch_from_the_spool_only_the_bad_signal_is_dropped() {
     assert_eq!(bench.sent(0), Some(3));
     bench.settle(0, status(400, None));
 
-    for (items, result) in [(1, status(400, None)), (2, Ok(Receipt::default()))] {
+    for (items, result) in [(1, status(400, None)), (2, Ok(ExportOutcome::default()))] {
         assert_eq!(bench.sent(0), Some(items));
         bench.settle(0, result);
     }
@@ -49,7 +51,7 @@ async fn what_a_destination_took_only_in_part_is_counted_so() {
     bench.core.begin_flush(bench.now, false);
     bench.sent(0);
 
-    bench.settle(0, Ok(Receipt { rejected: 3, unsampled: 2 }));
+    bench.settle(0, Ok(ExportOutcome { rejected: 3, unsampled: 2 }));
 
     let dropped = json!({"rejected": 3, "unsampled": 2});
     let expected = json!({"received": 10, "delivered": 5, "dropped": dropped});
@@ -88,7 +90,7 @@ async fn a_batch_that_sent_nothing_says_nothing_of_its_destination() {
     bench.core.begin_flush(bench.now, false);
     assert_eq!(bench.sent(0), Some(1));
 
-    bench.settle(0, Ok(Receipt { rejected: 0, unsampled: 1 }));
+    bench.settle(0, Ok(ExportOutcome { rejected: 0, unsampled: 1 }));
 
     let fares = json!(bench.core.destinations(bench.now));
     assert_eq!(fares["durable"]["breaker"], "half_open");

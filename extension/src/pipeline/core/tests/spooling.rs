@@ -16,10 +16,10 @@ async fn what_is_left_when_a_flush_ends_is_spooled_and_sent_from_there() {
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
     }
 
-    bench.settle(0, Ok(Receipt::default())); // the answer to the first batch comes after all
+    bench.settle(0, Ok(ExportOutcome::default())); // the answer to the first batch comes after all
     bench.core.begin_flush(bench.now, false);
     assert_eq!(bench.sent(0), Some(2));
-    bench.settle(0, Ok(Receipt::default()));
+    bench.settle(0, Ok(ExportOutcome::default()));
 
     assert_eq!(json!(bench.account(0)), json!({"received": 3, "delivered": 3}));
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
@@ -37,7 +37,7 @@ async fn a_backlog_of_many_small_files_is_sent_in_bounded_pieces() {
 
     let sent = std::iter::from_fn(|| {
         let items = bench.sent(0)?;
-        bench.settle(0, Ok(Receipt::default()));
+        bench.settle(0, Ok(ExportOutcome::default()));
         Some(items)
     });
 
@@ -98,7 +98,7 @@ async fn what_is_under_way_when_the_buffer_is_full_makes_room_too() {
     (0..150).for_each(|_| bench.receive(1));
 
     assert_eq!(bench.account(0).lost(), 0);
-    bench.settle(0, Ok(Receipt::default()));
+    bench.settle(0, Ok(ExportOutcome::default()));
     assert_eq!(bench.account(0).at(State::Delivered), 1);
 }
 
@@ -127,8 +127,8 @@ async fn much_is_spooled_in_pieces() {
     let mut bench = Bench::with_spool(&directory);
     for _ in 0..5 {
         let bytes = vec![0; 400_000].into();
-        bench.core.buffer.push(Signal {
-            kind: Kind::Traces,
+        bench.core.buffer.push(Payload {
+            kind: SignalKind::Traces,
             bytes,
             items: 1,
             has_error: false,
@@ -156,7 +156,7 @@ async fn nobody_waits_for_a_spool_whose_only_file_is_damaged() {
 
     bench.core.begin_flush(bench.now, false);
     assert_eq!((bench.sent(0), bench.sent(1)), (None, Some(5)));
-    bench.settle(1, Ok(Receipt::default()));
+    bench.settle(1, Ok(ExportOutcome::default()));
 
     assert!(bench.core.flush_is_done());
 }

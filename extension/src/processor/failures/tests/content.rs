@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::processor::log_lines::Signals;
+use crate::processor::log_lines::LinePayloads;
 
 #[test]
 fn what_only_the_platform_tells_of_has_what_the_function_said_of_itself_before() {
@@ -218,8 +218,8 @@ proptest! {
         world.begun("first");
         for text in texts {
             let line = json!({ "level": level, key.clone(): text }).to_string();
-            let mut signals = Signals::default();
-            signals.push(crate::processor::log_lines::Line { time_ms: -1, json: &line }, true);
+            let mut signals = LinePayloads::default();
+            signals.push(crate::processor::log_lines::LogLine { time_ms: -1, json: &line }, true);
             world.failures.lines(&signals.finish(), now(), &lookup);
         }
         world.finish();

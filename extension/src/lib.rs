@@ -14,6 +14,7 @@
 //!
 //! Read the modules in this order.
 
+pub mod settings;
 pub mod bounded_map;
 pub mod scrub;
 pub mod backtrace;

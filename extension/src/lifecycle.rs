@@ -39,9 +39,10 @@ use tracing::{error, info, level_filters::LevelFilter, warn};
 use crate::{
     client::freeze::{Moment, THAW},
     config::Config,
-    exporter::Exporter,
-    flush::policy::{self, DRAIN_BUDGET},
-    flush::state::FlushState,
+    flush::{
+        policy::{self, DRAIN_BUDGET},
+        state::FlushState,
+    },
     invocation::xray_contexts::XrayContexts,
     lambda::extensions_api::{ApiError, EventTypes, ExtensionsApi, Invoke, LambdaEvent, Shutdown},
     otlp::payload::{Payload, SignalKind},
@@ -190,11 +191,11 @@ struct Parts {
 
 impl Parts {
     fn start(config: &Config, trigger: Trigger) -> Self {
-        let trace_headers = match config.xray.is_some() && config.spool_bytes > 0 {
+        let trace_headers = match config.exporters.xray.is_some() && config.spool_bytes > 0 {
             true => XrayContexts::kept_in(&config.spool_directory),
             false => XrayContexts::default(),
         };
-        let exporters = Exporter::with_headers(config, Some(&trace_headers));
+        let exporters = config.exporters(Some(&trace_headers));
         if exporters.is_empty() {
             warn!(
                 "No exporter runs: neither is HONEYCOMB_API_KEY set, nor does CRUDDUR_EXPORTERS name one"
@@ -209,7 +210,7 @@ impl Parts {
             reads_lines.then(|| LineEnricher::new(config)),
             failures,
         );
-        let (pipeline, handle) = Pipeline::new(exporters, config, trigger);
+        let (pipeline, handle) = Pipeline::new(exporters, &config.pipeline_settings(), trigger);
         drop(supervised("pipeline", pipeline.expects(invocations.gathered()).run()));
         Self {
             pipeline: handle,
@@ -369,8 +370,9 @@ impl Parts {
         }
         if self.pipeline.has_stopped() {
             // Another one counts what that one held as lost, and sends what it spooled.
-            let exporters = Exporter::with_headers(config, Some(&self.trace_headers));
-            let (pipeline, handle) = Pipeline::new(exporters, config, Trigger::Flush);
+            let exporters = config.exporters(Some(&self.trace_headers));
+            let (pipeline, handle) =
+                Pipeline::new(exporters, &config.pipeline_settings(), Trigger::Flush);
             drop(supervised("second pipeline", pipeline.run()));
             self.pipeline = handle;
         }

@@ -31,11 +31,8 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 
 use crate::{
-    client::{
-        http::{HttpClient, chain, pause, readable},
-        secret::SecretError,
-    },
-    exporter::ExportError,
+    client::http::{HttpClient, chain, pause, readable},
+    delivery::error::ExportError,
 };
 
 /// OpenTelemetry's default for an exporter; the SDK has none.
@@ -107,10 +104,10 @@ where
 {
     let Some(status) = error.raw_response().map(|reply| reply.status().as_u16()) else {
         return match error {
-            error if has_no_credentials(&error) => SecretError::Misconfigured(
-                "there are no credentials: AWS_ACCESS_KEY_ID and its like".to_owned(),
-            )
-            .into(),
+            error if has_no_credentials(&error) => ExportError::NoKey {
+                reason: "there are no credentials: AWS_ACCESS_KEY_ID and its like".to_owned(),
+                is_unreachable: false,
+            },
             SdkError::TimeoutError(_) => ExportError::Timeout(REQUEST_TIMEOUT),
             SdkError::DispatchFailure(failure) if failure.is_timeout() => {
                 ExportError::Timeout(REQUEST_TIMEOUT)

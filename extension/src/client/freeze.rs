@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::exporter::ExportError;
+use crate::delivery::error::ExportError;
 
 /// A wait that took so much longer than it should means that the process was frozen. Our choice:
 /// connections that idle that long are cheap to make anew.

@@ -16,7 +16,7 @@ use hyper_util::{
 };
 use tokio::time::timeout;
 
-use crate::exporter::ExportError;
+use crate::delivery::error::ExportError;
 
 /// How we introduce ourselves.
 pub const USER_AGENT: &str = concat!("cruddur-telemetry/", env!("CARGO_PKG_VERSION"));
@@ -76,6 +76,11 @@ pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 pub fn pause(value: &str, now: SystemTime) -> Option<Duration> {
     let seconds = value.trim().parse().ok().map(Duration::from_secs);
     seconds.or_else(|| httpdate::parse_http_date(value).ok()?.duration_since(now).ok())
+}
+
+/// The URL without its query, which may hold a secret.
+pub fn without_query(url: &str) -> &str {
+    url.split_once('?').map_or(url, |(shown, _)| shown)
 }
 
 /// A reply's text for people: short, and without control characters.

@@ -4,37 +4,35 @@ use std::collections::BTreeMap;
 
 use percent_encoding::percent_decode_str;
 
-use crate::config::Reader;
+use crate::settings::Reader;
 
 /// A service's name, and all attributes of the resource.
-pub(super) type Described = (String, Vec<(String, String)>);
+type Described = (String, Vec<(String, String)>);
 
-impl<F: Fn(&str) -> Option<String>> Reader<F> {
-    /// As the functions themselves describe theirs: what `OTEL_RESOURCE_ATTRIBUTES` says counts more
-    /// than what is known, and a service's name in a variable of its own more than in that.
-    pub(crate) fn described(&mut self) -> Described {
-        let given = self.parsed("OTEL_RESOURCE_ATTRIBUTES", parse_attributes).unwrap_or_default();
-        let named = given.iter().find(|(key, _)| key == "service.name");
-        let service_name = self
-            .get("OTEL_SERVICE_NAME")
-            .or_else(|| self.get("HONEYCOMB_SERVICE_NAME"))
-            .or_else(|| named.map(|(_, name)| name.clone()))
-            .or_else(|| self.get("AWS_LAMBDA_FUNCTION_NAME"))
-            .unwrap_or_else(|| "unknown_service".to_owned());
-        let known = [
-            ("telemetry.distro.name", Some(env!("CARGO_PKG_NAME").to_owned())),
-            ("telemetry.distro.version", Some(env!("CARGO_PKG_VERSION").to_owned())),
-            ("cloud.provider", Some("aws".to_owned())),
-            ("cloud.platform", Some("aws_lambda".to_owned())),
-            ("cloud.region", self.get("AWS_REGION")),
-            ("faas.name", self.get("AWS_LAMBDA_FUNCTION_NAME")),
-            ("faas.version", self.get("AWS_LAMBDA_FUNCTION_VERSION")),
-        ];
-        let known = known.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
-        let mut resource: BTreeMap<_, _> = known.chain(given).collect();
-        resource.insert("service.name".to_owned(), service_name.clone());
-        (service_name, resource.into_iter().collect())
-    }
+/// As the functions themselves describe theirs: what `OTEL_RESOURCE_ATTRIBUTES` says counts more
+/// than what is known, and a service's name in a variable of its own more than in that.
+pub(super) fn read(reader: &mut Reader<'_>) -> Described {
+    let given = reader.parsed("OTEL_RESOURCE_ATTRIBUTES", parse_attributes).unwrap_or_default();
+    let named = given.iter().find(|(key, _)| key == "service.name");
+    let service_name = reader
+        .get("OTEL_SERVICE_NAME")
+        .or_else(|| reader.get("HONEYCOMB_SERVICE_NAME"))
+        .or_else(|| named.map(|(_, name)| name.clone()))
+        .or_else(|| reader.get("AWS_LAMBDA_FUNCTION_NAME"))
+        .unwrap_or_else(|| "unknown_service".to_owned());
+    let known = [
+        ("telemetry.distro.name", Some(env!("CARGO_PKG_NAME").to_owned())),
+        ("telemetry.distro.version", Some(env!("CARGO_PKG_VERSION").to_owned())),
+        ("cloud.provider", Some("aws".to_owned())),
+        ("cloud.platform", Some("aws_lambda".to_owned())),
+        ("cloud.region", reader.get("AWS_REGION")),
+        ("faas.name", reader.get("AWS_LAMBDA_FUNCTION_NAME")),
+        ("faas.version", reader.get("AWS_LAMBDA_FUNCTION_VERSION")),
+    ];
+    let known = known.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+    let mut resource: BTreeMap<_, _> = known.chain(given).collect();
+    resource.insert("service.name".to_owned(), service_name.clone());
+    (service_name, resource.into_iter().collect())
 }
 
 /// By <https://opentelemetry.io/docs/specs/otel/resource/sdk/#specifying-resource-information-via-an-environment-variable>:

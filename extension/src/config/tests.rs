@@ -1,5 +1,10 @@
 use super::*;
-use crate::processor::failures::item::ItemLevel;
+use http::HeaderValue;
+
+use crate::{
+    client::secret::SecretSource, exporter::rollbar::config::ClientAddress,
+    processor::failures::item::ItemLevel,
+};
 
 fn read(vars: &[(&str, &str)]) -> (Config, Vec<ConfigError>) {
     Config::from_vars(|name| {
@@ -8,7 +13,7 @@ fn read(vars: &[(&str, &str)]) -> (Config, Vec<ConfigError>) {
 }
 
 fn given(honeycomb: &HoneycombConfig) -> &HeaderValue {
-    let Some(secret::SecretSource::Inline(key)) = &honeycomb.key else { panic!("{honeycomb:?}") };
+    let Some(SecretSource::Inline(key)) = &honeycomb.key else { panic!("{honeycomb:?}") };
     key
 }
 
@@ -17,7 +22,11 @@ fn an_empty_environment_gives_a_console_and_no_errors() {
     let (config, errors) = read(&[]);
 
     assert_eq!(errors, []);
-    assert!(config.console && config.honeycomb.is_none() && config.lambda_api.is_none());
+    assert!(
+        config.exporters.console
+            && config.exporters.honeycomb.is_none()
+            && config.lambda_api.is_none()
+    );
     assert_eq!(config.otlp_listen.to_string(), "127.0.0.1:4318");
     assert_eq!(config.max_hold, Duration::from_secs(1));
 }
@@ -28,17 +37,17 @@ fn on_lambda_a_key_is_all_that_honeycomb_needs() {
         read(&[("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"), ("HONEYCOMB_API_KEY", "k ")]);
 
     assert_eq!(errors, []);
-    let honeycomb = config.honeycomb.unwrap();
+    let honeycomb = config.exporters.honeycomb.unwrap();
     assert_eq!(given(&honeycomb), "k");
     assert_eq!(honeycomb.endpoint, "https://api.honeycomb.io");
-    assert!(!config.console);
+    assert!(!config.exporters.console);
 }
 
 #[test]
 fn the_key_may_come_as_an_otlp_header() {
     let (config, _) = read(&[("OTEL_EXPORTER_OTLP_HEADERS", "a=b, X-Honeycomb-Team=k")]);
 
-    assert_eq!(given(&config.honeycomb.unwrap()), "k");
+    assert_eq!(given(&config.exporters.honeycomb.unwrap()), "k");
 }
 
 #[test]
@@ -52,7 +61,7 @@ fn an_emulators_address_is_no_lambda() {
 fn the_list_of_exporters_names_exactly_those_that_run() {
     let (config, _) = read(&[("CRUDDUR_EXPORTERS", "console"), ("HONEYCOMB_API_KEY", "k")]);
 
-    assert!(config.console && config.honeycomb.is_none());
+    assert!(config.exporters.console && config.exporters.honeycomb.is_none());
 }
 
 #[test]
@@ -85,7 +94,7 @@ fn a_wrong_value_is_named_and_the_default_holds() {
 fn rollbar_needs_a_token_and_no_more_and_says_what_it_cannot_read() {
     let token = ("ROLLBAR_ACCESS_TOKEN", "t");
     let (config, errors) = read(&[token]);
-    let rollbar = config.rollbar.unwrap();
+    let rollbar = config.exporters.rollbar.unwrap();
     assert_eq!(errors, []);
     assert_eq!(rollbar.endpoint, "https://api.rollbar.com/api/1/item/");
     assert_eq!((rollbar.environment.as_str(), rollbar.min_level), ("production", ItemLevel::Error));
@@ -99,14 +108,14 @@ fn rollbar_needs_a_token_and_no_more_and_says_what_it_cannot_read() {
         ("CRUDDUR_TRACE_URL", "https://example.com/", false),
     ] {
         let (config, errors) = read(&[token, (variable, value)]);
-        assert_eq!(config.rollbar.is_none(), is_off, "{variable}={value}");
+        assert_eq!(config.exporters.rollbar.is_none(), is_off, "{variable}={value}");
         assert_eq!(errors.len(), 1, "{variable}={value}");
         assert!(errors[0].to_string().starts_with(variable), "{}", errors[0]);
     }
     let (config, _) = read(&[token, ("ROLLBAR_CAPTURE_IP", "anonymise")]);
-    assert_eq!(config.rollbar.unwrap().client_address, ClientAddress::Anonymized);
+    assert_eq!(config.exporters.rollbar.unwrap().client_address, ClientAddress::Anonymized);
     let (config, _) = read(&[token, ("CRUDDUR_EXPORTERS", "console")]);
-    assert!(config.rollbar.is_none());
+    assert!(config.exporters.rollbar.is_none());
 }
 
 #[test]
@@ -114,16 +123,16 @@ fn a_log_group_in_a_region_is_all_that_cloudwatch_needs() {
     let group = ("CRUDDUR_LOG_GROUP", "cruddur");
     let (config, errors) = read(&[group, ("AWS_REGION", "us-east-1")]);
     assert_eq!(errors, []);
-    let cloudwatch = config.cloudwatch_logs.unwrap();
+    let cloudwatch = config.exporters.cloudwatch_logs.unwrap();
     assert_eq!((cloudwatch.group.as_str(), cloudwatch.retention_days), ("cruddur", 30));
 
     let (config, errors) = read(&[group]);
-    assert!(config.cloudwatch_logs.is_none());
+    assert!(config.exporters.cloudwatch_logs.is_none());
     assert!(errors[0].to_string().starts_with("AWS_REGION"), "{errors:?}");
 
     let two_days = ("CRUDDUR_LOG_RETENTION_DAYS", "2");
     let (config, errors) = read(&[group, ("AWS_REGION", "us-east-1"), two_days]);
-    assert_eq!(config.cloudwatch_logs.unwrap().retention_days, 30);
+    assert_eq!(config.exporters.cloudwatch_logs.unwrap().retention_days, 30);
     assert!(errors[0].to_string().starts_with("CRUDDUR_LOG_RETENTION_DAYS"), "{errors:?}");
 }
 
@@ -133,7 +142,7 @@ fn a_classic_key_must_have_a_dataset() {
 
     let (config, errors) = read(&[classic, ("HONEYCOMB_DATASET", "d")]);
     assert_eq!(
-        (config.honeycomb.unwrap().dataset.unwrap(), errors),
+        (config.exporters.honeycomb.unwrap().dataset.unwrap(), errors),
         ("d".parse().unwrap(), vec![])
     );
 
@@ -146,14 +155,14 @@ fn a_key_that_aws_keeps_is_asked_for_unless_one_is_given() {
     let stored = ("HONEYCOMB_API_KEY_SECRET", "/cruddur/honeycomb");
 
     let (config, errors) = read(&[stored]);
-    let key = config.honeycomb.unwrap().key.unwrap();
-    assert!(matches!(key, secret::SecretSource::Remote(_)) && errors.is_empty(), "{key:?}");
+    let key = config.exporters.honeycomb.unwrap().key.unwrap();
+    assert!(matches!(key, SecretSource::Remote(_)) && errors.is_empty(), "{key:?}");
 
     let (config, _) = read(&[stored, ("HONEYCOMB_API_KEY", "k")]);
-    assert_eq!(given(&config.honeycomb.unwrap()), "k");
+    assert_eq!(given(&config.exporters.honeycomb.unwrap()), "k");
 
     let (config, errors) = read(&[("HONEYCOMB_API_KEY_SECRET", "arn:aws:s3:::bucket")]);
-    assert!(config.honeycomb.is_none());
+    assert!(config.exporters.honeycomb.is_none());
     assert!(errors[0].to_string().starts_with("HONEYCOMB_API_KEY_SECRET"), "{errors:?}");
 }
 
@@ -165,7 +174,7 @@ fn another_backend_needs_only_an_endpoint_and_its_headers() {
     ]);
 
     assert_eq!(errors, []);
-    let honeycomb = config.honeycomb.unwrap();
+    let honeycomb = config.exporters.honeycomb.unwrap();
     assert_eq!(honeycomb.endpoint, "http://otel.example:4318/base");
     assert_eq!(honeycomb.headers[0].1, "Bearer secret");
     assert!(!format!("{honeycomb:?}").contains("secret"), "{honeycomb:?}");
@@ -175,11 +184,11 @@ fn another_backend_needs_only_an_endpoint_and_its_headers() {
 fn a_wrong_endpoint_or_key_is_named_without_showing_the_key() {
     let (config, errors) =
         read(&[("HONEYCOMB_API_KEY", "k"), ("HONEYCOMB_API_ENDPOINT", "ftp://x")]);
-    assert!(config.honeycomb.is_none(), "not another destination instead");
+    assert!(config.exporters.honeycomb.is_none(), "not another destination instead");
     assert_eq!(errors.len(), 1);
 
     let (config, errors) = read(&[("HONEYCOMB_API_KEY", "sec\nret")]);
-    assert!(config.honeycomb.is_none());
+    assert!(config.exporters.honeycomb.is_none());
     assert!(!errors[0].to_string().contains("sec"), "{}", errors[0]);
 }
 
@@ -200,7 +209,7 @@ fn an_endpoint_that_would_show_or_lose_a_part_of_itself_is_refused() {
     let query = ("ROLLBAR_ENDPOINT", "https://example.com/item/?token=hidden");
     let (config, errors) = read(&[&honeycomb[..], &[query]].concat());
     assert_eq!(
-        (config.rollbar.as_ref().map(|it| it.endpoint.as_str()), errors),
+        (config.exporters.rollbar.as_ref().map(|it| it.endpoint.as_str()), errors),
         (Some(query.1), vec![])
     );
     for variable in variables::VARIABLES {
@@ -212,7 +221,7 @@ fn an_endpoint_that_would_show_or_lose_a_part_of_itself_is_refused() {
 fn a_board_needs_a_key_and_an_endpoint_whoever_else_is_sent_to() {
     let key = ("HONEYCOMB_CONFIGURATION_KEY", "c");
     let (config, errors) = read(&[key]);
-    assert!(config.board.is_some() && config.honeycomb.is_none() && errors.is_empty());
+    assert!(config.board.is_some() && config.exporters.honeycomb.is_none() && errors.is_empty());
 
     let (config, errors) = read(&[key, ("HONEYCOMB_API_ENDPOINT", "ui.honeycomb.io")]);
     assert!(config.board.is_none());
@@ -220,7 +229,7 @@ fn a_board_needs_a_key_and_an_endpoint_whoever_else_is_sent_to() {
     assert_eq!(errors[0].variable(), "HONEYCOMB_API_ENDPOINT");
 
     let (config, _) = read(&[("HONEYCOMB_API_KEY", "k"), ("CRUDDUR_EXPORTERS", "console")]);
-    assert!(config.board.is_some() && config.honeycomb.is_none());
+    assert!(config.board.is_some() && config.exporters.honeycomb.is_none());
 }
 
 #[test]
@@ -248,18 +257,21 @@ fn every_variable_that_is_read_is_one_that_doctor_explains() {
 fn xray_runs_only_when_named_and_says_what_it_lacks() {
     let region = ("AWS_REGION", "eu-central-1");
     let (config, errors) = read(&[region, ("HONEYCOMB_API_KEY", "k")]);
-    assert!(config.xray.is_none() && errors.is_empty());
+    assert!(config.exporters.xray.is_none() && errors.is_empty());
 
     let named = ("CRUDDUR_EXPORTERS", "xray");
     let (config, errors) = read(&[named, region, ("CRUDDUR_XRAY_UNDECIDED", "0.5")]);
-    assert_eq!((config.xray.unwrap().undecided, errors), (0.5, vec![]));
+    assert_eq!((config.exporters.xray.unwrap().undecided, errors), (0.5, vec![]));
 
     let (config, errors) = read(&[named]);
-    assert!(config.xray.is_none() && errors[0].to_string().contains("AWS_REGION"), "{errors:?}");
+    assert!(
+        config.exporters.xray.is_none() && errors[0].to_string().contains("AWS_REGION"),
+        "{errors:?}"
+    );
 
     for rate in ["1.5", "-1", "NaN", "all"] {
         let (config, errors) = read(&[named, region, ("CRUDDUR_XRAY_UNDECIDED", rate)]);
-        assert_eq!(config.xray.unwrap().undecided, 0.0, "{rate}");
+        assert_eq!(config.exporters.xray.unwrap().undecided, 0.0, "{rate}");
         assert!(errors[0].to_string().starts_with("CRUDDUR_XRAY_UNDECIDED"), "{errors:?}");
     }
 }
@@ -269,11 +281,11 @@ fn a_daemons_address_is_taken_as_x_rays_own_sdks_take_it() {
     let read =
         |address| read(&[("CRUDDUR_EXPORTERS", "xray"), ("AWS_XRAY_DAEMON_ADDRESS", address)]);
     for address in ["xray:2000", "udp:xray:2000", "tcp:other:3000 udp:xray:2000"] {
-        assert_eq!(read(address).0.xray.unwrap().daemon.as_deref(), Some("xray:2000"));
+        assert_eq!(read(address).0.exporters.xray.unwrap().daemon.as_deref(), Some("xray:2000"));
     }
     for address in ["xray", "2000", ":2000", "xray:port", "tcp:xray:2000"] {
         let (config, errors) = read(address);
-        assert!(config.xray.is_none(), "not the API instead: {address}");
+        assert!(config.exporters.xray.is_none(), "not the API instead: {address}");
         assert!(errors[0].to_string().starts_with("AWS_XRAY_DAEMON_ADDRESS"), "{errors:?}");
     }
 }

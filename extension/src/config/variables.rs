@@ -1,8 +1,8 @@
 //! Every variable that the extension reads, and what it means as things are.
 
 use crate::{
-    client::secret::SecretSource,
-    config::{CloudWatchLogsConfig, Config},
+    client::http::without_query, client::secret::SecretSource, config::Config,
+    exporter::cloudwatch_logs::config::CloudWatchLogsConfig, exporter::honeycomb::config::TEAM,
     flush::policy::FlushMode,
 };
 
@@ -20,10 +20,7 @@ pub const VARIABLES: &[Variable] = &[
     Variable { name: "CRUDDUR_EXPORTERS", now: exporters },
     Variable { name: "HONEYCOMB_API_KEY", now: |config| key(config, "given") },
     Variable { name: "HONEYCOMB_API_KEY_SECRET", now: |config| key(config, "stored") },
-    Variable {
-        name: "OTEL_EXPORTER_OTLP_HEADERS",
-        now: |_| format!("only {} is read", super::TEAM),
-    },
+    Variable { name: "OTEL_EXPORTER_OTLP_HEADERS", now: |_| format!("only {} is read", TEAM) },
     Variable { name: "HONEYCOMB_API_ENDPOINT", now: endpoint },
     Variable { name: "HONEYCOMB_DATASET", now: dataset },
     Variable { name: "CRUDDUR_OTLP_HEADERS", now: headers },
@@ -77,7 +74,7 @@ pub const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "ROLLBAR_ENDPOINT",
-        now: |config| rollbar(config, |it| super::without_query(&it.endpoint).to_owned()),
+        now: |config| rollbar(config, |it| without_query(&it.endpoint).to_owned()),
     },
     Variable {
         name: "ROLLBAR_LEVEL",
@@ -112,11 +109,11 @@ pub const VARIABLES: &[Variable] = &[
 ];
 
 fn cloudwatch(config: &Config, told: fn(&CloudWatchLogsConfig) -> String) -> String {
-    config.cloudwatch_logs.as_ref().map_or_else(|| "cloudwatch is off".into(), told)
+    config.exporters.cloudwatch_logs.as_ref().map_or_else(|| "cloudwatch is off".into(), told)
 }
 
 fn exporters(config: &Config) -> String {
-    let names = crate::exporter::Exporter::configured(config);
+    let names = config.exporters(None);
     let names: Vec<_> = names.iter().map(|exporter| exporter.spec().name).collect();
     match names.is_empty() {
         true => "telemetry goes nowhere".into(),
@@ -124,8 +121,11 @@ fn exporters(config: &Config) -> String {
     }
 }
 
-fn xray(config: &Config, now: impl Fn(&crate::config::XrayConfig) -> String) -> String {
-    config.xray.as_ref().map_or_else(|| "nothing goes to X-Ray".into(), now)
+fn xray(
+    config: &Config,
+    now: impl Fn(&crate::exporter::xray::config::XrayConfig) -> String,
+) -> String {
+    config.exporters.xray.as_ref().map_or_else(|| "nothing goes to X-Ray".into(), now)
 }
 
 fn undecided(config: &Config) -> String {
@@ -143,7 +143,7 @@ fn daemon(config: &Config) -> String {
 }
 
 fn key(config: &Config, place: &str) -> String {
-    let key = config.honeycomb.as_ref().and_then(|honeycomb| honeycomb.key.as_ref());
+    let key = config.exporters.honeycomb.as_ref().and_then(|honeycomb| honeycomb.key.as_ref());
     match (key, place) {
         (Some(SecretSource::Inline(_)), "given") => {
             "Honeycomb is sent to with a key that is given".into()
@@ -155,7 +155,7 @@ fn key(config: &Config, place: &str) -> String {
 }
 
 fn token(config: &Config, place: &str) -> String {
-    let token = config.rollbar.as_ref().map(|rollbar| &rollbar.token);
+    let token = config.exporters.rollbar.as_ref().map(|rollbar| &rollbar.token);
     match (token, place) {
         (Some(SecretSource::Inline(_)), "given") => {
             "Rollbar is sent to with a token that is given".into()
@@ -166,17 +166,21 @@ fn token(config: &Config, place: &str) -> String {
     }
 }
 
-fn rollbar(config: &Config, says: impl Fn(&crate::config::RollbarConfig) -> String) -> String {
-    config.rollbar.as_ref().map_or_else(|| "nothing is sent to Rollbar".into(), says)
+fn rollbar(
+    config: &Config,
+    says: impl Fn(&crate::exporter::rollbar::config::RollbarConfig) -> String,
+) -> String {
+    config.exporters.rollbar.as_ref().map_or_else(|| "nothing is sent to Rollbar".into(), says)
 }
 
 fn endpoint(config: &Config) -> String {
-    let endpoint = config.honeycomb.as_ref().map(|honeycomb| honeycomb.endpoint.clone());
+    let endpoint = config.exporters.honeycomb.as_ref().map(|honeycomb| honeycomb.endpoint.clone());
     endpoint.unwrap_or_else(|| "nothing is sent there".into())
 }
 
 fn dataset(config: &Config) -> String {
-    let dataset = config.honeycomb.as_ref().and_then(|honeycomb| honeycomb.dataset.as_ref());
+    let dataset =
+        config.exporters.honeycomb.as_ref().and_then(|honeycomb| honeycomb.dataset.as_ref());
     match dataset {
         Some(_) => "the dataset of a classic key; ignored with others".into(),
         None => "the dataset is the service's name".into(),
@@ -184,7 +188,7 @@ fn dataset(config: &Config) -> String {
 }
 
 fn headers(config: &Config) -> String {
-    let headers = config.honeycomb.iter().flat_map(|honeycomb| &honeycomb.headers);
+    let headers = config.exporters.honeycomb.iter().flat_map(|honeycomb| &honeycomb.headers);
     let names: Vec<_> = headers.map(|(name, _)| name.as_str()).collect();
     match names.is_empty() {
         true => "no further headers".into(),

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, header};
 use serde::Serialize;
 
-use crate::{client::secret::SecretError, exporter::ExportError};
+use crate::delivery::error::ExportError;
 
 /// One thing that was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -62,13 +62,13 @@ impl Finding {
     pub fn failed(what: &str, error: &ExportError) -> Self {
         let level = match error {
             ExportError::Unreachable(_) | ExportError::Timeout(_) => Severity::Unreachable,
-            ExportError::NoKey(SecretError::Unreachable { .. }) => Severity::Unreachable,
+            ExportError::NoKey { is_unreachable: true, .. } => Severity::Unreachable,
             ExportError::Status { status, .. } if status.is_server_error() => Severity::Unreachable,
             ExportError::Status { status, .. } if status.as_u16() == 429 => Severity::Unreachable,
             _ => Severity::Misconfigured,
         };
         let prevents_sending = match error {
-            ExportError::NoKey(_) => level == Severity::Misconfigured,
+            ExportError::NoKey { .. } => level == Severity::Misconfigured,
             // Who stands in a destination's place may not know the question.
             ExportError::Status { status, .. } => matches!(status.as_u16(), 401 | 403),
             _ => false,

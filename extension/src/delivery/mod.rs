@@ -1,4 +1,49 @@
-//! What the pipeline and the exporters share.
+//! What the pipeline and the exporters share: an exporter as the pipeline sees it, the batch that it
+//! gets, and how the export of a batch ends.
 
+pub mod error;
 pub mod batch;
 pub mod healthcheck;
+
+use futures_util::future::BoxFuture;
+
+use crate::{
+    delivery::{
+        batch::Batch,
+        error::{ExportError, ExportOutcome},
+        healthcheck::Finding,
+    },
+    otlp::payload::SignalKind,
+};
+
+/// The place of a destination in the pipeline's list.
+pub type DestinationId = usize;
+
+/// The properties of a destination.
+#[derive(Clone, Debug)]
+pub struct DestinationSpec {
+    /// Stands in logs, sums and file names: letters only.
+    pub name: &'static str,
+    pub kinds: Vec<SignalKind>,
+    /// Whether undelivered batches are kept in the spool.
+    pub durable: bool,
+    /// Whether a batch that is sent twice is there twice.
+    pub keeps_duplicates: bool,
+}
+
+/// Sends batches to one destination. A worker task of its own runs each exporter, one batch at a
+/// time.
+pub trait Exporter: Send {
+    fn spec(&self) -> DestinationSpec;
+
+    fn export<'a>(
+        &'a mut self,
+        batch: &'a Batch,
+    ) -> BoxFuture<'a, Result<ExportOutcome, ExportError>>;
+
+    /// Drops pooled connections: after a freeze the other end may be gone without a close.
+    fn reset_connections(&mut self) {}
+
+    /// Whether the destination can be sent to, for `doctor`.
+    fn healthcheck(&mut self) -> BoxFuture<'_, Vec<Finding>>;
+}

@@ -49,7 +49,7 @@ async fn without_a_pipeline_no_invocation_is_waited_for() {
     let (config, _) = Config::from_vars(|_| None);
     let mut parts = Parts::start(&config, Trigger::Flush);
     // Its other end is dropped, as by a panic.
-    (_, parts.pipeline) = Pipeline::new(Vec::new(), &config, Trigger::Flush);
+    (_, parts.pipeline) = Pipeline::new(Vec::new(), &config.pipeline_settings(), Trigger::Flush);
     let Ok(LambdaEvent::Invoke(invoke)) = serde_json::from_str(INVOKE) else { panic!("no INVOKE") };
     let began = Instant::now();
 

@@ -9,9 +9,9 @@ use std::{fs, io, path::PathBuf};
 use tracing::warn;
 
 use crate::{
-    config::Config,
+    delivery::DestinationSpec,
     pipeline::{
-        Core, DestinationSpec,
+        Core, PipelineSettings,
         ledger::{Ledger, LedgerFile},
         spool::Spool,
     },
@@ -41,11 +41,11 @@ pub(super) struct SpoolSettings {
 
 impl PipelineDisk {
     /// `None` if no destination is worth a spool, or none is wanted.
-    pub(super) fn new(specs: &[DestinationSpec], config: &Config) -> Self {
-        if !specs.iter().any(|spec| spec.durable) || config.spool_bytes == 0 {
+    pub(super) fn new(specs: &[DestinationSpec], settings: &PipelineSettings) -> Self {
+        if !specs.iter().any(|spec| spec.durable) || settings.spool_bytes == 0 {
             return Self::None;
         }
-        let (directory, max_bytes) = (config.spool_directory.clone(), config.spool_bytes);
+        let (directory, max_bytes) = (settings.spool_directory.clone(), settings.spool_bytes);
         Self::Unopened(SpoolSettings { directory, max_bytes })
     }
 
@@ -112,17 +112,25 @@ impl SpoolSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{otlp::payload::SignalKind, pipeline::Trigger};
+    use crate::{config::Config, otlp::payload::SignalKind, pipeline::Trigger};
 
     fn specs() -> Vec<DestinationSpec> {
-        vec![DestinationSpec { name: "durable", kinds: vec![SignalKind::Traces], durable: true }]
+        vec![DestinationSpec {
+            name: "durable",
+            kinds: vec![SignalKind::Traces],
+            durable: true,
+            keeps_duplicates: true,
+        }]
     }
 
     fn process(directory: &tempfile::TempDir) -> (PipelineDisk, Core) {
         let path = directory.path().join("spool").display().to_string();
         let (config, _) =
             Config::from_vars(|name| (name == "CRUDDUR_SPOOL_DIR").then(|| path.clone()));
-        (PipelineDisk::new(&specs(), &config), Core::new(specs(), 1_000, Trigger::Flush, 1))
+        (
+            PipelineDisk::new(&specs(), &config.pipeline_settings()),
+            Core::new(specs(), 1_000, Trigger::Flush, 1),
+        )
     }
 
     #[test]

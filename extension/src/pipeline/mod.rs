@@ -19,9 +19,11 @@ pub mod core;
 mod stats_lines;
 mod disk;
 mod handle;
+mod worker;
 
 use std::{
     io,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -35,19 +37,18 @@ use tokio::{
 };
 
 pub use crate::pipeline::{
-    core::{Core, DestinationId, DestinationSpec, Trigger},
+    core::{Core, Trigger},
     handle::{FlushKind, PipelineHandle, Stopped},
 };
 use crate::{
-    config::Config,
-    delivery::batch::Batch,
-    exporter::{CompletedExport, ExportError, Exporter, work},
+    delivery::{DestinationId, Exporter, batch::Batch, error::ExportError},
     otlp::payload::SignalKind,
     pipeline::{
         disk::PipelineDisk,
         handle::PipelineCommand,
         stats::{HoldStats, PipelineStats},
         stats_lines::StatsReporter,
+        worker::{CompletedExport, run_worker},
     },
 };
 
@@ -70,6 +71,21 @@ const SPOOL_GRACE: Duration = Duration::from_millis(50);
 /// How long [last words](PipelineHandle::last_words) may take. Our choice: on a full core, ten times what
 /// they need.
 const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// What the pipeline may hold, and for how long.
+#[derive(Clone, Debug)]
+pub struct PipelineSettings {
+    /// The name in the lines of stats.
+    pub function_name: String,
+    /// The longest wait for a flush between the end of an invocation and Next.
+    pub max_hold: Duration,
+    /// The most bytes of payloads held for all destinations together.
+    pub buffer_bytes: usize,
+    /// Where undelivered batches are kept on disk.
+    pub spool_directory: PathBuf,
+    /// The most bytes kept there; 0 keeps none.
+    pub spool_bytes: u64,
+}
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -108,24 +124,24 @@ struct Flush {
 impl Pipeline {
     /// A pipeline with one worker task per exporter, to be [`run`](Self::run).
     pub fn new(
-        exporters: Vec<Exporter>,
-        config: &Config,
+        exporters: Vec<Box<dyn Exporter>>,
+        settings: &PipelineSettings,
         trigger: Trigger,
     ) -> (Self, PipelineHandle) {
-        let specs: Vec<_> = exporters.iter().map(Exporter::spec).collect();
+        let specs: Vec<_> = exporters.iter().map(|exporter| exporter.spec()).collect();
         let (export_sender, exports) = mpsc::channel(exporters.len().max(1));
         let thaws = watch::Sender::new(());
-        let start = |(id, exporter): (DestinationId, Exporter)| {
+        let start = |(id, exporter): (DestinationId, Box<dyn Exporter>)| {
             let (batches, queue) = mpsc::channel(1);
-            tokio::spawn(work(id, exporter, queue, thaws.subscribe(), export_sender.clone()));
+            tokio::spawn(run_worker(id, exporter, queue, thaws.subscribe(), export_sender.clone()));
             batches
         };
         let workers = exporters.into_iter().enumerate().map(start).collect();
-        let disk = PipelineDisk::new(&specs, config);
+        let disk = PipelineDisk::new(&specs, settings);
         let wants_lines = specs.iter().any(|spec| spec.kinds.contains(&SignalKind::Lines));
-        let function = || config.function_name.clone();
+        let function = || settings.function_name.clone();
         let accounting = wants_lines.then(|| StatsReporter::new(function(), Instant::now()));
-        let core = Core::new(specs, config.buffer_bytes, trigger, u64::from(std::process::id()));
+        let core = Core::new(specs, settings.buffer_bytes, trigger, u64::from(std::process::id()));
         let (command_sender, commands) = mpsc::channel(COMMANDS);
         let pipeline = Self {
             commands,
@@ -137,7 +153,7 @@ impl Pipeline {
             gathered: Arc::default(),
             uncounted: Vec::new(),
             spool_at: None,
-            max_hold: config.max_hold,
+            max_hold: settings.max_hold,
             disk,
             holds: HoldStats::default(),
             logged: PipelineStats::default(),

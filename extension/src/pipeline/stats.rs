@@ -199,7 +199,8 @@ mod tests {
     async fn a_line_a_minute_while_something_changes() {
         let (log, _guard) = Log::start();
         let (config, _) = Config::from_vars(|_| None);
-        let (pipeline, handle) = Pipeline::new(Vec::new(), &config, Trigger::Flush);
+        let (pipeline, handle) =
+            Pipeline::new(Vec::new(), &config.pipeline_settings(), Trigger::Flush);
         tokio::spawn(pipeline.run());
 
         for (holds, expected) in [(3, 1), (1, 1), (0, 0)] {

@@ -62,14 +62,16 @@ mod tests {
 
     use super::*;
     use crate::{
+        delivery::DestinationSpec,
         otlp::payload::SignalKind,
-        pipeline::{Core, DestinationSpec, Trigger, ledger::Ledger, spool::Spool},
+        pipeline::{Core, Trigger, ledger::Ledger, spool::Spool},
     };
 
     /// What a process tells, that receives so much on top of an earlier one's sums and is killed then.
     fn process(directory: &tempfile::TempDir, sums: &mut Ledger, items: u64) -> Value {
         let kinds = vec![SignalKind::Traces];
-        let spec = DestinationSpec { name: "durable", kinds, durable: true };
+        let spec =
+            DestinationSpec { name: "durable", kinds, durable: true, keeps_duplicates: true };
         let mut core = Core::new(vec![spec], 1_000, Trigger::Flush, 1);
         let mut accounting = StatsReporter::new("home".to_owned(), Instant::now());
         let bytes = bytes::Bytes::from_static(&[0]);

@@ -31,10 +31,10 @@ use serde_json::{Value, json};
 use crate::{
     client::{
         aws,
-        http::{HttpClient, HttpReply, USER_AGENT, readable},
+        http::{HttpClient, HttpReply, USER_AGENT, readable, without_query},
     },
-    config::without_query,
-    exporter::ExportError,
+    delivery::error::ExportError,
+    settings::{Reader, Rejected},
 };
 
 /// Our choice: both services answer in milliseconds.
@@ -92,6 +92,34 @@ pub enum SecretError {
     Refused(String),
 }
 
+impl SecretSource {
+    /// Reads the key itself from the variable `inline`, or the place where AWS keeps it from `remote`.
+    pub fn read(
+        reader: &mut Reader<'_>,
+        inline: &'static str,
+        remote: &'static str,
+    ) -> Result<Option<Self>, Rejected> {
+        if reader.get(inline).is_some() {
+            return reader.parsed(inline, key).map(|key| Some(Self::Inline(key))).ok_or(Rejected);
+        }
+        let Some(text) = reader.get(remote) else { return Ok(None) };
+        match RemoteSecret::parse(&text, reader.region(), |name| reader.get(name)) {
+            Ok(place) => Ok(Some(Self::Remote(place))),
+            Err(reason) => {
+                reader.reject(remote, reason);
+                Err(Rejected)
+            }
+        }
+    }
+}
+
+impl From<SecretError> for ExportError {
+    fn from(error: SecretError) -> Self {
+        let is_unreachable = matches!(error, SecretError::Unreachable { .. });
+        Self::NoKey { reason: error.to_string(), is_unreachable }
+    }
+}
+
 /// A key, once it is known.
 #[derive(Debug)]
 pub struct Secret {
@@ -128,10 +156,10 @@ impl Secret {
 
 /// A key as a header's value that does not print itself. Blanks and line ends around it are not
 /// part of it; the error does not show it.
-pub fn key(text: &str) -> Result<HeaderValue, &'static str> {
+pub fn key(text: &str) -> Result<HeaderValue, String> {
     let text = text.trim();
     if text.is_empty() {
-        return Err("is empty");
+        return Err("is empty".into());
     }
     // Not every server takes what is beyond ASCII, and no key has it.
     let value = HeaderValue::from_str(text).ok().filter(|value| value.to_str().is_ok());
@@ -271,7 +299,7 @@ impl RemoteSecret {
         let json = json.filter(|json| json.is_object() || json.is_array());
         let Some(field) = &self.field else {
             return match (json, self.service) {
-                (None, _) => key(text).map_err(str::to_owned),
+                (None, _) => key(text),
                 (Some(_), SecretService::SecretsManager) => {
                     Err("is JSON: name the field behind its ARN".into())
                 }

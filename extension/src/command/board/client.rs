@@ -9,11 +9,8 @@ use tokio::time::sleep;
 
 use crate::{
     client::http::{HttpReply, readable, retry_after},
-    config,
-    exporter::{
-        ExportError,
-        honeycomb::{HoneycombApi, HoneycombCall},
-    },
+    delivery::error::ExportError,
+    exporter::honeycomb::{HoneycombApi, HoneycombCall, config::HoneycombConfig},
 };
 
 /// A list of boards has them whole. Our choice.
@@ -38,7 +35,7 @@ pub(super) enum BoardError {
 }
 
 impl Client {
-    pub(super) fn new(config: config::HoneycombConfig) -> Self {
+    pub(super) fn new(config: HoneycombConfig) -> Self {
         Self(HoneycombApi::new(config))
     }
 
@@ -89,7 +86,7 @@ impl Client {
                     Some(retry_after(&reply.headers, SystemTime::now()).unwrap_or(pause))
                 }
                 Ok(reply) if reply.status.is_server_error() => Some(pause),
-                Ok(_) | Err(ExportError::NoKey(_)) => None,
+                Ok(_) | Err(ExportError::NoKey { .. }) => None,
                 Err(_) => Some(pause),
             };
             let was_refused = matches!(&result, Ok(reply) if reply.status.is_client_error());
@@ -105,7 +102,7 @@ impl Client {
 
 fn unreachable(error: ExportError) -> BoardError {
     match error {
-        error @ ExportError::NoKey(_) => BoardError::Refused(error.to_string()),
+        error @ ExportError::NoKey { .. } => BoardError::Refused(error.to_string()),
         error => BoardError::Unreachable(error.to_string()),
     }
 }

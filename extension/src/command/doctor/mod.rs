@@ -1,6 +1,6 @@
 //! `doctor`: what every variable means now, and whether every destination takes telemetry.
 //!
-//! A destination's own check is [`Exporter::check`]; a variable's meaning is in
+//! A destination's own check is [`crate::delivery::Exporter::healthcheck`]; a variable's meaning is in
 //! [`VARIABLES`](crate::config::variables::VARIABLES). Nothing else need be added for a new one.
 
 mod function;
@@ -23,7 +23,6 @@ use crate::{
     command::{Command, complain, print},
     config::{Config, ConfigError, variables::VARIABLES},
     delivery::healthcheck::{Finding, Severity},
-    exporter::Exporter,
 };
 
 /// Variables that begin so are meant for the extension, or for its function.
@@ -116,7 +115,7 @@ pub(super) async fn run(
         let meant = settings.iter().find(|setting| setting.name == variable);
         meant.is_some_and(|it| it.is_set && it.finding.level == Severity::Fine)
     };
-    let mut exporters = Exporter::configured(config);
+    let mut exporters = config.exporters(None);
     let mut destinations = Vec::new();
     // Without Lambda the console is on by itself: who has made a typing error must not be lulled.
     if !exporters.iter().any(|exporter| exporter.spec().durable) && !is_meant("CRUDDUR_EXPORTERS") {
@@ -126,7 +125,7 @@ pub(super) async fn run(
             .push(DestinationReport { name: "none", findings: vec![Finding::misconfigured(why)] });
     }
     for exporter in &mut exporters {
-        let (name, findings) = (exporter.spec().name, exporter.check().await);
+        let (name, findings) = (exporter.spec().name, exporter.healthcheck().await);
         destinations.push(DestinationReport { name, findings });
     }
     let findings = destinations.iter().flat_map(|destination| &destination.findings);

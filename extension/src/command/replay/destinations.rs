@@ -3,10 +3,10 @@
 use crate::{
     command::{complain, replay::report::Sums},
     config::Config,
-    exporter::Exporter,
+    delivery::DestinationSpec,
     otlp::payload::SignalKind,
     pipeline::{
-        Pipeline, PipelineHandle, Trigger,
+        Pipeline, PipelineHandle, PipelineSettings, Trigger,
         dead_letter::DeadLetter,
         ledger::{Account, Reason, State},
     },
@@ -73,20 +73,21 @@ impl Destinations {
     /// Leaves out, and names, those that would refuse everything: a wrong key does not become right
     /// by waiting. Who only does not answer may answer later.
     pub(super) async fn start(config: Config) -> Self {
-        let exporters = Exporter::configured(&config);
+        let exporters = config.exporters(None);
         // What is read waits in memory, and never so much that something would be dropped.
-        let config = Config { spool_bytes: 0, buffer_bytes: usize::MAX, ..config };
+        let settings = config.pipeline_settings();
+        let settings = PipelineSettings { spool_bytes: 0, buffer_bytes: usize::MAX, ..settings };
         let mut started = Vec::new();
         for mut exporter in exporters.into_iter().filter(|exporter| exporter.spec().durable) {
-            let (spec, keeps_duplicates) = (exporter.spec(), exporter.keeps_duplicates());
-            let findings = exporter.check().await;
+            let spec = exporter.spec();
+            let findings = exporter.healthcheck().await;
             if let Some(finding) = findings.iter().find(|finding| finding.prevents_sending) {
                 complain(&format!("{}: {}", spec.name, finding.text));
                 continue;
             }
-            let (pipeline, handle) = Pipeline::new(vec![exporter], &config, Trigger::Receive);
+            let (pipeline, handle) = Pipeline::new(vec![exporter], &settings, Trigger::Receive);
             tokio::spawn(pipeline.run());
-            let (name, kinds) = (spec.name, spec.kinds);
+            let DestinationSpec { name, kinds, keeps_duplicates, .. } = spec;
             started.push(ReplayDestination { name, kinds, keeps_duplicates, pipeline: handle });
         }
         Self(started)

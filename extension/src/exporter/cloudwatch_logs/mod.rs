@@ -12,6 +12,7 @@
 //!
 //! Of a batch that is kept, the lines that the service has spoken of are not sent again (`settled`).
 
+pub mod config;
 mod from_otlp;
 mod request;
 mod acknowledged;
@@ -33,13 +34,18 @@ use tracing::warn;
 
 use crate::{
     client::aws,
-    config,
-    delivery::{batch::Batch, healthcheck::Finding},
-    exporter::{ExportError, ExportOutcome, cloudwatch_logs::acknowledged::AcknowledgedLines},
+    delivery::{
+        DestinationSpec, Exporter,
+        batch::Batch,
+        error::{ExportError, ExportOutcome},
+        healthcheck::Finding,
+    },
+    exporter::cloudwatch_logs::{acknowledged::AcknowledgedLines, config::CloudWatchLogsConfig},
     otlp::payload::SignalKind,
     processor::log_lines::{self, LogLine, emf::AccessLines},
     scrub::Scrubber,
 };
+use futures_util::future::BoxFuture;
 
 /// How many halves of a refused request are tried. Our choice: enough to find 18 bad events, wherever
 /// they are among ten thousand; to find one takes 28. What is refused then is given up as it is.
@@ -48,7 +54,7 @@ const MAX_HALVES: usize = 512;
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct CloudWatchLogs {
-    config: config::CloudWatchLogsConfig,
+    config: CloudWatchLogsConfig,
     scrubber: Scrubber,
     stream: String,
     /// Made for the first batch, like the stream.
@@ -63,11 +69,11 @@ pub struct CloudWatchLogs {
 
 impl CloudWatchLogs {
     /// An exporter that has not opened anything yet.
-    pub fn new(config: config::CloudWatchLogsConfig, scrubber: Scrubber) -> Self {
+    pub fn new(config: CloudWatchLogsConfig) -> Self {
         Self {
             stream: stream_name(&config, Timestamp::now()),
+            scrubber: Scrubber::new(&config.scrub),
             config,
-            scrubber,
             client: None,
             stream_exists: false,
             owes_retention: false,
@@ -279,6 +285,32 @@ impl CloudWatchLogs {
     }
 }
 
+impl Exporter for CloudWatchLogs {
+    fn spec(&self) -> DestinationSpec {
+        DestinationSpec {
+            name: "cloudwatch",
+            kinds: vec![SignalKind::Lines, SignalKind::Logs],
+            durable: true,
+            keeps_duplicates: true,
+        }
+    }
+
+    fn export<'a>(
+        &'a mut self,
+        batch: &'a Batch,
+    ) -> BoxFuture<'a, Result<ExportOutcome, ExportError>> {
+        Box::pin(self.export(batch))
+    }
+
+    fn reset_connections(&mut self) {
+        self.disconnect();
+    }
+
+    fn healthcheck(&mut self) -> BoxFuture<'_, Vec<Finding>> {
+        Box::pin(self.check())
+    }
+}
+
 fn client() -> Client {
     Client::new(&aws::sdk_config())
 }
@@ -307,7 +339,7 @@ fn kept(error: ExportError) -> ExportError {
 }
 
 /// As Lambda names its own, behind the function's name: `home/2026/11/21/[7]<32 hex digits>`.
-fn stream_name(config: &config::CloudWatchLogsConfig, now: Timestamp) -> String {
+fn stream_name(config: &CloudWatchLogsConfig, now: Timestamp) -> String {
     let date = now.to_zoned(TimeZone::UTC).strftime("%Y/%m/%d").to_string();
     let id = fastrand::u128(..);
     let (function, version) = (&config.function, &config.version);

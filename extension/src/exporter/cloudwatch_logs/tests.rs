@@ -86,13 +86,14 @@ fn exporter(
         .region(aws_sdk_cloudwatchlogs::config::Region::new("eu-central-1"))
         .credentials_provider(Credentials::new("id", "key", None, None, "test"))
         .build();
-    let config_of_ours = config::CloudWatchLogsConfig {
+    let config_of_ours = CloudWatchLogsConfig {
+        scrub: Vec::new(),
         group: "group".to_owned(),
         retention_days: 30,
         function: "home".to_owned(),
         version: "1".to_owned(),
     };
-    let mut exporter = CloudWatchLogs::new(config_of_ours, Scrubber::new(&[]));
+    let mut exporter = CloudWatchLogs::new(config_of_ours);
     exporter.client = Some(Client::from_conf(config));
     (exporter, service)
 }

@@ -16,7 +16,16 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message;
 
-use crate::{delivery::batch::Batch, exporter::ExportError};
+use crate::{
+    delivery::{
+        DestinationSpec, Exporter,
+        batch::Batch,
+        error::{ExportError, ExportOutcome},
+        healthcheck::Finding,
+    },
+    otlp::payload::SignalKind,
+};
+use futures_util::future::BoxFuture;
 
 /// Spans without an entry span that are kept; then they are drawn as they are. Our choice.
 const MAX_WAITING_SPANS: usize = 10_000;
@@ -84,6 +93,28 @@ impl Console {
             }
         }
         drawings
+    }
+}
+
+impl Exporter for Console {
+    fn spec(&self) -> DestinationSpec {
+        DestinationSpec {
+            name: "console",
+            kinds: vec![SignalKind::Traces],
+            durable: false,
+            keeps_duplicates: true,
+        }
+    }
+
+    fn export<'a>(
+        &'a mut self,
+        batch: &'a Batch,
+    ) -> BoxFuture<'a, Result<ExportOutcome, ExportError>> {
+        Box::pin(async { self.export(batch).await.map(|()| ExportOutcome::default()) })
+    }
+
+    fn healthcheck(&mut self) -> BoxFuture<'_, Vec<Finding>> {
+        Box::pin(std::future::ready(vec![Finding::fine("traces are drawn on standard output")]))
     }
 }
 

@@ -1,13 +1,13 @@
-//! Variables of the HoneycombConfig exporter, and of its board.
+//! Variables of the Honeycomb exporter, and of its board.
 
 use http::{HeaderName, HeaderValue};
 
 use crate::{
-    client::secret,
-    config::{ConfigError, Reader, Unusable, http_url, secret as header_secret},
+    client::secret::{self, SecretSource},
+    settings::{Reader, Rejected, parse_http_url},
 };
 
-/// HoneycombConfig in the US; the EU has another. <https://docs.honeycomb.io/api/>
+/// Honeycomb in the US; the EU has another. <https://docs.honeycomb.io/api/>
 const DEFAULT_ENDPOINT: &str = "https://api.honeycomb.io";
 
 /// Header of the key.
@@ -24,11 +24,11 @@ pub fn is_classic(key: &HeaderValue) -> bool {
         || (key.len() == 64 && is_ingest && bytes.get(3..6) == Some(&b"ic_"[..]))
 }
 
-/// Where the HoneycombConfig exporter sends to.
+/// Where the Honeycomb exporter sends to.
 #[derive(Clone, Debug)]
 pub struct HoneycombConfig {
     /// The team's key. `None` for another OTLP backend.
-    pub key: Option<secret::SecretSource>,
+    pub key: Option<SecretSource>,
     /// Sent with a classic key.
     pub dataset: Option<HeaderValue>,
     /// Sent with every request besides. They do not print themselves.
@@ -37,69 +37,62 @@ pub struct HoneycombConfig {
     pub endpoint: String,
 }
 
-impl<F: Fn(&str) -> Option<String>> Reader<F> {
-    /// An error if there is one that cannot be used: then nothing is sent, rather than without it.
-    pub(crate) fn honeycomb_key(&mut self) -> Result<Option<secret::SecretSource>, Unusable> {
-        if let Some(source) = self.secret("HONEYCOMB_API_KEY", "HONEYCOMB_API_KEY_SECRET")? {
-            return Ok(Some(source));
-        }
-        let list = self.get("OTEL_EXPORTER_OTLP_HEADERS");
-        let Some(key) = list.and_then(|list| header_value(&list, TEAM)) else { return Ok(None) };
-        match header_secret(&key) {
-            Ok(key) => Ok(Some(secret::SecretSource::Inline(key))),
-            Err(reason) => {
-                let variable = "OTEL_EXPORTER_OTLP_HEADERS";
-                self.errors.push(ConfigError { variable, reason });
-                Err(Unusable)
-            }
-        }
-    }
-
-    /// `named`: whether somebody asked for this exporter, so that a missing key is worth a word.
-    pub(crate) fn honeycomb(
-        &mut self,
-        named: bool,
-        key: Result<Option<secret::SecretSource>, Unusable>,
-        endpoint: Result<String, Unusable>,
-    ) -> Option<HoneycombConfig> {
-        let headers = self.parsed("CRUDDUR_OTLP_HEADERS", parse_headers).unwrap_or_default();
+impl HoneycombConfig {
+    /// `named`: whether `CRUDDUR_EXPORTERS` names the exporter, so that a missing key is an error.
+    pub fn read(reader: &mut Reader<'_>, named: bool) -> Option<Self> {
+        let key = read_key(reader);
+        let endpoint = read_endpoint(reader);
+        let headers = reader.parsed("CRUDDUR_OTLP_HEADERS", parse_headers).unwrap_or_default();
         let key = key.ok()?;
         if key.is_none() && headers.is_empty() {
             if named {
-                let reason = "names honeycomb, which needs HONEYCOMB_API_KEY".into();
-                self.errors.push(ConfigError { variable: "CRUDDUR_EXPORTERS", reason });
+                let reason = "names honeycomb, which needs HONEYCOMB_API_KEY";
+                reader.reject("CRUDDUR_EXPORTERS", reason);
             }
             return None;
         }
-        let dataset = self.parsed("HONEYCOMB_DATASET", header_secret);
-        if let (Some(secret::SecretSource::Inline(key)), None) = (&key, &dataset)
+        let dataset = reader.parsed("HONEYCOMB_DATASET", secret::key);
+        if let (Some(SecretSource::Inline(key)), None) = (&key, &dataset)
             && is_classic(key)
         {
-            let reason = "must be set, since HONEYCOMB_API_KEY is a classic key".into();
-            self.errors.push(ConfigError { variable: "HONEYCOMB_DATASET", reason });
+            let reason = "must be set, since HONEYCOMB_API_KEY is a classic key";
+            reader.reject("HONEYCOMB_DATASET", reason);
         }
-        Some(HoneycombConfig { key, dataset, headers, endpoint: endpoint.ok()? })
+        Some(Self { key, dataset, headers, endpoint: endpoint.ok()? })
     }
 
-    /// Never the default instead: nobody's telemetry goes where it was not meant to go.
-    pub(crate) fn honeycomb_endpoint(&mut self) -> Result<String, Unusable> {
-        match self.get("HONEYCOMB_API_ENDPOINT") {
-            None => Ok(DEFAULT_ENDPOINT.to_owned()),
-            Some(_) => self.parsed("HONEYCOMB_API_ENDPOINT", base_url).ok_or(Unusable),
+    /// For the command `board`: with a key of its own, or with the exporter's.
+    pub fn read_board(reader: &mut Reader<'_>) -> Option<Self> {
+        let own = reader.parsed("HONEYCOMB_CONFIGURATION_KEY", secret::key);
+        let key = own.map(SecretSource::Inline).or_else(|| read_key(reader).ok()?)?;
+        let endpoint = read_endpoint(reader).ok()?;
+        Some(Self { key: Some(key), dataset: None, headers: Vec::new(), endpoint })
+    }
+}
+
+/// Rejects a key that cannot be used: the exporter is off rather than sending without a key.
+fn read_key(reader: &mut Reader<'_>) -> Result<Option<SecretSource>, Rejected> {
+    let source = SecretSource::read(reader, "HONEYCOMB_API_KEY", "HONEYCOMB_API_KEY_SECRET")?;
+    if source.is_some() {
+        return Ok(source);
+    }
+    let list = reader.get("OTEL_EXPORTER_OTLP_HEADERS");
+    let Some(key) = list.and_then(|list| header_value(&list, TEAM)) else { return Ok(None) };
+    match secret::key(&key) {
+        Ok(key) => Ok(Some(SecretSource::Inline(key))),
+        Err(reason) => {
+            reader.reject("OTEL_EXPORTER_OTLP_HEADERS", reason);
+            Err(Rejected)
         }
     }
+}
 
-    /// With a key of its own, or that of the exporter.
-    pub(crate) fn board(
-        &mut self,
-        key: Result<Option<secret::SecretSource>, Unusable>,
-        endpoint: Result<String, Unusable>,
-    ) -> Option<HoneycombConfig> {
-        let own = self
-            .parsed("HONEYCOMB_CONFIGURATION_KEY", header_secret)
-            .map(secret::SecretSource::Inline);
-        let key = Some(own.or_else(|| key.ok()?)?);
-        Some(HoneycombConfig { key, dataset: None, headers: Vec::new(), endpoint: endpoint.ok()? })
+/// An invalid endpoint switches the exporter off: falling back to the default would send telemetry
+/// to a place that was not asked for.
+fn read_endpoint(reader: &mut Reader<'_>) -> Result<String, Rejected> {
+    match reader.get("HONEYCOMB_API_ENDPOINT") {
+        None => Ok(DEFAULT_ENDPOINT.to_owned()),
+        Some(_) => reader.parsed("HONEYCOMB_API_ENDPOINT", base_url).ok_or(Rejected),
     }
 }
 
@@ -108,13 +101,13 @@ fn parse_headers(list: &str) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
     let header = |pair: &str| {
         let (name, value) = pair.split_once('=').ok_or("is no list of name=value")?;
         let name = name.trim().parse().map_err(|_| format!("{:?} is no header", name.trim()))?;
-        Ok((name, header_secret(value.trim())?))
+        Ok((name, secret::key(value.trim())?))
     };
     list.split(',').map(header).collect()
 }
 
 fn base_url(text: &str) -> Result<String, String> {
-    match http_url(text, "honeycomb")?.query() {
+    match parse_http_url(text, "honeycomb")?.query() {
         None => Ok(text.trim_end_matches('/').to_owned()),
         Some(_) => Err("ends with a query, so honeycomb gets nothing: paths are appended".into()),
     }

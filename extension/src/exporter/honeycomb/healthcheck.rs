@@ -8,11 +8,8 @@ use serde_json::Value;
 
 use crate::{
     client::http::{HttpReply, readable},
-    delivery::healthcheck::Finding,
-    exporter::{
-        ExportError,
-        honeycomb::{Honeycomb, HoneycombApi, HoneycombCall, MAX_REPLY_BYTES},
-    },
+    delivery::{error::ExportError, healthcheck::Finding},
+    exporter::honeycomb::{Honeycomb, HoneycombApi, HoneycombCall, MAX_REPLY_BYTES},
 };
 
 /// Who the key is. <https://api-docs.honeycomb.io/api/auth>
@@ -36,7 +33,9 @@ impl Honeycomb {
         let begun = Instant::now();
         let first = match api.send(call.clone(), MAX_REPLY_BYTES).await {
             Ok(reply) => reply,
-            Err(error @ ExportError::NoKey(_)) => return vec![Finding::failed("no key", &error)],
+            Err(error @ ExportError::NoKey { .. }) => {
+                return vec![Finding::failed("no key", &error)];
+            }
             Err(error) => return vec![Finding::failed(&endpoint, &error)],
         };
         let connected = begun.elapsed();

@@ -14,13 +14,19 @@ use tracing::warn;
 pub use crate::exporter::honeycomb::request::{HoneycombApi, HoneycombCall};
 use crate::{
     client::http::{readable, retry_after},
-    delivery::batch::{Batch, compress},
-    exporter::{ExportError, ExportOutcome},
+    delivery::{
+        DestinationSpec, Exporter,
+        batch::{Batch, compress},
+        error::{ExportError, ExportOutcome},
+        healthcheck::Finding,
+    },
+    exporter::honeycomb::config::HoneycombConfig,
     otlp::{
         payload::{SignalKind, only_sampled},
         wire::{self, Value},
     },
 };
+use futures_util::future::BoxFuture;
 
 /// What a batch is.
 const OTLP: &[(HeaderName, &str)] =
@@ -35,7 +41,7 @@ pub struct Honeycomb(HoneycombApi);
 
 impl Honeycomb {
     /// An exporter that has not opened anything yet.
-    pub fn new(config: config::HoneycombConfig) -> Self {
+    pub fn new(config: HoneycombConfig) -> Self {
         Self(HoneycombApi::new(config))
     }
 
@@ -63,6 +69,32 @@ impl Honeycomb {
     /// The next batch makes a new connection.
     pub fn disconnect(&mut self) {
         self.0.disconnect();
+    }
+}
+
+impl Exporter for Honeycomb {
+    fn spec(&self) -> DestinationSpec {
+        DestinationSpec {
+            name: "honeycomb",
+            kinds: SignalKind::OTLP.to_vec(),
+            durable: true,
+            keeps_duplicates: true,
+        }
+    }
+
+    fn export<'a>(
+        &'a mut self,
+        batch: &'a Batch,
+    ) -> BoxFuture<'a, Result<ExportOutcome, ExportError>> {
+        Box::pin(self.export(batch))
+    }
+
+    fn reset_connections(&mut self) {
+        self.disconnect();
+    }
+
+    fn healthcheck(&mut self) -> BoxFuture<'_, Vec<Finding>> {
+        Box::pin(self.check())
     }
 }
 

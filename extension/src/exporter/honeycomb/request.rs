@@ -11,8 +11,8 @@ use crate::{
         http::{HttpClient, HttpReply, USER_AGENT},
         secret::Secret,
     },
-    config::{self, TEAM, is_classic},
-    exporter::ExportError,
+    delivery::error::ExportError,
+    exporter::honeycomb::config::{HoneycombConfig, TEAM, is_classic},
 };
 
 /// OpenTelemetry's default for `OTEL_EXPORTER_OTLP_TIMEOUT`.
@@ -21,7 +21,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct HoneycombApi {
-    config: config::HoneycombConfig,
+    config: HoneycombConfig,
     key: Option<Secret>,
     /// Made for the first request: TLS and its roots have no place in a cold start.
     client: Option<HttpClient>,
@@ -42,7 +42,7 @@ pub struct HoneycombCall<'a> {
 
 impl HoneycombApi {
     /// Nothing is opened and no key fetched yet.
-    pub fn new(config: config::HoneycombConfig) -> Self {
+    pub fn new(config: HoneycombConfig) -> Self {
         let key = config.key.clone().map(Secret::new);
         Self { config, key, client: None }
     }

@@ -1,18 +1,18 @@
-//! Variables of the RollbarConfig exporter.
+//! Variables of the Rollbar exporter.
 
 use std::fmt;
 
 use crate::{
-    client::secret,
-    config::{ConfigError, Reader, http_url},
+    client::secret::SecretSource,
     processor::failures::item::ItemLevel,
+    settings::{Reader, parse_http_url},
 };
 
-/// Where the RollbarConfig exporter sends to, and what.
+/// Where the Rollbar exporter sends to, and what.
 #[derive(Clone, Debug)]
 pub struct RollbarConfig {
     /// A token of scope `post_server_item`.
-    pub token: secret::SecretSource,
+    pub token: SecretSource,
     /// Whole URL.
     pub endpoint: String,
     /// The items' environment.
@@ -50,47 +50,51 @@ impl fmt::Display for ClientAddress {
     }
 }
 
-impl<F: Fn(&str) -> Option<String>> Reader<F> {
-    /// `named`: as for honeycomb. What cannot be read switches nothing off but itself, save for
-    /// the token and the endpoint: items go nowhere else than where they are meant to go.
-    pub(crate) fn rollbar(&mut self, named: bool) -> Option<RollbarConfig> {
-        let token = self.secret("ROLLBAR_ACCESS_TOKEN", "ROLLBAR_ACCESS_TOKEN_SECRET").ok()?;
+impl RollbarConfig {
+    /// `named`: whether `CRUDDUR_EXPORTERS` names the exporter, so that a missing token is an error.
+    ///
+    /// An invalid variable falls back to its default; an invalid token or endpoint switches the
+    /// exporter off.
+    pub fn read(reader: &mut Reader<'_>, named: bool) -> Option<Self> {
+        let token =
+            SecretSource::read(reader, "ROLLBAR_ACCESS_TOKEN", "ROLLBAR_ACCESS_TOKEN_SECRET")
+                .ok()?;
         let Some(token) = token else {
             if named {
-                let reason = "names rollbar, which needs ROLLBAR_ACCESS_TOKEN".into();
-                self.errors.push(ConfigError { variable: "CRUDDUR_EXPORTERS", reason });
+                let reason = "names rollbar, which needs ROLLBAR_ACCESS_TOKEN";
+                reader.reject("CRUDDUR_EXPORTERS", reason);
             }
             return None;
         };
-        let endpoint = match self.get("ROLLBAR_ENDPOINT") {
+        let endpoint = match reader.get("ROLLBAR_ENDPOINT") {
             None => "https://api.rollbar.com/api/1/item/".to_owned(),
-            Some(_) => self.parsed("ROLLBAR_ENDPOINT", parse_endpoint)?,
+            Some(_) => reader.parsed("ROLLBAR_ENDPOINT", parse_endpoint)?,
         };
-        Some(RollbarConfig {
+        Some(Self {
             token,
             endpoint,
-            environment: self
+            environment: reader
                 .parsed("ROLLBAR_ENVIRONMENT", parse_environment)
                 .unwrap_or_else(|| "production".to_owned()),
-            min_level: self.parsed("ROLLBAR_LEVEL", parse_level).unwrap_or(ItemLevel::Error),
-            client_address: match self.get("ROLLBAR_CAPTURE_IP") {
+            min_level: reader.parsed("ROLLBAR_LEVEL", parse_level).unwrap_or(ItemLevel::Error),
+            client_address: match reader.get("ROLLBAR_CAPTURE_IP") {
                 None => ClientAddress::Whole,
-                // Whoever spells it wrong wanted something else than the default.
-                Some(_) => self
+                // A misspelt value meant something other than the default, so no address is sent.
+                Some(_) => reader
                     .parsed("ROLLBAR_CAPTURE_IP", parse_client_address)
                     .unwrap_or(ClientAddress::None),
             },
-            trace_url: self.parsed("CRUDDUR_TRACE_URL", parse_trace_url),
-            memory_mb: self
+            trace_url: reader.parsed("CRUDDUR_TRACE_URL", parse_trace_url),
+            memory_mb: reader
                 .get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
                 .and_then(|megabytes| megabytes.parse().ok()),
-            host: self.get("AWS_LAMBDA_LOG_STREAM_NAME"),
+            host: reader.get("AWS_LAMBDA_LOG_STREAM_NAME"),
         })
     }
 }
 
 fn parse_endpoint(text: &str) -> Result<String, String> {
-    http_url(text, "rollbar").map(|_| text.to_owned())
+    parse_http_url(text, "rollbar").map(|_| text.to_owned())
 }
 
 /// <https://docs.rollbar.com/reference/create-item>
@@ -106,7 +110,7 @@ fn parse_level(text: &str) -> Result<ItemLevel, String> {
     level.ok_or_else(|| "is ignored: not debug, info, warning, error or critical".into())
 }
 
-/// The words of RollbarConfig's own libraries.
+/// The words of Rollbar's own libraries.
 fn parse_client_address(text: &str) -> Result<ClientAddress, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" => Ok(ClientAddress::Whole),

@@ -5,12 +5,9 @@ use std::time::{Instant, SystemTime};
 use http::StatusCode;
 
 use crate::{
-    config::without_query,
-    delivery::healthcheck::Finding,
-    exporter::{
-        ExportError,
-        rollbar::{Rollbar, refusal},
-    },
+    client::http::without_query,
+    delivery::{error::ExportError, healthcheck::Finding},
+    exporter::rollbar::{Rollbar, refusal},
 };
 
 /// No item at all: Rollbar looks at the token first, and refuses the rest.
@@ -23,7 +20,9 @@ impl Rollbar {
         let begun = Instant::now();
         let reply = match self.post(NOTHING.into()).await {
             Ok(reply) => reply,
-            Err(error @ ExportError::NoKey(_)) => return vec![Finding::failed("no token", &error)],
+            Err(error @ ExportError::NoKey { .. }) => {
+                return vec![Finding::failed("no token", &error)];
+            }
             Err(error) => return vec![Finding::failed(&endpoint, &error)],
         };
         let took = begun.elapsed().as_millis();

@@ -31,11 +31,17 @@ use crate::{
         http::{HttpClient, HttpReply, USER_AGENT, readable, retry_after},
         secret::Secret,
     },
-    delivery::batch::{Batch, MAX_FAILURES},
-    exporter::{ExportError, ExportOutcome},
-    processor::failures::truncate,
-    processor::failures::{EncodedItem, read},
+    delivery::{
+        DestinationSpec, Exporter,
+        batch::{Batch, MAX_FAILURES},
+        error::{ExportError, ExportOutcome},
+        healthcheck::Finding,
+    },
+    exporter::rollbar::config::RollbarConfig,
+    otlp::payload::SignalKind,
+    processor::failures::{EncodedItem, read, truncate},
 };
+use futures_util::future::BoxFuture;
 
 /// Our choice: Rollbar's own libraries wait for 3 s, but they hold a request back with it.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -68,7 +74,7 @@ pub struct Rollbar {
 
 impl Rollbar {
     /// An exporter that has not opened anything yet.
-    pub fn new(config: &config::RollbarConfig) -> Self {
+    pub fn new(config: &RollbarConfig) -> Self {
         Self {
             endpoint: config.endpoint.clone(),
             token: Secret::new(config.token.clone()),
@@ -151,6 +157,32 @@ impl Rollbar {
             .map_err(|error| ExportError::Unreadable(error.to_string()))?;
         let client = self.client.get_or_insert_with(HttpClient::default);
         client.send(request, REQUEST_TIMEOUT, MAX_REPLY_BYTES).await
+    }
+}
+
+impl Exporter for Rollbar {
+    fn spec(&self) -> DestinationSpec {
+        DestinationSpec {
+            name: "rollbar",
+            kinds: vec![SignalKind::Failures],
+            durable: true,
+            keeps_duplicates: false, // the second of two items with one uuid is dropped
+        }
+    }
+
+    fn export<'a>(
+        &'a mut self,
+        batch: &'a Batch,
+    ) -> BoxFuture<'a, Result<ExportOutcome, ExportError>> {
+        Box::pin(self.export(batch))
+    }
+
+    fn reset_connections(&mut self) {
+        self.disconnect();
+    }
+
+    fn healthcheck(&mut self) -> BoxFuture<'_, Vec<Finding>> {
+        Box::pin(self.check())
     }
 }
 

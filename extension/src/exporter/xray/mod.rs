@@ -14,6 +14,7 @@
 //! is dropped and counted alone.
 
 mod annotations;
+pub mod config;
 mod attributes;
 mod aws_block;
 mod cause;
@@ -41,20 +42,24 @@ use tracing::{debug, warn};
 pub use crate::exporter::xray::annotations::AnnotationFilter;
 use crate::{
     bounded_map::BoundedMap,
-    config,
-    delivery::{batch::Batch, healthcheck::Finding},
-    exporter::{
-        ExportError, ExportOutcome,
-        xray::{
-            index::{Indexed, index},
-            limits::{MAX_ANNOTATIONS, write},
-            placement::{Placement, Placer},
-            translate::{SegmentPlace, translate},
-            transport::{SegmentRefusal, Transport},
-        },
+    delivery::{
+        DestinationSpec, Exporter,
+        batch::Batch,
+        error::{ExportError, ExportOutcome},
+        healthcheck::Finding,
+    },
+    exporter::xray::{
+        config::XrayConfig,
+        index::{Indexed, index},
+        limits::{MAX_ANNOTATIONS, write},
+        placement::{Placement, Placer},
+        translate::{SegmentPlace, translate},
+        transport::{SegmentRefusal, Transport},
     },
     invocation::xray_contexts::XrayContexts,
+    otlp::payload::SignalKind,
 };
+use futures_util::future::BoxFuture;
 
 /// Documents of failed batches that are remembered, so that they are not sent again: X-Ray wants
 /// none twice. Our choice, about 100 bytes each; of more, the first may be there twice.
@@ -94,7 +99,7 @@ impl Xray {
     /// An exporter that has not opened anything yet.
     ///
     /// `headers` are those of the function's invocations; `None` for spans from a log.
-    pub fn new(config: config::XrayConfig, headers: Option<XrayContexts>) -> Self {
+    pub fn new(config: XrayConfig, headers: Option<XrayContexts>) -> Self {
         Self {
             wanted: config.annotations,
             places: Placer::new(headers, config.undecided),
@@ -241,6 +246,32 @@ impl Xray {
         sending.receipt.rejected += if is_refused { spans } else { 0 };
         sending.ids.push(id);
         self.settled.insert(id, AcknowledgedSegments { is_refused, annotations });
+    }
+}
+
+impl Exporter for Xray {
+    fn spec(&self) -> DestinationSpec {
+        DestinationSpec {
+            name: "xray",
+            kinds: vec![SignalKind::Traces],
+            durable: true,
+            keeps_duplicates: true, // X-Ray promises nothing for a second document of one id
+        }
+    }
+
+    fn export<'a>(
+        &'a mut self,
+        batch: &'a Batch,
+    ) -> BoxFuture<'a, Result<ExportOutcome, ExportError>> {
+        Box::pin(self.export(batch))
+    }
+
+    fn reset_connections(&mut self) {
+        self.disconnect();
+    }
+
+    fn healthcheck(&mut self) -> BoxFuture<'_, Vec<Finding>> {
+        Box::pin(async { vec![self.check().await] })
     }
 }
 

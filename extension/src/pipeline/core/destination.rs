@@ -5,22 +5,10 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::{
-    delivery::batch::Batch,
-    exporter::ExportError,
+    delivery::{DestinationSpec, batch::Batch, error::ExportError},
     otlp::payload::SignalKind,
     pipeline::{circuit_breaker::CircuitBreaker, ledger::QueueId, stats::RequestStats},
 };
-
-/// What a destination is like.
-#[derive(Clone, Debug)]
-pub struct DestinationSpec {
-    /// In logs, sums and file names: letters only.
-    pub name: &'static str,
-    /// Which signals it takes.
-    pub kinds: Vec<SignalKind>,
-    /// Whether what it lacks is worth the spool.
-    pub durable: bool,
-}
 
 #[derive(Debug)]
 pub(super) struct Destination {

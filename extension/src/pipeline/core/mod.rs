@@ -14,10 +14,12 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-pub use crate::pipeline::core::destination::DestinationSpec;
 use crate::{
-    delivery::batch::Batch,
-    exporter::{ExportError, ExportOutcome},
+    delivery::{
+        DestinationId, DestinationSpec,
+        batch::Batch,
+        error::{ExportError, ExportOutcome},
+    },
     otlp::payload::{Payload, SignalKind},
     pipeline::{
         buffer::Buffer,
@@ -27,9 +29,6 @@ use crate::{
         stats,
     },
 };
-
-/// Index of a destination, in the order given to the pipeline.
-pub type DestinationId = usize;
 
 /// When batches are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

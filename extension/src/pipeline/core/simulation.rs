@@ -14,7 +14,7 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 
 use super::*;
-use crate::{exporter::ExportOutcome, otlp::wire::nested, pipeline::ledger::Account};
+use crate::{delivery::error::ExportOutcome, otlp::wire::nested, pipeline::ledger::Account};
 
 const BUFFER_BYTES: usize = 1_500;
 const SPOOL_BYTES: u64 = 7 * 4_096; // of as many files
@@ -37,7 +37,12 @@ struct World {
 }
 
 fn specs() -> Vec<DestinationSpec> {
-    let spec = |name, durable| DestinationSpec { name, kinds: SignalKind::ALL.to_vec(), durable };
+    let spec = |name, durable| DestinationSpec {
+        name,
+        kinds: SignalKind::ALL.to_vec(),
+        durable,
+        keeps_duplicates: true,
+    };
     vec![spec("durable", true), spec("fleeting", false)]
 }
 

@@ -3,11 +3,11 @@
 use tracing::warn;
 
 use crate::{
-    delivery::batch::Batch,
+    delivery::{DestinationId, batch::Batch},
     otlp::payload::SignalKind,
     pipeline::{
         core::{
-            Core, DestinationId,
+            Core,
             destination::{BatchOrigin, Destination},
         },
         ledger::{QueueId, Reason, State},

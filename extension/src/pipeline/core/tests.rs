@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::{exporter::ExportOutcome, pipeline::ledger::Account};
+use crate::{delivery::error::ExportOutcome, pipeline::ledger::Account};
 
 struct Bench {
     core: Core,
@@ -17,8 +17,12 @@ struct Bench {
 
 impl Bench {
     fn new(trigger: Trigger) -> Self {
-        let spec =
-            |name, durable| DestinationSpec { name, kinds: vec![SignalKind::Traces], durable };
+        let spec = |name, durable| DestinationSpec {
+            name,
+            kinds: vec![SignalKind::Traces],
+            durable,
+            keeps_duplicates: true,
+        };
         let specs = vec![spec("durable", true), spec("fleeting", false)];
         Self { core: Core::new(specs, 1_000, trigger, 1), now: Instant::now() }
     }

@@ -25,7 +25,7 @@ use opentelemetry_proto::tonic::{
 use prost::Message as _;
 
 use crate::{
-    config::ClientAddress,
+    exporter::rollbar::config::ClientAddress,
     otlp::{
         payload::{self, Payload, SignalKind, is_error},
         wire::{self, Value, nested},

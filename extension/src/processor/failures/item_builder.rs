@@ -1,4 +1,4 @@
-//! What was gathered becomes items of RollbarConfig's.
+//! What was gathered becomes items of Rollbar's.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,8 @@ use trace_context::XrayHeader;
 
 use crate::{
     backtrace::{self, frames},
-    config::{Config, RollbarConfig},
+    config::Config,
+    exporter::rollbar::config::RollbarConfig,
     processor::{
         failures::{
             attributes::SelectedAttributes,
@@ -42,7 +43,7 @@ const MAX_FRAMES: usize = 200;
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
 const ROOT: &str = "/var/task";
 
-/// Longest name of anything that RollbarConfig does not limit itself, in characters. Our choice.
+/// Longest name of anything that Rollbar does not limit itself, in characters. Our choice.
 const MAX_NAME_CHARS: usize = 255;
 
 /// In `custom`: how many failures the invocation had, and how many more messages.
@@ -272,7 +273,7 @@ impl ItemBuilder {
         let mut found = frames(&failure.stack);
         found.sort_by_key(|frame| frame.number); // ours may have been put first
         let mut told: Vec<ItemFrame> = found.iter().take(MAX_FRAMES).map(frame).collect();
-        // RollbarConfig wants the most recent call last.
+        // Rollbar wants the most recent call last.
         told.reverse();
         if told.is_empty() {
             told.push(self.place(&failure.place));
@@ -341,14 +342,14 @@ impl ItemBuilder {
         clean.and_then(serde_json::from_value).unwrap_or_default()
     }
 
-    /// In the place of a stack, since it is not known whether RollbarConfig takes an empty one.
+    /// In the place of a stack, since it is not known whether Rollbar takes an empty one.
     fn place(&self, span: &str) -> ItemFrame {
         let method = Some(span.to_owned()).filter(|span| !span.is_empty());
         ItemFrame { filename: self.function.clone(), method, ..ItemFrame::default() }
     }
 }
 
-/// RollbarConfig takes no empty ones.
+/// Rollbar takes no empty ones.
 fn words(text: &str) -> String {
     let text = if text.trim().is_empty() { "(empty)" } else { text };
     text.to_owned()

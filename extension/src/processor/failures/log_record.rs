@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     backtrace::frames,
-    config::ClientAddress,
+    exporter::rollbar::config::ClientAddress,
     processor::{
         failures::{
             evidence::{Failure, FailureSource, cut, cut_stack, cut_to},

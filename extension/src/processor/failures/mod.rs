@@ -44,7 +44,8 @@ use std::{
 };
 
 use crate::{
-    config::{ClientAddress, Config},
+    config::Config,
+    exporter::rollbar::config::ClientAddress,
     lambda::extensions_api::Invoke,
     otlp::payload::{Payload, SignalKind},
     processor::{
@@ -104,7 +105,7 @@ pub struct FailureReporter {
 impl FailureReporter {
     /// `None` if Rollbar is to have nothing.
     pub fn new(config: &Config) -> Option<Self> {
-        let rollbar = config.rollbar.as_ref()?;
+        let rollbar = config.exporters.rollbar.as_ref()?;
         Some(Self {
             maker: ItemBuilder::new(rollbar, config),
             address: rollbar.client_address,

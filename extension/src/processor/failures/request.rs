@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use percent_encoding::percent_decode_str;
 
 use crate::{
-    config::ClientAddress,
+    exporter::rollbar::config::ClientAddress,
     processor::failures::{
         attributes::SelectedAttributes,
         evidence::cut_to,

@@ -9,15 +9,12 @@ use serde_json::{Value, json};
 use tokio::net::UdpSocket;
 
 use crate::{
-    config,
-    delivery::batch::Batch,
-    exporter::{
-        ExportOutcome,
-        xray::{
-            AnnotationFilter, ExportRun, Segment, SystemTime, Xray,
-            tests::{attributes, schema::Schema, span_id, trace_id},
-            transport::SegmentRefusal,
-        },
+    delivery::{batch::Batch, error::ExportOutcome},
+    exporter::xray::config::XrayConfig,
+    exporter::xray::{
+        AnnotationFilter, ExportRun, Segment, SystemTime, Xray,
+        tests::{attributes, schema::Schema, span_id, trace_id},
+        transport::SegmentRefusal,
     },
     invocation::xray_contexts::XrayContexts,
     otlp::payload::{Payload, SignalKind},
@@ -44,11 +41,8 @@ fn span(id: u8, parent: u8, attributes_json: Value) -> Span {
 }
 
 fn xray(undecided: f64, daemon: String, headers: Option<XrayContexts>) -> Xray {
-    let config = config::XrayConfig {
-        undecided,
-        annotations: AnnotationFilter::default(),
-        daemon: Some(daemon),
-    };
+    let config =
+        XrayConfig { undecided, annotations: AnnotationFilter::default(), daemon: Some(daemon) };
     Xray::new(config, headers)
 }
 

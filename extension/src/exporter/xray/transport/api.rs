@@ -9,8 +9,8 @@ use crate::{
         aws::{export_error, sdk_config},
         http::readable,
     },
-    delivery::healthcheck::Finding,
-    exporter::xray::transport::{ExportError, Segment, SegmentRefusal},
+    delivery::{error::ExportError, healthcheck::Finding},
+    exporter::xray::transport::{Segment, SegmentRefusal},
 };
 
 /// Most documents of one call; X-Ray says "Exceeding maximum segment count: 50" above that.

@@ -7,7 +7,7 @@
 use http::StatusCode;
 use tokio::net::UdpSocket;
 
-use crate::{delivery::healthcheck::Finding, exporter::xray::transport::ExportError};
+use crate::delivery::{error::ExportError, healthcheck::Finding};
 
 /// The first line of each datagram.
 const HEADER: &str = "{\"format\": \"json\", \"version\": 1}\n";

@@ -6,9 +6,9 @@ mod daemon;
 use trace_context::SpanId;
 
 use crate::{
-    delivery::healthcheck::Finding,
+    delivery::{error::ExportError, healthcheck::Finding},
     exporter::xray::{
-        ExportError, Segment,
+        Segment,
         transport::{api::XrayApi, daemon::Daemon},
     },
 };

@@ -1,35 +1,73 @@
-//! Cruddur's telemetry extension: spans in, Honeycomb and the terminal out.
+//! Cruddur's telemetry extension: it receives OTLP and log lines beside a Lambda function, and sends
+//! them to Honeycomb, X-Ray, CloudWatch Logs and Rollbar.
 //!
 //! ```text
-//! receiver ──▶ signal ──▶ buffer ──▶ batch ──▶ exporter
-//!  otlp         bytes      bounded,   cut to    honeycomb
-//!  telemetry    as they    a cursor   size      console
-//!               came       each
-//!                 ╰── pipeline joins them ──╯
-//!                 ╰── lifecycle says when, flush says how long ──╯
+//! receiver ─▶ processor ─▶ pipeline ───────────────▶ exporter
+//! bytes in    platform      buffer, spool, ledger     bytes out
+//!             spans, lines, circuit breakers
+//!             failures          ▲
+//!                               │ flush
+//!                           lifecycle ◀─▶ lambda
 //! ```
-//! Two promises order everything. *Telemetry never hurts the function*: nothing here waits for a
-//! destination but the bounded hold of Next. *Nothing is lost silently*: every span received is
-//! delivered, held, or counted as dropped ([`buffer`]).
+//! Two promises order everything. *Telemetry never hurts the function*: the lifecycle waits for a
+//! destination only within the bounded hold of Next. *Nothing is lost silently*: [`pipeline::ledger`]
+//! counts every item that was received as delivered, held, or dropped with a reason.
 //!
-//! Read the modules in this order.
+//! The list of modules below is the order in which to read. A module imports only from modules above
+//! it in the list, and no two files import each other; a test of the workspace proves both.
+//!
+//! # A span
+//! 1. [`receiver::server`] accepts the connection, [`receiver::body`] reads and bounds the body, and
+//!    [`receiver::otlp::http`] answers the request.
+//! 2. [`otlp::wire`] checks the message without decoding it. [`otlp::payload`] keeps its bytes, counts
+//!    its spans and finds the server span, which proves the end of an invocation.
+//! 3. [`processor`] may derive platform spans and failures from it.
+//! 4. [`pipeline::handle`] hands the payload to the pipeline's task. [`pipeline::ledger`] counts it,
+//!    [`pipeline::buffer`] holds it, and only then the receiver answers 200.
+//! 5. A flush cuts a [`delivery::batch`] for each destination. [`pipeline::worker`] runs the exporter,
+//!    and [`client::freeze`] notices if the sandbox was frozen meanwhile.
+//! 6. [`exporter::honeycomb`] sends the bytes as they came; [`exporter::xray`] translates them.
+//! 7. [`pipeline::core`] completes the batch: delivered, retried, spooled or dropped.
+//!
+//! # A log line
+//! 1. Lambda posts events to [`receiver::telemetry`]. [`receiver::telemetry_split`] joins records that
+//!    Lambda cut, and [`lambda::telemetry_event`] reads them.
+//! 2. [`processor::log_lines`] makes one JSON object of each: the function's fields, the invocation's,
+//!    metrics, secrets masked by [`scrub`].
+//! 3. [`otlp::line_codec`] puts lines into payloads, which take the way of a span.
+//! 4. [`exporter::cloudwatch_logs`] cuts them into requests that PutLogEvents accepts.
+//!
+//! # A failure
+//! 1. [`processor::failures`] gathers evidence from failed spans, error lines and platform events,
+//!    and attributes it to an invocation.
+//! 2. At the end of the invocation it builds one item, truncated to Rollbar's limit.
+//! 3. [`otlp::failure_codec`] encodes the item as a payload; [`exporter::rollbar`] posts it.
+//!
+//! # A flush decision
+//! 1. [`lifecycle`] gets INVOKE from [`lambda::extensions_api`] and asks [`flush::state`] how long to
+//!    wait for the end of the invocation.
+//! 2. [`invocation::end`] returns when the server span or `platform.runtimeDone` proves the end.
+//! 3. [`flush::policy`] decides: defer, send in the background, wait, or drain.
+//! 4. [`pipeline`] begins the flush. [`pipeline::circuit_breaker`] says which destinations may be sent
+//!    to. The flush ends when each destination has answered or the time is over.
+//! 5. [`lifecycle`] asks Lambda for the next event.
 
-pub mod settings;
+pub mod settings; // reads environment variables
 pub mod bounded_map;
-pub mod scrub;
-pub mod backtrace;
-pub mod otlp;
-pub mod lambda;
-pub mod delivery;
-pub mod client;
-pub mod invocation;
-pub mod processor;
-pub mod flush;
-pub mod pipeline;
-pub mod receiver;
-pub mod exporter;
-pub mod config;
-pub mod lifecycle;
-pub mod command;
+pub mod scrub; // masks secrets
+pub mod backtrace; // reads stacks of several languages
+pub mod otlp; // a request's bytes
+pub mod lambda; // the Extensions and Telemetry APIs
+pub mod delivery; // the contract between pipeline and exporters
+pub mod client; // HTTP, AWS, keys, freezes
+pub mod invocation; // the end and the X-Ray header of each invocation
+pub mod processor; // platform spans, log lines and failures
+pub mod flush; // when to send
+pub mod pipeline; // owns everything that waits
+pub mod receiver; // bytes in
+pub mod exporter; // bytes out
+pub mod config; // all settings
+pub mod lifecycle; // Lambda's events
+pub mod command; // doctor, replay, board
 #[cfg(test)]
 mod test_clock;

@@ -1,6 +1,6 @@
 //! Environment variables, read into the settings of each module.
 //!
-//! A typing error must not cost anybody a function, so reading never fails: an invalid value is
+//! Reading never fails, so that a typing error does not stop the function: an invalid value is
 //! recorded as a [`ConfigError`] to be logged, and the default applies.
 
 use http::Uri;

@@ -1,8 +1,7 @@
-//! What the exporters to AWS share: the SDK on this process's own HTTP client, and what its errors
-//! mean here.
+//! The AWS SDK on this process's own HTTP client, and the SDK's errors as [`ExportError`]s.
 //!
-//! Retries, backoff and the breaker are the pipeline's, so the SDK's own are off. Credentials come
-//! from where Lambda puts them: the environment, or with SnapStart a local address.
+//! The pipeline retries and backs off, so the SDK's own retries are off. Credentials come from the
+//! environment or, with SnapStart, from a local address that Lambda names.
 
 use std::{
     error::Error,
@@ -35,17 +34,17 @@ use crate::{
     delivery::error::ExportError,
 };
 
-/// OpenTelemetry's default for an exporter; the SDK has none.
+/// The default of OpenTelemetry's exporters. The SDK sets no limit.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Our choice: replies of writing calls are short.
+/// Far above the replies of the calls used here, which only write.
 const MAX_REPLY_BYTES: usize = 1 << 20;
 
-/// The region, endpoints and credentials that the SDK's own variables give (`AWS_REGION`,
-/// `AWS_ENDPOINT_URL_CLOUDWATCH_LOGS`…). Opens nothing yet.
+/// Region, endpoints and credentials from the SDK's own variables (`AWS_REGION`,
+/// `AWS_ENDPOINT_URL_CLOUDWATCH_LOGS`…). Opens no connection.
 ///
-/// Put together by hand: the SDK's loader also looks into profiles, single sign-on, web identities and
-/// the instance's metadata, none of which Lambda has, and weighs a megabyte.
+/// `aws_config`'s loader is not used: it also reads profiles, single sign-on, web identities and the
+/// instance's metadata, which Lambda does not have, and adds a megabyte to the binary.
 pub fn sdk_config() -> SdkConfig {
     let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let is_set = |name: &str| var(name).map(|value| value.eq_ignore_ascii_case("true"));
@@ -71,14 +70,14 @@ pub fn sdk_config() -> SdkConfig {
         .time_source(SystemTimeSource::new())
         .sleep_impl(TokioSleep::new())
         .retry_config(
-            // Our client gives up broken connections itself.
+            // The HTTP client drops broken connections itself.
             RetryConfig::disabled().with_reconnect_mode(ReconnectMode::ReuseAllConnections),
         )
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .build()
 }
 
-/// `AWS_ENDPOINT_URL_XRAY` and its like.
+/// The variables `AWS_ENDPOINT_URL_XRAY` and the like.
 /// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>
 #[derive(Debug)]
 struct EndpointVariables;
@@ -90,14 +89,14 @@ impl LoadServiceConfig for EndpointVariables {
     }
 }
 
-/// The code that AWS gave an error, such as `ThrottlingException`.
+/// AWS's error code, such as `ThrottlingException`.
 pub fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<&str> {
     error.as_service_error().and_then(ProvideErrorMetadata::code)
 }
 
-/// An error as the pipeline understands it.
+/// Maps an SDK error to an [`ExportError`].
 ///
-/// The services answer nearly everything with 400; what is meant gets the status of that meaning.
+/// The services answer most errors with 400, so the status is chosen by the error code.
 pub fn export_error<E>(error: SdkError<E, HttpResponse>) -> ExportError
 where
     E: ProvideErrorMetadata + Error + 'static,
@@ -147,7 +146,7 @@ where
     ExportError::Status { status, message, retry_after }
 }
 
-/// Whether nobody was asked, since nobody was there to give the keys for it.
+/// Whether the request was not sent because no credentials were found.
 fn has_no_credentials(error: &(dyn Error + 'static)) -> bool {
     let mut errors = std::iter::successors(Some(error), |&error| error.source());
     errors.any(|error| {
@@ -155,7 +154,7 @@ fn has_no_credentials(error: &(dyn Error + 'static)) -> bool {
     })
 }
 
-/// Our HTTP client, as the SDK wants one.
+/// Adapts [`HttpClient`] to the SDK.
 #[derive(Clone, Debug)]
 struct Connector(HttpClient);
 

@@ -1,4 +1,4 @@
-//! Noticing that the process was frozen: Lambda stops it between invocations, at any instruction.
+//! Detects freezes: Lambda stops the process between invocations, at any instruction.
 
 use std::{
     pin::pin,
@@ -9,35 +9,34 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::delivery::error::ExportError;
 
-/// A wait that took so much longer than it should means that the process was frozen. Our choice:
-/// connections that idle that long are cheap to make anew.
+/// A wait that takes this much longer than asked for means a freeze. Below it, connections are still
+/// likely to work; above it, a new connection costs little in comparison.
 pub const THAW: Duration = Duration::from_secs(1);
 
-/// How often a wait is looked at. Our choice.
+/// The interval at which a running export is checked for a freeze: half of [`THAW`].
 const HEARTBEAT: Duration = Duration::from_millis(500);
 
-/// How long an answer may still come after a thaw. Our choice: one that came during the freeze is
-/// here at once, and one that is on its way takes a round trip.
+/// How long an answer is awaited after a thaw. An answer that arrived during the freeze is read at
+/// once; an answer under way takes a round trip.
 const GRACE: Duration = Duration::from_millis(300);
 
-/// A moment on both clocks: a freeze may stop the monotonic one.
+/// A time on both clocks, since a freeze may stop the monotonic one.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment(Instant, SystemTime);
 
 impl Moment {
-    /// This moment.
     pub fn now() -> Self {
         Self(Instant::now(), SystemTime::now())
     }
 
-    /// How long ago it was, by the clock that shows more.
+    /// The time since then, by the clock that advanced more.
     pub fn elapsed(self) -> Duration {
         self.0.elapsed().max(self.1.elapsed().unwrap_or_default())
     }
 }
 
-/// Runs an export. If the process is frozen meanwhile, an error that is no answer says nothing of the
-/// destination, and silence even less: its connection may be gone without a word.
+/// Runs an export. After a freeze, connection errors and timeouts become [`ExportError::Frozen`],
+/// which does not count against the destination: its connection may be gone without a close.
 pub async fn awake<T>(
     export: impl Future<Output = Result<T, ExportError>>,
 ) -> Result<T, ExportError> {
@@ -54,7 +53,7 @@ pub async fn awake<T>(
     }
 }
 
-/// Returns when the process has been frozen and goes on.
+/// Returns at the first thaw.
 async fn freeze() {
     loop {
         let before = Moment::now();
@@ -71,7 +70,7 @@ mod tests {
 
     use super::*;
 
-    /// Stands still for longer than a freeze is noticed at, then is answered so.
+    /// Blocks the thread for longer than a freeze takes to detect, then runs `export`.
     async fn frozen_in(
         export: impl Future<Output = Result<(), ExportError>>,
     ) -> Result<(), ExportError> {

@@ -1,5 +1,5 @@
-//! The HTTP client of the exporters and commands: TLS with its roots built in, and replies that are
-//! read to a limit.
+//! The HTTP client of the exporters and commands: TLS roots are built in, replies are read up to a
+//! limit.
 
 use std::{
     error::Error,
@@ -18,24 +18,20 @@ use tokio::time::timeout;
 
 use crate::delivery::error::ExportError;
 
-/// How we introduce ourselves.
 pub const USER_AGENT: &str = concat!("cruddur-telemetry/", env!("CARGO_PKG_VERSION"));
 
-/// The most of a refusal that is shown, in characters. Our choice.
+/// Characters of an error reply that are logged: enough for a message, too few to flood the log.
 const MAX_MESSAGE_CHARS: usize = 200;
 
-/// A client with its pool of connections. Making one reads the TLS roots: not in a cold start.
+/// A client with its connection pool. Creating one reads the TLS roots, so it is not done in init.
 #[derive(Clone, Debug)]
 pub struct HttpClient(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
 
-/// What a server answered.
 #[derive(Clone, Debug)]
 pub struct HttpReply {
-    /// Its status.
     pub status: StatusCode,
-    /// Its headers.
     pub headers: HeaderMap,
-    /// Its body; empty if it broke off or was longer than asked for.
+    /// Empty if the body broke off or exceeded the limit.
     pub body: Bytes,
 }
 
@@ -58,7 +54,7 @@ impl HttpClient {
         let exchange = async {
             let reply = self.0.request(request).await.map_err(unreachable)?;
             let (head, body) = reply.into_parts();
-            // Read to the end, so that the connection can be used again.
+            // The body is read to its end, so that the connection can be used again.
             let body = Limited::new(body, max_reply_bytes).collect().await;
             let body = body.map(|body| body.to_bytes()).unwrap_or_default();
             Ok(HttpReply { status: head.status, headers: head.headers, body })
@@ -67,12 +63,12 @@ impl HttpClient {
     }
 }
 
-/// How long the header `Retry-After` says.
+/// The pause that the header `Retry-After` asks for.
 pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     pause(headers.get(header::RETRY_AFTER)?.to_str().ok()?, now)
 }
 
-/// The value of `Retry-After`: seconds, or a date.
+/// Reads a `Retry-After` value: seconds or a date.
 pub fn pause(value: &str, now: SystemTime) -> Option<Duration> {
     let seconds = value.trim().parse().ok().map(Duration::from_secs);
     seconds.or_else(|| httpdate::parse_http_date(value).ok()?.duration_since(now).ok())
@@ -83,7 +79,7 @@ pub fn without_query(url: &str) -> &str {
     url.split_once('?').map_or(url, |(shown, _)| shown)
 }
 
-/// A reply's text for people: short, and without control characters.
+/// The reply as text for a log line: short and without control characters.
 pub fn readable(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     text.chars().filter(|char| !char.is_control()).take(MAX_MESSAGE_CHARS).collect()
@@ -93,7 +89,7 @@ fn unreachable(error: hyper_util::client::legacy::Error) -> ExportError {
     ExportError::Unreachable(chain(&error))
 }
 
-/// The whole chain, since the outermost error often only says that something failed.
+/// The error with its sources: the outermost error alone rarely names the cause.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -1,7 +1,7 @@
-//! What the environment asks for, read once before anything is opened.
+//! The settings of all modules, read once before anything is opened.
 //!
-//! A typing error must not cost anybody a function: [`Config::from_vars`] never fails. What it
-//! cannot read is returned as a [`ConfigError`] to be logged, and the default holds.
+//! [`Config::from_vars`] never fails, so that a typing error does not stop the function. An invalid
+//! value becomes a [`ConfigError`] to be logged, and the default applies.
 
 mod resource;
 pub mod variables;
@@ -46,7 +46,7 @@ use crate::{
 /// | `CRUDDUR_OTLP_LISTEN` | address of the OTLP receiver | `127.0.0.1:4318` |
 /// | `HONEYCOMB_DATASET` | dataset, for classic keys only | – |
 /// | `CRUDDUR_OTLP_HEADERS` | further headers `name=value,…`, for another OTLP backend at that endpoint | – |
-/// | `CRUDDUR_XRAY_UNDECIDED` | how much of what Lambda has not decided goes to X-Ray as root segments: 0 to 1 | 0 |
+/// | `CRUDDUR_XRAY_UNDECIDED` | the share of undecided invocations that X-Ray gets as root segments: 0 to 1 | 0 |
 /// | `CRUDDUR_XRAY_ANNOTATIONS` | comma list of attributes that X-Ray is to index; `app.*` is all that begin so | `app.*,enduser.id,http.route,user.id` |
 /// | `AWS_XRAY_DAEMON_ADDRESS` | `host:port` of an X-Ray daemon that gets the segments by UDP; Lambda hides it from extensions | X-Ray's API |
 /// | `AWS_ENDPOINT_URL_XRAY` or `AWS_ENDPOINT_URL` | where that API is | AWS |
@@ -61,34 +61,29 @@ pub struct Config {
     /// `host:port` of the Runtime, Extensions and Telemetry APIs.
     ///
     /// `None` where there is no Lambda: the variable is missing, or holds a path as cargo-lambda's
-    /// emulator sets it. See [`crate::lifecycle`] for why nobody registers there.
+    /// emulator sets it. [`crate::lifecycle`] explains why the extension does not register there.
     pub lambda_api: Option<String>,
     pub exporters: ExporterSettings,
     /// Where the command `board` makes its board, if there is a key.
     pub board: Option<HoneycombConfig>,
-    /// What the function is called.
     pub function_name: String,
-    /// Its version, as Lambda counts.
     pub function_version: Option<String>,
-    /// `service.name`, where a sender does not give its own.
+    /// The `service.name` of payloads that have none.
     pub service_name: String,
-    /// Attributes that describe the function, for spans about it.
+    /// Resource attributes of the spans that the extension makes about the function.
     pub resource: Vec<(String, String)>,
-    /// Names of secrets, beside the usual ones.
+    /// Names of secrets in addition to the built-in list.
     pub scrub: Vec<String>,
-    /// Address of the OTLP receiver.
     pub otlp_listen: SocketAddr,
-    /// When what was received is sent.
     pub flush: FlushMode,
-    /// Longest wait for a flush between the end of an invocation and Next.
+    /// The longest wait for a flush between the end of an invocation and Next.
     pub max_hold: Duration,
-    /// Most bytes of signals held for all destinations together.
+    /// The most bytes of payloads held for all destinations together.
     pub buffer_bytes: usize,
     /// Where undelivered batches are kept on disk.
     pub spool_directory: PathBuf,
-    /// Most bytes kept there.
+    /// The most bytes kept there; 0 keeps none.
     pub spool_bytes: u64,
-    /// The extension's own log level.
     pub log_level: LevelFilter,
 }
 

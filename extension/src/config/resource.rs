@@ -1,4 +1,4 @@
-//! What describes the function, for spans about it.
+//! The resource of the spans that the extension makes about the function.
 
 use std::collections::BTreeMap;
 
@@ -6,11 +6,11 @@ use percent_encoding::percent_decode_str;
 
 use crate::settings::Reader;
 
-/// A service's name, and all attributes of the resource.
+/// The service's name and all attributes of the resource.
 type Described = (String, Vec<(String, String)>);
 
-/// As the functions themselves describe theirs: what `OTEL_RESOURCE_ATTRIBUTES` says counts more
-/// than what is known, and a service's name in a variable of its own more than in that.
+/// As the functions' own SDK does it: `OTEL_RESOURCE_ATTRIBUTES` overrides detected attributes, and a
+/// variable for the service's name overrides both.
 pub(super) fn read(reader: &mut Reader<'_>) -> Described {
     let given = reader.parsed("OTEL_RESOURCE_ATTRIBUTES", parse_attributes).unwrap_or_default();
     let named = given.iter().find(|(key, _)| key == "service.name");
@@ -36,7 +36,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Described {
 }
 
 /// By <https://opentelemetry.io/docs/specs/otel/resource/sdk/#specifying-resource-information-via-an-environment-variable>:
-/// one pair that is none discards them all.
+/// one invalid pair discards the whole list.
 fn parse_attributes(text: &str) -> Result<Vec<(String, String)>, String> {
     let decoded = |text: &str| percent_decode_str(text.trim()).decode_utf8().map(String::from).ok();
     let pairs = text.split(',').filter(|pair| !pair.trim().is_empty()).map(|pair| {

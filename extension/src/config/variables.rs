@@ -1,4 +1,4 @@
-//! Every variable that the extension reads, and what it means as things are.
+//! Every variable that the extension reads, and its effect in the current configuration.
 
 use crate::{
     client::http::without_query, client::secret::SecretSource, config::Config,
@@ -6,16 +6,14 @@ use crate::{
     flush::policy::FlushMode,
 };
 
-/// A variable.
 #[derive(Clone, Copy, Debug)]
 pub struct Variable {
-    /// Its name.
     pub name: &'static str,
-    /// What it means now, set or not. Never shows a key.
+    /// The variable's present effect, set or not. Never shows a key.
     pub now: fn(&Config) -> String,
 }
 
-/// All of them, the most asked for first. Besides, there are those of the AWS SDK.
+/// In the order in which `doctor` prints them. The AWS SDK's own variables are not listed.
 pub const VARIABLES: &[Variable] = &[
     Variable { name: "CRUDDUR_EXPORTERS", now: exporters },
     Variable { name: "HONEYCOMB_API_KEY", now: |config| key(config, "given") },
@@ -35,11 +33,11 @@ pub const VARIABLES: &[Variable] = &[
     Variable { name: "HONEYCOMB_SERVICE_NAME", now: service },
     Variable {
         name: "OTEL_RESOURCE_ATTRIBUTES",
-        now: |_| "added to what the platform's spans say of the function".into(),
+        now: |_| "added to the resource of the platform's spans".into(),
     },
     Variable {
         name: "CRUDDUR_OTLP_LISTEN",
-        now: |config| format!("OTLP is taken at http://{}", config.otlp_listen),
+        now: |config| format!("OTLP is received at http://{}", config.otlp_listen),
     },
     Variable { name: "CRUDDUR_FLUSH", now: flush },
     Variable {
@@ -52,7 +50,7 @@ pub const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "CRUDDUR_SPOOL_DIR",
-        now: |config| format!("what was not delivered is in {}", config.spool_directory.display()),
+        now: |config| format!("undelivered batches are in {}", config.spool_directory.display()),
     },
     Variable {
         name: "CRUDDUR_SPOOL_BYTES",
@@ -70,7 +68,9 @@ pub const VARIABLES: &[Variable] = &[
     Variable { name: "ROLLBAR_ACCESS_TOKEN_SECRET", now: |config| token(config, "stored") },
     Variable {
         name: "ROLLBAR_ENVIRONMENT",
-        now: |config| rollbar(config, |it| format!("items are of {}", it.environment)),
+        now: |config| {
+            rollbar(config, |it| format!("items have the environment {}", it.environment))
+        },
     },
     Variable {
         name: "ROLLBAR_ENDPOINT",
@@ -97,7 +97,7 @@ pub const VARIABLES: &[Variable] = &[
             })
         },
     },
-    Variable { name: "CRUDDUR_SCRUB", now: |_| "names whose values are masked besides".into() },
+    Variable { name: "CRUDDUR_SCRUB", now: |_| "further names whose values are masked".into() },
     Variable {
         name: "CRUDDUR_LOG",
         now: |config| format!("log level {}", config.log_level.to_string().to_lowercase()),
@@ -130,8 +130,8 @@ fn xray(
 
 fn undecided(config: &Config) -> String {
     xray(config, |xray| match xray.undecided {
-        0.0 => "X-Ray gets what Lambda has chosen".into(),
-        rate => format!("X-Ray gets {rate} of what Lambda has not decided, too"),
+        0.0 => "X-Ray gets the invocations that Lambda samples".into(),
+        rate => format!("X-Ray also gets {rate} of the undecided invocations"),
     })
 }
 
@@ -146,7 +146,7 @@ fn key(config: &Config, place: &str) -> String {
     let key = config.exporters.honeycomb.as_ref().and_then(|honeycomb| honeycomb.key.as_ref());
     match (key, place) {
         (Some(SecretSource::Inline(_)), "given") => {
-            "Honeycomb is sent to with a key that is given".into()
+            "Honeycomb gets a key from this variable".into()
         }
         (Some(SecretSource::Remote(stored)), "stored") => format!("the key is {stored}"),
         (Some(_), _) => "not needed".into(),
@@ -158,7 +158,7 @@ fn token(config: &Config, place: &str) -> String {
     let token = config.exporters.rollbar.as_ref().map(|rollbar| &rollbar.token);
     match (token, place) {
         (Some(SecretSource::Inline(_)), "given") => {
-            "Rollbar is sent to with a token that is given".into()
+            "Rollbar gets a token from this variable".into()
         }
         (Some(SecretSource::Remote(stored)), "stored") => format!("the token is {stored}"),
         (Some(_), _) => "not needed".into(),
@@ -197,7 +197,7 @@ fn headers(config: &Config) -> String {
 }
 
 fn service(config: &Config) -> String {
-    format!("what comes without a service.name is of {}", config.service_name)
+    format!("payloads without a service.name get {}", config.service_name)
 }
 
 fn flush(config: &Config) -> String {

@@ -1,4 +1,4 @@
-//! What is sent in one request.
+//! The payloads of one export request.
 
 use std::io;
 
@@ -15,64 +15,58 @@ use crate::otlp::{
 
 /// Most bytes of protobuf in one batch, unless a single request is larger.
 ///
-/// What Honeycomb's own client library allows itself:
+/// The limit of Honeycomb's own client library:
 /// <https://github.com/honeycombio/libhoney-go/blob/main/transmission/transmission.go>
 pub const MAX_BATCH_BYTES: usize = 5_000_000;
 
-/// Most items of [`SignalKind::Failures`] in one batch: each is a request of its own. Our choice: so many
-/// round trips, one after the other, are over within any hold.
+/// Most items of [`SignalKind::Failures`] in one batch. Each item is a request of its own;
+/// this many round trips in sequence fit into a hold.
 pub const MAX_FAILURES: usize = 4;
 
-/// The fastest level that codes literals. Those below save a third of its time, and send up to two
-/// thirds more.
+/// The fastest level that codes literals. Lower levels take a third less time and send up to two
+/// thirds more bytes.
 const ZSTD_LEVEL: i32 = 1;
 
-/// Of the table in which zstd finds repetitions: 4,096 entries, which stay in a core's first cache.
-/// With the level's own 2^14 spans cost a fifth more, and are 1 % larger (random values) to 1 % smaller
-/// (real ones).
+/// The size of zstd's match table: 4,096 entries, which stay in a core's first cache. With the
+/// level's own 2^14 entries spans take a fifth more time and are between 1 % larger and 1 % smaller.
 const ZSTD_HASH_LOG: u32 = 12;
 
-/// Plain bytes of one frame of zstd. Our choice: larger ones are no smaller when compressed.
+/// Plain bytes of one zstd frame. Larger frames do not compress better.
 const FRAME_BYTES: usize = 256 << 10;
 
-/// A refused batch is cut into about so many parts to find the bad one. Our choice: even the bad
-/// one among thousands of resources is found in a few rounds, and few files are written at once.
+/// A rejected batch is cut into about this many parts to find the bad one: a few rounds find one bad
+/// resource among thousands, and few files are written at once.
 const PARTS: usize = 16;
 
-/// Signals of one kind on their way to one destination. Cloning shares the bytes.
+/// Payloads of one kind for one destination. Cloning shares the bytes.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// The kind of every part.
     pub kind: SignalKind,
-    /// Number of items in all parts.
     pub items: u64,
-    /// Whether any part has an error in it.
     pub has_error: bool,
-    /// Whether a span may be flagged as not sampled.
+    /// Whether a span may carry the flag "not sampled".
     pub has_unsampled: bool,
-    /// Bytes of the request, not compressed.
+    /// Bytes of the uncompressed request.
     pub plain_bytes: usize,
     body: BatchBody,
 }
 
-/// One export request.
 #[derive(Clone, Debug)]
 enum BatchBody {
-    /// Signals as they came; in a row they are one message.
+    /// Payloads as they came; concatenated, they are one message.
     Parts(Vec<Bytes>),
-    /// The message, compressed: what files of the spool hold. Like messages, zstd's frames in a row
-    /// are one.
+    /// The compressed message, as spool files hold it. Concatenated zstd frames are one stream.
     Zstd(Vec<Bytes>),
 }
 
 impl Batch {
-    /// Takes signals while they fit into [`MAX_BATCH_BYTES`], but always the first one. `None`
-    /// without any.
+    /// Takes payloads while they fit into [`MAX_BATCH_BYTES`], and always the first one. `None` if
+    /// there is none.
     pub fn of<'a>(kind: SignalKind, signals: impl Iterator<Item = &'a Payload>) -> Option<Self> {
         Self::up_to(MAX_BATCH_BYTES, kind, signals)
     }
 
-    /// The same with another limit.
+    /// [`of`](Self::of) with another limit.
     pub fn up_to<'a>(
         max_bytes: usize,
         kind: SignalKind,
@@ -102,8 +96,7 @@ impl Batch {
         (batch.signals() > 0).then_some(batch)
     }
 
-    /// A batch that was compressed before, of whose spans nothing else is known. Fails if it is not
-    /// what was written, which only decompressing tells.
+    /// A batch from a spool file. Decompresses it to verify the checksum, and fails if it is damaged.
     pub fn compressed(
         kind: SignalKind,
         items: u64,
@@ -116,8 +109,8 @@ impl Batch {
         Ok(Self { kind, items, has_error, has_unsampled: true, plain_bytes, body })
     }
 
-    /// Takes another compressed batch of its kind in, if both fit into [`MAX_BATCH_BYTES`]. Those of
-    /// failures stay apart, since there is nothing to be saved.
+    /// Appends another compressed batch of the same kind if both fit into [`MAX_BATCH_BYTES`].
+    /// Failures stay apart: each is a request of its own anyway.
     pub fn take_in(&mut self, other: Self) -> bool {
         let fits = self.plain_bytes + other.plain_bytes <= MAX_BATCH_BYTES;
         if self.kind != other.kind || !fits || self.kind == SignalKind::Failures {
@@ -133,7 +126,7 @@ impl Batch {
         true
     }
 
-    /// Number of signals; a compressed batch counts as one.
+    /// Number of payloads; a compressed batch counts as one.
     pub fn signals(&self) -> usize {
         match &self.body {
             BatchBody::Parts(parts) => parts.len(),
@@ -141,7 +134,7 @@ impl Batch {
         }
     }
 
-    /// The request compressed with zstd, checksum included.
+    /// The request as zstd with checksum.
     pub fn to_zstd(&self) -> io::Result<Bytes> {
         match &self.body {
             BatchBody::Parts(parts) => compress(parts.iter()),
@@ -149,8 +142,8 @@ impl Batch {
         }
     }
 
-    /// The same resources in several batches, compressed: a batch for each, or some 16 to 33 if
-    /// there are many. Lines and failures stay together: who sends them deals with each.
+    /// The resources in several compressed batches: one each, or 16 to 33 if there are many. Lines and
+    /// failures are not split: their exporters handle each item.
     pub fn split(&self) -> io::Result<Vec<Self>> {
         if [SignalKind::Lines, SignalKind::Failures].contains(&self.kind) {
             return Ok(vec![self.clone()]);
@@ -174,13 +167,11 @@ impl Batch {
         Ok(Self { items, plain_bytes, body, ..self.clone() })
     }
 
-    /// The same batch, compressed.
     pub fn to_compressed(&self) -> io::Result<Self> {
         let body = BatchBody::Zstd(vec![self.to_zstd()?]);
         Ok(Self { body, ..self.clone() })
     }
 
-    /// The request as it is.
     pub fn to_plain(&self) -> io::Result<Bytes> {
         match &self.body {
             BatchBody::Parts(parts) => Ok(in_a_row(parts)),
@@ -189,7 +180,7 @@ impl Batch {
     }
 }
 
-/// Copied once, unless there is only one.
+/// Copies the parts once; a single part is shared.
 fn in_a_row(parts: &[Bytes]) -> Bytes {
     match parts {
         [part] => part.clone(),
@@ -197,9 +188,9 @@ fn in_a_row(parts: &[Bytes]) -> Bytes {
     }
 }
 
-/// The parts in a row, compressed with zstd, checksums included.
+/// Compresses the concatenated parts with zstd and checksums.
 ///
-/// In frames of their own, since zstd is a fifth slower with what comes piece by piece.
+/// Each [`FRAME_BYTES`] are one frame: zstd's streaming interface is a fifth slower.
 pub fn compress(parts: impl Iterator<Item = impl AsRef<[u8]>>) -> io::Result<Bytes> {
     let mut compressor = Compressor::new(ZSTD_LEVEL)?;
     compressor.include_checksum(true)?;

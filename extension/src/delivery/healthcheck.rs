@@ -1,4 +1,4 @@
-//! What a destination's check finds: `cruddur-telemetry doctor` shows it.
+//! The findings of a destination's health check, shown by `cruddur-telemetry doctor`.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,58 +7,52 @@ use serde::Serialize;
 
 use crate::delivery::error::ExportError;
 
-/// One thing that was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// How bad it is.
     pub level: Severity,
-    /// What it is, for people. Never shows a key.
+    /// The message for a person. Never shows a key.
     pub text: String,
-    /// Whether it is certain that nothing is taken as long as nobody changes something.
+    /// Whether the destination rejects everything until a setting is changed.
     #[serde(skip)]
     pub prevents_sending: bool,
 }
 
-/// How bad a finding is. The worst is what should be mended first.
+/// The variants are ordered: the worst comes last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// As it should be.
     Fine,
-    /// It may well be meant so.
+    /// Possibly intended.
     Warning,
-    /// Nobody answers, or only that it cannot.
+    /// No answer, or an answer that the service is unavailable.
     Unreachable,
-    /// Somebody has to change something.
+    /// A setting has to be changed.
     Misconfigured,
 }
 
-/// A clock that is this far off makes timestamps useless, and soon signatures invalid. Our choice;
-/// the header that it is compared with has whole seconds.
+/// A larger clock error makes timestamps useless and soon invalidates AWS's signatures. The `Date`
+/// header it is compared with has whole seconds.
 const MAX_SKEW_SECONDS: i64 = 30;
 
 impl Finding {
-    /// Something that is as it should be.
     pub fn fine(text: impl Into<String>) -> Self {
         Self { level: Severity::Fine, text: text.into(), prevents_sending: false }
     }
 
-    /// Something to look at.
     pub fn warning(text: impl Into<String>) -> Self {
         Self { level: Severity::Warning, ..Self::fine(text) }
     }
 
-    /// Something that has to be changed.
     pub fn misconfigured(text: impl Into<String>) -> Self {
         Self { level: Severity::Misconfigured, ..Self::fine(text) }
     }
 
-    /// The same, where nothing is taken before that.
+    /// A misconfiguration with which the destination rejects everything.
     pub fn refused(text: impl Into<String>) -> Self {
         Self { prevents_sending: true, ..Self::misconfigured(text) }
     }
 
-    /// A request that went wrong. `what` was asked.
+    /// A failed request; `what` names it.
     pub fn failed(what: &str, error: &ExportError) -> Self {
         let level = match error {
             ExportError::Unreachable(_) | ExportError::Timeout(_) => Severity::Unreachable,
@@ -69,14 +63,14 @@ impl Finding {
         };
         let prevents_sending = match error {
             ExportError::NoKey { .. } => level == Severity::Misconfigured,
-            // Who stands in a destination's place may not know the question.
+            // A stand-in for the destination may not know the request.
             ExportError::Status { status, .. } => matches!(status.as_u16(), 401 | 403),
             _ => false,
         };
         Self { level, text: format!("{what}: {error}"), prevents_sending }
     }
 
-    /// What a reply's `Date` says of this machine's clock. `None` without one.
+    /// Compares a reply's `Date` with this machine's clock. `None` without a `Date`.
     pub fn clock(headers: &HeaderMap, now: SystemTime) -> Option<Self> {
         let date = httpdate::parse_http_date(headers.get(header::DATE)?.to_str().ok()?).ok()?;
         let seconds = |earlier: SystemTime, later: SystemTime| {

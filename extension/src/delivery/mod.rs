@@ -1,5 +1,5 @@
-//! What the pipeline and the exporters share: an exporter as the pipeline sees it, the batch that it
-//! gets, and how the export of a batch ends.
+//! The contract between the pipeline and the exporters: the trait, its specification, the batch and
+//! the result of an export.
 
 pub mod error;
 pub mod batch;
@@ -19,7 +19,6 @@ use crate::{
 /// The place of a destination in the pipeline's list.
 pub type DestinationId = usize;
 
-/// The properties of a destination.
 #[derive(Clone, Debug)]
 pub struct DestinationSpec {
     /// Stands in logs, sums and file names: letters only.
@@ -31,8 +30,7 @@ pub struct DestinationSpec {
     pub keeps_duplicates: bool,
 }
 
-/// Sends batches to one destination. A worker task of its own runs each exporter, one batch at a
-/// time.
+/// Sends batches to one destination, one at a time. Each exporter runs in its own worker task.
 pub trait Exporter: Send {
     fn spec(&self) -> DestinationSpec;
 

@@ -1,4 +1,4 @@
-//! Keys: given in a variable, or kept by AWS and fetched when they are first needed.
+//! Keys from a variable, or from a store of AWS, fetched at the first use.
 //!
 //! | `…_SECRET` is | the key is |
 //! |---|---|
@@ -6,11 +6,11 @@
 //! | `arn:aws:secretsmanager:…:secret:NAME:FIELD` | a field of that secret, which is JSON |
 //! | `arn:aws:ssm:…:parameter/NAME`, `/NAME`, `NAME` | that parameter of the Parameter Store, decrypted |
 //!
-//! A fetched key is kept for the life of the process, and fetched anew when a destination has
-//! refused it. None is ever printed.
+//! A fetched key is kept for the life of the process and fetched again after a destination rejects
+//! it. Keys are never printed.
 //!
-//! Both services are asked one question, so it is posted and signed here: their SDKs would be some
-//! hundred operations more to build.
+//! Each service needs one call, which is signed here: the two SDKs would add hundreds of operations
+//! to the binary.
 
 use std::{
     fmt,
@@ -37,33 +37,31 @@ use crate::{
     settings::{Reader, Rejected},
 };
 
-/// Our choice: both services answer in milliseconds.
+/// Both services answer in milliseconds, so five seconds mean an outage.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A secret has 64 KiB at most, and JSON makes it longer.
 /// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html>
 const MAX_REPLY_BYTES: usize = 512 << 10;
 
-/// Where a key comes from. Does not print it.
+/// The source of a key. `Debug` does not print the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretSource {
-    /// A variable held it.
     Inline(HeaderValue),
-    /// AWS keeps it.
     Remote(RemoteSecret),
 }
 
-/// A key that AWS keeps.
+/// The place of a key in Secrets Manager or the Parameter Store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteSecret {
     service: SecretService,
     /// Name or ARN.
     id: String,
-    /// The field of a secret that is JSON.
+    /// The JSON field of the secret that holds the key.
     field: Option<String>,
-    /// Of the ARN, else the function's own.
+    /// The ARN's region, else the function's.
     region: Option<String>,
-    /// The variable that holds a base URL to be used instead of AWS's own.
+    /// A base URL that replaces AWS's own.
     endpoint: Option<String>,
 }
 
@@ -73,21 +71,15 @@ enum SecretService {
     ParameterStore,
 }
 
-/// Why there is no key. Shows names, never values.
+/// Why a key is missing. Shows names, never values.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// AWS cannot be asked as things are.
+    /// Region, credentials or endpoint are missing or wrong.
     #[error("{0}")]
     Misconfigured(String),
-    /// AWS does not answer.
     #[error("asking {name} failed: {source}")]
-    Unreachable {
-        /// The service.
-        name: &'static str,
-        /// What happened.
-        source: Box<ExportError>,
-    },
-    /// AWS answers, but not with a key.
+    Unreachable { name: &'static str, source: Box<ExportError> },
+    /// The service answered without a usable key.
     #[error("{0}")]
     Refused(String),
 }
@@ -120,7 +112,7 @@ impl From<SecretError> for ExportError {
     }
 }
 
-/// A key, once it is known.
+/// A key, fetched at its first use.
 #[derive(Debug)]
 pub struct Secret {
     source: SecretSource,
@@ -128,12 +120,10 @@ pub struct Secret {
 }
 
 impl Secret {
-    /// Nothing is fetched yet.
     pub fn new(source: SecretSource) -> Self {
         Self { source, fetched: None }
     }
 
-    /// The key, fetched if it is not known yet.
     pub async fn get(&mut self) -> Result<HeaderValue, SecretError> {
         match (&self.source, &self.fetched) {
             (SecretSource::Inline(key), _) | (SecretSource::Remote(_), Some(key)) => {
@@ -146,7 +136,7 @@ impl Secret {
         }
     }
 
-    /// Fetches the key anew, since it was refused. False if it is still the same.
+    /// Fetches the key again after a rejection. False if it is unchanged.
     pub async fn renew(&mut self) -> Result<bool, SecretError> {
         let SecretSource::Remote(stored) = &self.source else { return Ok(false) };
         let key = stored.fetch().await?;
@@ -154,14 +144,14 @@ impl Secret {
     }
 }
 
-/// A key as a header's value that does not print itself. Blanks and line ends around it are not
-/// part of it; the error does not show it.
+/// Makes a header value that does not print itself. Surrounding white space is trimmed; the error
+/// does not show the key.
 pub fn key(text: &str) -> Result<HeaderValue, String> {
     let text = text.trim();
     if text.is_empty() {
         return Err("is empty".into());
     }
-    // Not every server takes what is beyond ASCII, and no key has it.
+    // Keys are ASCII; some servers reject other header values.
     let value = HeaderValue::from_str(text).ok().filter(|value| value.to_str().is_ok());
     let mut value = value.ok_or("holds a character that no HTTP header can carry")?;
     value.set_sensitive(true);
@@ -169,7 +159,7 @@ pub fn key(text: &str) -> Result<HeaderValue, String> {
 }
 
 impl RemoteSecret {
-    /// Reads the variable's value. `region` is the function's own, `variable` gives others.
+    /// Parses a variable's value. `region` is the function's own; `variable` reads endpoint overrides.
     pub fn parse(
         text: &str,
         region: Option<String>,
@@ -184,7 +174,7 @@ impl RemoteSecret {
                 return Err("is an ARN without a region".into());
             }
             ["arn", _, "secretsmanager", region, _, "secret", rest] if !rest.is_empty() => {
-                // Behind the name may follow a field, and then a stage and a version.
+                // The name may be followed by a field, a stage and a version.
                 let mut rest_parts = rest.split(':');
                 let name = rest_parts.next().unwrap_or_default();
                 let field = rest_parts.next().filter(|field| !field.is_empty());
@@ -288,7 +278,7 @@ impl RemoteSecret {
         format!("{}/", base.trim_end_matches('/'))
     }
 
-    /// The key in a good answer, or what is wrong with what is kept there.
+    /// The key in a successful answer, or the problem with the stored value.
     fn key_in(&self, answer: &Value) -> Result<HeaderValue, String> {
         let text = match self.service {
             SecretService::SecretsManager => &answer["SecretString"],
@@ -347,8 +337,8 @@ impl RemoteSecret {
     }
 }
 
-/// Whether somebody put a key where its place belongs, by the forms of Honeycomb's and Rollbar's:
-/// `hcaik_…`, `hcaic_…`, or 32 hex digits and more. What does, must not be printed.
+/// Whether the value is a key instead of the place of one, by the forms of Honeycomb's and Rollbar's
+/// keys: `hcaik_…`, `hcaic_…`, or 32 hex digits and more. Such a value must not be printed.
 fn looks_like_key(text: &str) -> bool {
     let is_ingest =
         matches!(text.as_bytes(), [b'h', b'c', b'a'..=b'z', b'i', b'k' | b'c', b'_', ..]);
@@ -401,7 +391,7 @@ impl SecretService {
         }
     }
 
-    /// As the SDKs call it.
+    /// The SDKs' own variable.
     fn endpoint_variable(self) -> &'static str {
         match self {
             Self::SecretsManager => "AWS_ENDPOINT_URL_SECRETS_MANAGER",

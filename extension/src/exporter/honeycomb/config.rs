@@ -24,14 +24,13 @@ pub fn is_classic(key: &HeaderValue) -> bool {
         || (key.len() == 64 && is_ingest && bytes.get(3..6) == Some(&b"ic_"[..]))
 }
 
-/// Where the Honeycomb exporter sends to.
 #[derive(Clone, Debug)]
 pub struct HoneycombConfig {
     /// The team's key. `None` for another OTLP backend.
     pub key: Option<SecretSource>,
     /// Sent with a classic key.
     pub dataset: Option<HeaderValue>,
-    /// Sent with every request besides. They do not print themselves.
+    /// Further headers of every request. `Debug` does not print their values.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Base URL without a slash at its end; the signals' paths are appended.
     pub endpoint: String,
@@ -61,7 +60,7 @@ impl HoneycombConfig {
         Some(Self { key, dataset, headers, endpoint: endpoint.ok()? })
     }
 
-    /// For the command `board`: with a key of its own, or with the exporter's.
+    /// Settings of the command `board`: it uses `HONEYCOMB_CONFIGURATION_KEY`, else the exporter's key.
     pub fn read_board(reader: &mut Reader<'_>) -> Option<Self> {
         let own = reader.parsed("HONEYCOMB_CONFIGURATION_KEY", secret::key);
         let key = own.map(SecretSource::Inline).or_else(|| read_key(reader).ok()?)?;
@@ -96,11 +95,12 @@ fn read_endpoint(reader: &mut Reader<'_>) -> Result<String, Rejected> {
     }
 }
 
-/// A list `name=value,name2=value2`.
+/// Parses `name=value,name2=value2`.
 fn parse_headers(list: &str) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
     let header = |pair: &str| {
-        let (name, value) = pair.split_once('=').ok_or("is no list of name=value")?;
-        let name = name.trim().parse().map_err(|_| format!("{:?} is no header", name.trim()))?;
+        let (name, value) = pair.split_once('=').ok_or("is not a list of name=value")?;
+        let name =
+            name.trim().parse().map_err(|_| format!("{:?} is not a header name", name.trim()))?;
         Ok((name, secret::key(value.trim())?))
     };
     list.split(',').map(header).collect()
@@ -113,7 +113,7 @@ fn base_url(text: &str) -> Result<String, String> {
     }
 }
 
-/// One value of a list `key=value,key2=value2` as `OTEL_EXPORTER_OTLP_HEADERS` holds it.
+/// The value of `key` in a list `key=value,key2=value2`, as `OTEL_EXPORTER_OTLP_HEADERS` holds it.
 fn header_value(list: &str, key: &str) -> Option<String> {
     list.split(',').find_map(|pair| {
         let (name, value) = pair.split_once('=')?;

@@ -8,35 +8,28 @@ use crate::{
     settings::{Reader, parse_http_url},
 };
 
-/// Where the Rollbar exporter sends to, and what.
 #[derive(Clone, Debug)]
 pub struct RollbarConfig {
     /// A token of scope `post_server_item`.
     pub token: SecretSource,
-    /// Whole URL.
     pub endpoint: String,
-    /// The items' environment.
     pub environment: String,
     /// Failures below it are not sent.
     pub min_level: ItemLevel,
-    /// What is sent of the client's address.
     pub client_address: ClientAddress,
-    /// A link to a trace, `{trace_id}` in the place of its id.
+    /// The URL of a trace, with `{trace_id}` in place of its id.
     pub trace_url: Option<String>,
-    /// The function's memory.
     pub memory_mb: Option<u64>,
-    /// The sandbox: the name of its log stream.
+    /// The name of the sandbox's log stream.
     pub host: Option<String>,
 }
 
-/// What is sent of a client's address.
+/// The part of a client's address that items show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAddress {
-    /// All of it.
     Whole,
-    /// Of IPv4 all but the last part, of IPv6 the first 48 bits.
+    /// IPv4 without the last part; the first 48 bits of IPv6.
     Anonymized,
-    /// Nothing.
     None,
 }
 
@@ -110,7 +103,7 @@ fn parse_level(text: &str) -> Result<ItemLevel, String> {
     level.ok_or_else(|| "is ignored: not debug, info, warning, error or critical".into())
 }
 
-/// The words of Rollbar's own libraries.
+/// The same values as Rollbar's own libraries.
 fn parse_client_address(text: &str) -> Result<ClientAddress, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" => Ok(ClientAddress::Whole),
@@ -123,6 +116,6 @@ fn parse_client_address(text: &str) -> Result<ClientAddress, String> {
 fn parse_trace_url(text: &str) -> Result<String, String> {
     match text.starts_with("http") && text.contains("{trace_id}") {
         true => Ok(text.to_owned()),
-        false => Err("is ignored: no URL with {trace_id} in it".into()),
+        false => Err("is ignored: not a URL with {trace_id} in it".into()),
     }
 }

@@ -5,10 +5,9 @@ use crate::{
     settings::{Reader, parse_share},
 };
 
-/// What the X-Ray exporter sends, and how.
 #[derive(Clone, Debug)]
 pub struct XrayConfig {
-    /// The share, 0 to 1, that is sent of the invocations whose sampling nobody has decided.
+    /// The share, 0 to 1, of undecided invocations that is sent.
     pub undecided: f64,
     /// The attributes that become annotations.
     pub annotations: AnnotationFilter,

@@ -33,6 +33,7 @@ pub mod buffer; // where it waits, bounded in bytes
 pub mod spool; // and on disk, to outlive the process
 pub mod last_resort; // and in the log, to outlive the sandbox
 pub mod ledger; // what became of every item
+pub mod refusals; // and of every request that was not taken
 pub mod summary; // and what is told of that
 pub mod batch; // what goes in one request
 pub mod health; // whether a destination may get it

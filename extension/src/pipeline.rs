@@ -15,6 +15,7 @@ mod disk;
 mod handle;
 
 use std::{
+    collections::BTreeMap,
     io,
     sync::{
         Arc,
@@ -27,6 +28,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until},
 };
+use tracing::warn;
 
 use self::{accounting::Accounting, disk::Disk, handle::Command};
 pub use self::{
@@ -37,8 +39,9 @@ use crate::{
     batch::Batch,
     config::Config,
     exporter::{Export, ExportError, Exporter, work},
+    refusals::RefusalLog,
     signal::Kind,
-    summary::{self, Holds, Summary},
+    summary::{self, Destination, Holds, Summary},
 };
 
 /// Commands that may wait; the pipeline empties this queue without ever waiting. Our choice.
@@ -79,6 +82,7 @@ pub struct Pipeline {
     max_hold: Duration,
     disk: Disk,
     holds: Holds,
+    refusals: RefusalLog,
     /// What was last logged, and when the next may be.
     logged: Summary,
     log_at: Instant,
@@ -126,6 +130,7 @@ impl Pipeline {
             max_hold: config.max_hold,
             disk,
             holds: Holds::default(),
+            refusals: RefusalLog::default(),
             logged: Summary::default(),
             log_at: Instant::now() + summary::INTERVAL,
             accounting,
@@ -210,6 +215,12 @@ impl Pipeline {
                 self.holds.note(hold);
                 self.accounting.iter_mut().for_each(|accounting| accounting.held(hold));
             }
+            Command::Refused(refusal) => {
+                if let Some(line) = self.refusals.count(now, &refusal) {
+                    warn!("{line}");
+                }
+                self.accounting.iter_mut().for_each(Accounting::note);
+            }
             Command::Thawed(gap) => {
                 self.core.thawed(gap);
                 self.thaws.send_replace(());
@@ -265,15 +276,18 @@ impl Pipeline {
 
 impl Pipeline {
     fn summary(&self, now: Instant) -> Summary {
-        Summary { destinations: self.core.destinations(now), holds: self.holds }
+        self.summary_of(self.core.destinations(now))
+    }
+
+    fn summary_of(&self, destinations: BTreeMap<&'static str, Destination>) -> Summary {
+        Summary { destinations, holds: self.holds, refused: self.refusals.counts().clone() }
     }
 
     /// Adds the account to the lines if that is due.
     fn tell_account(&mut self, last: bool) {
         let now = Instant::now();
         if self.accounting.as_ref().is_some_and(|accounting| accounting.is_due(now, last)) {
-            let summary =
-                Summary { destinations: self.core.own_destinations(now), holds: self.holds };
+            let summary = self.summary_of(self.core.own_destinations(now));
             let lines = self.accounting.as_mut().map(|accounting| accounting.tell(now, summary));
             lines.into_iter().flatten().for_each(|signal| self.core.receive(signal));
         }

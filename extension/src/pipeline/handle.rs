@@ -7,7 +7,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{last_resort::LastWords, signal::Signal, summary::Summary};
+use crate::{last_resort::LastWords, refusals::Refusal, signal::Signal, summary::Summary};
 
 /// How a flush is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,7 @@ pub(super) enum Command {
     Count(oneshot::Sender<()>),
     Flush { patience: Patience, done: oneshot::Sender<()> },
     Held(Duration),
+    Refused(Refusal),
     Thawed(Duration),
     Summary(oneshot::Sender<Summary>),
     LastWords(oneshot::Sender<io::Result<LastWords>>),
@@ -77,6 +78,11 @@ impl Handle {
     /// Says for how long Next was kept back after an invocation's end.
     pub async fn held(&self, hold: Duration) {
         let _ = self.0.send(Command::Held(hold)).await;
+    }
+
+    /// Counts requests that a receiver refused, and logs them if a line is due.
+    pub async fn refused(&self, refusal: Refusal) {
+        let _ = self.0.send(Command::Refused(refusal)).await;
     }
 
     /// Says that the process was frozen for so long: connections are made anew.

@@ -51,7 +51,10 @@ impl OtlpReceiver {
         let encoding = Encoding::of(request.headers());
         match self.accept(request, encoding.as_ref().ok().copied()).await {
             Ok(()) => reply::accepted(encoding.unwrap_or_default()),
-            Err(refusal) => reply::refused(&refusal, encoding.unwrap_or_default()),
+            Err(refusal) => {
+                self.pipeline.refused(refusal.counted()).await;
+                reply::refused(&refusal, encoding.unwrap_or_default())
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use http_body_util::Full;
 use prost::Message;
 
 use super::body::Encoding;
-use crate::receiver::body::BodyError;
+use crate::{receiver::body::BodyError, refusals};
 
 /// Why a request was not taken.
 #[derive(Debug)]
@@ -21,17 +21,21 @@ impl Refusal {
     pub(super) fn new(status: StatusCode, reason: impl Into<Cow<'static, str>>) -> Self {
         Self { status, reason: reason.into() }
     }
+
+    /// For the sums and the log.
+    pub(super) fn counted(&self) -> refusals::Refusal {
+        refusals::Refusal {
+            receiver: refusals::Receiver::Otlp,
+            reason: refusals::Reason::of(self.status),
+            count: 1,
+            detail: self.reason.to_string(),
+        }
+    }
 }
 
 impl From<BodyError> for Refusal {
     fn from(error: BodyError) -> Self {
-        let status = match error {
-            BodyError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            BodyError::Late => StatusCode::REQUEST_TIMEOUT,
-            BodyError::Broken(_) => StatusCode::BAD_REQUEST,
-            BodyError::NoRoom => StatusCode::SERVICE_UNAVAILABLE, // clients try again
-        };
-        Self::new(status, error.to_string())
+        Self::new(error.status(), error.to_string())
     }
 }
 

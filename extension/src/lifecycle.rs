@@ -261,17 +261,9 @@ impl Parts {
         // Lambda posts to `sandbox.localdomain`, which need not be the loopback address.
         let listener = TcpListener::bind(("0.0.0.0", 0)).await.map_err(unreachable)?;
         let port = listener.local_addr().map_err(unreachable)?.port();
-        let receiver = Arc::new(TelemetryReceiver {
-            pipeline: self.pipeline.clone(),
-            invocations: self.invocations.clone(),
-            max_body_bytes,
-            room: Room::new(max_body_bytes.saturating_mul(2)),
-        });
-        let handle = move |request| {
-            let receiver = Arc::clone(&receiver);
-            async move { receiver.handle(request).await }
-        };
-        let serve = receiver::serve(listener, self.stop.subscribe(), handle);
+        let (pipeline, invocations) = (self.pipeline.clone(), self.invocations.clone());
+        let receiver = TelemetryReceiver::new(pipeline, invocations, max_body_bytes);
+        let serve = receiver.serve(listener, self.stop.subscribe());
         self.receivers.push(supervised("telemetry receiver", serve));
         let types: &[_] = if self.reads_lines { &["platform", "function"] } else { &["platform"] };
         lambda.subscribe_telemetry(port, types).await

@@ -12,6 +12,7 @@
 pub mod body;
 pub mod otlp;
 pub mod telemetry;
+pub mod telemetry_split;
 
 use std::{
     convert::Infallible,

@@ -129,13 +129,13 @@ impl RefusalLog {
         let new = *total - logged.map_or(0, |(_, before)| *before);
         self.logged.insert((*receiver, *reason), (now, *total));
         let sender = match receiver {
-            Receiver::Otlp => "OTLP",
-            Receiver::Telemetry => "Telemetry API",
+            Receiver::Otlp => "OTLP receiver",
+            Receiver::Telemetry => "Telemetry API listener",
         };
         let reason = serde_json::to_string(reason).unwrap_or_default();
         let reason = reason.trim_matches('"');
         let detail: String = detail.chars().take(MAX_DETAIL_CHARS).collect();
-        Some(format!("{sender}: {new} refused as {reason}, at last: {detail}"))
+        Some(format!("{sender}: {new} refused as {reason}; the latest: {detail}"))
     }
 
     /// The counts of this process.
@@ -166,8 +166,9 @@ mod tests {
             tokio::time::advance(Duration::from_secs(1)).await;
         }
 
-        let heads: Vec<_> = lines.iter().map(|line| line.split(", at").next().unwrap()).collect();
-        let expected = [1, 60, 10].map(|count| format!("OTLP: {count} refused as invalid"));
+        let heads: Vec<_> = lines.iter().map(|line| line.split("; the").next().unwrap()).collect();
+        let expected =
+            [1, 60, 10].map(|count| format!("OTLP receiver: {count} refused as invalid"));
         assert_eq!(heads, expected);
         assert!(lines.iter().all(|line| line.len() < 300));
     }

@@ -214,7 +214,9 @@ mod tests {
         let summary = handle.summary().await.unwrap();
 
         assert!(log.text().contains("WARN"), "{}", log.text());
-        assert!(log.text().contains("OTLP: 2 refused as invalid, at last: 17 is no map"));
+        assert!(
+            log.text().contains("OTLP receiver: 2 refused as invalid; the latest: 17 is no map")
+        );
         let json = serde_json::to_value(&summary).unwrap();
         assert_eq!(json["refused"], serde_json::json!({"otlp": {"invalid": 2}}));
         log.take();

@@ -6,6 +6,7 @@
 //! JSON's translation. What is refused is answered 4xx and never queued.
 
 mod body;
+mod dropped;
 mod reply;
 
 use bytes::Bytes;
@@ -110,15 +111,21 @@ impl OtlpReceiver {
     }
 }
 
-/// The only place where a message is encoded anew: what is sent on is protobuf.
+/// The only place where a message is encoded anew: what is sent on is protobuf. Fails too if the decoder
+/// would drop a field without an error.
 pub fn to_protobuf(kind: Kind, json: &[u8]) -> serde_json::Result<Bytes> {
     let protobuf = match kind {
         Kind::Traces => serde_json::from_slice::<ExportTraceServiceRequest>(json)?.encode_to_vec(),
         Kind::Logs => serde_json::from_slice::<ExportLogsServiceRequest>(json)?.encode_to_vec(),
         Kind::Metrics => {
-            serde_json::from_slice::<ExportMetricsServiceRequest>(json)?.encode_to_vec()
+            let request = serde_json::from_slice::<ExportMetricsServiceRequest>(json)?;
+            if let Some(problem) = dropped::emptied(&request, json) {
+                return Err(serde::de::Error::custom(problem));
+            }
+            request.encode_to_vec()
         }
-        Kind::Lines | Kind::Failures => json.to_vec(),
+        Kind::Lines | Kind::Failures => return Ok(Bytes::copy_from_slice(json)),
     };
+    dropped::check_names(json)?;
     Ok(protobuf.into())
 }

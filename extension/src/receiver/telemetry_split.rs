@@ -52,6 +52,14 @@ struct Cut {
     posts_since: u32,
 }
 
+/// A POST that begins with the whole event instead of its continuation.
+#[derive(Debug)]
+struct Joined {
+    bytes: Vec<u8>,
+    /// Whether the event ends in this POST.
+    is_complete: bool,
+}
+
 /// The first JSON value of a text.
 enum First<'a> {
     /// The value, and the text behind it.
@@ -65,20 +73,18 @@ impl Splitter {
     /// Reads one POST.
     pub fn read<'a>(&mut self, body: &'a [u8]) -> Post<'a> {
         let mut post = Post::default();
-        if let Some(joined) = self.cut.as_ref().and_then(|cut| cut.joined(body, true)) {
-            self.cut = None;
-            self.read_events(&joined, &mut post);
-            return post;
-        }
-        if let Some(events) = whole(body) {
+        let joined = self.cut.as_ref().and_then(|cut| cut.joined(body));
+        if joined.as_ref().is_none_or(|joined| !joined.is_complete)
+            && let Some(events) = whole(body)
+        {
             post.events = events;
             self.expire(&mut post);
             return post;
         }
-        match self.cut.take_if(|cut| cut.joined(body, false).is_some()) {
-            Some(cut) => {
-                let joined = cut.joined(body, false).unwrap_or_default();
-                self.read_events(&joined, &mut post);
+        match joined {
+            Some(joined) => {
+                self.cut = None;
+                self.read_events(&joined.bytes, &mut post);
             }
             None => self.read_events(body, &mut post),
         }
@@ -150,24 +156,22 @@ impl Splitter {
 }
 
 impl Cut {
-    /// A POST that has the waiting part in place of the repeated envelope, if it continues that part.
-    ///
-    /// With `at_its_end` only if that completes the event.
-    fn joined(&self, body: &[u8], at_its_end: bool) -> Option<Vec<u8>> {
+    /// The POST with the waiting part in place of the repeated envelope, if it continues that part.
+    fn joined(&self, body: &[u8]) -> Option<Joined> {
         let array = body.trim_ascii_start().strip_prefix(b"[")?.trim_ascii_start();
         let Some(length) = envelope_length(&self.bytes) else {
             // Cut inside the envelope: the next POST has the whole event.
-            return (array.starts_with(&self.bytes) && !at_its_end).then(|| body.to_vec());
+            let is_repeated = array.starts_with(&self.bytes);
+            return is_repeated.then(|| Joined { bytes: body.to_vec(), is_complete: false });
         };
-        let envelope = &self.bytes[..length];
-        let continuation = array.strip_prefix(envelope)?;
-        let joined = [b"[", self.bytes.as_slice(), continuation].concat();
-        let is_joined = match first(&decode(&joined).0[1..]) {
-            First::Complete(event, _) => is_event(event),
-            First::Cut => !at_its_end,
-            First::Invalid => false,
+        let continuation = array.strip_prefix(&self.bytes[..length])?;
+        let bytes = [b"[", self.bytes.as_slice(), continuation].concat();
+        let is_complete = match first(&decode(&bytes).0[1..]) {
+            First::Complete(event, _) if is_event(event) => true,
+            First::Cut => false,
+            First::Complete(..) | First::Invalid => return None,
         };
-        is_joined.then_some(joined)
+        Some(Joined { bytes, is_complete })
     }
 }
 

@@ -3,7 +3,7 @@
 //! <https://github.com/open-telemetry/opentelemetry-proto/blob/main/docs/specification.md>
 //!
 //! A request is checked all the way down ([`crate::wire`]), then kept as protobuf bytes: those that came, or the
-//! JSON's translation. What is refused is answered 4xx and never queued.
+//! JSON's translation. A refused request is answered 4xx and never queued.
 
 mod body;
 mod dropped;
@@ -103,7 +103,7 @@ impl OtlpReceiver {
             self.pipeline.receive(signal).await.map_err(stopped)?;
         }
         for server in servers {
-            // After the pipeline has the spans: whoever waits for the end flushes them too.
+            // After the pipeline has the spans: the end of the wait begins a flush.
             let end = if server.is_last_word { End::Certain } else { End::Likely };
             self.invocations.ended(server.request_id, end);
         }

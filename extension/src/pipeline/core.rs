@@ -117,6 +117,7 @@ impl Core {
         self.buffer.push(signal);
         if self.trigger == Trigger::Receive {
             self.buffer.mark();
+            self.destinations.iter_mut().for_each(|destination| destination.unreadable.clear());
         }
         if self.buffer.is_over_full() {
             self.buffer.mark();
@@ -155,6 +156,7 @@ impl Core {
         self.buffer.mark();
         self.spool_refuses = false;
         for id in 0..self.destinations.len() {
+            self.destinations[id].unreadable.clear();
             if drain {
                 self.destinations[id].health.try_now();
             }
@@ -329,11 +331,9 @@ impl Core {
 
     fn lacks_something(&self, id: DestinationId) -> bool {
         let destination = &self.destinations[id];
-        let spec = &destination.spec;
-        let spooled = |spool: &Spool| spool.oldest_kind(spec.name, &spec.kinds).is_some();
         destination.under_way.is_some()
             || destination.routes().any(|route| self.buffer.has_waiting(route))
-            || self.spool.as_ref().is_some_and(spooled)
+            || self.oldest_spooled_kind(id).is_some()
     }
 
     /// A batch is done with, and so are its items.

@@ -48,6 +48,8 @@ pub struct Invocations {
     over: Ids,
     /// Those that the runtime has finished: their lines have come.
     done: Ids,
+    /// `platform.runtimeDone` events that came, of any invocation.
+    runtime_done_events: Arc<AtomicU64>,
     failed: Ids,
     reported: Ids,
     init_is_over: watch::Sender<bool>,
@@ -68,6 +70,7 @@ impl Invocations {
             ended: Ids::default(),
             over: Ids::default(),
             done: Ids::default(),
+            runtime_done_events: Arc::default(),
             failed: Ids::default(),
             reported: Ids::default(),
             init_is_over: watch::Sender::default(),
@@ -226,6 +229,7 @@ impl Invocations {
             self.init_is_over.send_replace(true);
         }
         if let Some(request_id) = news.done {
+            self.runtime_done_events.fetch_add(1, Ordering::Relaxed);
             self.done.note(request_id.clone());
             self.ended(request_id, End::Certain);
         }
@@ -246,9 +250,9 @@ impl Invocations {
         }
     }
 
-    /// Whether anybody has said that the invocation is over.
-    pub fn has_ended(&self, request_id: &str) -> bool {
-        self.ended.has(request_id)
+    /// How many `platform.runtimeDone` events have come.
+    pub fn runtime_done_events(&self) -> u64 {
+        self.runtime_done_events.load(Ordering::Relaxed)
     }
 
     /// Returns when the platform says that the runtime has finished the invocation.
@@ -362,7 +366,7 @@ mod tests {
 
         invocations.begun(&invoke());
 
-        assert!(!invocations.has_ended("r"));
+        assert!(!invocations.ended.has("r"));
     }
 
     #[tokio::test]

@@ -307,20 +307,14 @@ impl Parts {
         let earlier = self.invocations.begun(invoke);
         self.receive(earlier).await;
         self.trace_headers.begun(invoke, SystemTime::now());
-        let (until, sure) = flushing.end(now, deadline);
-        let end = self.invocations.wait_for_end(&invoke.request_id, sure);
-        match timeout_at(until, end).await {
-            Ok(()) => flushing.untold = None,
-            Err(_) => flushing.note_untold(&invoke.request_id, &self.invocations),
-        }
-        let ended = Instant::now();
+        let ended = flushing.wait_for_end(&self.invocations, &invoke.request_id, deadline).await;
         let failed = self.wants_lines && self.invocations.has_failed(&invoke.request_id);
         let patience = flushing.patience(ended, deadline, failed);
         if let Patience::Until(until) = patience {
             let has_failures = self.invocations.has_failures(&invoke.request_id);
-            if flushing.told && (self.wants_lines || has_failures) {
-                let done = self.invocations.wait_for_runtime_done(&invoke.request_id);
-                let _ = timeout_at(until, done).await;
+            if self.wants_lines || has_failures {
+                let hold = (ended, until);
+                flushing.wait_for_lines(&self.invocations, &invoke.request_id, hold).await;
             }
             let failures = self.invocations.conclude(&invoke.request_id);
             self.receive(failures).await;

@@ -3,6 +3,8 @@
 //! A fast function may be done before the extension has been told that it began, so the last few
 //! ids are kept. What the platform tells beside that becomes spans in [`crate::platform`].
 
+mod reporter;
+
 use std::{
     collections::VecDeque,
     sync::{
@@ -14,6 +16,8 @@ use std::{
 
 use tokio::sync::watch;
 
+pub use self::reporter::FailureCounts;
+use self::reporter::Reporter;
 use crate::{
     extensions_api::{Invoke, Shutdown},
     failures::{Failures, Note},
@@ -57,9 +61,8 @@ pub struct Invocations {
     /// `None` if no destination wants them.
     lines: Option<Arc<Mutex<Lines>>>,
     /// `None` if no destination wants them. Locked before all others.
-    failures: Option<Arc<Mutex<Failures>>>,
-    /// How many [are yet to be told of](Failures::waiting).
-    gathered: Arc<AtomicU64>,
+    reporter: Option<Arc<Reporter>>,
+    counts: Arc<FailureCounts>,
 }
 
 impl Invocations {
@@ -76,14 +79,14 @@ impl Invocations {
             init_is_over: watch::Sender::default(),
             platform: Arc::new(Mutex::new(platform)),
             lines,
-            failures: failures.map(|failures| Arc::new(Mutex::new(failures))),
-            gathered: Arc::default(),
+            reporter: failures.map(|failures| Arc::new(Reporter::new(failures))),
+            counts: Arc::default(),
         }
     }
 
-    /// How many failures are yet to be told of, at any time.
-    pub fn gathered(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.gathered)
+    /// How many failures only the reporter knows, at any time.
+    pub fn failure_counts(&self) -> Arc<FailureCounts> {
+        Arc::clone(&self.counts)
     }
 
     /// Each will be told of by [`begun`](Self::begun), also if it is done before.
@@ -141,7 +144,7 @@ impl Invocations {
 
     /// Whether anybody wants to know what went wrong.
     pub fn wants_failures(&self) -> bool {
-        self.failures.is_some()
+        self.reporter.is_some()
     }
 
     /// A request has come by OTLP; the failures that are told of at once.
@@ -158,7 +161,7 @@ impl Invocations {
 
     /// Whether something went wrong in an invocation that is yet to be told of.
     pub fn has_failures(&self, request_id: &str) -> bool {
-        self.failures.as_ref().is_some_and(|failures| locked(failures).has_something(request_id))
+        self.reporter.as_ref().is_some_and(|reporter| reporter.has_something(request_id))
     }
 
     /// The failures of an invocation that is over.
@@ -272,11 +275,7 @@ impl Invocations {
 
     /// Does something about failures; what is told of then.
     fn failures(&self, act: impl FnOnce(&mut Failures)) -> Vec<Signal> {
-        let Some(failures) = &self.failures else { return Vec::new() };
-        let mut failures = locked(failures);
-        act(&mut failures);
-        self.gathered.store(failures.waiting(), Ordering::Relaxed);
-        failures.take_made()
+        self.reporter.as_ref().map(|reporter| reporter.act(&self.counts, act)).unwrap_or_default()
     }
 
     fn traces(&self, request_id: &str) -> Traces {
@@ -337,45 +336,12 @@ fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn invocations() -> Invocations {
-        Invocations::new(Platform::new("function".to_owned(), Vec::new()), None, None)
-    }
-
-    fn invoke() -> Invoke {
-        serde_json::from_str(r#"{"requestId":"r"}"#).unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_function_may_be_done_before_it_is_told_that_it_began() {
-        let invocations = invocations();
-        invocations.ended("r".to_owned(), End::Certain);
-
-        invocations.begun(&invoke());
-
-        invocations.wait_for_end("r", End::Certain).await;
-    }
-
-    #[tokio::test]
-    async fn the_end_of_an_attempt_is_not_that_of_the_next() {
-        let invocations = invocations();
-        let long_ago = SystemTime::now() - Duration::from_secs(60);
-        invocations.ended.0.send_modify(|ids| ids.push_back(("r".to_owned(), long_ago)));
-
-        invocations.begun(&invoke());
-
-        assert!(!invocations.ended.has("r"));
-    }
-
-    #[tokio::test]
-    async fn a_server_span_that_may_not_be_the_last_word_is_a_likely_end() {
-        let invocations = invocations();
-        invocations.ended("r".to_owned(), End::Likely);
-
-        invocations.wait_for_end("r", End::Likely).await;
-        let certain = invocations.wait_for_end("r", End::Certain);
-        assert!(futures_util::FutureExt::now_or_never(certain).is_none());
+impl Invocations {
+    /// The reporter's next action panics.
+    pub fn break_reporter(&self) {
+        self.reporter.as_ref().unwrap().panics_next.store(true, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -211,7 +211,7 @@ impl Parts {
             failures,
         );
         let (pipeline, handle) = Pipeline::new(exporters, config, trigger);
-        drop(supervised("pipeline", pipeline.expects(invocations.gathered()).run()));
+        drop(supervised("pipeline", pipeline.expects(invocations.failure_counts()).run()));
         Self {
             pipeline: handle,
             has_exporters,

@@ -17,10 +17,7 @@ mod handle;
 use std::{
     collections::BTreeMap,
     io,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -39,6 +36,7 @@ use crate::{
     batch::Batch,
     config::Config,
     exporter::{Export, ExportError, Exporter, work},
+    invocations::FailureCounts,
     refusals::RefusalLog,
     signal::Kind,
     summary::{self, Destination, Holds, Summary},
@@ -74,7 +72,7 @@ pub struct Pipeline {
     core: Core,
     flush: Option<Flush>,
     /// Failures that are yet to be made, by whoever gathers them.
-    gathered: Arc<AtomicU64>,
+    failures: Arc<FailureCounts>,
     /// Who waits for the sums to be written.
     uncounted: Vec<oneshot::Sender<()>>,
     /// When the next piece of what was not delivered is to be spooled.
@@ -124,7 +122,7 @@ impl Pipeline {
             thaws,
             core,
             flush: None,
-            gathered: Arc::default(),
+            failures: Arc::default(),
             uncounted: Vec::new(),
             spool_at: None,
             max_hold: config.max_hold,
@@ -139,8 +137,8 @@ impl Pipeline {
     }
 
     /// The same with failures that are yet to be made: a kill would lose them.
-    pub fn expects(self, gathered: Arc<AtomicU64>) -> Self {
-        Self { gathered, ..self }
+    pub fn expects(self, failures: Arc<FailureCounts>) -> Self {
+        Self { failures, ..self }
     }
 
     /// Runs until every [`Handle`] is gone.
@@ -164,7 +162,8 @@ impl Pipeline {
             if self.flush.is_some() && self.core.flush_is_done() {
                 self.end_flush();
             }
-            self.core.expect_failures(self.gathered.load(Ordering::Relaxed));
+            self.core.lose_failures(self.failures.lost.swap(0, Ordering::Relaxed));
+            self.core.expect_failures(self.failures.waiting.load(Ordering::Relaxed));
             self.disk.write_sums(self.core.ledger());
             for done in self.uncounted.drain(..) {
                 let _ = done.send(()); // who gave it may be gone

@@ -104,16 +104,23 @@ fn runtime_done(invocations: &Invocations, request_id: &str) {
     }
 }
 
-fn with_console() -> (Config, Parts) {
-    let (config, _) =
-        Config::from_vars(|name| (name == "CRUDDUR_EXPORTERS").then(|| "console".into()));
+/// Parts with these exporters, and without the sums that an earlier process left.
+fn with_exporters(exporters: &str) -> (Config, Parts) {
+    let vars = [
+        ("CRUDDUR_EXPORTERS", exporters),
+        ("ROLLBAR_ACCESS_TOKEN", "token"),
+        ("CRUDDUR_SPOOL_BYTES", "0"),
+    ];
+    let (config, _) = Config::from_vars(|wanted| {
+        vars.iter().find(|(name, _)| *name == wanted).map(|(_, value)| (*value).to_owned())
+    });
     let parts = Parts::start(&config, Trigger::Flush);
     (config, parts)
 }
 
 #[tokio::test(start_paused = true)]
 async fn after_a_server_span_a_lost_runtime_done_holds_next_once_and_within_the_longest_hold() {
-    let (config, mut parts) = with_console();
+    let (config, mut parts) = with_exporters("console");
     let mut flushing = Flushing::new(&config, true);
     let minute = Duration::from_secs(60);
 
@@ -141,7 +148,7 @@ async fn after_a_server_span_a_lost_runtime_done_holds_next_once_and_within_the_
 
 #[tokio::test(start_paused = true)]
 async fn when_lines_are_wanted_a_lost_runtime_done_costs_one_wait_and_the_batch_is_delivered() {
-    let (config, mut parts) = with_console();
+    let (config, mut parts) = with_exporters("console");
     parts.wants_lines = true;
     let mut flushing = Flushing::new(&config, true);
     let minute = Duration::from_secs(60);
@@ -192,6 +199,29 @@ async fn the_hold_of_next_begins_with_the_invocations_end() {
     let holds = parts.pipeline.summary().await.unwrap().holds;
     assert_eq!((holds.count, holds.longest_ms), (1, hold.as_secs_f64() * 1e3));
     assert_eq!(hold, config.max_hold / 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_failure_reporter_ends_no_invocation_and_is_in_the_sums() {
+    let (config, mut parts) = with_exporters("console,rollbar");
+    let mut flushing = Flushing::new(&config, true);
+    let span = [0x0a, 4, 0x12, 2, 0x12, 0];
+    let signal = Signal::read(Kind::Traces, span.to_vec().into()).unwrap().0;
+
+    for request_id in ["a", "b"] {
+        parts.invocations.break_reporter();
+        parts.receive(vec![signal.clone()]).await;
+        parts.invocations.ended(request_id.to_owned(), End::Certain);
+        parts.attend(&invoke(request_id, Duration::from_secs(60)), &mut flushing).await;
+    }
+
+    parts.pipeline.count().await;
+    let summary = serde_json::json!(parts.pipeline.summary().await.unwrap());
+    assert_eq!(summary["destinations"]["console"]["traces"]["delivered"], 2);
+    assert_eq!(
+        summary["destinations"]["rollbar"]["failures"],
+        serde_json::json!({"received": 2, "dropped": {"killed": 2}})
+    );
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 //! from there. [`Ledger`] counts every step.
 
 mod destination;
+mod failures;
 mod last_words;
 mod spooling;
 
@@ -130,15 +131,6 @@ impl Core {
             let dropped = State::Dropped(Reason::BufferFull);
             for route in evicted.routes {
                 self.ledger.moved(route, State::Held, dropped, evicted.items);
-            }
-        }
-    }
-
-    /// So many failures are gathered and will be received; see [`Ledger::expect`].
-    pub fn expect_failures(&mut self, items: u64) {
-        for destination in &self.destinations {
-            if let Some(route) = destination.route_of(Kind::Failures) {
-                self.ledger.expect(route, items);
             }
         }
     }

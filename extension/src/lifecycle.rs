@@ -211,7 +211,7 @@ impl Parts {
             failures,
         );
         let (pipeline, handle) = Pipeline::new(exporters, &config.pipeline_settings(), trigger);
-        drop(supervised("pipeline", pipeline.expects(invocations.gathered()).run()));
+        drop(supervised("pipeline", pipeline.expects(invocations.failure_counts()).run()));
         Self {
             pipeline: handle,
             has_exporters,
@@ -261,17 +261,9 @@ impl Parts {
         // Lambda posts to `sandbox.localdomain`, which need not be the loopback address.
         let listener = TcpListener::bind(("0.0.0.0", 0)).await.map_err(unreachable)?;
         let port = listener.local_addr().map_err(unreachable)?.port();
-        let receiver = Arc::new(TelemetryReceiver {
-            pipeline: self.pipeline.clone(),
-            invocations: self.invocations.clone(),
-            max_body_bytes,
-            room: BodyBudget::new(max_body_bytes.saturating_mul(2)),
-        });
-        let handle = move |request| {
-            let receiver = Arc::clone(&receiver);
-            async move { receiver.handle(request).await }
-        };
-        let serve = server::serve(listener, self.stop.subscribe(), handle);
+        let (pipeline, invocations) = (self.pipeline.clone(), self.invocations.clone());
+        let receiver = TelemetryReceiver::new(pipeline, invocations, max_body_bytes);
+        let serve = receiver.serve(listener, self.stop.subscribe());
         self.receivers.push(supervised("telemetry receiver", serve));
         let types: &[_] = if self.reads_lines { &["platform", "function"] } else { &["platform"] };
         lambda.subscribe_telemetry(port, types).await
@@ -315,20 +307,14 @@ impl Parts {
         let earlier = self.invocations.begun(invoke);
         self.receive(earlier).await;
         self.trace_headers.begun(invoke, SystemTime::now());
-        let (until, sure) = flushing.end(now, deadline);
-        let end = self.invocations.wait_for_end(&invoke.request_id, sure);
-        match timeout_at(until, end).await {
-            Ok(()) => flushing.untold = None,
-            Err(_) => flushing.note_untold(&invoke.request_id, &self.invocations),
-        }
-        let ended = Instant::now();
+        let ended = flushing.wait_for_end(&self.invocations, &invoke.request_id, deadline).await;
         let failed = self.wants_lines && self.invocations.has_failed(&invoke.request_id);
         let patience = flushing.patience(ended, deadline, failed);
         if let FlushKind::Until(until) = patience {
             let has_failures = self.invocations.has_failures(&invoke.request_id);
-            if flushing.told && (self.wants_lines || has_failures) {
-                let done = self.invocations.wait_for_runtime_done(&invoke.request_id);
-                let _ = timeout_at(until, done).await;
+            if self.wants_lines || has_failures {
+                let hold = (ended, until);
+                flushing.wait_for_lines(&self.invocations, &invoke.request_id, hold).await;
             }
             let failures = self.invocations.conclude(&invoke.request_id);
             self.receive(failures).await;

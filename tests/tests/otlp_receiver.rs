@@ -122,6 +122,45 @@ async fn garbage_is_refused() {
 }
 
 #[tokio::test]
+async fn a_metric_that_would_arrive_without_its_data_is_refused_by_name() {
+    let honeycomb = Honeycomb::start().await;
+    let sandbox = start(&honeycomb).await;
+    let point = json!({"asDouble": "NaN", "timeUnixNano": "1767225600000000000"});
+    let metric = json!({"name": "a-gauge", "gauge": {"dataPoints": [point]}});
+    let body = json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": [metric]}]}]});
+
+    let url = format!("{}/v1/metrics", sandbox.otlp_url());
+    let refused = post(&url, &[JSON], body.to_string()).await.expect("an answer");
+
+    assert_refused(&refused, 400, "a value that the decoder drops");
+    let message = refused.json()["message"].clone();
+    assert!(message.as_str().is_some_and(|it| it.contains("a-gauge")), "{message}");
+}
+
+#[tokio::test]
+async fn refused_requests_are_logged_once_and_counted_in_the_last_summary() {
+    let honeycomb = Honeycomb::start().await;
+    let sandbox = start(&honeycomb).await;
+    let url = traces_url(&sandbox);
+
+    for _ in 0..3 {
+        let refused = post(&url, &[JSON], "{").await.expect("an answer");
+        assert_refused(&refused, 400, "no JSON");
+    }
+    let refused = post(&url, &[("content-type", "text/plain")], "x").await.expect("an answer");
+    assert_refused(&refused, 415, "another type");
+    sandbox.shutdown().await;
+
+    let log = sandbox.extension_log_lines();
+    let about = |text: &str| log.iter().filter(|line| line.contains(text)).count();
+    assert_eq!((about("refused as invalid"), about("refused as media_type")), (1, 1), "{log:#?}");
+    let summary = log.iter().filter_map(|line| line.split_once("Summary: ")).next_back();
+    let summary: serde_json::Value =
+        serde_json::from_str(summary.expect("a summary").1).expect("JSON");
+    assert_eq!(summary["refused"], json!({"otlp": {"invalid": 3, "media_type": 1}}));
+}
+
+#[tokio::test]
 async fn truncated_gzip_is_refused() {
     let honeycomb = Honeycomb::start().await;
     let sandbox = start(&honeycomb).await;

@@ -1,8 +1,9 @@
 //! Every variable that the extension reads, and its effect in the current configuration.
 
 use crate::{
-    client::http::without_query, client::secret::SecretSource, config::Config,
-    exporter::cloudwatch_logs::config::CloudWatchLogsConfig, exporter::honeycomb::config::TEAM,
+    client::{http::without_query, secret::SecretSource},
+    config::Config,
+    exporter::{cloudwatch_logs::config::CloudWatchLogsConfig, honeycomb::config::TEAM},
     flush::policy::FlushMode,
 };
 

@@ -3,12 +3,13 @@
 //! | situation | Next waits for | at most |
 //! |---|---|---|
 //! | invocation running, telemetry subscribed | its server span or `platform.runtimeDone` | the deadline less [`DEADLINE_MARGIN`] |
-//! | invocation running, no telemetry (local emulators) | its server span | the longest hold |
+//! | its server span has come, traffic is sparse | `platform.runtimeDone`, which proves that it is over | half of the longest hold |
+//! | invocation running, no telemetry (local emulators), or the last `platform.runtimeDone` did not come in time and none has come since | its server span | the longest hold |
 //! | invocation done, mode `end`, or `adaptive` in sparse traffic | every destination that is not left alone | the longest hold, and never into the deadline's margin |
 //! | the same, with no time left | nothing: batches are sent in the background | – |
 //! | invocation done, `adaptive` in busy traffic ([`InvocationGaps`]) | nothing: batches are sent while the next invocations run | – |
 //! | invocation failed, and lines are sent somewhere | every destination that is not left alone, in any mode and traffic | the longest hold, and never into the deadline's margin |
-//! | Next waits for a flush, and lines are sent somewhere | `platform.runtimeDone` before it: the invocation's lines have come then | the same, for both together |
+//! | Next waits for a flush, and lines are sent somewhere | `platform.runtimeDone` before it, unless the last one did not come in time: the invocation's lines have come then | a quarter of the same |
 //! | invocation done, `periodic,MS` | nothing: batches are sent so, but at most every MS | – |
 //! | a destination failed, or did not answer within the hold | not for that one, until it is tried again ([`crate::pipeline::circuit_breaker`]) | – |
 //! | something comes during a flush, such as the platform's word on the invocation | not for that: it goes with the next flush, since waiting would cost another round trip | – |

@@ -1,8 +1,8 @@
-//! What the flush policy is told at each invocation's end.
+//! The flush policy's state: how long Next waits for an invocation's end and its lines.
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 use crate::{
@@ -18,40 +18,95 @@ pub(crate) struct FlushState {
     max_hold: Duration,
     pub(crate) gaps: InvocationGaps,
     last: Option<Instant>,
-    /// Whether the platform tells when invocations are over.
-    pub(crate) told: bool,
-    /// The last invocation of which nobody had told so in time.
-    pub(crate) untold: Option<String>,
+    /// Whether the Telemetry API accepted the subscription.
+    subscribed: bool,
+    /// The last `platform.runtimeDone` did not come in time. None is awaited until one comes.
+    miss: Option<Miss>,
+}
+
+struct Miss {
+    /// Events that had come until then.
+    events: u64,
+    is_logged: bool,
 }
 
 impl FlushState {
-    pub(crate) fn new(config: &Config, told: bool) -> Self {
+    pub(crate) fn new(config: &Config, subscribed: bool) -> Self {
         let Config { flush: mode, max_hold, .. } = *config;
-        Self { mode, max_hold, gaps: InvocationGaps::default(), last: None, told, untold: None }
+        Self { mode, max_hold, gaps: InvocationGaps::default(), last: None, subscribed, miss: None }
     }
 
-    /// Until when an invocation's end is waited for, and how sure it must be. Without the platform's
-    /// word nothing may ever tell the end of a function that sends no spans. In busy traffic nobody is
-    /// held, so the last of what it sends may go with the next flush.
-    pub(crate) fn end(&self, now: Instant, deadline: Option<Instant>) -> (Instant, EndEvidence) {
-        let until = deadline.filter(|_| self.told);
-        let until = until.unwrap_or(policy::hold_until(now, deadline, self.max_hold));
-        let sure = match self.told && !self.gaps.are_short() {
-            true => EndEvidence::Certain,
-            false => EndEvidence::Likely,
-        };
-        (until, sure)
+    /// Waits for an invocation's end, and returns when the hold of Next began. Without events of the
+    /// platform nothing may ever prove the end of a function that sends no spans. In busy traffic Next
+    /// is not held, so the last spans may go with the next flush.
+    pub(crate) async fn wait_for_end(
+        &mut self,
+        invocations: &Processor,
+        request_id: &str,
+        deadline: Option<Instant>,
+    ) -> Instant {
+        self.look_for_events(invocations);
+        let until = deadline.filter(|_| self.awaits_done());
+        let until = until.unwrap_or(policy::hold_until(Instant::now(), deadline, self.max_hold));
+        let likely = invocations.wait_for_end(request_id, EndEvidence::Likely);
+        if timeout_at(until, likely).await.is_err() {
+            self.note_miss(invocations);
+            return Instant::now();
+        }
+        let likely = Instant::now();
+        if !self.awaits_done() || self.gaps.are_short() {
+            return likely;
+        }
+        // Half of the hold, so that the flush has the other half.
+        let until = policy::hold_until(likely, deadline, self.max_hold / 2);
+        let certain = invocations.wait_for_end(request_id, EndEvidence::Certain);
+        if timeout_at(until, certain).await.is_err() {
+            self.note_miss(invocations);
+            return likely;
+        }
+        Instant::now()
     }
 
-    /// An invocation ran to its deadline. If that is so twice in a row, and the first of them is still
-    /// not over, the platform's events have ceased to come.
-    pub(crate) fn note_untold(&mut self, request_id: &str, invocations: &Processor) {
-        let before = self.untold.replace(request_id.to_owned());
-        if self.told && before.is_some_and(|before| !invocations.has_ended(&before)) {
+    /// Waits for the lines of an invocation whose hold began and may last until then. At most a quarter
+    /// of the hold: the flush needs the rest.
+    pub(crate) async fn wait_for_lines(
+        &mut self,
+        invocations: &Processor,
+        request_id: &str,
+        (began, until): (Instant, Instant),
+    ) {
+        if !self.awaits_done() {
+            return;
+        }
+        let done = invocations.wait_for_runtime_done(request_id);
+        if timeout_at(began + (until - began) / 4, done).await.is_err() {
+            self.note_miss(invocations);
+        }
+    }
+
+    fn awaits_done(&self) -> bool {
+        self.subscribed && self.miss.is_none()
+    }
+
+    fn note_miss(&mut self, invocations: &Processor) {
+        if self.awaits_done() {
+            let events = invocations.runtime_done_events();
+            self.miss = Some(Miss { events, is_logged: false });
+        }
+    }
+
+    /// Logs a miss one invocation later: the event of an invocation that timed out comes by then.
+    fn look_for_events(&mut self, invocations: &Processor) {
+        let came = |miss: &mut Miss| invocations.runtime_done_events() > miss.events;
+        if self.miss.take_if(came).is_some() {
+            return;
+        }
+        if let Some(Miss { is_logged: is_logged @ false, .. }) = &mut self.miss {
+            *is_logged = true;
             warn!(
-                "Lambda no longer tells when an invocation is over; Next waits for spans instead"
+                "Lambda sent no platform.runtimeDone for an invocation; Next waits for server spans \
+                 alone until another one comes"
             );
-            self.told = false;
         }
     }
 

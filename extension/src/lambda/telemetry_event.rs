@@ -112,7 +112,8 @@ impl<'a> RawEvent<'a> {
         Ok(events.into_iter().filter_map(|event| Self::read(event.get(), now)).collect())
     }
 
-    fn read(json: &'a str, now: SystemTime) -> Option<Self> {
+    /// Reads one event; `None` if it is not one.
+    pub fn read(json: &'a str, now: SystemTime) -> Option<Self> {
         #[derive(Deserialize)]
         struct Fields<'a> {
             #[serde(borrow, default)]

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::*;
+use crate::lambda::telemetry_event::{PlatformEvent, RawEvent};
 
 /// An Extensions API that gives these answers, one a connection; returns the calls' first lines.
 fn api_with(answers: &'static [&'static str]) -> (String, thread::JoinHandle<Vec<String>>) {
@@ -87,8 +88,89 @@ async fn when_the_platform_falls_silent_next_is_not_kept_until_the_deadline_for_
     }
 
     let long = |hold: &Duration| *hold > minute / 2;
-    assert_eq!(holds.iter().map(long).collect::<Vec<_>>(), [true, true, false], "{holds:?}");
-    assert!(holds[2] <= config.max_hold, "{holds:?}");
+    assert_eq!(holds.iter().map(long).collect::<Vec<_>>(), [true, false, false], "{holds:?}");
+    assert!(holds[1..].iter().all(|hold| *hold <= config.max_hold), "{holds:?}");
+}
+
+fn runtime_done(invocations: &Processor, request_id: &str) {
+    let event = serde_json::json!([{
+        "time": "2026-01-01T00:00:00.000Z",
+        "type": "platform.runtimeDone",
+        "record": {"requestId": request_id, "status": "success"},
+    }]);
+    for event in RawEvent::read_all(&event.to_string(), SystemTime::now()).unwrap() {
+        let news = invocations.platform_event(PlatformEvent::read(&event));
+        invocations.told(news);
+    }
+}
+
+/// Parts with these exporters, and without the sums that an earlier process left.
+fn with_exporters(exporters: &str) -> (Config, Parts) {
+    let vars = [
+        ("CRUDDUR_EXPORTERS", exporters),
+        ("ROLLBAR_ACCESS_TOKEN", "token"),
+        ("CRUDDUR_SPOOL_BYTES", "0"),
+    ];
+    let (config, _) = Config::from_vars(|wanted| {
+        vars.iter().find(|(name, _)| *name == wanted).map(|(_, value)| (*value).to_owned())
+    });
+    let parts = Parts::start(&config, Trigger::Flush);
+    (config, parts)
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_server_span_a_lost_runtime_done_holds_next_once_and_within_the_longest_hold() {
+    let (config, mut parts) = with_exporters("console");
+    let mut flushing = FlushState::new(&config, true);
+    let minute = Duration::from_secs(60);
+
+    let mut holds = Vec::new();
+    for request_id in ["a", "b", "c"] {
+        parts.invocations.ended(request_id.to_owned(), EndEvidence::Likely);
+        holds.push(held(&mut parts, &mut flushing, &invoke(request_id, minute)).await);
+    }
+    assert!(holds[0] > Duration::ZERO && holds[0] <= config.max_hold, "{holds:?}");
+    assert_eq!(holds[1..], [Duration::ZERO; 2]);
+    let longest = parts.pipeline.summary().await.unwrap().holds.longest_ms;
+    assert_eq!(longest, holds[0].as_secs_f64() * 1e3, "the wait counts as a hold");
+
+    // The platform's events come again, even if late and of another invocation.
+    runtime_done(&parts.invocations, "a");
+    parts.invocations.ended("d".to_owned(), EndEvidence::Likely);
+    let soon = Duration::from_millis(100);
+    let invocations = parts.invocations.clone();
+    tokio::spawn(async move {
+        sleep(soon).await;
+        runtime_done(&invocations, "d");
+    });
+    assert_eq!(held(&mut parts, &mut flushing, &invoke("d", minute)).await, soon);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_lines_are_wanted_a_lost_runtime_done_costs_one_wait_and_the_batch_is_delivered() {
+    let (config, mut parts) = with_exporters("console");
+    parts.wants_lines = true;
+    let mut flushing = FlushState::new(&config, true);
+    let minute = Duration::from_secs(60);
+    let span = [0x0a, 4, 0x12, 2, 0x12, 0]; // a resource with a scope with an empty span
+    let signal = Payload::read(SignalKind::Traces, span.to_vec().into()).unwrap().0;
+
+    let (mut holds, mut delivered) = (Vec::new(), Vec::new());
+    for request_id in ["a", "b", "c"] {
+        parts.receive(vec![signal.clone()]).await;
+        parts.invocations.ended(request_id.to_owned(), EndEvidence::Certain);
+        holds.push(held(&mut parts, &mut flushing, &invoke(request_id, minute)).await);
+        let summary = serde_json::json!(parts.pipeline.summary().await.unwrap());
+        delivered.push(summary["destinations"]["console"]["traces"]["delivered"].clone());
+    }
+    assert!(holds[0] > Duration::ZERO && holds[0] <= config.max_hold / 4, "{holds:?}");
+    assert_eq!(holds[1..], [Duration::ZERO; 2]);
+    assert_eq!(delivered, [1, 2, 3]);
+
+    runtime_done(&parts.invocations, "c");
+    parts.invocations.ended("d".to_owned(), EndEvidence::Certain);
+    let hold = held(&mut parts, &mut flushing, &invoke("d", minute)).await;
+    assert_eq!(hold, holds[0], "the wait is back");
 }
 
 #[tokio::test(start_paused = true)]
@@ -116,7 +198,30 @@ async fn the_hold_of_next_begins_with_the_invocations_end() {
 
     let holds = parts.pipeline.summary().await.unwrap().holds;
     assert_eq!((holds.count, holds.longest_ms), (1, hold.as_secs_f64() * 1e3));
-    assert_eq!(hold, config.max_hold);
+    assert_eq!(hold, config.max_hold / 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_failure_reporter_ends_no_invocation_and_is_in_the_sums() {
+    let (config, mut parts) = with_exporters("console,rollbar");
+    let mut flushing = FlushState::new(&config, true);
+    let span = [0x0a, 4, 0x12, 2, 0x12, 0];
+    let signal = Payload::read(SignalKind::Traces, span.to_vec().into()).unwrap().0;
+
+    for request_id in ["a", "b"] {
+        parts.invocations.break_reporter();
+        parts.receive(vec![signal.clone()]).await;
+        parts.invocations.ended(request_id.to_owned(), EndEvidence::Certain);
+        parts.attend(&invoke(request_id, Duration::from_secs(60)), &mut flushing).await;
+    }
+
+    parts.pipeline.count().await;
+    let summary = serde_json::json!(parts.pipeline.summary().await.unwrap());
+    assert_eq!(summary["destinations"]["console"]["traces"]["delivered"], 2);
+    assert_eq!(
+        summary["destinations"]["rollbar"]["failures"],
+        serde_json::json!({"received": 2, "dropped": {"killed": 2}})
+    );
 }
 
 #[tokio::test]

@@ -9,7 +9,8 @@ use tokio::{
 
 use crate::{
     otlp::payload::Payload,
-    pipeline::{dead_letter::DeadLetters, stats::PipelineStats},
+    pipeline::stats::PipelineStats,
+    pipeline::{dead_letter::DeadLetters, refusals::RefusedRequests},
 };
 
 /// How a flush is waited for.
@@ -41,6 +42,7 @@ pub(super) enum PipelineCommand {
     Count(oneshot::Sender<()>),
     Flush { patience: FlushKind, done: oneshot::Sender<()> },
     Held(Duration),
+    Refused(RefusedRequests),
     Thawed(Duration),
     Stats(oneshot::Sender<PipelineStats>),
     DeadLetters(oneshot::Sender<io::Result<DeadLetters>>),
@@ -80,6 +82,11 @@ impl PipelineHandle {
     /// Says for how long Next was kept back after an invocation's end.
     pub async fn held(&self, hold: Duration) {
         let _ = self.0.send(PipelineCommand::Held(hold)).await;
+    }
+
+    /// Counts requests that a receiver refused, and logs them if a line is due.
+    pub async fn refused(&self, refusal: RefusedRequests) {
+        let _ = self.0.send(PipelineCommand::Refused(refusal)).await;
     }
 
     /// Says that the process was frozen for so long: connections are made anew.

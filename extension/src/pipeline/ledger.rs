@@ -48,7 +48,7 @@ pub enum Reason {
     SpoolFull,
     /// Its file in the spool cannot be read.
     SpoolDamaged,
-    /// It was in memory when the process was killed.
+    /// It was in memory when the process was killed, or in the failure reporter when that panicked.
     Killed,
     /// Its trace is not to be sent, by its own flag. No loss, but no delivery either.
     Unsampled,

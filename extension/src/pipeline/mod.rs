@@ -14,6 +14,7 @@ pub mod circuit_breaker;
 pub mod stats;
 pub mod buffer;
 pub mod spool;
+pub mod refusals;
 pub mod dead_letter;
 pub mod core;
 mod stats_lines;
@@ -22,12 +23,10 @@ mod handle;
 mod worker;
 
 use std::{
+    collections::BTreeMap,
     io,
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -35,6 +34,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until},
 };
+use tracing::warn;
 
 pub use crate::pipeline::{
     core::{Core, Trigger},
@@ -46,10 +46,12 @@ use crate::{
     pipeline::{
         disk::PipelineDisk,
         handle::PipelineCommand,
-        stats::{HoldStats, PipelineStats},
+        refusals::RefusalLog,
+        stats::{DestinationStats, HoldStats, PipelineStats},
         stats_lines::StatsReporter,
         worker::{CompletedExport, run_worker},
     },
+    processor::FailureCounts,
 };
 
 /// Commands that may wait; the pipeline empties this queue without ever waiting. Our choice.
@@ -97,7 +99,7 @@ pub struct Pipeline {
     core: Core,
     flush: Option<Flush>,
     /// Failures that are yet to be made, by whoever gathers them.
-    gathered: Arc<AtomicU64>,
+    failures: Arc<FailureCounts>,
     /// Who waits for the sums to be written.
     uncounted: Vec<oneshot::Sender<()>>,
     /// When the next piece of what was not delivered is to be spooled.
@@ -105,6 +107,7 @@ pub struct Pipeline {
     max_hold: Duration,
     disk: PipelineDisk,
     holds: HoldStats,
+    refusals: RefusalLog,
     /// What was last logged, and when the next may be.
     logged: PipelineStats,
     log_at: Instant,
@@ -150,12 +153,13 @@ impl Pipeline {
             thaws,
             core,
             flush: None,
-            gathered: Arc::default(),
+            failures: Arc::default(),
             uncounted: Vec::new(),
             spool_at: None,
             max_hold: settings.max_hold,
             disk,
             holds: HoldStats::default(),
+            refusals: RefusalLog::default(),
             logged: PipelineStats::default(),
             log_at: Instant::now() + stats::INTERVAL,
             accounting,
@@ -164,8 +168,8 @@ impl Pipeline {
     }
 
     /// The same with failures that are yet to be made: a kill would lose them.
-    pub fn expects(self, gathered: Arc<AtomicU64>) -> Self {
-        Self { gathered, ..self }
+    pub fn expects(self, failures: Arc<FailureCounts>) -> Self {
+        Self { failures, ..self }
     }
 
     /// Runs until every [`PipelineHandle`] is gone.
@@ -189,7 +193,8 @@ impl Pipeline {
             if self.flush.is_some() && self.core.flush_is_done() {
                 self.end_flush();
             }
-            self.core.expect_failures(self.gathered.load(Ordering::Relaxed));
+            self.core.lose_failures(self.failures.lost.swap(0, Ordering::Relaxed));
+            self.core.expect_failures(self.failures.waiting.load(Ordering::Relaxed));
             self.disk.write_sums(self.core.ledger());
             for done in self.uncounted.drain(..) {
                 let _ = done.send(()); // who gave it may be gone
@@ -239,6 +244,12 @@ impl Pipeline {
             PipelineCommand::Held(hold) => {
                 self.holds.note(hold);
                 self.accounting.iter_mut().for_each(|accounting| accounting.held(hold));
+            }
+            PipelineCommand::Refused(refusal) => {
+                if let Some(line) = self.refusals.count(now, &refusal) {
+                    warn!("{line}");
+                }
+                self.accounting.iter_mut().for_each(StatsReporter::note);
             }
             PipelineCommand::Thawed(gap) => {
                 self.core.thawed(gap);
@@ -295,15 +306,18 @@ impl Pipeline {
 
 impl Pipeline {
     fn summary(&self, now: Instant) -> PipelineStats {
-        PipelineStats { destinations: self.core.destinations(now), holds: self.holds }
+        self.summary_of(self.core.destinations(now))
+    }
+
+    fn summary_of(&self, destinations: BTreeMap<&'static str, DestinationStats>) -> PipelineStats {
+        PipelineStats { destinations, holds: self.holds, refused: self.refusals.counts().clone() }
     }
 
     /// Adds the account to the lines if that is due.
     fn tell_account(&mut self, last: bool) {
         let now = Instant::now();
         if self.accounting.as_ref().is_some_and(|accounting| accounting.is_due(now, last)) {
-            let summary =
-                PipelineStats { destinations: self.core.own_destinations(now), holds: self.holds };
+            let summary = self.summary_of(self.core.own_destinations(now));
             let lines = self.accounting.as_mut().map(|accounting| accounting.tell(now, summary));
             lines.into_iter().flatten().for_each(|signal| self.core.receive(signal));
         }

@@ -14,6 +14,7 @@ use crate::{
     pipeline::{
         circuit_breaker::BreakerState,
         ledger::{Account, State},
+        refusals::Refusals,
     },
 };
 
@@ -28,6 +29,9 @@ pub struct PipelineStats {
     pub destinations: BTreeMap<&'static str, DestinationStats>,
     /// For how long Next was kept back.
     pub holds: HoldStats,
+    /// Requests that the receivers refused.
+    #[serde(skip_serializing_if = "Refusals::is_empty")]
+    pub refused: Refusals,
 }
 
 /// How one destination fares.
@@ -80,7 +84,9 @@ impl PipelineStats {
     pub fn log_since(&self, earlier: &Self) {
         if self != earlier {
             let is_worse = self.sum(Account::lost) > earlier.sum(Account::lost);
-            self.log(is_worse.then_some("Telemetry was lost"));
+            let is_refused = self.refused.lost() > earlier.refused.lost();
+            let lost = is_worse.then_some("Telemetry was lost");
+            self.log(lost.or(is_refused.then_some("Telemetry was refused")));
         }
     }
 
@@ -90,7 +96,9 @@ impl PipelineStats {
             account.lost() + account.at(State::Held) + account.at(State::Spooled)
         };
         let is_undelivered = self.sum(undelivered) > 0;
-        self.log(is_undelivered.then_some("Not all telemetry was delivered"));
+        let undelivered = is_undelivered.then_some("Not all telemetry was delivered");
+        let is_refused = self.refused.lost() > 0;
+        self.log(undelivered.or(is_refused.then_some("Telemetry was refused")));
     }
 
     fn log(&self, problem: Option<&str>) {
@@ -119,6 +127,7 @@ mod tests {
         pipeline::{
             Pipeline, Trigger,
             ledger::{Ledger, Reason},
+            refusals::{Receiver, RefusalReason as Refused, RefusedRequests},
         },
     };
 
@@ -145,6 +154,10 @@ mod tests {
             (log, tracing::subscriber::set_default(subscriber.finish()))
         }
 
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+
         /// Level and text up to the JSON of each line that tells a summary.
         fn take(&self) -> Vec<String> {
             let text = String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap();
@@ -164,10 +177,8 @@ mod tests {
             requests: RequestStats::default(),
             breaker: BreakerState::Closed,
         };
-        PipelineStats {
-            destinations: BTreeMap::from([("there", destination)]),
-            holds: HoldStats::default(),
-        }
+        let destinations = BTreeMap::from([("there", destination)]);
+        PipelineStats { destinations, ..PipelineStats::default() }
     }
 
     #[test]
@@ -193,6 +204,32 @@ mod tests {
         delivered.log_at_end();
         let undelivered = "WARN Not all telemetry was delivered. S";
         assert_eq!(log.take(), [undelivered, undelivered, "INFO S"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_request_is_a_warning_in_the_log_and_in_the_summary() {
+        let (log, _guard) = Log::start();
+        let (config, _) = Config::from_vars(|_| None);
+        let (pipeline, handle) =
+            Pipeline::new(Vec::new(), &config.pipeline_settings(), Trigger::Flush);
+        tokio::spawn(pipeline.run());
+        let (receiver, detail) = (Receiver::Otlp, "17 is no map".to_owned());
+
+        handle
+            .refused(RefusedRequests { receiver, reason: Refused::Invalid, count: 2, detail })
+            .await;
+        let summary = handle.summary().await.unwrap();
+
+        assert!(log.text().contains("WARN"), "{}", log.text());
+        assert!(
+            log.text().contains("OTLP receiver: 2 refused as invalid; the latest: 17 is no map")
+        );
+        let json = serde_json::to_value(&summary).unwrap();
+        assert_eq!(json["refused"], serde_json::json!({"otlp": {"invalid": 2}}));
+        log.take();
+        summary.log_since(&PipelineStats::default());
+        summary.log_at_end();
+        assert_eq!(log.take(), ["WARN Telemetry was refused. S", "WARN Telemetry was refused. S"]);
     }
 
     #[tokio::test(start_paused = true)]

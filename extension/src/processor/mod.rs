@@ -7,6 +7,8 @@ pub mod platform_spans;
 pub mod log_lines;
 pub mod failures;
 
+mod reporter;
+
 use std::{
     collections::VecDeque,
     sync::{
@@ -18,6 +20,7 @@ use std::{
 
 use tokio::sync::watch;
 
+pub use crate::processor::reporter::FailureCounts;
 use crate::{
     lambda::extensions_api::{Invoke, Shutdown},
     otlp::payload::{Payload, ServerSpan},
@@ -25,6 +28,7 @@ use crate::{
         failures::{FailureReporter, PlatformFailure},
         log_lines::LineEnricher,
         platform_spans::{PlatformEvent, PlatformRecord, PlatformSpans, RawEvent, TraceRefs},
+        reporter::Reporter,
     },
 };
 
@@ -54,6 +58,8 @@ pub struct Processor {
     over: RecentIds,
     /// Those that the runtime has finished: their lines have come.
     done: RecentIds,
+    /// `platform.runtimeDone` events that came, of any invocation.
+    runtime_done_events: Arc<AtomicU64>,
     failed: RecentIds,
     reported: RecentIds,
     init_is_over: watch::Sender<bool>,
@@ -61,9 +67,8 @@ pub struct Processor {
     /// `None` if no destination wants them.
     lines: Option<Arc<Mutex<LineEnricher>>>,
     /// `None` if no destination wants them. Locked before all others.
-    failures: Option<Arc<Mutex<FailureReporter>>>,
-    /// How many [are yet to be told of](FailureReporter::waiting).
-    gathered: Arc<AtomicU64>,
+    reporter: Option<Arc<Reporter>>,
+    counts: Arc<FailureCounts>,
 }
 
 impl Processor {
@@ -78,19 +83,20 @@ impl Processor {
             ended: RecentIds::default(),
             over: RecentIds::default(),
             done: RecentIds::default(),
+            runtime_done_events: Arc::default(),
             failed: RecentIds::default(),
             reported: RecentIds::default(),
             init_is_over: watch::Sender::default(),
             platform: Arc::new(Mutex::new(platform)),
             lines,
-            failures: failures.map(|failures| Arc::new(Mutex::new(failures))),
-            gathered: Arc::default(),
+            reporter: failures.map(|failures| Arc::new(Reporter::new(failures))),
+            counts: Arc::default(),
         }
     }
 
-    /// How many failures are yet to be told of, at any time.
-    pub fn gathered(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.gathered)
+    /// How many failures only the reporter knows, at any time.
+    pub fn failure_counts(&self) -> Arc<FailureCounts> {
+        Arc::clone(&self.counts)
     }
 
     /// Each will be told of by [`begun`](Self::begun), also if it is done before.
@@ -148,7 +154,7 @@ impl Processor {
 
     /// Whether anybody wants to know what went wrong.
     pub fn wants_failures(&self) -> bool {
-        self.failures.is_some()
+        self.reporter.is_some()
     }
 
     /// A request has come by OTLP; the failures that are told of at once.
@@ -165,7 +171,7 @@ impl Processor {
 
     /// Whether something went wrong in an invocation that is yet to be told of.
     pub fn has_failures(&self, request_id: &str) -> bool {
-        self.failures.as_ref().is_some_and(|failures| locked(failures).has_something(request_id))
+        self.reporter.as_ref().is_some_and(|reporter| reporter.has_something(request_id))
     }
 
     /// The failures of an invocation that is over.
@@ -236,6 +242,7 @@ impl Processor {
             self.init_is_over.send_replace(true);
         }
         if let Some(request_id) = news.done {
+            self.runtime_done_events.fetch_add(1, Ordering::Relaxed);
             self.done.note(request_id.clone());
             self.ended(request_id, EndEvidence::Certain);
         }
@@ -256,9 +263,9 @@ impl Processor {
         }
     }
 
-    /// Whether anybody has said that the invocation is over.
-    pub fn has_ended(&self, request_id: &str) -> bool {
-        self.ended.has(request_id)
+    /// How many `platform.runtimeDone` events have come.
+    pub fn runtime_done_events(&self) -> u64 {
+        self.runtime_done_events.load(Ordering::Relaxed)
     }
 
     /// Returns when the platform says that the runtime has finished the invocation.
@@ -278,11 +285,7 @@ impl Processor {
 
     /// Does something about failures; what is told of then.
     fn failures(&self, act: impl FnOnce(&mut FailureReporter)) -> Vec<Payload> {
-        let Some(failures) = &self.failures else { return Vec::new() };
-        let mut failures = locked(failures);
-        act(&mut failures);
-        self.gathered.store(failures.waiting(), Ordering::Relaxed);
-        failures.take_made()
+        self.reporter.as_ref().map(|reporter| reporter.act(&self.counts, act)).unwrap_or_default()
     }
 
     fn traces(&self, request_id: &str) -> TraceRefs {
@@ -343,45 +346,12 @@ fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn invocations() -> Processor {
-        Processor::new(PlatformSpans::new("function".to_owned(), Vec::new()), None, None)
-    }
-
-    fn invoke() -> Invoke {
-        serde_json::from_str(r#"{"requestId":"r"}"#).unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_function_may_be_done_before_it_is_told_that_it_began() {
-        let invocations = invocations();
-        invocations.ended("r".to_owned(), EndEvidence::Certain);
-
-        invocations.begun(&invoke());
-
-        invocations.wait_for_end("r", EndEvidence::Certain).await;
-    }
-
-    #[tokio::test]
-    async fn the_end_of_an_attempt_is_not_that_of_the_next() {
-        let invocations = invocations();
-        let long_ago = SystemTime::now() - Duration::from_secs(60);
-        invocations.ended.0.send_modify(|ids| ids.push_back(("r".to_owned(), long_ago)));
-
-        invocations.begun(&invoke());
-
-        assert!(!invocations.has_ended("r"));
-    }
-
-    #[tokio::test]
-    async fn a_server_span_that_may_not_be_the_last_word_is_a_likely_end() {
-        let invocations = invocations();
-        invocations.ended("r".to_owned(), EndEvidence::Likely);
-
-        invocations.wait_for_end("r", EndEvidence::Likely).await;
-        let certain = invocations.wait_for_end("r", EndEvidence::Certain);
-        assert!(futures_util::FutureExt::now_or_never(certain).is_none());
+impl Processor {
+    /// The reporter's next action panics.
+    pub fn break_reporter(&self) {
+        self.reporter.as_ref().unwrap().panics_next.store(true, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::Request;
+use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use tokio::{
@@ -42,6 +42,18 @@ pub enum BodyError {
     /// Too much is under way.
     #[error("too much at once, try again")]
     NoRoom,
+}
+
+impl BodyError {
+    /// The status that a client gets.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Late => StatusCode::REQUEST_TIMEOUT,
+            Self::Broken(_) => StatusCode::BAD_REQUEST,
+            Self::NoRoom => StatusCode::SERVICE_UNAVAILABLE, // clients try again
+        }
+    }
 }
 
 impl BodyBudget {

@@ -3,4 +3,5 @@
 pub mod body;
 pub mod server;
 pub mod otlp;
+pub mod telemetry_split;
 pub mod telemetry;

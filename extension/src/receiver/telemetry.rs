@@ -1,52 +1,101 @@
 //! The listener to which Lambda's Telemetry API posts platform events and the function's lines.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/telemetry-api.html>
 
-use std::time::SystemTime;
+use std::{
+    borrow::Cow,
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use tracing::warn;
+use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     pipeline::PipelineHandle,
+    pipeline::refusals::{Receiver, RefusalReason, RefusedRequests},
     processor::{
         Processor,
         platform_spans::{PlatformEvent, RawEvent},
     },
-    receiver::body::{self, BodyBudget, BodyError},
+    receiver::{
+        body::{self, BodyBudget, BodyError},
+        telemetry_split::{Post, Splitter},
+    },
 };
 
 /// Where events lead.
 #[derive(Debug)]
 pub struct TelemetryReceiver {
-    /// Takes the spans that the platform tells of, and the lines.
-    pub pipeline: PipelineHandle,
+    /// Receives the spans of the platform, and the lines.
+    pipeline: PipelineHandle,
     /// Learns which invocations are over.
-    pub invocations: Processor,
-    /// Largest body. Twice the subscription's `maxBytes` is usual, but a single line may be longer.
-    pub max_body_bytes: usize,
+    invocations: Processor,
+    max_body_bytes: usize,
     /// For all requests under way.
-    pub room: BodyBudget,
+    room: BodyBudget,
+    splitter: Mutex<Splitter>,
 }
 
 impl TelemetryReceiver {
-    /// Reads one POST of events.
-    pub async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    /// `max_body_bytes`: twice the subscription's `maxBytes` is usual, but a single line may be longer.
+    pub fn new(pipeline: PipelineHandle, invocations: Processor, max_body_bytes: usize) -> Self {
+        let room = BodyBudget::new(max_body_bytes.saturating_mul(2));
+        Self { pipeline, invocations, max_body_bytes, room, splitter: Mutex::default() }
+    }
+
+    /// Answers until `stop` turns true; keeps the part of an event whose continuation has not come then.
+    pub async fn serve(self, listener: TcpListener, stop: watch::Receiver<bool>) {
+        let receiver = Arc::new(self);
+        let handler = Arc::clone(&receiver);
+        let handle = move |request| {
+            let receiver = Arc::clone(&handler);
+            async move { receiver.handle(request).await }
+        };
+        crate::receiver::server::serve(listener, stop, handle).await;
+        let rest = receiver.split(Splitter::finish);
+        let rest = rest.as_deref().and_then(|event| RawEvent::read(event, SystemTime::now()));
+        receiver.take(rest.as_slice()).await;
+    }
+
+    /// Answers one POST.
+    async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (body, _room) = match body::read(request, self.max_body_bytes, &self.room).await {
             Ok(read) => read,
-            // Lambda tries again.
-            Err(BodyError::NoRoom) => return refuse(StatusCode::SERVICE_UNAVAILABLE, "no room"),
-            Err(error) => return refuse(StatusCode::BAD_REQUEST, &error.to_string()),
+            Err(error) => {
+                self.refused(RefusalReason::of(error.status()), 1, error.to_string()).await;
+                // Lambda tries again upon a 503.
+                let is_busy = matches!(error, BodyError::NoRoom);
+                let busy = StatusCode::SERVICE_UNAVAILABLE;
+                return answer(if is_busy { busy } else { StatusCode::BAD_REQUEST });
+            }
         };
-        // A function may write anything: no byte of it must cost the lines beside it.
-        let json = String::from_utf8_lossy(&body);
-        match RawEvent::read_all(&json, SystemTime::now()) {
-            Ok(events) => self.take(&events).await,
-            Err(error) => return refuse(StatusCode::BAD_REQUEST, &error.to_string()),
+        let Post { events: texts, mut unreadable } = self.split(|splitter| splitter.read(&body));
+        let now = SystemTime::now();
+        let events: Vec<_> =
+            texts.iter().filter_map(|text: &Cow<'_, str>| RawEvent::read(text, now)).collect();
+        unreadable += texts.len() - events.len();
+        self.take(&events).await;
+        if unreadable > 0 {
+            let bytes = body.len();
+            let kept = events.len();
+            let detail =
+                format!("parts of a POST of {bytes} bytes are not events; {kept} events are kept");
+            self.refused(RefusalReason::Invalid, unreadable as u64, detail).await;
         }
-        Response::new(Full::default())
+        let nothing_is_kept = events.is_empty() && unreadable > 0;
+        answer(if nothing_is_kept { StatusCode::BAD_REQUEST } else { StatusCode::OK })
+    }
+
+    fn split<T>(&self, act: impl FnOnce(&mut Splitter) -> T) -> T {
+        act(&mut self.splitter.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn refused(&self, reason: RefusalReason, count: u64, detail: String) {
+        let receiver = Receiver::Telemetry;
+        self.pipeline.refused(RefusedRequests { receiver, reason, count, detail }).await;
     }
 
     async fn take(&self, events: &[RawEvent<'_>]) {
@@ -62,7 +111,7 @@ impl TelemetryReceiver {
             for failure in news.failures.drain(..) {
                 let _ = self.pipeline.receive(failure).await;
             }
-            // After the pipeline has everything: whoever waits for the end flushes it too.
+            // After the pipeline has everything: the end of the wait begins a flush.
             self.invocations.told(news);
         }
         if self.invocations.wants_failures() {
@@ -71,9 +120,11 @@ impl TelemetryReceiver {
     }
 }
 
-fn refuse(status: StatusCode, reason: &str) -> Response<Full<Bytes>> {
-    warn!("Lambda's telemetry could not be read: {reason}");
+fn answer(status: StatusCode) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     *response.status_mut() = status;
     response
 }
+
+#[cfg(test)]
+mod tests;

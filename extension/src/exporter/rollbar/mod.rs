@@ -214,8 +214,8 @@ fn pause(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
     let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
     let limited = || {
         let until = || {
-            let reset = UNIX_EPOCH + Duration::from_secs(number("x-rate-limit-reset")?);
-            reset.duration_since(now).ok()
+            let reset = Duration::from_secs(number("x-rate-limit-reset")?);
+            UNIX_EPOCH.checked_add(reset)?.duration_since(now).ok()
         };
         number("x-rate-limit-remaining-seconds").map(Duration::from_secs).or_else(until)
     };
@@ -246,6 +246,9 @@ mod tests {
         assert_pause(429, &[seconds("86400")], Some(60));
         assert_pause(429, &[seconds("-1")], None);
         assert_pause(429, &[("x-rate-limit-reset", "1".to_owned())], None);
+        assert_pause(429, &[("x-rate-limit-reset", u64::MAX.to_string())], None);
+        assert_pause(429, &[("x-rate-limit-reset", i64::MAX.to_string())], Some(60));
+        assert_pause(429, &[seconds(&u64::MAX.to_string())], Some(60));
         assert_pause(429, &[("retry-after", "5".to_owned()), seconds("17")], Some(5));
         assert_pause(500, &[seconds("17")], None);
         let reset = [("x-rate-limit-reset", (soon + 100).to_string())];

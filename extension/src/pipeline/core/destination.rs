@@ -25,6 +25,10 @@ pub(super) struct Destination {
     pub(super) split: Option<Split>,
     /// Whether anything was taken in the present flush.
     pub(super) took_something: bool,
+    /// Files of the spool that this flush failed to read; the next flush reads them again.
+    pub(super) unreadable: Vec<u64>,
+    /// The file that the log named as unreadable.
+    pub(super) reported_unreadable: Option<u64>,
     /// What became of its requests.
     pub(super) requests: RequestStats,
     /// What the log last said about it, so that an outage is one line.
@@ -78,6 +82,8 @@ impl Destination {
             awaited: None,
             split: None,
             took_something: false,
+            unreadable: Vec::new(),
+            reported_unreadable: None,
             requests: RequestStats::default(),
             reported: None,
         }

@@ -7,6 +7,7 @@
 
 mod destination;
 mod dead_letters;
+mod pending_failures;
 mod spooling;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -119,6 +120,7 @@ impl Core {
         self.buffer.push(signal);
         if self.trigger == Trigger::Receive {
             self.buffer.mark();
+            self.destinations.iter_mut().for_each(|destination| destination.unreadable.clear());
         }
         if self.buffer.is_over_full() {
             self.buffer.mark();
@@ -131,15 +133,6 @@ impl Core {
             let dropped = State::Dropped(Reason::BufferFull);
             for route in evicted.routes {
                 self.ledger.moved(route, State::Held, dropped, evicted.items);
-            }
-        }
-    }
-
-    /// So many failures are gathered and will be received; see [`Ledger::expect`].
-    pub fn expect_failures(&mut self, items: u64) {
-        for destination in &self.destinations {
-            if let Some(route) = destination.route_of(SignalKind::Failures) {
-                self.ledger.expect(route, items);
             }
         }
     }
@@ -157,6 +150,7 @@ impl Core {
         self.buffer.mark();
         self.spool_refuses = false;
         for id in 0..self.destinations.len() {
+            self.destinations[id].unreadable.clear();
             if drain {
                 self.destinations[id].health.try_now();
             }
@@ -334,11 +328,9 @@ impl Core {
 
     fn lacks_something(&self, id: DestinationId) -> bool {
         let destination = &self.destinations[id];
-        let spec = &destination.spec;
-        let spooled = |spool: &Spool| spool.oldest_kind(spec.name, &spec.kinds).is_some();
         destination.under_way.is_some()
             || destination.routes().any(|route| self.buffer.has_waiting(route))
-            || self.spool.as_ref().is_some_and(spooled)
+            || self.oldest_spooled_kind(id).is_some()
     }
 
     /// A batch is done with, and so are its items.

@@ -11,6 +11,7 @@ use crate::{
             destination::{BatchOrigin, Destination},
         },
         ledger::{QueueId, Reason, State},
+        spool::{ReadError, SpoolFile},
     },
 };
 
@@ -18,23 +19,26 @@ use crate::{
 /// which this process does nothing else.
 const MAX_BATCH_FILES: usize = 64;
 
+/// Most files that a flush fails to read for one destination; it then reads no more of them. One bad
+/// block must not stop the files behind it, but a process without descriptors can read none.
+pub(super) const MAX_UNREADABLE: usize = 8;
+
 /// Most bytes of waiting signals that are compressed in one step. Our choice: some milliseconds of
 /// a core, and some 50 of the fourteenth of one that a function with 128 MB has.
 const PIECE_BYTES: usize = 1_000_000;
 
 impl Core {
     /// The oldest files of the spool as one batch: busy traffic makes many small ones, each of which
-    /// would cost a round trip. Files that cannot be read are counted and passed over.
+    /// would cost a round trip. Missing and damaged files are counted and passed over.
     pub(super) fn next_spooled(
         &mut self,
         id: DestinationId,
         most_files: usize,
     ) -> Option<(QueueId, BatchOrigin, Batch)> {
-        let spec = self.destinations[id].spec.clone();
-        while let Some(kind) = self.spool.as_ref()?.oldest_kind(spec.name, &spec.kinds) {
+        while let Some(kind) = self.oldest_spooled_kind(id) {
             let route = self.destinations[id].route_of(kind)?;
             let (batch, sequences) =
-                self.spooled_in_a_row(spec.name, kind, route, most_files.min(MAX_BATCH_FILES));
+                self.spooled_in_a_row(id, kind, route, most_files.min(MAX_BATCH_FILES));
             if let Some(batch) = batch {
                 return Some((route, BatchOrigin::Spool(sequences), batch));
             }
@@ -42,9 +46,18 @@ impl Core {
         None
     }
 
+    /// The kind of the oldest file that this flush can still read.
+    pub(super) fn oldest_spooled_kind(&self, id: DestinationId) -> Option<SignalKind> {
+        let Destination { spec, unreadable, .. } = &self.destinations[id];
+        if unreadable.len() >= MAX_UNREADABLE {
+            return None;
+        }
+        self.spool.as_ref()?.oldest_kind(spec.name, &spec.kinds, unreadable)
+    }
+
     fn spooled_in_a_row(
         &mut self,
-        destination: &str,
+        id: DestinationId,
         kind: SignalKind,
         route: QueueId,
         most_files: usize,
@@ -52,12 +65,19 @@ impl Core {
         let (mut whole, mut sequences) = (None::<Batch>, Vec::new());
         while sequences.len() < most_files {
             let last = sequences.last().copied();
-            let next = self.spool.as_mut().and_then(|spool| spool.next(destination, kind, last));
-            match next {
+            let Destination { spec, unreadable, .. } = &self.destinations[id];
+            if unreadable.len() >= MAX_UNREADABLE {
+                break;
+            }
+            let spool = self.spool.as_mut();
+            match spool.and_then(|spool| spool.next(spec.name, kind, last, unreadable)) {
                 None => break,
+                Some((file, Err(error @ ReadError::NotNow(_)))) => {
+                    self.keep_unreadable(id, &file, &error);
+                }
                 Some((file, Err(error))) => {
                     let (items, unit) = (file.items, kind.items());
-                    warn!("A spooled batch of {items} {unit} is damaged and set aside: {error}");
+                    warn!("A spooled batch of {items} {unit} {error}");
                     let damaged = State::Dropped(Reason::SpoolDamaged);
                     self.ledger.moved(route, State::Spooled, damaged, items);
                 }
@@ -74,6 +94,18 @@ impl Core {
             }
         }
         (whole, sequences)
+    }
+
+    /// Skips a file until the next flush. Logs one line for as long as the file that it names is there.
+    fn keep_unreadable(&mut self, id: DestinationId, file: &SpoolFile, error: &ReadError) {
+        let destination = &mut self.destinations[id];
+        destination.unreadable.push(file.sequence);
+        let is_there = |sequence| self.spool.as_ref().is_some_and(|spool| spool.has(sequence));
+        if !destination.reported_unreadable.is_some_and(is_there) {
+            let (items, unit) = (file.items, file.kind.items());
+            warn!("A spooled batch of {items} {unit} for {} {error}", destination.spec.name);
+            destination.reported_unreadable = Some(file.sequence);
+        }
     }
 
     /// Moves a piece of what was not delivered to the spool: a batch under way from the buffer, which

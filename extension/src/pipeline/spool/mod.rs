@@ -18,8 +18,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bytes::Bytes;
-
 pub use crate::pipeline::spool::file::SpoolFile;
 use crate::{delivery::batch::Batch, otlp::payload::SignalKind, pipeline::spool::file::on_disk};
 
@@ -63,6 +61,21 @@ struct LastWarning {
     to: u64,
 }
 
+/// Why a file gives no batch.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The function may empty `/tmp`.
+    #[error("is missing")]
+    Missing,
+    /// A frame or checksum is wrong.
+    #[error("is damaged and set aside: {0}")]
+    Damaged(io::Error),
+    /// The disk or the process failed, such as for want of file descriptors, which the function
+    /// shares. The content may be whole.
+    #[error("cannot be read now and is kept: {0}")]
+    NotNow(io::Error),
+}
+
 impl Spool {
     /// Makes the directory if it is missing, and lists what an earlier process left in it.
     pub fn open(directory: &Path, max_bytes: u64) -> io::Result<Self> {
@@ -101,10 +114,21 @@ impl Spool {
         self.files.values()
     }
 
-    /// The kind of a destination's oldest file among those of some kinds.
-    pub fn oldest_kind(&self, destination: &str, kinds: &[SignalKind]) -> Option<SignalKind> {
+    /// Whether a file is listed.
+    pub fn has(&self, sequence: u64) -> bool {
+        self.files.contains_key(&sequence)
+    }
+
+    /// The kind of a destination's oldest file among those of some kinds, the skipped ones left out.
+    pub fn oldest_kind(
+        &self,
+        destination: &str,
+        kinds: &[SignalKind],
+        skip: &[u64],
+    ) -> Option<SignalKind> {
         let queues = self.queues.get(destination)?;
-        let oldest = |kind: &SignalKind| Some((*queues[*kind as usize].first()?, *kind));
+        let first = |kind: &SignalKind| queues[*kind as usize].iter().find(|it| !skip.contains(it));
+        let oldest = |kind: &SignalKind| Some((*first(kind)?, *kind));
         kinds.iter().filter_map(oldest).min().map(|(_, kind)| kind)
     }
 
@@ -185,26 +209,31 @@ impl Spool {
         Ok(parts.len())
     }
 
-    /// A destination's oldest batch of a kind, or the next one `after` another; with an error if it
-    /// cannot be read, and then it is set aside and no longer listed.
+    /// A destination's oldest batch of a kind, or the next one `after` another, the skipped ones left
+    /// out. A missing or damaged file is no longer listed; one that cannot be read now stays.
     pub fn next(
         &mut self,
         destination: &str,
         kind: SignalKind,
         after: Option<u64>,
-    ) -> Option<(SpoolFile, io::Result<Batch>)> {
+        skip: &[u64],
+    ) -> Option<(SpoolFile, Result<Batch, ReadError>)> {
         let after = after.map_or(Bound::Unbounded, Bound::Excluded);
         let queue = &self.queues.get(destination)?[kind as usize];
-        let sequence = queue.range((after, Bound::Unbounded)).next()?;
+        let sequence = queue.range((after, Bound::Unbounded)).find(|it| !skip.contains(it))?;
         let file = self.files.get(sequence)?.clone();
         let batch = self.read(&file);
-        if batch.is_err() {
-            self.forget(file.sequence);
-            let path = self.path(&file);
-            let aside = path.with_extension(DAMAGED);
-            // If it cannot even be renamed it stays where it is, and is only forgotten.
-            if fs::rename(&path, &aside).is_ok() {
-                self.set_aside(aside, file.bytes);
+        match &batch {
+            Ok(_) | Err(ReadError::NotNow(_)) => {}
+            Err(ReadError::Missing) => drop(self.forget(file.sequence)),
+            Err(ReadError::Damaged(_)) => {
+                self.forget(file.sequence);
+                let path = self.path(&file);
+                let aside = path.with_extension(DAMAGED);
+                // If it cannot even be renamed it stays where it is, and is only forgotten.
+                if fs::rename(&path, &aside).is_ok() {
+                    self.set_aside(aside, file.bytes);
+                }
             }
         }
         Some((file, batch))
@@ -240,9 +269,13 @@ impl Spool {
         }
     }
 
-    fn read(&self, file: &SpoolFile) -> io::Result<Batch> {
-        let body = Bytes::from(fs::read(self.path(file))?);
-        Batch::compressed(file.kind, file.items, file.has_error, body)
+    fn read(&self, file: &SpoolFile) -> Result<Batch, ReadError> {
+        let body = fs::read(self.path(file)).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => ReadError::Missing,
+            _ => ReadError::NotNow(error),
+        })?;
+        Batch::compressed(file.kind, file.items, file.has_error, body.into())
+            .map_err(ReadError::Damaged)
     }
 
     fn write_file(&self, file: &SpoolFile, body: &[u8]) -> io::Result<()> {
@@ -291,95 +324,4 @@ impl LastWarning {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::otlp::payload::Payload;
-    use crate::pipeline::spool::file::BLOCK;
-
-    fn batch(kind: SignalKind, items: u64, has_error: bool) -> Batch {
-        let bytes = vec![0; 10].into();
-        let signal = Payload { kind, bytes, items, has_error, has_unsampled: false };
-        Batch::of(kind, std::iter::once(&signal)).unwrap()
-    }
-
-    fn write(spool: &mut Spool, batch: &Batch) -> Vec<u64> {
-        let removed = spool.make_room(batch.to_zstd().unwrap().len() as u64, &[]).unwrap();
-        spool.write("honeycomb", batch).unwrap();
-        removed.into_iter().map(|file| file.items).collect()
-    }
-
-    #[test]
-    fn the_bound_is_one_of_blocks_on_the_disk_and_errors_stay_longest() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut spool = Spool::open(directory.path(), 3 * BLOCK).unwrap();
-        for (items, has_error) in [(1, true), (2, false), (4, false)] {
-            assert!(write(&mut spool, &batch(SignalKind::Traces, items, has_error)).is_empty());
-        }
-
-        assert_eq!(write(&mut spool, &batch(SignalKind::Traces, 8, true)), [2]);
-        assert_eq!(write(&mut spool, &batch(SignalKind::Traces, 16, true)), [4]);
-        assert_eq!(write(&mut spool, &batch(SignalKind::Traces, 32, true)), [1]);
-
-        let left: Vec<_> = spool.files().map(|file| file.items).collect();
-        assert_eq!(left, [8, 16, 32]);
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3);
-    }
-
-    #[test]
-    fn a_kind_is_read_in_a_row_though_files_of_others_lie_between() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut spool = Spool::open(directory.path(), 100 * BLOCK).unwrap();
-        for items in 0..6 {
-            let kind = [SignalKind::Logs, SignalKind::Traces][items as usize % 2];
-            write(&mut spool, &batch(kind, items, false));
-        }
-        assert_eq!(spool.oldest_kind("honeycomb", &SignalKind::ALL), Some(SignalKind::Logs));
-        assert_eq!(spool.oldest_kind("honeycomb", &[SignalKind::Metrics]), None);
-        assert_eq!(spool.oldest_kind("xray", &SignalKind::ALL), None);
-
-        let mut after = None;
-        let items = std::iter::from_fn(|| {
-            let (file, batch) = spool.next("honeycomb", SignalKind::Traces, after)?;
-            after = Some(file.sequence);
-            Some(batch.unwrap().items)
-        });
-        assert_eq!(items.collect::<Vec<_>>(), [1, 3, 5]);
-    }
-
-    #[test]
-    fn what_the_log_was_told_of_is_known_to_the_next_process_and_no_new_file_is_taken_for_it() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut spool = Spool::open(directory.path(), 100 * BLOCK).unwrap();
-        write(&mut spool, &batch(SignalKind::Traces, 1, false));
-        spool.note_logged(10).unwrap();
-        spool.note_logged(5).unwrap();
-        spool.remove(0).unwrap();
-
-        let mut next = Spool::open(directory.path(), 100 * BLOCK).unwrap();
-        write(&mut next, &batch(SignalKind::Traces, 2, false));
-
-        assert_eq!(next.logged_bytes(), 15);
-        assert_eq!(next.unlogged().map(|file| file.items).collect::<Vec<_>>(), [2]);
-    }
-
-    #[test]
-    fn what_is_damaged_has_its_place_in_the_bound_and_goes_first() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut spool = Spool::open(directory.path(), 3 * BLOCK).unwrap();
-        for items in [1, 2] {
-            write(&mut spool, &batch(SignalKind::Traces, items, false));
-            let file = spool.files().next().unwrap();
-            fs::write(spool.path(file), b"damaged").unwrap();
-            assert!(spool.next("honeycomb", SignalKind::Traces, None).unwrap().1.is_err());
-        }
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
-
-        let mut next = Spool::open(directory.path(), 3 * BLOCK).unwrap();
-        for (items, all) in [(4, 3), (8, 3), (16, 3)] {
-            assert!(write(&mut next, &batch(SignalKind::Traces, items, false)).is_empty());
-            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), all, "{items}");
-        }
-
-        assert_eq!(write(&mut next, &batch(SignalKind::Traces, 32, false)), [4]);
-    }
-}
+mod tests;

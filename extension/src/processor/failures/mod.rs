@@ -129,6 +129,17 @@ impl FailureReporter {
         std::mem::take(&mut self.made)
     }
 
+    /// Drops all that waits, and keeps what was already reported, so that it is not repeated.
+    pub fn drop_all(&mut self) {
+        self.bursts = BurstLimiter::default();
+        self.invocations.clear();
+        self.strays.clear();
+        self.lines = RecentLines::default();
+        self.failed_init = None;
+        self.spans_follow = None;
+        self.made.clear();
+    }
+
     /// Somebody will tell when invocations begin and end, also if a fast one is done before.
     pub fn expect_ends(&mut self) {
         self.ends_are_told = true;

@@ -142,8 +142,10 @@ fn headers(facts: &SelectedAttributes, scrubber: &Scrubber, address: ClientAddre
 
 fn capitalised(name: &str) -> String {
     let words = name.split('-').map(|word| {
-        let (first, rest) = word.split_at(word.len().min(1));
-        first.to_ascii_uppercase() + rest
+        let mut word = word.to_owned();
+        // The first character may have more than one byte: `get_mut` then gives nothing.
+        word.get_mut(..1).into_iter().for_each(str::make_ascii_uppercase);
+        word
     });
     words.collect::<Vec<_>>().join("-")
 }
@@ -256,6 +258,18 @@ mod tests {
             "user_ip": "203.0.113.9",
         });
         assert_eq!(request, expected);
+    }
+
+    #[test]
+    fn a_header_name_of_any_characters_is_capitalised() {
+        let facts = [
+            ("http.request.method", "GET"),
+            ("http.request.header.über-größe", "1"),
+            ("http.request.header.x--é", "2"),
+            ("http.request.header.", "3"),
+        ];
+        let headers = request_of(&facts, ClientAddress::Whole)["headers"].clone();
+        assert_eq!(headers, json!({"über-Größe": "1", "X--é": "2", "": "3"}));
     }
 
     #[test]

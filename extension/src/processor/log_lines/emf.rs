@@ -5,8 +5,8 @@
 //! |---|---|---|
 //! | the record of `platform.report`, or of the sandbox's end in its place | `Invocations`, `ColdStarts`, `Errors`, `Timeouts`, `Duration`, `BilledDuration`, `InitDuration`, `MaxMemoryUsed`, `MemorySize` | `Function`, and over all |
 //! | a function's access line | `Requests`, `Latency` | `Route` and `StatusClass`, `Route`, `StatusClass`, and over all |
-//! | the extension's own account | `Received`, `Delivered`, `Dropped`, `Repeated`, `FailedRequests`, `Held`, `Spooled` | `DestinationStats`, and over all |
-//! | the same | `HoldOfNext`, `LongestHoldOfNext` | `Function`, and over all |
+//! | the extension's own account | `Received`, `Delivered`, `Dropped`, `Repeated`, `FailedRequests`, `Held`, `Spooled` | `Destination`, and over all |
+//! | the same | `HoldOfNext`, `LongestHoldOfNext`, `Refused` (requests) | `Function`, and over all |
 //!
 //! Each combination of dimensions is a metric that somebody pays for: none holds an id, and routes
 //! are those that a function names, without numbers and UUIDs, at most `MAX_ROUTES`.
@@ -162,7 +162,7 @@ fn has_id(route: &str) -> bool {
     parts.any(|part| is_number(part) || uuid::Uuid::try_parse(part).is_ok())
 }
 
-/// What has changed from one summary to the next, for each destination; and the holds since then.
+/// The changes from one summary to the next: of each destination, of refused requests, and the holds since.
 pub fn account(
     function: &str,
     now: &PipelineStats,
@@ -178,6 +178,10 @@ pub fn account(
         let metrics = by_function(function).with("HoldOfNext", "Milliseconds", Some(mean));
         let longest = Some(holds.longest_ms);
         all.push(metrics.with("LongestHoldOfNext", "Milliseconds", longest));
+    }
+    let refused = now.refused.total().saturating_sub(before.refused.total());
+    if refused > 0 {
+        all.push(by_function(function).with("Refused", "Count", Some(refused as f64)));
     }
     all
 }

@@ -295,6 +295,32 @@ fn the_extensions_account_is_told_as_differences() {
 }
 
 #[test]
+fn the_extensions_account_has_the_requests_refused_since_the_last_one() {
+    use crate::pipeline::refusals::{Receiver, RefusalLog, RefusalReason, RefusedRequests};
+    let mut log = RefusalLog::default();
+    let mut told = Vec::new();
+
+    for count in [3, 2, 0] {
+        let before = PipelineStats { refused: log.counts().clone(), ..PipelineStats::default() };
+        let (receiver, reason, detail) = (Receiver::Otlp, RefusalReason::Invalid, String::new());
+        log.count(
+            tokio::time::Instant::now(),
+            &RefusedRequests { receiver, reason, count, detail },
+        );
+        let now = PipelineStats { refused: log.counts().clone(), ..PipelineStats::default() };
+        for signal in account("home", &now, &before, crate::pipeline::stats::HoldStats::default()) {
+            let lines = super::read(&signal.bytes).map(|it| serde_json::from_str(it.json).unwrap());
+            told.extend(lines.map(|line: Value| {
+                assert_is_emf(&line);
+                line["Refused"].clone()
+            }));
+        }
+    }
+
+    assert_eq!(told, [3, 2]);
+}
+
+#[test]
 fn unknown_platform_records_and_odd_ones_are_lines_too() {
     for record in [json!(null), json!("text"), json!([1]), json!({"requestId": 7, "metrics": "?"})]
     {

@@ -3,7 +3,7 @@
 //! <https://github.com/open-telemetry/opentelemetry-proto/blob/main/docs/specification.md>
 //!
 //! A request is checked all the way down ([`crate::otlp::wire`]), then kept as protobuf bytes: those that came, or the
-//! JSON's translation. What is refused is answered 4xx and never queued.
+//! JSON's translation. A refused request is answered 4xx and never queued.
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -53,7 +53,10 @@ impl OtlpReceiver {
         let encoding = Encoding::of(request.headers());
         match self.accept(request, encoding.as_ref().ok().copied()).await {
             Ok(()) => reply::accepted(encoding.unwrap_or_default()),
-            Err(refusal) => reply::refused(&refusal, encoding.unwrap_or_default()),
+            Err(refusal) => {
+                self.pipeline.refused(refusal.counted()).await;
+                reply::refused(&refusal, encoding.unwrap_or_default())
+            }
         }
     }
 
@@ -101,7 +104,7 @@ impl OtlpReceiver {
             self.pipeline.receive(signal).await.map_err(stopped)?;
         }
         for server in servers {
-            // After the pipeline has the spans: whoever waits for the end flushes them too.
+            // After the pipeline has the spans: the end of the wait begins a flush.
             let end = if server.is_last_word { EndEvidence::Certain } else { EndEvidence::Likely };
             self.invocations.ended(server.request_id, end);
         }
@@ -109,7 +112,8 @@ impl OtlpReceiver {
     }
 }
 
-/// The only place where a message is encoded anew: what is sent on is protobuf.
+/// The only place where a message is encoded anew: what is sent on is protobuf. Fails too if the decoder
+/// would drop a field without an error.
 pub fn to_protobuf(kind: SignalKind, json: &[u8]) -> serde_json::Result<Bytes> {
     let protobuf = match kind {
         SignalKind::Traces => {
@@ -119,9 +123,14 @@ pub fn to_protobuf(kind: SignalKind, json: &[u8]) -> serde_json::Result<Bytes> {
             serde_json::from_slice::<ExportLogsServiceRequest>(json)?.encode_to_vec()
         }
         SignalKind::Metrics => {
-            serde_json::from_slice::<ExportMetricsServiceRequest>(json)?.encode_to_vec()
+            let request = serde_json::from_slice::<ExportMetricsServiceRequest>(json)?;
+            if let Some(problem) = crate::receiver::otlp::dropped::emptied(&request, json) {
+                return Err(serde::de::Error::custom(problem));
+            }
+            request.encode_to_vec()
         }
-        SignalKind::Lines | SignalKind::Failures => json.to_vec(),
+        SignalKind::Lines | SignalKind::Failures => return Ok(Bytes::copy_from_slice(json)),
     };
+    crate::receiver::otlp::dropped::check_names(json)?;
     Ok(protobuf.into())
 }

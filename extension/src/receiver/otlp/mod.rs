@@ -2,4 +2,5 @@
 
 mod encoding;
 mod reply;
+mod dropped;
 pub mod http;

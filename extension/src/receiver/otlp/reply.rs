@@ -7,7 +7,10 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use prost::Message;
 
-use crate::receiver::{body::BodyError, otlp::encoding::Encoding};
+use crate::{
+    pipeline::refusals,
+    receiver::{body::BodyError, otlp::encoding::Encoding},
+};
 
 /// Why a request was not taken.
 #[derive(Debug)]
@@ -20,17 +23,21 @@ impl Refusal {
     pub(super) fn new(status: StatusCode, reason: impl Into<Cow<'static, str>>) -> Self {
         Self { status, reason: reason.into() }
     }
+
+    /// For the sums and the log.
+    pub(super) fn counted(&self) -> refusals::RefusedRequests {
+        refusals::RefusedRequests {
+            receiver: refusals::Receiver::Otlp,
+            reason: refusals::RefusalReason::of(self.status),
+            count: 1,
+            detail: self.reason.to_string(),
+        }
+    }
 }
 
 impl From<BodyError> for Refusal {
     fn from(error: BodyError) -> Self {
-        let status = match error {
-            BodyError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            BodyError::Late => StatusCode::REQUEST_TIMEOUT,
-            BodyError::Broken(_) => StatusCode::BAD_REQUEST,
-            BodyError::NoRoom => StatusCode::SERVICE_UNAVAILABLE, // clients try again
-        };
-        Self::new(status, error.to_string())
+        Self::new(error.status(), error.to_string())
     }
 }
 

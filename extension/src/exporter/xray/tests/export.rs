@@ -10,9 +10,9 @@ use tokio::net::UdpSocket;
 
 use crate::{
     delivery::{batch::Batch, error::ExportOutcome},
-    exporter::xray::config::XrayConfig,
     exporter::xray::{
         AnnotationFilter, ExportRun, Segment, SystemTime, Xray,
+        config::XrayConfig,
         tests::{attributes, schema::Schema, span_id, trace_id},
         transport::SegmentRefusal,
     },

@@ -76,6 +76,129 @@ async fn a_damaged_file_is_set_aside_and_counted() {
     assert!(file.with_extension("damaged").exists());
 }
 
+/// The files of a spool, oldest first.
+fn files_of(directory: &tempfile::TempDir) -> Vec<std::path::PathBuf> {
+    let mut files: Vec<_> =
+        std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+/// Makes a file unreadable, for root too, by a directory of its name; returns its content.
+fn make_unreadable(file: &std::path::Path) -> Vec<u8> {
+    let content = std::fs::read(file).unwrap();
+    std::fs::remove_file(file).unwrap();
+    std::fs::create_dir(file).unwrap();
+    content
+}
+
+fn make_readable(file: &std::path::Path, content: &[u8]) {
+    std::fs::remove_dir(file).unwrap();
+    std::fs::write(file, content).unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_is_kept_and_delivered_by_a_later_flush() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut bench = Bench::with_spool(&directory);
+    for items in [1, 2, 4] {
+        bench.receive(items);
+        bench.put_off();
+    }
+    let file = files_of(&directory).remove(1);
+    let content = make_unreadable(&file);
+
+    bench.core.begin_flush(bench.now, false);
+    assert_eq!(bench.sent(0), Some(5), "the files beside it are sent");
+    bench.settle(0, Ok(ExportOutcome::default()));
+    assert_eq!((bench.sent(0), bench.core.wake_at()), (None, None), "it is not read in a loop");
+    assert_eq!(bench.sent(1), Some(7));
+    bench.settle(1, Ok(ExportOutcome::default()));
+    assert!(bench.core.flush_is_done(), "Next does not wait for it");
+    bench.end_flush(false);
+    let expected = json!({"received": 7, "delivered": 5, "spooled": 2});
+    assert_eq!(json!(bench.account(0)), expected);
+
+    make_readable(&file, &content);
+    bench.core.begin_flush(bench.now, false);
+    assert_eq!(bench.sent(0), Some(2));
+    bench.settle(0, Ok(ExportOutcome::default()));
+    assert_eq!(json!(bench.account(0)), json!({"received": 7, "delivered": 7}));
+    assert!(files_of(&directory).is_empty());
+}
+
+#[tokio::test]
+async fn a_spool_of_which_nothing_can_be_read_is_kept_and_fresh_telemetry_is_sent() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut bench = Bench::with_spool(&directory);
+    for _ in 0..20 {
+        bench.receive(1);
+        bench.put_off();
+    }
+    let files = files_of(&directory);
+    let contents: Vec<_> = files.iter().map(|file| make_unreadable(file)).collect();
+
+    for _ in 0..3 {
+        bench.receive(1);
+        bench.core.begin_flush(bench.now, false);
+        assert_eq!(bench.sent(0), Some(1));
+        bench.settle(0, Ok(ExportOutcome::default()));
+        assert_eq!((bench.sent(0), bench.core.wake_at()), (None, None));
+        bench.end_flush(false);
+    }
+    let expected = json!({"received": 23, "delivered": 3, "spooled": 20});
+    assert_eq!(json!(bench.account(0)), expected);
+
+    files.iter().zip(&contents).for_each(|(file, content)| make_readable(file, content));
+    bench.core.begin_flush(bench.now, false);
+    assert_eq!(bench.sent(0), Some(20));
+    bench.settle(0, Ok(ExportOutcome::default()));
+    assert_eq!(json!(bench.account(0)), json!({"received": 23, "delivered": 23}));
+}
+
+#[tokio::test]
+async fn without_flushes_an_unreadable_file_is_read_again_with_the_next_signal() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut bench = Bench::with_spool(&directory);
+    bench.receive(2);
+    bench.put_off();
+    bench.core.trigger = Trigger::Receive;
+    let file = files_of(&directory).remove(0);
+    let content = make_unreadable(&file);
+    assert_eq!((bench.sent(0), bench.core.wake_at()), (None, None));
+
+    make_readable(&file, &content);
+    bench.receive(1);
+    let sent: Vec<_> = std::iter::from_fn(|| {
+        let items = bench.sent(0)?;
+        bench.settle(0, Ok(ExportOutcome::default()));
+        Some(items)
+    })
+    .collect();
+
+    assert_eq!(sent, [1, 2]);
+}
+
+#[tokio::test]
+async fn a_file_that_the_function_deleted_and_an_emptied_one_are_counted_as_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut bench = Bench::with_spool(&directory);
+    for items in [1, 2, 4] {
+        bench.receive(items);
+        bench.put_off();
+    }
+    let files = files_of(&directory);
+    std::fs::remove_file(&files[0]).unwrap();
+    std::fs::write(&files[1], b"").unwrap();
+
+    bench.core.begin_flush(bench.now, false);
+    assert_eq!(bench.sent(0), Some(4));
+    bench.settle(0, Ok(ExportOutcome::default()));
+
+    let expected = json!({"received": 7, "delivered": 4, "dropped": {"spool_damaged": 3}});
+    assert_eq!(json!(bench.account(0)), expected);
+}
+
 #[tokio::test]
 async fn a_full_buffer_goes_to_the_spool_and_only_what_cannot_is_dropped() {
     let directory = tempfile::tempdir().unwrap();

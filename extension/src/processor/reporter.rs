@@ -1,0 +1,97 @@
+//! The failure reporter behind a wall: its panic costs what it held, and nothing beside it.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tracing::error;
+
+use crate::{
+    otlp::payload::Payload,
+    processor::{failures::FailureReporter, locked},
+};
+
+/// Most panic messages that are remembered; one is a bug, so a few are plenty.
+const MAX_MESSAGES: usize = 16;
+
+/// Failures that only the reporter knows. The pipeline reads both.
+#[derive(Debug, Default)]
+pub struct FailureCounts {
+    /// Not yet made into signals; see [`FailureReporter::waiting`].
+    pub waiting: AtomicU64,
+    /// Dropped by panics, and not yet in the sums. Each panic counts as one at least: the failure that
+    /// it was about may not have been counted before.
+    pub lost: AtomicU64,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Reporter {
+    failures: Mutex<FailureReporter>,
+    /// Messages that the log has.
+    logged: Mutex<Vec<String>>,
+    #[cfg(test)]
+    pub(super) panics_next: std::sync::atomic::AtomicBool,
+}
+
+impl Reporter {
+    pub(super) fn new(failures: FailureReporter) -> Self {
+        Self {
+            failures: Mutex::new(failures),
+            logged: Mutex::default(),
+            #[cfg(test)]
+            panics_next: Default::default(),
+        }
+    }
+
+    /// Returns the items that an action made. After a panic the reporter begins anew: the input
+    /// that broke it may be part of what it held.
+    pub(super) fn act(
+        &self,
+        counts: &FailureCounts,
+        act: impl FnOnce(&mut FailureReporter),
+    ) -> Vec<Payload> {
+        let mut failures = locked(&self.failures);
+        let acted = catch_unwind(AssertUnwindSafe(|| {
+            #[cfg(test)]
+            assert!(!self.panics_next.swap(false, Ordering::Relaxed), "a bug");
+            act(&mut failures);
+            failures.waiting()
+        }));
+        let made = failures.take_made();
+        let waiting = acted.unwrap_or_else(|panic| {
+            let made: u64 = made.iter().map(|signal| signal.items).sum();
+            let before = counts.waiting.load(Ordering::Relaxed).saturating_sub(made);
+            let after = catch_unwind(AssertUnwindSafe(|| failures.waiting())).unwrap_or(1);
+            failures.drop_all();
+            let lost = before.max(after).max(1);
+            counts.lost.fetch_add(lost, Ordering::Relaxed);
+            self.log(&*panic, lost);
+            0
+        });
+        counts.waiting.store(waiting, Ordering::Relaxed);
+        made
+    }
+
+    /// Whether an invocation has something to report; false if that panics.
+    pub(super) fn has_something(&self, request_id: &str) -> bool {
+        let failures = locked(&self.failures);
+        catch_unwind(AssertUnwindSafe(|| failures.has_something(request_id))).unwrap_or(false)
+    }
+
+    fn log(&self, panic: &(dyn Any + Send), lost: u64) {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or(panic.downcast_ref::<String>().map(String::as_str));
+        let text = text.unwrap_or("no message");
+        let mut logged = locked(&self.logged);
+        if logged.len() < MAX_MESSAGES && !logged.iter().any(|known| known == text) {
+            error!("The failure reporter panicked and dropped {lost} failures: {text}");
+            logged.push(text.to_owned());
+        }
+    }
+}

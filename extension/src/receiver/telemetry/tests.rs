@@ -1,0 +1,91 @@
+//! POSTs over HTTP, as the Telemetry API sends them.
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinHandle,
+};
+
+use super::*;
+use crate::{
+    config::Config,
+    pipeline::{Pipeline, Trigger},
+    processor::{EndEvidence, platform_spans::PlatformSpans},
+};
+
+struct Rig {
+    address: std::net::SocketAddr,
+    invocations: Processor,
+    pipeline: PipelineHandle,
+    stop: watch::Sender<bool>,
+    serve: JoinHandle<()>,
+}
+
+impl Rig {
+    async fn start() -> Self {
+        let (config, _) = Config::from_vars(|_| None);
+        let (task, pipeline) =
+            Pipeline::new(Vec::new(), &config.pipeline_settings(), Trigger::Flush);
+        tokio::spawn(task.run());
+        let platform = PlatformSpans::new("function".to_owned(), Vec::new());
+        let invocations = Processor::new(platform, None, None);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, stop) = (listener.local_addr().unwrap(), watch::Sender::new(false));
+        let receiver = TelemetryReceiver::new(pipeline.clone(), invocations.clone(), 1 << 20);
+        let serve = tokio::spawn(receiver.serve(listener, stop.subscribe()));
+        Self { address, invocations, pipeline, stop, serve }
+    }
+
+    /// The status of the answer.
+    async fn post(&self, body: &str) -> u16 {
+        let mut connection = TcpStream::connect(self.address).await.unwrap();
+        let head = format!("content-length: {}\r\nconnection: close", body.len());
+        let request = format!("POST / HTTP/1.1\r\nhost: x\r\n{head}\r\n\r\n{body}");
+        connection.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        answer.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    async fn refused(&self) -> Value {
+        json!(self.pipeline.summary().await.unwrap().refused)
+    }
+}
+
+fn done(request_id: &str) -> String {
+    let record = json!({"requestId": request_id, "status": "success"});
+    json!({"type": "platform.runtimeDone", "record": record}).to_string()
+}
+
+const ENVELOPE: &str = r#"{"time":"2026-01-01T00:00:00Z","type":"function","record":"#;
+
+#[tokio::test]
+async fn the_end_of_an_invocation_beside_a_cut_record_is_received() {
+    let rig = Rig::start().await;
+
+    let head = rig.post(&format!("[{},{ENVELOPE}\"a long", done("before"))).await;
+    let tail = rig.post(&format!("[{ENVELOPE} line\"}},{}]", done("after"))).await;
+
+    assert_eq!((head, tail), (200, 200));
+    // Returns at once, or the test does not end.
+    rig.invocations.wait_for_end("before", EndEvidence::Certain).await;
+    rig.invocations.wait_for_end("after", EndEvidence::Certain).await;
+    assert_eq!(rig.refused().await, json!({}));
+}
+
+#[tokio::test]
+async fn the_readable_events_of_a_broken_post_are_received_and_the_rest_is_counted() {
+    let rig = Rig::start().await;
+
+    let broken = rig.post(&format!("[{}, broken, {}]", done("one"), done("two"))).await;
+    let garbage = rig.post("garbage").await;
+    let too_long = rig.post(&"x".repeat((1 << 20) + 1)).await;
+
+    assert_eq!((broken, garbage, too_long), (200, 400, 400));
+    rig.invocations.wait_for_end("one", EndEvidence::Certain).await;
+    rig.invocations.wait_for_end("two", EndEvidence::Certain).await;
+    assert_eq!(rig.refused().await, json!({"telemetry": {"invalid": 2, "too_large": 1}}));
+    rig.stop.send_replace(true);
+    rig.serve.await.unwrap();
+}

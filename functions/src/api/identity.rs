@@ -22,7 +22,7 @@ pub fn identity(request: &Request, local: Option<&Local>) -> Result<Identity, Ap
     let chosen = handle(CHOSEN_HANDLE);
     let given = GIVEN_HANDLES.into_iter().find_map(handle);
     let handle = match (chosen.or(given), local) {
-        (Some(text), _) => Handle::parse(text).map_err(Invalid::TokenHandle)?,
+        (Some(text), _) => Handle::parse_exact(text).map_err(Invalid::TokenHandle)?,
         (None, Some(local)) if request.claims().is_none() => local.handle.clone(),
         (None, _) => return Err(Invalid::TokenHandle(TextError::Blank).into()),
     };

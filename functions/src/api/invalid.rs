@@ -23,7 +23,8 @@ pub enum Invalid {
     /// The path has an `@` and no handle behind it.
     #[error("the handle in the path is blank")]
     PathHandleBlank,
-    /// A token without a handle, or with one that is too long or cannot be a part of a path.
+    /// The token has no handle, or its handle is too long, looks like another or cannot be part of a
+    /// path.
     #[error("the token has no handle that can be used: {0}")]
     TokenHandle(TextError),
     /// No name, or nothing in it.
@@ -55,7 +56,9 @@ impl Invalid {
             Invalid::PathHandleBlank => "blank_user_handle", // in the original's order of words
             Invalid::TokenHandle(TextError::Blank) => "user_handle_blank",
             Invalid::TokenHandle(TextError::TooLong { .. }) => "user_handle_exceed_max_chars",
-            Invalid::TokenHandle(TextError::Forbidden(_)) => "user_handle_invalid",
+            Invalid::TokenHandle(TextError::Forbidden(_) | TextError::LookAlike) => {
+                "user_handle_invalid"
+            }
             Invalid::DisplayNameBlank => "display_name_blank",
             Invalid::DisplayNameTooLong(_) => "display_name_exceed_max_chars",
             Invalid::BioNoText => "bio_invalid",

@@ -53,6 +53,9 @@ pub enum TextError {
     /// A handle holds a character that means something in a URL's path, or that cannot be seen.
     #[error("a handle may not hold {0:?}")]
     Forbidden(char),
+    /// Another spelling of a handle, in a place that accepts only the handle itself.
+    #[error("the text differs from its handle in more than case")]
+    LookAlike,
 }
 
 impl Handle {
@@ -76,6 +79,18 @@ impl Handle {
             Some(char) => Err(TextError::Forbidden(char)),
             None => Ok(Self(handle)),
         }
+    }
+
+    /// Accepts only text that [`Handle::parse`] changes in nothing but case.
+    ///
+    /// An issuer of tokens may hold `andrew`, `@andrew` and `ａndrew` to be three users. Each of them
+    /// would get the same handle from `parse`.
+    pub fn parse_exact(text: &str) -> Result<Self, TextError> {
+        let handle = Self::parse(text)?;
+        let small: String = text.chars().flat_map(char::to_lowercase).nfkc().collect();
+        // The sign for kelvin has an ordinary k as its small letter, so case alone does not decide.
+        let is_exact = text.nfkc().eq(text.chars()) && small == handle.0;
+        if is_exact { Ok(handle) } else { Err(TextError::LookAlike) }
     }
 
     /// As it is written in keys and replies.
@@ -221,6 +236,36 @@ mod tests {
             assert!(matches!(Handle::parse(path), Err(TextError::Forbidden(_))), "{path}");
         }
         assert_eq!(Handle::parse(&"ﷺ".repeat(8)), Err(TextError::TooLong { chars: 144 }));
+    }
+
+    #[test]
+    fn a_token_handle_may_differ_from_the_stored_one_in_case_alone() {
+        for (text, handle) in [
+            ("andrew", "andrew"),
+            ("Andrew Brown", "andrew brown"),
+            ("ZOË", "zoë"),
+            ("J\u{30c}", "\u{1f0}"), // the small letter is one code point
+            ("İ", "i\u{307}"),
+        ] {
+            assert_eq!(Handle::parse_exact(text).unwrap().as_str(), handle, "{text:?}");
+        }
+        for look_alike in [
+            "@andrew",
+            "＠andrew",
+            "ａndrew",
+            " andrew",
+            "andrew\n",
+            "andrew  brown",
+            "andrew\u{a0}brown",
+            "zoe\u{308}",
+            "\u{212a}irk", // the sign for kelvin: its small letter is an ordinary k
+            "wor\u{fb00}",
+        ] {
+            let refused = Handle::parse_exact(look_alike);
+            assert_eq!(refused, Err(TextError::LookAlike), "{look_alike:?}");
+        }
+        assert_eq!(Handle::parse_exact("an\u{200b}drew"), Err(TextError::Forbidden('\u{200b}')));
+        assert_eq!(Handle::parse_exact("@"), Err(TextError::Blank));
     }
 
     #[test]

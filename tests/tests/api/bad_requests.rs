@@ -79,6 +79,9 @@ fn callers(world: &World) -> Vec<Row> {
                 ("handle that is no path part", "a/b".into(), "user_handle_invalid"),
                 ("handle with NUL", "a\0b".into(), "user_handle_invalid"),
                 ("handle with a blank of no width", "wo\u{200b}rf".into(), "user_handle_invalid"),
+                ("handle with an @", "@new".into(), "user_handle_invalid"),
+                ("handle of wide letters", "ｎew".into(), "user_handle_invalid"),
+                ("handle with a blank behind it", "new ".into(), "user_handle_invalid"),
                 (
                     "handle of 10,000 characters",
                     "x".repeat(10_000).into(),

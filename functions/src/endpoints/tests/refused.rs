@@ -211,6 +211,14 @@ async fn a_token_needs_a_subject_and_a_handle() {
         (json!({"sub": "1", "username": "an/drew"}), 422, "user_handle_invalid"),
         (json!({"sub": "1", "username": "an\u{200b}drew"}), 422, "user_handle_invalid"),
         (json!({"sub": "1", "username": "x".repeat(129)}), 422, "user_handle_exceed_max_chars"),
+        (json!({"sub": "1", "username": "@andrew"}), 422, "user_handle_invalid"),
+        (json!({"sub": "1", "cognito:username": "ａndrew"}), 422, "user_handle_invalid"),
+        (json!({"sub": "1", "preferred_username": "andrew "}), 422, "user_handle_invalid"),
+        (
+            json!({"sub": "1", "username": "mallory", "preferred_username": "@andrew"}),
+            422,
+            "user_handle_invalid",
+        ),
     ] {
         let event = crud("andrew", "a").with_claims(claims.clone());
         let refused = api.call(create_activity::handle, event).await;

@@ -177,6 +177,14 @@ impl ApiError {
         }
     }
 
+    /// The error code of the store's engine, such as `AccessDeniedException`.
+    pub fn store_code(&self) -> Option<&str> {
+        match self {
+            ApiError::Store(error, _) => error.code(),
+            _ => None,
+        }
+    }
+
     /// The whole chain, outermost first, for the log and the trace.
     pub fn chain(&self) -> String {
         let sources = std::iter::successors(std::error::Error::source(self), |e| e.source());

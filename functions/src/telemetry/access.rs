@@ -65,6 +65,7 @@ impl Access {
         let (user_id, route) = (self.user_id.as_deref(), self.route);
         let code = failure.map(|error| error.status_and_code().1);
         let error = failure.map(ApiError::chain);
+        let store_error_code = failure.and_then(ApiError::store_code);
         macro_rules! line {
             ($level:ident) => {
                 $level!(
@@ -78,6 +79,7 @@ impl Access {
                     user_id,
                     code,
                     error,
+                    store_error_code,
                     "{} {} {} {} {status} {reason}",
                     client_address.unwrap_or("-"),
                     method.unwrap_or("-"),

@@ -26,24 +26,39 @@ fn pattern(filter: &str) -> &'static str {
 /// Whether a filter counts a line: of the language, what the template uses.
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html>
 fn counts(pattern: &str, line: &Value) -> bool {
-    let Some(conditions) = pattern.strip_prefix('{').and_then(|it| it.strip_suffix('}')) else {
-        let text = line.to_string();
-        return pattern.split(' ').any(|term| {
-            let term = term.strip_prefix('?').expect("one of several terms");
-            text.contains(term)
-        });
-    };
+    let conditions = pattern.strip_prefix('{').and_then(|it| it.strip_suffix('}'));
+    let conditions =
+        conditions.expect("a pattern of fields: a bare word matches any text of a client");
     conditions.split("&&").all(|condition| {
-        let (selector, wanted) = condition.trim().split_once(" = ").expect("a condition");
+        let (selector, wanted) = condition.trim().split_once(' ').expect("a condition");
         let pointer = selector.strip_prefix('$').expect("a selector").replace('.', "/");
         match (line.pointer(&pointer), wanted) {
+            (found, "NOT EXISTS") => found.is_none(),
             (None, _) => false,
-            (Some(_), "*") => true,
+            (Some(_), "= *") => true,
             (Some(found), wanted) => {
-                found.as_str() == wanted.strip_prefix('"').and_then(|it| it.strip_suffix('"'))
+                let quoted = wanted.strip_prefix("= ").expect("an equality");
+                found.as_str() == quoted.strip_prefix('"').and_then(|it| it.strip_suffix('"'))
             }
         }
     })
+}
+
+/// The line that the gateway writes of a request.
+fn gateway_line(values: &[(&str, &str)]) -> Value {
+    let stage = properties("ApiApiGatewayDefaultStage", "AWS::ApiGatewayV2::Stage");
+    let format = stage["AccessLogSettings"]["Format"].as_str().expect("a format");
+    let filled = values.iter().fold(format.to_owned(), |line, (variable, value)| {
+        assert!(line.contains(variable), "{variable} in {format}");
+        line.replace(variable, value)
+    });
+    // Every other variable is a number or is written between quotes, where a number fits too.
+    let parts = filled.split("$context.").enumerate().map(|(index, part)| match index {
+        0 => part.to_owned(),
+        _ => format!("1{}", part.trim_start_matches(|c: char| c.is_alphanumeric() || c == '.')),
+    });
+    let line: String = parts.collect();
+    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
 }
 
 /// The fields that a saved query reads: its words, without those of the language and those that it
@@ -183,6 +198,37 @@ async fn an_access_that_aws_denies_is_counted() {
     let denied = lines.iter().filter(|line| counts(pattern("AccessDenied"), line));
     let denied: BTreeSet<_> = denied.map(|line| line["requestId"].as_str()).collect();
     assert_eq!(denied, BTreeSet::from([Some(reply.request_id.as_str())]), "{lines:#?}");
+}
+
+#[tokio::test]
+async fn no_filter_counts_a_request_that_only_names_what_the_filters_look_for() {
+    let group = LogGroup::new().await;
+    let sandbox = sandbox("search-activities", &group).demo_store().start().await;
+    let words = "AccessDenied AccessDeniedException timeout platform.runtimeDone code";
+    let request = event("search-activities")
+        .query("term", "AccessDenied AccessDeniedException")
+        .header("user-agent", words);
+
+    let reply = sandbox.invoke(request).await;
+    sandbox.shutdown().await;
+
+    assert_eq!(reply.status, 200);
+    let mut lines = group.lines().await;
+    assert!(lines.iter().any(|line| line["type"] == "extension.account"), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.to_string().contains("AccessDenied")), "{lines:#?}");
+    let path = "/api/activities/AccessDenied";
+    // A gateway that does not escape quotes lets a user agent add fields.
+    let fields = r#"x","level":"ERROR","error":"AccessDenied","code":"forged",
+        "store_error_code":"AccessDeniedException",
+        "type":"platform.runtimeDone","record":{"status":"timeout"},"y":"z"#;
+    for user_agent in [words, fields] {
+        let values = [("$context.identity.userAgent", user_agent), ("$context.path", path)];
+        lines.push(gateway_line(&values));
+    }
+    for filter in ["ErrorsByCode", "Timeouts", "AccessDenied"] {
+        let counted: Vec<_> = lines.iter().filter(|it| counts(pattern(filter), it)).collect();
+        assert!(counted.is_empty(), "{filter}: {counted:#?}");
+    }
 }
 
 #[test]

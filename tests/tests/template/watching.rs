@@ -59,12 +59,13 @@ fn lines_are_counted_by_code_as_timeouts_and_as_refused_access() {
         })
     };
     let filter = |name| properties(name, "AWS::Logs::MetricFilter");
-    let mut by_code = counted("LogGroup", "{ $.code = * }", "ErrorsByCode");
+    let mut by_code =
+        counted("LogGroup", "{ $.code = * && $.apiRequestId NOT EXISTS }", "ErrorsByCode");
     by_code["MetricTransformations"][0]["Dimensions"] = json!([{"Key": "Code", "Value": "$.code"}]);
     assert_eq!(*filter("ErrorsByCode"), by_code);
-    let timeout = r#"{ $.type = "platform.runtimeDone" && $.record.status = "timeout" }"#;
+    let timeout = r#"{ $.type = "platform.runtimeDone" && $.record.status = "timeout" && $.apiRequestId NOT EXISTS }"#;
     assert_eq!(*filter("Timeouts"), counted("LogGroup", timeout, "TimedOut"));
-    let denied = "?AccessDenied ?AccessDeniedException";
+    let denied = r#"{ $.store_error_code = "AccessDeniedException" && $.apiRequestId NOT EXISTS }"#;
     assert_eq!(*filter("AccessDenied"), counted("LogGroup", denied, "AccessDenied"));
     let refused =
         r#"{ ($.errorCode = "AccessDenied*") || ($.errorCode = "*UnauthorizedOperation") }"#;

@@ -12,12 +12,12 @@ use std::io::Write;
 
 use cruddur::{
     Error,
-    app::App,
     config::Config,
     domain::{
         Activity, Bio, Counters, DisplayName, Handle, Identity, LongText, Message, MessageText,
         Reply, User, UserKey, conversation_uuid,
     },
+    runtime::App,
     store::{PageRequest, Table, messages, users},
 };
 use jiff::{SignedDuration, Timestamp};

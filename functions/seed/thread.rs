@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use cruddur::{
     domain::{Activity, Handle, Post, Reply},
-    store::{Item, Key, MAX_WRITES, Order, Query, StoreError, Table, Write, keys, posts},
+    store::{Item, Key, MAX_WRITES, Order, Query, StoreError, Table, Write, codec, keys},
 };
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -17,7 +17,7 @@ use uuid::Uuid;
 pub(crate) async fn remove(table: &dyn Table, uuid: Uuid) -> Result<(), StoreError> {
     let mut posts = Vec::new();
     for item in all_of(table, keys::thread_partition(uuid)).await? {
-        posts.push(posts::read_post(item)?);
+        posts.push(codec::read_post(item)?);
     }
     // The notes of likes are nothing that a post knows of.
     let mut keys: BTreeSet<Key> = thread_items(&posts)?.into_iter().map(|item| item.key).collect();
@@ -47,11 +47,11 @@ fn thread_items(posts: &[Post]) -> Result<Vec<Item>, StoreError> {
     let mut items = Vec::new();
     for post in posts {
         items.extend(match post {
-            Post::Crud(crud) => posts::crud_items(crud)?,
+            Post::Crud(crud) => codec::crud_items(crud)?,
             Post::Reply(reply) => {
                 let root = author_of(reply.root_uuid, &reply.handle);
                 let parent = author_of(reply.reply_to_activity_uuid, &reply.handle);
-                posts::reply_items(reply, &root, &parent)?
+                codec::reply_items(reply, &root, &parent)?
             }
         });
     }
@@ -94,7 +94,7 @@ mod tests {
 
     use cruddur::{
         domain::{Counters, LongText, MessageText, PostTree, UserKey},
-        store::{PageRequest, activities, feeds, likes, sqlite::SqliteTable},
+        store::{PageRequest, engines::sqlite::SqliteTable, feeds, likes, threads},
     };
     use jiff::SignedDuration;
 
@@ -147,29 +147,29 @@ mod tests {
         let worf = UserKey::parse("worf").unwrap();
         seed(&table, now - SignedDuration::from_hours(20)).await;
         let id = Uuid::from_u128(1);
-        let old = activities::find(&table, id, now).await.unwrap().unwrap();
+        let old = threads::find(&table, id, now).await.unwrap().unwrap();
         for n in 100..250 {
             let other =
                 reply(n, &crud(old.expires_at() - SignedDuration::from_hours(24)), "q", now);
-            assert!(activities::reply(&table, &old, &other, None, now).await.unwrap());
+            assert!(threads::reply(&table, &old, &other, None, now).await.unwrap());
         }
         assert!(likes::set(&table, &old, &worf, true, now).await.unwrap());
 
         seed(&table, now).await;
 
-        let new = activities::show(&table, id, &ALL, now).await.unwrap().unwrap();
+        let new = threads::show(&table, id, &ALL, now).await.unwrap().unwrap();
         let PostTree::Crud(thread) = new.tree else { panic!("a crud") };
         assert_eq!((thread.activity, thread.replies.len()), (crud(now), 1));
-        let home = activities::home(&table, &ALL, now).await.unwrap().entries;
+        let home = feeds::home(&table, &ALL, now).await.unwrap().entries;
         let feed = feeds::of_user(&table, &handle("andrew"), &ALL, now).await.unwrap().entries;
         let found = feeds::search(&table, &["rust".to_owned()], &ALL, now).await.unwrap().entries;
         let told = [handle("worf")];
         let told = feeds::notifications(&table, &told, &ALL, now).await.unwrap().entries;
         assert_eq!([home.len(), feed.len(), found.len(), told.len()], [1, 1, 1, 1]);
         // Who liked the old one has not liked the new one yet.
-        let post = activities::find(&table, id, now).await.unwrap().unwrap();
+        let post = threads::find(&table, id, now).await.unwrap().unwrap();
         assert!(likes::set(&table, &post, &worf, true, now).await.unwrap());
-        let post = activities::find(&table, id, now).await.unwrap().unwrap();
+        let post = threads::find(&table, id, now).await.unwrap().unwrap();
         assert_eq!(post.counters().likes, 6);
     }
 }

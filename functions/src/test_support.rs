@@ -18,7 +18,7 @@ use prost::Message;
 use {
     crate::{
         domain::{Activity, Counters, Handle, LongText, MessageText, Reply},
-        store::{self, MAX_WRITES, Table, posts},
+        store::{self, MAX_WRITES, Table, codec},
     },
     jiff::{SignedDuration, Timestamp},
     uuid::Uuid,
@@ -80,8 +80,8 @@ impl Event {
         self
     }
 
-    pub(crate) fn request(&self) -> crate::api::Request {
-        crate::api::Request::from_event(&self.0.to_string()).unwrap()
+    pub(crate) fn request(&self) -> crate::http::Request {
+        crate::http::Request::from_event(&self.0.to_string()).unwrap()
     }
 }
 
@@ -193,9 +193,9 @@ pub(crate) fn activity(uuid: u128, created_at: Timestamp) -> Activity {
 /// Writes a crud and replies as they are, counters included.
 #[cfg(feature = "local")]
 pub(crate) async fn write_thread(table: &dyn Table, crud: &Activity, replies: &[Reply]) {
-    let mut items = posts::crud_items(crud).unwrap();
+    let mut items = codec::crud_items(crud).unwrap();
     for reply in replies {
-        items.extend(posts::reply_items(reply, &crud.handle, &crud.handle).unwrap());
+        items.extend(codec::reply_items(reply, &crud.handle, &crud.handle).unwrap());
     }
     let writes: Vec<_> = items.into_iter().map(store::Write::Put).collect();
     for writes in writes.chunks(MAX_WRITES) {

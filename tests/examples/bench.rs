@@ -12,7 +12,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use cruddur::domain::{Activity, Counters, Handle, MessageText};
-use cruddur::store::activities;
+use cruddur::store::threads;
 use cruddur_tests::usage::cpu_time;
 use cruddur_tests::{Event, Party, Program, Proxy, Sandbox, Store, event};
 use jiff::{SignedDuration, Timestamp};
@@ -72,7 +72,7 @@ async fn fill(store: &Store, cruds: u32) -> Result<(), Failure> {
             for n in (0..cruds).filter(|n| n % WRITERS == writer) {
                 let age = SignedDuration::from_millis(i64::from(n) * 3_600_000 / i64::from(cruds));
                 let crud = crud(n, now - age).map_err(|error| error.to_string())?;
-                let published = activities::publish(table.as_ref(), &crud, None, now).await;
+                let published = threads::publish(table.as_ref(), &crud, None, now).await;
                 published.map_err(|error| error.to_string())?;
             }
             Ok::<_, String>(())

@@ -1,6 +1,7 @@
 //! What Cruddur talks about, free of HTTP and of any store.
 
 mod activity;
+pub(crate) mod digest;
 mod message;
 mod text;
 mod ttl;

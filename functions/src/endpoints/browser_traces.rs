@@ -2,13 +2,17 @@
 //!
 //! The page holds no key of Honeycomb; its spans take the way of the functions' own.
 
+mod page_spans;
+
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use tracing::{Span, field::Empty, info, instrument};
 
+pub use page_spans::BadTraces;
+use page_spans::Encoding;
+
 use crate::{
-    api::{ApiError, Reply, Request, Route},
-    app::App,
-    telemetry::browser::{self, Encoding},
+    http::{ApiError, Request, Response, Route},
+    runtime::App,
 };
 
 /// What this function answers.
@@ -19,15 +23,15 @@ pub const ROUTE: Route = Route { methods: &["POST"], path: "/api/telemetry/trace
 const MAX_BODY: usize = 64 * 1024;
 
 /// What OTLP answers, in the encoding of the request.
-pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
+pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     check_origin(app, &request)?;
     let encoding = encoding(&request)?;
-    let traces = browser::read(encoding, request.body_up_to(MAX_BODY)?)?;
+    let traces = page_spans::read(encoding, request.body_up_to(MAX_BODY)?)?;
     let count = pass_on(app, &traces).await?;
     info!(count, "Took {count} spans of the page");
     Ok(match encoding {
-        Encoding::Json => Reply::replayed(r#"{"partialSuccess":{}}"#.to_owned()),
-        Encoding::Protobuf => Reply::empty_protobuf(),
+        Encoding::Json => Response::replayed(r#"{"partialSuccess":{}}"#.to_owned()),
+        Encoding::Protobuf => Response::empty_protobuf(),
     })
 }
 
@@ -56,7 +60,7 @@ fn encoding(request: &Request) -> Result<Encoding, ApiError> {
 
 #[instrument(name = "browser-traces", skip_all, fields(app.result_length = Empty))]
 async fn pass_on(app: &App, traces: &ExportTraceServiceRequest) -> Result<usize, ApiError> {
-    let count = browser::count(traces);
+    let count = page_spans::count(traces);
     if count > 0 {
         app.extension().take(traces).await?;
     }

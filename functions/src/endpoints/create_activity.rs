@@ -5,12 +5,15 @@ use serde::Deserialize;
 use tracing::{Span, field::Empty, info, instrument};
 use uuid::Uuid;
 
-use super::support::{self, MAX_MESSAGE_BODY, Once};
+use super::shared::{self, MAX_MESSAGE_BODY, Once};
 use crate::{
-    api::{self, ApiError, Invalid, Reply, Request, Route, TextField, identity, thread_json},
-    app::App,
     domain::{Activity, Counters, Identity, MessageText, Thread, Ttl},
-    store::{Table, activities},
+    http::{
+        ApiError, Invalid, Request, Response, Route, TextField, identity, parsed_message,
+        thread_json,
+    },
+    runtime::App,
+    store::{Table, threads},
 };
 
 /// What this function answers.
@@ -32,7 +35,7 @@ struct NewCrud {
 }
 
 /// The new crud in its full shape.
-pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
+pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let identity = identity(&request, app.config().local.as_ref())?;
     let new = parse(&request)?;
     let once = Once::of(&request, &ROUTE, "", &identity.key)?;
@@ -43,7 +46,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
 fn parse(request: &Request) -> Result<NewCrud, ApiError> {
     let body: Body = request.json(MAX_MESSAGE_BODY)?;
     // In the order in which the original lets one error win over another.
-    let message = api::message(MessageText::parse(body.message.as_str()))?;
+    let message = parsed_message(MessageText::parse(body.message.as_str()))?;
     let ttl = Ttl::parse(body.ttl.as_str()).ok_or(Invalid::TtlBlank)?;
     Ok(NewCrud { message, ttl })
 }
@@ -55,8 +58,8 @@ async fn publish(
     new: NewCrud,
     once: &Once,
     now: Timestamp,
-) -> Result<Reply, ApiError> {
-    let author = support::author(table, identity, now).await?;
+) -> Result<Response, ApiError> {
+    let author = shared::author(table, identity, now).await?;
     let crud = Activity {
         uuid: Uuid::new_v4(),
         handle: author.handle,
@@ -68,8 +71,8 @@ async fn publish(
     };
     Span::current().record("app.activity_uuid", crud.uuid.to_string());
     let thread = Thread::new(crud, Vec::new());
-    let reply = Reply::ok(&thread_json(&thread))?;
-    activities::publish(table, &thread.activity, once.answered(&reply, now)?, now).await?;
+    let reply = Response::ok(&thread_json(&thread))?;
+    threads::publish(table, &thread.activity, once.answered(&reply, now)?, now).await?;
     info!(activity.uuid = %thread.activity.uuid, "Published a crud");
     Ok(reply)
 }

@@ -5,14 +5,14 @@ use serde::Deserialize;
 use tracing::{Span, field::Empty, info, instrument};
 use uuid::Uuid;
 
-use super::support::{self, MAX_MESSAGE_BODY, Once};
+use super::shared::{self, MAX_MESSAGE_BODY, Once};
 use crate::{
-    api::{
-        self, ApiError, Invalid, Missing, Reply, Request, Route, TextField, identity, message_json,
-        parse_uuid,
-    },
-    app::App,
     domain::{Handle, Identity, LongText, Message, TextError, UserKey, conversation_uuid},
+    http::{
+        ApiError, Invalid, Missing, Request, Response, Route, TextField, identity, message_json,
+        parse_uuid, parsed_message,
+    },
+    runtime::App,
     store::{Table, messages, users},
 };
 
@@ -38,7 +38,7 @@ enum Receiver {
 }
 
 /// The new message.
-pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
+pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let identity = identity(&request, app.config().local.as_ref())?;
     let (message, receiver) = parse(&request)?;
     let once = Once::of(&request, &ROUTE, "", &identity.key)?;
@@ -50,7 +50,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
 fn parse(request: &Request) -> Result<(LongText, Receiver), ApiError> {
     let body: Body = request.json(MAX_MESSAGE_BODY)?;
     // In the order in which the original lets one error win over another.
-    let message = api::message(LongText::parse(body.message.as_str()))?;
+    let message = parsed_message(LongText::parse(body.message.as_str()))?;
     let group = body.message_group_uuid.as_str();
     if !group.is_empty() {
         let group = parse_uuid(group).ok_or(ApiError::NotFound(Missing::MessageGroup))?;
@@ -73,9 +73,9 @@ async fn send(
     message: LongText,
     once: &Once,
     now: Timestamp,
-) -> Result<Reply, ApiError> {
+) -> Result<Response, ApiError> {
     let to = find_receiver(table, identity, receiver, now).await?;
-    let from = support::author(table, identity, now).await?;
+    let from = shared::author(table, identity, now).await?;
     let message = Message {
         uuid: Uuid::new_v4(),
         group_uuid: conversation_uuid(&from.key, &to),
@@ -86,7 +86,7 @@ async fn send(
     };
     Span::current().record("app.message_uuid", message.uuid.to_string());
     Span::current().record("app.message_group_uuid", message.group_uuid.to_string());
-    let reply = Reply::ok(&message_json(&message))?;
+    let reply = Response::ok(&message_json(&message))?;
     messages::send(table, &from.key, &to, &message, once.answered(&reply, now)?, now).await?;
     info!(message.uuid = %message.uuid, "Sent a message");
     Ok(reply)

@@ -4,8 +4,8 @@ use serde::Serialize;
 use tracing::{info, instrument};
 
 use crate::{
-    api::{ApiError, Reply, Request, Route},
-    app::App,
+    http::{ApiError, Request, Response, Route},
+    runtime::App,
 };
 
 /// What this function answers.
@@ -19,10 +19,10 @@ struct Health {
 }
 
 /// Always well, if it runs at all.
-pub async fn handle(_app: &App, _request: Request) -> Result<Reply, ApiError> {
+pub async fn handle(_app: &App, _request: Request) -> Result<Response, ApiError> {
     let health = examine();
     info!("Alive and well");
-    Reply::ok(&health)
+    Response::ok(&health)
 }
 
 #[instrument(name = "health-check", fields(app.success = true))]

@@ -2,30 +2,30 @@
 
 use tracing::{Span, field::Empty, instrument};
 
-use super::support;
+use super::shared;
 use crate::{
-    api::{ApiError, List, PAGED, Reply, Request, Route, thread_json},
-    app::App,
     domain::Thread,
-    store::{Listed, PageRequest, activities},
+    http::{ApiError, List, PAGED, Request, Response, Route, thread_json},
+    runtime::App,
+    store::{Listed, PageRequest, feeds},
 };
 
 /// What this function answers.
 pub const ROUTE: Route = Route { methods: &["GET"], path: "/api/activities/home" };
 
 /// An array of cruds in their full shape, newest first.
-pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
+pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let list = List { route: ROUTE.path, of: "", query: PAGED };
     let feed = read_feed(app, &list.page(&request)?).await?;
     let cruds: Vec<_> = feed.entries.iter().map(thread_json).collect();
-    support::listed(&request, &list, feed.next.as_deref(), &cruds)
+    shared::listed(&request, &list, feed.next.as_deref(), &cruds)
 }
 
 #[instrument(name = "home-activities", skip_all, fields(app.now = Empty, app.result_length = Empty))]
 async fn read_feed(app: &App, page: &PageRequest) -> Result<Listed<Thread>, ApiError> {
     let now = app.now();
     Span::current().record("app.now", now.to_string());
-    Ok(support::counted(activities::home(app.table().await?, page, now).await?))
+    Ok(shared::counted(feeds::home(app.table().await?, page, now).await?))
 }
 
 #[cfg(test)]

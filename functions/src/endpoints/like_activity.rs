@@ -4,11 +4,11 @@ use serde::Serialize;
 use tracing::{Span, field::Empty, info, instrument};
 use uuid::Uuid;
 
-use super::support;
+use super::shared;
 use crate::{
-    api::{ApiError, Missing, PathKey, Reply, Request, Route, identity},
-    app::App,
     domain::Identity,
+    http::{ApiError, Missing, PathKey, Request, Response, Route, identity},
+    runtime::App,
     store::likes,
 };
 
@@ -23,13 +23,13 @@ struct LikeJson {
 }
 
 /// Whether the caller likes it now, and how many do. Asking again changes nothing.
-pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
+pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let identity = identity(&request, app.config().local.as_ref())?;
     let uuid = PathKey::uuid(&request, Missing::Activity)?;
     let liked = request.method() == http::Method::PUT;
     let likes_count = set_like(app, &identity, uuid, liked).await?;
     info!(activity.uuid = %uuid, liked, "Noted a like");
-    Reply::ok(&LikeJson { uuid, liked, likes_count })
+    Response::ok(&LikeJson { uuid, liked, likes_count })
 }
 
 #[instrument(name = "like-activity", skip_all, fields(app.activity_uuid = %uuid, app.liked = liked, app.likes_count = Empty))]
@@ -40,12 +40,12 @@ async fn set_like(
     liked: bool,
 ) -> Result<u64, ApiError> {
     let (table, now) = (app.table().await?, app.now());
-    let post = support::find_post(table, uuid, now).await?;
-    let user = support::author(table, identity, now).await?;
+    let post = shared::find_post(table, uuid, now).await?;
+    let user = shared::author(table, identity, now).await?;
     if !likes::set(table, &post, &user.key, liked, now).await? {
         return Err(ApiError::NotFound(Missing::Activity));
     }
-    let likes = support::find_post(table, uuid, now).await?.counters().likes;
+    let likes = shared::find_post(table, uuid, now).await?.counters().likes;
     Span::current().record("app.likes_count", likes as i64);
     Ok(likes)
 }

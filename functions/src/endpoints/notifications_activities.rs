@@ -2,11 +2,11 @@
 
 use tracing::{field::Empty, instrument};
 
-use super::support;
+use super::shared;
 use crate::{
-    api::{ApiError, List, PAGED, Reply, Request, Route, identity, post_json},
-    app::App,
     domain::{Identity, PostTree},
+    http::{ApiError, List, PAGED, Request, Response, Route, identity, post_json},
+    runtime::App,
     store::{Listed, PageRequest, feeds, users},
 };
 
@@ -15,12 +15,12 @@ pub const ROUTE: Route = Route { methods: &["GET"], path: "/api/activities/notif
 
 /// An array of others' replies to the reader and of cruds that mention them, newest first, all in
 /// the full shape.
-pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
+pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let reader = identity(&request, app.config().local.as_ref())?;
     let list = List { route: ROUTE.path, of: reader.key.as_str(), query: PAGED };
     let notifications = read_notifications(app, &reader, &list.page(&request)?).await?;
     let posts: Vec<_> = notifications.entries.iter().map(post_json).collect();
-    support::listed(&request, &list, notifications.next.as_deref(), &posts)
+    shared::listed(&request, &list, notifications.next.as_deref(), &posts)
 }
 
 #[instrument(name = "notifications-activities", skip_all, fields(app.result_length = Empty))]
@@ -31,5 +31,5 @@ async fn read_notifications(
 ) -> Result<Listed<PostTree>, ApiError> {
     let (table, now) = (app.table().await?, app.now());
     let handles = users::handles_of(table, reader, now).await?.ok_or(ApiError::HandleTaken)?;
-    Ok(support::counted(feeds::notifications(table, &handles, page, now).await?))
+    Ok(shared::counted(feeds::notifications(table, &handles, page, now).await?))
 }

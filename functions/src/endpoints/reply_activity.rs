@@ -5,12 +5,15 @@ use serde::Deserialize;
 use tracing::{Span, field::Empty, info, instrument};
 use uuid::Uuid;
 
-use super::support::{self, MAX_MESSAGE_BODY, Once};
+use super::shared::{self, MAX_MESSAGE_BODY, Once};
 use crate::{
-    api::{self, ApiError, Missing, PathKey, Request, Route, TextField, identity, reply_json},
-    app::App,
     domain::{Counters, Identity, LongText, Reply, ReplyTree},
-    store::{Table, activities},
+    http::{
+        ApiError, Missing, PathKey, Request, Response, Route, TextField, identity, parsed_message,
+        reply_json,
+    },
+    runtime::App,
+    store::{Table, threads},
 };
 
 /// What this function answers.
@@ -24,10 +27,10 @@ struct Body {
 }
 
 /// The new reply.
-pub async fn handle(app: &App, request: Request) -> Result<api::Reply, ApiError> {
+pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let identity = identity(&request, app.config().local.as_ref())?;
     let body: Body = request.json(MAX_MESSAGE_BODY)?;
-    let message = api::message(LongText::parse(body.message.as_str()))?;
+    let message = parsed_message(LongText::parse(body.message.as_str()))?;
     let parent = PathKey::uuid(&request, Missing::Activity)?;
     let once = Once::of(&request, &ROUTE, &parent.to_string(), &identity.key)?;
     let (table, now) = (app.table().await?, app.now());
@@ -42,9 +45,9 @@ async fn answer(
     message: LongText,
     once: &Once,
     now: Timestamp,
-) -> Result<api::Reply, ApiError> {
-    let parent = support::find_post(table, parent, now).await?;
-    let author = support::author(table, identity, now).await?;
+) -> Result<Response, ApiError> {
+    let parent = shared::find_post(table, parent, now).await?;
+    let author = shared::author(table, identity, now).await?;
     let reply = Reply {
         uuid: Uuid::new_v4(),
         root_uuid: parent.root_uuid(),
@@ -60,9 +63,9 @@ async fn answer(
     };
     Span::current().record("app.activity_uuid", reply.uuid.to_string());
     let tree = ReplyTree { reply, replies: Vec::new() };
-    let answer = api::Reply::ok(&reply_json(&tree))?;
+    let answer = Response::ok(&reply_json(&tree))?;
     let noted = once.answered(&answer, now)?;
-    if !activities::reply(table, &parent, &tree.reply, noted, now).await? {
+    if !threads::reply(table, &parent, &tree.reply, noted, now).await? {
         return Err(ApiError::NotFound(Missing::Activity));
     }
     info!(activity.uuid = %tree.reply.uuid, "Published a reply");

@@ -2,11 +2,11 @@
 
 use tracing::{field::Empty, instrument};
 
-use super::support;
+use super::shared;
 use crate::{
-    api::{ApiError, Invalid, List, Reply, Request, Route, search_json},
-    app::App,
     domain::{Excerpt, search_words},
+    http::{ApiError, Invalid, List, Request, Response, Route, search_json},
+    runtime::App,
     store::{Listed, PageRequest, feeds},
 };
 
@@ -15,7 +15,7 @@ pub const ROUTE: Route = Route { methods: &["GET"], path: "/api/activities/searc
 
 /// An array of the cruds that hold every word of `term`, newest first; of words, `@handle` and
 /// `#tag` with at least two characters. A term without any finds nothing.
-pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
+pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let term = request.query_parameter("term").unwrap_or_default();
     if term.trim().is_empty() {
         return Err(Invalid::SearchTermBlank.into());
@@ -24,7 +24,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
     let list = List { route: ROUTE.path, of: &words.join(" "), query: &["limit", "term"] };
     let found = search(app, &words, &list.page(&request)?).await?;
     let cruds: Vec<_> = found.entries.iter().map(search_json).collect();
-    support::listed(&request, &list, found.next.as_deref(), &cruds)
+    shared::listed(&request, &list, found.next.as_deref(), &cruds)
 }
 
 #[instrument(name = "search-activities", skip_all, fields(app.result_length = Empty))]
@@ -34,5 +34,5 @@ async fn search(
     page: &PageRequest,
 ) -> Result<Listed<Excerpt>, ApiError> {
     let found = feeds::search(app.table().await?, words, page, app.now()).await?;
-    Ok(support::counted(found))
+    Ok(shared::counted(found))
 }

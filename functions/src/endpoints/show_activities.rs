@@ -3,15 +3,16 @@
 use tracing::{Span, field::Empty, info, instrument};
 use uuid::Uuid;
 
-use super::support;
+use super::shared;
 use crate::{
-    api::{ApiError, List, Missing, PAGED, PathKey, Reply, Request, Route, feed_json, post_json},
-    app::App,
     domain::{Excerpt, Handle},
+    http::{
+        ApiError, List, Missing, PAGED, PathKey, Request, Response, Route, feed_json, post_json,
+    },
+    runtime::App,
     store::{
-        Listed, PageRequest,
-        activities::{self, Shown},
-        feeds,
+        Listed, PageRequest, feeds,
+        threads::{self, Shown},
     },
 };
 
@@ -21,7 +22,7 @@ pub const ROUTE: Route = Route { methods: &["GET"], path: "/api/activities/{key}
 /// For `@handle` an array of that user's cruds, newest first; none for a user who has not written.
 /// For an id an array of that one crud or reply in its full shape: every page expects an array. Its
 /// `replies` are a list then, oldest first.
-pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
+pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let list = |of| List { route: ROUTE.path, of, query: PAGED };
     match PathKey::of(&request, Missing::Activity)? {
         PathKey::Uuid(uuid) => {
@@ -29,21 +30,21 @@ pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
             let replies = list(&of);
             let shown = show(app, uuid, &replies.page(&request)?).await?;
             info!(activity.uuid = %uuid, "Serving an activity");
-            let reply = Reply::ok(&[post_json(&shown.tree)])?;
+            let reply = Response::ok(&[post_json(&shown.tree)])?;
             Ok(replies.link(reply, &request, shown.next.as_deref()))
         }
         PathKey::Handle(author) => {
             let list = list(author.as_str());
             let feed = read_feed(app, &author, &list.page(&request)?).await?;
             let cruds: Vec<_> = feed.entries.iter().map(feed_json).collect();
-            support::listed(&request, &list, feed.next.as_deref(), &cruds)
+            shared::listed(&request, &list, feed.next.as_deref(), &cruds)
         }
     }
 }
 
 #[instrument(name = "show-activity", skip_all, fields(app.activity_uuid = %uuid, app.result_length = Empty))]
 async fn show(app: &App, uuid: Uuid, page: &PageRequest) -> Result<Shown, ApiError> {
-    let shown = activities::show(app.table().await?, uuid, page, app.now()).await?;
+    let shown = threads::show(app.table().await?, uuid, page, app.now()).await?;
     let shown = shown.ok_or(ApiError::NotFound(Missing::Activity))?;
     Span::current().record("app.result_length", 1);
     Ok(shown)
@@ -56,5 +57,5 @@ async fn read_feed(
     page: &PageRequest,
 ) -> Result<Listed<Excerpt>, ApiError> {
     let feed = feeds::of_user(app.table().await?, author, page, app.now()).await?;
-    Ok(support::counted(feed))
+    Ok(shared::counted(feed))
 }

@@ -4,11 +4,13 @@ use jiff::Timestamp;
 use tracing::{field::Empty, info, instrument};
 use uuid::Uuid;
 
-use super::support;
+use super::shared;
 use crate::{
-    api::{ApiError, List, Missing, PAGED, PathKey, Reply, Request, Route, message_json, user_key},
-    app::App,
     domain::{Message, UserKey, conversation_uuid},
+    http::{
+        ApiError, List, Missing, PAGED, PathKey, Request, Response, Route, message_json, user_key,
+    },
+    runtime::App,
     store::{Listed, PageRequest, Table, messages, users},
 };
 
@@ -17,7 +19,7 @@ pub const ROUTE: Route = Route { methods: &["GET"], path: "/api/messages/{key}" 
 
 /// An array of the newest messages, oldest first as the page shows them; the link leads to older
 /// ones. None yet with `@handle` is an empty array; an id of others' conversation does not exist.
-pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
+pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let reader = user_key(&request, app.config().local.as_ref())?;
     let key = PathKey::of(&request, Missing::MessageGroup)?;
     let (table, now) = (app.table().await?, app.now());
@@ -27,12 +29,12 @@ pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
     let page = list.page(&request)?;
     let Some(group) = group else {
         info!(result_length = 0, "Serving a conversation that has not begun");
-        return Reply::ok(&[(); 0]);
+        return Response::ok(&[(); 0]);
     };
     let mut messages = read_messages(table, group, &page, now).await?;
     messages.entries.reverse();
     let texts: Vec<_> = messages.entries.iter().map(message_json).collect();
-    support::listed(&request, &list, messages.next.as_deref(), &texts)
+    shared::listed(&request, &list, messages.next.as_deref(), &texts)
 }
 
 /// The conversation; `None` if there is nobody to have it with. An id is one of the reader's own.
@@ -61,5 +63,5 @@ async fn read_messages(
     page: &PageRequest,
     now: Timestamp,
 ) -> Result<Listed<Message>, ApiError> {
-    Ok(support::counted(messages::messages(table, group, page, now).await?))
+    Ok(shared::counted(messages::messages(table, group, page, now).await?))
 }

@@ -8,9 +8,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    api::{ApiError, Reply, Request},
-    app::App,
     config::Config,
+    http::{ApiError, Request, Response},
+    runtime::App,
     test_support::Event,
 };
 
@@ -30,7 +30,7 @@ impl Api {
 
     async fn call(
         &self,
-        handle: impl AsyncFn(&App, Request) -> Result<Reply, ApiError>,
+        handle: impl AsyncFn(&App, Request) -> Result<Response, ApiError>,
         event: Event,
     ) -> (u16, Value) {
         let outcome = handle(&self.app, event.request()).await;
@@ -41,7 +41,7 @@ impl Api {
     /// The body of a call that succeeds.
     async fn ok(
         &self,
-        handle: impl AsyncFn(&App, Request) -> Result<Reply, ApiError>,
+        handle: impl AsyncFn(&App, Request) -> Result<Response, ApiError>,
         event: Event,
     ) -> Value {
         let (status, body) = self.call(handle, event).await;

@@ -6,11 +6,11 @@ use serde::Deserialize;
 use serde_json::Value;
 use tracing::{Span, field::Empty, info, instrument};
 
-use super::support::{self, MAX_MESSAGE_BODY, Once};
+use super::shared::{self, MAX_MESSAGE_BODY, Once};
 use crate::{
-    api::{ApiError, Invalid, Reply, Request, Route, TextField, identity, present, user_json},
-    app::App,
     domain::{Bio, DisplayName, Identity, TextError, User},
+    http::{ApiError, Invalid, Request, Response, Route, TextField, identity, present, user_json},
+    runtime::App,
     store::{Table, users},
 };
 
@@ -35,7 +35,7 @@ struct Profile {
 
 /// The user in short. What they wrote before keeps the name that it had. Without a `bio` theirs stays
 /// as it is; an empty one, or null, takes it away.
-pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
+pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let identity = identity(&request, app.config().local.as_ref())?;
     let profile = parse(&request)?;
     let once = Once::of(&request, &ROUTE, "", &identity.key)?;
@@ -73,11 +73,11 @@ async fn update(
     profile: Profile,
     once: &Once,
     now: Timestamp,
-) -> Result<Reply, ApiError> {
+) -> Result<Response, ApiError> {
     let Profile { display_name, bio } = profile;
-    let user = User { display_name, ..support::author(table, identity, now).await? };
+    let user = User { display_name, ..shared::author(table, identity, now).await? };
     Span::current().record("app.user_uuid", user.uuid.to_string());
-    let reply = Reply::ok(&user_json(&user))?;
+    let reply = Response::ok(&user_json(&user))?;
     let answered = once.answered(&reply, now)?;
     let name = &user.display_name;
     users::update_profile(table, &user.key, name, bio.as_ref(), answered, now).await?;

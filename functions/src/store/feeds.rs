@@ -1,13 +1,23 @@
-//! Lists of cruds other than the home feed.
+//! Lists of cruds: the home feed, those of a user, of a search and of notifications.
 
 use jiff::Timestamp;
 
 use super::{
-    Order, Query, StoreError, Table, activities,
-    items::{self, Listed, PageRequest},
-    keys, posts,
+    Index, Order, Query, StoreError, Table, codec, keys,
+    pages::{self, Listed, PageRequest},
 };
-use crate::domain::{Activity, Excerpt, Handle, Post, PostTree, ReplyTree, words};
+use crate::domain::{Activity, Excerpt, Handle, Post, PostTree, ReplyTree, Thread, words};
+
+/// Most replies of a thread that a feed shows. Our choice: they come with every page.
+pub const FEED_REPLIES: usize = 20;
+
+/// Most replies on a page of a feed, which leaves fewer than [`FEED_REPLIES`] for each crud of a long
+/// page. Our choice: with the longest texts, handles and names, all of them escaped twice (the body
+/// is a text in the reply), a page is below 5.5 MB, and a function may reply with 6.
+const PAGE_REPLIES: usize = 600;
+
+/// How many levels of replies a feed shows. Our choice, as above.
+pub const FEED_DEPTH: u8 = 3;
 
 /// How often a search for several words reads on when what it read has only one of them. Our
 /// choice: it bounds what a page costs; the cursor then leads on.
@@ -17,6 +27,29 @@ const MAX_SEARCH_ROUNDS: usize = 5;
 /// costs least.
 const MIN_SEARCHED: usize = 20;
 
+/// The newest cruds, newest first, each with its first [`FEED_REPLIES`] replies.
+///
+/// Costs one query for each shard of the index and one for each crud that has replies, in two
+/// rounds; none of it grows with the store.
+pub async fn home(
+    table: &dyn Table,
+    page: &PageRequest,
+    now: Timestamp,
+) -> Result<Listed<Thread>, StoreError> {
+    let index = Some(Index::Listing);
+    let shards: Vec<Query> = keys::home_partitions()
+        .map(|partition| Query {
+            index,
+            // The page begins at a position in time, and so in every shard.
+            ..pages::query(partition, Order::Descending, page, now)
+        })
+        .collect();
+    let shards = table.query(&shards).await?;
+    let newest = pages::merge(shards, index, page.limit).try_map(codec::read_crud)?;
+    let entries = with_replies(table, newest.entries, now).await?;
+    Ok(Listed { entries, next: newest.next })
+}
+
 /// The cruds of a user, newest first; none if there is no such user. One query.
 pub async fn of_user(
     table: &dyn Table,
@@ -25,7 +58,7 @@ pub async fn of_user(
     now: Timestamp,
 ) -> Result<Listed<Excerpt>, StoreError> {
     let partition = keys::feed_partition(author);
-    items::newest(table, None, partition, page, now).await?.try_map(posts::read_excerpt)
+    pages::newest(table, None, partition, page, now).await?.try_map(codec::read_excerpt)
 }
 
 /// The cruds that have all of `words`, newest first; see [`crate::domain::search_words`].
@@ -50,8 +83,8 @@ pub async fn search(
     for _ in 0..MAX_SEARCH_ROUNDS {
         let limit = (page.limit - entries.len()).max(MIN_SEARCHED);
         let rest = PageRequest { limit, after: next };
-        let read = items::newest(table, None, keys::word_partition(rarest), &rest, now).await?;
-        let read = read.try_map(posts::read_excerpt)?;
+        let read = pages::newest(table, None, keys::word_partition(rarest), &rest, now).await?;
+        let read = read.try_map(codec::read_excerpt)?;
         entries.extend(read.entries.into_iter().filter(has_all));
         next = read.next;
         if entries.len() > page.limit {
@@ -79,13 +112,13 @@ pub async fn notifications(
 ) -> Result<Listed<PostTree>, StoreError> {
     let queries: Vec<Query> = reader
         .iter()
-        .map(|handle| items::query(keys::notices_partition(handle), Order::Descending, page, now))
+        .map(|handle| pages::query(keys::notices_partition(handle), Order::Descending, page, now))
         .collect();
     let notices = table.query(&queries).await?;
-    let notices = items::merge(notices, None, page.limit);
-    let keys = notices.try_map(posts::read_pointer)?;
+    let notices = pages::merge(notices, None, page.limit);
+    let keys = notices.try_map(codec::read_pointer)?;
     let found = table.get(&keys.entries, now).await?.into_iter().flatten();
-    let mut found = found.map(posts::read_post).collect::<Result<Vec<_>, _>>()?;
+    let mut found = found.map(codec::read_post).collect::<Result<Vec<_>, _>>()?;
     // Who answers under a new handle what they wrote under the old one.
     found.retain(|post| !reader.contains(post.handle()));
     let cruds: Vec<Activity> = found
@@ -95,10 +128,35 @@ pub async fn notifications(
             Post::Reply(_) => None,
         })
         .collect();
-    let mut threads = activities::with_replies(table, cruds, now).await?.into_iter();
+    let mut threads = with_replies(table, cruds, now).await?.into_iter();
     let tree = |post| match post {
         Post::Crud(_) => threads.next().map(PostTree::Crud),
         Post::Reply(reply) => Some(PostTree::Reply(ReplyTree { reply, replies: Vec::new() })),
     };
     Ok(Listed { entries: found.into_iter().filter_map(tree).collect(), next: keys.next })
+}
+
+/// The threads of `cruds`, with one query for each that has replies.
+async fn with_replies(
+    table: &dyn Table,
+    cruds: Vec<Activity>,
+    now: Timestamp,
+) -> Result<Vec<Thread>, StoreError> {
+    let limit = FEED_REPLIES.min(PAGE_REPLIES / cruds.len().max(1));
+    let first = PageRequest { limit, after: None };
+    let answered = cruds.iter().filter(|crud| crud.counters.replies > 0);
+    let threads: Vec<Query> = answered
+        .map(|crud| Query {
+            between: Some(keys::replies_down_to(FEED_DEPTH)),
+            ..pages::query(keys::thread_partition(crud.uuid), Order::Ascending, &first, now)
+        })
+        .collect();
+    let mut pages = table.query(&threads).await?.into_iter();
+    let thread = |crud: Activity| {
+        let page = (crud.counters.replies > 0).then(|| pages.next()).flatten();
+        let items = page.map(|page| page.items).unwrap_or_default();
+        let replies = items.into_iter().map(codec::read_reply).collect::<Result<_, _>>()?;
+        Ok(Thread::new(crud, replies))
+    };
+    cruds.into_iter().map(thread).collect()
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Map;
 
-use super::{StoreError, Table, Update, Write, items, keys, posts};
+use super::{StoreError, Table, Update, Write, codec, keys};
 use crate::domain::{Post, UserKey};
 
 /// Notes that `user` likes `post`, or that they no longer do, and counts it.
@@ -18,12 +18,12 @@ pub async fn set(
 ) -> Result<bool, StoreError> {
     let like = keys::like(post.uuid(), user);
     let note = match liked {
-        true => Write::Create(items::bare(like, Some(post.expires_at()))),
+        true => Write::Create(codec::bare(like, Some(post.expires_at()))),
         false => Write::Remove(like),
     };
     let count = Write::Update(Update {
-        key: posts::post_key(post),
-        add: vec![(posts::LIKES, if liked { 1 } else { -1 })],
+        key: codec::post_key(post),
+        add: vec![(codec::LIKES, if liked { 1 } else { -1 })],
         set: Map::new(),
         listing: None,
     });

@@ -6,9 +6,9 @@ use serde_json::{Map, json};
 use uuid::Uuid;
 
 use super::{
-    Index, Item, Key, StoreError, Table, Update, Write,
-    items::{self, Listed, PageRequest},
-    keys, users,
+    Index, Item, Key, StoreError, Table, Update, Write, codec, idempotency, keys,
+    pages::{self, Listed, PageRequest},
+    users,
 };
 use crate::domain::{
     DisplayName, Handle, LongText, Message, MessageGroup, User, UserKey, conversation_uuid,
@@ -44,10 +44,10 @@ pub async fn groups(
     now: Timestamp,
 ) -> Result<Listed<MessageGroup>, StoreError> {
     let partition = keys::groups_partition(user);
-    let groups = items::newest(table, Some(Index::Listing), partition, page, now).await?;
+    let groups = pages::newest(table, Some(Index::Listing), partition, page, now).await?;
     let Listed { entries, next } = groups.try_map(|item| {
-        let uuid = items::parsed_key(&item, keys::parse_member)?;
-        Ok((uuid, items::attributes::<Member>(item)?))
+        let uuid = codec::parsed_key(&item, keys::parse_member)?;
+        Ok((uuid, codec::attributes::<Member>(item)?))
     })?;
     let others: Vec<UserKey> = entries.iter().map(|(_, member)| member.other.clone()).collect();
     let others = users::by_keys(table, &others, now).await?;
@@ -70,7 +70,7 @@ pub async fn other_in(
     now: Timestamp,
 ) -> Result<Option<UserKey>, StoreError> {
     let item = table.get(&[keys::member(user, group)], now).await?.pop().flatten();
-    let member = item.map(items::attributes::<Member>).transpose()?;
+    let member = item.map(codec::attributes::<Member>).transpose()?;
     Ok(member.map(|member| member.other))
 }
 
@@ -83,10 +83,10 @@ pub async fn messages(
     now: Timestamp,
 ) -> Result<Listed<Message>, StoreError> {
     let partition = keys::messages_partition(group);
-    items::newest(table, None, partition, page, now).await?.try_map(|item| {
-        let (created_at, uuid) = items::parsed_key(&item, keys::parse_by_time)?;
+    pages::newest(table, None, partition, page, now).await?.try_map(|item| {
+        let (created_at, uuid) = codec::parsed_key(&item, keys::parse_by_time)?;
         let MessageAttributes { group_uuid, handle, display_name, message } =
-            items::attributes(item)?;
+            codec::attributes(item)?;
         Ok(Message { uuid, group_uuid, handle, display_name, message, created_at })
     })
 }
@@ -107,14 +107,14 @@ pub async fn send(
     let mine = keys::member(from, message.group_uuid);
     for _ in 0..MAX_ATTEMPTS {
         let member = table.get(std::slice::from_ref(&mine), now).await?.pop().flatten();
-        let last = member.map(items::attributes::<Member>).transpose()?;
+        let last = member.map(codec::attributes::<Member>).transpose()?;
         let mut writes = match last {
             None => begin(from, to, message)?,
             Some(last) if last.created_at < message.created_at => moved_up(from, to, message),
             Some(_) => Vec::new(),
         };
         writes.push(Write::Put(message_item(message)?));
-        match items::write_once(table, writes, answered.clone(), now).await {
+        match idempotency::write_once(table, writes, answered.clone(), now).await {
             Err(StoreError::ConditionsFailed { .. }) => {} // another one was quicker: look again
             done => return done,
         }
@@ -130,7 +130,7 @@ fn begin(from: &UserKey, to: &UserKey, message: &Message) -> Result<Vec<Write>, 
             message: message.message.clone(),
             created_at: message.created_at,
         };
-        let item = items::item(keys::member(of, message.group_uuid), None, &member)?;
+        let item = codec::item(keys::member(of, message.group_uuid), None, &member)?;
         Ok(Write::Create(Item { listing: Some(listing(of, message)), ..item }))
     };
     both(from, to).map(member).collect()
@@ -173,5 +173,5 @@ fn message_item(message: &Message) -> Result<Item, StoreError> {
         display_name: message.display_name.clone(),
         message: message.message.clone(),
     };
-    items::item(keys::by_time(partition, message.created_at, message.uuid), None, &attributes)
+    codec::item(keys::by_time(partition, message.created_at, message.uuid), None, &attributes)
 }

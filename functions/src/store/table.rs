@@ -71,7 +71,7 @@ pub struct Item {
     /// When it expires, in Unix seconds, the unit of DynamoDB's TTL; `None` means never. From that
     /// second on it does not exist.
     pub expires_at_seconds: Option<i64>,
-    /// All else. Numbers are integers; names are none of the adapters' own (see [`super::dynamodb`]).
+    /// All else. Numbers are integers; names are none of the adapters' own (see [`super::engines::dynamodb`]).
     pub attributes: Map<String, Value>,
 }
 

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::{requests::Earlier, sqlite::SqliteTable, *};
+use super::{engines::sqlite::SqliteTable, idempotency::Earlier, *};
 use crate::{
     domain::{Activity, Handle, MessageText, Post, UserKey},
     test_support::{activity, reply},
@@ -37,15 +37,15 @@ async fn in_the_second_in_which_it_expires_a_crud_and_its_replies_are_nowhere_an
     let table = table();
     let crud = crud(1, start());
     let answer = reply(2, &crud, 1, 1, start());
-    activities::publish(&table, &crud, None, start()).await.unwrap();
-    activities::reply(&table, &Post::Crud(crud.clone()), &answer, None, start()).await.unwrap();
+    threads::publish(&table, &crud, None, start()).await.unwrap();
+    threads::reply(&table, &Post::Crud(crud.clone()), &answer, None, start()).await.unwrap();
     let worf = Handle::parse("worf").unwrap();
     let words = ["hello".to_owned()];
 
     for (now, places) in
         [(crud.expires_at - SignedDuration::from_micros(1), 6), (crud.expires_at, 0)]
     {
-        let home = activities::home(&table, &ALL, now).await.unwrap().entries.len();
+        let home = feeds::home(&table, &ALL, now).await.unwrap().entries.len();
         let feed = feeds::of_user(&table, &andrew(), &ALL, now).await.unwrap().entries.len();
         let found = feeds::search(&table, &words, &ALL, now).await.unwrap().entries.len();
         let told = async |handle: &Handle| {
@@ -53,7 +53,7 @@ async fn in_the_second_in_which_it_expires_a_crud_and_its_replies_are_nowhere_an
             feeds::notifications(&table, reader, &ALL, now).await.unwrap().entries.len()
         };
         let (mentioned, answered) = (told(&worf).await, told(&andrew()).await);
-        let shown = activities::show(&table, answer.uuid, &ALL, now).await.unwrap().iter().count();
+        let shown = threads::show(&table, answer.uuid, &ALL, now).await.unwrap().iter().count();
         assert_eq!(home + feed + found + mentioned + answered + shown, places, "{now}");
     }
 }
@@ -62,17 +62,17 @@ async fn in_the_second_in_which_it_expires_a_crud_and_its_replies_are_nowhere_an
 async fn an_expired_crud_is_neither_answered_nor_liked() {
     let table = table();
     let crud = crud(1, start());
-    activities::publish(&table, &crud, None, start()).await.unwrap();
+    threads::publish(&table, &crud, None, start()).await.unwrap();
     // Found when it was alive, and gone when it comes to writing.
     let found = Post::Crud(crud.clone());
     let late = reply(2, &crud, 1, 1, crud.expires_at);
     let user = UserKey::parse("worf").unwrap();
 
-    let replied = activities::reply(&table, &found, &late, None, crud.expires_at).await.unwrap();
+    let replied = threads::reply(&table, &found, &late, None, crud.expires_at).await.unwrap();
     let liked = likes::set(&table, &found, &user, true, crud.expires_at).await.unwrap();
 
     assert_eq!((replied, liked), (false, false));
-    assert_eq!(activities::find(&table, late.uuid, start()).await.unwrap(), None);
+    assert_eq!(threads::find(&table, late.uuid, start()).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -80,12 +80,12 @@ async fn a_reply_to_a_reply_goes_with_the_crud_at_the_top() {
     let table = table();
     let crud = crud(1, start());
     let answer = reply(2, &crud, 1, 1, start());
-    activities::publish(&table, &crud, None, start()).await.unwrap();
-    activities::reply(&table, &Post::Crud(crud.clone()), &answer, None, start()).await.unwrap();
+    threads::publish(&table, &crud, None, start()).await.unwrap();
+    threads::reply(&table, &Post::Crud(crud.clone()), &answer, None, start()).await.unwrap();
     table.transact_write(&[Write::Remove(keys::activity(crud.uuid))], start()).await.unwrap();
 
     let deeper = reply(3, &crud, 2, 2, start());
-    let replied = activities::reply(&table, &Post::Reply(answer), &deeper, None, start()).await;
+    let replied = threads::reply(&table, &Post::Reply(answer), &deeper, None, start()).await;
 
     assert!(!replied.unwrap());
 }
@@ -94,8 +94,8 @@ async fn a_reply_to_a_reply_goes_with_the_crud_at_the_top() {
 async fn an_answer_is_remembered_for_a_day() {
     let table = table();
     let user = UserKey::parse("andrew").unwrap();
-    let request = requests::OnceRequest::new(&user, "/x", "k", &[b"body"]);
-    let other = requests::OnceRequest::new(&user, "/x", "k", &[b"another body"]);
+    let request = idempotency::OnceRequest::new(&user, "/x", "k", &[b"body"]);
+    let other = idempotency::OnceRequest::new(&user, "/x", "k", &[b"another body"]);
     let note = request.answered("the answer", start()).unwrap();
     table.transact_write(&[note], start()).await.unwrap();
 
@@ -111,15 +111,15 @@ async fn an_answer_is_remembered_for_a_day() {
 async fn of_two_who_do_the_same_request_at_once_one_does_it() {
     let table = table();
     let user = UserKey::parse("andrew").unwrap();
-    let request = requests::OnceRequest::new(&user, "/x", "k", &[b"body"]);
+    let request = idempotency::OnceRequest::new(&user, "/x", "k", &[b"body"]);
     // Both have looked, and neither has found an answer.
     let note = || request.answered("the answer", start()).map(Some).unwrap();
 
-    activities::publish(&table, &crud(1, start()), note(), start()).await.unwrap();
-    let second = activities::publish(&table, &crud(2, start()), note(), start()).await;
+    threads::publish(&table, &crud(1, start()), note(), start()).await.unwrap();
+    let second = threads::publish(&table, &crud(2, start()), note(), start()).await;
 
     assert!(matches!(second, Err(StoreError::AnsweredBefore)));
-    assert_eq!(activities::home(&table, &ALL, start()).await.unwrap().entries.len(), 1);
+    assert_eq!(feeds::home(&table, &ALL, start()).await.unwrap().entries.len(), 1);
 }
 
 proptest! {
@@ -142,19 +142,19 @@ proptest! {
                     alive.insert(crud.uuid);
                 }
                 let written = crud.created_at;
-                activities::publish(&table, &crud, None, written).await.unwrap();
+                threads::publish(&table, &crud, None, written).await.unwrap();
             }
             let mut page = PageRequest { limit, after: None };
             let mut seen = Vec::new();
             loop {
-                let feed = activities::home(&table, &page, now).await.unwrap();
+                let feed = feeds::home(&table, &page, now).await.unwrap();
                 assert!(feed.entries.len() <= limit);
                 seen.extend(feed.entries.iter().map(|thread| {
                     (thread.activity.created_at, thread.activity.uuid)
                 }));
                 // Somebody posts, newer than all of that.
                 let newer = activity(1_000 + seen.len() as u128, now + SignedDuration::from_mins(1));
-                activities::publish(&table, &newer, None, now).await.unwrap();
+                threads::publish(&table, &newer, None, now).await.unwrap();
                 match feed.next {
                     Some(next) => page.after = Some(next),
                     None => break,

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 use uuid::Uuid;
 
-use super::{Item, Key, StoreError, Table, Update, Write, items, keys};
+use super::{Item, Key, StoreError, Table, Update, Write, codec, idempotency, keys};
 use crate::domain::{Bio, DisplayName, Handle, Identity, User, UserKey};
 
 /// How often a first write is tried when others of the same user get in between. Our choice.
@@ -108,7 +108,7 @@ pub(super) async fn by_keys(
     let keys: Vec<Key> = users.iter().map(keys::user).collect();
     let found = table.get(&keys, now).await?.into_iter().zip(&keys);
     let user = |(item, key): (Option<Item>, &Key)| {
-        item.ok_or_else(|| items::corrupt(key, "there is no such user")).and_then(read_user)
+        item.ok_or_else(|| codec::corrupt(key, "there is no such user")).and_then(read_user)
     };
     found.map(user).collect()
 }
@@ -127,7 +127,7 @@ pub async fn update_profile(
     set.extend(bio.map(|bio| ("bio".to_owned(), json!(bio))));
     let update =
         Write::Update(Update { key: keys::user(user), add: Vec::new(), set, listing: None });
-    items::write_once(table, vec![update], answered, now).await
+    idempotency::write_once(table, vec![update], answered, now).await
 }
 
 /// What there is to an identity.
@@ -147,7 +147,7 @@ async fn find(table: &dyn Table, identity: &Identity, now: Timestamp) -> Result<
     let mut found = Found {
         known: next().map(read_user).transpose()?,
         owner: next().map(read_owner).transpose()?,
-        former: next().map(items::attributes::<Former>).transpose()?.map(|former| former.handle),
+        former: next().map(codec::attributes::<Former>).transpose()?.map(|former| former.handle),
     };
     // The three are not read at one moment: a change came in between.
     if found.former.is_some()
@@ -160,7 +160,7 @@ async fn find(table: &dyn Table, identity: &Identity, now: Timestamp) -> Result<
 }
 
 fn read_owner(item: Item) -> Result<UserKey, StoreError> {
-    items::attributes::<Owner>(item).map(|owner| owner.user)
+    codec::attributes::<Owner>(item).map(|owner| owner.user)
 }
 
 fn owner_item(
@@ -168,7 +168,7 @@ fn owner_item(
     user: &UserKey,
     until: Option<Timestamp>,
 ) -> Result<Item, StoreError> {
-    items::item(keys::handle(handle), until, &Owner { user: user.clone() })
+    codec::item(keys::handle(handle), until, &Owner { user: user.clone() })
 }
 
 fn made(identity: &Identity) -> Result<(User, Vec<Write>), StoreError> {
@@ -178,7 +178,7 @@ fn made(identity: &Identity) -> Result<(User, Vec<Write>), StoreError> {
     let key = keys::user(&identity.key);
     let display_name = match &identity.name {
         Some(name) => name.clone(),
-        None => DisplayName::parse(&short).map_err(|error| items::corrupt(&key, error))?,
+        None => DisplayName::parse(&short).map_err(|error| codec::corrupt(&key, error))?,
     };
     let user =
         User { key: identity.key.clone(), uuid: Uuid::new_v4(), handle, display_name, bio: None };
@@ -189,7 +189,7 @@ fn made(identity: &Identity) -> Result<(User, Vec<Write>), StoreError> {
         display_name: user.display_name.clone(),
         bio: None,
     };
-    let item = items::item(key, None, &attributes)?;
+    let item = codec::item(key, None, &attributes)?;
     Ok((user, vec![Write::Create(item)]))
 }
 
@@ -208,12 +208,12 @@ fn renamed(
     let until = Some(now + FORMER_HANDLE_KEPT);
     let former = Former { handle: user.handle.clone() };
     // Of two changes at once the second finds this one, and makes none.
-    let former = Write::Create(items::item(keys::former_handle(&user.key), until, &former)?);
+    let former = Write::Create(codec::item(keys::former_handle(&user.key), until, &former)?);
     let kept = Write::Put(owner_item(&user.handle, &user.key, until)?);
     Ok((User { handle: identity.handle.clone(), ..user }, vec![update, former, kept]))
 }
 
 fn read_user(item: Item) -> Result<User, StoreError> {
-    let Attributes { key, uuid, handle, display_name, bio } = items::attributes(item)?;
+    let Attributes { key, uuid, handle, display_name, bio } = codec::attributes(item)?;
     Ok(User { key, uuid, handle, display_name, bio })
 }

@@ -8,17 +8,14 @@
 //! [`server_span`] is the span of the whole invocation, [`Access`] its line in the log, and
 //! [`TracedCalls`] joins calls of AWS to it.
 
-mod access;
-mod aws;
-pub mod browser; // spans that the page sends
-pub mod extension;
-mod invocation;
-mod log;
-mod otlp;
-mod records;
-pub mod server_span;
-mod stack;
+mod access_log;
+mod backtrace;
+mod current_invocation;
 mod trace;
+mod aws_interceptor;
+mod server_span;
+mod logs;
+mod export;
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -39,17 +36,18 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    api::{ApiError, Reply, Request, Route},
     config::Config,
     domain::UserKey,
     endpoints::health_check,
+    http::{ApiError, Request, Response, Route},
     panics,
 };
-pub use access::Access;
-pub use aws::TracedCalls;
-use invocation::CurrentInvocation;
-use otlp::Exporter;
-use records::{Records, Written};
+pub use access_log::Access;
+pub use aws_interceptor::TracedCalls;
+use current_invocation::CurrentInvocation;
+use export::Exporter;
+pub use export::{Extension, SendError};
+use logs::{JsonLines, Records, Written};
 use trace::{Finished, FinishedSpans, Kept, RootIds};
 
 /// One per sandbox.
@@ -93,7 +91,7 @@ impl Telemetry {
             trace::provider(finished.clone(), root_ids.clone(), config.sampler.clone(), resource);
         let tracer = provider.tracer("cruddur");
         let service = config.service_name.clone();
-        let log = log::JsonLines::new(service, current.clone(), out, written.clone());
+        let log = JsonLines::new(service, current.clone(), out, written.clone());
         let spans = tracing_opentelemetry::layer()
             .with_tracer(tracer)
             // A span starts when its first child does, so that S can still be told its parent.
@@ -122,7 +120,7 @@ impl Telemetry {
             warn!(dropped, "{dropped} spans of this invocation are lost: it made too many");
         }
         if let Some(failed_at) = self.current.take_failed_at()
-            && let Some(text) = stack::text(&failed_at)
+            && let Some(text) = backtrace::text(&failed_at)
         {
             let server = spans.iter_mut().find(|span| span.span_kind == SpanKind::Server);
             let events = server.into_iter().flat_map(|span| &mut span.events.events);
@@ -171,7 +169,7 @@ impl Telemetry {
 
     /// Says how it went, on the current span, which must be the server span; and the reply, which
     /// trace that was.
-    pub fn conclude(&self, reply: Reply, error: Option<&ApiError>) -> Reply {
+    pub fn conclude(&self, reply: Response, error: Option<&ApiError>) -> Response {
         let span = tracing::Span::current();
         server_span::record_outcome(&span, &reply, error);
         if let Some(backtrace) = error.and_then(ApiError::backtrace) {

@@ -1,7 +1,7 @@
 //! What a call costs: its requests by the proxy's record, which must not grow with the store.
 
 use cruddur::domain::{Post, search_words};
-use cruddur::store::{PageRequest, activities, feeds, keys};
+use cruddur::store::{PageRequest, feeds, keys, threads};
 use cruddur_tests::{Proxy, Store};
 
 use super::world::*;
@@ -19,13 +19,13 @@ async fn costs(store: &Store, proxy: &Proxy) -> [usize; 6] {
     let crud = publish(store.connect().as_ref(), crud("worf", "prune juice", 0)).await;
     let page: PageRequest = first(5);
     let mut before = proxy.requests().len();
-    activities::home(table, &page, now()).await.unwrap();
+    feeds::home(table, &page, now()).await.unwrap();
     let home = since(proxy, &mut before);
     feeds::of_user(table, &handle("worf"), &page, now()).await.unwrap();
     let feed = since(proxy, &mut before);
     feeds::search(table, &search_words("juice"), &page, now()).await.unwrap();
     let search = since(proxy, &mut before);
-    activities::show(table, crud.uuid, &page, now()).await.unwrap().unwrap();
+    threads::show(table, crud.uuid, &page, now()).await.unwrap().unwrap();
     let show = since(proxy, &mut before);
     publish(table, super::world::crud("data", "prune juice", 0)).await;
     let publish = since(proxy, &mut before);
@@ -66,7 +66,7 @@ async fn showing_a_post_costs_by_what_is_shown_and_not_by_its_thread() {
     answer(table, &below, "data", 20).await;
     let mut before = proxy.requests().len();
     let mut cost = async || {
-        activities::show(table, one.uuid(), &first(40), now()).await.unwrap().unwrap();
+        threads::show(table, one.uuid(), &first(40), now()).await.unwrap().unwrap();
         since(&proxy, &mut before)
     };
 

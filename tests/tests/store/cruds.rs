@@ -1,8 +1,8 @@
 //! Home, the feed of a user, show, replies and likes.
 
 use cruddur::domain::{Post, PostTree, ReplyTree, Thread};
-use cruddur::store::activities::{self, FEED_DEPTH, FEED_REPLIES};
-use cruddur::store::{Listed, feeds, likes};
+use cruddur::store::feeds::{self, FEED_DEPTH, FEED_REPLIES};
+use cruddur::store::{Listed, likes, threads};
 use cruddur_tests::Store;
 use futures_util::future::join_all;
 use uuid::Uuid;
@@ -28,7 +28,7 @@ on_both_stores! {
 }
 
 async fn home(table: &dyn Table, limit: usize) -> Vec<Thread> {
-    activities::home(table, &first(limit), now()).await.unwrap().entries
+    feeds::home(table, &first(limit), now()).await.unwrap().entries
 }
 
 /// Home, once so many are there: it is read from an index.
@@ -41,7 +41,7 @@ fn uuids(feed: &[Thread]) -> Vec<Uuid> {
 }
 
 async fn shown(table: &dyn Table, uuid: Uuid) -> Option<PostTree> {
-    let shown = activities::show(table, uuid, &first(100), now()).await.unwrap();
+    let shown = threads::show(table, uuid, &first(100), now()).await.unwrap();
     shown.map(|shown| shown.tree)
 }
 
@@ -84,7 +84,7 @@ async fn home_is_newest_first_over_all_of_its_pages(store: Store) {
     home_of(table, 60).await;
 
     for limit in [1, 7, 40, 60, 100] {
-        let read = async |page| activities::home(table, &page, now()).await.unwrap();
+        let read = async |page| feeds::home(table, &page, now()).await.unwrap();
         let feed = all_pages(limit, read).await;
         assert_eq!(uuids(&feed), written, "pages of {limit}");
         let read = async |page| feeds::of_user(table, &handle("worf"), &page, now()).await.unwrap();
@@ -102,7 +102,7 @@ async fn home_shows_each_crud_once_while_others_publish(store: Store) {
     home_of(table, 29).await;
 
     let read = async |page| {
-        let page = activities::home(table, &page, now()).await.unwrap();
+        let page = feeds::home(table, &page, now()).await.unwrap();
         publish(table, crud("data", "newest", 0)).await;
         publish(table, crud("data", "in between", 15)).await;
         page
@@ -182,7 +182,7 @@ async fn a_thread_is_shown_page_by_page_and_branch_by_branch(store: Store) {
     }
 
     let read = async |page| {
-        let shown = activities::show(table, root.uuid(), &page, now()).await.unwrap().unwrap();
+        let shown = threads::show(table, root.uuid(), &page, now()).await.unwrap().unwrap();
         let PostTree::Crud(thread) = shown.tree else { panic!("a crud") };
         Listed { entries: thread.replies, next: shown.next }
     };
@@ -211,15 +211,15 @@ async fn what_has_expired_is_nowhere(store: Store) {
         [(just_before, 1), (until, 0), (until + jiff::SignedDuration::from_hours(1), 0)]
     {
         let page = first(40);
-        let home = activities::home(table, &page, now).await.unwrap().entries;
+        let home = feeds::home(table, &page, now).await.unwrap().entries;
         let feed = feeds::of_user(table, &handle("andrew"), &page, now).await.unwrap().entries;
         let search = feeds::search(table, &words, &page, now).await.unwrap().entries;
         let told = async |name| {
             feeds::notifications(table, &[handle(name)], &page, now).await.unwrap().entries
         };
         let (worfs, mine) = (told("worf").await, told("andrew").await);
-        let show = activities::show(table, root.uuid(), &page, now).await.unwrap();
-        let show_reply = activities::show(table, reply.uuid, &page, now).await.unwrap();
+        let show = threads::show(table, root.uuid(), &page, now).await.unwrap();
+        let show_reply = threads::show(table, reply.uuid, &page, now).await.unwrap();
 
         let lists = [home.len(), feed.len(), search.len(), worfs.len(), mine.len()];
         assert_eq!(lists, [alive; 5], "{now}");
@@ -237,7 +237,7 @@ async fn an_expired_crud_cannot_be_answered_or_liked(store: Store) {
     for parent in [&root, &below] {
         let late = reply_to(parent, "worf", 0);
         let now = root.expires_at();
-        assert!(!activities::reply(table, parent, &late, None, now).await.unwrap_or(false));
+        assert!(!threads::reply(table, parent, &late, None, now).await.unwrap_or(false));
         assert!(!likes::set(table, parent, &worf.key, true, now).await.unwrap());
     }
 

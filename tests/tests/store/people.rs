@@ -3,8 +3,8 @@
 use cruddur::domain::{
     Identity, LongText, Message, MessageText, Post, PostTree, User, UserKey, conversation_uuid,
 };
-use cruddur::store::requests::{Earlier, OnceRequest};
-use cruddur::store::{activities, feeds, messages, users};
+use cruddur::store::idempotency::{Earlier, OnceRequest};
+use cruddur::store::{feeds, messages, threads, users};
 use cruddur_tests::Store;
 use futures_util::future::join_all;
 use jiff::SignedDuration;
@@ -368,8 +368,8 @@ async fn a_request_is_done_once_and_its_answer_kept_for_a_day(store: Store) {
     assert_eq!(at(now()).await, Earlier::Nothing);
 
     let note = request.answered("the answer", now()).unwrap();
-    activities::publish(table, &crud("worf", "once", 0), Some(note.clone()), now()).await.unwrap();
-    let again = activities::publish(table, &crud("worf", "twice", 0), Some(note), now()).await;
+    threads::publish(table, &crud("worf", "once", 0), Some(note.clone()), now()).await.unwrap();
+    let again = threads::publish(table, &crud("worf", "twice", 0), Some(note), now()).await;
 
     assert!(matches!(again, Err(StoreError::AnsweredBefore)), "{again:?}");
     assert_eq!(at(now()).await, Earlier::Answer("the answer".to_owned()));
@@ -392,7 +392,7 @@ async fn of_equal_requests_at_once_one_is_done(store: Store) {
         let crud = crud("worf", "once", n);
         tokio::spawn(async move {
             let note = request.answered(&n.to_string(), now()).unwrap();
-            activities::publish(table.as_ref(), &crud, Some(note), now()).await
+            threads::publish(table.as_ref(), &crud, Some(note), now()).await
         })
     });
     let outcomes: Vec<_> = join_all(attempts).await.into_iter().map(Result::unwrap).collect();

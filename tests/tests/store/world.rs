@@ -4,7 +4,7 @@ use cruddur::domain::{
     Activity, Counters, DisplayName, Handle, Identity, LongText, MessageText, Post, Reply, User,
     UserKey,
 };
-use cruddur::store::{Listed, PageRequest, Table, activities, users};
+use cruddur::store::{Listed, PageRequest, Table, threads, users};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
@@ -51,7 +51,7 @@ pub(super) fn reply_to(parent: &Post, author: &str, minutes_ago: i64) -> Reply {
 }
 
 pub(super) async fn publish(table: &dyn Table, crud: Activity) -> Activity {
-    activities::publish(table, &crud, None, now()).await.unwrap();
+    threads::publish(table, &crud, None, now()).await.unwrap();
     crud
 }
 
@@ -63,12 +63,12 @@ pub(super) async fn answer(
     minutes_ago: i64,
 ) -> Reply {
     let reply = reply_to(parent, author, minutes_ago);
-    assert!(activities::reply(table, parent, &reply, None, now()).await.unwrap());
+    assert!(threads::reply(table, parent, &reply, None, now()).await.unwrap());
     reply
 }
 
 pub(super) async fn found(table: &dyn Table, uuid: Uuid) -> Option<Post> {
-    activities::find(table, uuid, now()).await.unwrap()
+    threads::find(table, uuid, now()).await.unwrap()
 }
 
 pub(super) fn identity(sub: &str, handle_text: &str) -> Identity {

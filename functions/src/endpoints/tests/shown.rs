@@ -260,7 +260,7 @@ async fn a_link_repeats_what_the_route_reads_and_nothing_else() {
         api.publish("andrew", &format!("crud {n}")).await;
     }
     let query = "limit=1&term=crud&x=%3Cscript%3E&token=secret&limit=7";
-    let link = async |outcome: Result<Reply, ApiError>| {
+    let link = async |outcome: Result<Response, ApiError>| {
         let reply = serde_json::to_value(outcome.unwrap()).unwrap();
         let link = text(&reply["headers"]["link"]).to_owned();
         link.split_once("cursor=").unwrap().0.to_owned()
@@ -305,7 +305,7 @@ const MAX_REPLY: usize = 6 * 1024 * 1024;
 #[tokio::test]
 async fn the_largest_page_of_every_list_fits_a_reply() {
     use crate::domain::{Counters, DisplayName, Handle, LongText, MessageText};
-    use crate::{store::posts, test_support};
+    use crate::{store::codec, test_support};
 
     let api = Api::new();
     let (table, now) = (api.app.table().await.unwrap(), api.app.now());
@@ -343,7 +343,7 @@ async fn the_largest_page_of_every_list_fits_a_reply() {
             message: LongText::parse(&"\0".repeat(1024)).unwrap(),
             ..test_support::reply(500_000 + n, &crud, 1, 1, now)
         };
-        notices.extend(posts::reply_items(&reply, &reader, &reader).unwrap());
+        notices.extend(codec::reply_items(&reply, &reader, &reader).unwrap());
     }
     for items in notices.chunks(100) {
         let writes: Vec<_> = items.iter().cloned().map(crate::store::Write::Put).collect();
@@ -352,7 +352,7 @@ async fn the_largest_page_of_every_list_fits_a_reply() {
 
     let query = "limit=100";
     let size =
-        |reply: Result<Reply, ApiError>| serde_json::to_string(&reply.unwrap()).unwrap().len();
+        |reply: Result<Response, ApiError>| serde_json::to_string(&reply.unwrap()).unwrap().len();
     let event = || Event::new("GET", "/").query(query);
     let home = size(home_activities::handle(&api.app, event().request()).await);
     let one = event().key("00000000-0000-0000-0000-000000000001");

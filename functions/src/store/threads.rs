@@ -1,0 +1,155 @@
+//! Reading and writing cruds and their replies.
+
+use jiff::Timestamp;
+use serde_json::Map;
+use uuid::Uuid;
+
+use super::{
+    Order, Query, StoreError, Table, Update, Write, codec, idempotency, keys,
+    pages::{self, Listed, PageRequest},
+};
+use crate::domain::{Activity, Post, PostTree, Reply, ReplyTree, Thread};
+
+/// Most replies that one crud or reply is shown with when it is asked for by its id. Our choice:
+/// with the longest texts it stays far below what a function may reply with.
+pub const SHOWN_REPLIES: usize = 100;
+
+/// How many levels of replies it is shown with. Our choice: each level is two rounds of requests.
+pub const SHOWN_DEPTH: usize = 10;
+
+/// A crud or reply, with replies below it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shown {
+    /// What was asked for. A reply in it that has more replies than are shown, by its counter, can be
+    /// asked for by its own id.
+    pub tree: PostTree,
+    /// Where the replies to it go on, for [`PageRequest::after`]; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// A crud or reply by its id.
+pub async fn find(
+    table: &dyn Table,
+    uuid: Uuid,
+    now: Timestamp,
+) -> Result<Option<Post>, StoreError> {
+    let mut found =
+        table.get(&[keys::activity(uuid), keys::reply_place(uuid)], now).await?.into_iter();
+    if let Some(crud) = found.next().flatten() {
+        return codec::read_crud(crud).map(Post::Crud).map(Some);
+    }
+    let Some(place) = found.next().flatten() else { return Ok(None) };
+    let reply = table.get(&[codec::read_pointer(place)?], now).await?.pop().flatten();
+    reply.map(codec::read_reply).transpose().map(|reply| reply.map(Post::Reply))
+}
+
+/// A crud or reply by its id, with a page of the replies to it, oldest first, and below each of them
+/// what else fits: at most [`SHOWN_REPLIES`] altogether, on [`SHOWN_DEPTH`] levels.
+///
+/// Costs two reads, and for each level one query for each reply that has been answered (each of them
+/// yields a reply) and one read of all that was found.
+pub async fn show(
+    table: &dyn Table,
+    uuid: Uuid,
+    page: &PageRequest,
+    now: Timestamp,
+) -> Result<Option<Shown>, StoreError> {
+    let Some(post) = find(table, uuid, now).await? else { return Ok(None) };
+    let mut replies = Vec::new();
+    let mut next = None;
+    let is_answered = post.counters().replies > 0;
+    let mut parents = if is_answered { vec![uuid] } else { Vec::new() };
+    for level in 0..SHOWN_DEPTH {
+        let room = SHOWN_REPLIES.saturating_sub(replies.len());
+        parents.truncate(room);
+        if parents.is_empty() {
+            break;
+        }
+        let each = match level {
+            0 => page.clone(),
+            _ => PageRequest { limit: room / parents.len(), after: None },
+        };
+        let below = replies_to(table, &parents, &each, now).await?;
+        if level == 0 {
+            next = below.next;
+        }
+        let answered = below.entries.iter().filter(|reply| reply.counters.replies > 0);
+        parents = answered.map(|reply| reply.uuid).collect();
+        replies.extend(below.entries);
+    }
+    let tree = match post {
+        Post::Crud(crud) => PostTree::Crud(Thread::new(crud, replies)),
+        Post::Reply(reply) => PostTree::Reply(ReplyTree::new(reply, replies)),
+    };
+    Ok(Some(Shown { tree, next }))
+}
+
+/// A page of the replies to each of `parents`, one after the other, each oldest first.
+/// [`Listed::next`] is that of the last.
+async fn replies_to(
+    table: &dyn Table,
+    parents: &[Uuid],
+    page: &PageRequest,
+    now: Timestamp,
+) -> Result<Listed<Reply>, StoreError> {
+    let partitions = parents.iter().map(|parent| keys::replies_partition(*parent));
+    let queries: Vec<Query> =
+        partitions.map(|partition| pages::query(partition, Order::Ascending, page, now)).collect();
+    let mut found = Listed { entries: Vec::new(), next: None };
+    for page in table.query(&queries).await? {
+        found.entries.extend(page.items);
+        found.next = page.next;
+    }
+    let Listed { entries: keys, next } = found.try_map(codec::read_pointer)?;
+    let items = table.get(&keys, now).await?.into_iter().flatten();
+    let entries = items.map(codec::read_reply).collect::<Result<_, _>>()?;
+    Ok(Listed { entries, next })
+}
+
+/// Writes a new crud, with all by which it is found; `answered` goes with it (see
+/// [`super::idempotency`]).
+pub async fn publish(
+    table: &dyn Table,
+    crud: &Activity,
+    answered: Option<Write>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let writes = codec::crud_items(crud)?.into_iter().map(Write::Put).collect();
+    idempotency::write_once(table, writes, answered, now).await
+}
+
+/// Writes a new reply to `parent` and counts it there. `false`, and nothing is written, if the
+/// parent or the crud at the top has gone in the meantime.
+pub async fn reply(
+    table: &dyn Table,
+    parent: &Post,
+    reply: &Reply,
+    answered: Option<Write>,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let mut root_author = parent.handle().clone();
+    if let Post::Reply(parent) = parent {
+        let root = [keys::activity(parent.root_uuid)];
+        let Some(crud) = table.get(&root, now).await?.pop().flatten() else {
+            return Ok(false);
+        };
+        root_author = codec::read_crud(crud)?.handle;
+    }
+    // It expires with the crud at the top, so that there is nothing to require of that one.
+    let count = Write::Update(Update {
+        key: codec::post_key(parent),
+        add: vec![(codec::REPLIES, 1)],
+        set: Map::new(),
+        listing: None,
+    });
+    let items = codec::reply_items(reply, &root_author, parent.handle())?;
+    let writes = std::iter::once(count).chain(items.into_iter().map(Write::Put)).collect();
+    match idempotency::write_once(table, writes, answered, now).await {
+        Err(error) if error.is_condition_of(0) => Ok(false),
+        done => done.map(|()| true),
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "local")]
+mod tests;

@@ -22,8 +22,8 @@
 //! A request goes down the list of modules and its reply comes back up; the spans of both leave
 //! for the extension once the reply has been posted. Read in this order:
 
-pub mod config; // every variable, read once
 pub mod domain; // cruds, users and messages, without HTTP or a store
+pub mod config; // every variable, read once
 mod deadline; // until when it must have answered
 mod panics; // what a caught panic says
 pub mod http; // the request, the reply, and the only place a status is chosen

@@ -72,17 +72,6 @@ pub(crate) fn catch_in<T>(work: impl Future<Output = T>) -> impl Future<Output =
     })
 }
 
-/// Faults for tests, by the header `x-cruddur-fault`: `panic`, and `hang` for a handler that does
-/// not end. No deployed build has them.
-#[cfg(feature = "local")]
-pub(crate) async fn fail_on_demand(request: &crate::http::Request) {
-    match request.header("x-cruddur-fault") {
-        Some("panic") => panic!("a header asked for it"),
-        Some("hang") => std::future::pending().await,
-        _ => {}
-    }
-}
-
 impl Panic {
     fn noted(info: &PanicHookInfo<'_>) -> Self {
         Self {

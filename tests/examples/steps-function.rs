@@ -6,7 +6,7 @@ use cruddur::runtime::App;
 use cruddur::{Error, runtime};
 use tracing::info_span;
 
-const ROUTE: Route = Route { methods: &["GET"], path: "/api/activities/home" };
+const ROUTE: Route = Route::new(&["GET"], "/api/activities/home");
 
 async fn handle(_: &App, request: Request) -> Result<Response, ApiError> {
     let steps = request.query_parameter("limit").and_then(|text| text.parse().ok());
@@ -14,7 +14,7 @@ async fn handle(_: &App, request: Request) -> Result<Response, ApiError> {
         // Only spans of ours are told.
         info_span!(target: "cruddur::bench", "step", app.step = step).in_scope(|| {});
     }
-    Response::ok(&[(); 0])
+    Ok(Response::ok(&[(); 0])?)
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -3,6 +3,7 @@
 mod activity;
 pub(crate) mod digest;
 mod message;
+mod page;
 mod text;
 mod ttl;
 mod user;
@@ -10,6 +11,7 @@ mod words;
 
 pub use activity::{Activity, Counters, Excerpt, Post, PostTree, Reply, ReplyTree, Thread};
 pub use message::{Message, MessageGroup, conversation_uuid};
+pub use page::{PageOf, PageRequest, is_position, parse_position, position, sortable};
 pub use text::{Bio, DisplayName, Handle, LongText, MessageText, Text, TextError};
 pub use ttl::Ttl;
 pub use user::{Identity, User, UserKey};

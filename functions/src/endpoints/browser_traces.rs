@@ -7,8 +7,7 @@ mod page_spans;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use tracing::{Span, field::Empty, info, instrument};
 
-pub use page_spans::BadTraces;
-use page_spans::Encoding;
+use page_spans::{BadTraces, Encoding, MAX_SPANS};
 
 use crate::{
     http::{ApiError, Request, Response, Route},
@@ -16,7 +15,7 @@ use crate::{
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route { methods: &["POST"], path: "/api/telemetry/traces" };
+pub const ROUTE: Route = Route::new(&["POST"], "/api/telemetry/traces");
 
 /// Most bytes of a request. Our choice: what browsers send while a page is being left.
 /// <https://fetch.spec.whatwg.org/#http-network-or-cache-fetch>
@@ -26,7 +25,7 @@ const MAX_BODY: usize = 64 * 1024;
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     check_origin(app, &request)?;
     let encoding = encoding(&request)?;
-    let traces = page_spans::read(encoding, request.body_up_to(MAX_BODY)?)?;
+    let traces = page_spans::read(encoding, request.body_up_to(MAX_BODY)?).map_err(refused)?;
     let count = pass_on(app, &traces).await?;
     info!(count, "Took {count} spans of the page");
     Ok(match encoding {
@@ -58,11 +57,19 @@ fn encoding(request: &Request) -> Result<Encoding, ApiError> {
     }
 }
 
+fn refused(error: BadTraces) -> ApiError {
+    match error {
+        BadTraces::TooMany(spans) => ApiError::TooManySpans { spans, max_spans: MAX_SPANS },
+        other => ApiError::MalformedTraces(other.to_string()),
+    }
+}
+
 #[instrument(name = "browser-traces", skip_all, fields(app.result_length = Empty))]
 async fn pass_on(app: &App, traces: &ExportTraceServiceRequest) -> Result<usize, ApiError> {
     let count = page_spans::count(traces);
     if count > 0 {
-        app.extension().take(traces).await?;
+        let taken = app.extension().take(traces).await;
+        taken.map_err(|error| ApiError::TracesNotTaken(error.into()))?;
     }
     Span::current().record("app.result_length", count as i64);
     Ok(count)

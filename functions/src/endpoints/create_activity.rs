@@ -17,11 +17,11 @@ use crate::{
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route { methods: &["POST"], path: "/api/activities" };
+pub const ROUTE: Route = Route::new(&["POST"], "/api/activities");
 
 /// What the page sends. A field of another type is as good as none.
 #[derive(Deserialize)]
-struct Body {
+struct CreateActivityBody {
     #[serde(default)]
     message: TextField,
     #[serde(default)]
@@ -44,7 +44,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
 }
 
 fn parse(request: &Request) -> Result<NewCrud, ApiError> {
-    let body: Body = request.json(MAX_MESSAGE_BODY)?;
+    let body: CreateActivityBody = request.json(MAX_MESSAGE_BODY)?;
     // In the order in which the original lets one error win over another.
     let message = parsed_message(MessageText::parse(body.message.as_str()))?;
     let ttl = Ttl::parse(body.ttl.as_str()).ok_or(Invalid::TtlBlank)?;

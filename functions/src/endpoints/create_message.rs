@@ -17,13 +17,13 @@ use crate::{
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route { methods: &["POST"], path: "/api/messages" };
+pub const ROUTE: Route = Route::new(&["POST"], "/api/messages");
 
 /// What pages send: a message, and a conversation's id or the receiver's handle. A field of another
 /// type is as good as none.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Body {
+struct CreateMessageBody {
     message: TextField,
     message_group_uuid: TextField,
     user_receiver_handle: TextField,
@@ -48,7 +48,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
 }
 
 fn parse(request: &Request) -> Result<(LongText, Receiver), ApiError> {
-    let body: Body = request.json(MAX_MESSAGE_BODY)?;
+    let body: CreateMessageBody = request.json(MAX_MESSAGE_BODY)?;
     // In the order in which the original lets one error win over another.
     let message = parsed_message(LongText::parse(body.message.as_str()))?;
     let group = body.message_group_uuid.as_str();

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route { methods: &["GET"], path: "/api/health-check" };
+pub const ROUTE: Route = Route::new(&["GET"], "/api/health-check").unsampled();
 
 #[derive(Serialize)]
 struct Health {
@@ -22,7 +22,7 @@ struct Health {
 pub async fn handle(_app: &App, _request: Request) -> Result<Response, ApiError> {
     let health = examine();
     info!("Alive and well");
-    Response::ok(&health)
+    Ok(Response::ok(&health)?)
 }
 
 #[instrument(name = "health-check", fields(app.success = true))]

@@ -5,24 +5,24 @@ use tracing::{Span, field::Empty, instrument};
 use super::shared;
 use crate::{
     domain::Thread,
-    http::{ApiError, List, PAGED, Request, Response, Route, thread_json},
+    http::{ApiError, PAGED, PagedList, Request, Response, Route, thread_json},
     runtime::App,
-    store::{Listed, PageRequest, feeds},
+    store::{PageOf, PageRequest, feeds},
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route { methods: &["GET"], path: "/api/activities/home" };
+pub const ROUTE: Route = Route::new(&["GET"], "/api/activities/home");
 
 /// An array of cruds in their full shape, newest first.
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
-    let list = List { route: ROUTE.path, of: "", query: PAGED };
+    let list = PagedList { route: ROUTE.path, of: "", query: PAGED };
     let feed = read_feed(app, &list.page(&request)?).await?;
     let cruds: Vec<_> = feed.entries.iter().map(thread_json).collect();
     shared::listed(&request, &list, feed.next.as_deref(), &cruds)
 }
 
 #[instrument(name = "home-activities", skip_all, fields(app.now = Empty, app.result_length = Empty))]
-async fn read_feed(app: &App, page: &PageRequest) -> Result<Listed<Thread>, ApiError> {
+async fn read_feed(app: &App, page: &PageRequest) -> Result<PageOf<Thread>, ApiError> {
     let now = app.now();
     Span::current().record("app.now", now.to_string());
     Ok(shared::counted(feeds::home(app.table().await?, page, now).await?))

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route { methods: &["PUT", "DELETE"], path: "/api/activities/{key}/like" };
+pub const ROUTE: Route = Route::new(&["PUT", "DELETE"], "/api/activities/{key}/like");
 
 #[derive(Serialize)]
 struct LikeJson {
@@ -29,7 +29,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let liked = request.method() == http::Method::PUT;
     let likes_count = set_like(app, &identity, uuid, liked).await?;
     info!(activity.uuid = %uuid, liked, "Noted a like");
-    Response::ok(&LikeJson { uuid, liked, likes_count })
+    Ok(Response::ok(&LikeJson { uuid, liked, likes_count })?)
 }
 
 #[instrument(name = "like-activity", skip_all, fields(app.activity_uuid = %uuid, app.liked = liked, app.likes_count = Empty))]

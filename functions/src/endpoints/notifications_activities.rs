@@ -5,19 +5,19 @@ use tracing::{field::Empty, instrument};
 use super::shared;
 use crate::{
     domain::{Identity, PostTree},
-    http::{ApiError, List, PAGED, Request, Response, Route, identity, post_json},
+    http::{ApiError, PAGED, PagedList, Request, Response, Route, identity, post_json},
     runtime::App,
-    store::{Listed, PageRequest, feeds, users},
+    store::{PageOf, PageRequest, feeds, users},
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route { methods: &["GET"], path: "/api/activities/notifications" };
+pub const ROUTE: Route = Route::new(&["GET"], "/api/activities/notifications");
 
 /// An array of others' replies to the reader and of cruds that mention them, newest first, all in
 /// the full shape.
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let reader = identity(&request, app.config().local.as_ref())?;
-    let list = List { route: ROUTE.path, of: reader.key.as_str(), query: PAGED };
+    let list = PagedList { route: ROUTE.path, of: reader.key.as_str(), query: PAGED };
     let notifications = read_notifications(app, &reader, &list.page(&request)?).await?;
     let posts: Vec<_> = notifications.entries.iter().map(post_json).collect();
     shared::listed(&request, &list, notifications.next.as_deref(), &posts)
@@ -28,7 +28,7 @@ async fn read_notifications(
     app: &App,
     reader: &Identity,
     page: &PageRequest,
-) -> Result<Listed<PostTree>, ApiError> {
+) -> Result<PageOf<PostTree>, ApiError> {
     let (table, now) = (app.table().await?, app.now());
     let handles = users::handles_of(table, reader, now).await?.ok_or(ApiError::HandleTaken)?;
     Ok(shared::counted(feeds::notifications(table, &handles, page, now).await?))

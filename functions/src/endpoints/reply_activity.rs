@@ -17,11 +17,11 @@ use crate::{
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route { methods: &["POST"], path: "/api/activities/{key}/reply" };
+pub const ROUTE: Route = Route::new(&["POST"], "/api/activities/{key}/reply");
 
 /// What the page sends. A field of another type is as good as none.
 #[derive(Deserialize)]
-struct Body {
+struct ReplyActivityBody {
     #[serde(default)]
     message: TextField,
 }
@@ -29,7 +29,7 @@ struct Body {
 /// The new reply.
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let identity = identity(&request, app.config().local.as_ref())?;
-    let body: Body = request.json(MAX_MESSAGE_BODY)?;
+    let body: ReplyActivityBody = request.json(MAX_MESSAGE_BODY)?;
     let message = parsed_message(LongText::parse(body.message.as_str()))?;
     let parent = PathKey::uuid(&request, Missing::Activity)?;
     let once = Once::of(&request, &ROUTE, &parent.to_string(), &identity.key)?;

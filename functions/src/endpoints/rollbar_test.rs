@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route { methods: &["GET"], path: "/rollbar/test" };
+pub const ROUTE: Route = Route::new(&["GET"], "/rollbar/test");
 
 /// The same words as text. The extension finds the span event and reports it as a warning.
 pub async fn handle(_app: &App, _request: Request) -> Result<Response, ApiError> {

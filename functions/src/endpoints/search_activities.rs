@@ -5,13 +5,13 @@ use tracing::{field::Empty, instrument};
 use super::shared;
 use crate::{
     domain::{Excerpt, search_words},
-    http::{ApiError, Invalid, List, Request, Response, Route, search_json},
+    http::{ApiError, Invalid, PagedList, Request, Response, Route, search_json},
     runtime::App,
-    store::{Listed, PageRequest, feeds},
+    store::{PageOf, PageRequest, feeds},
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route { methods: &["GET"], path: "/api/activities/search" };
+pub const ROUTE: Route = Route::new(&["GET"], "/api/activities/search");
 
 /// An array of the cruds that hold every word of `term`, newest first; of words, `@handle` and
 /// `#tag` with at least two characters. A term without any finds nothing.
@@ -21,7 +21,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
         return Err(Invalid::SearchTermBlank.into());
     }
     let words = search_words(term);
-    let list = List { route: ROUTE.path, of: &words.join(" "), query: &["limit", "term"] };
+    let list = PagedList { route: ROUTE.path, of: &words.join(" "), query: &["limit", "term"] };
     let found = search(app, &words, &list.page(&request)?).await?;
     let cruds: Vec<_> = found.entries.iter().map(search_json).collect();
     shared::listed(&request, &list, found.next.as_deref(), &cruds)
@@ -32,7 +32,7 @@ async fn search(
     app: &App,
     words: &[String],
     page: &PageRequest,
-) -> Result<Listed<Excerpt>, ApiError> {
+) -> Result<PageOf<Excerpt>, ApiError> {
     let found = feeds::search(app.table().await?, words, page, app.now()).await?;
     Ok(shared::counted(found))
 }

@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use crate::{
     domain::{Identity, Post, User, UserKey},
-    http::{ApiError, Invalid, List, Missing, Request, Response, Route},
+    http::{ApiError, Invalid, Missing, PagedList, Request, Response, Route},
     store::{
-        Listed, StoreError, Table, Write,
+        PageOf, Table, Write,
         idempotency::{Earlier, OnceRequest},
         threads, users,
     },
@@ -28,7 +28,7 @@ const MAX_IDEMPOTENCY_KEY: usize = 255;
 /// Answers with a page of a list: its entries in their shape, and a link to the next page.
 pub(super) fn listed(
     request: &Request,
-    list: &List<'_>,
+    list: &PagedList<'_>,
     next: Option<&str>,
     entries: &[impl Serialize],
 ) -> Result<Response, ApiError> {
@@ -38,7 +38,7 @@ pub(super) fn listed(
 }
 
 /// Notes on the current span, which must have the field, how many entries were read.
-pub(super) fn counted<T>(page: Listed<T>) -> Listed<T> {
+pub(super) fn counted<T>(page: PageOf<T>) -> PageOf<T> {
     Span::current().record("app.result_length", page.entries.len() as i64);
     page
 }
@@ -96,9 +96,9 @@ impl Once {
             return Ok(reply);
         }
         match write().await {
-            Err(ApiError::Store(StoreError::AnsweredBefore, _)) => {
+            Err(ApiError::AnsweredBefore) => {
                 let reply = self.earlier(table, now).await?;
-                reply.ok_or_else(|| StoreError::AnsweredBefore.into())
+                reply.ok_or(ApiError::AnsweredBefore)
             }
             outcome => outcome,
         }

@@ -7,23 +7,24 @@ use super::shared;
 use crate::{
     domain::{Excerpt, Handle},
     http::{
-        ApiError, List, Missing, PAGED, PathKey, Request, Response, Route, feed_json, post_json,
+        ApiError, Missing, PAGED, PagedList, PathKey, Request, Response, Route, feed_json,
+        post_json,
     },
     runtime::App,
     store::{
-        Listed, PageRequest, feeds,
+        PageOf, PageRequest, feeds,
         threads::{self, Shown},
     },
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route { methods: &["GET"], path: "/api/activities/{key}" };
+pub const ROUTE: Route = Route::new(&["GET"], "/api/activities/{key}");
 
 /// For `@handle` an array of that user's cruds, newest first; none for a user who has not written.
 /// For an id an array of that one crud or reply in its full shape: every page expects an array. Its
 /// `replies` are a list then, oldest first.
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
-    let list = |of| List { route: ROUTE.path, of, query: PAGED };
+    let list = |of| PagedList { route: ROUTE.path, of, query: PAGED };
     match PathKey::of(&request, Missing::Activity)? {
         PathKey::Uuid(uuid) => {
             let of = uuid.to_string();
@@ -55,7 +56,7 @@ async fn read_feed(
     app: &App,
     author: &Handle,
     page: &PageRequest,
-) -> Result<Listed<Excerpt>, ApiError> {
+) -> Result<PageOf<Excerpt>, ApiError> {
     let feed = feeds::of_user(app.table().await?, author, page, app.now()).await?;
     Ok(shared::counted(feed))
 }

@@ -8,14 +8,15 @@ use super::shared;
 use crate::{
     domain::{Message, UserKey, conversation_uuid},
     http::{
-        ApiError, List, Missing, PAGED, PathKey, Request, Response, Route, message_json, user_key,
+        ApiError, Missing, PAGED, PagedList, PathKey, Request, Response, Route, message_json,
+        user_key,
     },
     runtime::App,
-    store::{Listed, PageRequest, Table, messages, users},
+    store::{PageOf, PageRequest, Table, messages, users},
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route { methods: &["GET"], path: "/api/messages/{key}" };
+pub const ROUTE: Route = Route::new(&["GET"], "/api/messages/{key}");
 
 /// An array of the newest messages, oldest first as the page shows them; the link leads to older
 /// ones. None yet with `@handle` is an empty array; an id of others' conversation does not exist.
@@ -25,11 +26,11 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let (table, now) = (app.table().await?, app.now());
     let group = group_of(table, &reader, &key, now).await?;
     let of = group.as_ref().map(Uuid::to_string).unwrap_or_default();
-    let list = List { route: ROUTE.path, of: &of, query: PAGED };
+    let list = PagedList { route: ROUTE.path, of: &of, query: PAGED };
     let page = list.page(&request)?;
     let Some(group) = group else {
         info!(result_length = 0, "Serving a conversation that has not begun");
-        return Response::ok(&[(); 0]);
+        return Ok(Response::ok(&[(); 0])?);
     };
     let mut messages = read_messages(table, group, &page, now).await?;
     messages.entries.reverse();
@@ -62,6 +63,6 @@ async fn read_messages(
     group: Uuid,
     page: &PageRequest,
     now: Timestamp,
-) -> Result<Listed<Message>, ApiError> {
+) -> Result<PageOf<Message>, ApiError> {
     Ok(shared::counted(messages::messages(table, group, page, now).await?))
 }

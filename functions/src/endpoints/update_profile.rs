@@ -15,11 +15,11 @@ use crate::{
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route { methods: &["POST", "PUT"], path: "/api/profile/update" };
+pub const ROUTE: Route = Route::new(&["POST", "PUT"], "/api/profile/update");
 
 /// What the page sends.
 #[derive(Deserialize)]
-struct Body {
+struct UpdateProfileBody {
     #[serde(default)]
     display_name: TextField,
     #[serde(default, deserialize_with = "present")]
@@ -44,7 +44,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
 }
 
 fn parse(request: &Request) -> Result<Profile, ApiError> {
-    let body: Body = request.json(MAX_MESSAGE_BODY)?;
+    let body: UpdateProfileBody = request.json(MAX_MESSAGE_BODY)?;
     let display_name =
         DisplayName::parse(body.display_name.as_str().trim()).map_err(|error| match error {
             TextError::Blank => Invalid::DisplayNameBlank,

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route { methods: &["GET"], path: "/api/users/{handle}/short" };
+pub const ROUTE: Route = Route::new(&["GET"], "/api/users/{handle}/short");
 
 /// The user in short; the `@` before the handle may be left out.
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
@@ -18,7 +18,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let handle = path_handle(text.strip_prefix('@').unwrap_or(&text))?;
     let user = find(app, &handle).await?;
     info!(user.uuid = %user.uuid, "Serving a user");
-    Response::ok(&user_json(&user))
+    Ok(Response::ok(&user_json(&user))?)
 }
 
 #[instrument(name = "user-short", skip_all, fields(app.user_uuid = Empty))]

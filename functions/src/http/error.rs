@@ -6,10 +6,11 @@ use std::{backtrace::Backtrace, sync::Arc};
 use http::StatusCode;
 use tokio::time::error::Elapsed;
 
-use super::{Invalid, Response};
-use crate::{
-    endpoints::browser_traces::BadTraces, panics::Panic, store::StoreError, telemetry::SendError,
-};
+use super::{Invalid, Response, response::EncodeError};
+use crate::panics::Panic;
+
+/// An error of a module that HTTP does not know.
+type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// What there is none of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,12 +65,20 @@ pub enum ApiError {
     /// Spans of another page than ours, or of none.
     #[error("the origin {0:?} is not the page's")]
     ForeignOrigin(String),
-    /// Spans of the page that are none, or too many.
+    /// The page sent a body that is not OTLP, or invalid spans. The text never quotes the body.
     #[error("the traces are refused: {0}")]
-    BadTraces(#[from] BadTraces),
+    MalformedTraces(String),
+    /// The page sent more spans than a request may hold.
+    #[error("the traces are refused: {spans} spans, {max_spans} are allowed")]
+    TooManySpans {
+        /// How many it sent.
+        spans: usize,
+        /// How many are allowed.
+        max_spans: usize,
+    },
     /// The extension did not take the page's spans, which may try again.
     #[error("the telemetry extension did not take the traces")]
-    TracesNotTaken(#[from] SendError),
+    TracesNotTaken(#[source] Source),
     /// The cursor was not made here, or not for this list.
     #[error("the cursor does not belong to this list")]
     InvalidCursor,
@@ -82,12 +91,22 @@ pub enum ApiError {
     /// The content was refused.
     #[error(transparent)]
     Invalid(#[from] Invalid),
-    /// The store did not answer, or not as it should; with where we were when it became clear.
+    /// The store did not answer, or answered with an error.
     #[error("the store failed")]
-    Store(#[source] StoreError, Arc<Backtrace>),
-    /// The reply could not be written as JSON.
-    #[error("the reply could not be encoded")]
-    Encode(#[source] serde_json::Error),
+    Store {
+        /// The engine's error code, such as `AccessDeniedException`.
+        code: Option<String>,
+        /// The store's error.
+        source: Source,
+        /// The calls that led to it.
+        backtrace: Arc<Backtrace>,
+    },
+    /// Another request with the same idempotency key was answered in the meantime.
+    #[error("the request has been answered before")]
+    AnsweredBefore,
+    /// The response could not be written as JSON.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
     /// The handler panicked.
     #[error("the handler panicked: {0}")]
     Panicked(Panic),
@@ -113,18 +132,17 @@ impl ApiError {
             ApiError::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             ApiError::MalformedJson(_) => (StatusCode::BAD_REQUEST, "malformed_json"),
             ApiError::ForeignOrigin(_) => (StatusCode::FORBIDDEN, "origin_not_allowed"),
-            ApiError::BadTraces(BadTraces::TooMany(_)) => {
-                (StatusCode::PAYLOAD_TOO_LARGE, "too_many_spans")
-            }
-            ApiError::BadTraces(_) => (StatusCode::BAD_REQUEST, "malformed_traces"),
+            ApiError::TooManySpans { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_many_spans"),
+            ApiError::MalformedTraces(_) => (StatusCode::BAD_REQUEST, "malformed_traces"),
             ApiError::TracesNotTaken(_) => (StatusCode::SERVICE_UNAVAILABLE, "traces_not_taken"),
             ApiError::InvalidCursor => (StatusCode::BAD_REQUEST, "invalid_cursor"),
             ApiError::InvalidLimit => (StatusCode::BAD_REQUEST, "invalid_limit"),
             ApiError::InvalidIdempotencyKey => (StatusCode::BAD_REQUEST, "invalid_idempotency_key"),
             ApiError::Invalid(invalid) => (StatusCode::UNPROCESSABLE_ENTITY, invalid.code()),
-            ApiError::Store(..) | ApiError::Encode(_) | ApiError::Panicked(_) => {
-                (StatusCode::INTERNAL_SERVER_ERROR, "generic_500")
-            }
+            ApiError::Store { .. }
+            | ApiError::AnsweredBefore
+            | ApiError::Encode(_)
+            | ApiError::Panicked(_) => (StatusCode::INTERNAL_SERVER_ERROR, "generic_500"),
             ApiError::TimedOut(_) => (StatusCode::SERVICE_UNAVAILABLE, "timed_out"),
         }
     }
@@ -153,13 +171,13 @@ impl ApiError {
             ApiError::BodyTooLarge { .. } => "BodyTooLarge",
             ApiError::MalformedJson(_) => "MalformedJson",
             ApiError::ForeignOrigin(_) => "ForeignOrigin",
-            ApiError::BadTraces(_) => "BadTraces",
+            ApiError::MalformedTraces(_) | ApiError::TooManySpans { .. } => "BadTraces",
             ApiError::TracesNotTaken(_) => "TracesNotTaken",
             ApiError::InvalidCursor => "InvalidCursor",
             ApiError::InvalidLimit => "InvalidLimit",
             ApiError::InvalidIdempotencyKey => "InvalidIdempotencyKey",
             ApiError::Invalid(_) => "Invalid",
-            ApiError::Store(..) => "StoreError",
+            ApiError::Store { .. } | ApiError::AnsweredBefore => "StoreError",
             ApiError::Encode(_) => "EncodeError",
             ApiError::Panicked(_) => "Panic",
             ApiError::TimedOut(_) => "TimedOut",
@@ -169,7 +187,7 @@ impl ApiError {
     /// The calls that led to it, where it is a failure of ours.
     pub fn backtrace(&self) -> Option<&Arc<Backtrace>> {
         match self {
-            ApiError::Store(_, backtrace) => Some(backtrace),
+            ApiError::Store { backtrace, .. } => Some(backtrace),
             ApiError::Panicked(panic) => Some(&panic.backtrace),
             _ => None,
         }
@@ -178,7 +196,7 @@ impl ApiError {
     /// The error code of the store's engine, such as `AccessDeniedException`.
     pub fn store_code(&self) -> Option<&str> {
         match self {
-            ApiError::Store(error, _) => error.code(),
+            ApiError::Store { code, .. } => code.as_deref(),
             _ => None,
         }
     }
@@ -187,16 +205,6 @@ impl ApiError {
     pub fn chain(&self) -> String {
         let sources = std::iter::successors(std::error::Error::source(self), |e| e.source());
         sources.fold(self.to_string(), |chain, source| format!("{chain}: {source}"))
-    }
-}
-
-impl From<StoreError> for ApiError {
-    fn from(error: StoreError) -> Self {
-        let backtrace = match &error {
-            StoreError::AnsweredBefore => Backtrace::disabled(), // an answer, not a failure
-            _ => Backtrace::force_capture(), // addresses only: names are looked up where it is shown
-        };
-        ApiError::Store(error, Arc::new(backtrace))
     }
 }
 

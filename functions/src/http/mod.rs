@@ -14,7 +14,7 @@ mod views; // the JSON of replies
 pub use auth::{identity, user_key};
 pub use error::{ApiError, Missing};
 pub use lenient_text::{TextField, present};
-pub use pagination::{List, PAGED};
+pub use pagination::{PAGED, PagedList};
 pub use path_key::{PathKey, parse_uuid, path_handle};
 pub use request::{Request, Route};
 pub use response::Response;

@@ -11,10 +11,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::{ApiError, Request, Response};
-use crate::{
-    domain::digest,
-    store::{PageRequest, keys},
-};
+use crate::domain::{PageRequest, digest, is_position};
 
 /// Entries of a page, as many as the original's feeds show.
 const DEFAULT_LIMIT: usize = 40;
@@ -33,7 +30,7 @@ const ESCAPED_IN_QUERY: &AsciiSet =
 const ESCAPED_IN_PATH: &AsciiSet = &ESCAPED_IN_QUERY.remove(b'/');
 
 /// A list that comes in pages.
-pub struct List<'a> {
+pub struct PagedList<'a> {
     /// Its route's path.
     pub route: &'static str,
     /// Whose or of what it is.
@@ -42,7 +39,7 @@ pub struct List<'a> {
     pub query: &'static [&'static str],
 }
 
-impl List<'_> {
+impl PagedList<'_> {
     /// Which page is asked for.
     pub fn page(&self, request: &Request) -> Result<PageRequest, ApiError> {
         let limit = match request.query_parameter("limit") {
@@ -81,7 +78,7 @@ impl List<'_> {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?;
         let (position, found) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM_BYTES)?)?;
         let position = std::str::from_utf8(position).ok()?;
-        let fits = keys::is_by_time(position) && self.checksum(position) == found;
+        let fits = is_position(position) && self.checksum(position) == found;
         fits.then(|| position.to_owned())
     }
 
@@ -104,12 +101,12 @@ mod tests {
     prop_compose! {
         fn any_position()(micros in 0..253_402_207_199_999_999_i64, id: u128) -> String {
             let time = jiff::Timestamp::from_microsecond(micros).unwrap();
-            keys::by_time(String::new(), time, uuid::Uuid::from_u128(id)).sort
+            crate::domain::position(time, uuid::Uuid::from_u128(id))
         }
     }
 
-    fn list(of: &str) -> List<'_> {
-        List { route: "/list", of, query: PAGED }
+    fn list(of: &str) -> PagedList<'_> {
+        PagedList { route: "/list", of, query: PAGED }
     }
 
     proptest! {
@@ -121,7 +118,7 @@ mod tests {
 
             prop_assert_eq!(list(&whose).open(&cursor), Some(position));
             prop_assert_eq!(list(&other).open(&cursor).is_some(), whose == other);
-            let elsewhere = List { route: "/another", ..list(&whose) };
+            let elsewhere = PagedList { route: "/another", ..list(&whose) };
             prop_assert_eq!(elsewhere.open(&cursor), None);
         }
 

@@ -25,9 +25,21 @@ pub struct Route {
     pub methods: &'static [&'static str],
     /// The path as in the template, with variables in braces.
     pub path: &'static str,
+    /// Whether its traces may be kept. Traces of a health check are recorded and never kept.
+    pub is_sampled: bool,
 }
 
 impl Route {
+    /// A route whose traces may be kept.
+    pub const fn new(methods: &'static [&'static str], path: &'static str) -> Self {
+        Self { methods, path, is_sampled: true }
+    }
+
+    /// The same route; its traces are never kept.
+    pub const fn unsampled(self) -> Self {
+        Self { is_sampled: false, ..self }
+    }
+
     /// Fails for a method that is not the route's.
     pub fn check(&self, request: &Request) -> Result<(), ApiError> {
         match self.methods.contains(&request.method().as_str()) {
@@ -211,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_method_of_another_route_is_refused_with_the_ones_there_are() {
-        let route = Route { methods: &["PUT", "DELETE"], path: "/x" };
+        let route = Route::new(&["PUT", "DELETE"], "/x");
 
         let error = route.check(&Request::from_event(HOME).unwrap()).unwrap_err();
 

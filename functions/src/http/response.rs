@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use http::StatusCode;
 use serde::Serialize;
 
-use super::ApiError;
-
 /// A reply; serialises to payload format 2.0 of an HTTP API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -19,10 +17,15 @@ pub struct Response {
     cookies: [&'static str; 0],
 }
 
+/// The body of a response cannot be written as JSON.
+#[derive(Debug, thiserror::Error)]
+#[error("the reply could not be encoded")]
+pub struct EncodeError(#[from] serde_json::Error);
+
 impl Response {
     /// 200 with `body` as JSON. Fails only if `body` cannot be JSON, such as a map with odd keys.
-    pub fn ok(body: &impl Serialize) -> Result<Self, ApiError> {
-        let body = serde_json::to_string(body).map_err(ApiError::Encode)?;
+    pub fn ok(body: &impl Serialize) -> Result<Self, EncodeError> {
+        let body = serde_json::to_string(body)?;
         Ok(Self::json(StatusCode::OK, body))
     }
 

@@ -1,6 +1,8 @@
 //! The runtime loop: takes an event, answers it, and sends the telemetry once the reply is posted.
 
 mod app;
+#[cfg(feature = "local")]
+mod faults;
 
 use std::convert::Infallible;
 
@@ -98,7 +100,7 @@ async fn serve(
     // What a handler shares with the next invocation is guarded by locks that survive a panic.
     let caught = panics::catch_in(async {
         #[cfg(feature = "local")]
-        panics::fail_on_demand(&request).await;
+        faults::fail_on_demand(&request).await;
         handle(request).await
     });
     match deadline::keep(context, caught).await {
@@ -165,7 +167,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reply_has_the_payload_format_2_0() {
-        let reply = answered(HOME_EVENT, async |_| Response::ok(&["Hello"])).await;
+        let reply = answered(HOME_EVENT, async |_| Ok(Response::ok(&["Hello"])?)).await;
 
         let expected = serde_json::json!({
             "statusCode": 200,
@@ -190,7 +192,7 @@ mod tests {
         event["requestContext"]["authorizer"]["jwt"]["claims"] = json!({"sub": "sub-x"});
 
         let event = event.to_string();
-        let invocation = answered_with(&telemetry, None, &event, async |_| Response::ok(&()));
+        let invocation = answered_with(&telemetry, None, &event, async |_| Ok(Response::ok(&())?));
         telemetry.around(invocation).await;
 
         let server = extension.spans().remove(0);

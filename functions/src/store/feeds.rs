@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 
-use super::{
-    Index, Order, Query, StoreError, Table, codec, keys,
-    pages::{self, Listed, PageRequest},
+use super::{Index, Order, Query, StoreError, Table, codec, keys, pages};
+use crate::domain::{
+    Activity, Excerpt, Handle, PageOf, PageRequest, Post, PostTree, ReplyTree, Thread, position,
+    words,
 };
-use crate::domain::{Activity, Excerpt, Handle, Post, PostTree, ReplyTree, Thread, words};
 
 /// Most replies of a thread that a feed shows. Our choice: they come with every page.
 pub const FEED_REPLIES: usize = 20;
@@ -35,7 +35,7 @@ pub async fn home(
     table: &dyn Table,
     page: &PageRequest,
     now: Timestamp,
-) -> Result<Listed<Thread>, StoreError> {
+) -> Result<PageOf<Thread>, StoreError> {
     let index = Some(Index::Listing);
     let shards: Vec<Query> = keys::home_partitions()
         .map(|partition| Query {
@@ -47,7 +47,7 @@ pub async fn home(
     let shards = table.query(&shards).await?;
     let newest = pages::merge(shards, index, page.limit).try_map(codec::read_crud)?;
     let entries = with_replies(table, newest.entries, now).await?;
-    Ok(Listed { entries, next: newest.next })
+    Ok(PageOf { entries, next: newest.next })
 }
 
 /// The cruds of a user, newest first; none if there is no such user. One query.
@@ -56,7 +56,7 @@ pub async fn of_user(
     author: &Handle,
     page: &PageRequest,
     now: Timestamp,
-) -> Result<Listed<Excerpt>, StoreError> {
+) -> Result<PageOf<Excerpt>, StoreError> {
     let partition = keys::feed_partition(author);
     pages::newest(table, None, partition, page, now).await?.try_map(codec::read_excerpt)
 }
@@ -69,10 +69,10 @@ pub async fn search(
     words_sought: &[String],
     page: &PageRequest,
     now: Timestamp,
-) -> Result<Listed<Excerpt>, StoreError> {
+) -> Result<PageOf<Excerpt>, StoreError> {
     // Long words are rare words.
     let Some(rarest) = words_sought.iter().max_by_key(|word| word.len()) else {
-        return Ok(Listed { entries: Vec::new(), next: None });
+        return Ok(PageOf { entries: Vec::new(), next: None });
     };
     let has_all = |crud: &Excerpt| {
         let words = words(crud.message.as_str());
@@ -89,13 +89,13 @@ pub async fn search(
         next = read.next;
         if entries.len() > page.limit {
             entries.truncate(page.limit);
-            next = entries.last().map(|crud| keys::place_in_time(crud.created_at, crud.uuid));
+            next = entries.last().map(|crud| position(crud.created_at, crud.uuid));
         }
         if next.is_none() || entries.len() == page.limit {
             break;
         }
     }
-    Ok(Listed { entries, next })
+    Ok(PageOf { entries, next })
 }
 
 /// What a reader with these handles (see [`super::users::handles_of`]) is notified of, newest first:
@@ -109,7 +109,7 @@ pub async fn notifications(
     reader: &[Handle],
     page: &PageRequest,
     now: Timestamp,
-) -> Result<Listed<PostTree>, StoreError> {
+) -> Result<PageOf<PostTree>, StoreError> {
     let queries: Vec<Query> = reader
         .iter()
         .map(|handle| pages::query(keys::notices_partition(handle), Order::Descending, page, now))
@@ -133,7 +133,7 @@ pub async fn notifications(
         Post::Crud(_) => threads.next().map(PostTree::Crud),
         Post::Reply(reply) => Some(PostTree::Reply(ReplyTree { reply, replies: Vec::new() })),
     };
-    Ok(Listed { entries: found.into_iter().filter_map(tree).collect(), next: keys.next })
+    Ok(PageOf { entries: found.into_iter().filter_map(tree).collect(), next: keys.next })
 }
 
 /// The threads of `cruds`, with one query for each that has replies.

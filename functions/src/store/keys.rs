@@ -28,7 +28,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::Key;
-use crate::domain::{Handle, UserKey};
+use crate::domain::{Handle, UserKey, parse_position, position, sortable};
 
 /// Over how many partitions the home feed is spread: one takes 1,000 writes a second, and every
 /// new crud is a write to it. Our choice; changing it hides what is there until it has expired.
@@ -134,25 +134,12 @@ pub fn notices_partition(to: &Handle) -> String {
 
 /// Something in a partition that is sorted by time.
 pub fn by_time(partition: String, created_at: Timestamp, uuid: Uuid) -> Key {
-    Key { partition, sort: place_in_time(created_at, uuid) }
+    Key { partition, sort: position(created_at, uuid) }
 }
 
-/// The sort key of something in such a partition.
-pub fn place_in_time(created_at: Timestamp, uuid: Uuid) -> String {
-    format!("{}#{uuid}", sortable(created_at))
-}
-
-/// Whose id is in a key of [`by_time`]; `None` for another kind of key.
+/// The time and the id in a key of [`by_time`]; `None` for another kind of key.
 pub fn parse_by_time(key: &Key) -> Option<(Timestamp, Uuid)> {
-    let (time, uuid) = key.sort.split_once('#')?;
-    Some((time.parse().ok()?, uuid.parse().ok()?))
-}
-
-/// Whether a text is the sort key of something in such a partition, exactly as it is built here.
-pub fn is_by_time(sort: &str) -> bool {
-    let key = Key { partition: String::new(), sort: sort.to_owned() };
-    let read = parse_by_time(&key);
-    read.is_some_and(|(time, uuid)| place_in_time(time, uuid) == sort)
+    parse_position(&key.sort)
 }
 
 /// A user.
@@ -211,15 +198,12 @@ fn parse_thread_partition(partition: &str) -> Option<Uuid> {
     partition.strip_prefix("ACTIVITY#")?.parse().ok()
 }
 
-fn sortable(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::is_position;
 
     prop_compose! {
         /// From 1970 to 9999, to the microsecond.
@@ -243,7 +227,7 @@ mod tests {
     #[test]
     fn a_place_in_time_is_written_in_one_way_only() {
         let id = "bdd640fb-0667-4ad1-9c80-317fa3b1799d";
-        assert!(is_by_time(&format!("2026-11-20T09:20:00.000000Z#{id}")));
+        assert!(is_position(&format!("2026-11-20T09:20:00.000000Z#{id}")));
         for (time, id) in [
             ("2026-11-20T09:20:00Z", id),
             ("2026-11-20T09:20:00.0000000Z", id),
@@ -253,9 +237,9 @@ mod tests {
             ("2026-11-20T09:20:00.000000Z", ""),
             ("", ""),
         ] {
-            assert!(!is_by_time(&format!("{time}#{id}")), "{time}#{id}");
+            assert!(!is_position(&format!("{time}#{id}")), "{time}#{id}");
         }
-        assert!(!is_by_time(""));
+        assert!(!is_position(""));
     }
 
     proptest! {
@@ -278,12 +262,12 @@ mod tests {
             let key = by_time("p".to_owned(), time, Uuid::from_u128(id));
 
             prop_assert_eq!(parse_by_time(&key), Some((time, Uuid::from_u128(id))));
-            prop_assert!(is_by_time(&key.sort));
+            prop_assert!(is_position(&key.sort));
         }
 
         #[test]
         fn no_other_text_passes_for_a_place_in_time(text: String) {
-            prop_assert!(!is_by_time(&text));
+            prop_assert!(!is_position(&text));
         }
 
         #[test]

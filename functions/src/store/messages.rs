@@ -6,12 +6,11 @@ use serde_json::{Map, json};
 use uuid::Uuid;
 
 use super::{
-    Index, Item, Key, StoreError, Table, Update, Write, codec, idempotency, keys,
-    pages::{self, Listed, PageRequest},
-    users,
+    Index, Item, Key, StoreError, Table, Update, Write, codec, idempotency, keys, pages, users,
 };
 use crate::domain::{
-    DisplayName, Handle, LongText, Message, MessageGroup, User, UserKey, conversation_uuid,
+    DisplayName, Handle, LongText, Message, MessageGroup, PageOf, PageRequest, User, UserKey,
+    conversation_uuid,
 };
 
 /// How often a message is tried when others get in between: one may have begun the conversation, a
@@ -42,10 +41,10 @@ pub async fn groups(
     user: &UserKey,
     page: &PageRequest,
     now: Timestamp,
-) -> Result<Listed<MessageGroup>, StoreError> {
+) -> Result<PageOf<MessageGroup>, StoreError> {
     let partition = keys::groups_partition(user);
     let groups = pages::newest(table, Some(Index::Listing), partition, page, now).await?;
-    let Listed { entries, next } = groups.try_map(|item| {
+    let PageOf { entries, next } = groups.try_map(|item| {
         let uuid = codec::parsed_key(&item, keys::parse_member)?;
         Ok((uuid, codec::attributes::<Member>(item)?))
     })?;
@@ -58,7 +57,7 @@ pub async fn groups(
         message: member.message,
         created_at: member.created_at,
     };
-    Ok(Listed { entries: entries.into_iter().zip(others).map(group).collect(), next })
+    Ok(PageOf { entries: entries.into_iter().zip(others).map(group).collect(), next })
 }
 
 /// Who the other one is in a conversation of `user`; `None` if there is no such conversation, or `user`
@@ -81,7 +80,7 @@ pub async fn messages(
     group: Uuid,
     page: &PageRequest,
     now: Timestamp,
-) -> Result<Listed<Message>, StoreError> {
+) -> Result<PageOf<Message>, StoreError> {
     let partition = keys::messages_partition(group);
     pages::newest(table, None, partition, page, now).await?.try_map(|item| {
         let (created_at, uuid) = codec::parsed_key(&item, keys::parse_by_time)?;

@@ -18,7 +18,7 @@ pub mod users;
 pub mod messages;
 
 use crate::config::Config;
-pub use pages::{Listed, PageRequest};
+pub use crate::domain::{PageOf, PageRequest};
 pub use table::{
     Index, Item, Key, MAX_WRITES, Order, Page, Query, StoreError, Table, Update, Write,
 };

@@ -3,35 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Index, Item, Order, Page, Query, StoreError, Table};
-
-/// Which part of a list to read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PageRequest {
-    /// Most entries of the page.
-    pub limit: usize,
-    /// Where the page before ended: [`Listed::next`]; `None` is the start.
-    pub after: Option<String>,
-}
-
-/// A part of a list.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Listed<T> {
-    /// The entries, at most [`PageRequest::limit`].
-    pub entries: Vec<T>,
-    /// Where to go on; `None` at the end. What comes behind may turn out to be nothing.
-    pub next: Option<String>,
-}
-
-impl<T> Listed<T> {
-    /// The same part, with something else for each entry.
-    pub(super) fn try_map<U>(
-        self,
-        read: impl FnMut(T) -> Result<U, StoreError>,
-    ) -> Result<Listed<U>, StoreError> {
-        let entries = self.entries.into_iter().map(read).collect::<Result<_, _>>()?;
-        Ok(Listed { entries, next: self.next })
-    }
-}
+use crate::domain::{PageOf, PageRequest};
 
 /// The question for a page of one partition.
 pub(super) fn query(partition: String, order: Order, page: &PageRequest, now: Timestamp) -> Query {
@@ -46,17 +18,17 @@ pub(super) async fn newest(
     partition: String,
     page: &PageRequest,
     now: Timestamp,
-) -> Result<Listed<Item>, StoreError> {
+) -> Result<PageOf<Item>, StoreError> {
     let query = Query { index, ..query(partition, Order::Descending, page, now) };
     let read = table.query(&[query]).await?.pop();
     let (entries, next) = read.map(|page| (page.items, page.next)).unwrap_or_default();
-    Ok(Listed { entries, next })
+    Ok(PageOf { entries, next })
 }
 
 /// The newest items of several partitions of `index`, or of the table, each once; they must be sorted
 /// by time. Where a partition was not read to its end, nothing is known of what lies behind, so the
 /// page ends there for all of them.
-pub(super) fn merge(pages: Vec<Page>, index: Option<Index>, limit: usize) -> Listed<Item> {
+pub(super) fn merge(pages: Vec<Page>, index: Option<Index>, limit: usize) -> PageOf<Item> {
     let position = |item: &Item| item.position(index).map(str::to_owned);
     let read_to = pages.iter().filter_map(|page| page.next.clone()).max();
     let items = pages.into_iter().flat_map(|page| page.items);
@@ -68,5 +40,5 @@ pub(super) fn merge(pages: Vec<Page>, index: Option<Index>, limit: usize) -> Lis
         false => read_to,
     };
     entries.truncate(limit);
-    Listed { entries, next }
+    PageOf { entries, next }
 }

@@ -4,11 +4,8 @@ use jiff::Timestamp;
 use serde_json::Map;
 use uuid::Uuid;
 
-use super::{
-    Order, Query, StoreError, Table, Update, Write, codec, idempotency, keys,
-    pages::{self, Listed, PageRequest},
-};
-use crate::domain::{Activity, Post, PostTree, Reply, ReplyTree, Thread};
+use super::{Order, Query, StoreError, Table, Update, Write, codec, idempotency, keys, pages};
+use crate::domain::{Activity, PageOf, PageRequest, Post, PostTree, Reply, ReplyTree, Thread};
 
 /// Most replies that one crud or reply is shown with when it is asked for by its id. Our choice:
 /// with the longest texts it stays far below what a function may reply with.
@@ -85,25 +82,25 @@ pub async fn show(
 }
 
 /// A page of the replies to each of `parents`, one after the other, each oldest first.
-/// [`Listed::next`] is that of the last.
+/// [`PageOf::next`] is that of the last.
 async fn replies_to(
     table: &dyn Table,
     parents: &[Uuid],
     page: &PageRequest,
     now: Timestamp,
-) -> Result<Listed<Reply>, StoreError> {
+) -> Result<PageOf<Reply>, StoreError> {
     let partitions = parents.iter().map(|parent| keys::replies_partition(*parent));
     let queries: Vec<Query> =
         partitions.map(|partition| pages::query(partition, Order::Ascending, page, now)).collect();
-    let mut found = Listed { entries: Vec::new(), next: None };
+    let mut found = PageOf { entries: Vec::new(), next: None };
     for page in table.query(&queries).await? {
         found.entries.extend(page.items);
         found.next = page.next;
     }
-    let Listed { entries: keys, next } = found.try_map(codec::read_pointer)?;
+    let PageOf { entries: keys, next } = found.try_map(codec::read_pointer)?;
     let items = table.get(&keys, now).await?.into_iter().flatten();
     let entries = items.map(codec::read_reply).collect::<Result<_, _>>()?;
-    Ok(Listed { entries, next })
+    Ok(PageOf { entries, next })
 }
 
 /// Writes a new crud, with all by which it is found; `answered` goes with it (see

@@ -23,7 +23,7 @@ const MAX_ATTEMPTS: usize = 5;
 const FORMER_HANDLE_KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 #[derive(Serialize, Deserialize)]
-struct Attributes {
+struct UserAttributes {
     key: UserKey,
     uuid: Uuid,
     handle: Handle,
@@ -182,7 +182,7 @@ fn made(identity: &Identity) -> Result<(User, Vec<Write>), StoreError> {
     };
     let user =
         User { key: identity.key.clone(), uuid: Uuid::new_v4(), handle, display_name, bio: None };
-    let attributes = Attributes {
+    let attributes = UserAttributes {
         key: user.key.clone(),
         uuid: user.uuid,
         handle: user.handle.clone(),
@@ -214,6 +214,6 @@ fn renamed(
 }
 
 fn read_user(item: Item) -> Result<User, StoreError> {
-    let Attributes { key, uuid, handle, display_name, bio } = codec::attributes(item)?;
+    let UserAttributes { key, uuid, handle, display_name, bio } = codec::attributes(item)?;
     Ok(User { key, uuid, handle, display_name, bio })
 }

@@ -38,7 +38,6 @@ use tracing_subscriber::{
 use crate::{
     config::Config,
     domain::UserKey,
-    endpoints::health_check,
     http::{ApiError, Request, Response, Route},
     panics,
 };
@@ -154,10 +153,7 @@ impl Telemetry {
         let cold_start = self.current.set(context);
         let span = tracing::Span::current();
         server_span::name(&span, route, request);
-        let kept = match route.path == health_check::ROUTE.path {
-            true => Kept::Never,
-            false => Kept::AsAsked,
-        };
+        let kept = if route.is_sampled { Kept::AsAsked } else { Kept::Never };
         self.root_ids.place(&span, request, context.xray_trace_id.as_deref(), kept);
         server_span::describe(&span, context, route, request, cold_start);
     }

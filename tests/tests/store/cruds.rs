@@ -2,7 +2,7 @@
 
 use cruddur::domain::{Post, PostTree, ReplyTree, Thread};
 use cruddur::store::feeds::{self, FEED_DEPTH, FEED_REPLIES};
-use cruddur::store::{Listed, likes, threads};
+use cruddur::store::{PageOf, likes, threads};
 use cruddur_tests::Store;
 use futures_util::future::join_all;
 use uuid::Uuid;
@@ -184,7 +184,7 @@ async fn a_thread_is_shown_page_by_page_and_branch_by_branch(store: Store) {
     let read = async |page| {
         let shown = threads::show(table, root.uuid(), &page, now()).await.unwrap().unwrap();
         let PostTree::Crud(thread) = shown.tree else { panic!("a crud") };
-        Listed { entries: thread.replies, next: shown.next }
+        PageOf { entries: thread.replies, next: shown.next }
     };
     for limit in [1, 5, 12] {
         let trees = all_pages(limit, read).await;

@@ -4,7 +4,7 @@ use cruddur::domain::{
     Activity, Counters, DisplayName, Handle, Identity, LongText, MessageText, Post, Reply, User,
     UserKey,
 };
-use cruddur::store::{Listed, PageRequest, Table, threads, users};
+use cruddur::store::{PageOf, PageRequest, Table, threads, users};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
@@ -92,7 +92,7 @@ pub(super) fn first(limit: usize) -> PageRequest {
 /// Reads page after page to the end, each of at most `limit` entries.
 pub(super) async fn all_pages<T>(
     limit: usize,
-    read: impl AsyncFn(PageRequest) -> Listed<T>,
+    read: impl AsyncFn(PageRequest) -> PageOf<T>,
 ) -> Vec<T> {
     let mut all = Vec::new();
     let mut request = first(limit);

@@ -20,7 +20,7 @@ pub(super) const SERVICE_NAME: &str = "frontend-react-js";
 const SOURCE: (&str, &str) = ("cruddur.source", "page");
 
 /// Most spans of a request. Our choice: a page load has some dozens.
-const MAX_SPANS: usize = 100;
+pub(super) const MAX_SPANS: usize = 100;
 
 /// How a request is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub(super) enum Encoding {
 
 /// Why spans of a page are refused.
 #[derive(Debug, thiserror::Error)]
-pub enum BadTraces {
+pub(super) enum BadTraces {
     /// No OTLP. What exactly is wrong is not said: it may quote the body.
     #[error("no OTLP request")]
     Malformed,

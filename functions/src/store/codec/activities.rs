@@ -20,7 +20,7 @@ use crate::{
 
 /// What an item holds beside its keys; cruds and replies alike, each with its own kind of text.
 #[derive(Serialize, Deserialize)]
-struct Attributes<M> {
+struct EntryAttributes<M> {
     handle: Handle,
     #[serde(skip_serializing_if = "Option::is_none")]
     display_name: Option<DisplayName>,
@@ -58,7 +58,7 @@ struct Pointer {
 
 /// A crud and everything by which it is found: with 64 words and 20 mentions, at most 86 items.
 pub fn crud_items(crud: &Activity) -> Result<Vec<Item>, StoreError> {
-    let attributes = Attributes {
+    let attributes = EntryAttributes {
         handle: crud.handle.clone(),
         display_name: crud.display_name.clone(),
         message: crud.message.clone(),
@@ -98,7 +98,7 @@ pub fn reply_items(
     root_author: &Handle,
     parent_author: &Handle,
 ) -> Result<Vec<Item>, StoreError> {
-    let attributes = Attributes {
+    let attributes = EntryAttributes {
         handle: reply.handle.clone(),
         display_name: reply.display_name.clone(),
         message: reply.message.clone(),
@@ -172,7 +172,7 @@ pub fn read_post(item: Item) -> Result<Post, StoreError> {
 
 pub(in crate::store) fn read_crud(item: Item) -> Result<Activity, StoreError> {
     let uuid = parsed_key(&item, keys::parse_activity)?;
-    let attributes: Attributes<MessageText> = attributes(item)?;
+    let attributes: EntryAttributes<MessageText> = attributes(item)?;
     Ok(Activity {
         uuid,
         counters: attributes.counters(),
@@ -186,7 +186,7 @@ pub(in crate::store) fn read_crud(item: Item) -> Result<Activity, StoreError> {
 
 pub(in crate::store) fn read_reply(item: Item) -> Result<Reply, StoreError> {
     let key = parsed_key(&item, keys::parse_reply)?;
-    let attributes: Attributes<LongText> = attributes(item)?;
+    let attributes: EntryAttributes<LongText> = attributes(item)?;
     Ok(Reply {
         uuid: key.uuid,
         root_uuid: key.root,
@@ -212,7 +212,7 @@ fn at_least_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::E
     i64::deserialize(deserializer).map(|count| u64::try_from(count).unwrap_or(0))
 }
 
-impl<M> Attributes<M> {
+impl<M> EntryAttributes<M> {
     fn counters(&self) -> Counters {
         Counters {
             likes: self.likes_count,

@@ -46,10 +46,7 @@ use crate::{
 };
 use range::Range;
 use usage::Usage;
-use values::Attributes;
-
-/// The name of the index behind [`crate::store::Index::Listing`].
-const LISTING: &str = "listing";
+use values::{AttributeMap, LISTING};
 
 /// Connecting and one attempt may take this long. Our choice: DynamoDB answers in milliseconds, so
 /// that there is time left to try again.
@@ -233,8 +230,8 @@ impl DynamoDbTable {
 /// Some of the keys of a call.
 struct Batch {
     /// Those that have not been looked up yet.
-    left: Vec<Attributes>,
-    found: Vec<Attributes>,
+    left: Vec<AttributeMap>,
+    found: Vec<AttributeMap>,
 }
 
 impl Table for DynamoDbTable {

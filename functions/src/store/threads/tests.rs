@@ -214,8 +214,8 @@ fn where_one_shard_was_not_read_to_its_end_the_page_ends_for_all() {
     };
 
     let merged = pages::merge(shards(), Some(Index::Listing), 10);
-    assert_eq!(merged, Listed { entries: vec![item(1), item(2), item(3)], next: place(4) });
+    assert_eq!(merged, PageOf { entries: vec![item(1), item(2), item(3)], next: place(4) });
 
     let shorter = pages::merge(shards(), Some(Index::Listing), 2);
-    assert_eq!(shorter, Listed { entries: vec![item(1), item(2)], next: place(2) });
+    assert_eq!(shorter, PageOf { entries: vec![item(1), item(2)], next: place(2) });
 }

@@ -71,7 +71,7 @@ where
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let mut line = Line(Map::new());
+        let mut line = LineFields(Map::new());
         event.record(&mut line);
         let now = Timestamp::now();
         line.set("timestamp", now.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string());
@@ -100,15 +100,15 @@ where
 }
 
 /// The line as it grows; ours are set last, so that no event can pretend to be of another request.
-struct Line(Map<String, Value>);
+struct LineFields(Map<String, Value>);
 
-impl Line {
+impl LineFields {
     fn set(&mut self, key: &str, value: impl Into<Value>) {
         self.0.insert(key.to_owned(), value.into());
     }
 }
 
-impl Visit for Line {
+impl Visit for LineFields {
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.set(field.name(), value);
     }

@@ -26,13 +26,13 @@ pub(in crate::telemetry) struct Written(Arc<Mutex<Lines>>);
 #[derive(Debug, Default)]
 struct Lines {
     /// Oldest first.
-    kept: VecDeque<Line>,
+    kept: VecDeque<WrittenLine>,
     bytes: usize,
     dropped: u64,
 }
 
 #[derive(Debug)]
-struct Line {
+struct WrittenLine {
     time: Timestamp,
     fields: Map<String, Value>,
     bytes: usize,
@@ -57,7 +57,7 @@ impl Written {
     ) {
         let mut lines = self.lock();
         lines.bytes += bytes;
-        lines.kept.push_back(Line { time, fields, bytes });
+        lines.kept.push_back(WrittenLine { time, fields, bytes });
         while lines.bytes > MAX_BYTES
             && let Some(oldest) = lines.kept.pop_front()
         {
@@ -78,7 +78,7 @@ impl Written {
 }
 
 /// The service is the resource's; what else has no field of its own is an attribute.
-fn record(Line { time, mut fields, .. }: Line) -> LogRecord {
+fn record(WrittenLine { time, mut fields, .. }: WrittenLine) -> LogRecord {
     let mut text = |key: &str| match fields.remove(key) {
         Some(Value::String(text)) => text,
         _ => String::new(),

@@ -6,9 +6,8 @@ use aws_sdk_dynamodb::{
     Client, operation::query::builders::QueryFluentBuilder, types::ReturnConsumedCapacity,
 };
 
-use super::{
-    LISTING,
-    values::{EXPIRY, LISTING_PARTITION, LISTING_SORT, PARTITION, SORT, number, text},
+use super::values::{
+    EXPIRY, LISTING, LISTING_PARTITION, LISTING_SORT, PARTITION, SORT, number, text,
 };
 use crate::store::{Index, Order, Query};
 

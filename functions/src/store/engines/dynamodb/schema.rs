@@ -10,10 +10,7 @@ use aws_sdk_dynamodb::{
     },
 };
 
-use super::{
-    LISTING,
-    values::{LISTING_PARTITION, LISTING_SORT, PARTITION, SORT},
-};
+use super::values::{LISTING, LISTING_PARTITION, LISTING_SORT, PARTITION, SORT};
 
 /// The request that makes it. Without time to live: what has expired is not found anyway.
 pub(super) fn create_table(

@@ -12,7 +12,9 @@ use jiff::Timestamp;
 use super::{
     DynamoDbTable, errors,
     usage::Usage,
-    values::{self, Attributes, EXPIRY, LISTING_PARTITION, LISTING_SORT, PARTITION, number, text},
+    values::{
+        self, AttributeMap, EXPIRY, LISTING_PARTITION, LISTING_SORT, PARTITION, number, text,
+    },
 };
 use crate::store::{Key, StoreError, Update, Write};
 
@@ -98,7 +100,11 @@ impl DynamoDbTable {
         types::Delete::builder().table_name(&self.name).set_key(Some(values::from_key(key)))
     }
 
-    fn update(&self, update: &Update, mut values: Attributes) -> Result<types::Update, BuildError> {
+    fn update(
+        &self,
+        update: &Update,
+        mut values: AttributeMap,
+    ) -> Result<types::Update, BuildError> {
         let mut names = condition_names();
         let (mut sets, mut adds) = (Vec::new(), Vec::new());
         let set = update.set.iter().map(|(name, value)| (name.as_str(), values::from_json(value)));

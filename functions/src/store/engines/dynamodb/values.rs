@@ -8,6 +8,9 @@ use serde_json::{Map, Value};
 use crate::store::{Item, Key, StoreError};
 
 /// The attributes that hold the keys and the expiry; no item may use these names for its own.
+/// The name of the index behind [`crate::store::Index::Listing`].
+pub(super) const LISTING: &str = "listing";
+
 pub(super) const PARTITION: &str = "pk";
 pub(super) const SORT: &str = "sk";
 pub(super) const LISTING_PARTITION: &str = "listing_pk";
@@ -15,11 +18,11 @@ pub(super) const LISTING_SORT: &str = "listing_sk";
 pub(super) const EXPIRY: &str = "ttl";
 
 /// An item or a key in DynamoDB's own shape.
-pub(super) type Attributes = HashMap<String, AttributeValue>;
+pub(super) type AttributeMap = HashMap<String, AttributeValue>;
 
 /// The item with all of its attributes.
-pub(super) fn from_item(item: &Item) -> Attributes {
-    let mut attributes: Attributes =
+pub(super) fn from_item(item: &Item) -> AttributeMap {
+    let mut attributes: AttributeMap =
         item.attributes.iter().map(|(name, value)| (name.clone(), from_json(value))).collect();
     attributes.extend(from_key(&item.key));
     if let Some(listing) = &item.listing {
@@ -33,13 +36,13 @@ pub(super) fn from_item(item: &Item) -> Attributes {
 }
 
 /// The key alone.
-pub(super) fn from_key(key: &Key) -> Attributes {
+pub(super) fn from_key(key: &Key) -> AttributeMap {
     let key = [(PARTITION, &key.partition), (SORT, &key.sort)];
     HashMap::from(key.map(|(name, value)| (name.to_owned(), text(value))))
 }
 
 /// The item back. Fails for what [`from_item`] does not make.
-pub(super) fn to_item(mut attributes: Attributes) -> Result<Item, StoreError> {
+pub(super) fn to_item(mut attributes: AttributeMap) -> Result<Item, StoreError> {
     let mut take = |name: &str| match attributes.remove(name) {
         Some(AttributeValue::S(value)) => Some(value),
         _ => None,

@@ -22,7 +22,7 @@
 //! A request goes down the list of modules and its reply comes back up; the spans of both leave
 //! for the extension once the reply has been posted. Read in this order:
 
-pub mod domain; // cruds, users and messages, without HTTP or a store
+pub mod domain; // activities, users and messages, without HTTP or a store
 pub mod config; // every variable, read once
 mod deadline; // until when it must have answered
 mod panics; // what a caught panic says

@@ -1,4 +1,4 @@
-//! `POST /api/activities`: publish a crud.
+//! `POST /api/activities`: publish an activity.
 use cruddur::{Error, endpoints::create_activity, runtime};
 
 #[tokio::main(flavor = "current_thread")]

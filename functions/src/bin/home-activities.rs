@@ -1,4 +1,4 @@
-//! `GET /api/activities/home`: the newest cruds with their replies.
+//! `GET /api/activities/home`: the newest activities with their replies.
 use cruddur::{Error, endpoints::home_activities, runtime};
 
 #[tokio::main(flavor = "current_thread")]

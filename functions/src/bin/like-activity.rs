@@ -1,4 +1,4 @@
-//! `PUT` and `DELETE /api/activities/{key}/like`: like a crud or a reply, or no longer.
+//! `PUT` and `DELETE /api/activities/{key}/like`: like an activity or a reply, or no longer.
 use cruddur::{Error, endpoints::like_activity, runtime};
 
 #[tokio::main(flavor = "current_thread")]

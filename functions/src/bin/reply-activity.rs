@@ -1,4 +1,4 @@
-//! `POST /api/activities/{key}/reply`: answer a crud or a reply.
+//! `POST /api/activities/{key}/reply`: answer an activity or a reply.
 use cruddur::{Error, endpoints::reply_activity, runtime};
 
 #[tokio::main(flavor = "current_thread")]

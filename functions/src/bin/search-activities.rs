@@ -1,4 +1,4 @@
-//! `GET /api/activities/search`: the cruds that hold some words.
+//! `GET /api/activities/search`: the activities that hold some words.
 use cruddur::{Error, endpoints::search_activities, runtime};
 
 #[tokio::main(flavor = "current_thread")]

@@ -1,4 +1,4 @@
-//! `GET /api/activities/{key}`: the cruds of `@handle`, or one crud or reply by its id.
+//! `GET /api/activities/{key}`: the activities of `@handle`, or one activity or reply by its id.
 use cruddur::{Error, endpoints::show_activities, runtime};
 
 #[tokio::main(flavor = "current_thread")]

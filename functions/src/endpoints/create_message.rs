@@ -5,7 +5,7 @@ use serde::Deserialize;
 use tracing::{Span, field::Empty, info, instrument};
 use uuid::Uuid;
 
-use super::shared::{self, MAX_MESSAGE_BODY, Once};
+use super::shared::{self, Idempotency, MAX_MESSAGE_BODY};
 use crate::{
     domain::{Handle, Identity, LongText, Message, TextError, UserKey, conversation_uuid},
     http::{
@@ -41,9 +41,12 @@ enum Receiver {
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let identity = identity(&request, app.config().local.as_ref())?;
     let (message, receiver) = parse(&request)?;
-    let once = Once::of(&request, &ROUTE, "", &identity.key)?;
+    let idempotency = Idempotency::of(&request, &ROUTE, "", &identity.key)?;
     let (table, now) = (app.table().await?, app.now());
-    once.run(table, now, async || send(table, &identity, &receiver, message, &once, now).await)
+    idempotency
+        .run(table, now, async || {
+            send(table, &identity, &receiver, message, &idempotency, now).await
+        })
         .await
 }
 
@@ -71,11 +74,11 @@ async fn send(
     identity: &Identity,
     receiver: &Receiver,
     message: LongText,
-    once: &Once,
+    idempotency: &Idempotency,
     now: Timestamp,
 ) -> Result<Response, ApiError> {
     let to = find_receiver(table, identity, receiver, now).await?;
-    let from = shared::author(table, identity, now).await?;
+    let from = shared::ensure_author(table, identity, now).await?;
     let message = Message {
         uuid: Uuid::new_v4(),
         group_uuid: conversation_uuid(&from.key, &to),
@@ -87,7 +90,8 @@ async fn send(
     Span::current().record("app.message_uuid", message.uuid.to_string());
     Span::current().record("app.message_group_uuid", message.group_uuid.to_string());
     let reply = Response::ok(&message_json(&message))?;
-    messages::send(table, &from.key, &to, &message, once.answered(&reply, now)?, now).await?;
+    messages::send(table, &from.key, &to, &message, idempotency.remember(&reply, now)?, now)
+        .await?;
     info!(message.uuid = %message.uuid, "Sent a message");
     Ok(reply)
 }
@@ -99,7 +103,7 @@ async fn find_receiver(
     now: Timestamp,
 ) -> Result<UserKey, ApiError> {
     match receiver {
-        Receiver::Group(group) => messages::other_in(table, &from.key, *group, now)
+        Receiver::Group(group) => messages::other_member(table, &from.key, *group, now)
             .await?
             .ok_or(ApiError::NotFound(Missing::MessageGroup)),
         Receiver::User(handle) => {

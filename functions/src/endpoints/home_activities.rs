@@ -1,4 +1,4 @@
-//! `GET /api/activities/home`: the newest cruds with their replies.
+//! `GET /api/activities/home`: the newest activities with their replies.
 
 use tracing::{Span, field::Empty, instrument};
 
@@ -13,19 +13,19 @@ use crate::{
 /// What this function answers.
 pub const ROUTE: Route = Route::new(&["GET"], "/api/activities/home");
 
-/// An array of cruds in their full shape, newest first.
+/// An array of activities in their full shape, newest first.
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let list = PagedList { route: ROUTE.path, of: "", query: PAGED };
     let feed = read_feed(app, &list.page(&request)?).await?;
-    let cruds: Vec<_> = feed.entries.iter().map(thread_json).collect();
-    shared::listed(&request, &list, feed.next.as_deref(), &cruds)
+    let activities: Vec<_> = feed.entries.iter().map(thread_json).collect();
+    shared::paged_response(&request, &list, feed.next.as_deref(), &activities)
 }
 
 #[instrument(name = "home-activities", skip_all, fields(app.now = Empty, app.result_length = Empty))]
 async fn read_feed(app: &App, page: &PageRequest) -> Result<PageOf<Thread>, ApiError> {
     let now = app.now();
     Span::current().record("app.now", now.to_string());
-    Ok(shared::counted(feeds::home(app.table().await?, page, now).await?))
+    Ok(shared::record_length(feeds::home(app.table().await?, page, now).await?))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `PUT` and `DELETE /api/activities/{key}/like`: like a crud or a reply, or no longer.
+//! `PUT` and `DELETE /api/activities/{key}/like`: like an activity or a reply, or no longer.
 
 use serde::Serialize;
 use tracing::{Span, field::Empty, info, instrument};
@@ -40,12 +40,12 @@ async fn set_like(
     liked: bool,
 ) -> Result<u64, ApiError> {
     let (table, now) = (app.table().await?, app.now());
-    let post = shared::find_post(table, uuid, now).await?;
-    let user = shared::author(table, identity, now).await?;
-    if !likes::set(table, &post, &user.key, liked, now).await? {
+    let entry = shared::find_entry(table, uuid, now).await?;
+    let user = shared::ensure_author(table, identity, now).await?;
+    if !likes::set_liked(table, &entry, &user.key, liked, now).await? {
         return Err(ApiError::NotFound(Missing::Activity));
     }
-    let likes = shared::find_post(table, uuid, now).await?.counters().likes;
+    let likes = shared::find_entry(table, uuid, now).await?.counters().likes;
     Span::current().record("app.likes_count", likes as i64);
     Ok(likes)
 }

@@ -19,7 +19,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let list = PagedList { route: ROUTE.path, of: reader.as_str(), query: PAGED };
     let groups = read_groups(app, &reader, &list.page(&request)?).await?;
     let rows: Vec<_> = groups.entries.iter().map(group_json).collect();
-    shared::listed(&request, &list, groups.next.as_deref(), &rows)
+    shared::paged_response(&request, &list, groups.next.as_deref(), &rows)
 }
 
 #[instrument(name = "message-groups", skip_all, fields(app.result_length = Empty))]
@@ -29,5 +29,5 @@ async fn read_groups(
     page: &PageRequest,
 ) -> Result<PageOf<MessageGroup>, ApiError> {
     let groups = messages::groups(app.table().await?, reader, page, app.now()).await?;
-    Ok(shared::counted(groups))
+    Ok(shared::record_length(groups))
 }

@@ -1,11 +1,11 @@
-//! `POST /api/activities/{key}/reply`: answer a crud or a reply.
+//! `POST /api/activities/{key}/reply`: answer an activity or a reply.
 
 use jiff::Timestamp;
 use serde::Deserialize;
 use tracing::{Span, field::Empty, info, instrument};
 use uuid::Uuid;
 
-use super::shared::{self, MAX_MESSAGE_BODY, Once};
+use super::shared::{self, Idempotency, MAX_MESSAGE_BODY};
 use crate::{
     domain::{Counters, Identity, LongText, Reply, ReplyTree},
     http::{
@@ -32,9 +32,13 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let body: ReplyActivityBody = request.json(MAX_MESSAGE_BODY)?;
     let message = parsed_message(LongText::parse(body.message.as_str()))?;
     let parent = PathKey::uuid(&request, Missing::Activity)?;
-    let once = Once::of(&request, &ROUTE, &parent.to_string(), &identity.key)?;
+    let idempotency = Idempotency::of(&request, &ROUTE, &parent.to_string(), &identity.key)?;
     let (table, now) = (app.table().await?, app.now());
-    once.run(table, now, async || answer(table, &identity, parent, message, &once, now).await).await
+    idempotency
+        .run(table, now, async || {
+            answer(table, &identity, parent, message, &idempotency, now).await
+        })
+        .await
 }
 
 #[instrument(name = "reply-activity", skip_all, fields(app.activity_uuid = Empty))]
@@ -43,11 +47,11 @@ async fn answer(
     identity: &Identity,
     parent: Uuid,
     message: LongText,
-    once: &Once,
+    idempotency: &Idempotency,
     now: Timestamp,
 ) -> Result<Response, ApiError> {
-    let parent = shared::find_post(table, parent, now).await?;
-    let author = shared::author(table, identity, now).await?;
+    let parent = shared::find_entry(table, parent, now).await?;
+    let author = shared::ensure_author(table, identity, now).await?;
     let reply = Reply {
         uuid: Uuid::new_v4(),
         root_uuid: parent.root_uuid(),
@@ -64,7 +68,7 @@ async fn answer(
     Span::current().record("app.activity_uuid", reply.uuid.to_string());
     let tree = ReplyTree { reply, replies: Vec::new() };
     let answer = Response::ok(&reply_json(&tree))?;
-    let noted = once.answered(&answer, now)?;
+    let noted = idempotency.remember(&answer, now)?;
     if !threads::reply(table, &parent, &tree.reply, noted, now).await? {
         return Err(ApiError::NotFound(Missing::Activity));
     }

@@ -1,4 +1,4 @@
-//! `GET /api/activities/search`: the cruds that hold some words.
+//! `GET /api/activities/search`: the activities that hold some words.
 
 use tracing::{field::Empty, instrument};
 
@@ -13,7 +13,7 @@ use crate::{
 /// What this function answers.
 pub const ROUTE: Route = Route::new(&["GET"], "/api/activities/search");
 
-/// An array of the cruds that hold every word of `term`, newest first; of words, `@handle` and
+/// An array of the activities that hold every word of `term`, newest first; of words, `@handle` and
 /// `#tag` with at least two characters. A term without any finds nothing.
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let term = request.query_parameter("term").unwrap_or_default();
@@ -23,8 +23,8 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let words = search_words(term);
     let list = PagedList { route: ROUTE.path, of: &words.join(" "), query: &["limit", "term"] };
     let found = search(app, &words, &list.page(&request)?).await?;
-    let cruds: Vec<_> = found.entries.iter().map(search_json).collect();
-    shared::listed(&request, &list, found.next.as_deref(), &cruds)
+    let activities: Vec<_> = found.entries.iter().map(search_json).collect();
+    shared::paged_response(&request, &list, found.next.as_deref(), &activities)
 }
 
 #[instrument(name = "search-activities", skip_all, fields(app.result_length = Empty))]
@@ -34,5 +34,5 @@ async fn search(
     page: &PageRequest,
 ) -> Result<PageOf<Excerpt>, ApiError> {
     let found = feeds::search(app.table().await?, words, page, app.now()).await?;
-    Ok(shared::counted(found))
+    Ok(shared::record_length(found))
 }

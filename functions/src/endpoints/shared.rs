@@ -6,11 +6,11 @@ use tracing::{Span, info};
 use uuid::Uuid;
 
 use crate::{
-    domain::{Identity, Post, User, UserKey},
+    domain::{Entry, Identity, User, UserKey},
     http::{ApiError, Invalid, Missing, PagedList, Request, Response, Route},
     store::{
         PageOf, Table, Write,
-        idempotency::{Earlier, OnceRequest},
+        idempotency::{IdempotentRequest, Lookup},
         threads, users,
     },
 };
@@ -26,7 +26,7 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const MAX_IDEMPOTENCY_KEY: usize = 255;
 
 /// Answers with a page of a list: its entries in their shape, and a link to the next page.
-pub(super) fn listed(
+pub(super) fn paged_response(
     request: &Request,
     list: &PagedList<'_>,
     next: Option<&str>,
@@ -38,33 +38,33 @@ pub(super) fn listed(
 }
 
 /// Notes on the current span, which must have the field, how many entries were read.
-pub(super) fn counted<T>(page: PageOf<T>) -> PageOf<T> {
+pub(super) fn record_length<T>(page: PageOf<T>) -> PageOf<T> {
     Span::current().record("app.result_length", page.entries.len() as i64);
     page
 }
 
 /// Who writes: the user of this identity, made if this is their first time.
-pub(super) async fn author(
+pub(super) async fn ensure_author(
     table: &dyn Table,
     identity: &Identity,
     now: Timestamp,
 ) -> Result<User, ApiError> {
-    users::ensure(table, identity, now).await?.ok_or(ApiError::HandleTaken)
+    users::get_or_create(table, identity, now).await?.ok_or(ApiError::HandleTaken)
 }
 
-/// A crud or reply that is alive.
-pub(super) async fn find_post(
+/// An activity or reply that is alive.
+pub(super) async fn find_entry(
     table: &dyn Table,
     uuid: Uuid,
     now: Timestamp,
-) -> Result<Post, ApiError> {
+) -> Result<Entry, ApiError> {
     threads::find(table, uuid, now).await?.ok_or(ApiError::NotFound(Missing::Activity))
 }
 
 /// A request that may carry an `Idempotency-Key`, and is then done once.
-pub(super) struct Once(Option<OnceRequest>);
+pub(super) struct Idempotency(Option<IdempotentRequest>);
 
-impl Once {
+impl Idempotency {
     /// `about` is what the path names, in the form in which it is always written. Fails if the header
     /// is there and makes no key.
     pub(super) fn of(
@@ -81,11 +81,11 @@ impl Once {
             return Err(ApiError::InvalidIdempotencyKey);
         }
         let content = [about.as_bytes(), request.body()];
-        Ok(Self(Some(OnceRequest::new(user, route.path, key, &content))))
+        Ok(Self(Some(IdempotentRequest::new(user, route.path, key, &content))))
     }
 
     /// Gives the first answer if there has been one, and else has `write` do the request. What it
-    /// writes must go together with [`Once::answered`].
+    /// writes must go together with [`Idempotency::remember`].
     pub(super) async fn run(
         &self,
         table: &dyn Table,
@@ -105,12 +105,12 @@ impl Once {
     }
 
     /// The note that this is the answer, if one is to be kept.
-    pub(super) fn answered(
+    pub(super) fn remember(
         &self,
         reply: &Response,
         now: Timestamp,
     ) -> Result<Option<Write>, ApiError> {
-        let note = self.0.as_ref().map(|request| request.answered(reply.body(), now));
+        let note = self.0.as_ref().map(|request| request.remember(reply.body(), now));
         Ok(note.transpose()?)
     }
 
@@ -121,9 +121,9 @@ impl Once {
     ) -> Result<Option<Response>, ApiError> {
         let Some(request) = &self.0 else { return Ok(None) };
         match request.earlier(table, now).await? {
-            Earlier::Nothing => Ok(None),
-            Earlier::Answer(body) => Ok(Some(Response::replayed(body))),
-            Earlier::OtherRequest => Err(Invalid::IdempotencyKeyReused.into()),
+            Lookup::Nothing => Ok(None),
+            Lookup::Answer(body) => Ok(Some(Response::replayed(body))),
+            Lookup::OtherRequest => Err(Invalid::IdempotencyKeyReused.into()),
         }
     }
 }

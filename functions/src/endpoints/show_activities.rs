@@ -1,4 +1,4 @@
-//! `GET /api/activities/{key}`: the cruds of `@handle`, or one crud or reply by its id.
+//! `GET /api/activities/{key}`: the activities of `@handle`, or one activity or reply by its id.
 
 use tracing::{Span, field::Empty, info, instrument};
 use uuid::Uuid;
@@ -7,21 +7,21 @@ use super::shared;
 use crate::{
     domain::{Excerpt, Handle},
     http::{
-        ApiError, Missing, PAGED, PagedList, PathKey, Request, Response, Route, feed_json,
-        post_json,
+        ApiError, Missing, PAGED, PagedList, PathKey, Request, Response, Route, entry_json,
+        feed_json,
     },
     runtime::App,
     store::{
         PageOf, PageRequest, feeds,
-        threads::{self, Shown},
+        threads::{self, ThreadView},
     },
 };
 
 /// What this function answers.
 pub const ROUTE: Route = Route::new(&["GET"], "/api/activities/{key}");
 
-/// For `@handle` an array of that user's cruds, newest first; none for a user who has not written.
-/// For an id an array of that one crud or reply in its full shape: every page expects an array. Its
+/// For `@handle` an array of that user's activities, newest first; none for a user who has not written.
+/// For an id an array of that one activity or reply in its full shape: every page expects an array. Its
 /// `replies` are a list then, oldest first.
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let list = |of| PagedList { route: ROUTE.path, of, query: PAGED };
@@ -31,20 +31,20 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
             let replies = list(&of);
             let shown = show(app, uuid, &replies.page(&request)?).await?;
             info!(activity.uuid = %uuid, "Serving an activity");
-            let reply = Response::ok(&[post_json(&shown.tree)])?;
+            let reply = Response::ok(&[entry_json(&shown.tree)])?;
             Ok(replies.link(reply, &request, shown.next.as_deref()))
         }
         PathKey::Handle(author) => {
             let list = list(author.as_str());
             let feed = read_feed(app, &author, &list.page(&request)?).await?;
-            let cruds: Vec<_> = feed.entries.iter().map(feed_json).collect();
-            shared::listed(&request, &list, feed.next.as_deref(), &cruds)
+            let activities: Vec<_> = feed.entries.iter().map(feed_json).collect();
+            shared::paged_response(&request, &list, feed.next.as_deref(), &activities)
         }
     }
 }
 
 #[instrument(name = "show-activity", skip_all, fields(app.activity_uuid = %uuid, app.result_length = Empty))]
-async fn show(app: &App, uuid: Uuid, page: &PageRequest) -> Result<Shown, ApiError> {
+async fn show(app: &App, uuid: Uuid, page: &PageRequest) -> Result<ThreadView, ApiError> {
     let shown = threads::show(app.table().await?, uuid, page, app.now()).await?;
     let shown = shown.ok_or(ApiError::NotFound(Missing::Activity))?;
     Span::current().record("app.result_length", 1);
@@ -58,5 +58,5 @@ async fn read_feed(
     page: &PageRequest,
 ) -> Result<PageOf<Excerpt>, ApiError> {
     let feed = feeds::of_user(app.table().await?, author, page, app.now()).await?;
-    Ok(shared::counted(feed))
+    Ok(shared::record_length(feed))
 }

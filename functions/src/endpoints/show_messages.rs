@@ -35,7 +35,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let mut messages = read_messages(table, group, &page, now).await?;
     messages.entries.reverse();
     let texts: Vec<_> = messages.entries.iter().map(message_json).collect();
-    shared::listed(&request, &list, messages.next.as_deref(), &texts)
+    shared::paged_response(&request, &list, messages.next.as_deref(), &texts)
 }
 
 /// The conversation; `None` if there is nobody to have it with. An id is one of the reader's own.
@@ -46,7 +46,7 @@ async fn group_of(
     now: Timestamp,
 ) -> Result<Option<Uuid>, ApiError> {
     match key {
-        PathKey::Uuid(group) => match messages::other_in(table, reader, *group, now).await? {
+        PathKey::Uuid(group) => match messages::other_member(table, reader, *group, now).await? {
             Some(_) => Ok(Some(*group)),
             None => Err(ApiError::NotFound(Missing::MessageGroup)),
         },
@@ -64,5 +64,5 @@ async fn read_messages(
     page: &PageRequest,
     now: Timestamp,
 ) -> Result<PageOf<Message>, ApiError> {
-    Ok(shared::counted(messages::messages(table, group, page, now).await?))
+    Ok(shared::record_length(messages::messages(table, group, page, now).await?))
 }

@@ -50,7 +50,7 @@ impl Api {
     }
 
     async fn publish(&self, handle: &str, message: &str) -> Value {
-        self.ok(create_activity::handle, crud(handle, message)).await
+        self.ok(create_activity::handle, activity(handle, message)).await
     }
 
     async fn answer(&self, handle: &str, to: &Value, message: &str) -> Value {
@@ -68,7 +68,7 @@ impl Api {
     }
 }
 
-fn crud(handle: &str, message: &str) -> Event {
+fn activity(handle: &str, message: &str) -> Event {
     let body = json!({"message": message, "ttl": "7-days"});
     Event::new("POST", "/api/activities").by(handle).json(body)
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tracing::{Span, field::Empty, info, instrument};
 
-use super::shared::{self, MAX_MESSAGE_BODY, Once};
+use super::shared::{self, Idempotency, MAX_MESSAGE_BODY};
 use crate::{
     domain::{Bio, DisplayName, Identity, TextError, User},
     http::{ApiError, Invalid, Request, Response, Route, TextField, identity, present, user_json},
@@ -38,9 +38,11 @@ struct Profile {
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let identity = identity(&request, app.config().local.as_ref())?;
     let profile = parse(&request)?;
-    let once = Once::of(&request, &ROUTE, "", &identity.key)?;
+    let idempotency = Idempotency::of(&request, &ROUTE, "", &identity.key)?;
     let (table, now) = (app.table().await?, app.now());
-    once.run(table, now, async || update(table, &identity, profile, &once, now).await).await
+    idempotency
+        .run(table, now, async || update(table, &identity, profile, &idempotency, now).await)
+        .await
 }
 
 fn parse(request: &Request) -> Result<Profile, ApiError> {
@@ -71,14 +73,14 @@ async fn update(
     table: &dyn Table,
     identity: &Identity,
     profile: Profile,
-    once: &Once,
+    idempotency: &Idempotency,
     now: Timestamp,
 ) -> Result<Response, ApiError> {
     let Profile { display_name, bio } = profile;
-    let user = User { display_name, ..shared::author(table, identity, now).await? };
+    let user = User { display_name, ..shared::ensure_author(table, identity, now).await? };
     Span::current().record("app.user_uuid", user.uuid.to_string());
     let reply = Response::ok(&user_json(&user))?;
-    let answered = once.answered(&reply, now)?;
+    let answered = idempotency.remember(&reply, now)?;
     let name = &user.display_name;
     users::update_profile(table, &user.key, name, bio.as_ref(), answered, now).await?;
     info!(user.uuid = %user.uuid, "Updated a profile");

@@ -15,7 +15,7 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 /// What there is none of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
-    /// A crud or reply, or it has expired.
+    /// An activity or reply, or it has expired.
     Activity,
     /// A user.
     User,

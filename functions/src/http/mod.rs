@@ -20,5 +20,6 @@ pub use request::{Request, Route};
 pub use response::Response;
 pub use validation::{Invalid, parsed_message};
 pub use views::{
-    feed_json, group_json, message_json, post_json, reply_json, search_json, thread_json, user_json,
+    entry_json, feed_json, group_json, message_json, reply_json, search_json, thread_json,
+    user_json,
 };

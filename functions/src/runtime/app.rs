@@ -8,14 +8,14 @@ use tokio::sync::OnceCell;
 use crate::{
     config::Config,
     store::{self, StoreError, Table},
-    telemetry::Extension,
+    telemetry::OtlpClient,
 };
 
 /// One per sandbox; what is made on first use stays for the invocations that follow.
 pub struct App {
     config: Config,
     table: OnceCell<Box<dyn Table>>,
-    extension: OnceLock<Extension>,
+    extension: OnceLock<OtlpClient>,
 }
 
 impl App {
@@ -37,8 +37,8 @@ impl App {
     }
 
     /// Who takes spans of others; those of the invocation itself need nobody's help.
-    pub fn extension(&self) -> &Extension {
-        self.extension.get_or_init(|| Extension::new(self.config.traces_url.clone()))
+    pub fn extension(&self) -> &OtlpClient {
+        self.extension.get_or_init(|| OtlpClient::new(self.config.traces_url.clone()))
     }
 
     /// The store. If it cannot be opened, the next call tries again.

@@ -18,7 +18,7 @@ use crate::{
     deadline,
     http::{ApiError, Request, Response, Route, cors, user_key},
     panics,
-    telemetry::{Access, Telemetry},
+    telemetry::{AccessLog, Telemetry},
 };
 
 pub use app::App;
@@ -70,7 +70,7 @@ async fn answer(
     if let Some(user) = &user {
         telemetry.identify_user(user);
     }
-    let access = Access::of(route, request.as_ref().ok(), user.as_ref());
+    let access = AccessLog::of(route, request.as_ref().ok(), user.as_ref());
     let outcome = match request {
         Ok(request) if local.is_some() && request.method() == Method::OPTIONS => {
             Ok(cors::preflight(route))
@@ -98,7 +98,7 @@ async fn serve(
 ) -> Result<Response, ApiError> {
     route.check(&request)?;
     // What a handler shares with the next invocation is guarded by locks that survive a panic.
-    let caught = panics::catch_in(async {
+    let caught = panics::catch_async(async {
         #[cfg(feature = "local")]
         faults::fail_on_demand(&request).await;
         handle(request).await

@@ -13,14 +13,14 @@ use crate::domain::{UserKey, digest};
 const MEMORY: SignedDuration = SignedDuration::from_hours(24);
 
 /// A request that is to be done once.
-pub struct OnceRequest {
+pub struct IdempotentRequest {
     key: Key,
     fingerprint: String,
 }
 
 /// What is known of it.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Earlier {
+pub enum Lookup {
     /// Nothing: it has not been done.
     Nothing,
     /// It has been done, and was answered with this body.
@@ -35,7 +35,7 @@ struct Note {
     body: String,
 }
 
-impl OnceRequest {
+impl IdempotentRequest {
     /// `content` is all that makes the request what it is: where it goes and its body.
     pub fn new(user: &UserKey, route: &str, idempotency_key: &str, content: &[&[u8]]) -> Self {
         let hash = digest::of(content);
@@ -46,21 +46,21 @@ impl OnceRequest {
     }
 
     /// Whether it has been done before.
-    pub async fn earlier(&self, table: &dyn Table, now: Timestamp) -> Result<Earlier, StoreError> {
+    pub async fn earlier(&self, table: &dyn Table, now: Timestamp) -> Result<Lookup, StoreError> {
         let item = table.get(std::slice::from_ref(&self.key), now).await?.pop().flatten();
         let note = item.map(codec::attributes::<Note>).transpose()?;
         Ok(match note {
-            None => Earlier::Nothing,
-            Some(note) if note.fingerprint == self.fingerprint => Earlier::Answer(note.body),
-            Some(_) => Earlier::OtherRequest,
+            None => Lookup::Nothing,
+            Some(note) if note.fingerprint == self.fingerprint => Lookup::Answer(note.body),
+            Some(_) => Lookup::OtherRequest,
         })
     }
 
     /// The note that it has been answered with `body`, for the transaction that does it. There its
     /// condition fails if somebody else was quicker.
-    pub fn answered(&self, body: &str, now: Timestamp) -> Result<Write, StoreError> {
+    pub fn remember(&self, body: &str, now: Timestamp) -> Result<Write, StoreError> {
         let note = Note { fingerprint: self.fingerprint.clone(), body: body.to_owned() };
-        codec::item(self.key.clone(), Some(now + MEMORY), &note).map(Write::Create)
+        codec::with_attributes(self.key.clone(), Some(now + MEMORY), &note).map(Write::Insert)
     }
 }
 

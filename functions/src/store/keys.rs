@@ -2,13 +2,13 @@
 //!
 //! | item | partition | sort key | in the listing index |
 //! |---|---|---|---|
-//! | crud | `ACTIVITY#<uuid>` | `ROOT` | `HOME#<shard>`, `<time>#<uuid>` |
+//! | activity | `ACTIVITY#<uuid>` | `ROOT` | `HOME#<shard>`, `<time>#<uuid>` |
 //! | reply | `ACTIVITY#<root's uuid>` | `REPLY#<depth>#<time>#<uuid>` | – |
 //! | where a reply is | `REPLY#<uuid>` | `PLACE` | – |
-//! | a reply, below what it answers | `REPLIES#<crud's or reply's uuid>` | `<time>#<uuid>` | – |
-//! | like | `LIKES#<crud's or reply's uuid>` | `<user key>` | – |
-//! | excerpt of a crud, for its author's feed | `FEED#<handle>` | `<time>#<uuid>` | – |
-//! | excerpt of a crud, for search | `WORD#<word>` | `<time>#<uuid>` | – |
+//! | a reply, below what it answers | `REPLIES#<activity's or reply's uuid>` | `<time>#<uuid>` | – |
+//! | like | `LIKES#<activity's or reply's uuid>` | `<user key>` | – |
+//! | excerpt of an activity, for its author's feed | `FEED#<handle>` | `<time>#<uuid>` | – |
+//! | excerpt of an activity, for search | `WORD#<word>` | `<time>#<uuid>` | – |
 //! | notification | `NOTICES#<handle>` | `<time>#<uuid>` | – |
 //! | user | `USER#<user key>` | `USER` | – |
 //! | the handle that a user had before | `USER#<user key>` | `FORMER` | – |
@@ -31,7 +31,7 @@ use super::Key;
 use crate::domain::{Handle, UserKey, parse_position, position, sortable};
 
 /// Over how many partitions the home feed is spread: one takes 1,000 writes a second, and every
-/// new crud is a write to it. Our choice; changing it hides what is there until it has expired.
+/// new activity is a write to it. Our choice; changing it hides what is there until it has expired.
 pub const HOME_SHARDS: u8 = 4;
 
 const ROOT: &str = "ROOT";
@@ -39,7 +39,7 @@ const ROOT: &str = "ROOT";
 /// What a reply's key says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReplyKey {
-    /// The crud at the top.
+    /// The activity at the top.
     pub root: Uuid,
     /// Steps below it.
     pub depth: u8,
@@ -49,17 +49,17 @@ pub struct ReplyKey {
     pub uuid: Uuid,
 }
 
-/// The partition of a crud and all replies below it.
+/// The partition of an activity and all replies below it.
 pub fn thread_partition(root: Uuid) -> String {
     format!("ACTIVITY#{root}")
 }
 
-/// The key of a crud.
+/// The key of an activity.
 pub fn activity(uuid: Uuid) -> Key {
     Key { partition: thread_partition(uuid), sort: ROOT.to_owned() }
 }
 
-/// The id of the crud with this key; `None` if it is the key of something else.
+/// The id of the activity with this key; `None` if it is the key of something else.
 pub fn parse_activity(key: &Key) -> Option<Uuid> {
     (key.sort == ROOT).then(|| parse_thread_partition(&key.partition)).flatten()
 }
@@ -90,7 +90,7 @@ pub fn replies_down_to(depth: u8) -> (String, String) {
     ("REPLY#".to_owned(), format!("REPLY#{depth:03}#~"))
 }
 
-/// A crud's key in the home index.
+/// An activity's key in the home index.
 pub fn home(uuid: Uuid, created_at: Timestamp) -> Key {
     // Ids of version 4 are random in their last byte.
     let shard = uuid.as_bytes()[15] % HOME_SHARDS;
@@ -102,27 +102,27 @@ pub fn reply_place(uuid: Uuid) -> Key {
     Key { partition: format!("REPLY#{uuid}"), sort: "PLACE".to_owned() }
 }
 
-/// The replies to a crud or reply.
+/// The replies to an activity or reply.
 pub fn replies_partition(parent: Uuid) -> String {
     format!("REPLIES#{parent}")
 }
 
-/// That a user likes a crud or reply.
+/// That a user likes an activity or reply.
 pub fn like(uuid: Uuid, user: &UserKey) -> Key {
     Key { partition: likes_partition(uuid), sort: user.as_str().to_owned() }
 }
 
-/// Who likes a crud or reply.
+/// Who likes an activity or reply.
 pub fn likes_partition(uuid: Uuid) -> String {
     format!("LIKES#{uuid}")
 }
 
-/// The cruds of a user.
+/// The activities of a user.
 pub fn feed_partition(author: &Handle) -> String {
     format!("FEED#{author}")
 }
 
-/// The cruds with a word.
+/// The activities with a word.
 pub fn word_partition(word: &str) -> String {
     format!("WORD#{word}")
 }

@@ -62,7 +62,7 @@ pub async fn groups(
 
 /// Who the other one is in a conversation of `user`; `None` if there is no such conversation, or `user`
 /// has no part in it.
-pub async fn other_in(
+pub async fn other_member(
     table: &dyn Table,
     user: &UserKey,
     group: Uuid,
@@ -74,7 +74,7 @@ pub async fn other_in(
 }
 
 /// The messages of a conversation, newest first. One query. Who asks must be one of the two: see
-/// [`other_in`].
+/// [`other_member`].
 pub async fn messages(
     table: &dyn Table,
     group: Uuid,
@@ -112,7 +112,7 @@ pub async fn send(
             Some(last) if last.created_at < message.created_at => moved_up(from, to, message),
             Some(_) => Vec::new(),
         };
-        writes.push(Write::Put(message_item(message)?));
+        writes.push(Write::Upsert(message_item(message)?));
         match idempotency::write_once(table, writes, answered.clone(), now).await {
             Err(StoreError::ConditionsFailed { .. }) => {} // another one was quicker: look again
             done => return done,
@@ -129,10 +129,10 @@ fn begin(from: &UserKey, to: &UserKey, message: &Message) -> Result<Vec<Write>, 
             message: message.message.clone(),
             created_at: message.created_at,
         };
-        let item = codec::item(keys::member(of, message.group_uuid), None, &member)?;
-        Ok(Write::Create(Item { listing: Some(listing(of, message)), ..item }))
+        let item = codec::with_attributes(keys::member(of, message.group_uuid), None, &member)?;
+        Ok(Write::Insert(Item { listing: Some(listing(of, message)), ..item }))
     };
-    both(from, to).map(member).collect()
+    participants(from, to).map(member).collect()
 }
 
 /// Shows both the new message on top.
@@ -149,11 +149,11 @@ fn moved_up(from: &UserKey, to: &UserKey, message: &Message) -> Vec<Write> {
             listing: Some(listing(of, message)),
         })
     };
-    both(from, to).map(update).collect()
+    participants(from, to).map(update).collect()
 }
 
 /// Each of the two with the other; oneself once.
-fn both<'a>(
+fn participants<'a>(
     from: &'a UserKey,
     to: &'a UserKey,
 ) -> impl Iterator<Item = (&'a UserKey, &'a UserKey)> {
@@ -172,5 +172,9 @@ fn message_item(message: &Message) -> Result<Item, StoreError> {
         display_name: message.display_name.clone(),
         message: message.message.clone(),
     };
-    codec::item(keys::by_time(partition, message.created_at, message.uuid), None, &attributes)
+    codec::with_attributes(
+        keys::by_time(partition, message.created_at, message.uuid),
+        None,
+        &attributes,
+    )
 }

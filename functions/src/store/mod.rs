@@ -1,8 +1,8 @@
-//! Where cruds are kept: access patterns written once, over a port of a few operations.
+//! Where activities are kept: access patterns written once, over a port of a few operations.
 //!
 //! The access patterns know what the endpoints ask for, one file for each kind of thing; [`keys`]
 //! knows how keys look, and [`Table`] says what an engine must be able to do. An adapter knows one
-//! engine and nothing of cruds: [`engines::dynamodb`] is the deployed one, `sqlite` the local one, compiled
+//! engine and nothing of activities: [`engines::dynamodb`] is the deployed one, `sqlite` the local one, compiled
 //! in by the cargo feature `local`.
 
 mod table; // the port
@@ -11,8 +11,8 @@ mod pages;
 pub mod codec; // items as typed values
 pub mod engines;
 pub mod idempotency; // done once, however often they come
-pub mod threads; // the home feed, one thread, new cruds and replies
-pub mod feeds; // other lists of cruds
+pub mod threads; // the home feed, one thread, new activities and replies
+pub mod feeds; // other lists of activities
 pub mod likes;
 pub mod users;
 pub mod messages;

@@ -1,46 +1,46 @@
-//! Reading and writing cruds and their replies.
+//! Reading and writing activities and their replies.
 
 use jiff::Timestamp;
 use serde_json::Map;
 use uuid::Uuid;
 
 use super::{Order, Query, StoreError, Table, Update, Write, codec, idempotency, keys, pages};
-use crate::domain::{Activity, PageOf, PageRequest, Post, PostTree, Reply, ReplyTree, Thread};
+use crate::domain::{Activity, Entry, EntryTree, PageOf, PageRequest, Reply, ReplyTree, Thread};
 
-/// Most replies that one crud or reply is shown with when it is asked for by its id. Our choice:
+/// Most replies that one activity or reply is shown with when it is asked for by its id. Our choice:
 /// with the longest texts it stays far below what a function may reply with.
 pub const SHOWN_REPLIES: usize = 100;
 
 /// How many levels of replies it is shown with. Our choice: each level is two rounds of requests.
 pub const SHOWN_DEPTH: usize = 10;
 
-/// A crud or reply, with replies below it.
+/// An activity or reply, with replies below it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Shown {
+pub struct ThreadView {
     /// What was asked for. A reply in it that has more replies than are shown, by its counter, can be
     /// asked for by its own id.
-    pub tree: PostTree,
+    pub tree: EntryTree,
     /// Where the replies to it go on, for [`PageRequest::after`]; `None` at the end.
     pub next: Option<String>,
 }
 
-/// A crud or reply by its id.
+/// An activity or reply by its id.
 pub async fn find(
     table: &dyn Table,
     uuid: Uuid,
     now: Timestamp,
-) -> Result<Option<Post>, StoreError> {
+) -> Result<Option<Entry>, StoreError> {
     let mut found =
         table.get(&[keys::activity(uuid), keys::reply_place(uuid)], now).await?.into_iter();
-    if let Some(crud) = found.next().flatten() {
-        return codec::read_crud(crud).map(Post::Crud).map(Some);
+    if let Some(activity) = found.next().flatten() {
+        return codec::read_activity(activity).map(Entry::Activity).map(Some);
     }
     let Some(place) = found.next().flatten() else { return Ok(None) };
     let reply = table.get(&[codec::read_pointer(place)?], now).await?.pop().flatten();
-    reply.map(codec::read_reply).transpose().map(|reply| reply.map(Post::Reply))
+    reply.map(codec::read_reply).transpose().map(|reply| reply.map(Entry::Reply))
 }
 
-/// A crud or reply by its id, with a page of the replies to it, oldest first, and below each of them
+/// An activity or reply by its id, with a page of the replies to it, oldest first, and below each of them
 /// what else fits: at most [`SHOWN_REPLIES`] altogether, on [`SHOWN_DEPTH`] levels.
 ///
 /// Costs two reads, and for each level one query for each reply that has been answered (each of them
@@ -50,11 +50,11 @@ pub async fn show(
     uuid: Uuid,
     page: &PageRequest,
     now: Timestamp,
-) -> Result<Option<Shown>, StoreError> {
-    let Some(post) = find(table, uuid, now).await? else { return Ok(None) };
+) -> Result<Option<ThreadView>, StoreError> {
+    let Some(entry) = find(table, uuid, now).await? else { return Ok(None) };
     let mut replies = Vec::new();
     let mut next = None;
-    let is_answered = post.counters().replies > 0;
+    let is_answered = entry.counters().replies > 0;
     let mut parents = if is_answered { vec![uuid] } else { Vec::new() };
     for level in 0..SHOWN_DEPTH {
         let room = SHOWN_REPLIES.saturating_sub(replies.len());
@@ -74,11 +74,11 @@ pub async fn show(
         parents = answered.map(|reply| reply.uuid).collect();
         replies.extend(below.entries);
     }
-    let tree = match post {
-        Post::Crud(crud) => PostTree::Crud(Thread::new(crud, replies)),
-        Post::Reply(reply) => PostTree::Reply(ReplyTree::new(reply, replies)),
+    let tree = match entry {
+        Entry::Activity(activity) => EntryTree::Activity(Thread::new(activity, replies)),
+        Entry::Reply(reply) => EntryTree::Reply(ReplyTree::new(reply, replies)),
     };
-    Ok(Some(Shown { tree, next }))
+    Ok(Some(ThreadView { tree, next }))
 }
 
 /// A page of the replies to each of `parents`, one after the other, each oldest first.
@@ -103,44 +103,44 @@ async fn replies_to(
     Ok(PageOf { entries, next })
 }
 
-/// Writes a new crud, with all by which it is found; `answered` goes with it (see
+/// Writes a new activity, with all by which it is found; `answered` goes with it (see
 /// [`super::idempotency`]).
 pub async fn publish(
     table: &dyn Table,
-    crud: &Activity,
+    activity: &Activity,
     answered: Option<Write>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let writes = codec::crud_items(crud)?.into_iter().map(Write::Put).collect();
+    let writes = codec::activity_items(activity)?.into_iter().map(Write::Upsert).collect();
     idempotency::write_once(table, writes, answered, now).await
 }
 
 /// Writes a new reply to `parent` and counts it there. `false`, and nothing is written, if the
-/// parent or the crud at the top has gone in the meantime.
+/// parent or the activity at the top has gone in the meantime.
 pub async fn reply(
     table: &dyn Table,
-    parent: &Post,
+    parent: &Entry,
     reply: &Reply,
     answered: Option<Write>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let mut root_author = parent.handle().clone();
-    if let Post::Reply(parent) = parent {
+    if let Entry::Reply(parent) = parent {
         let root = [keys::activity(parent.root_uuid)];
-        let Some(crud) = table.get(&root, now).await?.pop().flatten() else {
+        let Some(activity) = table.get(&root, now).await?.pop().flatten() else {
             return Ok(false);
         };
-        root_author = codec::read_crud(crud)?.handle;
+        root_author = codec::read_activity(activity)?.handle;
     }
-    // It expires with the crud at the top, so that there is nothing to require of that one.
+    // It expires with the activity at the top, so that there is nothing to require of that one.
     let count = Write::Update(Update {
-        key: codec::post_key(parent),
+        key: codec::entry_key(parent),
         add: vec![(codec::REPLIES, 1)],
         set: Map::new(),
         listing: None,
     });
     let items = codec::reply_items(reply, &root_author, parent.handle())?;
-    let writes = std::iter::once(count).chain(items.into_iter().map(Write::Put)).collect();
+    let writes = std::iter::once(count).chain(items.into_iter().map(Write::Upsert)).collect();
     match idempotency::write_once(table, writes, answered, now).await {
         Err(error) if error.is_condition_of(0) => Ok(false),
         done => done.map(|()| true),

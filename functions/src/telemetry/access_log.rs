@@ -20,7 +20,7 @@ const SENSITIVE: [&str; 10] =
 const MASK: &str = "REDACTED";
 
 /// What the line says that is known before the request is handled.
-pub struct Access {
+pub struct AccessLog {
     started: Instant,
     /// The path with its variables: what a metric may be named by.
     route: &'static str,
@@ -35,7 +35,7 @@ struct Asked {
     path: String,
 }
 
-impl Access {
+impl AccessLog {
     /// `request` is `None` if the event was none.
     pub fn of(route: &Route, request: Option<&Request>, user: Option<&UserKey>) -> Self {
         let asked = request.map(|request| Asked {

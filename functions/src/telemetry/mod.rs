@@ -5,7 +5,7 @@
 //! invocation and leave in one request (`otlp`) after the reply has been posted. So do the lines, as
 //! `records`, where nobody hands stdout to the extension (`OTEL_LOGS_EXPORTER`). There is no
 //! background thread and no queue, since between two invocations a sandbox is frozen.
-//! [`server_span`] is the span of the whole invocation, [`Access`] its line in the log, and
+//! [`server_span`] is the span of the whole invocation, [`AccessLog`] its line in the log, and
 //! [`TracedCalls`] joins calls of AWS to it.
 
 mod access_log;
@@ -41,21 +41,21 @@ use crate::{
     http::{ApiError, Request, Response, Route},
     panics,
 };
-pub use access_log::Access;
+pub use access_log::AccessLog;
 pub use aws_interceptor::TracedCalls;
 use current_invocation::CurrentInvocation;
 use export::Exporter;
-pub use export::{Extension, SendError};
-use logs::{JsonLines, Records, Written};
-use trace::{Finished, FinishedSpans, Kept, RootIds};
+pub use export::{OtlpClient, SendError};
+use logs::{JsonLines, Records, WrittenLines};
+use trace::{Finished, FinishedSpans, SamplingOverride, TraceIds};
 
 /// One per sandbox.
 pub struct Telemetry {
     current: Arc<CurrentInvocation>,
     finished: FinishedSpans,
-    root_ids: RootIds,
+    trace_ids: TraceIds,
     /// `None` if lines are not sent.
-    written: Option<Written>,
+    written: Option<WrittenLines>,
     exporter: Exporter,
 }
 
@@ -64,7 +64,7 @@ impl Telemetry {
     pub fn start(config: &Config) -> Self {
         let (telemetry, subscriber) = Self::build(config, std::io::stdout);
         subscriber.init();
-        panics::log_those_nobody_catches();
+        panics::log_uncaught();
         for warning in &config.warnings {
             warn!("{warning}");
         }
@@ -82,12 +82,12 @@ impl Telemetry {
     {
         let current = Arc::new(CurrentInvocation::default());
         let finished = FinishedSpans::default();
-        let root_ids = RootIds::default();
+        let trace_ids = TraceIds::default();
         let resource = trace::resource(config);
         let exporter = Exporter::new(config, &resource);
-        let written = config.logs_url.is_some().then(Written::default);
+        let written = config.logs_url.is_some().then(WrittenLines::default);
         let provider =
-            trace::provider(finished.clone(), root_ids.clone(), config.sampler.clone(), resource);
+            trace::provider(finished.clone(), trace_ids.clone(), config.sampler.clone(), resource);
         let tracer = provider.tracer("cruddur");
         let service = config.service_name.clone();
         let log = JsonLines::new(service, current.clone(), out, written.clone());
@@ -107,7 +107,7 @@ impl Telemetry {
         let subscriber = tracing_subscriber::registry()
             .with(config.traces.then_some(spans))
             .with(log.with_filter(lines));
-        (Self { current, finished, root_ids, written, exporter }, subscriber)
+        (Self { current, finished, trace_ids, written, exporter }, subscriber)
     }
 
     /// Runs an invocation to the point where its reply is posted, in its server span; then sends
@@ -153,8 +153,9 @@ impl Telemetry {
         let cold_start = self.current.set(context);
         let span = tracing::Span::current();
         server_span::name(&span, route, request);
-        let kept = if route.is_sampled { Kept::AsAsked } else { Kept::Never };
-        self.root_ids.place(&span, request, context.xray_trace_id.as_deref(), kept);
+        let kept =
+            if route.is_sampled { SamplingOverride::AsAsked } else { SamplingOverride::Never };
+        self.trace_ids.start_span(&span, request, context.xray_trace_id.as_deref(), kept);
         server_span::describe(&span, context, route, request, cold_start);
     }
 

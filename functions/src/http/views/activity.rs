@@ -1,17 +1,17 @@
-//! How cruds and replies look in replies of ours.
+//! How activities and replies look in replies of ours.
 
 use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::domain::{
-    Counters, DisplayName, Excerpt, Handle, LongText, MessageText, PostTree, ReplyTree, Thread,
+    Counters, DisplayName, EntryTree, Excerpt, Handle, LongText, MessageText, ReplyTree, Thread,
 };
 
-/// A crud in its full shape: three counters, and `replies` even where there are none. The page reads
+/// An activity in its full shape: three counters, and `replies` even where there are none. The page reads
 /// both of whatever it can answer, also of what it has just posted.
 pub fn thread_json(thread: &Thread) -> impl Serialize + '_ {
-    CrudJson::of(thread)
+    ActivityJson::of(thread)
 }
 
 /// A reply with the replies to it.
@@ -19,34 +19,34 @@ pub fn reply_json(tree: &ReplyTree) -> impl Serialize + '_ {
     ReplyJson::of(tree, false)
 }
 
-/// A crud or reply where it stands at the top of a list: a reply has `expires_at` there too, since
-/// there is no crud above it that has.
-pub fn post_json(tree: &PostTree) -> impl Serialize + '_ {
+/// An activity or reply where it stands at the top of a list: a reply has `expires_at` there too, since
+/// there is no activity above it that has.
+pub fn entry_json(tree: &EntryTree) -> impl Serialize + '_ {
     match tree {
-        PostTree::Crud(thread) => PostJson::Crud(CrudJson::of(thread)),
-        PostTree::Reply(tree) => PostJson::Reply(ReplyJson::of(tree, true)),
+        EntryTree::Activity(thread) => EntryJson::Activity(ActivityJson::of(thread)),
+        EntryTree::Reply(tree) => EntryJson::Reply(ReplyJson::of(tree, true)),
     }
 }
 
-/// A crud on its author's feed, which has no counters in the original either.
+/// An activity on its author's feed, which has no counters in the original either.
 pub fn feed_json(excerpt: &Excerpt) -> impl Serialize + '_ {
     ExcerptJson { expires_at: Some(date(excerpt.expires_at)), ..search_shape(excerpt) }
 }
 
-/// A crud that was searched for.
+/// An activity that was searched for.
 pub fn search_json(excerpt: &Excerpt) -> impl Serialize + '_ {
     search_shape(excerpt)
 }
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum PostJson<'a> {
-    Crud(CrudJson<'a>),
+enum EntryJson<'a> {
+    Activity(ActivityJson<'a>),
     Reply(ReplyJson<'a>),
 }
 
 #[derive(Serialize)]
-struct CrudJson<'a> {
+struct ActivityJson<'a> {
     uuid: Uuid,
     handle: &'a Handle,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,17 +92,17 @@ struct CountersJson {
     reposts_count: u64,
 }
 
-impl<'a> CrudJson<'a> {
+impl<'a> ActivityJson<'a> {
     fn of(thread: &'a Thread) -> Self {
-        let crud = &thread.activity;
+        let activity = &thread.activity;
         Self {
-            uuid: crud.uuid,
-            handle: &crud.handle,
-            display_name: crud.display_name.as_ref(),
-            message: &crud.message,
-            created_at: date(crud.created_at),
-            expires_at: date(crud.expires_at),
-            counters: crud.counters.into(),
+            uuid: activity.uuid,
+            handle: &activity.handle,
+            display_name: activity.display_name.as_ref(),
+            message: &activity.message,
+            created_at: date(activity.created_at),
+            expires_at: date(activity.expires_at),
+            counters: activity.counters.into(),
             replies: thread.replies.iter().map(|tree| ReplyJson::of(tree, false)).collect(),
         }
     }

@@ -1,4 +1,4 @@
-//! Cruds and replies as items, with all that is kept beside them so that they are found.
+//! Activities and replies as items, with all that is kept beside them so that they are found.
 //!
 //! Public for what writes items by itself, such as demo data.
 
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::item::{self, attributes, parsed_key};
 use crate::{
     domain::{
-        Activity, Counters, DisplayName, Excerpt, Handle, LongText, MessageText, Post, Reply,
+        Activity, Counters, DisplayName, Entry, Excerpt, Handle, LongText, MessageText, Reply,
         mentions, words,
     },
     store::{
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// What an item holds beside its keys; cruds and replies alike, each with its own kind of text.
+/// What an item holds beside its keys; activities and replies alike, each with its own kind of text.
 #[derive(Serialize, Deserialize)]
 struct EntryAttributes<M> {
     handle: Handle,
@@ -49,49 +49,58 @@ struct ExcerptAttributes {
     expires_at: Timestamp,
 }
 
-/// The key of a post's item, as an item that points to it holds it.
+/// The key of an entry's item, as an item that points to it holds it.
 #[derive(Serialize, Deserialize)]
 struct Pointer {
     partition: String,
     sort: String,
 }
 
-/// A crud and everything by which it is found: with 64 words and 20 mentions, at most 86 items.
-pub fn crud_items(crud: &Activity) -> Result<Vec<Item>, StoreError> {
+/// An activity and everything by which it is found: with 64 words and 20 mentions, at most 86 items.
+pub fn activity_items(activity: &Activity) -> Result<Vec<Item>, StoreError> {
     let attributes = EntryAttributes {
-        handle: crud.handle.clone(),
-        display_name: crud.display_name.clone(),
-        message: crud.message.clone(),
-        created_at: crud.created_at,
-        expires_at: crud.expires_at,
-        likes_count: crud.counters.likes,
-        replies_count: crud.counters.replies,
-        reposts_count: crud.counters.reposts,
+        handle: activity.handle.clone(),
+        display_name: activity.display_name.clone(),
+        message: activity.message.clone(),
+        created_at: activity.created_at,
+        expires_at: activity.expires_at,
+        likes_count: activity.counters.likes,
+        replies_count: activity.counters.replies,
+        reposts_count: activity.counters.reposts,
         reply_to_activity_uuid: None,
     };
     let excerpt = ExcerptAttributes {
-        handle: crud.handle.clone(),
-        message: crud.message.clone(),
-        expires_at: crud.expires_at,
+        handle: activity.handle.clone(),
+        message: activity.message.clone(),
+        expires_at: activity.expires_at,
     };
-    let key = keys::activity(crud.uuid);
-    let listing = Some(keys::home(crud.uuid, crud.created_at));
-    let mut all =
-        vec![Item { listing, ..item::item(key.clone(), Some(crud.expires_at), &attributes)? }];
-    let found_by = words(crud.message.as_str()).into_iter().map(|word| keys::word_partition(&word));
-    for partition in std::iter::once(keys::feed_partition(&crud.handle)).chain(found_by) {
-        let key = keys::by_time(partition, crud.created_at, crud.uuid);
-        all.push(item::item(key, Some(crud.expires_at), &excerpt)?);
+    let key = keys::activity(activity.uuid);
+    let listing = Some(keys::home(activity.uuid, activity.created_at));
+    let mut all = vec![Item {
+        listing,
+        ..item::with_attributes(key.clone(), Some(activity.expires_at), &attributes)?
+    }];
+    let found_by =
+        words(activity.message.as_str()).into_iter().map(|word| keys::word_partition(&word));
+    for partition in std::iter::once(keys::feed_partition(&activity.handle)).chain(found_by) {
+        let key = keys::by_time(partition, activity.created_at, activity.uuid);
+        all.push(item::with_attributes(key, Some(activity.expires_at), &excerpt)?);
     }
-    for handle in mentions(crud.message.as_str()) {
-        if handle != crud.handle {
-            all.push(notice(&handle, key.clone(), crud.uuid, crud.created_at, crud.expires_at)?);
+    for handle in mentions(activity.message.as_str()) {
+        if handle != activity.handle {
+            all.push(notice(
+                &handle,
+                key.clone(),
+                activity.uuid,
+                activity.created_at,
+                activity.expires_at,
+            )?);
         }
     }
     Ok(all)
 }
 
-/// A reply, where it is and below what, and notices to the authors of the crud and of what it
+/// A reply, where it is and below what, and notices to the authors of the activity and of what it
 /// answers.
 pub fn reply_items(
     reply: &Reply,
@@ -114,9 +123,9 @@ pub fn reply_items(
     let below = keys::replies_partition(reply.reply_to_activity_uuid);
     let below = keys::by_time(below, reply.created_at, reply.uuid);
     let mut all = vec![
-        item::item(key.clone(), Some(reply.expires_at), &attributes)?,
-        item::item(keys::reply_place(reply.uuid), Some(reply.expires_at), &pointer)?,
-        item::item(below, Some(reply.expires_at), &pointer)?,
+        item::with_attributes(key.clone(), Some(reply.expires_at), &attributes)?,
+        item::with_attributes(keys::reply_place(reply.uuid), Some(reply.expires_at), &pointer)?,
+        item::with_attributes(below, Some(reply.expires_at), &pointer)?,
     ];
     let mut notified = vec![root_author, parent_author];
     notified.dedup();
@@ -126,11 +135,11 @@ pub fn reply_items(
     Ok(all)
 }
 
-/// The key of a post's own item.
-pub(in crate::store) fn post_key(post: &Post) -> Key {
-    match post {
-        Post::Crud(crud) => keys::activity(crud.uuid),
-        Post::Reply(reply) => reply_key(reply),
+/// The key of an entry's own item.
+pub(in crate::store) fn entry_key(entry: &Entry) -> Key {
+    match entry {
+        Entry::Activity(activity) => keys::activity(activity.uuid),
+        Entry::Reply(reply) => reply_key(reply),
     }
 }
 
@@ -143,7 +152,7 @@ fn reply_key(reply: &Reply) -> Key {
     })
 }
 
-/// Tells `to` of the post with the key `about`.
+/// Tells `to` of the entry with the key `about`.
 fn notice(
     to: &Handle,
     about: Key,
@@ -153,7 +162,7 @@ fn notice(
 ) -> Result<Item, StoreError> {
     let key = keys::by_time(keys::notices_partition(to), created_at, uuid);
     let pointer = Pointer { partition: about.partition, sort: about.sort };
-    item::item(key, Some(expires_at), &pointer)
+    item::with_attributes(key, Some(expires_at), &pointer)
 }
 
 /// The key that an item points to: the place of a reply, a reply below another, or a notice.
@@ -162,15 +171,15 @@ pub(in crate::store) fn read_pointer(item: Item) -> Result<Key, StoreError> {
     Ok(Key { partition, sort })
 }
 
-/// A crud or a reply, whichever the item is.
-pub fn read_post(item: Item) -> Result<Post, StoreError> {
+/// An activity or a reply, whichever the item is.
+pub fn read_entry(item: Item) -> Result<Entry, StoreError> {
     match keys::parse_activity(&item.key) {
-        Some(_) => read_crud(item).map(Post::Crud),
-        None => read_reply(item).map(Post::Reply),
+        Some(_) => read_activity(item).map(Entry::Activity),
+        None => read_reply(item).map(Entry::Reply),
     }
 }
 
-pub(in crate::store) fn read_crud(item: Item) -> Result<Activity, StoreError> {
+pub(in crate::store) fn read_activity(item: Item) -> Result<Activity, StoreError> {
     let uuid = parsed_key(&item, keys::parse_activity)?;
     let attributes: EntryAttributes<MessageText> = attributes(item)?;
     Ok(Activity {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::store::{Item, Key, StoreError};
 
 /// An item outside of the index, with the fields of `attributes`.
-pub(in crate::store) fn item(
+pub(in crate::store) fn with_attributes(
     key: Key,
     expires_at: Option<Timestamp>,
     attributes: &impl Serialize,
@@ -24,7 +24,7 @@ pub(in crate::store) fn item(
 }
 
 /// An item that says all by its key.
-pub(in crate::store) fn bare(key: Key, expires_at: Option<Timestamp>) -> Item {
+pub(in crate::store) fn key_only(key: Key, expires_at: Option<Timestamp>) -> Item {
     let expires_at_seconds = expires_at.map(Timestamp::as_second);
     Item { key, listing: None, expires_at_seconds, attributes: Map::new() }
 }

@@ -4,7 +4,7 @@ mod activities;
 mod item;
 
 pub(super) use activities::{
-    LIKES, REPLIES, post_key, read_crud, read_excerpt, read_pointer, read_reply,
+    LIKES, REPLIES, entry_key, read_activity, read_excerpt, read_pointer, read_reply,
 };
-pub use activities::{crud_items, read_post, reply_items};
-pub(super) use item::{attributes, bare, corrupt, item, parsed_key};
+pub use activities::{activity_items, read_entry, reply_items};
+pub(super) use item::{attributes, corrupt, key_only, parsed_key, with_attributes};

@@ -319,7 +319,8 @@ mod tests {
         let config = Config::builder().behavior_version(BehaviorVersion::latest()).build();
         let table = DynamoDbTable::new(Client::from_conf(config), "t");
         let now = Timestamp::UNIX_EPOCH;
-        let delete = || Write::Delete(Key { partition: "p".to_owned(), sort: "a".to_owned() });
+        let delete =
+            || Write::DeleteIfPresent(Key { partition: "p".to_owned(), sort: "a".to_owned() });
 
         let invocation = async {
             telemetry.identify(&lambda_runtime::Context::default(), &ROUTE, None);

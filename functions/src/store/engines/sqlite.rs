@@ -220,11 +220,13 @@ fn write_all(
         // What has expired by now is gone, so that finding it is nearly all there is to a condition.
         let present = find(transaction, write.key(), now)?.filter(|item| may_move(item, write));
         match (write, present) {
-            (Write::Put(item), _) | (Write::Create(item), None) => put(transaction, item)?,
+            (Write::Upsert(item), _) | (Write::Insert(item), None) => put(transaction, item)?,
             (Write::Update(update), Some(item)) => put(transaction, &updated(item, update))?,
-            (Write::Delete(key), _) | (Write::Remove(key), Some(_)) => delete(transaction, key)?,
-            (Write::Create(_), Some(_)) => unmet.push(position),
-            (Write::Update(_) | Write::Remove(_), None) => unmet.push(position),
+            (Write::DeleteIfPresent(key), _) | (Write::DeleteExisting(key), Some(_)) => {
+                delete(transaction, key)?
+            }
+            (Write::Insert(_), Some(_)) => unmet.push(position),
+            (Write::Update(_) | Write::DeleteExisting(_), None) => unmet.push(position),
         }
     }
     Ok(unmet)

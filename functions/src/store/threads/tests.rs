@@ -68,12 +68,12 @@ async fn the_feed_is_the_newest_40_over_all_shards_newest_first() {
 }
 
 #[tokio::test]
-async fn expired_cruds_are_never_shown_and_take_no_place() {
+async fn expired_activities_are_never_shown_and_take_no_place() {
     let table = table();
     for age in 0..50 {
-        let crud = activity(1000 + age, ago(age as i64));
-        let expires_at = if age < 45 { now() } else { crud.expires_at };
-        write_thread(&table, &Activity { expires_at, ..crud }, &[]).await;
+        let activity = activity(1000 + age, ago(age as i64));
+        let expires_at = if age < 45 { now() } else { activity.expires_at };
+        write_thread(&table, &Activity { expires_at, ..activity }, &[]).await;
     }
 
     assert_eq!(first_page(&table, now()).await.len(), 5);
@@ -137,7 +137,7 @@ async fn a_reply_is_shown_with_what_is_below_it_and_nothing_else_however_much_th
 
     let shown = show(&table, Uuid::from_u128(2), &ALL, now()).await.unwrap().unwrap();
 
-    let PostTree::Reply(tree) = shown.tree else { panic!("a reply") };
+    let EntryTree::Reply(tree) = shown.tree else { panic!("a reply") };
     assert_eq!((uuids(&tree.replies), shown.next), (vec![3, 4], None));
 }
 
@@ -156,8 +156,8 @@ async fn replies_are_shown_however_deep_they_are() {
     for id in [1, 2, 200, 252, 253, 254, 255, 256, 257, 280] {
         let shown = show(&table, Uuid::from_u128(id), &ALL, now()).await.unwrap().unwrap();
         let mut below = match shown.tree {
-            PostTree::Crud(thread) => thread.replies,
-            PostTree::Reply(tree) => tree.replies,
+            EntryTree::Activity(thread) => thread.replies,
+            EntryTree::Reply(tree) => tree.replies,
         };
         for next in (id + 1..).take(SHOWN_DEPTH) {
             assert_eq!(uuids(&below), [next], "below {id}");
@@ -168,7 +168,7 @@ async fn replies_are_shown_however_deep_they_are() {
 }
 
 #[tokio::test]
-async fn the_replies_to_a_post_come_in_pages_with_what_is_below_each_of_them() {
+async fn the_replies_to_a_entry_come_in_pages_with_what_is_below_each_of_them() {
     let table = table();
     let root = answered(activity(1, ago(600)), 70);
     let with_one = Counters { replies: 1, ..Counters::default() };
@@ -184,7 +184,7 @@ async fn the_replies_to_a_post_come_in_pages_with_what_is_below_each_of_them() {
     let mut seen = Vec::new();
     loop {
         let shown = show(&table, root.uuid, &page, now()).await.unwrap().unwrap();
-        let PostTree::Crud(thread) = shown.tree else { panic!("a crud") };
+        let EntryTree::Activity(thread) = shown.tree else { panic!("an activity") };
         for tree in &thread.replies {
             assert_eq!(uuids(&tree.replies), [tree.reply.uuid.as_u128() + 1_000]);
         }
@@ -195,7 +195,7 @@ async fn the_replies_to_a_post_come_in_pages_with_what_is_below_each_of_them() {
     assert_eq!(seen, (1_000..1_070).collect::<Vec<_>>());
 
     let most = show(&table, root.uuid, &ALL, now()).await.unwrap().unwrap();
-    let PostTree::Crud(most) = most.tree else { panic!("a crud") };
+    let EntryTree::Activity(most) = most.tree else { panic!("an activity") };
     let below: usize = most.replies.iter().map(|tree| tree.replies.len()).sum();
     assert_eq!((most.replies.len(), below), (70, SHOWN_REPLIES - 70));
 }
@@ -203,8 +203,8 @@ async fn the_replies_to_a_post_come_in_pages_with_what_is_below_each_of_them() {
 #[test]
 fn where_one_shard_was_not_read_to_its_end_the_page_ends_for_all() {
     let item = |minutes: i64| {
-        let crud = activity(minutes as u128, ago(minutes));
-        codec::crud_items(&crud).unwrap().remove(0)
+        let activity = activity(minutes as u128, ago(minutes));
+        codec::activity_items(&activity).unwrap().remove(0)
     };
     let place = |minutes: i64| item(minutes).listing.map(|key| key.sort);
     let shards = || {

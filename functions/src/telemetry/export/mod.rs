@@ -26,7 +26,7 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use otlp_client::TIMEOUT;
-pub use otlp_client::{Extension, SendError};
+pub use otlp_client::{OtlpClient, SendError};
 
 /// How long a listener that did not answer in time is left alone. Our choice: one request in a
 /// while may wait for it, not each.
@@ -38,7 +38,7 @@ const SAMPLING_PRIORITY: &str = "sampling.priority";
 
 /// What becomes of ended spans and of lines.
 pub(in crate::telemetry) struct Exporter {
-    extension: Extension,
+    extension: OtlpClient,
     /// `None` if lines are not sent.
     logs_url: Option<Uri>,
     resource: ResourceAttributesWithSchema,
@@ -69,7 +69,7 @@ impl Exporter {
     /// Connects to nothing yet.
     pub(in crate::telemetry) fn new(config: &Config, resource: &Resource) -> Self {
         Self {
-            extension: Extension::new(config.traces_url.clone()),
+            extension: OtlpClient::new(config.traces_url.clone()),
             logs_url: config.logs_url.clone(),
             resource: resource.into(),
             outage: Mutex::default(),

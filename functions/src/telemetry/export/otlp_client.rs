@@ -38,12 +38,12 @@ pub enum SendError {
 }
 
 /// Holds the connection, which is made by the first request.
-pub struct Extension {
+pub struct OtlpClient {
     traces_url: Uri,
     client: Client<HttpConnector, Full<Bytes>>,
 }
 
-impl Extension {
+impl OtlpClient {
     /// An extension that takes spans there.
     pub fn new(traces_url: Uri) -> Self {
         let mut connector = HttpConnector::new();

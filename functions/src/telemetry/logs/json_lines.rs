@@ -17,7 +17,7 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
-use super::otlp_records::Written;
+use super::otlp_records::WrittenLines;
 use crate::telemetry::current_invocation::CurrentInvocation;
 
 /// Writes each event as a line of JSON: `timestamp` (RFC 3339, UTC, milliseconds), `level`,
@@ -28,7 +28,7 @@ pub(in crate::telemetry) struct JsonLines<O> {
     current: Arc<CurrentInvocation>,
     out: O,
     /// Who has them sent.
-    written: Option<Written>,
+    written: Option<WrittenLines>,
     dispatch: OnceLock<WeakDispatch>,
 }
 
@@ -38,7 +38,7 @@ impl<O> JsonLines<O> {
         service: String,
         current: Arc<CurrentInvocation>,
         out: O,
-        written: Option<Written>,
+        written: Option<WrittenLines>,
     ) -> Self {
         Self { service, current, out, written, dispatch: OnceLock::new() }
     }

@@ -4,4 +4,4 @@ mod json_lines;
 mod otlp_records;
 
 pub(super) use json_lines::JsonLines;
-pub(super) use otlp_records::{Records, Written};
+pub(super) use otlp_records::{Records, WrittenLines};

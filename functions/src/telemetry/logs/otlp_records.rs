@@ -21,7 +21,7 @@ const MAX_BYTES: usize = 1 << 20;
 
 /// The lines since the last time they were sent. Emptied after each invocation.
 #[derive(Clone, Debug, Default)]
-pub(in crate::telemetry) struct Written(Arc<Mutex<Lines>>);
+pub(in crate::telemetry) struct WrittenLines(Arc<Mutex<Lines>>);
 
 #[derive(Debug, Default)]
 struct Lines {
@@ -47,7 +47,7 @@ pub(in crate::telemetry) struct Records {
     pub(in crate::telemetry) dropped: u64,
 }
 
-impl Written {
+impl WrittenLines {
     /// Keeps a line that is so long on stdout. The oldest give way: the last ones say how it ended.
     pub(in crate::telemetry) fn push(
         &self,
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn when_there_is_too_much_the_last_lines_are_kept_and_the_others_counted() {
-        let written = Written::default();
+        let written = WrittenLines::default();
         let line = |number: usize| {
             let fields = json!({ "message": number.to_string() });
             fields.as_object().unwrap().clone()

@@ -19,7 +19,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::{
     context::{Baggage, XrayOfInvocation, remote},
-    sampling::Kept,
+    sampling::SamplingOverride,
 };
 use crate::http::Request;
 
@@ -29,22 +29,22 @@ const MAX_BAGGAGE_BYTES: usize = 8192;
 
 /// Makes ids; the id of the next trace can be set beforehand.
 #[derive(Clone, Debug, Default)]
-pub(in crate::telemetry) struct RootIds {
+pub(in crate::telemetry) struct TraceIds {
     next: Arc<Mutex<Option<TraceId>>>,
     random: RandomIdGenerator,
 }
 
-impl RootIds {
+impl TraceIds {
     /// Starts `span` in the caller's trace, else in X-Ray's, else in a new one.
     ///
     /// X-Ray's `Parent` is no parent here: it exists in X-Ray alone, and elsewhere the trace would
     /// look broken. Its `Sampled` says nothing here either, but goes with calls of AWS.
-    pub(in crate::telemetry) fn place(
+    pub(in crate::telemetry) fn start_span(
         &self,
         span: &tracing::Span,
         request: Option<&Request>,
         xray_header: Option<&str>,
-        kept: Kept,
+        kept: SamplingOverride,
     ) {
         let header = |name: &str| request.and_then(|request| request.header(name));
         let mut context = Context::new().with_value(kept);
@@ -71,7 +71,7 @@ impl RootIds {
     }
 }
 
-impl IdGenerator for RootIds {
+impl IdGenerator for TraceIds {
     /// A new id has the shape that X-Ray wants: its first 4 bytes are Unix seconds.
     fn new_trace_id(&self) -> TraceId {
         self.lock().take().unwrap_or_else(|| {

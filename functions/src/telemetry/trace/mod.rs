@@ -13,22 +13,22 @@ use opentelemetry_sdk::{
 
 pub(in crate::telemetry) use collector::{Finished, FinishedSpans};
 pub(in crate::telemetry) use context::{outgoing_xray_header, reply_headers};
-pub(in crate::telemetry) use ids::RootIds;
+pub(in crate::telemetry) use ids::TraceIds;
 pub(in crate::telemetry) use resource::resource;
-pub(in crate::telemetry) use sampling::Kept;
-use sampling::OnlyFlags;
+use sampling::RecordAlways;
+pub(in crate::telemetry) use sampling::SamplingOverride;
 
-/// Makes spans that end up in `finished`, with ids from `root_ids` and flags from `sampler`.
+/// Makes spans that end up in `finished`, with ids from `trace_ids` and flags from `sampler`.
 pub(in crate::telemetry) fn provider(
     finished: FinishedSpans,
-    root_ids: RootIds,
+    trace_ids: TraceIds,
     sampler: Sampler,
     resource: Resource,
 ) -> SdkTracerProvider {
     SdkTracerProvider::builder()
         .with_resource(resource)
-        .with_id_generator(root_ids)
-        .with_sampler(OnlyFlags(sampler))
+        .with_id_generator(trace_ids)
+        .with_sampler(RecordAlways(sampler))
         .with_span_processor(finished)
         .build()
 }

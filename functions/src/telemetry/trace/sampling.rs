@@ -8,7 +8,7 @@ use opentelemetry_sdk::trace::{Sampler, SamplingDecision, SamplingResult, Should
 
 /// Whether a trace is one to keep, whatever else says so; in the context of every span of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::telemetry) enum Kept {
+pub(in crate::telemetry) enum SamplingOverride {
     /// As caller and configuration have it.
     AsAsked,
     /// Nobody will look for it.
@@ -18,9 +18,9 @@ pub(in crate::telemetry) enum Kept {
 /// Records every span: a sampler decides on the flag that goes with it, no more. Who pays for
 /// storage, the exporter to Honeycomb, reads the flag; X-Ray and errors must not depend on it.
 #[derive(Clone, Debug)]
-pub(in crate::telemetry) struct OnlyFlags(pub(in crate::telemetry) Sampler);
+pub(in crate::telemetry) struct RecordAlways(pub(in crate::telemetry) Sampler);
 
-impl ShouldSample for OnlyFlags {
+impl ShouldSample for RecordAlways {
     fn should_sample(
         &self,
         parent: Option<&Context>,
@@ -31,7 +31,8 @@ impl ShouldSample for OnlyFlags {
         links: &[Link],
     ) -> SamplingResult {
         let mut result = self.0.should_sample(parent, trace_id, name, kind, attributes, links);
-        let never = parent.and_then(|context| context.get::<Kept>()) == Some(&Kept::Never);
+        let never = parent.and_then(|context| context.get::<SamplingOverride>())
+            == Some(&SamplingOverride::Never);
         if never || result.decision == SamplingDecision::Drop {
             result.decision = SamplingDecision::RecordOnly;
         }

@@ -75,8 +75,8 @@ impl DynamoDbTable {
         let names = Some(condition_names());
         let values = HashMap::from([(":now".to_owned(), number(now.as_second()))]);
         Ok(match write {
-            Write::Put(item) => action.put(put(item).build()?),
-            Write::Create(item) => action.put(
+            Write::Upsert(item) => action.put(put(item).build()?),
+            Write::Insert(item) => action.put(
                 put(item)
                     .condition_expression(MISSING)
                     .set_expression_attribute_names(names)
@@ -84,14 +84,14 @@ impl DynamoDbTable {
                     .build()?,
             ),
             Write::Update(update) => action.update(self.update(update, values)?),
-            Write::Remove(key) => action.delete(
+            Write::DeleteExisting(key) => action.delete(
                 self.delete(key)
                     .condition_expression(EXISTS)
                     .set_expression_attribute_names(names)
                     .set_expression_attribute_values(Some(values))
                     .build()?,
             ),
-            Write::Delete(key) => action.delete(self.delete(key).build()?),
+            Write::DeleteIfPresent(key) => action.delete(self.delete(key).build()?),
         }
         .build())
     }

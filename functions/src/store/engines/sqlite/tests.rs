@@ -38,7 +38,7 @@ fn sorts(page: &Page) -> Vec<&str> {
 }
 
 async fn put(table: &SqliteTable, items: impl IntoIterator<Item = Item>) {
-    let writes: Vec<Write> = items.into_iter().map(Write::Put).collect();
+    let writes: Vec<Write> = items.into_iter().map(Write::Upsert).collect();
     table.transact_write(&writes, Timestamp::UNIX_EPOCH).await.unwrap();
 }
 
@@ -127,9 +127,9 @@ async fn from_the_second_in_which_it_expires_an_item_does_not_exist() {
     }
 
     let now = Timestamp::from_second(1_000).unwrap();
-    let removed = table.transact_write(&[Write::Remove(keys[0].clone())], now).await;
+    let removed = table.transact_write(&[Write::DeleteExisting(keys[0].clone())], now).await;
     assert!(removed.unwrap_err().is_condition_of(0));
-    table.transact_write(&[Write::Create(mortal)], now).await.unwrap();
+    table.transact_write(&[Write::Insert(mortal)], now).await.unwrap();
 }
 
 #[tokio::test]
@@ -138,7 +138,7 @@ async fn what_has_expired_is_purged_by_a_later_write() {
     put(&table, [Item { expires_at_seconds: Some(1_000), ..item("p", "a") }]).await;
 
     let later = Timestamp::from_second(1_000).unwrap();
-    table.transact_write(&[Write::Put(item("p", "b"))], later).await.unwrap();
+    table.transact_write(&[Write::Upsert(item("p", "b"))], later).await.unwrap();
 
     // Asked as of a time at which it was alive, to see what is left in the file.
     assert_eq!(sorts(&page(&table, all_of("p", Order::Ascending)).await), ["b"]);
@@ -170,20 +170,22 @@ async fn a_transaction_whose_conditions_do_not_hold_writes_nothing_and_names_the
         })
     };
 
-    for refused in
-        [Write::Create(item("p", "there")), Write::Remove(missing.clone()), update(&missing)]
-    {
-        let writes = [Write::Put(item("p", "new")), refused.clone()];
+    for refused in [
+        Write::Insert(item("p", "there")),
+        Write::DeleteExisting(missing.clone()),
+        update(&missing),
+    ] {
+        let writes = [Write::Upsert(item("p", "new")), refused.clone()];
         let error = table.transact_write(&writes, Timestamp::UNIX_EPOCH).await.unwrap_err();
         assert!(!error.is_condition_of(0) && error.is_condition_of(1), "{refused:?}: {error}");
     }
     assert_eq!(sorts(&page(&table, all_of("p", Order::Ascending)).await), ["there"]);
 
     for fine in [
-        Write::Delete(missing.clone()),
+        Write::DeleteIfPresent(missing.clone()),
         update(&there),
-        Write::Remove(there),
-        Write::Create(item("p", "new")),
+        Write::DeleteExisting(there),
+        Write::Insert(item("p", "new")),
     ] {
         table.transact_write(&[fine], Timestamp::UNIX_EPOCH).await.unwrap();
     }
@@ -217,8 +219,8 @@ async fn an_update_counts_sets_and_moves_and_leaves_the_rest() {
 #[tokio::test]
 async fn too_many_writes_and_two_to_one_item_are_refused() {
     let table = table();
-    let many: Vec<_> = (0..101).map(|n| Write::Put(item("p", &n.to_string()))).collect();
-    let twice = [Write::Put(item("p", "a")), Write::Delete(item("p", "a").key)];
+    let many: Vec<_> = (0..101).map(|n| Write::Upsert(item("p", &n.to_string()))).collect();
+    let twice = [Write::Upsert(item("p", "a")), Write::DeleteIfPresent(item("p", "a").key)];
 
     for writes in [many.as_slice(), &twice] {
         let error = table.transact_write(writes, Timestamp::UNIX_EPOCH).await.unwrap_err();
@@ -233,7 +235,7 @@ async fn a_transaction_replaces_and_removes() {
     put(&table, [item("p", "a"), item("p", "b")]).await;
     let newer = Item { attributes: Map::new(), ..item("p", "b") };
 
-    let writes = [Write::Delete(item("p", "a").key), Write::Put(newer.clone())];
+    let writes = [Write::DeleteIfPresent(item("p", "a").key), Write::Upsert(newer.clone())];
     table.transact_write(&writes, Timestamp::UNIX_EPOCH).await.unwrap();
 
     assert_eq!(page(&table, all_of("p", Order::Ascending)).await.items, [newer]);
@@ -249,7 +251,7 @@ fn several_processes_may_make_and_fill_one_file_at_the_same_time() {
         for n in 0..20 {
             table
                 .run_writes(
-                    &[Write::Put(item("p", &format!("{writer}-{n}")))],
+                    &[Write::Upsert(item("p", &format!("{writer}-{n}")))],
                     Timestamp::UNIX_EPOCH,
                 )
                 .unwrap();

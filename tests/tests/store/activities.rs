@@ -1,6 +1,6 @@
 //! Home, the feed of a user, show, replies and likes.
 
-use cruddur::domain::{Post, PostTree, ReplyTree, Thread};
+use cruddur::domain::{Entry, EntryTree, ReplyTree, Thread};
 use cruddur::store::feeds::{self, FEED_DEPTH, FEED_REPLIES};
 use cruddur::store::{PageOf, likes, threads};
 use cruddur_tests::Store;
@@ -13,13 +13,13 @@ use super::*;
 on_both_stores! {
     what_was_published_is_home_and_on_its_authors_feed,
     home_is_newest_first_over_all_of_its_pages,
-    home_shows_each_crud_once_while_others_publish,
+    home_shows_each_activity_once_while_others_publish,
     replies_stand_below_what_they_answer_and_are_counted_there,
     a_feed_shows_few_levels_of_few_replies_and_show_shows_more,
     a_reply_can_be_shown_and_answered,
     a_thread_is_shown_page_by_page_and_branch_by_branch,
     what_has_expired_is_nowhere,
-    an_expired_crud_cannot_be_answered_or_liked,
+    an_expired_activity_cannot_be_answered_or_liked,
     parallel_replies_are_all_counted,
     a_like_counts_once_and_can_be_taken_back,
     fifty_users_count_fifty,
@@ -40,7 +40,7 @@ fn uuids(feed: &[Thread]) -> Vec<Uuid> {
     feed.iter().map(|thread| thread.activity.uuid).collect()
 }
 
-async fn shown(table: &dyn Table, uuid: Uuid) -> Option<PostTree> {
+async fn shown(table: &dyn Table, uuid: Uuid) -> Option<EntryTree> {
     let shown = threads::show(table, uuid, &first(100), now()).await.unwrap();
     shown.map(|shown| shown.tree)
 }
@@ -59,8 +59,8 @@ fn count(trees: &[ReplyTree]) -> usize {
 
 async fn what_was_published_is_home_and_on_its_authors_feed(store: Store) {
     let table = store.table();
-    let ours = publish(table, crud("andrew brown", "Cloud is fun!", 5)).await;
-    publish(table, crud("worf", "I am out of prune juice", 3)).await;
+    let ours = publish(table, activity("andrew brown", "Cloud is fun!", 5)).await;
+    publish(table, activity("worf", "I am out of prune juice", 3)).await;
 
     let feed = home_of(table, 2).await;
     let of_author =
@@ -70,7 +70,7 @@ async fn what_was_published_is_home_and_on_its_authors_feed(store: Store) {
     assert_eq!(feed[1], Thread::new(ours.clone(), Vec::new()));
     assert_eq!(of_author.len(), 1);
     assert_eq!((of_author[0].uuid, &of_author[0].message), (ours.uuid, &ours.message));
-    assert_eq!(shown, Some(PostTree::Crud(Thread::new(ours, Vec::new()))));
+    assert_eq!(shown, Some(EntryTree::Activity(Thread::new(ours, Vec::new()))));
     let nobody = feeds::of_user(table, &handle("nobody"), &first(40), now()).await.unwrap();
     assert_eq!(nobody.entries, []);
 }
@@ -79,7 +79,7 @@ async fn home_is_newest_first_over_all_of_its_pages(store: Store) {
     let table = store.table();
     let mut written = Vec::new();
     for minutes in (0..60).rev() {
-        written.insert(0, publish(table, crud("worf", "Qapla'", minutes)).await.uuid);
+        written.insert(0, publish(table, activity("worf", "Qapla'", minutes)).await.uuid);
     }
     home_of(table, 60).await;
 
@@ -93,18 +93,18 @@ async fn home_is_newest_first_over_all_of_its_pages(store: Store) {
     }
 }
 
-async fn home_shows_each_crud_once_while_others_publish(store: Store) {
+async fn home_shows_each_activity_once_while_others_publish(store: Store) {
     let table = store.table();
     let mut written = Vec::new();
     for minutes in 1..30 {
-        written.push(publish(table, crud("worf", "Qapla'", minutes)).await.uuid);
+        written.push(publish(table, activity("worf", "Qapla'", minutes)).await.uuid);
     }
     home_of(table, 29).await;
 
     let read = async |page| {
         let page = feeds::home(table, &page, now()).await.unwrap();
-        publish(table, crud("data", "newest", 0)).await;
-        publish(table, crud("data", "in between", 15)).await;
+        publish(table, activity("data", "newest", 0)).await;
+        publish(table, activity("data", "in between", 15)).await;
         page
     };
     let seen = uuids(&all_pages(4, read).await);
@@ -117,8 +117,8 @@ async fn home_shows_each_crud_once_while_others_publish(store: Store) {
 
 async fn replies_stand_below_what_they_answer_and_are_counted_there(store: Store) {
     let table = store.table();
-    let root = Post::Crud(publish(table, crud("andrew", "Hello", 9)).await);
-    let first = Post::Reply(answer(table, &root, "worf", 8).await);
+    let root = Entry::Activity(publish(table, activity("andrew", "Hello", 9)).await);
+    let first = Entry::Reply(answer(table, &root, "worf", 8).await);
     answer(table, &root, "data", 7).await;
     let below = answer(table, &first, "andrew", 6).await;
 
@@ -126,27 +126,29 @@ async fn replies_stand_below_what_they_answer_and_are_counted_there(store: Store
 
     let thread = &feed[0];
     assert_eq!(thread.activity.counters.replies, 2);
-    assert_eq!(thread.replies.len(), 2); // home itself shows the crud alone
+    assert_eq!(thread.replies.len(), 2); // home itself shows the activity alone
     assert_eq!(thread.replies[0].reply.handle, handle("worf"));
     assert_eq!(thread.replies[0].reply.counters.replies, 1);
     assert_eq!(thread.replies[0].replies[0].reply, below);
     assert_eq!(thread.replies[1].replies, []);
-    assert_eq!(shown(table, root.uuid()).await, Some(PostTree::Crud(thread.clone())));
+    assert_eq!(shown(table, root.uuid()).await, Some(EntryTree::Activity(thread.clone())));
 }
 
 async fn a_feed_shows_few_levels_of_few_replies_and_show_shows_more(store: Store) {
     let table = store.table();
-    let root = Post::Crud(publish(table, crud("andrew", "Hello", 50)).await);
+    let root = Entry::Activity(publish(table, activity("andrew", "Hello", 50)).await);
     let mut deepest = root.clone();
     for minutes in (40..46).rev() {
-        deepest = Post::Reply(answer(table, &deepest, "worf", minutes).await);
+        deepest = Entry::Reply(answer(table, &deepest, "worf", minutes).await);
     }
     for minutes in (1..30).rev() {
         answer(table, &root, "data", minutes).await;
     }
 
     let thread = home_of(table, 1).await.remove(0);
-    let Some(PostTree::Crud(all)) = shown(table, root.uuid()).await else { panic!("a crud") };
+    let Some(EntryTree::Activity(all)) = shown(table, root.uuid()).await else {
+        panic!("an activity")
+    };
 
     assert_eq!(thread.activity.counters.replies, 30);
     assert_eq!(count(&thread.replies), FEED_REPLIES);
@@ -156,14 +158,14 @@ async fn a_feed_shows_few_levels_of_few_replies_and_show_shows_more(store: Store
 
 async fn a_reply_can_be_shown_and_answered(store: Store) {
     let table = store.table();
-    let root = Post::Crud(publish(table, crud("andrew", "Hello", 9)).await);
-    let first = Post::Reply(answer(table, &root, "worf", 8).await);
-    let second = Post::Reply(answer(table, &first, "data", 7).await);
+    let root = Entry::Activity(publish(table, activity("andrew", "Hello", 9)).await);
+    let first = Entry::Reply(answer(table, &root, "worf", 8).await);
+    let second = Entry::Reply(answer(table, &first, "data", 7).await);
     let third = answer(table, &second, "worf", 6).await;
 
-    let Some(PostTree::Reply(tree)) = shown(table, first.uuid()).await else { panic!("a reply") };
+    let Some(EntryTree::Reply(tree)) = shown(table, first.uuid()).await else { panic!("a reply") };
 
-    assert_eq!(found(table, third.uuid).await, Some(Post::Reply(third.clone())));
+    assert_eq!(found(table, third.uuid).await, Some(Entry::Reply(third.clone())));
     assert_eq!((tree.reply.uuid, tree.reply.counters.replies), (first.uuid(), 1));
     assert_eq!(tree.replies[0].reply.uuid, second.uuid());
     assert_eq!(tree.replies[0].replies[0].reply, third);
@@ -172,18 +174,18 @@ async fn a_reply_can_be_shown_and_answered(store: Store) {
 
 async fn a_thread_is_shown_page_by_page_and_branch_by_branch(store: Store) {
     let table = store.table();
-    let root = Post::Crud(publish(table, crud("andrew", "Hello", 59)).await);
+    let root = Entry::Activity(publish(table, activity("andrew", "Hello", 59)).await);
     let mut written = Vec::new();
     let mut below = Vec::new();
     for minutes in (1..13).rev() {
-        let reply = Post::Reply(answer(table, &root, "worf", minutes).await);
+        let reply = Entry::Reply(answer(table, &root, "worf", minutes).await);
         below.push(answer(table, &reply, "data", 0).await.uuid);
         written.push(reply.uuid());
     }
 
     let read = async |page| {
         let shown = threads::show(table, root.uuid(), &page, now()).await.unwrap().unwrap();
-        let PostTree::Crud(thread) = shown.tree else { panic!("a crud") };
+        let EntryTree::Activity(thread) = shown.tree else { panic!("an activity") };
         PageOf { entries: thread.replies, next: shown.next }
     };
     for limit in [1, 5, 12] {
@@ -193,15 +195,15 @@ async fn a_thread_is_shown_page_by_page_and_branch_by_branch(store: Store) {
             trees.iter().flat_map(|tree| &tree.replies).map(|tree| tree.reply.uuid).collect();
         assert_eq!((seen, deeper), (written.clone(), below.clone()), "pages of {limit}");
     }
-    let Some(PostTree::Reply(branch)) = shown(table, written[7]).await else { panic!("a reply") };
+    let Some(EntryTree::Reply(branch)) = shown(table, written[7]).await else { panic!("a reply") };
     assert_eq!((branch.replies.len(), branch.replies[0].reply.uuid), (1, below[7]));
 }
 
 async fn what_has_expired_is_nowhere(store: Store) {
     let table = store.table();
-    let mortal = crud("andrew", "Farewell @worf", 9);
+    let mortal = activity("andrew", "Farewell @worf", 9);
     let until = mortal.expires_at;
-    let root = Post::Crud(publish(table, mortal).await);
+    let root = Entry::Activity(publish(table, mortal).await);
     let reply = answer(table, &root, "worf", 8).await;
     let words = ["farewell".to_owned()];
     home_of(table, 1).await;
@@ -227,10 +229,10 @@ async fn what_has_expired_is_nowhere(store: Store) {
     }
 }
 
-async fn an_expired_crud_cannot_be_answered_or_liked(store: Store) {
+async fn an_expired_activity_cannot_be_answered_or_liked(store: Store) {
     let table = store.table();
-    let root = Post::Crud(publish(table, crud("andrew", "Hello", 9)).await);
-    let below = Post::Reply(answer(table, &root, "worf", 8).await);
+    let root = Entry::Activity(publish(table, activity("andrew", "Hello", 9)).await);
+    let below = Entry::Reply(answer(table, &root, "worf", 8).await);
     let worf = user(table, "worf").await;
     let before = store.dump().await.len();
 
@@ -238,14 +240,14 @@ async fn an_expired_crud_cannot_be_answered_or_liked(store: Store) {
         let late = reply_to(parent, "worf", 0);
         let now = root.expires_at();
         assert!(!threads::reply(table, parent, &late, None, now).await.unwrap_or(false));
-        assert!(!likes::set(table, parent, &worf.key, true, now).await.unwrap());
+        assert!(!likes::set_liked(table, parent, &worf.key, true, now).await.unwrap());
     }
 
     assert!(store.dump().await.len() <= before);
 }
 
 async fn parallel_replies_are_all_counted(store: Store) {
-    let root = Post::Crud(publish(store.table(), crud("andrew", "Hello", 9)).await);
+    let root = Entry::Activity(publish(store.table(), activity("andrew", "Hello", 9)).await);
 
     let replies = (0..30).map(|_| {
         let (table, root) = (store.connect(), root.clone());
@@ -255,19 +257,19 @@ async fn parallel_replies_are_all_counted(store: Store) {
         reply.unwrap();
     }
 
-    let Some(PostTree::Crud(thread)) = shown(store.table(), root.uuid()).await else {
-        panic!("a crud")
+    let Some(EntryTree::Activity(thread)) = shown(store.table(), root.uuid()).await else {
+        panic!("an activity")
     };
     assert_eq!((thread.activity.counters.replies, thread.replies.len()), (30, 30));
 }
 
 async fn a_like_counts_once_and_can_be_taken_back(store: Store) {
     let table = store.table();
-    let root = Post::Crud(publish(table, crud("andrew", "Hello", 9)).await);
-    let reply = Post::Reply(answer(table, &root, "worf", 8).await);
+    let root = Entry::Activity(publish(table, activity("andrew", "Hello", 9)).await);
+    let reply = Entry::Reply(answer(table, &root, "worf", 8).await);
     let [worf, data] = [user(table, "worf").await, user(table, "data").await];
 
-    for post in [&root, &reply] {
+    for entry in [&root, &reply] {
         for (who, liked, count) in [
             (&worf, false, 0), // taking back what was never given
             (&worf, true, 1),
@@ -277,16 +279,16 @@ async fn a_like_counts_once_and_can_be_taken_back(store: Store) {
             (&worf, false, 1),
             (&worf, true, 2),
         ] {
-            assert!(likes::set(table, post, &who.key, liked, now()).await.unwrap());
-            assert_eq!(likes_of(table, post.uuid()).await, count);
+            assert!(likes::set_liked(table, entry, &who.key, liked, now()).await.unwrap());
+            assert_eq!(likes_of(table, entry.uuid()).await, count);
         }
     }
-    let gone = Post::Crud(crud("andrew", "never published", 9));
-    assert!(!likes::set(table, &gone, &worf.key, true, now()).await.unwrap());
+    let gone = Entry::Activity(activity("andrew", "never published", 9));
+    assert!(!likes::set_liked(table, &gone, &worf.key, true, now()).await.unwrap());
 }
 
 async fn fifty_users_count_fifty(store: Store) {
-    let root = Post::Crud(publish(store.table(), crud("andrew", "Hello", 9)).await);
+    let root = Entry::Activity(publish(store.table(), activity("andrew", "Hello", 9)).await);
 
     let likes = (0..50).map(|n| like(&store, &root, format!("sub-{n}"), true));
     join_all(likes).await;
@@ -295,7 +297,7 @@ async fn fifty_users_count_fifty(store: Store) {
 }
 
 async fn fifty_likes_of_one_user_count_one(store: Store) {
-    let root = Post::Crud(publish(store.table(), crud("andrew", "Hello", 9)).await);
+    let root = Entry::Activity(publish(store.table(), activity("andrew", "Hello", 9)).await);
 
     join_all((0..50).map(|_| like(&store, &root, "sub-worf".to_owned(), true))).await;
 
@@ -303,7 +305,7 @@ async fn fifty_likes_of_one_user_count_one(store: Store) {
 }
 
 async fn likes_that_come_and_go_at_once_leave_the_count_right(store: Store) {
-    let root = Post::Crud(publish(store.table(), crud("andrew", "Hello", 9)).await);
+    let root = Entry::Activity(publish(store.table(), activity("andrew", "Hello", 9)).await);
 
     let changes = (0..40).map(|n| like(&store, &root, format!("sub-{}", n % 4), n % 3 != 0));
     join_all(changes).await;
@@ -315,10 +317,12 @@ async fn likes_that_come_and_go_at_once_leave_the_count_right(store: Store) {
 }
 
 /// Over a connection of its own, on another thread.
-async fn like(store: &Store, post: &Post, sub: String, liked: bool) {
-    let (table, post) = (store.connect(), post.clone());
+async fn like(store: &Store, entry: &Entry, sub: String, liked: bool) {
+    let (table, entry) = (store.connect(), entry.clone());
     let key = identity(&sub, "whoever").key;
     let liking =
-        tokio::spawn(async move { likes::set(table.as_ref(), &post, &key, liked, now()).await });
+        tokio::spawn(
+            async move { likes::set_liked(table.as_ref(), &entry, &key, liked, now()).await },
+        );
     assert!(liking.await.unwrap().unwrap());
 }

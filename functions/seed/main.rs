@@ -12,19 +12,19 @@ use std::io::Write;
 
 use cruddur::{
     Error,
-    app::App,
     config::Config,
     domain::{
         Activity, Bio, Counters, DisplayName, Handle, Identity, LongText, Message, MessageText,
         Reply, User, UserKey, conversation_uuid,
     },
+    runtime::App,
     store::{PageRequest, Table, messages, users},
 };
 use jiff::{SignedDuration, Timestamp};
 use uuid::{Uuid, uuid};
 
-/// A crud, before it has times.
-struct Crud {
+/// An activity, before it has times.
+struct DemoActivity {
     uuid: Uuid,
     handle: &'static str,
     message: &'static str,
@@ -32,21 +32,21 @@ struct Crud {
     hours_to_live: i64,
     likes: u64,
     reposts: u64,
-    replies: &'static [Answer],
+    replies: &'static [DemoReply],
 }
 
 /// A reply, before it has times.
-struct Answer {
+struct DemoReply {
     uuid: Uuid,
     handle: &'static str,
     message: &'static str,
     minutes_ago: i64,
     likes: u64,
-    replies: &'static [Answer],
+    replies: &'static [DemoReply],
 }
 
-const CRUDS: &[Crud] = &[
-    Crud {
+const ACTIVITIES: &[DemoActivity] = &[
+    DemoActivity {
         uuid: uuid!("bdd640fb-0667-4ad1-9c80-317fa3b1799d"),
         handle: "andrewbrown",
         message: "One request, one trace. I can finally see where my milliseconds go.",
@@ -55,19 +55,19 @@ const CRUDS: &[Crud] = &[
         likes: 5,
         reposts: 1,
         replies: &[
-            Answer {
+            DemoReply {
                 uuid: uuid!("23b8c1e9-3924-46de-beb1-3b9046685257"),
                 handle: "worf",
                 message: "A warrior does not count milliseconds. He spends them with honour.",
                 minutes_ago: 11,
                 likes: 3,
-                replies: &[Answer {
+                replies: &[DemoReply {
                     uuid: uuid!("bd9c66b3-ad3c-4d6d-9a3d-1fa7bc8960a9"),
                     handle: "bayko",
                     message: "He still pays for them by the gigabyte-second.",
                     minutes_ago: 9,
                     likes: 2,
-                    replies: &[Answer {
+                    replies: &[DemoReply {
                         uuid: uuid!("972a8469-1641-4f82-8b9d-2434e465e150"),
                         handle: "worf",
                         message: "Then today is a good day to optimise.",
@@ -77,7 +77,7 @@ const CRUDS: &[Crud] = &[
                     }],
                 }],
             },
-            Answer {
+            DemoReply {
                 uuid: uuid!("17fc695a-07a0-4a6e-8822-e8f36c031199"),
                 handle: "altbrown",
                 message: "Mine go to the cold start. They send postcards.",
@@ -87,7 +87,7 @@ const CRUDS: &[Crud] = &[
             },
         ],
     },
-    Crud {
+    DemoActivity {
         uuid: uuid!("9a1de644-815e-46d1-bb8f-aa1837f8a88b"),
         handle: "bayko",
         message: "Reminder: what you crud today is gone in a week. Choose your typos well.",
@@ -95,7 +95,7 @@ const CRUDS: &[Crud] = &[
         hours_to_live: 7 * 24,
         likes: 2,
         reposts: 0,
-        replies: &[Answer {
+        replies: &[DemoReply {
             uuid: uuid!("b74d0fb1-32e7-4629-8fad-c1a606cb0fb3"),
             handle: "londo",
             message: "In my time we had typos that outlived an emperor.",
@@ -104,7 +104,7 @@ const CRUDS: &[Crud] = &[
             replies: &[],
         }],
     },
-    Crud {
+    DemoActivity {
         uuid: uuid!("6b65a6a4-8b81-48f6-b38a-088ca65ed389"),
         handle: "worf",
         message: "The dead letter queue is without honour. I have emptied it.",
@@ -114,7 +114,7 @@ const CRUDS: &[Crud] = &[
         reposts: 2,
         replies: &[],
     },
-    Crud {
+    DemoActivity {
         uuid: uuid!("47378190-96da-4dac-b2ff-5d2a386ecbe0"),
         handle: "londo",
         message: "Only fools keep one log group. Well, fools and auditors.",
@@ -122,13 +122,13 @@ const CRUDS: &[Crud] = &[
         hours_to_live: 30 * 24,
         likes: 1,
         reposts: 0,
-        replies: &[Answer {
+        replies: &[DemoReply {
             uuid: uuid!("c241330b-01a9-471f-9e8a-774bcf36d58b"),
             handle: "altbrown",
             message: "And people who have to read it at three in the morning.",
             minutes_ago: 2 * 24 * 60,
             likes: 1,
-            replies: &[Answer {
+            replies: &[DemoReply {
                 uuid: uuid!("6c307511-b2b9-437a-a8df-6ec4ce4a2bbd"),
                 handle: "andrewbrown",
                 message: "Those I would like to introduce to trace ids.",
@@ -138,7 +138,7 @@ const CRUDS: &[Crud] = &[
             }],
         }],
     },
-    Crud {
+    DemoActivity {
         uuid: uuid!("371ecd7b-27cd-4130-8722-9389571aa876"),
         handle: "altbrown",
         message: "Does anybody know what happens after the seventh day? Asking for a crud.",
@@ -186,17 +186,17 @@ async fn main() -> Result<(), Error> {
     let (table, now) = (app.table().await?, app.now());
     for (handle, display_name, bio) in USERS {
         let identity = identity(handle, display_name)?;
-        let made = users::ensure(table, &identity, now).await?;
+        let made = users::get_or_create(table, &identity, now).await?;
         let user = made.ok_or_else(|| format!("somebody else has the handle {handle}"))?;
         let user = User { bio: Bio::parse(bio).ok(), display_name: name_of(handle)?, ..user };
         let bio = Some(&user.bio);
         users::update_profile(table, &user.key, &user.display_name, bio, None, now).await?;
     }
     let mut reply_count = 0;
-    for crud in CRUDS {
-        let activity = activity(crud, now)?;
+    for demo in ACTIVITIES {
+        let activity = activity_of(demo, now)?;
         let mut replies = Vec::new();
-        add_replies(&activity, activity.uuid, 1, crud.replies, now, &mut replies)?;
+        add_replies(&activity, activity.uuid, 1, demo.replies, now, &mut replies)?;
         reply_count += replies.len();
         thread::remove(table, activity.uuid).await?;
         thread::publish(table, activity, replies).await?;
@@ -206,9 +206,9 @@ async fn main() -> Result<(), Error> {
     }
     writeln!(
         std::io::stdout(),
-        "Wrote {} users, {} cruds with {reply_count} replies, and {} conversations",
+        "Wrote {} users, {} activities with {reply_count} replies, and {} conversations",
         USERS.len(),
-        CRUDS.len(),
+        ACTIVITIES.len(),
         CONVERSATIONS.len(),
     )?;
     Ok(())
@@ -261,19 +261,19 @@ async fn talk(
     Ok(())
 }
 
-fn activity(crud: &Crud, now: Timestamp) -> Result<Activity, Error> {
-    let created_at = now - SignedDuration::from_mins(crud.minutes_ago);
+fn activity_of(demo: &DemoActivity, now: Timestamp) -> Result<Activity, Error> {
+    let created_at = now - SignedDuration::from_mins(demo.minutes_ago);
     Ok(Activity {
-        uuid: crud.uuid,
-        handle: Handle::parse(crud.handle)?,
-        display_name: Some(name_of(crud.handle)?),
-        message: MessageText::parse(crud.message)?,
+        uuid: demo.uuid,
+        handle: Handle::parse(demo.handle)?,
+        display_name: Some(name_of(demo.handle)?),
+        message: MessageText::parse(demo.message)?,
         created_at,
-        expires_at: created_at + SignedDuration::from_hours(crud.hours_to_live),
+        expires_at: created_at + SignedDuration::from_hours(demo.hours_to_live),
         counters: Counters {
-            likes: crud.likes,
-            replies: crud.replies.len() as u64,
-            reposts: crud.reposts,
+            likes: demo.likes,
+            replies: demo.replies.len() as u64,
+            reposts: demo.reposts,
         },
     })
 }
@@ -282,7 +282,7 @@ fn add_replies(
     root: &Activity,
     parent: Uuid,
     depth: u8,
-    answers: &[Answer],
+    answers: &[DemoReply],
     now: Timestamp,
     replies: &mut Vec<Reply>,
 ) -> Result<(), Error> {

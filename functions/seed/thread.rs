@@ -3,55 +3,56 @@
 use std::collections::BTreeSet;
 
 use cruddur::{
-    domain::{Activity, Handle, Post, Reply},
-    store::{Item, Key, MAX_WRITES, Order, Query, StoreError, Table, Write, keys, posts},
+    domain::{Activity, Entry, Handle, Reply},
+    store::{Item, Key, MAX_WRITES, Order, Query, StoreError, Table, Write, codec, keys},
 };
 use jiff::Timestamp;
 use uuid::Uuid;
 
-/// Removes the crud `uuid` with all that belongs to it: what others have replied in the meantime,
+/// Removes the activity `uuid` with all that belongs to it: what others have replied in the meantime,
 /// whom that was told to, and who likes any of it.
 ///
 /// Not in one transaction, since there may be more than fits into one: who reads meanwhile may see a
 /// part of it.
 pub(crate) async fn remove(table: &dyn Table, uuid: Uuid) -> Result<(), StoreError> {
-    let mut posts = Vec::new();
+    let mut entries = Vec::new();
     for item in all_of(table, keys::thread_partition(uuid)).await? {
-        posts.push(posts::read_post(item)?);
+        entries.push(codec::read_entry(item)?);
     }
-    // The notes of likes are nothing that a post knows of.
-    let mut keys: BTreeSet<Key> = thread_items(&posts)?.into_iter().map(|item| item.key).collect();
-    for post in &posts {
-        let likes = all_of(table, keys::likes_partition(post.uuid())).await?;
+    // The notes of likes are nothing that an entry knows of.
+    let mut keys: BTreeSet<Key> =
+        thread_items(&entries)?.into_iter().map(|item| item.key).collect();
+    for entry in &entries {
+        let likes = all_of(table, keys::likes_partition(entry.uuid())).await?;
         keys.extend(likes.into_iter().map(|item| item.key));
     }
-    write(table, keys.into_iter().map(Write::Delete).collect()).await
+    write(table, keys.into_iter().map(Write::DeleteIfPresent).collect()).await
 }
 
-/// Writes a crud and its replies, counters included.
+/// Writes an activity and its replies, counters included.
 pub(crate) async fn publish(
     table: &dyn Table,
-    crud: Activity,
+    activity: Activity,
     replies: Vec<Reply>,
 ) -> Result<(), StoreError> {
-    let mut posts = vec![Post::Crud(crud)];
-    posts.extend(replies.into_iter().map(Post::Reply));
-    write(table, thread_items(&posts)?.into_iter().map(Write::Put).collect()).await
+    let mut entries = vec![Entry::Activity(activity)];
+    entries.extend(replies.into_iter().map(Entry::Reply));
+    write(table, thread_items(&entries)?.into_iter().map(Write::Upsert).collect()).await
 }
 
-fn thread_items(posts: &[Post]) -> Result<Vec<Item>, StoreError> {
+fn thread_items(entries: &[Entry]) -> Result<Vec<Item>, StoreError> {
     let author_of = |uuid: Uuid, author: &Handle| -> Handle {
-        let post = posts.iter().find(|post| post.uuid() == uuid);
-        post.map_or(author, Post::handle).clone()
+        let entry = entries.iter().find(|entry| entry.uuid() == uuid);
+        entry.map_or(author, Entry::handle).clone()
     };
     let mut items = Vec::new();
-    for post in posts {
-        items.extend(match post {
-            Post::Crud(crud) => posts::crud_items(crud)?,
-            Post::Reply(reply) => {
+    for entry in entries {
+        items.extend(match entry {
+            Entry::Activity(activity) => codec::activity_items(activity)?,
+            Entry::Reply(reply) => {
                 let root = author_of(reply.root_uuid, &reply.handle);
                 let parent = author_of(reply.reply_to_activity_uuid, &reply.handle);
-                posts::reply_items(reply, &root, &parent)?
+                codec::reply_items(reply, &root, &parent)?
             }
         });
     }
@@ -93,8 +94,8 @@ mod tests {
     use std::path::Path;
 
     use cruddur::{
-        domain::{Counters, LongText, MessageText, PostTree, UserKey},
-        store::{PageRequest, activities, feeds, likes, sqlite::SqliteTable},
+        domain::{Counters, EntryTree, LongText, MessageText, UserKey},
+        store::{PageRequest, engines::sqlite::SqliteTable, feeds, likes, threads},
     };
     use jiff::SignedDuration;
 
@@ -106,7 +107,7 @@ mod tests {
         Handle::parse(text).unwrap()
     }
 
-    fn crud(created_at: Timestamp) -> Activity {
+    fn activity(created_at: Timestamp) -> Activity {
         Activity {
             uuid: Uuid::from_u128(1),
             handle: handle("andrew"),
@@ -118,26 +119,26 @@ mod tests {
         }
     }
 
-    fn reply(uuid: u128, crud: &Activity, author: &str, created_at: Timestamp) -> Reply {
+    fn reply(uuid: u128, activity: &Activity, author: &str, created_at: Timestamp) -> Reply {
         Reply {
             uuid: Uuid::from_u128(uuid),
-            root_uuid: crud.uuid,
-            reply_to_activity_uuid: crud.uuid,
+            root_uuid: activity.uuid,
+            reply_to_activity_uuid: activity.uuid,
             depth: 1,
             handle: handle(author),
             display_name: None,
             message: LongText::parse("Qapla'").unwrap(),
             created_at,
-            expires_at: crud.expires_at,
+            expires_at: activity.expires_at,
             counters: Counters::default(),
         }
     }
 
     async fn seed(table: &SqliteTable, now: Timestamp) {
-        let crud = crud(now);
-        let reply = reply(2, &crud, "worf", now);
-        remove(table, crud.uuid).await.unwrap();
-        publish(table, crud, vec![reply]).await.unwrap();
+        let activity = activity(now);
+        let reply = reply(2, &activity, "worf", now);
+        remove(table, activity.uuid).await.unwrap();
+        publish(table, activity, vec![reply]).await.unwrap();
     }
 
     #[tokio::test]
@@ -147,29 +148,29 @@ mod tests {
         let worf = UserKey::parse("worf").unwrap();
         seed(&table, now - SignedDuration::from_hours(20)).await;
         let id = Uuid::from_u128(1);
-        let old = activities::find(&table, id, now).await.unwrap().unwrap();
+        let old = threads::find(&table, id, now).await.unwrap().unwrap();
         for n in 100..250 {
             let other =
-                reply(n, &crud(old.expires_at() - SignedDuration::from_hours(24)), "q", now);
-            assert!(activities::reply(&table, &old, &other, None, now).await.unwrap());
+                reply(n, &activity(old.expires_at() - SignedDuration::from_hours(24)), "q", now);
+            assert!(threads::reply(&table, &old, &other, None, now).await.unwrap());
         }
-        assert!(likes::set(&table, &old, &worf, true, now).await.unwrap());
+        assert!(likes::set_liked(&table, &old, &worf, true, now).await.unwrap());
 
         seed(&table, now).await;
 
-        let new = activities::show(&table, id, &ALL, now).await.unwrap().unwrap();
-        let PostTree::Crud(thread) = new.tree else { panic!("a crud") };
-        assert_eq!((thread.activity, thread.replies.len()), (crud(now), 1));
-        let home = activities::home(&table, &ALL, now).await.unwrap().entries;
+        let new = threads::show(&table, id, &ALL, now).await.unwrap().unwrap();
+        let EntryTree::Activity(thread) = new.tree else { panic!("an activity") };
+        assert_eq!((thread.activity, thread.replies.len()), (activity(now), 1));
+        let home = feeds::home(&table, &ALL, now).await.unwrap().entries;
         let feed = feeds::of_user(&table, &handle("andrew"), &ALL, now).await.unwrap().entries;
         let found = feeds::search(&table, &["rust".to_owned()], &ALL, now).await.unwrap().entries;
         let told = [handle("worf")];
         let told = feeds::notifications(&table, &told, &ALL, now).await.unwrap().entries;
         assert_eq!([home.len(), feed.len(), found.len(), told.len()], [1, 1, 1, 1]);
         // Who liked the old one has not liked the new one yet.
-        let post = activities::find(&table, id, now).await.unwrap().unwrap();
-        assert!(likes::set(&table, &post, &worf, true, now).await.unwrap());
-        let post = activities::find(&table, id, now).await.unwrap().unwrap();
-        assert_eq!(post.counters().likes, 6);
+        let entry = threads::find(&table, id, now).await.unwrap().unwrap();
+        assert!(likes::set_liked(&table, &entry, &worf, true, now).await.unwrap());
+        let entry = threads::find(&table, id, now).await.unwrap().unwrap();
+        assert_eq!(entry.counters().likes, 6);
     }
 }

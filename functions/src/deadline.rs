@@ -2,7 +2,7 @@
 //!
 //! Lambda kills a function that overruns its timeout, and with it go the reply and the spans that
 //! would tell why. A time limit for each wait cannot prevent that, since their number is not known
-//! where they are made. So the deadline belongs to the invocation: [`crate::lambda`] cuts the handler
+//! where they are made. So the deadline belongs to the invocation: [`crate::runtime`] cuts the handler
 //! off there, and the store begins nothing again that could not end before it. It travels with the
 //! task (a task-local value) and not as an argument, since it concerns neither the endpoints nor the
 //! access patterns in between.

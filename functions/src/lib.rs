@@ -22,17 +22,15 @@
 //! A request goes down the list of modules and its reply comes back up; the spans of both leave
 //! for the extension once the reply has been posted. Read in this order:
 
-pub mod lambda; // the runtime loop: event in, reply out, telemetry after it
+pub mod domain; // activities, users and messages, without HTTP or a store
 pub mod config; // every variable, read once
 mod deadline; // until when it must have answered
-pub mod app; // what a handler may touch
-pub mod endpoints; // one file per route
-pub mod api; // HTTP: the request, the reply, and the only place a status is chosen
-mod digest;
-pub mod domain; // cruds, users and messages, without HTTP or a store
-pub mod store; // access patterns over a small port, with an adapter per engine
-pub mod telemetry; // logs on stdout, spans to the extension
 mod panics; // what a caught panic says
+pub mod http; // the request, the reply, and the only place a status is chosen
+pub mod telemetry; // logs on stdout, spans to the extension
+pub mod store; // access patterns over a small port, with an adapter per engine
+pub mod runtime; // the runtime loop: event in, reply out, telemetry after it
+pub mod endpoints; // one file per route
 #[cfg(test)]
 mod test_support;
 

@@ -41,7 +41,7 @@ thread_local! {
 
 /// Makes a panic that nobody catches a line of the log like any other: the standard library would
 /// write plain text beside them.
-pub(crate) fn log_those_nobody_catches() {
+pub(crate) fn log_uncaught() {
     set_hook(Box::new(|info| {
         let panic = Panic::noted(info);
         match CATCHING.get() {
@@ -63,24 +63,15 @@ pub(crate) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Panic> {
 }
 
 /// Runs `work` to its end. What it shares with others must survive a panic.
-pub(crate) fn catch_in<T>(work: impl Future<Output = T>) -> impl Future<Output = Result<T, Panic>> {
+pub(crate) fn catch_async<T>(
+    work: impl Future<Output = T>,
+) -> impl Future<Output = Result<T, Panic>> {
     // On the heap, where the type of what is nested in it counts no further.
     let mut work = Box::pin(work);
     std::future::poll_fn(move |context| match catch(|| work.as_mut().poll(context)) {
         Ok(poll) => poll.map(Ok),
         Err(panic) => Poll::Ready(Err(panic)),
     })
-}
-
-/// Faults for tests, by the header `x-cruddur-fault`: `panic`, and `hang` for a handler that does
-/// not end. No deployed build has them.
-#[cfg(feature = "local")]
-pub(crate) async fn fail_on_demand(request: &crate::api::Request) {
-    match request.header("x-cruddur-fault") {
-        Some("panic") => panic!("a header asked for it"),
-        Some("hang") => std::future::pending().await,
-        _ => {}
-    }
 }
 
 impl Panic {
@@ -115,12 +106,12 @@ mod tests {
         assert_eq!(catch(|| panic!("a {}", "text")).unwrap_err().message, "a text");
         assert_eq!(catch(|| std::panic::panic_any(7)).unwrap_err().message, "no message");
 
-        assert_eq!(catch_in(async { 1 }).await.unwrap(), 1);
+        assert_eq!(catch_async(async { 1 }).await.unwrap(), 1);
         let panics_late = async {
             tokio::task::yield_now().await;
             panic!("late");
         };
-        let caught: Result<(), Panic> = catch_in(panics_late).await;
+        let caught: Result<(), Panic> = catch_async(panics_late).await;
         assert_eq!(caught.unwrap_err().message, "late");
         assert!(!CATCHING.get());
     }

@@ -18,7 +18,7 @@ use prost::Message;
 use {
     crate::{
         domain::{Activity, Counters, Handle, LongText, MessageText, Reply},
-        store::{self, MAX_WRITES, Table, posts},
+        store::{self, MAX_WRITES, Table, codec},
     },
     jiff::{SignedDuration, Timestamp},
     uuid::Uuid,
@@ -80,8 +80,8 @@ impl Event {
         self
     }
 
-    pub(crate) fn request(&self) -> crate::api::Request {
-        crate::api::Request::from_event(&self.0.to_string()).unwrap()
+    pub(crate) fn request(&self) -> crate::http::Request {
+        crate::http::Request::from_event(&self.0.to_string()).unwrap()
     }
 }
 
@@ -176,7 +176,7 @@ fn read_head(reader: &mut impl BufRead) -> Option<String> {
     Some(head)
 }
 
-/// A crud of `andrew`, without replies, written at `created_at` to live for a day.
+/// An activity of `andrew`, without replies, written at `created_at` to live for a day.
 #[cfg(feature = "local")]
 pub(crate) fn activity(uuid: u128, created_at: Timestamp) -> Activity {
     Activity {
@@ -190,16 +190,16 @@ pub(crate) fn activity(uuid: u128, created_at: Timestamp) -> Activity {
     }
 }
 
-/// Writes a crud and replies as they are, counters included.
+/// Writes an activity and replies as they are, counters included.
 #[cfg(feature = "local")]
-pub(crate) async fn write_thread(table: &dyn Table, crud: &Activity, replies: &[Reply]) {
-    let mut items = posts::crud_items(crud).unwrap();
+pub(crate) async fn write_thread(table: &dyn Table, activity: &Activity, replies: &[Reply]) {
+    let mut items = codec::activity_items(activity).unwrap();
     for reply in replies {
-        items.extend(posts::reply_items(reply, &crud.handle, &crud.handle).unwrap());
+        items.extend(codec::reply_items(reply, &activity.handle, &activity.handle).unwrap());
     }
-    let writes: Vec<_> = items.into_iter().map(store::Write::Put).collect();
+    let writes: Vec<_> = items.into_iter().map(store::Write::Upsert).collect();
     for writes in writes.chunks(MAX_WRITES) {
-        table.transact_write(writes, crud.created_at).await.unwrap();
+        table.transact_write(writes, activity.created_at).await.unwrap();
     }
 }
 

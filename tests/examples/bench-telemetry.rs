@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cruddur::domain::{Activity, Counters, Handle, MessageText};
-use cruddur::store::activities;
+use cruddur::store::threads;
 use cruddur_tests::usage::cpu_time;
 use cruddur_tests::{Builder, EXTENSION, Honeycomb, Party, Program, Sandbox, Store, What, event};
 use jiff::{SignedDuration, Timestamp};
@@ -50,7 +50,7 @@ impl Bench {
         let store = Store::sqlite().await;
         let now = Timestamp::now();
         for _ in 0..10 {
-            activities::publish(store.table(), &crud(now)?, None, now).await?;
+            threads::publish(store.table(), &activity(now)?, None, now).await?;
         }
         Ok(Self { release, honeycomb: Honeycomb::start().await, store })
     }
@@ -179,7 +179,7 @@ fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-fn crud(now: Timestamp) -> Result<Activity, Failure> {
+fn activity(now: Timestamp) -> Result<Activity, Failure> {
     Ok(Activity {
         uuid: Uuid::new_v4(),
         handle: Handle::parse("andrew")?,

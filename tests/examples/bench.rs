@@ -5,14 +5,14 @@
 //! those that its store gets: by a proxy's record, in a run of its own, so that it slows nothing.
 //!
 //! moto answers queries of an index by looking at every item, so that times on it tell of moto: with
-//! 10,000 cruds it needs longer for the home feed than the adapter waits, and it is not filled with
+//! 10,000 activities it needs longer for the home feed than the adapter waits, and it is not filled with
 //! 100,000, which would take an hour. Another endpoint (`DYNAMODB_TEST_ENDPOINT`) is.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
 
 use cruddur::domain::{Activity, Counters, Handle, MessageText};
-use cruddur::store::activities;
+use cruddur::store::threads;
 use cruddur_tests::usage::cpu_time;
 use cruddur_tests::{Event, Party, Program, Proxy, Sandbox, Store, event};
 use jiff::{SignedDuration, Timestamp};
@@ -37,42 +37,43 @@ async fn main() -> Result<(), Failure> {
     let mut out = std::io::stdout();
     writeln!(
         out,
-        "| store | cruds | call | requests/s | CPU ms/request | store requests | units |"
+        "| store | activities | call | requests/s | CPU ms/request | store requests | units |"
     )?;
     writeln!(out, "|---|---|---|---|---|---|---|")?;
-    for cruds in [10, 1_000, 100_000] {
+    for activities in [10, 1_000, 100_000] {
         let store = Store::sqlite().await;
-        fill(&store, cruds).await?;
+        fill(&store, activities).await?;
         for function in ["home-activities", "search-activities", "create-activity"] {
             let line = measure(&store, function).await?;
-            writeln!(out, "| SQLite | {cruds} | {function} | {line} | – | – |")?;
+            writeln!(out, "| SQLite | {activities} | {function} | {line} | – | – |")?;
         }
     }
     let most = if std::env::var_os("DYNAMODB_TEST_ENDPOINT").is_some() { 100_000 } else { 10_000 };
-    for cruds in [10, 1_000, most] {
+    for activities in [10, 1_000, most] {
         let (store, behind_proxy, proxy) = Store::with_and_without_proxy().await;
-        fill(&store, cruds).await?;
+        fill(&store, activities).await?;
         for function in ["home-activities", "search-activities", "create-activity"] {
             let none = |failure| format!("– | – ({failure})");
             let line = measure(&store, function).await.unwrap_or_else(none);
             let cost = cost(&behind_proxy, &proxy, function).await.unwrap_or_else(none);
-            writeln!(out, "| DynamoDB | {cruds} | {function} | {line} | {cost} |")?;
+            writeln!(out, "| DynamoDB | {activities} | {function} | {line} | {cost} |")?;
         }
     }
     Ok(())
 }
 
-/// Publishes cruds of the last hour, a few words each, over some connections at once.
-async fn fill(store: &Store, cruds: u32) -> Result<(), Failure> {
+/// Publishes activities of the last hour, a few words each, over some connections at once.
+async fn fill(store: &Store, activities: u32) -> Result<(), Failure> {
     const WRITERS: u32 = 4;
     let now = Timestamp::now();
     let writers = (0..WRITERS).map(|writer| {
         let table = store.connect();
         tokio::spawn(async move {
-            for n in (0..cruds).filter(|n| n % WRITERS == writer) {
-                let age = SignedDuration::from_millis(i64::from(n) * 3_600_000 / i64::from(cruds));
-                let crud = crud(n, now - age).map_err(|error| error.to_string())?;
-                let published = activities::publish(table.as_ref(), &crud, None, now).await;
+            for n in (0..activities).filter(|n| n % WRITERS == writer) {
+                let age =
+                    SignedDuration::from_millis(i64::from(n) * 3_600_000 / i64::from(activities));
+                let activity = activity(n, now - age).map_err(|error| error.to_string())?;
+                let published = threads::publish(table.as_ref(), &activity, None, now).await;
                 published.map_err(|error| error.to_string())?;
             }
             Ok::<_, String>(())
@@ -84,7 +85,7 @@ async fn fill(store: &Store, cruds: u32) -> Result<(), Failure> {
     Ok(())
 }
 
-fn crud(n: u32, created_at: Timestamp) -> Result<Activity, Failure> {
+fn activity(n: u32, created_at: Timestamp) -> Result<Activity, Failure> {
     let word = |step: u32| WORDS[(n / step) as usize % WORDS.len()];
     let text = format!("{} {} {}", word(1), word(12), word(144));
     Ok(Activity {

@@ -59,6 +59,7 @@
 //! up; streamed replies reach the caller in one piece; there is no SnapStart, no provisioned
 //! concurrency, and no limit on memory.
 
+pub mod architecture;
 mod binaries;
 mod capacity;
 pub mod cli;

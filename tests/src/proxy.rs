@@ -23,7 +23,7 @@ use crate::record::Record;
 /// The type of all bodies, both ways.
 const CONTENT_TYPE: &str = "application/x-amz-json-1.0";
 
-/// Key attributes of the table and of its index, as `cruddur::store::dynamodb` has them.
+/// Key attributes of the table and of its index, as `cruddur::store::engines::dynamodb` has them.
 const TABLE_KEY: [&str; 2] = ["pk", "sk"];
 const INDEX_KEY: [&str; 2] = ["listing_pk", "listing_sk"];
 

@@ -11,8 +11,8 @@ use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
 use aws_sdk_dynamodb::types::TableStatus;
 use cruddur::store::Table;
-use cruddur::store::dynamodb::DynamoDbTable;
-use cruddur::store::sqlite::SqliteTable;
+use cruddur::store::engines::dynamodb::DynamoDbTable;
+use cruddur::store::engines::sqlite::SqliteTable;
 use tempfile::TempDir;
 use tokio::time::timeout;
 

@@ -99,7 +99,7 @@ fn the_routes_are_all_explained() {
 fn the_variables_are_those_of_the_code() {
     let code = concat!(
         include_str!("../../extension/src/config/mod.rs"),
-        include_str!("../../functions/src/config.rs"),
+        include_str!("../../functions/src/config/mod.rs"),
     );
     let cells = first_cells("| variable | meaning | default |");
     assert!(cells.len() > 15, "{cells:?}");

@@ -12,6 +12,9 @@ mod store;
 // What the API promises, on each store.
 mod api;
 
+// The order of the sources.
+mod architecture;
+
 // What is deployed, and how.
 mod deploy;
 mod dist;

@@ -148,14 +148,16 @@ async fn spans_of_function_and_extension_name_the_version_that_made_them() {
     }
 }
 
-/// An array of cruds, some of them with replies.
+/// An array of activities, some of them with replies.
 fn assert_is_the_demo_feed(reply: &Reply) {
     assert_eq!(reply.status, 200, "{}", reply.body);
-    let cruds = reply.json.as_array().expect("an array");
-    let text = |crud: &Value, key: &str| crud[key].as_str().is_some_and(|text| !text.is_empty());
-    let whole = |crud: &Value| ["uuid", "handle", "message"].iter().all(|key| text(crud, key));
-    assert!(!cruds.is_empty() && cruds.iter().all(whole), "{}", reply.body);
-    let replies = cruds.iter().filter_map(|crud| crud["replies"].as_array()).flatten();
+    let activities = reply.json.as_array().expect("an array");
+    let text =
+        |activity: &Value, key: &str| activity[key].as_str().is_some_and(|text| !text.is_empty());
+    let whole =
+        |activity: &Value| ["uuid", "handle", "message"].iter().all(|key| text(activity, key));
+    assert!(!activities.is_empty() && activities.iter().all(whole), "{}", reply.body);
+    let replies = activities.iter().filter_map(|activity| activity["replies"].as_array()).flatten();
     assert!(replies.clone().count() > 0 && replies.clone().all(whole), "{}", reply.body);
 }
 

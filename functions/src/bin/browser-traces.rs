@@ -1,7 +1,7 @@
 //! `POST /api/telemetry/traces`: spans of the page, for its part of a trace.
-use cruddur::{Error, endpoints::browser_traces, lambda};
+use cruddur::{Error, endpoints::browser_traces, runtime};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    lambda::run(browser_traces::ROUTE, browser_traces::handle).await
+    runtime::run(browser_traces::ROUTE, browser_traces::handle).await
 }

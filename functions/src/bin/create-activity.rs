@@ -1,7 +1,7 @@
-//! `POST /api/activities`: publish a crud.
-use cruddur::{Error, endpoints::create_activity, lambda};
+//! `POST /api/activities`: publish an activity.
+use cruddur::{Error, endpoints::create_activity, runtime};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    lambda::run(create_activity::ROUTE, create_activity::handle).await
+    runtime::run(create_activity::ROUTE, create_activity::handle).await
 }

@@ -1,7 +1,7 @@
 //! `POST /api/messages`: write to somebody, or into a conversation.
-use cruddur::{Error, endpoints::create_message, lambda};
+use cruddur::{Error, endpoints::create_message, runtime};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    lambda::run(create_message::ROUTE, create_message::handle).await
+    runtime::run(create_message::ROUTE, create_message::handle).await
 }

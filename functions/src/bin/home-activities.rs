@@ -1,7 +1,7 @@
-//! `GET /api/activities/home`: the newest cruds with their replies.
-use cruddur::{Error, endpoints::home_activities, lambda};
+//! `GET /api/activities/home`: the newest activities with their replies.
+use cruddur::{Error, endpoints::home_activities, runtime};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    lambda::run(home_activities::ROUTE, home_activities::handle).await
+    runtime::run(home_activities::ROUTE, home_activities::handle).await
 }

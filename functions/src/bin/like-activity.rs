@@ -1,7 +1,7 @@
-//! `PUT` and `DELETE /api/activities/{key}/like`: like a crud or a reply, or no longer.
-use cruddur::{Error, endpoints::like_activity, lambda};
+//! `PUT` and `DELETE /api/activities/{key}/like`: like an activity or a reply, or no longer.
+use cruddur::{Error, endpoints::like_activity, runtime};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    lambda::run(like_activity::ROUTE, like_activity::handle).await
+    runtime::run(like_activity::ROUTE, like_activity::handle).await
 }

@@ -1,7 +1,7 @@
-//! `POST /api/activities/{key}/reply`: answer a crud or a reply.
-use cruddur::{Error, endpoints::reply_activity, lambda};
+//! `POST /api/activities/{key}/reply`: answer an activity or a reply.
+use cruddur::{Error, endpoints::reply_activity, runtime};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    lambda::run(reply_activity::ROUTE, reply_activity::handle).await
+    runtime::run(reply_activity::ROUTE, reply_activity::handle).await
 }

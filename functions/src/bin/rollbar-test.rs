@@ -1,7 +1,7 @@
 //! `GET /rollbar/test`: sends a message to Rollbar, to see that it arrives.
-use cruddur::{Error, endpoints::rollbar_test, lambda};
+use cruddur::{Error, endpoints::rollbar_test, runtime};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    lambda::run(rollbar_test::ROUTE, rollbar_test::handle).await
+    runtime::run(rollbar_test::ROUTE, rollbar_test::handle).await
 }

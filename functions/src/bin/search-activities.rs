@@ -1,7 +1,7 @@
-//! `GET /api/activities/search`: the cruds that hold some words.
-use cruddur::{Error, endpoints::search_activities, lambda};
+//! `GET /api/activities/search`: the activities that hold some words.
+use cruddur::{Error, endpoints::search_activities, runtime};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    lambda::run(search_activities::ROUTE, search_activities::handle).await
+    runtime::run(search_activities::ROUTE, search_activities::handle).await
 }

@@ -1,7 +1,7 @@
 //! `GET /api/messages/{key}`: a conversation, by the other one's `@handle` or by its id.
-use cruddur::{Error, endpoints::show_messages, lambda};
+use cruddur::{Error, endpoints::show_messages, runtime};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    lambda::run(show_messages::ROUTE, show_messages::handle).await
+    runtime::run(show_messages::ROUTE, show_messages::handle).await
 }

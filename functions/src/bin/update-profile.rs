@@ -1,7 +1,7 @@
 //! `POST` and `PUT /api/profile/update`: how a user is called, and what they say about themselves.
-use cruddur::{Error, endpoints::update_profile, lambda};
+use cruddur::{Error, endpoints::update_profile, runtime};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    lambda::run(update_profile::ROUTE, update_profile::handle).await
+    runtime::run(update_profile::ROUTE, update_profile::handle).await
 }

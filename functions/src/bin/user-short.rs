@@ -1,7 +1,7 @@
 //! `GET /api/users/{handle}/short`: who a handle is.
-use cruddur::{Error, endpoints::user_short, lambda};
+use cruddur::{Error, endpoints::user_short, runtime};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    lambda::run(user_short::ROUTE, user_short::handle).await
+    runtime::run(user_short::ROUTE, user_short::handle).await
 }

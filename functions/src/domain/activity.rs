@@ -1,4 +1,4 @@
-//! Cruds, and the replies under them.
+//! Activities, and the replies under them.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{DisplayName, Handle, LongText, MessageText};
 
-/// A crud: a top-level activity, alive until `expires_at`.
+/// An activity: a top-level activity, alive until `expires_at`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Activity {
     /// Its id, of version 4.
@@ -26,10 +26,10 @@ pub struct Activity {
     pub counters: Counters,
 }
 
-/// What does not change about a crud while it lives: how lists without counters show it.
+/// What does not change about an activity while it lives: how lists without counters show it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Excerpt {
-    /// The crud's id.
+    /// The activity's id.
     pub uuid: Uuid,
     /// Who wrote it.
     pub handle: Handle,
@@ -52,16 +52,16 @@ pub struct Counters {
     pub reposts: u64,
 }
 
-/// An answer to a crud or to another reply; it expires with the crud at its root.
+/// An answer to an activity or to another reply; it expires with the activity at its root.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reply {
     /// Its id, of version 4.
     pub uuid: Uuid,
-    /// The crud at the top of the thread.
+    /// The activity at the top of the thread.
     pub root_uuid: Uuid,
     /// What it answers: the root, or a reply under it.
     pub reply_to_activity_uuid: Uuid,
-    /// How many steps below the root: 1 answers the crud itself.
+    /// How many steps below the root: 1 answers the activity itself.
     pub depth: u8,
     /// Who wrote it.
     pub handle: Handle,
@@ -79,76 +79,76 @@ pub struct Reply {
 
 /// What can be answered and liked.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Post {
-    /// A crud.
-    Crud(Activity),
+pub enum Entry {
+    /// An activity.
+    Activity(Activity),
     /// A reply.
     Reply(Reply),
 }
 
-/// A crud or reply with what is below it.
+/// An activity or reply with what is below it.
 #[derive(Clone, Debug, PartialEq)]
-pub enum PostTree {
-    /// A crud.
-    Crud(Thread),
+pub enum EntryTree {
+    /// An activity.
+    Activity(Thread),
     /// A reply.
     Reply(ReplyTree),
 }
 
-impl Post {
-    /// The crud at the top.
+impl Entry {
+    /// The activity at the top.
     pub fn root_uuid(&self) -> Uuid {
         match self {
-            Post::Crud(crud) => crud.uuid,
-            Post::Reply(reply) => reply.root_uuid,
+            Entry::Activity(activity) => activity.uuid,
+            Entry::Reply(reply) => reply.root_uuid,
         }
     }
 
     /// Its own id.
     pub fn uuid(&self) -> Uuid {
         match self {
-            Post::Crud(crud) => crud.uuid,
-            Post::Reply(reply) => reply.uuid,
+            Entry::Activity(activity) => activity.uuid,
+            Entry::Reply(reply) => reply.uuid,
         }
     }
 
     /// Who wrote it.
     pub fn handle(&self) -> &Handle {
         match self {
-            Post::Crud(crud) => &crud.handle,
-            Post::Reply(reply) => &reply.handle,
+            Entry::Activity(activity) => &activity.handle,
+            Entry::Reply(reply) => &reply.handle,
         }
     }
 
     /// When it disappears.
     pub fn expires_at(&self) -> Timestamp {
         match self {
-            Post::Crud(crud) => crud.expires_at,
-            Post::Reply(reply) => reply.expires_at,
+            Entry::Activity(activity) => activity.expires_at,
+            Entry::Reply(reply) => reply.expires_at,
         }
     }
 
     /// How many steps below the root: 0 is the root.
     pub fn depth(&self) -> u8 {
         match self {
-            Post::Crud(_) => 0,
-            Post::Reply(reply) => reply.depth,
+            Entry::Activity(_) => 0,
+            Entry::Reply(reply) => reply.depth,
         }
     }
 
     /// What others did with it.
     pub fn counters(&self) -> Counters {
         match self {
-            Post::Crud(crud) => crud.counters,
-            Post::Reply(reply) => reply.counters,
+            Entry::Activity(activity) => activity.counters,
+            Entry::Reply(reply) => reply.counters,
         }
     }
 }
 
-/// A crud with its replies.
+/// An activity with its replies.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Thread {
-    /// The crud.
+    /// The activity.
     pub activity: Activity,
     /// The replies to it, each with the replies to itself.
     pub replies: Vec<ReplyTree>,

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{DisplayName, Handle, LongText, UserKey};
-use crate::digest;
+use crate::domain::digest;
 
 /// The id of the conversation of two users, whoever begins it.
 ///

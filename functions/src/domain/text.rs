@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 
-/// Most characters of a crud, counted as code points: 280 emoji fit.
+/// Most characters of an activity, counted as code points: 280 emoji fit.
 const MAX_MESSAGE_CHARS: usize = 280;
 
 /// Most characters of a reply and of a message to somebody.
@@ -26,7 +26,7 @@ pub struct Handle(String);
 #[serde(transparent)]
 pub struct Text<const MAX: usize>(String);
 
-/// The text of a crud.
+/// The text of an activity.
 pub type MessageText = Text<MAX_MESSAGE_CHARS>;
 
 /// The text of a reply, or of a message to somebody.

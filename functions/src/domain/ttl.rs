@@ -1,4 +1,4 @@
-//! How long a crud lives.
+//! How long an activity lives.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -25,7 +25,7 @@ impl Ttl {
         ALL.iter().find(|(name, _)| *name == text).map(|(_, hours)| Self { hours: *hours })
     }
 
-    /// When a crud written then disappears.
+    /// When an activity written then disappears.
     pub fn expires_at(self, created_at: Timestamp) -> Timestamp {
         created_at + SignedDuration::from_hours(self.hours) // far from the end of time, year 9999
     }
@@ -39,7 +39,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_crud_lives_exactly_as_long_as_its_name_says(micros in 0..4_102_444_800_000_000_i64) {
+        fn an_activity_lives_exactly_as_long_as_its_name_says(micros in 0..4_102_444_800_000_000_i64) {
             let created_at = Timestamp::from_microsecond(micros).unwrap();
             for (name, hours) in [
                 ("30-days", 720), ("7-days", 168), ("3-days", 72), ("1-day", 24),

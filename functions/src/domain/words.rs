@@ -7,10 +7,10 @@ use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
 use super::Handle;
 
-/// Most words by which one crud is found, so that it fits one transaction of the store.
+/// Most words by which one activity is found, so that it fits one transaction of the store.
 const MAX_WORDS: usize = 64;
 
-/// Most users whom one crud notifies, for the same reason. Our choice.
+/// Most users whom one activity notifies, for the same reason. Our choice.
 const MAX_MENTIONS: usize = 20;
 
 /// A word is known by so many of its first characters. Our choice: it bounds the store's keys.

@@ -2,32 +2,35 @@
 //!
 //! The page holds no key of Honeycomb; its spans take the way of the functions' own.
 
+mod page_spans;
+
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use tracing::{Span, field::Empty, info, instrument};
 
+use page_spans::{BadTraces, Encoding, MAX_SPANS};
+
 use crate::{
-    api::{ApiError, Reply, Request, Route},
-    app::App,
-    telemetry::browser::{self, Encoding},
+    http::{ApiError, Request, Response, Route},
+    runtime::App,
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route { methods: &["POST"], path: "/api/telemetry/traces" };
+pub const ROUTE: Route = Route::new(&["POST"], "/api/telemetry/traces");
 
 /// Most bytes of a request. Our choice: what browsers send while a page is being left.
 /// <https://fetch.spec.whatwg.org/#http-network-or-cache-fetch>
 const MAX_BODY: usize = 64 * 1024;
 
 /// What OTLP answers, in the encoding of the request.
-pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
+pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     check_origin(app, &request)?;
     let encoding = encoding(&request)?;
-    let traces = browser::read(encoding, request.body_up_to(MAX_BODY)?)?;
+    let traces = page_spans::read(encoding, request.body_up_to(MAX_BODY)?).map_err(refused)?;
     let count = pass_on(app, &traces).await?;
     info!(count, "Took {count} spans of the page");
     Ok(match encoding {
-        Encoding::Json => Reply::replayed(r#"{"partialSuccess":{}}"#.to_owned()),
-        Encoding::Protobuf => Reply::empty_protobuf(),
+        Encoding::Json => Response::replayed(r#"{"partialSuccess":{}}"#.to_owned()),
+        Encoding::Protobuf => Response::empty_protobuf(),
     })
 }
 
@@ -54,11 +57,19 @@ fn encoding(request: &Request) -> Result<Encoding, ApiError> {
     }
 }
 
+fn refused(error: BadTraces) -> ApiError {
+    match error {
+        BadTraces::TooMany(spans) => ApiError::TooManySpans { spans, max_spans: MAX_SPANS },
+        other => ApiError::MalformedTraces(other.to_string()),
+    }
+}
+
 #[instrument(name = "browser-traces", skip_all, fields(app.result_length = Empty))]
 async fn pass_on(app: &App, traces: &ExportTraceServiceRequest) -> Result<usize, ApiError> {
-    let count = browser::count(traces);
+    let count = page_spans::count(traces);
     if count > 0 {
-        app.extension().take(traces).await?;
+        let taken = app.extension().take(traces).await;
+        taken.map_err(|error| ApiError::TracesNotTaken(error.into()))?;
     }
     Span::current().record("app.result_length", count as i64);
     Ok(count)

@@ -1,63 +1,68 @@
-//! `POST /api/activities`: publish a crud.
+//! `POST /api/activities`: publish an activity.
 
 use jiff::Timestamp;
 use serde::Deserialize;
 use tracing::{Span, field::Empty, info, instrument};
 use uuid::Uuid;
 
-use super::support::{self, MAX_MESSAGE_BODY, Once};
+use super::shared::{self, Idempotency, MAX_MESSAGE_BODY};
 use crate::{
-    api::{self, ApiError, Invalid, Reply, Request, Route, TextField, identity, thread_json},
-    app::App,
     domain::{Activity, Counters, Identity, MessageText, Thread, Ttl},
-    store::{Table, activities},
+    http::{
+        ApiError, Invalid, Request, Response, Route, TextField, identity, parsed_message,
+        thread_json,
+    },
+    runtime::App,
+    store::{Table, threads},
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route { methods: &["POST"], path: "/api/activities" };
+pub const ROUTE: Route = Route::new(&["POST"], "/api/activities");
 
 /// What the page sends. A field of another type is as good as none.
 #[derive(Deserialize)]
-struct Body {
+struct CreateActivityBody {
     #[serde(default)]
     message: TextField,
     #[serde(default)]
     ttl: TextField,
 }
 
-/// A crud that is not written yet.
-struct NewCrud {
+/// An activity that is not written yet.
+struct NewActivity {
     message: MessageText,
     ttl: Ttl,
 }
 
-/// The new crud in its full shape.
-pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
+/// The new activity in its full shape.
+pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let identity = identity(&request, app.config().local.as_ref())?;
     let new = parse(&request)?;
-    let once = Once::of(&request, &ROUTE, "", &identity.key)?;
+    let idempotency = Idempotency::of(&request, &ROUTE, "", &identity.key)?;
     let (table, now) = (app.table().await?, app.now());
-    once.run(table, now, async || publish(table, &identity, new, &once, now).await).await
+    idempotency
+        .run(table, now, async || publish(table, &identity, new, &idempotency, now).await)
+        .await
 }
 
-fn parse(request: &Request) -> Result<NewCrud, ApiError> {
-    let body: Body = request.json(MAX_MESSAGE_BODY)?;
+fn parse(request: &Request) -> Result<NewActivity, ApiError> {
+    let body: CreateActivityBody = request.json(MAX_MESSAGE_BODY)?;
     // In the order in which the original lets one error win over another.
-    let message = api::message(MessageText::parse(body.message.as_str()))?;
+    let message = parsed_message(MessageText::parse(body.message.as_str()))?;
     let ttl = Ttl::parse(body.ttl.as_str()).ok_or(Invalid::TtlBlank)?;
-    Ok(NewCrud { message, ttl })
+    Ok(NewActivity { message, ttl })
 }
 
 #[instrument(name = "create-activity", skip_all, fields(app.activity_uuid = Empty))]
 async fn publish(
     table: &dyn Table,
     identity: &Identity,
-    new: NewCrud,
-    once: &Once,
+    new: NewActivity,
+    idempotency: &Idempotency,
     now: Timestamp,
-) -> Result<Reply, ApiError> {
-    let author = support::author(table, identity, now).await?;
-    let crud = Activity {
+) -> Result<Response, ApiError> {
+    let author = shared::ensure_author(table, identity, now).await?;
+    let activity = Activity {
         uuid: Uuid::new_v4(),
         handle: author.handle,
         display_name: Some(author.display_name),
@@ -66,10 +71,10 @@ async fn publish(
         expires_at: new.ttl.expires_at(now),
         counters: Counters::default(),
     };
-    Span::current().record("app.activity_uuid", crud.uuid.to_string());
-    let thread = Thread::new(crud, Vec::new());
-    let reply = Reply::ok(&thread_json(&thread))?;
-    activities::publish(table, &thread.activity, once.answered(&reply, now)?, now).await?;
-    info!(activity.uuid = %thread.activity.uuid, "Published a crud");
+    Span::current().record("app.activity_uuid", activity.uuid.to_string());
+    let thread = Thread::new(activity, Vec::new());
+    let reply = Response::ok(&thread_json(&thread))?;
+    threads::publish(table, &thread.activity, idempotency.remember(&reply, now)?, now).await?;
+    info!(activity.uuid = %thread.activity.uuid, "Published an activity");
     Ok(reply)
 }

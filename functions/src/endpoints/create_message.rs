@@ -5,25 +5,25 @@ use serde::Deserialize;
 use tracing::{Span, field::Empty, info, instrument};
 use uuid::Uuid;
 
-use super::support::{self, MAX_MESSAGE_BODY, Once};
+use super::shared::{self, Idempotency, MAX_MESSAGE_BODY};
 use crate::{
-    api::{
-        self, ApiError, Invalid, Missing, Reply, Request, Route, TextField, identity, message_json,
-        parse_uuid,
-    },
-    app::App,
     domain::{Handle, Identity, LongText, Message, TextError, UserKey, conversation_uuid},
+    http::{
+        ApiError, Invalid, Missing, Request, Response, Route, TextField, identity, message_json,
+        parse_uuid, parsed_message,
+    },
+    runtime::App,
     store::{Table, messages, users},
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route { methods: &["POST"], path: "/api/messages" };
+pub const ROUTE: Route = Route::new(&["POST"], "/api/messages");
 
 /// What pages send: a message, and a conversation's id or the receiver's handle. A field of another
 /// type is as good as none.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Body {
+struct CreateMessageBody {
     message: TextField,
     message_group_uuid: TextField,
     user_receiver_handle: TextField,
@@ -38,19 +38,22 @@ enum Receiver {
 }
 
 /// The new message.
-pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
+pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let identity = identity(&request, app.config().local.as_ref())?;
     let (message, receiver) = parse(&request)?;
-    let once = Once::of(&request, &ROUTE, "", &identity.key)?;
+    let idempotency = Idempotency::of(&request, &ROUTE, "", &identity.key)?;
     let (table, now) = (app.table().await?, app.now());
-    once.run(table, now, async || send(table, &identity, &receiver, message, &once, now).await)
+    idempotency
+        .run(table, now, async || {
+            send(table, &identity, &receiver, message, &idempotency, now).await
+        })
         .await
 }
 
 fn parse(request: &Request) -> Result<(LongText, Receiver), ApiError> {
-    let body: Body = request.json(MAX_MESSAGE_BODY)?;
+    let body: CreateMessageBody = request.json(MAX_MESSAGE_BODY)?;
     // In the order in which the original lets one error win over another.
-    let message = api::message(LongText::parse(body.message.as_str()))?;
+    let message = parsed_message(LongText::parse(body.message.as_str()))?;
     let group = body.message_group_uuid.as_str();
     if !group.is_empty() {
         let group = parse_uuid(group).ok_or(ApiError::NotFound(Missing::MessageGroup))?;
@@ -71,11 +74,11 @@ async fn send(
     identity: &Identity,
     receiver: &Receiver,
     message: LongText,
-    once: &Once,
+    idempotency: &Idempotency,
     now: Timestamp,
-) -> Result<Reply, ApiError> {
+) -> Result<Response, ApiError> {
     let to = find_receiver(table, identity, receiver, now).await?;
-    let from = support::author(table, identity, now).await?;
+    let from = shared::ensure_author(table, identity, now).await?;
     let message = Message {
         uuid: Uuid::new_v4(),
         group_uuid: conversation_uuid(&from.key, &to),
@@ -86,8 +89,9 @@ async fn send(
     };
     Span::current().record("app.message_uuid", message.uuid.to_string());
     Span::current().record("app.message_group_uuid", message.group_uuid.to_string());
-    let reply = Reply::ok(&message_json(&message))?;
-    messages::send(table, &from.key, &to, &message, once.answered(&reply, now)?, now).await?;
+    let reply = Response::ok(&message_json(&message))?;
+    messages::send(table, &from.key, &to, &message, idempotency.remember(&reply, now)?, now)
+        .await?;
     info!(message.uuid = %message.uuid, "Sent a message");
     Ok(reply)
 }
@@ -99,7 +103,7 @@ async fn find_receiver(
     now: Timestamp,
 ) -> Result<UserKey, ApiError> {
     match receiver {
-        Receiver::Group(group) => messages::other_in(table, &from.key, *group, now)
+        Receiver::Group(group) => messages::other_member(table, &from.key, *group, now)
             .await?
             .ok_or(ApiError::NotFound(Missing::MessageGroup)),
         Receiver::User(handle) => {

@@ -4,12 +4,12 @@ use serde::Serialize;
 use tracing::{info, instrument};
 
 use crate::{
-    api::{ApiError, Reply, Request, Route},
-    app::App,
+    http::{ApiError, Request, Response, Route},
+    runtime::App,
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route { methods: &["GET"], path: "/api/health-check" };
+pub const ROUTE: Route = Route::new(&["GET"], "/api/health-check").unsampled();
 
 #[derive(Serialize)]
 struct Health {
@@ -19,10 +19,10 @@ struct Health {
 }
 
 /// Always well, if it runs at all.
-pub async fn handle(_app: &App, _request: Request) -> Result<Reply, ApiError> {
+pub async fn handle(_app: &App, _request: Request) -> Result<Response, ApiError> {
     let health = examine();
     info!("Alive and well");
-    Reply::ok(&health)
+    Ok(Response::ok(&health)?)
 }
 
 #[instrument(name = "health-check", fields(app.success = true))]

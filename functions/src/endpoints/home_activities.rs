@@ -1,31 +1,31 @@
-//! `GET /api/activities/home`: the newest cruds with their replies.
+//! `GET /api/activities/home`: the newest activities with their replies.
 
 use tracing::{Span, field::Empty, instrument};
 
-use super::support;
+use super::shared;
 use crate::{
-    api::{ApiError, List, PAGED, Reply, Request, Route, thread_json},
-    app::App,
     domain::Thread,
-    store::{Listed, PageRequest, activities},
+    http::{ApiError, PAGED, PagedList, Request, Response, Route, thread_json},
+    runtime::App,
+    store::{PageOf, PageRequest, feeds},
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route { methods: &["GET"], path: "/api/activities/home" };
+pub const ROUTE: Route = Route::new(&["GET"], "/api/activities/home");
 
-/// An array of cruds in their full shape, newest first.
-pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
-    let list = List { route: ROUTE.path, of: "", query: PAGED };
+/// An array of activities in their full shape, newest first.
+pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
+    let list = PagedList { route: ROUTE.path, of: "", query: PAGED };
     let feed = read_feed(app, &list.page(&request)?).await?;
-    let cruds: Vec<_> = feed.entries.iter().map(thread_json).collect();
-    support::listed(&request, &list, feed.next.as_deref(), &cruds)
+    let activities: Vec<_> = feed.entries.iter().map(thread_json).collect();
+    shared::paged_response(&request, &list, feed.next.as_deref(), &activities)
 }
 
 #[instrument(name = "home-activities", skip_all, fields(app.now = Empty, app.result_length = Empty))]
-async fn read_feed(app: &App, page: &PageRequest) -> Result<Listed<Thread>, ApiError> {
+async fn read_feed(app: &App, page: &PageRequest) -> Result<PageOf<Thread>, ApiError> {
     let now = app.now();
     Span::current().record("app.now", now.to_string());
-    Ok(support::counted(activities::home(app.table().await?, page, now).await?))
+    Ok(shared::record_length(feeds::home(app.table().await?, page, now).await?))
 }
 
 #[cfg(test)]

@@ -2,24 +2,24 @@
 
 use tracing::{field::Empty, instrument};
 
-use super::support;
+use super::shared;
 use crate::{
-    api::{ApiError, List, PAGED, Reply, Request, Route, group_json, user_key},
-    app::App,
     domain::{MessageGroup, UserKey},
-    store::{Listed, PageRequest, messages},
+    http::{ApiError, PAGED, PagedList, Request, Response, Route, group_json, user_key},
+    runtime::App,
+    store::{PageOf, PageRequest, messages},
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route { methods: &["GET"], path: "/api/message_groups" };
+pub const ROUTE: Route = Route::new(&["GET"], "/api/message_groups");
 
 /// An array of conversations, the one with the newest message first.
-pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
+pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let reader = user_key(&request, app.config().local.as_ref())?;
-    let list = List { route: ROUTE.path, of: reader.as_str(), query: PAGED };
+    let list = PagedList { route: ROUTE.path, of: reader.as_str(), query: PAGED };
     let groups = read_groups(app, &reader, &list.page(&request)?).await?;
     let rows: Vec<_> = groups.entries.iter().map(group_json).collect();
-    support::listed(&request, &list, groups.next.as_deref(), &rows)
+    shared::paged_response(&request, &list, groups.next.as_deref(), &rows)
 }
 
 #[instrument(name = "message-groups", skip_all, fields(app.result_length = Empty))]
@@ -27,7 +27,7 @@ async fn read_groups(
     app: &App,
     reader: &UserKey,
     page: &PageRequest,
-) -> Result<Listed<MessageGroup>, ApiError> {
+) -> Result<PageOf<MessageGroup>, ApiError> {
     let groups = messages::groups(app.table().await?, reader, page, app.now()).await?;
-    Ok(support::counted(groups))
+    Ok(shared::record_length(groups))
 }

@@ -13,7 +13,8 @@ pub mod rollbar_test;
 pub mod search_activities;
 pub mod show_activities;
 pub mod show_messages;
-mod support; // what several of them do alike
+mod errors;
+mod shared; // what several of them do alike
 pub mod update_profile;
 pub mod user_short;
 

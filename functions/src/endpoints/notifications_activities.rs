@@ -2,25 +2,25 @@
 
 use tracing::{field::Empty, instrument};
 
-use super::support;
+use super::shared;
 use crate::{
-    api::{ApiError, List, PAGED, Reply, Request, Route, identity, post_json},
-    app::App,
-    domain::{Identity, PostTree},
-    store::{Listed, PageRequest, feeds, users},
+    domain::{EntryTree, Identity},
+    http::{ApiError, PAGED, PagedList, Request, Response, Route, entry_json, identity},
+    runtime::App,
+    store::{PageOf, PageRequest, feeds, users},
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route { methods: &["GET"], path: "/api/activities/notifications" };
+pub const ROUTE: Route = Route::new(&["GET"], "/api/activities/notifications");
 
-/// An array of others' replies to the reader and of cruds that mention them, newest first, all in
+/// An array of others' replies to the reader and of activities that mention them, newest first, all in
 /// the full shape.
-pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
+pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let reader = identity(&request, app.config().local.as_ref())?;
-    let list = List { route: ROUTE.path, of: reader.key.as_str(), query: PAGED };
+    let list = PagedList { route: ROUTE.path, of: reader.key.as_str(), query: PAGED };
     let notifications = read_notifications(app, &reader, &list.page(&request)?).await?;
-    let posts: Vec<_> = notifications.entries.iter().map(post_json).collect();
-    support::listed(&request, &list, notifications.next.as_deref(), &posts)
+    let entries: Vec<_> = notifications.entries.iter().map(entry_json).collect();
+    shared::paged_response(&request, &list, notifications.next.as_deref(), &entries)
 }
 
 #[instrument(name = "notifications-activities", skip_all, fields(app.result_length = Empty))]
@@ -28,8 +28,8 @@ async fn read_notifications(
     app: &App,
     reader: &Identity,
     page: &PageRequest,
-) -> Result<Listed<PostTree>, ApiError> {
+) -> Result<PageOf<EntryTree>, ApiError> {
     let (table, now) = (app.table().await?, app.now());
     let handles = users::handles_of(table, reader, now).await?.ok_or(ApiError::HandleTaken)?;
-    Ok(support::counted(feeds::notifications(table, &handles, page, now).await?))
+    Ok(shared::record_length(feeds::notifications(table, &handles, page, now).await?))
 }

@@ -1,37 +1,44 @@
-//! `POST /api/activities/{key}/reply`: answer a crud or a reply.
+//! `POST /api/activities/{key}/reply`: answer an activity or a reply.
 
 use jiff::Timestamp;
 use serde::Deserialize;
 use tracing::{Span, field::Empty, info, instrument};
 use uuid::Uuid;
 
-use super::support::{self, MAX_MESSAGE_BODY, Once};
+use super::shared::{self, Idempotency, MAX_MESSAGE_BODY};
 use crate::{
-    api::{self, ApiError, Missing, PathKey, Request, Route, TextField, identity, reply_json},
-    app::App,
     domain::{Counters, Identity, LongText, Reply, ReplyTree},
-    store::{Table, activities},
+    http::{
+        ApiError, Missing, PathKey, Request, Response, Route, TextField, identity, parsed_message,
+        reply_json,
+    },
+    runtime::App,
+    store::{Table, threads},
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route { methods: &["POST"], path: "/api/activities/{key}/reply" };
+pub const ROUTE: Route = Route::new(&["POST"], "/api/activities/{key}/reply");
 
 /// What the page sends. A field of another type is as good as none.
 #[derive(Deserialize)]
-struct Body {
+struct ReplyActivityBody {
     #[serde(default)]
     message: TextField,
 }
 
 /// The new reply.
-pub async fn handle(app: &App, request: Request) -> Result<api::Reply, ApiError> {
+pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let identity = identity(&request, app.config().local.as_ref())?;
-    let body: Body = request.json(MAX_MESSAGE_BODY)?;
-    let message = api::message(LongText::parse(body.message.as_str()))?;
+    let body: ReplyActivityBody = request.json(MAX_MESSAGE_BODY)?;
+    let message = parsed_message(LongText::parse(body.message.as_str()))?;
     let parent = PathKey::uuid(&request, Missing::Activity)?;
-    let once = Once::of(&request, &ROUTE, &parent.to_string(), &identity.key)?;
+    let idempotency = Idempotency::of(&request, &ROUTE, &parent.to_string(), &identity.key)?;
     let (table, now) = (app.table().await?, app.now());
-    once.run(table, now, async || answer(table, &identity, parent, message, &once, now).await).await
+    idempotency
+        .run(table, now, async || {
+            answer(table, &identity, parent, message, &idempotency, now).await
+        })
+        .await
 }
 
 #[instrument(name = "reply-activity", skip_all, fields(app.activity_uuid = Empty))]
@@ -40,11 +47,11 @@ async fn answer(
     identity: &Identity,
     parent: Uuid,
     message: LongText,
-    once: &Once,
+    idempotency: &Idempotency,
     now: Timestamp,
-) -> Result<api::Reply, ApiError> {
-    let parent = support::find_post(table, parent, now).await?;
-    let author = support::author(table, identity, now).await?;
+) -> Result<Response, ApiError> {
+    let parent = shared::find_entry(table, parent, now).await?;
+    let author = shared::ensure_author(table, identity, now).await?;
     let reply = Reply {
         uuid: Uuid::new_v4(),
         root_uuid: parent.root_uuid(),
@@ -60,9 +67,9 @@ async fn answer(
     };
     Span::current().record("app.activity_uuid", reply.uuid.to_string());
     let tree = ReplyTree { reply, replies: Vec::new() };
-    let answer = api::Reply::ok(&reply_json(&tree))?;
-    let noted = once.answered(&answer, now)?;
-    if !activities::reply(table, &parent, &tree.reply, noted, now).await? {
+    let answer = Response::ok(&reply_json(&tree))?;
+    let noted = idempotency.remember(&answer, now)?;
+    if !threads::reply(table, &parent, &tree.reply, noted, now).await? {
         return Err(ApiError::NotFound(Missing::Activity));
     }
     info!(activity.uuid = %tree.reply.uuid, "Published a reply");

@@ -5,19 +5,19 @@ use tracing::{Span, info, instrument};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::{
-    api::{ApiError, Reply, Request, Route},
-    app::App,
+    http::{ApiError, Request, Response, Route},
+    runtime::App,
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route { methods: &["GET"], path: "/rollbar/test" };
+pub const ROUTE: Route = Route::new(&["GET"], "/rollbar/test");
 
 /// The same words as text. The extension finds the span event and reports it as a warning.
-pub async fn handle(_app: &App, _request: Request) -> Result<Reply, ApiError> {
+pub async fn handle(_app: &App, _request: Request) -> Result<Response, ApiError> {
     let message = "Hello World!";
     report(&Span::current(), message);
     info!("Sent a message to Rollbar");
-    Ok(Reply::html(message))
+    Ok(Response::html(message))
 }
 
 /// The event belongs to the request's span, with which it is reported.

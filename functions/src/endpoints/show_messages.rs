@@ -4,35 +4,38 @@ use jiff::Timestamp;
 use tracing::{field::Empty, info, instrument};
 use uuid::Uuid;
 
-use super::support;
+use super::shared;
 use crate::{
-    api::{ApiError, List, Missing, PAGED, PathKey, Reply, Request, Route, message_json, user_key},
-    app::App,
     domain::{Message, UserKey, conversation_uuid},
-    store::{Listed, PageRequest, Table, messages, users},
+    http::{
+        ApiError, Missing, PAGED, PagedList, PathKey, Request, Response, Route, message_json,
+        user_key,
+    },
+    runtime::App,
+    store::{PageOf, PageRequest, Table, messages, users},
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route { methods: &["GET"], path: "/api/messages/{key}" };
+pub const ROUTE: Route = Route::new(&["GET"], "/api/messages/{key}");
 
 /// An array of the newest messages, oldest first as the page shows them; the link leads to older
 /// ones. None yet with `@handle` is an empty array; an id of others' conversation does not exist.
-pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
+pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let reader = user_key(&request, app.config().local.as_ref())?;
     let key = PathKey::of(&request, Missing::MessageGroup)?;
     let (table, now) = (app.table().await?, app.now());
     let group = group_of(table, &reader, &key, now).await?;
     let of = group.as_ref().map(Uuid::to_string).unwrap_or_default();
-    let list = List { route: ROUTE.path, of: &of, query: PAGED };
+    let list = PagedList { route: ROUTE.path, of: &of, query: PAGED };
     let page = list.page(&request)?;
     let Some(group) = group else {
         info!(result_length = 0, "Serving a conversation that has not begun");
-        return Reply::ok(&[(); 0]);
+        return Ok(Response::ok(&[(); 0])?);
     };
     let mut messages = read_messages(table, group, &page, now).await?;
     messages.entries.reverse();
     let texts: Vec<_> = messages.entries.iter().map(message_json).collect();
-    support::listed(&request, &list, messages.next.as_deref(), &texts)
+    shared::paged_response(&request, &list, messages.next.as_deref(), &texts)
 }
 
 /// The conversation; `None` if there is nobody to have it with. An id is one of the reader's own.
@@ -43,7 +46,7 @@ async fn group_of(
     now: Timestamp,
 ) -> Result<Option<Uuid>, ApiError> {
     match key {
-        PathKey::Uuid(group) => match messages::other_in(table, reader, *group, now).await? {
+        PathKey::Uuid(group) => match messages::other_member(table, reader, *group, now).await? {
             Some(_) => Ok(Some(*group)),
             None => Err(ApiError::NotFound(Missing::MessageGroup)),
         },
@@ -60,6 +63,6 @@ async fn read_messages(
     group: Uuid,
     page: &PageRequest,
     now: Timestamp,
-) -> Result<Listed<Message>, ApiError> {
-    Ok(support::counted(messages::messages(table, group, page, now).await?))
+) -> Result<PageOf<Message>, ApiError> {
+    Ok(shared::record_length(messages::messages(table, group, page, now).await?))
 }

@@ -8,9 +8,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    api::{ApiError, Reply, Request},
-    app::App,
     config::Config,
+    http::{ApiError, Request, Response},
+    runtime::App,
     test_support::Event,
 };
 
@@ -30,7 +30,7 @@ impl Api {
 
     async fn call(
         &self,
-        handle: impl AsyncFn(&App, Request) -> Result<Reply, ApiError>,
+        handle: impl AsyncFn(&App, Request) -> Result<Response, ApiError>,
         event: Event,
     ) -> (u16, Value) {
         let outcome = handle(&self.app, event.request()).await;
@@ -41,7 +41,7 @@ impl Api {
     /// The body of a call that succeeds.
     async fn ok(
         &self,
-        handle: impl AsyncFn(&App, Request) -> Result<Reply, ApiError>,
+        handle: impl AsyncFn(&App, Request) -> Result<Response, ApiError>,
         event: Event,
     ) -> Value {
         let (status, body) = self.call(handle, event).await;
@@ -50,7 +50,7 @@ impl Api {
     }
 
     async fn publish(&self, handle: &str, message: &str) -> Value {
-        self.ok(create_activity::handle, crud(handle, message)).await
+        self.ok(create_activity::handle, activity(handle, message)).await
     }
 
     async fn answer(&self, handle: &str, to: &Value, message: &str) -> Value {
@@ -68,7 +68,7 @@ impl Api {
     }
 }
 
-fn crud(handle: &str, message: &str) -> Event {
+fn activity(handle: &str, message: &str) -> Event {
     let body = json!({"message": message, "ttl": "7-days"});
     Event::new("POST", "/api/activities").by(handle).json(body)
 }

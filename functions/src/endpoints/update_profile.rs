@@ -6,20 +6,20 @@ use serde::Deserialize;
 use serde_json::Value;
 use tracing::{Span, field::Empty, info, instrument};
 
-use super::support::{self, MAX_MESSAGE_BODY, Once};
+use super::shared::{self, Idempotency, MAX_MESSAGE_BODY};
 use crate::{
-    api::{ApiError, Invalid, Reply, Request, Route, TextField, identity, present, user_json},
-    app::App,
     domain::{Bio, DisplayName, Identity, TextError, User},
+    http::{ApiError, Invalid, Request, Response, Route, TextField, identity, present, user_json},
+    runtime::App,
     store::{Table, users},
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route { methods: &["POST", "PUT"], path: "/api/profile/update" };
+pub const ROUTE: Route = Route::new(&["POST", "PUT"], "/api/profile/update");
 
 /// What the page sends.
 #[derive(Deserialize)]
-struct Body {
+struct UpdateProfileBody {
     #[serde(default)]
     display_name: TextField,
     #[serde(default, deserialize_with = "present")]
@@ -35,16 +35,18 @@ struct Profile {
 
 /// The user in short. What they wrote before keeps the name that it had. Without a `bio` theirs stays
 /// as it is; an empty one, or null, takes it away.
-pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
+pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let identity = identity(&request, app.config().local.as_ref())?;
     let profile = parse(&request)?;
-    let once = Once::of(&request, &ROUTE, "", &identity.key)?;
+    let idempotency = Idempotency::of(&request, &ROUTE, "", &identity.key)?;
     let (table, now) = (app.table().await?, app.now());
-    once.run(table, now, async || update(table, &identity, profile, &once, now).await).await
+    idempotency
+        .run(table, now, async || update(table, &identity, profile, &idempotency, now).await)
+        .await
 }
 
 fn parse(request: &Request) -> Result<Profile, ApiError> {
-    let body: Body = request.json(MAX_MESSAGE_BODY)?;
+    let body: UpdateProfileBody = request.json(MAX_MESSAGE_BODY)?;
     let display_name =
         DisplayName::parse(body.display_name.as_str().trim()).map_err(|error| match error {
             TextError::Blank => Invalid::DisplayNameBlank,
@@ -71,14 +73,14 @@ async fn update(
     table: &dyn Table,
     identity: &Identity,
     profile: Profile,
-    once: &Once,
+    idempotency: &Idempotency,
     now: Timestamp,
-) -> Result<Reply, ApiError> {
+) -> Result<Response, ApiError> {
     let Profile { display_name, bio } = profile;
-    let user = User { display_name, ..support::author(table, identity, now).await? };
+    let user = User { display_name, ..shared::ensure_author(table, identity, now).await? };
     Span::current().record("app.user_uuid", user.uuid.to_string());
-    let reply = Reply::ok(&user_json(&user))?;
-    let answered = once.answered(&reply, now)?;
+    let reply = Response::ok(&user_json(&user))?;
+    let answered = idempotency.remember(&reply, now)?;
     let name = &user.display_name;
     users::update_profile(table, &user.key, name, bio.as_ref(), answered, now).await?;
     info!(user.uuid = %user.uuid, "Updated a profile");

@@ -3,22 +3,22 @@
 use tracing::{Span, field::Empty, info, instrument};
 
 use crate::{
-    api::{ApiError, Missing, Reply, Request, Route, path_handle, user_json},
-    app::App,
     domain::{Handle, User},
+    http::{ApiError, Missing, Request, Response, Route, path_handle, user_json},
+    runtime::App,
     store::users,
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route { methods: &["GET"], path: "/api/users/{handle}/short" };
+pub const ROUTE: Route = Route::new(&["GET"], "/api/users/{handle}/short");
 
 /// The user in short; the `@` before the handle may be left out.
-pub async fn handle(app: &App, request: Request) -> Result<Reply, ApiError> {
+pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let text = request.path_parameter("handle");
     let handle = path_handle(text.strip_prefix('@').unwrap_or(&text))?;
     let user = find(app, &handle).await?;
     info!(user.uuid = %user.uuid, "Serving a user");
-    Reply::ok(&user_json(&user))
+    Ok(Response::ok(&user_json(&user))?)
 }
 
 #[instrument(name = "user-short", skip_all, fields(app.user_uuid = Empty))]

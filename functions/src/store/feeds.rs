@@ -1,34 +1,67 @@
-//! Lists of cruds other than the home feed.
+//! Lists of activities: the home feed, those of a user, of a search and of notifications.
 
 use jiff::Timestamp;
 
-use super::{
-    Order, Query, StoreError, Table, activities,
-    items::{self, Listed, PageRequest},
-    keys, posts,
+use super::{Index, Order, Query, StoreError, Table, codec, keys, pages};
+use crate::domain::{
+    Activity, Entry, EntryTree, Excerpt, Handle, PageOf, PageRequest, ReplyTree, Thread, position,
+    words,
 };
-use crate::domain::{Activity, Excerpt, Handle, Post, PostTree, ReplyTree, words};
+
+/// Most replies of a thread that a feed shows. Our choice: they come with every page.
+pub const FEED_REPLIES: usize = 20;
+
+/// Most replies on a page of a feed, which leaves fewer than [`FEED_REPLIES`] for each activity of a long
+/// page. Our choice: with the longest texts, handles and names, all of them escaped twice (the body
+/// is a text in the reply), a page is below 5.5 MB, and a function may reply with 6.
+const PAGE_REPLIES: usize = 600;
+
+/// How many levels of replies a feed shows. Our choice, as above.
+pub const FEED_DEPTH: u8 = 3;
 
 /// How often a search for several words reads on when what it read has only one of them. Our
 /// choice: it bounds what a page costs; the cursor then leads on.
 const MAX_SEARCH_ROUNDS: usize = 5;
 
-/// Fewest cruds that a round of a search looks at, however short the page. Our choice: what a query
+/// Fewest activities that a round of a search looks at, however short the page. Our choice: what a query
 /// costs least.
 const MIN_SEARCHED: usize = 20;
 
-/// The cruds of a user, newest first; none if there is no such user. One query.
+/// The newest activities, newest first, each with its first [`FEED_REPLIES`] replies.
+///
+/// Costs one query for each shard of the index and one for each activity that has replies, in two
+/// rounds; none of it grows with the store.
+pub async fn home(
+    table: &dyn Table,
+    page: &PageRequest,
+    now: Timestamp,
+) -> Result<PageOf<Thread>, StoreError> {
+    let index = Some(Index::Listing);
+    let shards: Vec<Query> = keys::home_partitions()
+        .map(|partition| Query {
+            index,
+            // The page begins at a position in time, and so in every shard.
+            ..pages::query(partition, Order::Descending, page, now)
+        })
+        .collect();
+    let shards = table.query(&shards).await?;
+    let newest = pages::merge(shards, index, page.limit).try_map(codec::read_activity)?;
+    let entries = with_replies(table, newest.entries, now).await?;
+    Ok(PageOf { entries, next: newest.next })
+}
+
+/// The activities of a user, newest first; none if there is no such user. One query.
 pub async fn of_user(
     table: &dyn Table,
     author: &Handle,
     page: &PageRequest,
     now: Timestamp,
-) -> Result<Listed<Excerpt>, StoreError> {
+) -> Result<PageOf<Excerpt>, StoreError> {
     let partition = keys::feed_partition(author);
-    items::newest(table, None, partition, page, now).await?.try_map(posts::read_excerpt)
+    pages::newest(table, None, partition, page, now).await?.try_map(codec::read_excerpt)
 }
 
-/// The cruds that have all of `words`, newest first; see [`crate::domain::search_words`].
+/// The activities that have all of `words`, newest first; see [`crate::domain::search_words`].
 ///
 /// One query for one word, and at most `MAX_SEARCH_ROUNDS` for several.
 pub async fn search(
@@ -36,13 +69,13 @@ pub async fn search(
     words_sought: &[String],
     page: &PageRequest,
     now: Timestamp,
-) -> Result<Listed<Excerpt>, StoreError> {
+) -> Result<PageOf<Excerpt>, StoreError> {
     // Long words are rare words.
     let Some(rarest) = words_sought.iter().max_by_key(|word| word.len()) else {
-        return Ok(Listed { entries: Vec::new(), next: None });
+        return Ok(PageOf { entries: Vec::new(), next: None });
     };
-    let has_all = |crud: &Excerpt| {
-        let words = words(crud.message.as_str());
+    let has_all = |activity: &Excerpt| {
+        let words = words(activity.message.as_str());
         words_sought.iter().all(|word| words.contains(word))
     };
     let mut entries: Vec<Excerpt> = Vec::new();
@@ -50,55 +83,80 @@ pub async fn search(
     for _ in 0..MAX_SEARCH_ROUNDS {
         let limit = (page.limit - entries.len()).max(MIN_SEARCHED);
         let rest = PageRequest { limit, after: next };
-        let read = items::newest(table, None, keys::word_partition(rarest), &rest, now).await?;
-        let read = read.try_map(posts::read_excerpt)?;
+        let read = pages::newest(table, None, keys::word_partition(rarest), &rest, now).await?;
+        let read = read.try_map(codec::read_excerpt)?;
         entries.extend(read.entries.into_iter().filter(has_all));
         next = read.next;
         if entries.len() > page.limit {
             entries.truncate(page.limit);
-            next = entries.last().map(|crud| keys::place_in_time(crud.created_at, crud.uuid));
+            next = entries.last().map(|activity| position(activity.created_at, activity.uuid));
         }
         if next.is_none() || entries.len() == page.limit {
             break;
         }
     }
-    Ok(Listed { entries, next })
+    Ok(PageOf { entries, next })
 }
 
 /// What a reader with these handles (see [`super::users::handles_of`]) is notified of, newest first:
-/// others' replies to what they wrote or began, and cruds that mention them. Cruds come with replies
+/// others' replies to what they wrote or began, and activities that mention them. Activities come with replies
 /// as in the home feed, replies without.
 ///
-/// Costs one query for each handle, one read of the posts, and one query for each crud that has
+/// Costs one query for each handle, one read of the entries, and one query for each activity that has
 /// replies.
 pub async fn notifications(
     table: &dyn Table,
     reader: &[Handle],
     page: &PageRequest,
     now: Timestamp,
-) -> Result<Listed<PostTree>, StoreError> {
+) -> Result<PageOf<EntryTree>, StoreError> {
     let queries: Vec<Query> = reader
         .iter()
-        .map(|handle| items::query(keys::notices_partition(handle), Order::Descending, page, now))
+        .map(|handle| pages::query(keys::notices_partition(handle), Order::Descending, page, now))
         .collect();
     let notices = table.query(&queries).await?;
-    let notices = items::merge(notices, None, page.limit);
-    let keys = notices.try_map(posts::read_pointer)?;
+    let notices = pages::merge(notices, None, page.limit);
+    let keys = notices.try_map(codec::read_pointer)?;
     let found = table.get(&keys.entries, now).await?.into_iter().flatten();
-    let mut found = found.map(posts::read_post).collect::<Result<Vec<_>, _>>()?;
+    let mut found = found.map(codec::read_entry).collect::<Result<Vec<_>, _>>()?;
     // Who answers under a new handle what they wrote under the old one.
-    found.retain(|post| !reader.contains(post.handle()));
-    let cruds: Vec<Activity> = found
+    found.retain(|entry| !reader.contains(entry.handle()));
+    let activities: Vec<Activity> = found
         .iter()
-        .filter_map(|post| match post {
-            Post::Crud(crud) => Some(crud.clone()),
-            Post::Reply(_) => None,
+        .filter_map(|entry| match entry {
+            Entry::Activity(activity) => Some(activity.clone()),
+            Entry::Reply(_) => None,
         })
         .collect();
-    let mut threads = activities::with_replies(table, cruds, now).await?.into_iter();
-    let tree = |post| match post {
-        Post::Crud(_) => threads.next().map(PostTree::Crud),
-        Post::Reply(reply) => Some(PostTree::Reply(ReplyTree { reply, replies: Vec::new() })),
+    let mut threads = with_replies(table, activities, now).await?.into_iter();
+    let tree = |entry| match entry {
+        Entry::Activity(_) => threads.next().map(EntryTree::Activity),
+        Entry::Reply(reply) => Some(EntryTree::Reply(ReplyTree { reply, replies: Vec::new() })),
     };
-    Ok(Listed { entries: found.into_iter().filter_map(tree).collect(), next: keys.next })
+    Ok(PageOf { entries: found.into_iter().filter_map(tree).collect(), next: keys.next })
+}
+
+/// The threads of `activities`, with one query for each that has replies.
+async fn with_replies(
+    table: &dyn Table,
+    activities: Vec<Activity>,
+    now: Timestamp,
+) -> Result<Vec<Thread>, StoreError> {
+    let limit = FEED_REPLIES.min(PAGE_REPLIES / activities.len().max(1));
+    let first = PageRequest { limit, after: None };
+    let answered = activities.iter().filter(|activity| activity.counters.replies > 0);
+    let threads: Vec<Query> = answered
+        .map(|activity| Query {
+            between: Some(keys::replies_down_to(FEED_DEPTH)),
+            ..pages::query(keys::thread_partition(activity.uuid), Order::Ascending, &first, now)
+        })
+        .collect();
+    let mut pages = table.query(&threads).await?.into_iter();
+    let thread = |activity: Activity| {
+        let page = (activity.counters.replies > 0).then(|| pages.next()).flatten();
+        let items = page.map(|page| page.items).unwrap_or_default();
+        let replies = items.into_iter().map(codec::read_reply).collect::<Result<_, _>>()?;
+        Ok(Thread::new(activity, replies))
+    };
+    activities.into_iter().map(thread).collect()
 }

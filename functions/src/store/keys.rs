@@ -2,13 +2,13 @@
 //!
 //! | item | partition | sort key | in the listing index |
 //! |---|---|---|---|
-//! | crud | `ACTIVITY#<uuid>` | `ROOT` | `HOME#<shard>`, `<time>#<uuid>` |
+//! | activity | `ACTIVITY#<uuid>` | `ROOT` | `HOME#<shard>`, `<time>#<uuid>` |
 //! | reply | `ACTIVITY#<root's uuid>` | `REPLY#<depth>#<time>#<uuid>` | – |
 //! | where a reply is | `REPLY#<uuid>` | `PLACE` | – |
-//! | a reply, below what it answers | `REPLIES#<crud's or reply's uuid>` | `<time>#<uuid>` | – |
-//! | like | `LIKES#<crud's or reply's uuid>` | `<user key>` | – |
-//! | excerpt of a crud, for its author's feed | `FEED#<handle>` | `<time>#<uuid>` | – |
-//! | excerpt of a crud, for search | `WORD#<word>` | `<time>#<uuid>` | – |
+//! | a reply, below what it answers | `REPLIES#<activity's or reply's uuid>` | `<time>#<uuid>` | – |
+//! | like | `LIKES#<activity's or reply's uuid>` | `<user key>` | – |
+//! | excerpt of an activity, for its author's feed | `FEED#<handle>` | `<time>#<uuid>` | – |
+//! | excerpt of an activity, for search | `WORD#<word>` | `<time>#<uuid>` | – |
 //! | notification | `NOTICES#<handle>` | `<time>#<uuid>` | – |
 //! | user | `USER#<user key>` | `USER` | – |
 //! | the handle that a user had before | `USER#<user key>` | `FORMER` | – |
@@ -28,10 +28,10 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::Key;
-use crate::domain::{Handle, UserKey};
+use crate::domain::{Handle, UserKey, parse_position, position, sortable};
 
 /// Over how many partitions the home feed is spread: one takes 1,000 writes a second, and every
-/// new crud is a write to it. Our choice; changing it hides what is there until it has expired.
+/// new activity is a write to it. Our choice; changing it hides what is there until it has expired.
 pub const HOME_SHARDS: u8 = 4;
 
 const ROOT: &str = "ROOT";
@@ -39,7 +39,7 @@ const ROOT: &str = "ROOT";
 /// What a reply's key says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReplyKey {
-    /// The crud at the top.
+    /// The activity at the top.
     pub root: Uuid,
     /// Steps below it.
     pub depth: u8,
@@ -49,17 +49,17 @@ pub struct ReplyKey {
     pub uuid: Uuid,
 }
 
-/// The partition of a crud and all replies below it.
+/// The partition of an activity and all replies below it.
 pub fn thread_partition(root: Uuid) -> String {
     format!("ACTIVITY#{root}")
 }
 
-/// The key of a crud.
+/// The key of an activity.
 pub fn activity(uuid: Uuid) -> Key {
     Key { partition: thread_partition(uuid), sort: ROOT.to_owned() }
 }
 
-/// The id of the crud with this key; `None` if it is the key of something else.
+/// The id of the activity with this key; `None` if it is the key of something else.
 pub fn parse_activity(key: &Key) -> Option<Uuid> {
     (key.sort == ROOT).then(|| parse_thread_partition(&key.partition)).flatten()
 }
@@ -90,7 +90,7 @@ pub fn replies_down_to(depth: u8) -> (String, String) {
     ("REPLY#".to_owned(), format!("REPLY#{depth:03}#~"))
 }
 
-/// A crud's key in the home index.
+/// An activity's key in the home index.
 pub fn home(uuid: Uuid, created_at: Timestamp) -> Key {
     // Ids of version 4 are random in their last byte.
     let shard = uuid.as_bytes()[15] % HOME_SHARDS;
@@ -102,27 +102,27 @@ pub fn reply_place(uuid: Uuid) -> Key {
     Key { partition: format!("REPLY#{uuid}"), sort: "PLACE".to_owned() }
 }
 
-/// The replies to a crud or reply.
+/// The replies to an activity or reply.
 pub fn replies_partition(parent: Uuid) -> String {
     format!("REPLIES#{parent}")
 }
 
-/// That a user likes a crud or reply.
+/// That a user likes an activity or reply.
 pub fn like(uuid: Uuid, user: &UserKey) -> Key {
     Key { partition: likes_partition(uuid), sort: user.as_str().to_owned() }
 }
 
-/// Who likes a crud or reply.
+/// Who likes an activity or reply.
 pub fn likes_partition(uuid: Uuid) -> String {
     format!("LIKES#{uuid}")
 }
 
-/// The cruds of a user.
+/// The activities of a user.
 pub fn feed_partition(author: &Handle) -> String {
     format!("FEED#{author}")
 }
 
-/// The cruds with a word.
+/// The activities with a word.
 pub fn word_partition(word: &str) -> String {
     format!("WORD#{word}")
 }
@@ -134,25 +134,12 @@ pub fn notices_partition(to: &Handle) -> String {
 
 /// Something in a partition that is sorted by time.
 pub fn by_time(partition: String, created_at: Timestamp, uuid: Uuid) -> Key {
-    Key { partition, sort: place_in_time(created_at, uuid) }
+    Key { partition, sort: position(created_at, uuid) }
 }
 
-/// The sort key of something in such a partition.
-pub fn place_in_time(created_at: Timestamp, uuid: Uuid) -> String {
-    format!("{}#{uuid}", sortable(created_at))
-}
-
-/// Whose id is in a key of [`by_time`]; `None` for another kind of key.
+/// The time and the id in a key of [`by_time`]; `None` for another kind of key.
 pub fn parse_by_time(key: &Key) -> Option<(Timestamp, Uuid)> {
-    let (time, uuid) = key.sort.split_once('#')?;
-    Some((time.parse().ok()?, uuid.parse().ok()?))
-}
-
-/// Whether a text is the sort key of something in such a partition, exactly as it is built here.
-pub fn is_by_time(sort: &str) -> bool {
-    let key = Key { partition: String::new(), sort: sort.to_owned() };
-    let read = parse_by_time(&key);
-    read.is_some_and(|(time, uuid)| place_in_time(time, uuid) == sort)
+    parse_position(&key.sort)
 }
 
 /// A user.
@@ -211,15 +198,12 @@ fn parse_thread_partition(partition: &str) -> Option<Uuid> {
     partition.strip_prefix("ACTIVITY#")?.parse().ok()
 }
 
-fn sortable(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::is_position;
 
     prop_compose! {
         /// From 1970 to 9999, to the microsecond.
@@ -243,7 +227,7 @@ mod tests {
     #[test]
     fn a_place_in_time_is_written_in_one_way_only() {
         let id = "bdd640fb-0667-4ad1-9c80-317fa3b1799d";
-        assert!(is_by_time(&format!("2026-11-20T09:20:00.000000Z#{id}")));
+        assert!(is_position(&format!("2026-11-20T09:20:00.000000Z#{id}")));
         for (time, id) in [
             ("2026-11-20T09:20:00Z", id),
             ("2026-11-20T09:20:00.0000000Z", id),
@@ -253,9 +237,9 @@ mod tests {
             ("2026-11-20T09:20:00.000000Z", ""),
             ("", ""),
         ] {
-            assert!(!is_by_time(&format!("{time}#{id}")), "{time}#{id}");
+            assert!(!is_position(&format!("{time}#{id}")), "{time}#{id}");
         }
-        assert!(!is_by_time(""));
+        assert!(!is_position(""));
     }
 
     proptest! {
@@ -278,12 +262,12 @@ mod tests {
             let key = by_time("p".to_owned(), time, Uuid::from_u128(id));
 
             prop_assert_eq!(parse_by_time(&key), Some((time, Uuid::from_u128(id))));
-            prop_assert!(is_by_time(&key.sort));
+            prop_assert!(is_position(&key.sort));
         }
 
         #[test]
         fn no_other_text_passes_for_a_place_in_time(text: String) {
-            prop_assert!(!is_by_time(&text));
+            prop_assert!(!is_position(&text));
         }
 
         #[test]

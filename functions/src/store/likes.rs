@@ -3,27 +3,27 @@
 use jiff::Timestamp;
 use serde_json::Map;
 
-use super::{StoreError, Table, Update, Write, items, keys, posts};
-use crate::domain::{Post, UserKey};
+use super::{StoreError, Table, Update, Write, codec, keys};
+use crate::domain::{Entry, UserKey};
 
-/// Notes that `user` likes `post`, or that they no longer do, and counts it.
+/// Notes that `user` likes `entry`, or that they no longer do, and counts it.
 ///
-/// Doing so again changes nothing. `false`, and nothing is written, if the post has gone.
-pub async fn set(
+/// Doing so again changes nothing. `false`, and nothing is written, if the entry has gone.
+pub async fn set_liked(
     table: &dyn Table,
-    post: &Post,
+    entry: &Entry,
     user: &UserKey,
     liked: bool,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let like = keys::like(post.uuid(), user);
+    let like = keys::like(entry.uuid(), user);
     let note = match liked {
-        true => Write::Create(items::bare(like, Some(post.expires_at()))),
-        false => Write::Remove(like),
+        true => Write::Insert(codec::key_only(like, Some(entry.expires_at()))),
+        false => Write::DeleteExisting(like),
     };
     let count = Write::Update(Update {
-        key: posts::post_key(post),
-        add: vec![(posts::LIKES, if liked { 1 } else { -1 })],
+        key: codec::entry_key(entry),
+        add: vec![(codec::LIKES, if liked { 1 } else { -1 })],
         set: Map::new(),
         listing: None,
     });

@@ -6,12 +6,11 @@ use serde_json::{Map, json};
 use uuid::Uuid;
 
 use super::{
-    Index, Item, Key, StoreError, Table, Update, Write,
-    items::{self, Listed, PageRequest},
-    keys, users,
+    Index, Item, Key, StoreError, Table, Update, Write, codec, idempotency, keys, pages, users,
 };
 use crate::domain::{
-    DisplayName, Handle, LongText, Message, MessageGroup, User, UserKey, conversation_uuid,
+    DisplayName, Handle, LongText, Message, MessageGroup, PageOf, PageRequest, User, UserKey,
+    conversation_uuid,
 };
 
 /// How often a message is tried when others get in between: one may have begun the conversation, a
@@ -42,12 +41,12 @@ pub async fn groups(
     user: &UserKey,
     page: &PageRequest,
     now: Timestamp,
-) -> Result<Listed<MessageGroup>, StoreError> {
+) -> Result<PageOf<MessageGroup>, StoreError> {
     let partition = keys::groups_partition(user);
-    let groups = items::newest(table, Some(Index::Listing), partition, page, now).await?;
-    let Listed { entries, next } = groups.try_map(|item| {
-        let uuid = items::parsed_key(&item, keys::parse_member)?;
-        Ok((uuid, items::attributes::<Member>(item)?))
+    let groups = pages::newest(table, Some(Index::Listing), partition, page, now).await?;
+    let PageOf { entries, next } = groups.try_map(|item| {
+        let uuid = codec::parsed_key(&item, keys::parse_member)?;
+        Ok((uuid, codec::attributes::<Member>(item)?))
     })?;
     let others: Vec<UserKey> = entries.iter().map(|(_, member)| member.other.clone()).collect();
     let others = users::by_keys(table, &others, now).await?;
@@ -58,35 +57,35 @@ pub async fn groups(
         message: member.message,
         created_at: member.created_at,
     };
-    Ok(Listed { entries: entries.into_iter().zip(others).map(group).collect(), next })
+    Ok(PageOf { entries: entries.into_iter().zip(others).map(group).collect(), next })
 }
 
 /// Who the other one is in a conversation of `user`; `None` if there is no such conversation, or `user`
 /// has no part in it.
-pub async fn other_in(
+pub async fn other_member(
     table: &dyn Table,
     user: &UserKey,
     group: Uuid,
     now: Timestamp,
 ) -> Result<Option<UserKey>, StoreError> {
     let item = table.get(&[keys::member(user, group)], now).await?.pop().flatten();
-    let member = item.map(items::attributes::<Member>).transpose()?;
+    let member = item.map(codec::attributes::<Member>).transpose()?;
     Ok(member.map(|member| member.other))
 }
 
 /// The messages of a conversation, newest first. One query. Who asks must be one of the two: see
-/// [`other_in`].
+/// [`other_member`].
 pub async fn messages(
     table: &dyn Table,
     group: Uuid,
     page: &PageRequest,
     now: Timestamp,
-) -> Result<Listed<Message>, StoreError> {
+) -> Result<PageOf<Message>, StoreError> {
     let partition = keys::messages_partition(group);
-    items::newest(table, None, partition, page, now).await?.try_map(|item| {
-        let (created_at, uuid) = items::parsed_key(&item, keys::parse_by_time)?;
+    pages::newest(table, None, partition, page, now).await?.try_map(|item| {
+        let (created_at, uuid) = codec::parsed_key(&item, keys::parse_by_time)?;
         let MessageAttributes { group_uuid, handle, display_name, message } =
-            items::attributes(item)?;
+            codec::attributes(item)?;
         Ok(Message { uuid, group_uuid, handle, display_name, message, created_at })
     })
 }
@@ -107,14 +106,14 @@ pub async fn send(
     let mine = keys::member(from, message.group_uuid);
     for _ in 0..MAX_ATTEMPTS {
         let member = table.get(std::slice::from_ref(&mine), now).await?.pop().flatten();
-        let last = member.map(items::attributes::<Member>).transpose()?;
+        let last = member.map(codec::attributes::<Member>).transpose()?;
         let mut writes = match last {
             None => begin(from, to, message)?,
             Some(last) if last.created_at < message.created_at => moved_up(from, to, message),
             Some(_) => Vec::new(),
         };
-        writes.push(Write::Put(message_item(message)?));
-        match items::write_once(table, writes, answered.clone(), now).await {
+        writes.push(Write::Upsert(message_item(message)?));
+        match idempotency::write_once(table, writes, answered.clone(), now).await {
             Err(StoreError::ConditionsFailed { .. }) => {} // another one was quicker: look again
             done => return done,
         }
@@ -130,10 +129,10 @@ fn begin(from: &UserKey, to: &UserKey, message: &Message) -> Result<Vec<Write>, 
             message: message.message.clone(),
             created_at: message.created_at,
         };
-        let item = items::item(keys::member(of, message.group_uuid), None, &member)?;
-        Ok(Write::Create(Item { listing: Some(listing(of, message)), ..item }))
+        let item = codec::with_attributes(keys::member(of, message.group_uuid), None, &member)?;
+        Ok(Write::Insert(Item { listing: Some(listing(of, message)), ..item }))
     };
-    both(from, to).map(member).collect()
+    participants(from, to).map(member).collect()
 }
 
 /// Shows both the new message on top.
@@ -150,11 +149,11 @@ fn moved_up(from: &UserKey, to: &UserKey, message: &Message) -> Vec<Write> {
             listing: Some(listing(of, message)),
         })
     };
-    both(from, to).map(update).collect()
+    participants(from, to).map(update).collect()
 }
 
 /// Each of the two with the other; oneself once.
-fn both<'a>(
+fn participants<'a>(
     from: &'a UserKey,
     to: &'a UserKey,
 ) -> impl Iterator<Item = (&'a UserKey, &'a UserKey)> {
@@ -173,5 +172,9 @@ fn message_item(message: &Message) -> Result<Item, StoreError> {
         display_name: message.display_name.clone(),
         message: message.message.clone(),
     };
-    items::item(keys::by_time(partition, message.created_at, message.uuid), None, &attributes)
+    codec::with_attributes(
+        keys::by_time(partition, message.created_at, message.uuid),
+        None,
+        &attributes,
+    )
 }

@@ -1,30 +1,24 @@
-//! Where cruds are kept: access patterns written once, over a port of a few operations.
+//! Where activities are kept: access patterns written once, over a port of a few operations.
 //!
 //! The access patterns know what the endpoints ask for, one file for each kind of thing; [`keys`]
 //! knows how keys look, and [`Table`] says what an engine must be able to do. An adapter knows one
-//! engine and nothing of cruds: [`dynamodb`] is the deployed one, `sqlite` the local one, compiled
+//! engine and nothing of activities: [`engines::dynamodb`] is the deployed one, `sqlite` the local one, compiled
 //! in by the cargo feature `local`.
 
-pub mod activities; // the home feed, one thread, new cruds and replies
-pub mod feeds; // other lists of cruds
-pub mod likes;
-pub mod messages;
-pub mod requests; // done once, however often they come
-pub mod users;
-
-mod items; // items as typed values
+mod table; // the port
 pub mod keys;
-pub mod posts; // cruds and replies as items
-mod table;
-
-pub mod dynamodb;
-mod retry;
-mod span; // of a call
-#[cfg(feature = "local")]
-pub mod sqlite;
+mod pages;
+pub mod codec; // items as typed values
+pub mod engines;
+pub mod idempotency; // done once, however often they come
+pub mod threads; // the home feed, one thread, new activities and replies
+pub mod feeds; // other lists of activities
+pub mod likes;
+pub mod users;
+pub mod messages;
 
 use crate::config::Config;
-pub use items::{Listed, PageRequest};
+pub use crate::domain::{PageOf, PageRequest};
 pub use table::{
     Index, Item, Key, MAX_WRITES, Order, Page, Query, StoreError, Table, Update, Write,
 };
@@ -32,10 +26,10 @@ pub use table::{
 /// Opens the store: the table of `CRUDDUR_TABLE`, else the local file where the build has SQLite.
 pub fn open(config: &Config) -> Result<Box<dyn Table>, StoreError> {
     if let Some(table) = &config.table_name {
-        return Ok(Box::new(dynamodb::DynamoDbTable::from_env(table)));
+        return Ok(Box::new(engines::dynamodb::DynamoDbTable::from_env(table)));
     }
     #[cfg(feature = "local")]
-    return Ok(Box::new(sqlite::SqliteTable::open(&config.sqlite_path)?));
+    return Ok(Box::new(engines::sqlite::SqliteTable::open(&config.sqlite_path)?));
     #[cfg(not(feature = "local"))]
     Err(StoreError::NotConfigured)
 }
@@ -48,7 +42,7 @@ mod tests;
 #[cfg(not(feature = "local"))]
 mod deployed_tests {
     use super::*;
-    use crate::api::ApiError;
+    use crate::http::ApiError;
 
     #[test]
     fn a_function_without_a_store_says_so_to_the_operator_and_not_to_the_client() {

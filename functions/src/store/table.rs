@@ -71,7 +71,7 @@ pub struct Item {
     /// When it expires, in Unix seconds, the unit of DynamoDB's TTL; `None` means never. From that
     /// second on it does not exist.
     pub expires_at_seconds: Option<i64>,
-    /// All else. Numbers are integers; names are none of the adapters' own (see [`super::dynamodb`]).
+    /// All else. Numbers are integers; names are none of the adapters' own (see [`super::engines::dynamodb`]).
     pub attributes: Map<String, Value>,
 }
 
@@ -127,15 +127,15 @@ pub struct Page {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Write {
     /// Makes the item, or replaces what has its key.
-    Put(Item),
+    Upsert(Item),
     /// Makes the item, which must not exist.
-    Create(Item),
+    Insert(Item),
     /// Changes an item, which must exist.
     Update(Update),
     /// Removes an item, which must exist.
-    Remove(Key),
+    DeleteExisting(Key),
     /// Removes the item, if there is one.
-    Delete(Key),
+    DeleteIfPresent(Key),
 }
 
 /// How to change an item.
@@ -156,9 +156,9 @@ impl Write {
     /// The item that it is about.
     pub fn key(&self) -> &Key {
         match self {
-            Write::Put(item) | Write::Create(item) => &item.key,
+            Write::Upsert(item) | Write::Insert(item) => &item.key,
             Write::Update(update) => &update.key,
-            Write::Remove(key) | Write::Delete(key) => key,
+            Write::DeleteExisting(key) | Write::DeleteIfPresent(key) => key,
         }
     }
 }

@@ -3,9 +3,9 @@
 //! A user has one handle, from their first write on. It changes at a write whose token has another
 //! one that they have chosen (see [`Identity::handle_is_chosen`]) and nobody else has: tokens of one user may give
 //! different handles, and those that nobody chose change nothing. The handle before that is kept for
-//! them as long as a crud can live: so long nobody else speaks under it, it leads to them, and its
+//! them as long as an activity can live: so long nobody else speaks under it, it leads to them, and its
 //! notices are theirs. Until that time is over there is no further change, so that nobody holds more
-//! than two handles, and then the old one is free. Cruds stay on the feed of the handle under which
+//! than two handles, and then the old one is free. Activities stay on the feed of the handle under which
 //! they were written.
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,17 +13,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 use uuid::Uuid;
 
-use super::{Item, Key, StoreError, Table, Update, Write, items, keys};
+use super::{Item, Key, StoreError, Table, Update, Write, codec, idempotency, keys};
 use crate::domain::{Bio, DisplayName, Handle, Identity, User, UserKey};
 
 /// How often a first write is tried when others of the same user get in between. Our choice.
 const MAX_ATTEMPTS: usize = 5;
 
-/// How long a former handle is kept. Our choice: as long as the longest life of a crud.
+/// How long a former handle is kept. Our choice: as long as the longest life of an activity.
 const FORMER_HANDLE_KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 #[derive(Serialize, Deserialize)]
-struct Attributes {
+struct UserAttributes {
     key: UserKey,
     uuid: Uuid,
     handle: Handle,
@@ -45,13 +45,13 @@ struct Owner {
 /// The user with this identity, made now if this is the first time that they write.
 ///
 /// A user keeps their handle if somebody else has the one of the token. `None` if they have none yet.
-pub async fn ensure(
+pub async fn get_or_create(
     table: &dyn Table,
     identity: &Identity,
     now: Timestamp,
 ) -> Result<Option<User>, StoreError> {
     for _ in 0..MAX_ATTEMPTS {
-        let Found { known, owner, former } = find(table, identity, now).await?;
+        let Ownership { known, owner, former } = find(table, identity, now).await?;
         let is_taken = owner.is_some_and(|owner| owner != identity.key);
         let changes = identity.handle_is_chosen && former.is_none() && !is_taken;
         let (user, mut writes) = match known {
@@ -60,14 +60,14 @@ pub async fn ensure(
             None if is_taken => return Ok(None),
             None => made(identity)?,
         };
-        writes.push(Write::Create(owner_item(&identity.handle, &identity.key, None)?));
+        writes.push(Write::Insert(owner_item(&identity.handle, &identity.key, None)?));
         match table.transact_write(&writes, now).await {
             Err(StoreError::ConditionsFailed { .. }) => {} // somebody was quicker: look again
             done => return done.map(|()| Some(user)),
         }
     }
     let source = "others keep changing the user".into();
-    Err(StoreError::Busy { operation: "ensure", code: None, source })
+    Err(StoreError::Busy { operation: "get_or_create", code: None, source })
 }
 
 /// The handles by which others may speak to this identity: the user's, and the one before as long as
@@ -79,7 +79,7 @@ pub async fn handles_of(
     identity: &Identity,
     now: Timestamp,
 ) -> Result<Option<Vec<Handle>>, StoreError> {
-    let Found { known, owner, former } = find(table, identity, now).await?;
+    let Ownership { known, owner, former } = find(table, identity, now).await?;
     Ok(match (known, owner) {
         (Some(user), _) => Some([user.handle].into_iter().chain(former).collect()),
         (None, Some(owner)) if owner != identity.key => None,
@@ -108,7 +108,7 @@ pub(super) async fn by_keys(
     let keys: Vec<Key> = users.iter().map(keys::user).collect();
     let found = table.get(&keys, now).await?.into_iter().zip(&keys);
     let user = |(item, key): (Option<Item>, &Key)| {
-        item.ok_or_else(|| items::corrupt(key, "there is no such user")).and_then(read_user)
+        item.ok_or_else(|| codec::corrupt(key, "there is no such user")).and_then(read_user)
     };
     found.map(user).collect()
 }
@@ -127,11 +127,11 @@ pub async fn update_profile(
     set.extend(bio.map(|bio| ("bio".to_owned(), json!(bio))));
     let update =
         Write::Update(Update { key: keys::user(user), add: Vec::new(), set, listing: None });
-    items::write_once(table, vec![update], answered, now).await
+    idempotency::write_once(table, vec![update], answered, now).await
 }
 
 /// What there is to an identity.
-struct Found {
+struct Ownership {
     known: Option<User>,
     /// Whose its handle is.
     owner: Option<UserKey>,
@@ -139,15 +139,19 @@ struct Found {
     former: Option<Handle>,
 }
 
-async fn find(table: &dyn Table, identity: &Identity, now: Timestamp) -> Result<Found, StoreError> {
+async fn find(
+    table: &dyn Table,
+    identity: &Identity,
+    now: Timestamp,
+) -> Result<Ownership, StoreError> {
     let Identity { key, handle, .. } = identity;
     let keys = [keys::user(key), keys::handle(handle), keys::former_handle(key)];
     let mut read = table.get(&keys, now).await?.into_iter();
     let mut next = || read.next().flatten();
-    let mut found = Found {
+    let mut found = Ownership {
         known: next().map(read_user).transpose()?,
         owner: next().map(read_owner).transpose()?,
-        former: next().map(items::attributes::<Former>).transpose()?.map(|former| former.handle),
+        former: next().map(codec::attributes::<Former>).transpose()?.map(|former| former.handle),
     };
     // The three are not read at one moment: a change came in between.
     if found.former.is_some()
@@ -160,7 +164,7 @@ async fn find(table: &dyn Table, identity: &Identity, now: Timestamp) -> Result<
 }
 
 fn read_owner(item: Item) -> Result<UserKey, StoreError> {
-    items::attributes::<Owner>(item).map(|owner| owner.user)
+    codec::attributes::<Owner>(item).map(|owner| owner.user)
 }
 
 fn owner_item(
@@ -168,7 +172,7 @@ fn owner_item(
     user: &UserKey,
     until: Option<Timestamp>,
 ) -> Result<Item, StoreError> {
-    items::item(keys::handle(handle), until, &Owner { user: user.clone() })
+    codec::with_attributes(keys::handle(handle), until, &Owner { user: user.clone() })
 }
 
 fn made(identity: &Identity) -> Result<(User, Vec<Write>), StoreError> {
@@ -178,19 +182,19 @@ fn made(identity: &Identity) -> Result<(User, Vec<Write>), StoreError> {
     let key = keys::user(&identity.key);
     let display_name = match &identity.name {
         Some(name) => name.clone(),
-        None => DisplayName::parse(&short).map_err(|error| items::corrupt(&key, error))?,
+        None => DisplayName::parse(&short).map_err(|error| codec::corrupt(&key, error))?,
     };
     let user =
         User { key: identity.key.clone(), uuid: Uuid::new_v4(), handle, display_name, bio: None };
-    let attributes = Attributes {
+    let attributes = UserAttributes {
         key: user.key.clone(),
         uuid: user.uuid,
         handle: user.handle.clone(),
         display_name: user.display_name.clone(),
         bio: None,
     };
-    let item = items::item(key, None, &attributes)?;
-    Ok((user, vec![Write::Create(item)]))
+    let item = codec::with_attributes(key, None, &attributes)?;
+    Ok((user, vec![Write::Insert(item)]))
 }
 
 /// The user under the new handle, with the old one kept for a while.
@@ -208,12 +212,13 @@ fn renamed(
     let until = Some(now + FORMER_HANDLE_KEPT);
     let former = Former { handle: user.handle.clone() };
     // Of two changes at once the second finds this one, and makes none.
-    let former = Write::Create(items::item(keys::former_handle(&user.key), until, &former)?);
-    let kept = Write::Put(owner_item(&user.handle, &user.key, until)?);
+    let former =
+        Write::Insert(codec::with_attributes(keys::former_handle(&user.key), until, &former)?);
+    let kept = Write::Upsert(owner_item(&user.handle, &user.key, until)?);
     Ok((User { handle: identity.handle.clone(), ..user }, vec![update, former, kept]))
 }
 
 fn read_user(item: Item) -> Result<User, StoreError> {
-    let Attributes { key, uuid, handle, display_name, bio } = items::attributes(item)?;
+    let UserAttributes { key, uuid, handle, display_name, bio } = codec::attributes(item)?;
     Ok(User { key, uuid, handle, display_name, bio })
 }

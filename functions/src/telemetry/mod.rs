@@ -5,20 +5,17 @@
 //! invocation and leave in one request (`otlp`) after the reply has been posted. So do the lines, as
 //! `records`, where nobody hands stdout to the extension (`OTEL_LOGS_EXPORTER`). There is no
 //! background thread and no queue, since between two invocations a sandbox is frozen.
-//! [`server_span`] is the span of the whole invocation, [`Access`] its line in the log, and
+//! [`server_span`] is the span of the whole invocation, [`AccessLog`] its line in the log, and
 //! [`TracedCalls`] joins calls of AWS to it.
 
-mod access;
-mod aws;
-pub mod browser; // spans that the page sends
-pub mod extension;
-mod invocation;
-mod log;
-mod otlp;
-mod records;
-pub mod server_span;
-mod stack;
+mod access_log;
+mod backtrace;
+mod current_invocation;
 mod trace;
+mod aws_interceptor;
+mod server_span;
+mod logs;
+mod export;
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -39,26 +36,26 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    api::{ApiError, Reply, Request, Route},
     config::Config,
     domain::UserKey,
-    endpoints::health_check,
+    http::{ApiError, Request, Response, Route},
     panics,
 };
-pub use access::Access;
-pub use aws::TracedCalls;
-use invocation::CurrentInvocation;
-use otlp::Exporter;
-use records::{Records, Written};
-use trace::{Finished, FinishedSpans, Kept, RootIds};
+pub use access_log::AccessLog;
+pub use aws_interceptor::TracedCalls;
+use current_invocation::CurrentInvocation;
+use export::Exporter;
+pub use export::{OtlpClient, SendError};
+use logs::{JsonLines, Records, WrittenLines};
+use trace::{Finished, FinishedSpans, SamplingOverride, TraceIds};
 
 /// One per sandbox.
 pub struct Telemetry {
     current: Arc<CurrentInvocation>,
     finished: FinishedSpans,
-    root_ids: RootIds,
+    trace_ids: TraceIds,
     /// `None` if lines are not sent.
-    written: Option<Written>,
+    written: Option<WrittenLines>,
     exporter: Exporter,
 }
 
@@ -67,7 +64,7 @@ impl Telemetry {
     pub fn start(config: &Config) -> Self {
         let (telemetry, subscriber) = Self::build(config, std::io::stdout);
         subscriber.init();
-        panics::log_those_nobody_catches();
+        panics::log_uncaught();
         for warning in &config.warnings {
             warn!("{warning}");
         }
@@ -85,15 +82,15 @@ impl Telemetry {
     {
         let current = Arc::new(CurrentInvocation::default());
         let finished = FinishedSpans::default();
-        let root_ids = RootIds::default();
+        let trace_ids = TraceIds::default();
         let resource = trace::resource(config);
         let exporter = Exporter::new(config, &resource);
-        let written = config.logs_url.is_some().then(Written::default);
+        let written = config.logs_url.is_some().then(WrittenLines::default);
         let provider =
-            trace::provider(finished.clone(), root_ids.clone(), config.sampler.clone(), resource);
+            trace::provider(finished.clone(), trace_ids.clone(), config.sampler.clone(), resource);
         let tracer = provider.tracer("cruddur");
         let service = config.service_name.clone();
-        let log = log::JsonLines::new(service, current.clone(), out, written.clone());
+        let log = JsonLines::new(service, current.clone(), out, written.clone());
         let spans = tracing_opentelemetry::layer()
             .with_tracer(tracer)
             // A span starts when its first child does, so that S can still be told its parent.
@@ -110,7 +107,7 @@ impl Telemetry {
         let subscriber = tracing_subscriber::registry()
             .with(config.traces.then_some(spans))
             .with(log.with_filter(lines));
-        (Self { current, finished, root_ids, written, exporter }, subscriber)
+        (Self { current, finished, trace_ids, written, exporter }, subscriber)
     }
 
     /// Runs an invocation to the point where its reply is posted, in its server span; then sends
@@ -122,7 +119,7 @@ impl Telemetry {
             warn!(dropped, "{dropped} spans of this invocation are lost: it made too many");
         }
         if let Some(failed_at) = self.current.take_failed_at()
-            && let Some(text) = stack::text(&failed_at)
+            && let Some(text) = backtrace::text(&failed_at)
         {
             let server = spans.iter_mut().find(|span| span.span_kind == SpanKind::Server);
             let events = server.into_iter().flat_map(|span| &mut span.events.events);
@@ -156,11 +153,9 @@ impl Telemetry {
         let cold_start = self.current.set(context);
         let span = tracing::Span::current();
         server_span::name(&span, route, request);
-        let kept = match route.path == health_check::ROUTE.path {
-            true => Kept::Never,
-            false => Kept::AsAsked,
-        };
-        self.root_ids.place(&span, request, context.xray_trace_id.as_deref(), kept);
+        let kept =
+            if route.is_sampled { SamplingOverride::AsAsked } else { SamplingOverride::Never };
+        self.trace_ids.start_span(&span, request, context.xray_trace_id.as_deref(), kept);
         server_span::describe(&span, context, route, request, cold_start);
     }
 
@@ -171,7 +166,7 @@ impl Telemetry {
 
     /// Says how it went, on the current span, which must be the server span; and the reply, which
     /// trace that was.
-    pub fn conclude(&self, reply: Reply, error: Option<&ApiError>) -> Reply {
+    pub fn conclude(&self, reply: Response, error: Option<&ApiError>) -> Response {
         let span = tracing::Span::current();
         server_span::record_outcome(&span, &reply, error);
         if let Some(backtrace) = error.and_then(ApiError::backtrace) {

@@ -8,8 +8,8 @@ use opentelemetry::{KeyValue, trace::Status};
 use tracing::{Span, field::Empty, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use super::{access::masked, trace};
-use crate::api::{ApiError, Reply, Request, Route};
+use super::{access_log::masked, trace};
+use crate::http::{ApiError, Request, Response, Route};
 
 /// Opens it, before anything is known but the time.
 pub(super) fn open() -> Span {
@@ -95,7 +95,7 @@ fn describe_connection(span: &Span, request: &Request) {
 /// Adds how it went.
 ///
 /// 5xx is an error of ours: status and `exception` event. 4xx is the client's: only its code.
-pub(super) fn record_outcome(span: &Span, reply: &Reply, error: Option<&ApiError>) {
+pub(super) fn record_outcome(span: &Span, reply: &Response, error: Option<&ApiError>) {
     span.set_attribute("http.response.status_code", i64::from(reply.status_code()));
     span.set_attribute("http.response.body.size", reply.body().len() as i64);
     let Some(error) = error else { return };
@@ -115,7 +115,7 @@ pub(super) fn record_outcome(span: &Span, reply: &Reply, error: Option<&ApiError
 }
 
 /// Tells the caller which trace this is, in headers that a page may read.
-pub(super) fn name_trace(span: &Span, mut reply: Reply) -> Reply {
+pub(super) fn name_trace(span: &Span, mut reply: Response) -> Response {
     let (traceparent, xray) = trace::reply_headers(span);
     for (name, value) in [("traceparent", traceparent), ("x-amzn-trace-id", xray)] {
         if let Some(value) = value {

@@ -18,8 +18,8 @@ use tracing::{Instrument, info, info_span, subscriber::DefaultGuard, warn};
 
 use super::*;
 use crate::{
-    api::{ApiError, Reply},
     endpoints::home_activities::ROUTE,
+    http::{ApiError, Response},
     test_support::{FakeExtension, HOME_EVENT},
 };
 
@@ -88,7 +88,7 @@ impl Function {
         headers: &[(&str, &str)],
         xray: Option<&str>,
         work: impl FnOnce(),
-    ) -> Reply {
+    ) -> Response {
         let mut event: Value = serde_json::from_str(HOME_EVENT).unwrap();
         for (name, value) in headers {
             event["headers"][*name] = (*value).into();
@@ -97,7 +97,7 @@ impl Function {
         let invocation = async {
             self.telemetry.identify(&context(xray), route, Some(&request));
             async { work() }.instrument(info_span!("step")).await;
-            self.telemetry.conclude(Reply::ok(&()).unwrap(), None)
+            self.telemetry.conclude(Response::ok(&()).unwrap(), None)
         };
         self.telemetry.around(invocation).await
     }

@@ -8,7 +8,7 @@ use super::request_of;
 
 /// The routes that take a body, each with one that it takes.
 pub(super) fn writers(world: &World) -> [(&'static str, Event, Value); 4] {
-    let reply = request_of("worf", "reply-activity").path_parameter("key", &world.crud);
+    let reply = request_of("worf", "reply-activity").path_parameter("key", &world.activity);
     [
         (
             "create-activity",
@@ -190,7 +190,7 @@ fn receivers(world: &World) -> Vec<Row> {
         ("malformed", "not-a-uuid"),
         ("unknown", "6b1e4a3c-0000-4000-8000-000000000000"),
         ("of others", &world.others_group),
-        ("of an activity", &world.crud),
+        ("of an activity", &world.activity),
     ] {
         add(name, "message_group_uuid", Some(text.into()), no_group);
     }

@@ -18,13 +18,13 @@ async fn start() -> (Api, Proxy) {
     (api, proxy)
 }
 
-async fn cruds_of_worf(api: &Api) -> usize {
+async fn activities_of_worf(api: &Api) -> usize {
     let feed = request_of("q", "show-activities").path_parameter("key", "@worf");
     api.get("show-activities", feed).await.as_array().map_or(0, Vec::len)
 }
 
 #[tokio::test]
-async fn a_crud_is_published_once_whatever_happens_to_its_transaction() {
+async fn an_activity_is_published_once_whatever_happens_to_its_transaction() {
     for (name, fault) in [
         ("conflict", cancelled(&["TransactionConflict"])),
         ("throttled", error(400, "ThrottlingException")),
@@ -43,7 +43,7 @@ async fn a_crud_is_published_once_whatever_happens_to_its_transaction() {
 
         assert_eq!(reply.status, 200, "{name}: {}", reply.body);
         assert_eq!(proxy.bodies(WRITE).len() - before, 2, "{name}");
-        assert_eq!(cruds_of_worf(&api).await, 2, "{name}");
+        assert_eq!(activities_of_worf(&api).await, 2, "{name}");
     }
 }
 
@@ -84,6 +84,6 @@ async fn a_store_that_refuses_or_stays_busy_is_a_500_without_a_word_of_it() {
             assert_eq!((reply.status, reply.json), (500, json!(["generic_500"])), "{name}");
         }
         proxy.always(Answer::Proper);
-        assert_eq!(cruds_of_worf(&api).await, 1, "{name}");
+        assert_eq!(activities_of_worf(&api).await, 1, "{name}");
     }
 }

@@ -21,8 +21,8 @@ pub(super) struct Row {
 
 /// What is in the store that rows may refer to. The rows are requests of `worf`.
 pub(super) struct World {
-    /// A crud of `data`.
-    pub(super) crud: String,
+    /// An activity of `data`.
+    pub(super) activity: String,
     /// The conversation of `data` and `q`.
     pub(super) others_group: String,
     /// A cursor of the home feed, and one of the feed of `data`.
@@ -37,7 +37,7 @@ async fn fill(api: &Api) -> World {
     }
     let create = || request_of("data", "create-activity").json(&message);
     api.get("create-activity", create()).await;
-    let crud = api.get("create-activity", create()).await;
+    let activity = api.get("create-activity", create()).await;
     let to_q = json!({"message": "Hello", "user_receiver_handle": "q"});
     let sent = api.get("create-message", request_of("data", "create-message").json(&to_q)).await;
     let used =
@@ -46,7 +46,7 @@ async fn fill(api: &Api) -> World {
     let home = request_of("worf", "home-activities").query("limit", "1");
     let feed = request_of("worf", "show-activities").path_parameter("key", "@data");
     World {
-        crud: text(&crud["uuid"]).to_owned(),
+        activity: text(&activity["uuid"]).to_owned(),
         others_group: text(&sent["message_group_uuid"]).to_owned(),
         home_cursor: next_cursor(&api.call("home-activities", home).await),
         feed_cursor: next_cursor(&api.call("show-activities", feed.query("limit", "1")).await),

@@ -50,7 +50,7 @@ fn events_and_methods() -> Vec<Row> {
 /// Every route that is private, or writes, with a request that would succeed.
 fn private_requests(world: &World) -> Vec<(&'static str, Event)> {
     let with_bodies = writers(world).map(|(function, event, body)| (function, event.json(&body)));
-    let like = request_of("worf", "like-activity").path_parameter("key", &world.crud);
+    let like = request_of("worf", "like-activity").path_parameter("key", &world.activity);
     let mut all = Vec::from(with_bodies);
     all.push(("like-activity", like));
     for function in ["notifications-activities", "message-groups", "show-messages"] {

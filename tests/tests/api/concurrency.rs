@@ -11,7 +11,7 @@ use super::{Api, request_of, text};
 on_both_stores! {
     fifty_likes_of_one_user_count_one,
     likes_of_fifty_users_count_fifty,
-    two_hundred_cruds_at_once_all_appear_once,
+    two_hundred_activities_at_once_all_appear_once,
     two_requests_with_one_idempotency_key_at_once_store_one,
     first_messages_of_two_to_each_other_make_one_conversation,
 }
@@ -27,13 +27,14 @@ async fn at_once(api: &Api, function: &str, events: Vec<Event>) -> Vec<Reply> {
     join_all(sending.map(|(event, sandbox)| sandbox.invoke(event))).await
 }
 
-async fn new_crud(api: &Api) -> String {
+async fn new_activity(api: &Api) -> String {
     let event = request_of("data", "create-activity");
     text(&api.get("create-activity", event).await["uuid"]).to_owned()
 }
 
-async fn likes_of(api: &Api, crud: &str) -> serde_json::Value {
-    let shown = api.get("show-activities", event("show-activities").path_parameter("key", crud));
+async fn likes_of(api: &Api, activity: &str) -> serde_json::Value {
+    let shown =
+        api.get("show-activities", event("show-activities").path_parameter("key", activity));
     shown.await[0]["likes_count"].clone()
 }
 
@@ -44,33 +45,34 @@ fn all_are_200(replies: &[Reply]) {
 }
 
 async fn fifty_likes_of_one_user_count_one(api: Api) {
-    let crud = new_crud(&api).await;
+    let activity = new_activity(&api).await;
 
-    let like = request_of("worf", "like-activity").path_parameter("key", &crud);
+    let like = request_of("worf", "like-activity").path_parameter("key", &activity);
     let replies = at_once(&api, "like-activity", vec![like; 50]).await;
 
     all_are_200(&replies);
     assert!(replies.iter().all(|reply| reply.json["liked"] == true), "{replies:?}");
-    assert_eq!(likes_of(&api, &crud).await, 1);
+    assert_eq!(likes_of(&api, &activity).await, 1);
 }
 
 async fn likes_of_fifty_users_count_fifty(api: Api) {
-    let crud = new_crud(&api).await;
+    let activity = new_activity(&api).await;
 
-    let like = |n| request_of(&format!("user {n}"), "like-activity").path_parameter("key", &crud);
+    let like =
+        |n| request_of(&format!("user {n}"), "like-activity").path_parameter("key", &activity);
     let replies = at_once(&api, "like-activity", (0..50).map(like).collect()).await;
 
     all_are_200(&replies);
-    assert_eq!(likes_of(&api, &crud).await, 50);
+    assert_eq!(likes_of(&api, &activity).await, 50);
 }
 
-async fn two_hundred_cruds_at_once_all_appear_once(api: Api) {
-    let crud = |n| {
-        let body = json!({"message": format!("crud {n} of many"), "ttl": "1-hour"});
+async fn two_hundred_activities_at_once_all_appear_once(api: Api) {
+    let activity = |n| {
+        let body = json!({"message": format!("activity {n} of many"), "ttl": "1-hour"});
         request_of(&format!("user {}", n % 8), "create-activity").json(&body)
     };
 
-    let replies = at_once(&api, "create-activity", (0..200).map(crud).collect()).await;
+    let replies = at_once(&api, "create-activity", (0..200).map(activity).collect()).await;
 
     all_are_200(&replies);
     let made: BTreeSet<&str> = replies.iter().map(|reply| text(&reply.json["uuid"])).collect();

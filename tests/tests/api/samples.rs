@@ -15,24 +15,24 @@ on_both_stores! { every_sample_event_is_answered_as_the_table_says }
 /// writes is there for the next.
 pub(crate) fn table() -> Vec<(&'static str, u16, &'static str, Value)> {
     let (nobody, andrew) = (json!(["generic_401"]), json!("andrewbrown"));
-    let crud = json!("bdd640fb-0667-4ad1-9c80-317fa3b1799d"); // of the demo data
+    let activity = json!("bdd640fb-0667-4ad1-9c80-317fa3b1799d"); // of the demo data
     let group = json!("dff0dd03-2b54-4bc9-a2f9-d04f8747d34f");
     vec![
         ("health-check", 200, "", json!({"success": true, "ver": 1})),
         ("rollbar-test", 200, "", Value::Null), // no JSON: see below
         ("browser-traces", 503, "", json!(["traces_not_taken"])), // there is no extension here
-        ("home-activities", 200, "/0/uuid", crud.clone()),
+        ("home-activities", 200, "/0/uuid", activity.clone()),
         ("search-activities", 200, "/0/expires_at", Value::Null),
         ("show-activities", 200, "/0/handle", andrew.clone()),
         ("show-activities-encoded", 200, "/0/handle", andrew.clone()),
-        ("show-activities-by-id", 200, "/0/uuid", crud.clone()),
+        ("show-activities-by-id", 200, "/0/uuid", activity.clone()),
         ("user-short", 200, "/handle", andrew.clone()),
         ("user-short-encoded", 200, "/handle", andrew),
         ("notifications-activities", 200, "", json!([])),
         ("notifications-activities-without-claims", 401, "", nobody.clone()),
         ("create-activity", 200, "/handle", json!("delenn")),
         ("create-activity-without-claims", 401, "", nobody.clone()),
-        ("reply-activity", 200, "/reply_to_activity_uuid", crud),
+        ("reply-activity", 200, "/reply_to_activity_uuid", activity),
         ("reply-activity-without-claims", 401, "", nobody.clone()),
         ("like-activity", 200, "/liked", json!(true)),
         ("like-activity-delete", 200, "/liked", json!(false)),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Api, request_of, text};
 
 on_both_stores! {
-    a_crud_is_published_answered_liked_and_found,
+    an_activity_is_published_answered_liked_and_found,
     texts_of_any_kind_come_back_as_they_were,
     the_longest_texts_are_taken,
     a_conversation_is_readable_by_its_two_participants_only,
@@ -44,11 +44,11 @@ async fn show(api: &Api, key: &str) -> Value {
     api.get("show-activities", request_of("q", "show-activities").path_parameter("key", key)).await
 }
 
-async fn a_crud_is_published_answered_liked_and_found(api: Api) {
-    let crud = publish(&api, "andrew brown", "Cloud is #fun, @worf!").await;
-    let first = answer(&api, "worf", &crud, "It is honourable").await;
+async fn an_activity_is_published_answered_liked_and_found(api: Api) {
+    let activity = publish(&api, "andrew brown", "Cloud is #fun, @worf!").await;
+    let first = answer(&api, "worf", &activity, "It is honourable").await;
     let second = answer(&api, "andrew brown", &first, "Qapla'").await;
-    let like = request_of("worf", "like-activity").path_parameter("key", text(&crud["uuid"]));
+    let like = request_of("worf", "like-activity").path_parameter("key", text(&activity["uuid"]));
     let liked = api.get("like-activity", like).await;
 
     let full = [
@@ -63,24 +63,27 @@ async fn a_crud_is_published_answered_liked_and_found(api: Api) {
         "reposts_count",
         "uuid",
     ];
-    assert_eq!(fields(&crud), full);
-    assert_date(&crud["created_at"]);
-    assert_date(&crud["expires_at"]);
-    assert_eq!((&crud["replies"], &crud["likes_count"]), (&json!([]), &json!(0)));
+    assert_eq!(fields(&activity), full);
+    assert_date(&activity["created_at"]);
+    assert_date(&activity["expires_at"]);
+    assert_eq!((&activity["replies"], &activity["likes_count"]), (&json!([]), &json!(0)));
     assert_eq!(
-        (&crud["handle"], &crud["display_name"]),
+        (&activity["handle"], &activity["display_name"]),
         (&json!("andrew brown"), &json!("andrew brown"))
     );
-    assert_eq!((&first["reply_to_activity_uuid"], &first["replies"]), (&crud["uuid"], &json!([])));
+    assert_eq!(
+        (&first["reply_to_activity_uuid"], &first["replies"]),
+        (&activity["uuid"], &json!([]))
+    );
     assert_eq!(liked["likes_count"], 1);
 
     let home = || api.get("home-activities", request_of("q", "home-activities"));
     let home = eventually(home, |home| home[0]["replies"][0]["replies"][0].is_object()).await;
-    assert_eq!(home.as_array().unwrap().len(), 1); // replies are no cruds
+    assert_eq!(home.as_array().unwrap().len(), 1); // replies are no activities
     assert_eq!(fields(&home[0]), full);
     assert_eq!((&home[0]["likes_count"], &home[0]["replies_count"]), (&json!(1), &json!(1)));
     assert_eq!(home[0]["replies"][0]["replies"][0]["uuid"], second["uuid"]);
-    assert_eq!(show(&api, text(&crud["uuid"])).await[0], home[0]);
+    assert_eq!(show(&api, text(&activity["uuid"])).await[0], home[0]);
     assert_eq!(show(&api, text(&first["uuid"])).await[0]["replies"][0]["uuid"], second["uuid"]);
 
     let feed = show(&api, "@andrew brown").await;
@@ -94,7 +97,7 @@ async fn a_crud_is_published_answered_liked_and_found(api: Api) {
     let notices =
         |user| api.get("notifications-activities", request_of(user, "notifications-activities"));
     let worfs = notices("worf").await;
-    assert_eq!(uuids(&worfs), [text(&second["uuid"]), text(&crud["uuid"])]);
+    assert_eq!(uuids(&worfs), [text(&second["uuid"]), text(&activity["uuid"])]);
     assert_eq!(uuids(&notices("andrew brown").await), [text(&first["uuid"])]);
     for notice in worfs.as_array().unwrap() {
         for field in ["replies", "likes_count", "replies_count", "reposts_count", "expires_at"] {
@@ -116,9 +119,9 @@ async fn texts_of_any_kind_come_back_as_they_were(api: Api) {
         "\\ \" \n \t",
         "\u{202e}right to left",
     ] {
-        let crud = publish(&api, "worf", message).await;
-        assert_eq!(crud["message"], message);
-        let shown = show(&api, text(&crud["uuid"])).await;
+        let activity = publish(&api, "worf", message).await;
+        assert_eq!(activity["message"], message);
+        let shown = show(&api, text(&activity["uuid"])).await;
         assert_eq!(shown[0]["message"], message, "{message:?}");
     }
 }
@@ -126,13 +129,13 @@ async fn texts_of_any_kind_come_back_as_they_were(api: Api) {
 async fn the_longest_texts_are_taken(api: Api) {
     let combining = |chars: usize| "e\u{301}".repeat(chars / 2);
     for message in ["x".repeat(280), "🖖".repeat(280), combining(280), "\0".repeat(280)] {
-        let crud = publish(&api, "worf", &message).await;
+        let activity = publish(&api, "worf", &message).await;
         let long = match message.chars().next() {
             Some('🖖') => "🖖".repeat(1024),
             _ => combining(1024),
         };
-        let reply = answer(&api, "data", &crud, &long).await;
-        assert_eq!((text(&crud["message"]), text(&reply["message"])), (&*message, &*long));
+        let reply = answer(&api, "data", &activity, &long).await;
+        assert_eq!((text(&activity["message"]), text(&reply["message"])), (&*message, &*long));
     }
     let many_words: Vec<String> = (0..93).map(|n| format!("{n:02}")).collect();
     publish(&api, "worf", &many_words.join(" ")).await;
@@ -194,8 +197,8 @@ async fn a_profile_is_shown_in_short(api: Api) {
 async fn a_list_is_read_along_its_links(api: Api) {
     let mut written = Vec::new();
     for n in 0..5 {
-        let crud = publish(&api, "andrew brown", &format!("number {n} of many")).await;
-        written.insert(0, crud["uuid"].clone());
+        let activity = publish(&api, "andrew brown", &format!("number {n} of many")).await;
+        written.insert(0, activity["uuid"].clone());
     }
 
     let of_user = request_of("q", "show-activities").path_parameter("key", "@andrew brown");
@@ -229,14 +232,14 @@ async fn bodies_in_base64_and_with_a_charset_are_read(api: Api) {
             .header("content-type", "application/json; charset=utf-8"),
         request_of("worf", "create-activity").header("content-type", "Application/JSON ; x=y"),
     ] {
-        let crud = api.get("create-activity", event).await;
-        assert_eq!(crud["handle"], "worf");
+        let activity = api.get("create-activity", event).await;
+        assert_eq!(activity["handle"], "worf");
     }
 }
 
 async fn a_request_that_comes_again_gets_the_first_answer(api: Api) {
-    let crud = publish(&api, "data", "Hello").await;
-    let reply = request_of("worf", "reply-activity").path_parameter("key", text(&crud["uuid"]));
+    let activity = publish(&api, "data", "Hello").await;
+    let reply = request_of("worf", "reply-activity").path_parameter("key", text(&activity["uuid"]));
     for (function, event) in [
         ("create-activity", request_of("worf", "create-activity")),
         ("reply-activity", reply),
@@ -268,11 +271,11 @@ async fn handles_are_found_in_whatever_form_the_path_has(api: Api) {
         ("zoë 東京", ["@zoë 東京", "@ZOË 東京", "%40zo%C3%AB%20%E6%9D%B1%E4%BA%AC"]),
         ("a+b&c=d", ["@a+b&c=d", "@A+B&C=D", "%40a%2Bb%26c%3Dd"]),
     ] {
-        let crud = publish(&api, handle, "Hello").await;
+        let activity = publish(&api, handle, "Hello").await;
         for form in forms {
-            assert_eq!(show(&api, form).await[0]["uuid"], crud["uuid"], "{form}");
+            assert_eq!(show(&api, form).await[0]["uuid"], activity["uuid"], "{form}");
             let short = request_of("q", "user-short").path_parameter("handle", form);
-            assert_eq!(api.get("user-short", short).await["handle"], crud["handle"], "{form}");
+            assert_eq!(api.get("user-short", short).await["handle"], activity["handle"], "{form}");
         }
     }
 }
@@ -289,8 +292,8 @@ async fn who_writes_is_said_by_the_token_alone(api: Api) {
         .header("x-user-id", "sub-worf")
         .header("x-forwarded-user", "worf")
         .query("handle", "worf");
-    let crud = api.get("create-activity", forged).await;
+    let activity = api.get("create-activity", forged).await;
 
-    assert_eq!(crud["handle"], "q");
+    assert_eq!(activity["handle"], "q");
     assert_eq!(show(&api, "@worf").await.as_array().unwrap().len(), 1);
 }

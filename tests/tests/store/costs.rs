@@ -1,7 +1,7 @@
 //! What a call costs: its requests by the proxy's record, which must not grow with the store.
 
-use cruddur::domain::{Post, search_words};
-use cruddur::store::{PageRequest, activities, feeds, keys};
+use cruddur::domain::{Entry, search_words};
+use cruddur::store::{PageRequest, feeds, keys, threads};
 use cruddur_tests::{Proxy, Store};
 
 use super::world::*;
@@ -16,20 +16,20 @@ fn since(proxy: &Proxy, before: &mut usize) -> usize {
 /// The requests of home, a feed, a search, a show, a publication and an answer.
 async fn costs(store: &Store, proxy: &Proxy) -> [usize; 6] {
     let table = store.table();
-    let crud = publish(store.connect().as_ref(), crud("worf", "prune juice", 0)).await;
+    let activity = publish(store.connect().as_ref(), activity("worf", "prune juice", 0)).await;
     let page: PageRequest = first(5);
     let mut before = proxy.requests().len();
-    activities::home(table, &page, now()).await.unwrap();
+    feeds::home(table, &page, now()).await.unwrap();
     let home = since(proxy, &mut before);
     feeds::of_user(table, &handle("worf"), &page, now()).await.unwrap();
     let feed = since(proxy, &mut before);
     feeds::search(table, &search_words("juice"), &page, now()).await.unwrap();
     let search = since(proxy, &mut before);
-    activities::show(table, crud.uuid, &page, now()).await.unwrap().unwrap();
+    threads::show(table, activity.uuid, &page, now()).await.unwrap().unwrap();
     let show = since(proxy, &mut before);
-    publish(table, super::world::crud("data", "prune juice", 0)).await;
+    publish(table, super::world::activity("data", "prune juice", 0)).await;
     let publish = since(proxy, &mut before);
-    let root = found(table, crud.uuid).await.unwrap();
+    let root = found(table, activity.uuid).await.unwrap();
     since(proxy, &mut before);
     answer(table, &root, "data", 0).await;
     [home, feed, search, show, publish, since(proxy, &mut before)]
@@ -39,12 +39,12 @@ async fn costs(store: &Store, proxy: &Proxy) -> [usize; 6] {
 async fn no_call_costs_more_requests_when_there_is_more_in_the_store() {
     let (store, proxy) = Store::behind_proxy().await;
     for minutes in 0..6 {
-        publish(store.table(), crud("worf", "prune juice", minutes + 1)).await;
+        publish(store.table(), activity("worf", "prune juice", minutes + 1)).await;
     }
     let of_a_few = costs(&store, &proxy).await;
 
     for minutes in 0..60 {
-        publish(store.table(), crud("worf", "prune juice", minutes + 10)).await;
+        publish(store.table(), activity("worf", "prune juice", minutes + 10)).await;
     }
     let of_many = costs(&store, &proxy).await;
 
@@ -57,16 +57,16 @@ async fn no_call_costs_more_requests_when_there_is_more_in_the_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn showing_a_post_costs_by_what_is_shown_and_not_by_its_thread() {
+async fn showing_a_entry_costs_by_what_is_shown_and_not_by_its_thread() {
     let (store, proxy) = Store::behind_proxy().await;
     let table = store.table();
-    let root = Post::Crud(publish(table, crud("worf", "Hello", 50)).await);
-    let one = Post::Reply(answer(table, &root, "data", 40).await);
-    let below = Post::Reply(answer(table, &one, "worf", 30).await);
+    let root = Entry::Activity(publish(table, activity("worf", "Hello", 50)).await);
+    let one = Entry::Reply(answer(table, &root, "data", 40).await);
+    let below = Entry::Reply(answer(table, &one, "worf", 30).await);
     answer(table, &below, "data", 20).await;
     let mut before = proxy.requests().len();
     let mut cost = async || {
-        activities::show(table, one.uuid(), &first(40), now()).await.unwrap().unwrap();
+        threads::show(table, one.uuid(), &first(40), now()).await.unwrap().unwrap();
         since(&proxy, &mut before)
     };
 

@@ -24,7 +24,7 @@ async fn start() -> (Store, Proxy) {
 
 /// Something that would show if it were done twice, or not at all.
 fn creation() -> [Write; 2] {
-    [Write::Create(item("p", "new")), add(key("p", "count"), "n", 1)]
+    [Write::Insert(item("p", "new")), add(key("p", "count"), "n", 1)]
 }
 
 async fn assert_done_once(store: &Store, name: &str) {
@@ -90,7 +90,7 @@ async fn a_repeated_write_is_the_same_to_the_byte() {
     let set = full.attributes.clone();
     let update = Update { key: key("p", "count"), add: vec![("n", 1)], set, listing: None };
 
-    write(store.table(), &[Write::Create(full), Write::Update(update)]).await.unwrap();
+    write(store.table(), &[Write::Insert(full), Write::Update(update)]).await.unwrap();
 
     let requests = proxy.requests();
     let is_write = |one: &&cruddur_tests::Recorded| one.operation() == Some(WRITE);

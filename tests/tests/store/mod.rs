@@ -30,7 +30,7 @@ mod port_concurrency;
 mod faults;
 
 mod world;
-mod cruds;
+mod activities;
 mod search;
 mod people;
 mod costs;
@@ -90,7 +90,7 @@ fn add(key: Key, counter: &'static str, difference: i64) -> Write {
 }
 
 async fn put(table: &dyn Table, items: impl IntoIterator<Item = Item>) {
-    let writes: Vec<Write> = items.into_iter().map(Write::Put).collect();
+    let writes: Vec<Write> = items.into_iter().map(Write::Upsert).collect();
     for writes in writes.chunks(100) {
         table.transact_write(writes, now()).await.unwrap();
     }

@@ -1,10 +1,10 @@
 //! Users, notifications, conversations, and requests that are done once.
 
 use cruddur::domain::{
-    Identity, LongText, Message, MessageText, Post, PostTree, User, UserKey, conversation_uuid,
+    Entry, EntryTree, Identity, LongText, Message, MessageText, User, UserKey, conversation_uuid,
 };
-use cruddur::store::requests::{Earlier, OnceRequest};
-use cruddur::store::{activities, feeds, messages, users};
+use cruddur::store::idempotency::{IdempotentRequest, Lookup};
+use cruddur::store::{feeds, messages, threads, users};
 use cruddur_tests::Store;
 use futures_util::future::join_all;
 use jiff::SignedDuration;
@@ -54,7 +54,9 @@ async fn a_handle_belongs_to_who_had_it_first(store: Store) {
     let [first, second] = [identity("sub-1", "worf"), identity("sub-2", "worf")];
     let claims = [first.clone(), second.clone()].map(|claim| {
         let table = store.connect();
-        tokio::spawn(async move { users::ensure(table.as_ref(), &claim, now()).await.unwrap() })
+        tokio::spawn(
+            async move { users::get_or_create(table.as_ref(), &claim, now()).await.unwrap() },
+        )
     });
     let made: Vec<User> = join_all(claims).await.into_iter().filter_map(Result::unwrap).collect();
 
@@ -79,14 +81,15 @@ async fn a_handle_changes_only_to_one_that_was_chosen(store: Store) {
 
     // What access tokens say, and id tokens before anything was chosen.
     for other in ["7f3c-user-name", "worf", "google_117"] {
-        let same = users::ensure(table, &identity(sub, other), now()).await.unwrap();
+        let same = users::get_or_create(table, &identity(sub, other), now()).await.unwrap();
         assert_eq!(same, Some(worf.clone()), "{other}");
     }
 
-    let renamed = users::ensure(table, &chosen(sub, "ambassador"), now()).await.unwrap().unwrap();
+    let renamed =
+        users::get_or_create(table, &chosen(sub, "ambassador"), now()).await.unwrap().unwrap();
     assert_eq!((renamed.uuid, &renamed.handle), (worf.uuid, &handle("ambassador")));
     for token in [identity(sub, "worf"), identity(sub, "x"), chosen(sub, "ambassador")] {
-        let after = users::ensure(table, &token, now()).await.unwrap();
+        let after = users::get_or_create(table, &token, now()).await.unwrap();
         assert_eq!(after, Some(renamed.clone()), "{token:?}");
     }
 }
@@ -96,7 +99,7 @@ async fn a_former_handle_is_kept_for_a_month_and_nobody_holds_a_third(store: Sto
     let worf = user(table, "worf").await;
     let sub = worf.key.as_str();
     let month = SignedDuration::from_hours(30 * 24);
-    let ensure = async |who, at| users::ensure(table, &who, at).await.unwrap();
+    let ensure = async |who, at| users::get_or_create(table, &who, at).await.unwrap();
     let thief = || identity("sub-thief", "worf");
 
     let renamed = ensure(chosen(sub, "ambassador"), now()).await.unwrap();
@@ -125,7 +128,9 @@ async fn of_two_changes_at_once_one_is_made(store: Store) {
     let worf = user(store.table(), "worf").await;
     let changes = ["one", "two", "three", "four"].map(|name| {
         let (table, token) = (store.connect(), chosen(worf.key.as_str(), name));
-        tokio::spawn(async move { users::ensure(table.as_ref(), &token, now()).await.unwrap() })
+        tokio::spawn(
+            async move { users::get_or_create(table.as_ref(), &token, now()).await.unwrap() },
+        )
     });
     let made: Vec<User> = join_all(changes).await.into_iter().filter_map(Result::unwrap).collect();
 
@@ -141,11 +146,11 @@ async fn notices_follow_a_user_to_a_new_handle(store: Store) {
     let table = store.table();
     let worf = user(table, "worf").await;
     let sub = worf.key.as_str();
-    let crud_before = Post::Crud(publish(table, crud("worf", "Hello", 50)).await);
-    let before = answer(table, &crud_before, "data", 40).await.uuid;
-    users::ensure(table, &chosen(sub, "ambassador"), now()).await.unwrap().unwrap();
-    let after = publish(table, crud("q", "@worf is @ambassador now", 30)).await.uuid;
-    answer(table, &crud_before, "ambassador", 20).await; // one's own is no notice
+    let activity_before = Entry::Activity(publish(table, activity("worf", "Hello", 50)).await);
+    let before = answer(table, &activity_before, "data", 40).await.uuid;
+    users::get_or_create(table, &chosen(sub, "ambassador"), now()).await.unwrap().unwrap();
+    let after = publish(table, activity("q", "@worf is @ambassador now", 30)).await.uuid;
+    answer(table, &activity_before, "ambassador", 20).await; // one's own is no notice
 
     let handles = users::handles_of(table, &identity(sub, "worf"), now()).await.unwrap().unwrap();
     for limit in [1, 40] {
@@ -155,10 +160,10 @@ async fn notices_follow_a_user_to_a_new_handle(store: Store) {
     }
 }
 
-fn uuid_of(post: &PostTree) -> Uuid {
-    match post {
-        PostTree::Crud(thread) => thread.activity.uuid,
-        PostTree::Reply(tree) => tree.reply.uuid,
+fn uuid_of(entry: &EntryTree) -> Uuid {
+    match entry {
+        EntryTree::Activity(thread) => thread.activity.uuid,
+        EntryTree::Reply(tree) => tree.reply.uuid,
     }
 }
 
@@ -184,12 +189,12 @@ async fn a_profile_is_replaced(store: Store) {
 
 async fn others_replies_and_mentions_are_notified_newest_first(store: Store) {
     let table = store.table();
-    let mine = Post::Crud(publish(table, crud("andrew", "I am @andrew", 30)).await);
+    let mine = Entry::Activity(publish(table, activity("andrew", "I am @andrew", 30)).await);
     let theirs = answer(table, &mine, "worf", 20).await;
-    let own = Post::Reply(answer(table, &mine, "andrew", 19).await);
+    let own = Entry::Reply(answer(table, &mine, "andrew", 19).await);
     let below_own = answer(table, &own, "data", 18).await;
-    let mention = publish(table, crud("q", "Where is @Andrew? And @andrew?", 10)).await;
-    publish(table, crud("q", "andrew without a sign", 9)).await;
+    let mention = publish(table, activity("q", "Where is @Andrew? And @andrew?", 10)).await;
+    publish(table, activity("q", "andrew without a sign", 9)).await;
 
     for limit in [1, 40] {
         let me = [handle("andrew")];
@@ -245,9 +250,12 @@ async fn a_conversation_is_with_the_other_one_as_they_are_called_now(store: Stor
     let [andrew, worf] = [user(table, "andrew").await, user(table, "worf").await];
     send(table, &worf, &andrew, "Hello", 9).await;
 
-    users::ensure(table, &chosen(worf.key.as_str(), "ambassador"), now()).await.unwrap().unwrap();
+    users::get_or_create(table, &chosen(worf.key.as_str(), "ambassador"), now())
+        .await
+        .unwrap()
+        .unwrap();
     let month = now() + SignedDuration::from_hours(30 * 24);
-    let heir = users::ensure(table, &identity("sub-heir", "worf"), month).await.unwrap();
+    let heir = users::get_or_create(table, &identity("sub-heir", "worf"), month).await.unwrap();
 
     assert_eq!(heir.unwrap().handle, handle("worf"));
     let row = ("ambassador".to_owned(), "Hello".to_owned());
@@ -336,7 +344,8 @@ async fn only_the_two_have_part_in_a_conversation(store: Store) {
         [user(table, "andrew").await, user(table, "worf").await, user(table, "q").await];
     let group = send(table, &andrew, &worf, "Hello", 9).await.group_uuid;
 
-    let other = async |of: &User| messages::other_in(table, &of.key, group, now()).await.unwrap();
+    let other =
+        async |of: &User| messages::other_member(table, &of.key, group, now()).await.unwrap();
 
     assert_eq!(other(&andrew).await, Some(worf.key.clone()));
     assert_eq!(other(&worf).await, Some(andrew.key.clone()));
@@ -350,14 +359,14 @@ async fn messages_do_not_expire(store: Store) {
     let group = send(table, &andrew, &worf, "Hello", 9).await.group_uuid;
 
     let much_later = now() + SignedDuration::from_hours(24 * 365 * 50);
-    publish(table, crud("andrew", "purge", 0)).await;
+    publish(table, activity("andrew", "purge", 0)).await;
     let read = messages::messages(table, group, &first(40), much_later).await.unwrap().entries;
 
     assert_eq!(read.len(), 1);
 }
 
-fn once(user: &UserKey, content: &str) -> OnceRequest {
-    OnceRequest::new(user, "/api/activities", "a key", &[content.as_bytes()])
+fn once(user: &UserKey, content: &str) -> IdempotentRequest {
+    IdempotentRequest::new(user, "/api/activities", "a key", &[content.as_bytes()])
 }
 
 async fn a_request_is_done_once_and_its_answer_kept_for_a_day(store: Store) {
@@ -365,21 +374,21 @@ async fn a_request_is_done_once_and_its_answer_kept_for_a_day(store: Store) {
     let [worf, data] = ["sub-worf", "sub-data"].map(|sub| identity(sub, "x").key);
     let request = once(&worf, "body");
     let at = async |time| request.earlier(table, time).await.unwrap();
-    assert_eq!(at(now()).await, Earlier::Nothing);
+    assert_eq!(at(now()).await, Lookup::Nothing);
 
-    let note = request.answered("the answer", now()).unwrap();
-    activities::publish(table, &crud("worf", "once", 0), Some(note.clone()), now()).await.unwrap();
-    let again = activities::publish(table, &crud("worf", "twice", 0), Some(note), now()).await;
+    let note = request.remember("the answer", now()).unwrap();
+    threads::publish(table, &activity("worf", "once", 0), Some(note.clone()), now()).await.unwrap();
+    let again = threads::publish(table, &activity("worf", "twice", 0), Some(note), now()).await;
 
     assert!(matches!(again, Err(StoreError::AnsweredBefore)), "{again:?}");
-    assert_eq!(at(now()).await, Earlier::Answer("the answer".to_owned()));
+    assert_eq!(at(now()).await, Lookup::Answer("the answer".to_owned()));
     let day = SignedDuration::from_hours(24);
     let almost = SignedDuration::from_secs(1);
-    assert_eq!(at(now() + day - almost).await, Earlier::Answer("the answer".to_owned()));
-    assert_eq!(at(now() + day).await, Earlier::Nothing);
+    assert_eq!(at(now() + day - almost).await, Lookup::Answer("the answer".to_owned()));
+    assert_eq!(at(now() + day).await, Lookup::Nothing);
     let other_body = once(&worf, "another body").earlier(table, now()).await.unwrap();
-    assert_eq!(other_body, Earlier::OtherRequest);
-    assert_eq!(once(&data, "body").earlier(table, now()).await.unwrap(), Earlier::Nothing);
+    assert_eq!(other_body, Lookup::OtherRequest);
+    assert_eq!(once(&data, "body").earlier(table, now()).await.unwrap(), Lookup::Nothing);
     let feed = feeds::of_user(table, &handle("worf"), &first(40), now()).await.unwrap().entries;
     let texts: Vec<&MessageText> = feed.iter().map(|one| &one.message).collect();
     assert_eq!(texts, [&MessageText::parse("once").unwrap()]);
@@ -389,10 +398,10 @@ async fn of_equal_requests_at_once_one_is_done(store: Store) {
     let worf = identity("sub-worf", "worf").key;
     let attempts = (0..10).map(|n| {
         let (table, request) = (store.connect(), once(&worf, "body"));
-        let crud = crud("worf", "once", n);
+        let activity = activity("worf", "once", n);
         tokio::spawn(async move {
-            let note = request.answered(&n.to_string(), now()).unwrap();
-            activities::publish(table.as_ref(), &crud, Some(note), now()).await
+            let note = request.remember(&n.to_string(), now()).unwrap();
+            threads::publish(table.as_ref(), &activity, Some(note), now()).await
         })
     });
     let outcomes: Vec<_> = join_all(attempts).await.into_iter().map(Result::unwrap).collect();

@@ -31,7 +31,7 @@ async fn of_racing_creators_one_wins(store: Store) {
             let table = store.connect();
             let attributes = Map::from_iter([("creator".to_owned(), json!(n))]);
             let created = Item { attributes, ..item("p", &round.to_string()) };
-            let creation = [Write::Create(created), add(key("p", "count"), "n", 1)];
+            let creation = [Write::Insert(created), add(key("p", "count"), "n", 1)];
             tokio::spawn(async move { (n, write(table.as_ref(), &creation).await) })
         });
         put(store.table(), [item("p", "count")]).await;

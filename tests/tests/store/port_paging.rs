@@ -81,8 +81,8 @@ async fn take(table: &dyn Table, walk: &Walk) -> Result<(), TestCaseError> {
         seen.extend(sorts(&page).iter().filter_map(|sort| sort.parse::<u8>().ok()));
         for (position, filled) in disturbances.by_ref().take(2) {
             let change = match filled {
-                true => Write::Put(at(*position)),
-                false => Write::Delete(at(*position).key),
+                true => Write::Upsert(at(*position)),
+                false => Write::DeleteIfPresent(at(*position).key),
             };
             table.transact_write(&[change], now()).await.unwrap();
         }
@@ -128,7 +128,7 @@ async fn time_to_live_is_cut_at_its_second(store: Store) {
         let (found, listed) = block_in_place(|| {
             Handle::current().block_on(async {
                 // Written long before, so that nothing is purged by this.
-                let writes = [Write::Put(mortal.clone())];
+                let writes = [Write::Upsert(mortal.clone())];
                 store.table().transact_write(&writes, Timestamp::UNIX_EPOCH).await.unwrap();
                 let keys = [mortal.key.clone()];
                 let found = store.table().get(&keys, now).await.unwrap().remove(0);

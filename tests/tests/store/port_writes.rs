@@ -28,8 +28,11 @@ async fn a_transaction_creates_replaces_and_removes_at_once(store: Store) {
     put(table, [item("p", "a"), item("p", "b")]).await;
     let newer = Item { attributes: Map::from_iter([("n".to_owned(), json!(1))]), ..item("p", "b") };
 
-    let writes =
-        [Write::Remove(key("p", "a")), Write::Put(newer.clone()), Write::Create(item("p", "c"))];
+    let writes = [
+        Write::DeleteExisting(key("p", "a")),
+        Write::Upsert(newer.clone()),
+        Write::Insert(item("p", "c")),
+    ];
     write(table, &writes).await.unwrap();
 
     assert_eq!(page(table, all_of("p", Ascending)).await.items, [newer, item("p", "c")]);
@@ -41,12 +44,12 @@ async fn an_unmet_condition_writes_nothing_and_is_named(store: Store) {
     let before = store.dump().await;
 
     for refused in [
-        Write::Create(item("p", "there")),
-        Write::Remove(key("p", "missing")),
+        Write::Insert(item("p", "there")),
+        Write::DeleteExisting(key("p", "missing")),
         add(key("p", "missing"), "n", 1),
     ] {
         let writes =
-            [Write::Put(item("p", "new")), add(key("p", "count"), "n", 1), refused.clone()];
+            [Write::Upsert(item("p", "new")), add(key("p", "count"), "n", 1), refused.clone()];
         let error = write(table, &writes).await.unwrap_err();
 
         assert_eq!(error.kind(), "conditions_failed", "{refused:?}");
@@ -60,9 +63,9 @@ async fn all_unmet_conditions_are_named(store: Store) {
     put(store.table(), [item("p", "there")]).await;
 
     let writes = [
-        Write::Create(item("p", "there")),
-        Write::Put(item("p", "fine")),
-        Write::Remove(key("p", "missing")),
+        Write::Insert(item("p", "there")),
+        Write::Upsert(item("p", "fine")),
+        Write::DeleteExisting(key("p", "missing")),
     ];
     let error = write(store.table(), &writes).await.unwrap_err();
 
@@ -76,8 +79,11 @@ async fn conditions_that_hold_let_the_transaction_pass(store: Store) {
     let table = store.table();
     put(table, [item("p", "b"), item("p", "c")]).await;
 
-    let writes =
-        [Write::Remove(key("p", "b")), add(key("p", "c"), "n", 1), Write::Create(item("p", "d"))];
+    let writes = [
+        Write::DeleteExisting(key("p", "b")),
+        add(key("p", "c"), "n", 1),
+        Write::Insert(item("p", "d")),
+    ];
     write(table, &writes).await.unwrap();
 
     let after = page(table, all_of("p", Ascending)).await;
@@ -87,14 +93,14 @@ async fn conditions_that_hold_let_the_transaction_pass(store: Store) {
 async fn what_has_expired_does_not_exist_for_conditions(store: Store) {
     let table = store.table();
     let dead = expiring(item("p", "a"), NOW);
-    for refused in [Write::Remove(key("p", "a")), add(key("p", "a"), "n", 1)] {
-        table.transact_write(&[Write::Put(dead.clone())], second(NOW - 1)).await.unwrap();
+    for refused in [Write::DeleteExisting(key("p", "a")), add(key("p", "a"), "n", 1)] {
+        table.transact_write(&[Write::Upsert(dead.clone())], second(NOW - 1)).await.unwrap();
         let error = write(table, std::slice::from_ref(&refused)).await.unwrap_err();
         assert!(error.is_condition_of(0), "{refused:?}: {error}");
     }
 
     let reborn = expiring(item("p", "a"), NOW + 60);
-    write(table, &[Write::Create(reborn.clone())]).await.unwrap();
+    write(table, &[Write::Insert(reborn.clone())]).await.unwrap();
 
     assert_eq!(get(table, key("p", "a")).await, Some(reborn));
 }
@@ -102,7 +108,8 @@ async fn what_has_expired_does_not_exist_for_conditions(store: Store) {
 async fn removing_what_is_not_there_is_fine_where_it_need_not_be(store: Store) {
     put(store.table(), [item("p", "a")]).await;
 
-    let writes = [Write::Delete(key("p", "a")), Write::Delete(key("p", "missing"))];
+    let writes =
+        [Write::DeleteIfPresent(key("p", "a")), Write::DeleteIfPresent(key("p", "missing"))];
     write(store.table(), &writes).await.unwrap();
 
     assert_eq!(store.dump().await, Vec::<String>::new());
@@ -168,7 +175,7 @@ async fn replacing_an_item_takes_it_out_of_the_index(store: Store) {
 
 async fn a_transaction_of_a_hundred_passes_and_one_more_is_refused(store: Store) {
     let creates = |count: usize, partition: &str| -> Vec<Write> {
-        (0..count).map(|n| Write::Create(item(partition, &n.to_string()))).collect()
+        (0..count).map(|n| Write::Insert(item(partition, &n.to_string()))).collect()
     };
 
     write(store.table(), &creates(100, "p")).await.unwrap();
@@ -179,8 +186,8 @@ async fn a_transaction_of_a_hundred_passes_and_one_more_is_refused(store: Store)
 }
 
 async fn two_writes_to_one_item_are_refused(store: Store) {
-    for other in [Write::Put(item("p", "a")), Write::Delete(key("p", "a"))] {
-        let writes = [Write::Put(item("p", "a")), Write::Put(item("p", "b")), other];
+    for other in [Write::Upsert(item("p", "a")), Write::DeleteIfPresent(key("p", "a"))] {
+        let writes = [Write::Upsert(item("p", "a")), Write::Upsert(item("p", "b")), other];
         let error = write(store.table(), &writes).await.unwrap_err();
 
         assert_eq!(error.kind(), "engine");

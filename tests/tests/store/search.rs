@@ -1,6 +1,6 @@
 //! Search: words, signs, folding, pages, expiry, and what it must not find.
 
-use cruddur::domain::{Activity, MessageText, Post, search_words};
+use cruddur::domain::{Activity, Entry, MessageText, search_words};
 use cruddur::store::feeds;
 use cruddur_tests::Store;
 use uuid::Uuid;
@@ -9,25 +9,25 @@ use super::world::*;
 use super::*;
 
 on_both_stores! {
-    a_crud_is_found_by_each_of_its_words_however_they_are_written,
+    an_activity_is_found_by_each_of_its_words_however_they_are_written,
     all_words_must_be_there,
     nothing_else_is_found,
     what_is_found_is_newest_first_over_all_of_its_pages,
     rare_pairs_of_frequent_words_are_found_on_some_page,
     a_short_page_looks_further_than_what_has_one_of_the_words,
-    a_crud_of_many_words_is_found_by_the_first_64,
+    an_activity_of_many_words_is_found_by_the_first_64,
 }
 
 async fn search(table: &dyn Table, term: &str) -> Vec<Uuid> {
     let page = first(100);
     let found = feeds::search(table, &search_words(term), &page, now()).await.unwrap();
-    found.entries.iter().map(|crud| crud.uuid).collect()
+    found.entries.iter().map(|activity| activity.uuid).collect()
 }
 
-async fn a_crud_is_found_by_each_of_its_words_however_they_are_written(store: Store) {
+async fn an_activity_is_found_by_each_of_its_words_however_they_are_written(store: Store) {
     let table = store.table();
     let text = "Der Café-Besuch mit @Worf war schön: #StarTrek, ﬁne 東京! you@example.com";
-    let crud = publish(table, crud("andrew", text, 1)).await;
+    let activity = publish(table, activity("andrew", text, 1)).await;
 
     for term in [
         "café",
@@ -47,14 +47,14 @@ async fn a_crud_is_found_by_each_of_its_words_however_they_are_written(store: St
         " war ",
         "worf!",
     ] {
-        assert_eq!(search(table, term).await, [crud.uuid], "{term}");
+        assert_eq!(search(table, term).await, [activity.uuid], "{term}");
     }
 }
 
 async fn all_words_must_be_there(store: Store) {
     let table = store.table();
-    let both = publish(table, crud("andrew", "prune juice", 3)).await.uuid;
-    let one = publish(table, crud("worf", "juice", 2)).await.uuid;
+    let both = publish(table, activity("andrew", "prune juice", 3)).await.uuid;
+    let one = publish(table, activity("worf", "juice", 2)).await.uuid;
 
     assert_eq!(search(table, "juice").await, [one, both]);
     assert_eq!(search(table, "juice prune").await, [both]);
@@ -64,7 +64,7 @@ async fn all_words_must_be_there(store: Store) {
 
 async fn nothing_else_is_found(store: Store) {
     let table = store.table();
-    let root = Post::Crud(publish(table, crud("andrew", "juice of a plum", 3)).await);
+    let root = Entry::Activity(publish(table, activity("andrew", "juice of a plum", 3)).await);
     answer(table, &root, "worf", 2).await; // says "Indeed"
 
     for term in ["indeed", "jui", "juices", "a", "#juice", "@juice", "!!", "andrew"] {
@@ -76,28 +76,29 @@ async fn what_is_found_is_newest_first_over_all_of_its_pages(store: Store) {
     let table = store.table();
     let mut written = Vec::new();
     for minutes in 0..25 {
-        written.push(publish(table, crud("worf", "prune juice", minutes)).await.uuid);
+        written.push(publish(table, activity("worf", "prune juice", minutes)).await.uuid);
     }
 
     for (limit, term) in [(1, "juice"), (7, "juice"), (25, "juice"), (4, "juice prune")] {
         let words = search_words(term);
         let read = async |page| feeds::search(table, &words, &page, now()).await.unwrap();
-        let found: Vec<Uuid> = all_pages(limit, read).await.iter().map(|crud| crud.uuid).collect();
+        let found: Vec<Uuid> =
+            all_pages(limit, read).await.iter().map(|activity| activity.uuid).collect();
         assert_eq!(found, written, "pages of {limit} of {term}");
     }
 }
 
 async fn rare_pairs_of_frequent_words_are_found_on_some_page(store: Store) {
     let table = store.table();
-    let pair = publish(table, crud("andrew", "klingon opera", 59)).await.uuid;
+    let pair = publish(table, activity("andrew", "klingon opera", 59)).await.uuid;
     for minutes in 0..30 {
         let text = if minutes % 2 == 0 { "klingon" } else { "opera" };
-        publish(table, crud("worf", text, minutes)).await;
+        publish(table, activity("worf", text, minutes)).await;
     }
 
     let words = search_words("opera klingon");
     let read = async |page| feeds::search(table, &words, &page, now()).await.unwrap();
-    let found: Vec<Uuid> = all_pages(2, read).await.iter().map(|crud| crud.uuid).collect();
+    let found: Vec<Uuid> = all_pages(2, read).await.iter().map(|activity| activity.uuid).collect();
 
     assert_eq!(found, [pair]);
 }
@@ -107,7 +108,7 @@ async fn a_short_page_looks_further_than_what_has_one_of_the_words(store: Store)
     let mut pairs = Vec::new();
     for minutes in 0..30 {
         let text = if minutes % 7 == 6 { "klingon opera" } else { "klingon" };
-        let uuid = publish(table, crud("worf", text, minutes)).await.uuid;
+        let uuid = publish(table, activity("worf", text, minutes)).await.uuid;
         pairs.extend((minutes % 7 == 6).then_some(uuid));
     }
 
@@ -117,18 +118,19 @@ async fn a_short_page_looks_further_than_what_has_one_of_the_words(store: Store)
         let found = feeds::search(table, &words, &page, now()).await.unwrap();
         assert_eq!(found.entries.len(), limit);
         let read = async |page| feeds::search(table, &words, &page, now()).await.unwrap();
-        let found: Vec<Uuid> = all_pages(limit, read).await.iter().map(|crud| crud.uuid).collect();
+        let found: Vec<Uuid> =
+            all_pages(limit, read).await.iter().map(|activity| activity.uuid).collect();
         assert_eq!(found, pairs, "pages of {limit}");
     }
 }
 
-async fn a_crud_of_many_words_is_found_by_the_first_64(store: Store) {
+async fn an_activity_of_many_words_is_found_by_the_first_64(store: Store) {
     let table = store.table();
     let words: Vec<String> = (0..70).map(|n| format!("w{n:02}")).collect();
     let message = MessageText::parse(&words.join(" ")).unwrap();
-    let crud = publish(table, Activity { message, ..crud("andrew", "x", 1) }).await;
+    let activity = publish(table, Activity { message, ..activity("andrew", "x", 1) }).await;
 
-    assert_eq!(search(table, "w00").await, [crud.uuid]);
-    assert_eq!(search(table, "w63").await, [crud.uuid]);
+    assert_eq!(search(table, "w00").await, [activity.uuid]);
+    assert_eq!(search(table, "w63").await, [activity.uuid]);
     assert_eq!(search(table, "w64").await, Vec::<Uuid>::new());
 }

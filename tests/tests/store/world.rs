@@ -1,10 +1,10 @@
-//! Cruds, replies and users to write, for the tests of the access patterns.
+//! Activities, replies and users to write, for the tests of the access patterns.
 
 use cruddur::domain::{
-    Activity, Counters, DisplayName, Handle, Identity, LongText, MessageText, Post, Reply, User,
+    Activity, Counters, DisplayName, Entry, Handle, Identity, LongText, MessageText, Reply, User,
     UserKey,
 };
-use cruddur::store::{Listed, PageRequest, Table, activities, users};
+use cruddur::store::{PageOf, PageRequest, Table, threads, users};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
@@ -22,8 +22,8 @@ pub(super) fn handle(text: &str) -> Handle {
     Handle::parse(text).unwrap()
 }
 
-/// A crud that lives for an hour more.
-pub(super) fn crud(author: &str, text: &str, minutes_ago: i64) -> Activity {
+/// An activity that lives for an hour more.
+pub(super) fn activity(author: &str, text: &str, minutes_ago: i64) -> Activity {
     Activity {
         uuid: Uuid::new_v4(),
         handle: handle(author),
@@ -35,7 +35,7 @@ pub(super) fn crud(author: &str, text: &str, minutes_ago: i64) -> Activity {
     }
 }
 
-pub(super) fn reply_to(parent: &Post, author: &str, minutes_ago: i64) -> Reply {
+pub(super) fn reply_to(parent: &Entry, author: &str, minutes_ago: i64) -> Reply {
     Reply {
         uuid: Uuid::new_v4(),
         root_uuid: parent.root_uuid(),
@@ -50,25 +50,25 @@ pub(super) fn reply_to(parent: &Post, author: &str, minutes_ago: i64) -> Reply {
     }
 }
 
-pub(super) async fn publish(table: &dyn Table, crud: Activity) -> Activity {
-    activities::publish(table, &crud, None, now()).await.unwrap();
-    crud
+pub(super) async fn publish(table: &dyn Table, activity: Activity) -> Activity {
+    threads::publish(table, &activity, None, now()).await.unwrap();
+    activity
 }
 
 /// Writes a reply, which must succeed.
 pub(super) async fn answer(
     table: &dyn Table,
-    parent: &Post,
+    parent: &Entry,
     author: &str,
     minutes_ago: i64,
 ) -> Reply {
     let reply = reply_to(parent, author, minutes_ago);
-    assert!(activities::reply(table, parent, &reply, None, now()).await.unwrap());
+    assert!(threads::reply(table, parent, &reply, None, now()).await.unwrap());
     reply
 }
 
-pub(super) async fn found(table: &dyn Table, uuid: Uuid) -> Option<Post> {
-    activities::find(table, uuid, now()).await.unwrap()
+pub(super) async fn found(table: &dyn Table, uuid: Uuid) -> Option<Entry> {
+    threads::find(table, uuid, now()).await.unwrap()
 }
 
 pub(super) fn identity(sub: &str, handle_text: &str) -> Identity {
@@ -82,7 +82,10 @@ pub(super) fn identity(sub: &str, handle_text: &str) -> Identity {
 
 /// A user who has written before.
 pub(super) async fn user(table: &dyn Table, name: &str) -> User {
-    users::ensure(table, &identity(&format!("sub-{name}"), name), now()).await.unwrap().unwrap()
+    users::get_or_create(table, &identity(&format!("sub-{name}"), name), now())
+        .await
+        .unwrap()
+        .unwrap()
 }
 
 pub(super) fn first(limit: usize) -> PageRequest {
@@ -92,7 +95,7 @@ pub(super) fn first(limit: usize) -> PageRequest {
 /// Reads page after page to the end, each of at most `limit` entries.
 pub(super) async fn all_pages<T>(
     limit: usize,
-    read: impl AsyncFn(PageRequest) -> Listed<T>,
+    read: impl AsyncFn(PageRequest) -> PageOf<T>,
 ) -> Vec<T> {
     let mut all = Vec::new();
     let mut request = first(limit);

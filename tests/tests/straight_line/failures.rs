@@ -26,7 +26,10 @@ async fn a_panicking_request_is_a_500_with_the_exception_in_its_trace_and_the_ne
     assert!(message.contains("a header asked for it"), "{message}");
     assert!(message.contains("functions/src/panics.rs:"), "the place of the panic: {message}");
     let first = first_frame(&server);
-    assert!(first.contains("functions/src/lambda.rs") || first.contains("cruddur::"), "{first}");
+    assert!(
+        first.contains("functions/src/runtime/mod.rs") || first.contains("cruddur::"),
+        "{first}"
+    );
     let line = line_of(&sandbox, &failed.request_id).await;
     assert_eq!((&line["level"], &line["status"]), (&json!("ERROR"), &json!(500)));
     assert_eq!(line["error"], message);

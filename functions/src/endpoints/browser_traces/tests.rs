@@ -44,7 +44,7 @@ async fn a_pages_spans_reach_the_extension_under_the_pages_name() {
     let (_, received) = extension.received();
     assert_eq!(received.scope_spans[0].spans[0].name, "documentLoad");
     let resource = received.resource.unwrap();
-    assert!(format!("{resource:?}").contains(browser::SERVICE_NAME));
+    assert!(format!("{resource:?}").contains(page_spans::SERVICE_NAME));
 }
 
 #[tokio::test]

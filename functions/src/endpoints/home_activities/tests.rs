@@ -27,22 +27,22 @@ async fn an_empty_store_is_an_empty_array() {
 }
 
 #[tokio::test]
-async fn a_crud_and_its_replies_have_every_field_that_the_page_reads() {
+async fn an_activity_and_its_replies_have_every_field_that_the_page_reads() {
     let directory = tempfile::tempdir().unwrap();
     let app = app(&directory);
     let now = app.now();
     let counters = Counters { likes: 5, replies: 1, reposts: 2 };
-    let crud = Activity { counters, ..activity(1, now - SignedDuration::from_mins(2)) };
-    let answer = reply(2, &crud, 1, 1, now - SignedDuration::from_mins(1));
+    let activity = Activity { counters, ..activity(1, now - SignedDuration::from_mins(2)) };
+    let answer = reply(2, &activity, 1, 1, now - SignedDuration::from_mins(1));
     let table = app.table().await.unwrap();
-    write_thread(table, &crud, std::slice::from_ref(&answer)).await;
+    write_thread(table, &activity, std::slice::from_ref(&answer)).await;
 
     let expected = json!([{
         "uuid": "00000000-0000-0000-0000-000000000001",
         "handle": "andrew",
         "message": "Hello",
-        "created_at": crud.created_at.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string(),
-        "expires_at": crud.expires_at.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string(),
+        "created_at": activity.created_at.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string(),
+        "expires_at": activity.expires_at.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string(),
         "likes_count": 5,
         "replies_count": 1,
         "reposts_count": 2,

@@ -11,7 +11,7 @@ async fn nobody_and_nothing(api: &Api) {
 }
 
 #[tokio::test]
-async fn a_crud_is_refused_for_the_strongest_reason() {
+async fn an_activity_is_refused_for_the_strongest_reason() {
     let api = Api::new();
     for (body, code) in [
         (json!({}), "message_blank"),
@@ -62,8 +62,8 @@ async fn a_body_that_is_not_what_it_should_be_is_refused_before_it_is_read() {
 async fn control_characters_and_blanks_are_text_like_any_other() {
     let api = Api::new();
     for message in [" ", "\0", "a\0b\u{7}", "\u{FFFF}", "e\u{301}"] {
-        let crud = api.publish("andrew", message).await;
-        assert_eq!(api.shown(&crud["uuid"]).await["message"], message);
+        let activity = api.publish("andrew", message).await;
+        assert_eq!(api.shown(&activity["uuid"]).await["message"], message);
     }
 }
 
@@ -138,7 +138,7 @@ async fn a_profile_needs_a_name() {
 async fn a_page_is_asked_for_by_its_own_lists_cursor_and_a_number() {
     let api = Api::new();
     for n in 0..3 {
-        api.publish("andrew", &format!("crud {n}")).await;
+        api.publish("andrew", &format!("activity {n}")).await;
     }
     let event = Event::new("GET", "/").key("@andrew").query("limit=1");
     let reply = show_activities::handle(&api.app, event.request()).await.unwrap();
@@ -220,7 +220,7 @@ async fn a_token_needs_a_subject_and_a_handle() {
             "user_handle_invalid",
         ),
     ] {
-        let event = crud("andrew", "a").with_claims(claims.clone());
+        let event = activity("andrew", "a").with_claims(claims.clone());
         let refused = api.call(create_activity::handle, event).await;
         assert_eq!(refused, (status, json!([code])), "{claims:.60}");
     }
@@ -246,7 +246,7 @@ async fn who_reads_private_messages_needs_a_subject_alone() {
 #[tokio::test]
 async fn a_page_of_nothing_is_asked_for_by_the_same_rules() {
     let api = Api::new();
-    let crud = api.publish("andrew", "Hello").await;
+    let activity = api.publish("andrew", "Hello").await;
     for (query, code) in
         [("limit=0", "invalid_limit"), ("limit=x", "invalid_limit"), ("cursor=x", "invalid_cursor")]
     {
@@ -254,7 +254,7 @@ async fn a_page_of_nothing_is_asked_for_by_the_same_rules() {
         let event = || Event::new("GET", "/").by("andrew").query(query);
         let with_nobody = api.call(show_messages::handle, event().key("@nobody")).await;
         let of_nobody = api.call(show_activities::handle, event().key("@nobody")).await;
-        let of_one = api.call(show_activities::handle, event().key(text(&crud["uuid"]))).await;
+        let of_one = api.call(show_activities::handle, event().key(text(&activity["uuid"]))).await;
         assert_eq!([with_nobody, of_nobody, of_one], [(); 3].map(|()| expected.clone()), "{query}");
     }
 }
@@ -262,13 +262,13 @@ async fn a_page_of_nothing_is_asked_for_by_the_same_rules() {
 #[tokio::test]
 async fn nobody_acts_as_somebody_else() {
     let api = Api::new();
-    let crud_of_andrew = api.publish("andrew", "Hello").await;
-    api.answer("worf", &crud_of_andrew, "Qapla'").await;
+    let activity_of_andrew = api.publish("andrew", "Hello").await;
+    api.answer("worf", &activity_of_andrew, "Qapla'").await;
     // Another subject, who has given themselves andrew's handle.
     let claims = json!({"sub": "2", "username": "mallory", "preferred_username": "Andrew"});
     let taken = (409, json!(["user_handle_taken"]));
 
-    let writes = crud("mallory", "I am andrew").with_claims(claims.clone());
+    let writes = activity("mallory", "I am andrew").with_claims(claims.clone());
     assert_eq!(api.call(create_activity::handle, writes).await, taken);
     let reads = Event::new("GET", "/").with_claims(claims);
     assert_eq!(api.call(notifications_activities::handle, reads).await, taken);

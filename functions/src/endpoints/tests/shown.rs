@@ -5,15 +5,15 @@ use std::collections::BTreeSet;
 use super::*;
 
 #[tokio::test]
-async fn a_new_crud_is_on_every_list_that_it_belongs_to() {
+async fn a_new_activity_is_on_every_list_that_it_belongs_to() {
     let api = Api::new();
 
-    let crud = api.publish("Andrew Brown", "Hello #Rust and @worf").await;
+    let activity = api.publish("Andrew Brown", "Hello #Rust and @worf").await;
 
-    assert_eq!(crud["handle"], "andrew brown");
-    assert_eq!((&crud["replies"], &crud["likes_count"]), (&json!([]), &json!(0)));
+    assert_eq!(activity["handle"], "andrew brown");
+    assert_eq!((&activity["replies"], &activity["likes_count"]), (&json!([]), &json!(0)));
     let home = api.ok(home_activities::handle, Event::new("GET", "/")).await;
-    assert_eq!(home, json!([crud]));
+    assert_eq!(home, json!([activity]));
     for key in ["@andrew brown", "%40andrew%20brown", "@Andrew Brown"] {
         let feed = api.ok(show_activities::handle, Event::new("GET", "/").key(key)).await;
         let fields: BTreeSet<&str> = feed[0].as_object().unwrap().keys().map(|k| &**k).collect();
@@ -25,11 +25,11 @@ async fn a_new_crud_is_on_every_list_that_it_belongs_to() {
     {
         let event = Event::new("GET", "/").query(&format!("term={term}"));
         let found = api.ok(search_activities::handle, event).await;
-        assert_eq!(all(&found, "uuid").contains(&&crud["uuid"]), is_found, "{term}");
+        assert_eq!(all(&found, "uuid").contains(&&activity["uuid"]), is_found, "{term}");
     }
     let event = || Event::new("GET", "/");
     let to_worf = api.ok(notifications_activities::handle, event().by("worf")).await;
-    assert_eq!(to_worf, json!([crud]));
+    assert_eq!(to_worf, json!([activity]));
     let to_bayko = api.ok(notifications_activities::handle, event().by("bayko")).await;
     assert_eq!(to_bayko, json!([]));
 }
@@ -37,12 +37,12 @@ async fn a_new_crud_is_on_every_list_that_it_belongs_to() {
 #[tokio::test]
 async fn replies_are_counted_nested_and_told_to_those_whom_they_answer() {
     let api = Api::new();
-    let crud = api.publish("andrew", "Hello").await;
+    let activity = api.publish("andrew", "Hello").await;
 
-    let reply = api.answer("worf", &crud, "Qapla'").await;
+    let reply = api.answer("worf", &activity, "Qapla'").await;
     let deeper = api.answer("bayko", &reply, "Bless you").await;
 
-    let shown = api.shown(&crud["uuid"]).await;
+    let shown = api.shown(&activity["uuid"]).await;
     assert_eq!(
         (&shown["replies_count"], &shown["replies"][0]["uuid"]),
         (&json!(1), &reply["uuid"])
@@ -50,7 +50,7 @@ async fn replies_are_counted_nested_and_told_to_those_whom_they_answer() {
     assert_eq!(shown["replies"][0]["replies"][0]["uuid"], deeper["uuid"]);
     let below = api.shown(&reply["uuid"]).await;
     assert_eq!(below["replies"], json!([deeper]));
-    assert_eq!(below["expires_at"], crud["expires_at"]);
+    assert_eq!(below["expires_at"], activity["expires_at"]);
     for (reader, expected) in [
         ("andrew", vec![&deeper["uuid"], &reply["uuid"]]),
         ("worf", vec![&deeper["uuid"]]),
@@ -67,9 +67,9 @@ async fn replies_are_counted_nested_and_told_to_those_whom_they_answer() {
 #[tokio::test]
 async fn a_like_counts_once_for_each_user_until_it_is_taken_back() {
     let api = Api::new();
-    let crud = api.publish("andrew", "Hello").await;
+    let activity = api.publish("andrew", "Hello").await;
     let like = async |method, handle| {
-        let event = Event::new(method, "/").key(text(&crud["uuid"])).by(handle);
+        let event = Event::new(method, "/").key(text(&activity["uuid"])).by(handle);
         api.ok(like_activity::handle, event).await
     };
 
@@ -81,11 +81,11 @@ async fn a_like_counts_once_for_each_user_until_it_is_taken_back() {
         ("DELETE", "worf", false, 1),
         ("DELETE", "worf", false, 1),
     ] {
-        let expected = json!({"uuid": crud["uuid"], "liked": liked, "likes_count": count});
+        let expected = json!({"uuid": activity["uuid"], "liked": liked, "likes_count": count});
         assert_eq!(like(method, handle).await, expected, "{method} by {handle}");
     }
 
-    assert_eq!(api.shown(&crud["uuid"]).await["likes_count"], 1);
+    assert_eq!(api.shown(&activity["uuid"]).await["likes_count"], 1);
 }
 
 #[tokio::test]
@@ -152,22 +152,22 @@ async fn links_lead_through_a_list_without_a_gap_or_a_repeat() {
     let api = Api::new();
     let mut written = Vec::new();
     for n in 0..7 {
-        written.insert(0, api.publish("andrew", &format!("crud {n}")).await["uuid"].clone());
+        written.insert(0, api.publish("andrew", &format!("activity {n}")).await["uuid"].clone());
     }
-    let mut query = "limit=3&term=crud%20".to_owned();
+    let mut query = "limit=3&term=activity%20".to_owned();
     let mut seen = Vec::new();
     loop {
         let event = Event::new("GET", "/api/activities/search").query(&query);
         let reply = search_activities::handle(&api.app, event.request()).await.unwrap();
         let body: Value = serde_json::from_str(reply.body()).unwrap();
         seen.extend(all(&body, "uuid").into_iter().cloned());
-        api.publish("andrew", "one more crud, newer than where the reader is").await;
+        api.publish("andrew", "one more activity, newer than where the reader is").await;
         let reply = serde_json::to_value(&reply).unwrap();
         let Some(link) = reply["headers"]["link"].as_str() else { break };
         let (path, next) = link.trim_start_matches('<').split_once('?').unwrap();
         assert_eq!(path, "/api/activities/search");
         query = next.split_once('>').unwrap().0.to_owned();
-        assert!(query.contains("limit=3") && query.contains("term=crud%20"), "{query}");
+        assert!(query.contains("limit=3") && query.contains("term=activity%20"), "{query}");
     }
 
     assert_eq!(seen, written);
@@ -176,7 +176,7 @@ async fn links_lead_through_a_list_without_a_gap_or_a_repeat() {
 #[tokio::test]
 async fn a_request_with_an_idempotency_key_is_done_once() {
     let api = Api::new();
-    let event = |handle, message: &str| crud(handle, message).header("idempotency-key", "k1");
+    let event = |handle, message: &str| activity(handle, message).header("idempotency-key", "k1");
 
     let first = api.ok(create_activity::handle, event("andrew", "once")).await;
     let again = api.ok(create_activity::handle, event("andrew", "once")).await;
@@ -238,12 +238,12 @@ async fn a_bio_stays_until_another_or_none_is_written() {
 }
 
 #[tokio::test]
-async fn a_request_is_the_same_in_whatever_form_its_path_names_the_post() {
+async fn a_request_is_the_same_in_whatever_form_its_path_names_the_entry() {
     let api = Api::new();
-    let crud = api.publish("andrew", "Hello").await;
-    let uuid = text(&crud["uuid"]);
+    let activity = api.publish("andrew", "Hello").await;
+    let uuid = text(&activity["uuid"]);
     let event = |key: &str| {
-        let event = answer("worf", &crud, "once").key(key).header("idempotency-key", "k1");
+        let event = answer("worf", &activity, "once").key(key).header("idempotency-key", "k1");
         api.ok(reply_activity::handle, event)
     };
 
@@ -257,10 +257,10 @@ async fn a_request_is_the_same_in_whatever_form_its_path_names_the_post() {
 async fn a_link_repeats_what_the_route_reads_and_nothing_else() {
     let api = Api::new();
     for n in 0..2 {
-        api.publish("andrew", &format!("crud {n}")).await;
+        api.publish("andrew", &format!("activity {n}")).await;
     }
-    let query = "limit=1&term=crud&x=%3Cscript%3E&token=secret&limit=7";
-    let link = async |outcome: Result<Reply, ApiError>| {
+    let query = "limit=1&term=activity&x=%3Cscript%3E&token=secret&limit=7";
+    let link = async |outcome: Result<Response, ApiError>| {
         let reply = serde_json::to_value(outcome.unwrap()).unwrap();
         let link = text(&reply["headers"]["link"]).to_owned();
         link.split_once("cursor=").unwrap().0.to_owned()
@@ -271,22 +271,22 @@ async fn a_link_repeats_what_the_route_reads_and_nothing_else() {
     let home = link(home_activities::handle(&api.app, event.request()).await).await;
     let feed = link(show_activities::handle(&api.app, event.request()).await).await;
 
-    assert_eq!(search, "</list?limit=1&term=crud&");
+    assert_eq!(search, "</list?limit=1&term=activity&");
     assert_eq!([home, feed], ["</list?limit=1&"; 2]);
 }
 
 #[tokio::test]
-async fn more_replies_are_found_along_the_link_of_a_shown_post() {
+async fn more_replies_are_found_along_the_link_of_a_shown_entry() {
     let api = Api::new();
-    let crud = api.publish("andrew", "Hello").await;
+    let activity = api.publish("andrew", "Hello").await;
     let mut written = Vec::new();
     for n in 0..5 {
-        written.push(api.answer("worf", &crud, &n.to_string()).await["uuid"].clone());
+        written.push(api.answer("worf", &activity, &n.to_string()).await["uuid"].clone());
     }
     let mut query = "limit=2".to_owned();
     let mut seen = Vec::new();
     loop {
-        let event = Event::new("GET", "/x").key(text(&crud["uuid"])).query(&query);
+        let event = Event::new("GET", "/x").key(text(&activity["uuid"])).query(&query);
         let reply = show_activities::handle(&api.app, event.request()).await.unwrap();
         let body: Value = serde_json::from_str(reply.body()).unwrap();
         assert_eq!(body[0]["replies_count"], 5);
@@ -305,7 +305,7 @@ const MAX_REPLY: usize = 6 * 1024 * 1024;
 #[tokio::test]
 async fn the_largest_page_of_every_list_fits_a_reply() {
     use crate::domain::{Counters, DisplayName, Handle, LongText, MessageText};
-    use crate::{store::posts, test_support};
+    use crate::{store::codec, test_support};
 
     let api = Api::new();
     let (table, now) = (api.app.table().await.unwrap(), api.app.now());
@@ -314,7 +314,7 @@ async fn the_largest_page_of_every_list_fits_a_reply() {
     let display_name = Some(DisplayName::parse(&"\0".repeat(64)).unwrap());
     let counters = Counters { likes: u32::MAX.into(), replies: u32::MAX.into(), reposts: 7 };
     for n in 1..=100 {
-        let crud = crate::domain::Activity {
+        let activity = crate::domain::Activity {
             handle: handle.clone(),
             display_name: display_name.clone(),
             message: MessageText::parse(&"\0".repeat(280)).unwrap(),
@@ -327,32 +327,32 @@ async fn the_largest_page_of_every_list_fits_a_reply() {
                 display_name: display_name.clone(),
                 message: LongText::parse(&"\0".repeat(1024)).unwrap(),
                 counters,
-                ..test_support::reply(n * 1_000 + m, &crud, n, 1, now)
+                ..test_support::reply(n * 1_000 + m, &activity, n, 1, now)
             })
             .take(if n == 1 { 100 } else { 8 })
             .collect();
-        test_support::write_thread(table, &crud, &replies).await;
+        test_support::write_thread(table, &activity, &replies).await;
     }
     let reader = Handle::parse("reader").unwrap();
     let mut notices = Vec::new();
     for n in 0..100 {
-        let crud = test_support::activity(1, now);
+        let activity = test_support::activity(1, now);
         let reply = crate::domain::Reply {
             handle: handle.clone(),
             display_name: display_name.clone(),
             message: LongText::parse(&"\0".repeat(1024)).unwrap(),
-            ..test_support::reply(500_000 + n, &crud, 1, 1, now)
+            ..test_support::reply(500_000 + n, &activity, 1, 1, now)
         };
-        notices.extend(posts::reply_items(&reply, &reader, &reader).unwrap());
+        notices.extend(codec::reply_items(&reply, &reader, &reader).unwrap());
     }
     for items in notices.chunks(100) {
-        let writes: Vec<_> = items.iter().cloned().map(crate::store::Write::Put).collect();
+        let writes: Vec<_> = items.iter().cloned().map(crate::store::Write::Upsert).collect();
         table.transact_write(&writes, now).await.unwrap();
     }
 
     let query = "limit=100";
     let size =
-        |reply: Result<Reply, ApiError>| serde_json::to_string(&reply.unwrap()).unwrap().len();
+        |reply: Result<Response, ApiError>| serde_json::to_string(&reply.unwrap()).unwrap().len();
     let event = || Event::new("GET", "/").query(query);
     let home = size(home_activities::handle(&api.app, event().request()).await);
     let one = event().key("00000000-0000-0000-0000-000000000001");

@@ -84,7 +84,7 @@ async fn health_checks_and_what_the_sampler_leaves_out_are_recorded_with_the_uns
     let extension = FakeExtension::start("200 OK");
     let sampled = format!("00-{CALLER}-{CALLERS_SPAN}-01");
     let unsampled = format!("00-{CALLER}-{CALLERS_SPAN}-00");
-    let health = health_check::ROUTE;
+    let health = crate::endpoints::health_check::ROUTE;
     for (sampler, ratio, route, traceparent, flag) in [
         ("parentbased_always_on", "", &health, None, 0),
         ("always_on", "", &health, Some(&sampled), 0),

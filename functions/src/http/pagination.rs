@@ -1,0 +1,169 @@
+//! Lists come in pages: `limit` and `cursor` in the query, and a `link` to the next page.
+//!
+//! A cursor is `base64url(position, checksum)`. It holds nothing that the page before did not show,
+//! and its checksum covers the list that it is of, so that it opens no other. The checksum has no
+//! key, so anybody can make a cursor; it then leads to another place in a list that they may read,
+//! and a position that is no place in time is refused, since an engine would choke on it.
+
+use std::num::IntErrorKind;
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use super::{ApiError, Request, Response};
+use crate::domain::{PageRequest, digest, is_position};
+
+/// Entries of a page, as many as the original's feeds show.
+const DEFAULT_LIMIT: usize = 40;
+
+/// Most entries of a page; who asks for more gets so many.
+const MAX_LIMIT: usize = 100;
+
+/// What every list reads from the query, beside the cursor.
+pub const PAGED: &[&str] = &["limit"];
+
+const CHECKSUM_BYTES: usize = 8;
+
+/// What may stand in a path or a query as it is.
+const ESCAPED_IN_QUERY: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'@');
+const ESCAPED_IN_PATH: &AsciiSet = &ESCAPED_IN_QUERY.remove(b'/');
+
+/// A list that comes in pages.
+pub struct PagedList<'a> {
+    /// Its route's path.
+    pub route: &'static str,
+    /// Whose or of what it is.
+    pub of: &'a str,
+    /// What it reads from the query, and a link repeats.
+    pub query: &'static [&'static str],
+}
+
+impl PagedList<'_> {
+    /// Which page is asked for.
+    pub fn page(&self, request: &Request) -> Result<PageRequest, ApiError> {
+        let limit = match request.query_parameter("limit") {
+            None => DEFAULT_LIMIT,
+            Some(text) => match text.parse::<usize>() {
+                Ok(limit) if limit > 0 => limit.min(MAX_LIMIT),
+                Err(error) if *error.kind() == IntErrorKind::PosOverflow => MAX_LIMIT,
+                _ => return Err(ApiError::InvalidLimit),
+            },
+        };
+        let cursor = request.query_parameter("cursor");
+        let after = cursor.map(|cursor| self.open(cursor).ok_or(ApiError::InvalidCursor));
+        Ok(PageRequest { limit, after: after.transpose()? })
+    }
+
+    /// The reply with a link to the next page, if there is one.
+    pub fn link(&self, reply: Response, request: &Request, next: Option<&str>) -> Response {
+        let Some(position) = next else { return reply };
+        let path = percent_decode_str(request.path()).decode_utf8_lossy();
+        let path = utf8_percent_encode(&path, ESCAPED_IN_PATH).to_string();
+        let known =
+            self.query.iter().filter_map(|name| Some((name, request.query_parameter(name)?)));
+        let query: String =
+            known.map(|(name, value)| format!("{name}={}&", escaped(value))).collect();
+        let cursor = self.seal(position);
+        reply.with_header("link", format!("<{path}?{query}cursor={cursor}>; rel=\"next\""))
+    }
+
+    fn seal(&self, position: &str) -> String {
+        let mut bytes = position.as_bytes().to_vec();
+        bytes.extend(self.checksum(position));
+        BASE64_URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    fn open(&self, cursor: &str) -> Option<String> {
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?;
+        let (position, found) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM_BYTES)?)?;
+        let position = std::str::from_utf8(position).ok()?;
+        let fits = is_position(position) && self.checksum(position) == found;
+        fits.then(|| position.to_owned())
+    }
+
+    fn checksum(&self, position: &str) -> [u8; CHECKSUM_BYTES] {
+        let hash = digest::of(&[position, self.route, self.of].map(str::as_bytes));
+        std::array::from_fn(|byte| hash[byte])
+    }
+}
+
+fn escaped(text: &str) -> String {
+    utf8_percent_encode(text, ESCAPED_IN_QUERY).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    prop_compose! {
+        fn any_position()(micros in 0..253_402_207_199_999_999_i64, id: u128) -> String {
+            let time = jiff::Timestamp::from_microsecond(micros).unwrap();
+            crate::domain::position(time, uuid::Uuid::from_u128(id))
+        }
+    }
+
+    fn list(of: &str) -> PagedList<'_> {
+        PagedList { route: "/list", of, query: PAGED }
+    }
+
+    proptest! {
+        #[test]
+        fn a_cursor_opens_its_own_list_and_no_other(
+            position in any_position(), whose: String, other: String,
+        ) {
+            let cursor = list(&whose).seal(&position);
+
+            prop_assert_eq!(list(&whose).open(&cursor), Some(position));
+            prop_assert_eq!(list(&other).open(&cursor).is_some(), whose == other);
+            let elsewhere = PagedList { route: "/another", ..list(&whose) };
+            prop_assert_eq!(elsewhere.open(&cursor), None);
+        }
+
+        #[test]
+        fn a_damaged_cursor_is_none(position in any_position(), at: prop::sample::Index, byte: u8) {
+            let mut damaged = list("").seal(&position).into_bytes();
+            let at = at.index(damaged.len());
+            prop_assume!(damaged[at] != byte);
+            damaged[at] = byte;
+
+            let damaged = String::from_utf8_lossy(&damaged);
+
+            prop_assert_eq!(list("").open(&damaged), None);
+        }
+    }
+
+    #[cfg(feature = "local")]
+    #[test]
+    fn who_asks_for_more_than_fits_a_page_gets_a_full_one_however_much_it_is() {
+        for (query, expected) in [
+            ("", DEFAULT_LIMIT),
+            ("limit=1", 1),
+            ("limit=100", MAX_LIMIT),
+            ("limit=101", MAX_LIMIT),
+            ("limit=99999999999999999999", MAX_LIMIT),
+        ] {
+            let request = crate::test_support::Event::new("GET", "/").query(query).request();
+
+            assert_eq!(list("").page(&request).unwrap().limit, expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_forged_cursor_with_a_position_that_is_none_is_none() {
+        for position in ["", "#", "x", "2026-11-20", &"x".repeat(2_000)] {
+            let forged = list("").seal(position);
+
+            assert_eq!(list("").open(&forged), None, "{position:.20}");
+        }
+    }
+
+    #[test]
+    fn what_was_never_a_cursor_is_none() {
+        for text in ["", "AAAA", "%%%", "äöü", "bm90IGEgY3Vyc29yIGF0IGFsbA"] {
+            assert_eq!(list("").open(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! How activities and replies look in replies of ours.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::domain::{
+    Counters, DisplayName, EntryTree, Excerpt, Handle, LongText, MessageText, ReplyTree, Thread,
+};
+
+/// An activity in its full shape: three counters, and `replies` even where there are none. The page reads
+/// both of whatever it can answer, also of what it has just posted.
+pub fn thread_json(thread: &Thread) -> impl Serialize + '_ {
+    ActivityJson::of(thread)
+}
+
+/// A reply with the replies to it.
+pub fn reply_json(tree: &ReplyTree) -> impl Serialize + '_ {
+    ReplyJson::of(tree, false)
+}
+
+/// An activity or reply where it stands at the top of a list: a reply has `expires_at` there too, since
+/// there is no activity above it that has.
+pub fn entry_json(tree: &EntryTree) -> impl Serialize + '_ {
+    match tree {
+        EntryTree::Activity(thread) => EntryJson::Activity(ActivityJson::of(thread)),
+        EntryTree::Reply(tree) => EntryJson::Reply(ReplyJson::of(tree, true)),
+    }
+}
+
+/// An activity on its author's feed, which has no counters in the original either.
+pub fn feed_json(excerpt: &Excerpt) -> impl Serialize + '_ {
+    ExcerptJson { expires_at: Some(date(excerpt.expires_at)), ..search_shape(excerpt) }
+}
+
+/// An activity that was searched for.
+pub fn search_json(excerpt: &Excerpt) -> impl Serialize + '_ {
+    search_shape(excerpt)
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum EntryJson<'a> {
+    Activity(ActivityJson<'a>),
+    Reply(ReplyJson<'a>),
+}
+
+#[derive(Serialize)]
+struct ActivityJson<'a> {
+    uuid: Uuid,
+    handle: &'a Handle,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    display_name: Option<&'a DisplayName>,
+    message: &'a MessageText,
+    created_at: String,
+    expires_at: String,
+    #[serde(flatten)]
+    counters: CountersJson,
+    replies: Vec<ReplyJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct ReplyJson<'a> {
+    uuid: Uuid,
+    reply_to_activity_uuid: Uuid,
+    handle: &'a Handle,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    display_name: Option<&'a DisplayName>,
+    message: &'a LongText,
+    created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    #[serde(flatten)]
+    counters: CountersJson,
+    replies: Vec<ReplyJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct ExcerptJson<'a> {
+    uuid: Uuid,
+    handle: &'a Handle,
+    message: &'a MessageText,
+    created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+}
+
+#[derive(Serialize)]
+struct CountersJson {
+    likes_count: u64,
+    replies_count: u64,
+    reposts_count: u64,
+}
+
+impl<'a> ActivityJson<'a> {
+    fn of(thread: &'a Thread) -> Self {
+        let activity = &thread.activity;
+        Self {
+            uuid: activity.uuid,
+            handle: &activity.handle,
+            display_name: activity.display_name.as_ref(),
+            message: &activity.message,
+            created_at: date(activity.created_at),
+            expires_at: date(activity.expires_at),
+            counters: activity.counters.into(),
+            replies: thread.replies.iter().map(|tree| ReplyJson::of(tree, false)).collect(),
+        }
+    }
+}
+
+impl<'a> ReplyJson<'a> {
+    fn of(tree: &'a ReplyTree, on_top: bool) -> Self {
+        let reply = &tree.reply;
+        Self {
+            uuid: reply.uuid,
+            reply_to_activity_uuid: reply.reply_to_activity_uuid,
+            handle: &reply.handle,
+            display_name: reply.display_name.as_ref(),
+            message: &reply.message,
+            created_at: date(reply.created_at),
+            expires_at: on_top.then(|| date(reply.expires_at)),
+            counters: reply.counters.into(),
+            replies: tree.replies.iter().map(|tree| ReplyJson::of(tree, false)).collect(),
+        }
+    }
+}
+
+fn search_shape(excerpt: &Excerpt) -> ExcerptJson<'_> {
+    ExcerptJson {
+        uuid: excerpt.uuid,
+        handle: &excerpt.handle,
+        message: &excerpt.message,
+        created_at: date(excerpt.created_at),
+        expires_at: None,
+    }
+}
+
+impl From<Counters> for CountersJson {
+    fn from(counters: Counters) -> Self {
+        Self {
+            likes_count: counters.likes,
+            replies_count: counters.replies,
+            reposts_count: counters.reposts,
+        }
+    }
+}
+
+/// `2026-11-20T09:20:00.000000+00:00`: always six digits and a numeric offset, which the page needs
+/// to take it for UTC.
+pub(super) fn date(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S%.6f%:z").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_has_six_digits_and_an_offset_even_on_the_second() {
+        let time: Timestamp = "2026-11-20T09:20:00Z".parse().unwrap();
+
+        assert_eq!(date(time), "2026-11-20T09:20:00.000000+00:00");
+    }
+}

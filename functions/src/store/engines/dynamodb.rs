@@ -1,0 +1,339 @@
+//! The deployed adapter: one DynamoDB table with one index.
+//!
+//! | attribute | type | what |
+//! |---|---|---|
+//! | `pk`, `sk` | string | the table's key: partition and sort key |
+//! | `listing_pk`, `listing_sk` | string | the key of the index `listing`, which holds all attributes |
+//! | `ttl` | number | the time-to-live attribute: Unix seconds, absent on what never expires |
+//!
+//! The table is `CruddurTable` in template.yaml; [`DynamoDbTable::create`] makes the same one for
+//! local endpoints. All names go in as placeholders, since several are reserved words.
+//! Cursors are sort keys, not DynamoDB's own: no client's text ever becomes an `ExclusiveStartKey`.
+
+mod errors;
+mod range;
+#[cfg(feature = "local")]
+mod schema;
+mod transaction;
+mod usage;
+mod values;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_sdk_dynamodb::{
+    Client, Config,
+    config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig},
+    types::{KeysAndAttributes, ReturnConsumedCapacity},
+};
+use aws_smithy_http_client::tls;
+use futures_util::{
+    future::{BoxFuture, FutureExt, ready, try_join_all},
+    stream::{self, StreamExt, TryStreamExt},
+};
+use jiff::Timestamp;
+use tracing::Instrument;
+use uuid::Uuid;
+
+use super::{call_span::Call, retry};
+use crate::{
+    store::{Item, Key, Page, Query, StoreError, Table, Write, table::check_transaction},
+    telemetry::TracedCalls,
+};
+use range::Range;
+use usage::Usage;
+use values::{AttributeMap, LISTING};
+
+/// Connecting and one attempt may take this long. Our choice: DynamoDB answers in milliseconds, so
+/// that there is time left to try again.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Most keys of one BatchGetItem.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
+const MAX_BATCH_KEYS: usize = 100;
+
+/// How often one query reads on when what it read had expired. Our choice: it bounds what a page
+/// costs where time to live has not caught up; the cursor then leads on.
+const MAX_READS_PER_QUERY: usize = 5;
+
+/// How many requests of one call are under way at once. Our choice: each takes a connection of its
+/// own, which costs more than a query, and a page of the home feed asks for up to 100 threads.
+const MAX_AT_ONCE: usize = 12;
+
+const fn call(name: &'static str, operation: &'static str) -> Call {
+    Call { system: "aws.dynamodb", name, operation }
+}
+
+const QUERY: Call = call("DynamoDB.Query", "Query");
+const GET: Call = call("DynamoDB.BatchGetItem", "BatchGetItem");
+const WRITE: Call = call("DynamoDB.TransactWriteItems", "TransactWriteItems");
+
+/// A [`Table`] in DynamoDB.
+pub struct DynamoDbTable {
+    client: Client,
+    name: String,
+}
+
+impl DynamoDbTable {
+    /// Connects to nothing yet.
+    ///
+    /// `client` should not retry by itself: see [`DynamoDbTable::from_env`].
+    pub fn new(client: Client, name: impl Into<String>) -> Self {
+        Self { client, name: name.into() }
+    }
+
+    /// The table `name` of the account, region and endpoint that the SDK's own variables name
+    /// (`AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL_DYNAMODB`…). Connects to nothing yet.
+    ///
+    /// Put together by hand: the SDK's loader also looks into profiles, single sign-on, web
+    /// identities and the instance's metadata, none of which Lambda has, and weighs half a megabyte.
+    pub fn from_env(name: impl Into<String>) -> Self {
+        let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let is_set = |name: &str| var(name).map(|value| value.eq_ignore_ascii_case("true"));
+        let endpoint = var("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| var("AWS_ENDPOINT_URL"));
+        let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
+        let http = aws_smithy_http_client::Builder::new().tls_provider(tls).build_https();
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+            .build();
+        let mut config = Config::builder();
+        config
+            .set_region(var("AWS_REGION").or_else(|| var("AWS_DEFAULT_REGION")).map(Region::new))
+            .set_endpoint_url(endpoint)
+            .set_use_fips(is_set("AWS_USE_FIPS_ENDPOINT"))
+            .set_use_dual_stack(is_set("AWS_USE_DUALSTACK_ENDPOINT"));
+        let config = config
+            .behavior_version(BehaviorVersion::latest())
+            .credentials_provider(EnvironmentVariableCredentialsProvider::new())
+            .http_client(http)
+            .retry_config(RetryConfig::disabled()) // `retry` does that, conflicts included
+            .timeout_config(timeouts)
+            .interceptor(TracedCalls)
+            .build();
+        Self::new(Client::from_conf(config), name)
+    }
+
+    /// Makes the table, for endpoints that are not AWS, such as an emulator: on AWS, template.yaml
+    /// does. Fails if there is one of that name.
+    #[cfg(feature = "local")]
+    pub async fn create(&self) -> Result<(), StoreError> {
+        let request =
+            schema::create_table(&self.client, &self.name).map_err(errors::unbuilt("create"))?;
+        request.send().await.map_err(errors::from_sdk("create"))?;
+        Ok(())
+    }
+
+    /// Reads until the page is full, the partition ends, or [`MAX_READS_PER_QUERY`].
+    async fn read_page(&self, query: &Query, usage: &Usage) -> Result<Page, StoreError> {
+        let Some(range) = Range::of(query) else {
+            return Ok(Page { items: Vec::new(), next: None });
+        };
+        let position = |item: &Item| item.position(query.index).map(str::to_owned);
+        let mut items = Vec::new();
+        let mut start = None;
+        for _ in 0..MAX_READS_PER_QUERY {
+            let request = range.request(&self.client, query).table_name(&self.name);
+            let request = request.set_exclusive_start_key(start);
+            let output = request.send().await.map_err(errors::from_sdk("query"))?;
+            usage.add(output.consumed_capacity.as_slice());
+            for attributes in output.items.unwrap_or_default() {
+                let item = values::to_item(attributes)?;
+                if item.position(query.index) != query.after.as_deref() {
+                    items.push(item);
+                }
+            }
+            if items.len() > query.limit {
+                items.truncate(query.limit);
+                let next = items.last().and_then(position);
+                return Ok(Page { items, next });
+            }
+            start = output.last_evaluated_key;
+            if start.is_none() {
+                return Ok(Page { items, next: None });
+            }
+        }
+        let read_to = start.map(values::to_item).transpose()?;
+        let next = read_to.as_ref().and_then(position);
+        Ok(Page { items, next })
+    }
+
+    async fn read_items(
+        &self,
+        keys: &[Key],
+        now: Timestamp,
+        usage: &Usage,
+    ) -> Result<Vec<Option<Item>>, StoreError> {
+        let distinct: Vec<&Key> = BTreeSet::from_iter(keys).into_iter().collect();
+        let batches = distinct.chunks(MAX_BATCH_KEYS).map(|keys| self.read_batch(keys, usage));
+        let found = try_join_all(batches).await?.into_iter().flatten();
+        let alive = found
+            .filter(|item| item.expires_at_seconds.is_none_or(|seconds| seconds > now.as_second()));
+        let by_key: HashMap<Key, Item> = alive.map(|item| (item.key.clone(), item)).collect();
+        Ok(keys.iter().map(|key| by_key.get(key).cloned()).collect())
+    }
+
+    /// Reads until no key is left over; what has been read stays read.
+    async fn read_batch(&self, keys: &[&Key], usage: &Usage) -> Result<Vec<Item>, StoreError> {
+        let left = keys.iter().map(|key| values::from_key(key)).collect();
+        let batch = Mutex::new(Batch { left, found: Vec::new() });
+        retry::while_busy(&usage.retries, || self.read_on(&batch, usage)).await?;
+        let batch = batch.into_inner().unwrap_or_else(PoisonError::into_inner);
+        batch.found.into_iter().map(values::to_item).collect()
+    }
+
+    async fn read_on(&self, batch: &Mutex<Batch>, usage: &Usage) -> Result<(), StoreError> {
+        let lock = || batch.lock().unwrap_or_else(PoisonError::into_inner);
+        let keys = lock().left.clone();
+        let asked = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
+        let output = self
+            .client
+            .batch_get_item()
+            .request_items(&self.name, asked.map_err(errors::unbuilt("get"))?)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(errors::from_sdk("get"))?;
+        usage.add(output.consumed_capacity.as_deref().unwrap_or_default());
+        let mut batch = lock();
+        batch.found.extend(output.responses.into_iter().flatten().flat_map(|(_, found)| found));
+        let left = output.unprocessed_keys.into_iter().flatten();
+        batch.left = left.flat_map(|(_, left)| left.keys).collect();
+        match batch.left.is_empty() {
+            true => Ok(()),
+            false => {
+                let source = "keys were left over".into();
+                Err(StoreError::Busy { operation: "get", code: None, source })
+            }
+        }
+    }
+
+    async fn write(
+        &self,
+        writes: &[Write],
+        now: Timestamp,
+        usage: &Usage,
+    ) -> Result<(), StoreError> {
+        check_transaction(writes)?;
+        // The same bytes for every attempt: one whose answer got lost is not done a second time.
+        let token = Uuid::new_v4().to_string();
+        let actions = self.actions(writes, now)?;
+        retry::while_busy(&usage.retries, || self.write_all(&actions, &token, usage)).await
+    }
+}
+
+/// Some of the keys of a call.
+struct Batch {
+    /// Those that have not been looked up yet.
+    left: Vec<AttributeMap>,
+    found: Vec<AttributeMap>,
+}
+
+impl Table for DynamoDbTable {
+    fn query<'a>(&'a self, queries: &'a [Query]) -> BoxFuture<'a, Result<Vec<Page>, StoreError>> {
+        if queries.is_empty() {
+            return ready(Ok(Vec::new())).boxed();
+        }
+        let span = usage::span(&QUERY, &self.name, queries.len());
+        if queries.iter().any(|query| query.index.is_some()) {
+            span.record("aws.dynamodb.index_name", LISTING);
+        }
+        let usage = Usage::default();
+        async move {
+            let usage = &usage;
+            let read_page = |query| async move {
+                retry::while_busy(&usage.retries, || self.read_page(query, usage)).await
+            };
+            let reads: Vec<_> = queries.iter().map(read_page).collect();
+            let pages: Result<Vec<Page>, _> =
+                stream::iter(reads).buffered(MAX_AT_ONCE).try_collect().await;
+            let rows = pages.iter().flatten().map(|page| page.items.len()).sum();
+            usage.record(Some(rows), pages)
+        }
+        .instrument(span)
+        .boxed()
+    }
+
+    fn get<'a>(
+        &'a self,
+        keys: &'a [Key],
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<Vec<Option<Item>>, StoreError>> {
+        if keys.is_empty() {
+            return ready(Ok(Vec::new())).boxed();
+        }
+        let span = usage::span(&GET, &self.name, keys.len());
+        let usage = Usage::default();
+        async move {
+            let items = self.read_items(keys, now, &usage).await;
+            let rows = items.iter().flatten().flatten().count();
+            usage.record(Some(rows), items)
+        }
+        .instrument(span)
+        .boxed()
+    }
+
+    fn transact_write<'a>(
+        &'a self,
+        writes: &'a [Write],
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        if writes.is_empty() {
+            return ready(Ok(())).boxed();
+        }
+        let span = usage::span(&WRITE, &self.name, writes.len());
+        let usage = Usage::default();
+        async move {
+            let done = self.write(writes, now, &usage).await;
+            usage.record(None, done)
+        }
+        .instrument(span)
+        .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+
+    use super::*;
+    use crate::{
+        config, endpoints::home_activities::ROUTE, telemetry::Telemetry,
+        test_support::FakeExtension,
+    };
+
+    #[tokio::test]
+    async fn what_is_refused_before_it_is_sent_is_an_error_and_what_asks_for_nothing_no_span() {
+        let extension = FakeExtension::start("200 OK");
+        let endpoint = format!("http://{}", extension.address);
+        let config = config::Config::from_vars(|name| {
+            (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| endpoint.clone())
+        });
+        let (telemetry, subscriber) = Telemetry::build(&config, std::io::sink);
+        let _subscriber = tracing::subscriber::set_default(subscriber);
+        let config = Config::builder().behavior_version(BehaviorVersion::latest()).build();
+        let table = DynamoDbTable::new(Client::from_conf(config), "t");
+        let now = Timestamp::UNIX_EPOCH;
+        let delete =
+            || Write::DeleteIfPresent(Key { partition: "p".to_owned(), sort: "a".to_owned() });
+
+        let invocation = async {
+            telemetry.identify(&lambda_runtime::Context::default(), &ROUTE, None);
+            assert_eq!(table.query(&[]).await.unwrap(), []);
+            assert_eq!(table.get(&[], now).await.unwrap(), []);
+            table.transact_write(&[], now).await.unwrap();
+            table.transact_write(&[delete(), delete()], now).await.unwrap_err();
+        };
+        telemetry.around(invocation).await;
+
+        let spans = extension.spans();
+        let [refused, _server] = &spans[..] else { panic!("{spans:?}") };
+        assert_eq!(refused.name, "DynamoDB.TransactWriteItems");
+        assert_eq!(refused.status.as_ref().unwrap().code(), StatusCode::Error);
+    }
+}

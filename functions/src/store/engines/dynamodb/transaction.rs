@@ -1,0 +1,148 @@
+//! Writes as DynamoDB's TransactWriteItems request.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::{
+    error::BuildError,
+    operation::transact_write_items::TransactWriteItemsError,
+    types::{self, Put, ReturnConsumedCapacity, TransactWriteItem},
+};
+use jiff::Timestamp;
+
+use super::{
+    DynamoDbTable, errors,
+    usage::Usage,
+    values::{
+        self, AttributeMap, EXPIRY, LISTING_PARTITION, LISTING_SORT, PARTITION, number, text,
+    },
+};
+use crate::store::{Key, StoreError, Update, Write};
+
+/// Hold for an item that exists and for one that does not: what has expired may still lie there.
+const EXISTS: &str =
+    "attribute_exists(#partition) AND (attribute_not_exists(#expiry) OR #expiry > :now)";
+const MISSING: &str = "attribute_not_exists(#partition) OR #expiry <= :now";
+
+/// Holds, besides, for an item that is to move on in the index, and not back.
+const MOVES_ON: &str = "(attribute_not_exists(#place) OR #place < :place)";
+
+impl DynamoDbTable {
+    /// The writes as DynamoDB wants them. Made once and cloned for each attempt: attributes are hash
+    /// maps, of which only a clone is sure to be written in the same order, and a repetition that
+    /// looks different may be refused.
+    pub(super) fn actions(
+        &self,
+        writes: &[Write],
+        now: Timestamp,
+    ) -> Result<Vec<TransactWriteItem>, StoreError> {
+        let actions = writes.iter().map(|write| self.action(write, now));
+        actions.collect::<Result<_, _>>().map_err(errors::unbuilt("transact_write"))
+    }
+
+    /// Tries once. Attempts with the same `token` are done once altogether, for ten minutes.
+    /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
+    pub(super) async fn write_all(
+        &self,
+        actions: &[TransactWriteItem],
+        token: &str,
+        usage: &Usage,
+    ) -> Result<(), StoreError> {
+        let request = self
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(actions.to_vec()))
+            .client_request_token(token)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        match request.send().await {
+            Ok(output) => {
+                usage.add(output.consumed_capacity.as_deref().unwrap_or_default());
+                Ok(())
+            }
+            Err(error) => match error.as_service_error() {
+                Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+                    let reasons = cancelled.cancellation_reasons();
+                    Err(errors::from_cancellation(reasons, cancelled.clone()))
+                }
+                _ => Err(errors::from_sdk("transact_write")(error)),
+            },
+        }
+    }
+
+    fn action(&self, write: &Write, now: Timestamp) -> Result<TransactWriteItem, BuildError> {
+        let action = TransactWriteItem::builder();
+        let put =
+            |item| Put::builder().table_name(&self.name).set_item(Some(values::from_item(item)));
+        let names = Some(condition_names());
+        let values = HashMap::from([(":now".to_owned(), number(now.as_second()))]);
+        Ok(match write {
+            Write::Upsert(item) => action.put(put(item).build()?),
+            Write::Insert(item) => action.put(
+                put(item)
+                    .condition_expression(MISSING)
+                    .set_expression_attribute_names(names)
+                    .set_expression_attribute_values(Some(values))
+                    .build()?,
+            ),
+            Write::Update(update) => action.update(self.update(update, values)?),
+            Write::DeleteExisting(key) => action.delete(
+                self.delete(key)
+                    .condition_expression(EXISTS)
+                    .set_expression_attribute_names(names)
+                    .set_expression_attribute_values(Some(values))
+                    .build()?,
+            ),
+            Write::DeleteIfPresent(key) => action.delete(self.delete(key).build()?),
+        }
+        .build())
+    }
+
+    fn delete(&self, key: &Key) -> types::builders::DeleteBuilder {
+        types::Delete::builder().table_name(&self.name).set_key(Some(values::from_key(key)))
+    }
+
+    fn update(
+        &self,
+        update: &Update,
+        mut values: AttributeMap,
+    ) -> Result<types::Update, BuildError> {
+        let mut names = condition_names();
+        let (mut sets, mut adds) = (Vec::new(), Vec::new());
+        let set = update.set.iter().map(|(name, value)| (name.as_str(), values::from_json(value)));
+        let place = update.listing.iter().flat_map(|key| {
+            [(LISTING_PARTITION, text(&key.partition)), (LISTING_SORT, text(&key.sort))]
+        });
+        for (n, (name, value)) in set.chain(place).enumerate() {
+            names.insert(format!("#s{n}"), name.to_owned());
+            values.insert(format!(":s{n}"), value);
+            sets.push(format!("#s{n} = :s{n}"));
+        }
+        for (n, (name, difference)) in update.add.iter().enumerate() {
+            names.insert(format!("#a{n}"), (*name).to_owned());
+            values.insert(format!(":a{n}"), number(*difference));
+            adds.push(format!("#a{n} :a{n}"));
+        }
+        let mut condition = EXISTS.to_owned();
+        if let Some(place) = &update.listing {
+            names.insert("#place".to_owned(), LISTING_SORT.to_owned());
+            values.insert(":place".to_owned(), text(&place.sort));
+            condition = format!("{EXISTS} AND {MOVES_ON}");
+        }
+        let clauses = [("SET", sets), ("ADD", adds)].map(|(verb, parts)| match parts.is_empty() {
+            true => String::new(),
+            false => format!("{verb} {} ", parts.join(", ")),
+        });
+        types::Update::builder()
+            .table_name(&self.name)
+            .set_key(Some(values::from_key(&update.key)))
+            .update_expression(clauses.concat())
+            .condition_expression(condition)
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values(Some(values))
+            .build()
+    }
+}
+
+fn condition_names() -> HashMap<String, String> {
+    let names = [("#partition", PARTITION), ("#expiry", EXPIRY)];
+    HashMap::from(names.map(|(placeholder, name)| (placeholder.to_owned(), name.to_owned())))
+}

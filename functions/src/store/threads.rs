@@ -1,0 +1,152 @@
+//! Reading and writing activities and their replies.
+
+use jiff::Timestamp;
+use serde_json::Map;
+use uuid::Uuid;
+
+use super::{Order, Query, StoreError, Table, Update, Write, codec, idempotency, keys, pages};
+use crate::domain::{Activity, Entry, EntryTree, PageOf, PageRequest, Reply, ReplyTree, Thread};
+
+/// Most replies that one activity or reply is shown with when it is asked for by its id. Our choice:
+/// with the longest texts it stays far below what a function may reply with.
+pub const SHOWN_REPLIES: usize = 100;
+
+/// How many levels of replies it is shown with. Our choice: each level is two rounds of requests.
+pub const SHOWN_DEPTH: usize = 10;
+
+/// An activity or reply, with replies below it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ThreadView {
+    /// What was asked for. A reply in it that has more replies than are shown, by its counter, can be
+    /// asked for by its own id.
+    pub tree: EntryTree,
+    /// Where the replies to it go on, for [`PageRequest::after`]; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// An activity or reply by its id.
+pub async fn find(
+    table: &dyn Table,
+    uuid: Uuid,
+    now: Timestamp,
+) -> Result<Option<Entry>, StoreError> {
+    let mut found =
+        table.get(&[keys::activity(uuid), keys::reply_place(uuid)], now).await?.into_iter();
+    if let Some(activity) = found.next().flatten() {
+        return codec::read_activity(activity).map(Entry::Activity).map(Some);
+    }
+    let Some(place) = found.next().flatten() else { return Ok(None) };
+    let reply = table.get(&[codec::read_pointer(place)?], now).await?.pop().flatten();
+    reply.map(codec::read_reply).transpose().map(|reply| reply.map(Entry::Reply))
+}
+
+/// An activity or reply by its id, with a page of the replies to it, oldest first, and below each of them
+/// what else fits: at most [`SHOWN_REPLIES`] altogether, on [`SHOWN_DEPTH`] levels.
+///
+/// Costs two reads, and for each level one query for each reply that has been answered (each of them
+/// yields a reply) and one read of all that was found.
+pub async fn show(
+    table: &dyn Table,
+    uuid: Uuid,
+    page: &PageRequest,
+    now: Timestamp,
+) -> Result<Option<ThreadView>, StoreError> {
+    let Some(entry) = find(table, uuid, now).await? else { return Ok(None) };
+    let mut replies = Vec::new();
+    let mut next = None;
+    let is_answered = entry.counters().replies > 0;
+    let mut parents = if is_answered { vec![uuid] } else { Vec::new() };
+    for level in 0..SHOWN_DEPTH {
+        let room = SHOWN_REPLIES.saturating_sub(replies.len());
+        parents.truncate(room);
+        if parents.is_empty() {
+            break;
+        }
+        let each = match level {
+            0 => page.clone(),
+            _ => PageRequest { limit: room / parents.len(), after: None },
+        };
+        let below = replies_to(table, &parents, &each, now).await?;
+        if level == 0 {
+            next = below.next;
+        }
+        let answered = below.entries.iter().filter(|reply| reply.counters.replies > 0);
+        parents = answered.map(|reply| reply.uuid).collect();
+        replies.extend(below.entries);
+    }
+    let tree = match entry {
+        Entry::Activity(activity) => EntryTree::Activity(Thread::new(activity, replies)),
+        Entry::Reply(reply) => EntryTree::Reply(ReplyTree::new(reply, replies)),
+    };
+    Ok(Some(ThreadView { tree, next }))
+}
+
+/// A page of the replies to each of `parents`, one after the other, each oldest first.
+/// [`PageOf::next`] is that of the last.
+async fn replies_to(
+    table: &dyn Table,
+    parents: &[Uuid],
+    page: &PageRequest,
+    now: Timestamp,
+) -> Result<PageOf<Reply>, StoreError> {
+    let partitions = parents.iter().map(|parent| keys::replies_partition(*parent));
+    let queries: Vec<Query> =
+        partitions.map(|partition| pages::query(partition, Order::Ascending, page, now)).collect();
+    let mut found = PageOf { entries: Vec::new(), next: None };
+    for page in table.query(&queries).await? {
+        found.entries.extend(page.items);
+        found.next = page.next;
+    }
+    let PageOf { entries: keys, next } = found.try_map(codec::read_pointer)?;
+    let items = table.get(&keys, now).await?.into_iter().flatten();
+    let entries = items.map(codec::read_reply).collect::<Result<_, _>>()?;
+    Ok(PageOf { entries, next })
+}
+
+/// Writes a new activity, with all by which it is found; `answered` goes with it (see
+/// [`super::idempotency`]).
+pub async fn publish(
+    table: &dyn Table,
+    activity: &Activity,
+    answered: Option<Write>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let writes = codec::activity_items(activity)?.into_iter().map(Write::Upsert).collect();
+    idempotency::write_once(table, writes, answered, now).await
+}
+
+/// Writes a new reply to `parent` and counts it there. `false`, and nothing is written, if the
+/// parent or the activity at the top has gone in the meantime.
+pub async fn reply(
+    table: &dyn Table,
+    parent: &Entry,
+    reply: &Reply,
+    answered: Option<Write>,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let mut root_author = parent.handle().clone();
+    if let Entry::Reply(parent) = parent {
+        let root = [keys::activity(parent.root_uuid)];
+        let Some(activity) = table.get(&root, now).await?.pop().flatten() else {
+            return Ok(false);
+        };
+        root_author = codec::read_activity(activity)?.handle;
+    }
+    // It expires with the activity at the top, so that there is nothing to require of that one.
+    let count = Write::Update(Update {
+        key: codec::entry_key(parent),
+        add: vec![(codec::REPLIES, 1)],
+        set: Map::new(),
+        listing: None,
+    });
+    let items = codec::reply_items(reply, &root_author, parent.handle())?;
+    let writes = std::iter::once(count).chain(items.into_iter().map(Write::Upsert)).collect();
+    match idempotency::write_once(table, writes, answered, now).await {
+        Err(error) if error.is_condition_of(0) => Ok(false),
+        done => done.map(|()| true),
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "local")]
+mod tests;

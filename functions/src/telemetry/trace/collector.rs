@@ -1,0 +1,74 @@
+//! Where the ended spans of an invocation wait until its reply is posted.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use opentelemetry::{Context, KeyValue, trace::SpanKind};
+use opentelemetry_sdk::{
+    error::OTelSdkResult,
+    trace::{Span, SpanData, SpanProcessor},
+};
+
+/// Most spans of one invocation beside the server span. Our choice: what OpenTelemetry's own queue
+/// holds; about 1 MiB, and hundred times what an endpoint has.
+const MAX_SPANS: usize = 2048;
+
+/// The spans of the invocation that have ended. Emptied after each one.
+#[derive(Clone, Debug, Default)]
+pub(in crate::telemetry) struct FinishedSpans(Arc<Mutex<Finished>>);
+
+/// What there is of an invocation.
+#[derive(Debug, Default)]
+pub(in crate::telemetry) struct Finished {
+    /// In the order in which they ended: children before parents.
+    pub(in crate::telemetry) spans: Vec<SpanData>,
+    /// How many more there would be, but for the bound.
+    pub(in crate::telemetry) dropped: u64,
+}
+
+impl FinishedSpans {
+    /// Takes them out.
+    pub(in crate::telemetry) fn take(&self) -> Finished {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Finished> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SpanProcessor for FinishedSpans {
+    fn on_start(&self, _: &mut Span, _: &Context) {}
+
+    fn on_end(&self, mut span: SpanData) {
+        keep_last_of_each_key(&mut span.attributes);
+        let mut finished = self.lock();
+        // The server span ends last, and without it the extension would not know of the end.
+        match finished.spans.len() < MAX_SPANS || span.span_kind == SpanKind::Server {
+            true => finished.spans.push(span),
+            false => finished.dropped += 1,
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(()) // sending is not its business
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+/// What is set again replaces what was there: the SDK would keep both.
+fn keep_last_of_each_key(attributes: &mut Vec<KeyValue>) {
+    let mut position = 0;
+    while position < attributes.len() {
+        let later = &attributes[position + 1..];
+        match later.iter().any(|later| later.key == attributes[position].key) {
+            true => drop(attributes.remove(position)),
+            false => position += 1,
+        }
+    }
+}

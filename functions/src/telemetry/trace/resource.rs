@@ -1,0 +1,39 @@
+//! The attributes that all spans and log records of a function have in common.
+
+use opentelemetry::{Array, KeyValue, StringValue, Value};
+use opentelemetry_sdk::{Resource, resource::TelemetryResourceDetector};
+
+use crate::config::Config;
+
+/// What all spans of this process have in common.
+pub(in crate::telemetry) fn resource(config: &Config) -> Resource {
+    let text = |key, value: &Option<String>| Some(KeyValue::new(key, value.clone()?));
+    let list = |key, value: &Option<String>| {
+        let values = vec![StringValue::from(value.clone()?)];
+        Some(KeyValue::new(key, Value::Array(Array::String(values))))
+    };
+    let known = [
+        text("faas.name", &config.function_name),
+        text("faas.version", &config.function_version),
+        text("faas.instance", &config.log_stream),
+        text("cloud.region", &config.region),
+        list("aws.log.group.names", &config.log_group),
+        list("aws.log.stream.names", &config.log_stream),
+        config.memory_bytes.map(|bytes| KeyValue::new("faas.max_memory", bytes)),
+    ];
+    let named =
+        config.resource_attributes.iter().map(|(key, v)| KeyValue::new(key.clone(), v.clone()));
+    Resource::builder_empty()
+        .with_detector(Box::new(TelemetryResourceDetector))
+        .with_attributes([
+            KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+            KeyValue::new("telemetry.distro.name", "cruddur-telemetry"),
+            KeyValue::new("telemetry.distro.version", env!("CARGO_PKG_VERSION")),
+            KeyValue::new("cloud.provider", "aws"),
+            KeyValue::new("cloud.platform", "aws_lambda"),
+        ])
+        .with_attributes(known.into_iter().flatten())
+        .with_attributes(named)
+        .with_attribute(KeyValue::new("service.name", config.service_name.clone()))
+        .build()
+}

@@ -1,0 +1,41 @@
+//! Which flag the spans of a trace carry.
+
+use opentelemetry::{
+    Context, KeyValue,
+    trace::{Link, SpanKind, TraceId},
+};
+use opentelemetry_sdk::trace::{Sampler, SamplingDecision, SamplingResult, ShouldSample};
+
+/// Whether a trace is one to keep, whatever else says so; in the context of every span of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::telemetry) enum SamplingOverride {
+    /// As caller and configuration have it.
+    AsAsked,
+    /// Nobody will look for it.
+    Never,
+}
+
+/// Records every span: a sampler decides on the flag that goes with it, no more. Who pays for
+/// storage, the exporter to Honeycomb, reads the flag; X-Ray and errors must not depend on it.
+#[derive(Clone, Debug)]
+pub(in crate::telemetry) struct RecordAlways(pub(in crate::telemetry) Sampler);
+
+impl ShouldSample for RecordAlways {
+    fn should_sample(
+        &self,
+        parent: Option<&Context>,
+        trace_id: TraceId,
+        name: &str,
+        kind: &SpanKind,
+        attributes: &[KeyValue],
+        links: &[Link],
+    ) -> SamplingResult {
+        let mut result = self.0.should_sample(parent, trace_id, name, kind, attributes, links);
+        let never = parent.and_then(|context| context.get::<SamplingOverride>())
+            == Some(&SamplingOverride::Never);
+        if never || result.decision == SamplingDecision::Drop {
+            result.decision = SamplingDecision::RecordOnly;
+        }
+        result
+    }
+}

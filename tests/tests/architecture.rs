@@ -15,6 +15,13 @@ fn the_functions_import_only_from_above_without_circles_and_name_each_type_once(
     assert!(found.is_empty(), "{} breaches:\n{}", found.len(), found.join("\n"));
 }
 
+#[test]
+fn the_extension_imports_only_from_above_without_circles_and_names_each_type_once() {
+    let found = breaches(&source("extension"));
+
+    assert!(found.is_empty(), "{} breaches:\n{}", found.len(), found.join("\n"));
+}
+
 /// The breaches of a crate of these files.
 fn breaches_of(files: &[(&str, &str)]) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();

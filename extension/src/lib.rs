@@ -52,6 +52,8 @@
 //!    to. The flush ends when each destination has answered or the time is over.
 //! 5. [`lifecycle`] asks Lambda for the next event.
 
+pub mod text; // colours, hex
+pub mod time; // timestamps
 pub mod settings; // reads environment variables
 pub mod bounded_map;
 pub mod scrub; // masks secrets

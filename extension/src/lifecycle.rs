@@ -40,15 +40,17 @@ use crate::{
     client::freeze::{Moment, THAW},
     config::Config,
     flush::{
-        policy::{self, DRAIN_BUDGET},
+        policy::{self, DRAIN_BUDGET, FlushKind},
         state::FlushState,
     },
-    invocation::xray_contexts::XrayContexts,
-    lambda::extensions_api::{ApiError, EventTypes, ExtensionsApi, Invoke, LambdaEvent, Shutdown},
+    invocation::{end::EndEvidence, xray_contexts::XrayContexts},
+    lambda::extensions_api::{
+        EventTypes, ExtensionsApi, Invoke, LambdaEvent, Shutdown, error::ApiError,
+    },
     otlp::payload::{Payload, SignalKind},
-    pipeline::{FlushKind, Pipeline, PipelineHandle, Trigger, dead_letter::DeadLetters},
+    pipeline::{Pipeline, PipelineHandle, Trigger, dead_letter::DeadLetters},
     processor::{
-        EndEvidence, Processor,
+        Processor,
         failures::{FailureReporter, SPANS_FOLLOW},
         log_lines::LineEnricher,
         platform_spans::PlatformSpans,
@@ -99,7 +101,7 @@ async fn work(lambda: &ExtensionsApi, parts: &mut Parts, config: &Config) -> Shu
         }
     }
     let mut last_error = None;
-    let mut flushing = FlushState::new(config, telemetry.is_ok());
+    let mut flushing = FlushState::new(config.flush, config.max_hold, telemetry.is_ok());
     loop {
         let asked = Moment::now();
         let event = lambda.next().await;
@@ -203,11 +205,11 @@ impl Parts {
         }
         let has_exporters = !exporters.is_empty();
         let wants_lines = exporters.iter().any(|it| it.spec().kinds.contains(&SignalKind::Lines));
-        let failures = FailureReporter::new(config);
+        let failures = config.failure_settings().map(FailureReporter::new);
         let reads_lines = wants_lines || failures.is_some();
         let invocations = Processor::new(
             PlatformSpans::new(config.function_name.clone(), config.resource.clone()),
-            reads_lines.then(|| LineEnricher::new(config)),
+            reads_lines.then(|| LineEnricher::new(config.line_settings())),
             failures,
         );
         let (pipeline, handle) = Pipeline::new(exporters, &config.pipeline_settings(), trigger);

@@ -17,6 +17,7 @@ use crate::{
     flush::policy::FlushMode,
     invocation::xray_contexts::XrayContexts,
     pipeline::PipelineSettings,
+    processor::{failures::FailureSettings, log_lines::LineSettings},
     settings::{Reader, parse_names, parse_number, parse_size},
 };
 
@@ -144,6 +145,29 @@ impl Config {
             spool_directory: self.spool_directory.clone(),
             spool_bytes: self.spool_bytes,
         }
+    }
+}
+
+impl Config {
+    pub fn line_settings(&self) -> LineSettings {
+        LineSettings {
+            function_name: self.function_name.clone(),
+            function_version: self.function_version.clone(),
+            scrub: self.scrub.clone(),
+        }
+    }
+
+    /// `None` if the Rollbar exporter is off.
+    pub fn failure_settings(&self) -> Option<FailureSettings> {
+        let rollbar = self.exporters.rollbar.as_ref()?;
+        let region = self.resource.iter().find(|(key, _)| key == "cloud.region");
+        Some(FailureSettings {
+            function_name: self.function_name.clone(),
+            function_version: self.function_version.clone(),
+            region: region.map(|(_, region)| region.clone()),
+            scrub: self.scrub.clone(),
+            items: rollbar.items.clone(),
+        })
     }
 }
 

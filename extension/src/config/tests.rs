@@ -2,8 +2,8 @@ use super::*;
 use http::HeaderValue;
 
 use crate::{
-    client::secret::SecretSource, exporter::rollbar::config::ClientAddress,
-    processor::failures::item::ItemLevel,
+    client::secret::SecretSource,
+    processor::failures::{item::ItemLevel, settings::ClientAddress},
 };
 
 fn read(vars: &[(&str, &str)]) -> (Config, Vec<ConfigError>) {
@@ -97,8 +97,11 @@ fn rollbar_needs_a_token_and_no_more_and_says_what_it_cannot_read() {
     let rollbar = config.exporters.rollbar.unwrap();
     assert_eq!(errors, []);
     assert_eq!(rollbar.endpoint, "https://api.rollbar.com/api/1/item/");
-    assert_eq!((rollbar.environment.as_str(), rollbar.min_level), ("production", ItemLevel::Error));
-    assert_eq!(rollbar.client_address, ClientAddress::Whole);
+    assert_eq!(
+        (rollbar.items.environment.as_str(), rollbar.items.min_level),
+        ("production", ItemLevel::Error)
+    );
+    assert_eq!(rollbar.items.client_address, ClientAddress::Whole);
 
     for (variable, value, is_off) in [
         ("ROLLBAR_ENDPOINT", "api.rollbar.com", true),
@@ -113,7 +116,7 @@ fn rollbar_needs_a_token_and_no_more_and_says_what_it_cannot_read() {
         assert!(errors[0].to_string().starts_with(variable), "{}", errors[0]);
     }
     let (config, _) = read(&[token, ("ROLLBAR_CAPTURE_IP", "anonymise")]);
-    assert_eq!(config.exporters.rollbar.unwrap().client_address, ClientAddress::Anonymized);
+    assert_eq!(config.exporters.rollbar.unwrap().items.client_address, ClientAddress::Anonymized);
     let (config, _) = read(&[token, ("CRUDDUR_EXPORTERS", "console")]);
     assert!(config.exporters.rollbar.is_none());
 }

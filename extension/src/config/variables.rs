@@ -70,7 +70,7 @@ pub const VARIABLES: &[Variable] = &[
     Variable {
         name: "ROLLBAR_ENVIRONMENT",
         now: |config| {
-            rollbar(config, |it| format!("items have the environment {}", it.environment))
+            rollbar(config, |it| format!("items have the environment {}", it.items.environment))
         },
     },
     Variable {
@@ -80,19 +80,23 @@ pub const VARIABLES: &[Variable] = &[
     Variable {
         name: "ROLLBAR_LEVEL",
         now: |config| {
-            rollbar(config, |it| format!("failures of level {} and above", it.min_level.name()))
+            rollbar(config, |it| {
+                format!("failures of level {} and above", it.items.min_level.name())
+            })
         },
     },
     Variable {
         name: "ROLLBAR_CAPTURE_IP",
         now: |config| {
-            rollbar(config, |it| format!("the client's address is sent {}", it.client_address))
+            rollbar(config, |it| {
+                format!("the client's address is sent {}", it.items.client_address)
+            })
         },
     },
     Variable {
         name: "CRUDDUR_TRACE_URL",
         now: |config| {
-            rollbar(config, |it| match &it.trace_url {
+            rollbar(config, |it| match &it.items.trace_url {
                 Some(url) => format!("items link to {url}"),
                 None => "items have trace ids without a link".into(),
             })

@@ -9,15 +9,9 @@ use zstd::{
 };
 
 use crate::otlp::{
-    payload::{self, Payload, SignalKind},
-    wire,
+    edit,
+    payload::{self, MAX_BATCH_BYTES, Payload, SignalKind},
 };
-
-/// Most bytes of protobuf in one batch, unless a single request is larger.
-///
-/// The limit of Honeycomb's own client library:
-/// <https://github.com/honeycombio/libhoney-go/blob/main/transmission/transmission.go>
-pub const MAX_BATCH_BYTES: usize = 5_000_000;
 
 /// Most items of [`SignalKind::Failures`] in one batch. Each item is a request of its own;
 /// this many round trips in sequence fit into a hold.
@@ -152,7 +146,7 @@ impl Batch {
         let part = |bytes: Vec<u8>| self.part(payload::items(&bytes).count() as u64, bytes);
         let part_bytes = plain.len().div_ceil(PARTS);
         let mut parts: Vec<Vec<u8>> = Vec::new();
-        for resource in wire::by_resource(&plain) {
+        for resource in edit::by_resource(&plain) {
             match parts.last_mut() {
                 Some(part) if part.len() + resource.len() <= part_bytes => part.extend(resource),
                 _ => parts.push(resource),
@@ -220,7 +214,7 @@ pub fn compress(parts: impl Iterator<Item = impl AsRef<[u8]>>) -> io::Result<Byt
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::processor::failures::signal as failure;
+    use crate::otlp::failure_codec::signal as failure;
 
     fn signals<const N: usize>(bytes: [usize; N]) -> [Payload; N] {
         bytes.map(|bytes| Payload {

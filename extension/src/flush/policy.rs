@@ -20,7 +20,19 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use crate::pipeline::FlushKind;
+/// How a flush is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlushKind {
+    /// Nothing is sent now; what waits is safe in the spool.
+    Later,
+    /// Sending begins, and nobody waits for it.
+    None,
+    /// Until then, for destinations that may be sent to.
+    Until(Instant),
+    /// For every destination, and so that the spool and the last words are done by then: the last
+    /// flush.
+    Drain(Instant),
+}
 
 /// Kept free before an event's deadline, so that Next (or the exit) is never late. Our choice.
 pub const DEADLINE_MARGIN: Duration = Duration::from_millis(150);

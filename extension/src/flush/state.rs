@@ -6,10 +6,9 @@ use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 use crate::{
-    config::Config,
-    flush::policy::{self, FlushInput, InvocationGaps},
-    pipeline::FlushKind,
-    processor::{EndEvidence, Processor},
+    flush::policy::{self, FlushInput, FlushKind, InvocationGaps},
+    invocation::end::EndEvidence,
+    processor::Processor,
 };
 
 /// What the flush policy remembers from one invocation to the next.
@@ -31,8 +30,7 @@ struct Miss {
 }
 
 impl FlushState {
-    pub(crate) fn new(config: &Config, subscribed: bool) -> Self {
-        let Config { flush: mode, max_hold, .. } = *config;
+    pub(crate) fn new(mode: policy::FlushMode, max_hold: Duration, subscribed: bool) -> Self {
         Self { mode, max_hold, gaps: InvocationGaps::default(), last: None, subscribed, miss: None }
     }
 

@@ -11,8 +11,6 @@ use std::{
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use crate::processor::platform_spans::span::PlatformSpan;
-
 /// What an event says to have taken longer is nonsense. Our choice: no sandbox lives that long.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3_600);
 
@@ -74,7 +72,7 @@ pub struct RuntimeDone {
     #[serde(default)]
     error_type: Value,
     #[serde(default)]
-    spans: Value,
+    pub(crate) spans: Value,
 }
 
 /// What an invocation cost.
@@ -115,7 +113,7 @@ impl<'a> RawEvent<'a> {
     /// Reads one event; `None` if it is not one.
     pub fn read(json: &'a str, now: SystemTime) -> Option<Self> {
         #[derive(Deserialize)]
-        struct Fields<'a> {
+        struct EventFields<'a> {
             #[serde(borrow, default)]
             time: Cow<'a, str>,
             #[serde(borrow, rename = "type", default)]
@@ -123,7 +121,7 @@ impl<'a> RawEvent<'a> {
             #[serde(borrow)]
             record: Option<&'a RawValue>,
         }
-        let fields: Fields<'_> = serde_json::from_str(json).ok()?;
+        let fields: EventFields<'_> = serde_json::from_str(json).ok()?;
         Some(Self {
             time: parse_time(&fields.time).unwrap_or(now),
             kind: fields.kind,
@@ -151,17 +149,6 @@ impl RuntimeDone {
     pub fn failure(&self) -> Option<String> {
         let status = self.status.as_str().filter(|status| !["", "success"].contains(status))?;
         Some(self.error_type.as_str().unwrap_or(status).to_owned())
-    }
-
-    /// The span `runtimeOverhead`: from the reply to the runtime's next request for work.
-    pub(crate) fn overhead(&self) -> Option<PlatformSpan> {
-        let span = self.spans.as_array()?.iter().find(|span| span["name"] == "runtimeOverhead")?;
-        let start = parse_time(span["start"].as_str()?)?;
-        Some(PlatformSpan::new(
-            "runtimeOverhead",
-            start,
-            start + millis(span["durationMs"].as_f64()?),
-        ))
     }
 }
 
@@ -202,7 +189,7 @@ pub(crate) fn millis(millis: f64) -> Duration {
 }
 
 /// RFC 3339. One of the reference's samples has a colon before the milliseconds.
-fn parse_time(text: &str) -> Option<SystemTime> {
+pub(crate) fn parse_time(text: &str) -> Option<SystemTime> {
     let parse = |text: &str| text.parse::<jiff::Timestamp>().ok().map(SystemTime::from);
     parse(text).or_else(|| {
         let (seconds, millis) = text.rsplit_once(':')?;

@@ -4,4 +4,5 @@ pub mod schema;
 pub mod wire;
 pub mod edit;
 pub mod payload;
+pub mod line_codec;
 pub mod failure_codec;

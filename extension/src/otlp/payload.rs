@@ -8,12 +8,17 @@ use memchr::memmem;
 use serde::Serialize;
 use trace_context::{SpanId, TraceId};
 
-use crate::{
-    delivery::batch::MAX_BATCH_BYTES,
-    otlp::wire::{
-        self, LOGS_REQUEST, METRICS_REQUEST, Malformed, Schema, TRACES_REQUEST, Value, nested,
-    },
+use crate::otlp::{
+    edit,
+    schema::{LOGS_REQUEST, METRICS_REQUEST, Schema, TRACES_REQUEST},
+    wire::{self, Malformed, Value, nested},
 };
+
+/// Most bytes of protobuf in one batch, unless a single request is larger.
+///
+/// The limit of Honeycomb's own client library:
+/// <https://github.com/honeycombio/libhoney-go/blob/main/transmission/transmission.go>
+pub const MAX_BATCH_BYTES: usize = 5_000_000;
 
 /// OTLP's three signals, and what the Telemetry API delivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -147,12 +152,12 @@ impl Payload {
         if self.items == 0 {
             return Vec::new();
         }
-        let named = wire::with_resource_attribute(&self.bytes, "service.name", service_name);
+        let named = edit::with_resource_attribute(&self.bytes, "service.name", service_name);
         let signal = Self { bytes: named.map_or(self.bytes, Bytes::from), ..self };
         if signal.bytes.len() <= MAX_BATCH_BYTES {
             return vec![signal];
         }
-        let parts = wire::regroup(&signal.bytes, MAX_BATCH_BYTES, |_| true).into_iter();
+        let parts = edit::regroup(&signal.bytes, MAX_BATCH_BYTES, |_| true).into_iter();
         let part = |bytes: Vec<u8>| {
             let items = items(&bytes).count() as u64;
             Self { items, bytes: bytes.into(), ..signal.clone() }
@@ -173,7 +178,7 @@ pub fn only_sampled(request: &[u8]) -> Option<(Vec<u8>, u64)> {
     let failed = items(request).map(SpanView::of).filter(|span| span.failed);
     let failed: HashSet<&[u8]> = failed.filter_map(|span| span.trace_id()).collect();
     let mut left_out = 0;
-    let parts = wire::regroup(request, usize::MAX, |span| {
+    let parts = edit::regroup(request, usize::MAX, |span| {
         let span = SpanView::of(span);
         let keep = span.is_sampled() || span.trace_id().is_some_and(|id| failed.contains(id));
         left_out += u64::from(!keep);

@@ -6,10 +6,7 @@
 //! on mutated messages), so that nothing malformed is queued; [`fields`] then finds the few fields
 //! that matter here.
 
-pub use crate::otlp::edit::{by_resource, regroup, with_resource_attribute};
-pub use crate::otlp::schema::{LOGS_REQUEST, METRICS_REQUEST, Schema, TRACES_REQUEST};
-
-use crate::otlp::schema::FieldKind;
+use crate::otlp::schema::{FieldKind, Schema};
 
 /// Nesting deeper than this is refused, as a full decoder does. The limit of prost.
 const MAX_DEPTH: u32 = 100;

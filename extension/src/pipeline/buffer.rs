@@ -13,8 +13,8 @@ use std::{
 };
 
 use crate::{
-    delivery::batch::{Batch, MAX_BATCH_BYTES},
-    otlp::payload::{Payload, SignalKind},
+    delivery::batch::Batch,
+    otlp::payload::{MAX_BATCH_BYTES, Payload, SignalKind},
     pipeline::ledger::QueueId,
 };
 

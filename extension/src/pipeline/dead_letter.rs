@@ -21,10 +21,10 @@ use flate2::Crc;
 use crate::{
     delivery::batch::compress,
     otlp::{
+        edit::regroup,
+        failure_codec,
         payload::{Payload, SignalKind, is_error},
-        wire::regroup,
     },
-    processor::failures,
 };
 
 /// What every line begins with; a number and a colon follow.
@@ -173,7 +173,7 @@ impl DeadLetters {
 /// A request as a line, and the number of its items.
 fn write(destination: &str, kind: SignalKind, request: &[u8]) -> io::Result<(String, u64)> {
     let items = match kind {
-        SignalKind::Failures => failures::read(request).map(|line| line.items).sum(),
+        SignalKind::Failures => failure_codec::read(request).map(|line| line.items).sum(),
         _ => crate::otlp::payload::items(request).count() as u64,
     };
     let head = format!("{destination}:{}:{items}", kind.name());
@@ -206,7 +206,7 @@ fn read_line(line: &str) -> Option<DeadLetter> {
     let decoder = zstd::Decoder::new(&zstd[..]).ok()?;
     decoder.take(MAX_PLAIN_BYTES).read_to_end(&mut plain).ok()?;
     let signal = match kind {
-        SignalKind::Failures => failures::signal(Bytes::from(plain)),
+        SignalKind::Failures => failure_codec::signal(Bytes::from(plain)),
         _ => Payload::read(kind, Bytes::from(plain)).ok()?.0,
     };
     (items.parse() == Ok(signal.items) && signal.items > 0)

@@ -2,30 +2,13 @@
 
 use std::{io, time::Duration};
 
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::Instant,
-};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    flush::policy::FlushKind,
     otlp::payload::Payload,
-    pipeline::stats::PipelineStats,
-    pipeline::{dead_letter::DeadLetters, refusals::RefusedRequests},
+    pipeline::{dead_letter::DeadLetters, refusals::RefusedRequests, stats::PipelineStats},
 };
-
-/// How a flush is waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FlushKind {
-    /// Nothing is sent now; what waits is safe in the spool.
-    Later,
-    /// Sending begins, and nobody waits for it.
-    None,
-    /// Until then, for destinations that may be sent to.
-    Until(Instant),
-    /// For every destination, and so that the spool and the last words are done by then: the last
-    /// flush.
-    Drain(Instant),
-}
 
 /// The pipeline's other end, for receivers and lifecycle.
 #[derive(Clone, Debug)]

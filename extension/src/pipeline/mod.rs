@@ -9,6 +9,7 @@
 //! destination never for another: each has a worker task with one batch under way at most. What it
 //! decides is [`core`]'s; this is the part with tasks, channels, the clock and the disk.
 
+mod settings;
 pub mod ledger;
 pub mod circuit_breaker;
 pub mod stats;
@@ -25,7 +26,6 @@ mod worker;
 use std::{
     collections::BTreeMap,
     io,
-    path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -36,10 +36,6 @@ use tokio::{
 };
 use tracing::warn;
 
-pub use crate::pipeline::{
-    core::{Core, Trigger},
-    handle::{FlushKind, PipelineHandle, Stopped},
-};
 use crate::{
     delivery::{DestinationId, Exporter, batch::Batch, error::ExportError},
     otlp::payload::SignalKind,
@@ -52,6 +48,14 @@ use crate::{
         worker::{CompletedExport, run_worker},
     },
     processor::FailureCounts,
+};
+pub use crate::{
+    flush::policy::FlushKind,
+    pipeline::{
+        core::{Core, Trigger},
+        handle::{PipelineHandle, Stopped},
+        settings::PipelineSettings,
+    },
 };
 
 /// Commands that may wait; the pipeline empties this queue without ever waiting. Our choice.
@@ -73,21 +77,6 @@ const SPOOL_GRACE: Duration = Duration::from_millis(50);
 /// How long [last words](PipelineHandle::last_words) may take. Our choice: on a full core, ten times what
 /// they need.
 const LAST_WORDS: Duration = Duration::from_millis(200);
-
-/// What the pipeline may hold, and for how long.
-#[derive(Clone, Debug)]
-pub struct PipelineSettings {
-    /// The name in the lines of stats.
-    pub function_name: String,
-    /// The longest wait for a flush between the end of an invocation and Next.
-    pub max_hold: Duration,
-    /// The most bytes of payloads held for all destinations together.
-    pub buffer_bytes: usize,
-    /// Where undelivered batches are kept on disk.
-    pub spool_directory: PathBuf,
-    /// The most bytes kept there; 0 keeps none.
-    pub spool_bytes: u64,
-}
 
 /// See the module's documentation.
 #[derive(Debug)]

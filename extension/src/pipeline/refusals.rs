@@ -72,12 +72,12 @@ pub struct RefusedRequests {
 /// How many requests were refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Refusals(BTreeMap<Receiver, BTreeMap<RefusalReason, u64>>);
+pub struct RefusalCounts(BTreeMap<Receiver, BTreeMap<RefusalReason, u64>>);
 
 /// Counts refusals, and limits the lines about them.
 #[derive(Debug, Default)]
 pub struct RefusalLog {
-    counts: Refusals,
+    counts: RefusalCounts,
     /// When the last line was due, and the count then.
     logged: BTreeMap<(Receiver, RefusalReason), (Instant, u64)>,
 }
@@ -98,7 +98,7 @@ impl RefusalReason {
     }
 }
 
-impl Refusals {
+impl RefusalCounts {
     /// Whether nothing was refused.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -139,7 +139,7 @@ impl RefusalLog {
     }
 
     /// The counts of this process.
-    pub fn counts(&self) -> &Refusals {
+    pub fn counts(&self) -> &RefusalCounts {
         &self.counts
     }
 }

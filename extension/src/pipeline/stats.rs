@@ -14,7 +14,7 @@ use crate::{
     pipeline::{
         circuit_breaker::BreakerState,
         ledger::{Account, State},
-        refusals::Refusals,
+        refusals::RefusalCounts,
     },
 };
 
@@ -30,8 +30,8 @@ pub struct PipelineStats {
     /// For how long Next was kept back.
     pub holds: HoldStats,
     /// Requests that the receivers refused.
-    #[serde(skip_serializing_if = "Refusals::is_empty")]
-    pub refused: Refusals,
+    #[serde(skip_serializing_if = "RefusalCounts::is_empty")]
+    pub refused: RefusalCounts,
 }
 
 /// How one destination fares.

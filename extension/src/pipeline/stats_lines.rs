@@ -1,13 +1,23 @@
 //! The summary as lines, for destinations that take lines: when one is due.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
 use crate::{
-    otlp::payload::Payload,
-    pipeline::stats::{self, HoldStats, PipelineStats},
-    processor::log_lines,
+    otlp::{
+        line_codec::{LinePayloads, LogLine},
+        payload::Payload,
+    },
+    pipeline::{
+        ledger::{Account, State},
+        stats::{self, DestinationStats, HoldStats, PipelineStats},
+    },
+    processor::log_lines::{
+        emf::{EmfMetrics, by_destination, by_function},
+        json::JsonObject,
+    },
+    time::{timestamp, unix_ms},
 };
 
 /// See the module's documentation.
@@ -46,7 +56,7 @@ impl StatsReporter {
     /// What has changed since the last time, by this process's own sums.
     pub(super) fn tell(&mut self, now: Instant, summary: PipelineStats) -> Vec<Payload> {
         let holds = std::mem::take(&mut self.holds);
-        let lines = log_lines::account(&self.function, &summary, &self.told, holds);
+        let lines = account_lines(&self.function, &summary, &self.told, holds);
         self.told = summary;
         self.tell_at = now + stats::INTERVAL;
         self.has_news = false;
@@ -54,17 +64,92 @@ impl StatsReporter {
     }
 }
 
+/// The extension's own account since an earlier one, and the holds since then.
+fn account_lines(
+    function: &str,
+    now: &PipelineStats,
+    before: &PipelineStats,
+    holds: HoldStats,
+) -> Vec<Payload> {
+    let (time, mut signals) = (SystemTime::now(), LinePayloads::default());
+    for metrics in metrics(function, now, before, holds) {
+        let mut line = JsonObject::new();
+        line.add("timestamp", &timestamp(time));
+        line.add("level", &"INFO");
+        line.add("message", &"What became of telemetry");
+        line.add("type", &"extension.account");
+        metrics.members(time).iter().for_each(|(key, value)| line.add(key, value));
+        line.end();
+        signals.push(LogLine { time_ms: unix_ms(time), json: &line.0 }, false);
+    }
+    signals.finish()
+}
+
+/// The changes from one summary to the next: of each destination, of refused requests, and the holds since.
+fn metrics(
+    function: &str,
+    now: &PipelineStats,
+    before: &PipelineStats,
+    holds: HoldStats,
+) -> Vec<EmfMetrics> {
+    let mut all = Vec::new();
+    for (name, destination) in &now.destinations {
+        all.push(destination_metrics(name, destination, before.destinations.get(name)));
+    }
+    if holds.count > 0 {
+        let mean = holds.total_ms / holds.count as f64;
+        let metrics = by_function(function).with("HoldOfNext", "Milliseconds", Some(mean));
+        let longest = Some(holds.longest_ms);
+        all.push(metrics.with("LongestHoldOfNext", "Milliseconds", longest));
+    }
+    let refused = now.refused.total().saturating_sub(before.refused.total());
+    if refused > 0 {
+        all.push(by_function(function).with("Refused", "Count", Some(refused as f64)));
+    }
+    all
+}
+
+fn destination_metrics(
+    name: &str,
+    now: &DestinationStats,
+    before: Option<&DestinationStats>,
+) -> EmfMetrics {
+    let sum = |of: fn(&Account) -> u64| {
+        let total = |it: &DestinationStats| it.accounts.values().map(of).sum::<u64>();
+        let (now, before) = (total(now), before.map(total).unwrap_or_default());
+        (now, Some(now.saturating_sub(before) as f64))
+    };
+    let requests = before.map(|before| before.requests).unwrap_or_default();
+    let since = |now: u64, before: u64| Some(now.saturating_sub(before) as f64);
+    by_destination(name)
+        .with("Received", "Count", sum(Account::received).1)
+        .with("Delivered", "Count", sum(|it| it.at(State::Delivered)).1)
+        .with("Dropped", "Count", sum(Account::lost).1)
+        .with("Repeated", "Count", since(now.requests.repeated_items, requests.repeated_items))
+        .with(
+            "FailedRequests",
+            "Count",
+            since(now.requests.failed_requests, requests.failed_requests),
+        )
+        .with("Held", "Count", Some(sum(|it| it.at(State::Held)).0 as f64))
+        .with("Spooled", "Count", Some(sum(|it| it.at(State::Spooled)).0 as f64))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::{
         delivery::DestinationSpec,
-        otlp::payload::SignalKind,
+        otlp::{line_codec, payload::SignalKind},
         pipeline::{Core, Trigger, ledger::Ledger, spool::Spool},
+    };
+    use crate::{
+        pipeline::{circuit_breaker::BreakerState, stats::RequestStats},
+        processor::log_lines::tests::assert_is_emf,
     };
 
     /// What a process tells, that receives so much on top of an earlier one's sums and is killed then.
@@ -82,7 +167,7 @@ mod tests {
         let destinations = core.own_destinations(Instant::now());
         let told = accounting
             .tell(Instant::now(), PipelineStats { destinations, ..PipelineStats::default() });
-        serde_json::from_str(log_lines::read(&told[0].bytes).next().unwrap().json).unwrap()
+        serde_json::from_str(line_codec::read(&told[0].bytes).next().unwrap().json).unwrap()
     }
 
     #[test]
@@ -110,7 +195,7 @@ mod tests {
             holds.iter().for_each(|ms| accounting.held(Duration::from_millis(*ms)));
             let told = accounting.tell(Instant::now(), PipelineStats::default());
             let bytes: Vec<u8> = told.iter().flat_map(|signal| signal.bytes.to_vec()).collect();
-            let line = log_lines::read(&bytes).next().map(|line| line.json.to_owned());
+            let line = line_codec::read(&bytes).next().map(|line| line.json.to_owned());
             let line: Value = serde_json::from_str(&line.unwrap_or("{}".to_owned())).unwrap();
             [line["HoldOfNext"].clone(), line["LongestHoldOfNext"].clone()]
         };
@@ -118,5 +203,65 @@ mod tests {
         assert_eq!(tell(&[10, 30]), [20, 30]);
         assert_eq!(tell(&[2]), [2, 2]);
         assert_eq!(tell(&[]), [Value::Null, Value::Null]);
+    }
+
+    #[test]
+    fn the_extensions_account_is_told_as_differences() {
+        let mut ledger = Ledger::new(1);
+        ledger.received(0, 10);
+        let summary = |ledger: &Ledger| {
+            let destination = DestinationStats {
+                accounts: [(SignalKind::Traces, ledger.account(0))].into(),
+                requests: RequestStats::default(),
+                breaker: BreakerState::Closed,
+            };
+            let destinations = [("honeycomb", destination)].into();
+            PipelineStats { destinations, ..PipelineStats::default() }
+        };
+        let mut holds = HoldStats::default();
+        let before = summary(&ledger);
+        ledger.received(0, 5);
+        ledger.moved(0, State::Held, State::Delivered, 12);
+        holds.note(Duration::from_millis(7));
+
+        let signals = account_lines("home", &summary(&ledger), &before, holds);
+
+        let told: Vec<Value> = line_codec::read(&signals[0].bytes)
+            .map(|line| serde_json::from_str(line.json).unwrap())
+            .collect();
+        told.iter().for_each(assert_is_emf);
+        let figures = ["Destination", "Received", "Delivered", "Dropped", "Held"]
+            .map(|name| told[0][name].clone());
+        assert_eq!(figures, [json!("honeycomb"), json!(5), json!(12), json!(0), json!(3)]);
+        assert_eq!(told[1]["HoldOfNext"], 7);
+    }
+
+    #[test]
+    fn the_extensions_account_has_the_requests_refused_since_the_last_one() {
+        use crate::pipeline::refusals::{Receiver, RefusalLog, RefusalReason, RefusedRequests};
+        let mut log = RefusalLog::default();
+        let mut told = Vec::new();
+
+        for count in [3, 2, 0] {
+            let before =
+                PipelineStats { refused: log.counts().clone(), ..PipelineStats::default() };
+            let (receiver, reason, detail) =
+                (Receiver::Otlp, RefusalReason::Invalid, String::new());
+            log.count(
+                tokio::time::Instant::now(),
+                &RefusedRequests { receiver, reason, count, detail },
+            );
+            let now = PipelineStats { refused: log.counts().clone(), ..PipelineStats::default() };
+            for signal in account_lines("home", &now, &before, HoldStats::default()) {
+                let lines = line_codec::read(&signal.bytes)
+                    .map(|it| serde_json::from_str(it.json).unwrap());
+                told.extend(lines.map(|line: Value| {
+                    assert_is_emf(&line);
+                    line["Refused"].clone()
+                }));
+            }
+        }
+
+        assert_eq!(told, [3, 2]);
     }
 }

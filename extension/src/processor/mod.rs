@@ -7,47 +7,35 @@ pub mod platform_spans;
 pub mod log_lines;
 pub mod failures;
 
+mod lock;
 mod reporter;
 
 use std::{
-    collections::VecDeque,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use tokio::sync::watch;
 
 pub use crate::processor::reporter::FailureCounts;
 use crate::{
-    lambda::extensions_api::{Invoke, Shutdown},
+    invocation::end::{EndEvidence, RecentIds},
+    lambda::{
+        extensions_api::{Invoke, Shutdown},
+        telemetry_event::{PlatformEvent, PlatformRecord, RawEvent},
+    },
     otlp::payload::{Payload, ServerSpan},
     processor::{
         failures::{FailureReporter, PlatformFailure},
+        lock::locked,
         log_lines::LineEnricher,
-        platform_spans::{PlatformEvent, PlatformRecord, PlatformSpans, RawEvent, TraceRefs},
-        reporter::Reporter,
+        platform_spans::{PlatformSpans, TraceRefs},
+        reporter::GuardedReporter,
     },
 };
-
-/// Lambda runs one invocation at a time, so a few ids are plenty. Our choice.
-const REMEMBERED: usize = 16;
-
-/// An end that is older than this when its invocation begins is that of an earlier attempt: Lambda
-/// waits a minute before it tries an event again.
-/// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
-const RETRY: Duration = Duration::from_secs(20);
-
-/// How sure it is that an invocation is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum EndEvidence {
-    /// Its server span has come, but there may be more.
-    Likely,
-    /// Its last word has come, or the platform's.
-    Certain,
-}
 
 /// Shared by the receivers and the lifecycle. The signals that it returns are spans of the
 /// platform, lines and failures, for the caller to hand to the pipeline.
@@ -67,7 +55,7 @@ pub struct Processor {
     /// `None` if no destination wants them.
     lines: Option<Arc<Mutex<LineEnricher>>>,
     /// `None` if no destination wants them. Locked before all others.
-    reporter: Option<Arc<Reporter>>,
+    reporter: Option<Arc<GuardedReporter>>,
     counts: Arc<FailureCounts>,
 }
 
@@ -89,7 +77,7 @@ impl Processor {
             init_is_over: watch::Sender::default(),
             platform: Arc::new(Mutex::new(platform)),
             lines,
-            reporter: failures.map(|failures| Arc::new(Reporter::new(failures))),
+            reporter: failures.map(|failures| Arc::new(GuardedReporter::new(failures))),
             counts: Arc::default(),
         }
     }
@@ -122,7 +110,7 @@ impl Processor {
     /// The function has sent its server span.
     pub fn server_span(&self, server: &ServerSpan) -> Option<Payload> {
         if server.failed {
-            self.failed.note(server.request_id.clone());
+            self.failed.add(server.request_id.clone());
         }
         self.platform().server_span(server, SystemTime::now())
     }
@@ -134,7 +122,7 @@ impl Processor {
         match &event.record {
             PlatformRecord::RuntimeDone(done) => {
                 if done.failure().is_some() {
-                    self.failed.note(done.request_id.clone());
+                    self.failed.add(done.request_id.clone());
                 }
                 news.done = Some(done.request_id.clone());
             }
@@ -231,9 +219,9 @@ impl Processor {
     /// An invocation is over.
     pub fn ended(&self, request_id: String, end: EndEvidence) {
         if end == EndEvidence::Certain {
-            self.over.note(request_id.clone());
+            self.over.add(request_id.clone());
         }
-        self.ended.note(request_id);
+        self.ended.add(request_id);
     }
 
     /// What the news say of an invocation, once the pipeline has all that came with them.
@@ -243,10 +231,10 @@ impl Processor {
         }
         if let Some(request_id) = news.done {
             self.runtime_done_events.fetch_add(1, Ordering::Relaxed);
-            self.done.note(request_id.clone());
+            self.done.add(request_id.clone());
             self.ended(request_id, EndEvidence::Certain);
         }
-        news.reported.into_iter().for_each(|request_id| self.reported.note(request_id));
+        news.reported.into_iter().for_each(|request_id| self.reported.add(request_id));
     }
 
     /// Returns when init is known to be over: the platform has said so, or an invocation has begun.
@@ -307,42 +295,6 @@ pub struct PlatformOutcome {
     is_init: bool,
     done: Option<String>,
     reported: Option<String>,
-}
-
-/// The last few ids of which something became known, and when.
-#[derive(Clone, Debug, Default)]
-struct RecentIds(watch::Sender<VecDeque<(String, SystemTime)>>);
-
-impl RecentIds {
-    fn note(&self, id: String) {
-        self.0.send_modify(|ids| {
-            if ids.len() == REMEMBERED {
-                ids.pop_front();
-            }
-            ids.push_back((id, SystemTime::now()));
-        });
-    }
-
-    /// Forgets what was known of an earlier attempt.
-    fn forget_old(&self, id: &str, now: SystemTime) {
-        let is_old = |at: &SystemTime| now.duration_since(*at).is_ok_and(|age| age > RETRY);
-        self.0.send_modify(|ids| ids.retain(|(known, at)| known != id || !is_old(at)));
-    }
-
-    fn has(&self, id: &str) -> bool {
-        self.0.borrow().iter().any(|(known, _)| known == id)
-    }
-
-    async fn wait_for(&self, id: &str) {
-        let mut ids = self.0.subscribe();
-        // An error means that the sender is gone, which `self` is not.
-        let _ = ids.wait_for(|ids| ids.iter().any(|(known, _)| known == id)).await;
-    }
-}
-
-/// Held for a few steps and never across an await; a panic in them leaves nothing half done.
-fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use tracing::error;
 
 use crate::{
     otlp::payload::Payload,
-    processor::{failures::FailureReporter, locked},
+    processor::{failures::FailureReporter, lock::locked},
 };
 
 /// Most panic messages that are remembered; one is a bug, so a few are plenty.
@@ -31,7 +31,7 @@ pub struct FailureCounts {
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub(super) struct Reporter {
+pub(super) struct GuardedReporter {
     failures: Mutex<FailureReporter>,
     /// Messages that the log has.
     logged: Mutex<Vec<String>>,
@@ -39,7 +39,7 @@ pub(super) struct Reporter {
     pub(super) panics_next: std::sync::atomic::AtomicBool,
 }
 
-impl Reporter {
+impl GuardedReporter {
     pub(super) fn new(failures: FailureReporter) -> Self {
         Self {
             failures: Mutex::new(failures),

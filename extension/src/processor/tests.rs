@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 use crate::config::Config;
 
@@ -23,7 +25,7 @@ async fn a_function_may_be_done_before_it_is_told_that_it_began() {
 async fn the_end_of_an_attempt_is_not_that_of_the_next() {
     let invocations = invocations();
     let long_ago = SystemTime::now() - Duration::from_secs(60);
-    invocations.ended.0.send_modify(|ids| ids.push_back(("r".to_owned(), long_ago)));
+    invocations.ended.add_at("r".to_owned(), long_ago);
 
     invocations.begun(&invoke());
 
@@ -44,7 +46,7 @@ fn with_reporter() -> Processor {
     let (config, _) =
         Config::from_vars(|name| (name == "ROLLBAR_ACCESS_TOKEN").then(|| "token".into()));
     let platform = PlatformSpans::new("function".to_owned(), Vec::new());
-    Processor::new(platform, None, Some(FailureReporter::new(&config).unwrap()))
+    Processor::new(platform, None, Some(FailureReporter::new(config.failure_settings().unwrap())))
 }
 
 fn runtime_done(invocations: &Processor, request_id: &str, status: &str) -> Vec<Payload> {

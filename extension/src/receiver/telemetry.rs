@@ -14,12 +14,12 @@ use hyper::body::Incoming;
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
-    pipeline::PipelineHandle,
-    pipeline::refusals::{Receiver, RefusalReason, RefusedRequests},
-    processor::{
-        Processor,
-        platform_spans::{PlatformEvent, RawEvent},
+    lambda::telemetry_event::{PlatformEvent, RawEvent},
+    pipeline::{
+        PipelineHandle,
+        refusals::{Receiver, RefusalReason, RefusedRequests},
     },
+    processor::Processor,
     receiver::{
         body::{self, BodyBudget, BodyError},
         telemetry_split::{Post, Splitter},

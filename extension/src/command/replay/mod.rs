@@ -35,7 +35,7 @@ use crate::{
         },
     },
     config::Config,
-    delivery::batch::MAX_BATCH_BYTES,
+    otlp::payload::MAX_BATCH_BYTES,
     pipeline::dead_letter::DeadLetter,
 };
 

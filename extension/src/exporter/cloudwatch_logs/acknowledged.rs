@@ -6,7 +6,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use crate::processor::log_lines::LogLine;
+use crate::otlp::line_codec::LogLine;
 
 /// Most different lines. Our choice: what a few batches hold. Beyond it all are forgotten, those of
 /// batches that were given up among them, and lines may be there twice.

@@ -21,6 +21,8 @@ use serde_json::{Map, Value};
 use crate::{
     processor::log_lines::{self, emf::AccessLines},
     scrub::Scrubber,
+    text::without_colours,
+    time::timestamp,
 };
 
 /// What is never an attribute's to say; X-Ray's id is, since no record has it.
@@ -105,7 +107,7 @@ fn fields(record: LogRecord, origin: &RecordOrigin, time: Timestamp) -> Map<Stri
     };
     let own_id = fields.remove("faas.invocation_id");
     let told = [
-        ("timestamp", log_lines::timestamp(time.into()).into()),
+        ("timestamp", timestamp(time.into()).into()),
         ("level", level.into()),
         ("message", record.body.map_or(Value::Null, value)),
         ("service", origin.service.clone()),
@@ -145,7 +147,7 @@ fn value(any: AnyValue) -> Value {
     use any_value::Value as Any;
     match any.value {
         None => Value::Null,
-        Some(Any::StringValue(text)) => log_lines::without_colours(&text).into(),
+        Some(Any::StringValue(text)) => without_colours(&text).into(),
         Some(Any::BoolValue(bool)) => bool.into(),
         Some(Any::IntValue(number)) => number.into(),
         Some(Any::DoubleValue(number)) => number.into(),

@@ -41,8 +41,11 @@ use crate::{
         healthcheck::Finding,
     },
     exporter::cloudwatch_logs::{acknowledged::AcknowledgedLines, config::CloudWatchLogsConfig},
-    otlp::payload::SignalKind,
-    processor::log_lines::{self, LogLine, emf::AccessLines},
+    otlp::{
+        line_codec::{self, LogLine},
+        payload::SignalKind,
+    },
+    processor::log_lines::emf::AccessLines,
     scrub::Scrubber,
 };
 use futures_util::future::BoxFuture;
@@ -93,7 +96,7 @@ impl CloudWatchLogs {
                 .map_err(|error| unreadable(&error))?,
         };
         let lines: Vec<LogLine<'_>> = match batch.kind {
-            SignalKind::Lines => log_lines::read(&plain).collect(),
+            SignalKind::Lines => line_codec::read(&plain).collect(),
             _ => {
                 records.iter().map(|(time_ms, json)| LogLine { time_ms: *time_ms, json }).collect()
             }

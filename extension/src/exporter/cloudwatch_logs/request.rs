@@ -1,7 +1,7 @@
 //! Cuts lines into requests that PutLogEvents accepts: the only place that knows its limits.
 //! <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html>
 
-use crate::processor::log_lines::LogLine;
+use crate::otlp::line_codec::LogLine;
 
 /// Most bytes of a request: UTF-8 of its messages, and [`EVENT_BYTES`] for each.
 const MAX_BYTES: usize = 1_048_576;
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn the_longest_line_that_there_is_fits_alone() {
-        let longest = "x".repeat(crate::processor::log_lines::MAX_LINE_BYTES);
+        let longest = "x".repeat(crate::otlp::line_codec::MAX_LINE_BYTES);
 
         assert_eq!(of(vec![line(1, &longest)]).len(), 1);
         assert_eq!(longest.len() + EVENT_BYTES, MAX_BYTES);

@@ -14,7 +14,7 @@ use aws_smithy_types::body::SdkBody;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::processor::log_lines::LinePayloads;
+use crate::otlp::line_codec::LinePayloads;
 
 /// Answers one call, or never.
 type Answer = Option<(u16, Value)>;

@@ -1,10 +1,11 @@
-//! Variables of the Rollbar exporter.
-
-use std::fmt;
+//! Settings of the Rollbar exporter.
 
 use crate::{
     client::secret::SecretSource,
-    processor::failures::item::ItemLevel,
+    processor::failures::{
+        item::ItemLevel,
+        settings::{ClientAddress, ItemSettings},
+    },
     settings::{Reader, parse_http_url},
 };
 
@@ -13,34 +14,7 @@ pub struct RollbarConfig {
     /// A token of scope `post_server_item`.
     pub token: SecretSource,
     pub endpoint: String,
-    pub environment: String,
-    /// Failures below it are not sent.
-    pub min_level: ItemLevel,
-    pub client_address: ClientAddress,
-    /// The URL of a trace, with `{trace_id}` in place of its id.
-    pub trace_url: Option<String>,
-    pub memory_mb: Option<u64>,
-    /// The name of the sandbox's log stream.
-    pub host: Option<String>,
-}
-
-/// The part of a client's address that items show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientAddress {
-    Whole,
-    /// IPv4 without the last part; the first 48 bits of IPv6.
-    Anonymized,
-    None,
-}
-
-impl fmt::Display for ClientAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Whole => "whole",
-            Self::Anonymized => "without its last part",
-            Self::None => "never",
-        })
-    }
+    pub items: ItemSettings,
 }
 
 impl RollbarConfig {
@@ -63,26 +37,28 @@ impl RollbarConfig {
             None => "https://api.rollbar.com/api/1/item/".to_owned(),
             Some(_) => reader.parsed("ROLLBAR_ENDPOINT", parse_endpoint)?,
         };
-        Some(Self {
-            token,
-            endpoint,
-            environment: reader
-                .parsed("ROLLBAR_ENVIRONMENT", parse_environment)
-                .unwrap_or_else(|| "production".to_owned()),
-            min_level: reader.parsed("ROLLBAR_LEVEL", parse_level).unwrap_or(ItemLevel::Error),
-            client_address: match reader.get("ROLLBAR_CAPTURE_IP") {
-                None => ClientAddress::Whole,
-                // A misspelt value meant something other than the default, so no address is sent.
-                Some(_) => reader
-                    .parsed("ROLLBAR_CAPTURE_IP", parse_client_address)
-                    .unwrap_or(ClientAddress::None),
-            },
-            trace_url: reader.parsed("CRUDDUR_TRACE_URL", parse_trace_url),
-            memory_mb: reader
-                .get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
-                .and_then(|megabytes| megabytes.parse().ok()),
-            host: reader.get("AWS_LAMBDA_LOG_STREAM_NAME"),
-        })
+        Some(Self { token, endpoint, items: read_items(reader) })
+    }
+}
+
+fn read_items(reader: &mut Reader<'_>) -> ItemSettings {
+    ItemSettings {
+        environment: reader
+            .parsed("ROLLBAR_ENVIRONMENT", parse_environment)
+            .unwrap_or_else(|| "production".to_owned()),
+        min_level: reader.parsed("ROLLBAR_LEVEL", parse_level).unwrap_or(ItemLevel::Error),
+        client_address: match reader.get("ROLLBAR_CAPTURE_IP") {
+            None => ClientAddress::Whole,
+            // A misspelt value meant something other than the default, so no address is sent.
+            Some(_) => reader
+                .parsed("ROLLBAR_CAPTURE_IP", parse_client_address)
+                .unwrap_or(ClientAddress::None),
+        },
+        trace_url: reader.parsed("CRUDDUR_TRACE_URL", parse_trace_url),
+        memory_mb: reader
+            .get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
+            .and_then(|megabytes| megabytes.parse().ok()),
+        host: reader.get("AWS_LAMBDA_LOG_STREAM_NAME"),
     }
 }
 

@@ -38,8 +38,11 @@ use crate::{
         healthcheck::Finding,
     },
     exporter::rollbar::config::RollbarConfig,
-    otlp::payload::SignalKind,
-    processor::failures::{EncodedItem, read, truncate},
+    otlp::{
+        failure_codec::{EncodedItem, read},
+        payload::SignalKind,
+    },
+    processor::failures::truncate,
 };
 use futures_util::future::BoxFuture;
 

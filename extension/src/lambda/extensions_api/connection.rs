@@ -14,7 +14,7 @@ use hyper_rustls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, sync::Mutex, task::yield_now};
 
-use crate::lambda::extensions_api::ApiError;
+use crate::lambda::extensions_api::error::ApiError;
 
 /// No reply of these APIs comes near this; our choice.
 const MAX_REPLY_BYTES: usize = 64 << 10;

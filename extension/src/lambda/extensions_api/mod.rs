@@ -1,13 +1,14 @@
 //! Lambda's Extensions API: register, then ask for the next event until SHUTDOWN.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html>
 
+pub mod error;
 mod connection;
 
 use http::{HeaderValue, Method, Request, StatusCode, request};
 use http_body_util::Full;
 use serde::{Deserialize, Deserializer};
 
-use crate::lambda::extensions_api::connection::ApiConnection;
+use crate::lambda::extensions_api::{connection::ApiConnection, error::ApiError};
 
 const IDENTIFIER: &str = "lambda-extension-identifier";
 
@@ -77,37 +78,6 @@ impl Shutdown {
         let reason = &self.shutdown_reason;
         !reason.is_empty() && !reason.eq_ignore_ascii_case("spindown")
     }
-}
-
-/// Why a call to one of Lambda's APIs failed.
-#[derive(Debug, thiserror::Error)]
-pub enum ApiError {
-    /// No answer.
-    #[error("{call} got no answer: {source}")]
-    Unreachable {
-        /// Method and path.
-        call: &'static str,
-        /// What the connection said.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// An answer other than 200.
-    #[error("{call} was answered {status}: {body}")]
-    Refused {
-        /// Method and path.
-        call: &'static str,
-        /// The answer's status.
-        status: StatusCode,
-        /// The answer's body, usually `{"errorType", "errorMessage"}`.
-        body: String,
-    },
-    /// An answer that cannot be understood.
-    #[error("{call} was answered with something unexpected: {reason}")]
-    Unexpected {
-        /// Method and path.
-        call: &'static str,
-        /// What was wrong with it.
-        reason: String,
-    },
 }
 
 impl ExtensionsApi {

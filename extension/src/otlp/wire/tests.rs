@@ -19,6 +19,7 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
+use crate::otlp::schema::{LOGS_REQUEST, METRICS_REQUEST, TRACES_REQUEST};
 
 fn attribute(key: &str, value: any_value::Value) -> KeyValue {
     KeyValue {

@@ -7,10 +7,7 @@ use prost::Message as _;
 
 use crate::{
     otlp::wire::nested,
-    processor::failures::{
-        evidence::{cut, cut_to},
-        item::Texts,
-    },
+    processor::failures::{item::Texts, kept_text::cut, truncate::cut_to},
 };
 
 /// Attributes that tell something to whoever reads an item; no other is kept, whatever it holds.

@@ -2,17 +2,10 @@
 
 use serde_json::Value;
 
-pub(super) use crate::processor::failures::truncate::cut_to;
 use crate::processor::failures::{
     attributes::SelectedAttributes,
     item::{ItemLevel, Texts},
 };
-
-/// Longest text that is kept, in characters: most exceptions fit many times. Our choice.
-const MAX_TEXT_CHARS: usize = 4_096;
-
-/// Longest stack that is kept, in characters: some 200 calls. Our choice.
-const MAX_STACK_CHARS: usize = 32_768;
 
 /// Most failures and messages of one invocation that are kept; more are counted. Our choice: the
 /// first tell the story.
@@ -186,20 +179,6 @@ impl Evidence {
         let (trace_ids, context) = (self.trace_ids.clone(), self.context.clone());
         std::mem::replace(self, Self { trace_ids, context, ..Self::default() })
     }
-}
-
-/// The text's beginning.
-pub(super) fn cut(text: &str) -> String {
-    cut_to(text, MAX_TEXT_CHARS)
-}
-
-/// The stack's beginning: its innermost calls, but for Python's.
-pub(super) fn cut_stack(text: &str) -> String {
-    cut_to(text, MAX_STACK_CHARS)
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The same with another text in the place of each.

@@ -2,9 +2,9 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::processor::failures::{
-    evidence::hex,
-    item::{ItemContent, ItemData, ItemLevel, ItemTrace},
+use crate::{
+    processor::failures::item::{ItemContent, ItemData, ItemLevel, ItemTrace},
+    text::hex,
 };
 
 /// The same for failures of the same kind at the same place: their texts and lines of code do not

@@ -25,21 +25,21 @@ use opentelemetry_proto::tonic::{
 use prost::Message as _;
 
 use crate::{
-    exporter::rollbar::config::ClientAddress,
     otlp::{
         payload::{self, Payload, SignalKind, is_error},
         wire::{self, Value, nested},
     },
     processor::failures::{
         attributes::{self, MAX_FACTS, SelectedAttributes, attribute, text},
-        evidence::{
-            Evidence, Failure, FailureSource, ReportedMessage, SpanContext, cut, cut_stack, cut_to,
-            hex,
-        },
+        evidence::{Evidence, Failure, FailureSource, ReportedMessage, SpanContext},
         item::{ItemLevel, Texts},
+        kept_text::{cut, cut_stack},
         recent_lines::RecentLine,
         request::{CLIENT_ADDRESS, without_address},
+        settings::ClientAddress,
+        truncate::cut_to,
     },
+    text::hex,
 };
 
 /// The event that asks for a message.

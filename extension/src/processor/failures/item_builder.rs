@@ -11,14 +11,12 @@ use trace_context::XrayHeader;
 
 use crate::{
     backtrace::{self, frames},
-    config::Config,
-    exporter::rollbar::config::RollbarConfig,
     processor::{
         failures::{
             attributes::SelectedAttributes,
             evidence::{
                 Evidence, FailedPhase, Failure, FailureSource, PlatformEnd, ReportedMessage,
-                SpanContext, cut_to, each_text,
+                SpanContext, each_text,
             },
             fingerprint::{fingerprint, hash},
             item::{
@@ -26,6 +24,8 @@ use crate::{
                 ItemMessage, ItemServer, ItemTrace, Notifier, TelemetryEntry, Texts,
             },
             request,
+            settings::{FailureSettings, ItemSettings},
+            truncate::cut_to,
         },
         log_lines::context::xray_trace_id,
         platform_spans::TraceRefs,
@@ -83,7 +83,7 @@ pub(super) struct ItemContext {
 /// Makes items.
 #[derive(Debug)]
 pub(super) struct ItemBuilder {
-    config: RollbarConfig,
+    config: ItemSettings,
     scrubber: Scrubber,
     function: String,
     version: Option<String>,
@@ -91,14 +91,14 @@ pub(super) struct ItemBuilder {
 }
 
 impl ItemBuilder {
-    pub(super) fn new(rollbar: &RollbarConfig, config: &Config) -> Self {
-        let region = config.resource.iter().find(|(key, _)| key == "cloud.region");
+    pub(super) fn new(settings: FailureSettings) -> Self {
+        let FailureSettings { function_name, function_version, region, scrub, items } = settings;
         Self {
-            config: rollbar.clone(),
-            scrubber: Scrubber::new(&config.scrub),
-            function: config.function_name.clone(),
-            version: config.function_version.clone(),
-            region: region.map(|(_, region)| region.clone()),
+            config: items,
+            scrubber: Scrubber::new(&scrub),
+            function: function_name,
+            version: function_version,
+            region,
         }
     }
 

@@ -8,15 +8,15 @@ use serde_json::{Map, Value};
 
 use crate::{
     backtrace::frames,
-    exporter::rollbar::config::ClientAddress,
-    processor::{
-        failures::{
-            evidence::{Failure, FailureSource, cut, cut_stack, cut_to},
-            item::ItemLevel,
-            recent_lines::RecentLine,
-            request::{CLIENT_ADDRESS, without_address},
-        },
-        log_lines,
+    otlp::line_codec::LogLine,
+    processor::failures::{
+        evidence::{Failure, FailureSource},
+        item::ItemLevel,
+        kept_text::{cut, cut_stack},
+        recent_lines::RecentLine,
+        request::{CLIENT_ADDRESS, without_address},
+        settings::ClientAddress,
+        truncate::cut_to,
     },
 };
 
@@ -37,7 +37,7 @@ pub(super) struct ParsedLine {
 
 impl ParsedLine {
     /// `None` if it is no line. What the line says of the client's address is only what may be sent.
-    pub(super) fn read(line: log_lines::LogLine<'_>, address: ClientAddress) -> Option<Self> {
+    pub(super) fn read(line: LogLine<'_>, address: ClientAddress) -> Option<Self> {
         let fields: Map<String, Value> = serde_json::from_str(line.json).ok()?;
         let text = |key: &str| fields.get(key)?.as_str().map(str::to_owned);
         let level = ["level", "severity", "levelname"].iter().find_map(|key| fields.get(*key));
@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     fn read(json: &Value, address: ClientAddress) -> Option<ParsedLine> {
-        ParsedLine::read(log_lines::LogLine { time_ms: 7, json: &json.to_string() }, address)
+        ParsedLine::read(LogLine { time_ms: 7, json: &json.to_string() }, address)
     }
 
     #[track_caller]

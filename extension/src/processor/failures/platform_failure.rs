@@ -1,11 +1,11 @@
 //! What the platform says of failures.
 
-use crate::processor::{
-    failures::{
+use crate::{
+    lambda::telemetry_event::{PlatformEvent, PlatformRecord},
+    processor::failures::{
         evidence::{FailedPhase, PlatformEnd},
         item_builder::unix_ms,
     },
-    platform_spans::{PlatformEvent, PlatformRecord},
 };
 
 /// What a platform event says of failures.

@@ -4,13 +4,18 @@ use std::{sync::Arc, time::SystemTime};
 
 use trace_context::XrayHeader;
 
-use crate::processor::failures::{
-    FailureReporter, TraceLookup,
-    attribution::AttributedInvocation,
-    evidence::{Evidence, PlatformEnd},
-    item_builder::{ItemContext, NewItem},
-    signal,
-    truncate::fitted,
+use crate::{
+    otlp::failure_codec::signal,
+    processor::{
+        failures::{
+            attributed_invocation::AttributedInvocation,
+            evidence::{Evidence, PlatformEnd},
+            failure_reporter::FailureReporter,
+            item_builder::{ItemContext, NewItem},
+            truncate::fitted,
+        },
+        platform_spans::TraceLookup,
+    },
 };
 
 impl FailureReporter {

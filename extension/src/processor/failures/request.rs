@@ -6,11 +6,11 @@ use std::net::IpAddr;
 use percent_encoding::percent_decode_str;
 
 use crate::{
-    exporter::rollbar::config::ClientAddress,
     processor::failures::{
         attributes::SelectedAttributes,
-        evidence::cut_to,
         item::{ItemPerson, ItemRequest, Texts},
+        settings::ClientAddress,
+        truncate::cut_to,
     },
     scrub::{MASK, Scrubber},
 };

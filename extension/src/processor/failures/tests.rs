@@ -1,6 +1,6 @@
 use std::{
     collections::HashMap,
-    time::{Duration, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use opentelemetry_proto::tonic::{
@@ -14,10 +14,16 @@ use prost::Message as _;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::processor::{
-    failures::truncate::MAX_ITEM_BYTES,
-    log_lines::LineEnricher,
-    platform_spans::{PlatformEvent, RawEvent},
+use crate::{
+    config::Config,
+    lambda::telemetry_event::{PlatformEvent, RawEvent},
+    otlp::{
+        failure_codec::read,
+        payload::{Payload, SignalKind},
+    },
+    processor::{
+        failures::truncate::MAX_ITEM_BYTES, log_lines::LineEnricher, platform_spans::TraceRefs,
+    },
 };
 
 mod account;
@@ -53,8 +59,13 @@ struct World {
 impl World {
     fn new(more: &[(&str, &str)]) -> Self {
         let config = config(more);
-        let failures = FailureReporter::new(&config).unwrap();
-        Self { failures, lines: LineEnricher::new(&config), items: Vec::new(), now: now() }
+        let failures = FailureReporter::new(config.failure_settings().unwrap());
+        Self {
+            failures,
+            lines: LineEnricher::new(config.line_settings()),
+            items: Vec::new(),
+            now: now(),
+        }
     }
 
     fn take(&mut self) {

@@ -15,13 +15,7 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use crate::{
-    pipeline::{
-        ledger::{Account, State},
-        stats::{DestinationStats, HoldStats, PipelineStats},
-    },
-    processor::log_lines::unix_ms,
-};
+use crate::time::unix_ms;
 
 const NAMESPACE: &str = "Cruddur";
 
@@ -58,7 +52,7 @@ impl EmfMetrics {
         std::iter::once(("_aws", aws)).chain(dimensions).chain(values).collect()
     }
 
-    fn with(mut self, name: &'static str, unit: &'static str, value: Option<f64>) -> Self {
+    pub fn with(mut self, name: &'static str, unit: &'static str, value: Option<f64>) -> Self {
         self.values.extend(value.map(|value| (name, unit, value)));
         self
     }
@@ -100,9 +94,15 @@ pub(super) fn invocation(
         .with("MemorySize", "Megabytes", figure("memorySizeMB"))
 }
 
-fn by_function(function: &str) -> EmfMetrics {
+pub fn by_function(function: &str) -> EmfMetrics {
     let dimensions = vec![("Function", function.to_owned())];
     EmfMetrics { dimensions, sets: vec![vec!["Function"], vec![]], values: Vec::new() }
+}
+
+/// Metrics of one destination, and over all.
+pub fn by_destination(name: &str) -> EmfMetrics {
+    let dimensions = vec![("Destination", name.to_owned())];
+    EmfMetrics { dimensions, sets: vec![vec!["Destination"], vec![]], values: Vec::new() }
 }
 
 /// Recognises access lines, and bounds their routes.
@@ -160,59 +160,4 @@ fn has_id(route: &str) -> bool {
     let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
     let mut parts = route.split('/').filter(|part| !part.is_empty());
     parts.any(|part| is_number(part) || uuid::Uuid::try_parse(part).is_ok())
-}
-
-/// The changes from one summary to the next: of each destination, of refused requests, and the holds since.
-pub fn account(
-    function: &str,
-    now: &PipelineStats,
-    before: &PipelineStats,
-    holds: HoldStats,
-) -> Vec<EmfMetrics> {
-    let mut all = Vec::new();
-    for (name, destination) in &now.destinations {
-        all.push(destination_metrics(name, destination, before.destinations.get(name)));
-    }
-    if holds.count > 0 {
-        let mean = holds.total_ms / holds.count as f64;
-        let metrics = by_function(function).with("HoldOfNext", "Milliseconds", Some(mean));
-        let longest = Some(holds.longest_ms);
-        all.push(metrics.with("LongestHoldOfNext", "Milliseconds", longest));
-    }
-    let refused = now.refused.total().saturating_sub(before.refused.total());
-    if refused > 0 {
-        all.push(by_function(function).with("Refused", "Count", Some(refused as f64)));
-    }
-    all
-}
-
-fn destination_metrics(
-    name: &str,
-    now: &DestinationStats,
-    before: Option<&DestinationStats>,
-) -> EmfMetrics {
-    let sum = |of: fn(&Account) -> u64| {
-        let total = |it: &DestinationStats| it.accounts.values().map(of).sum::<u64>();
-        let (now, before) = (total(now), before.map(total).unwrap_or_default());
-        (now, Some(now.saturating_sub(before) as f64))
-    };
-    let requests = before.map(|before| before.requests).unwrap_or_default();
-    let since = |now: u64, before: u64| Some(now.saturating_sub(before) as f64);
-    let metrics = EmfMetrics {
-        dimensions: vec![("Destination", name.to_owned())],
-        sets: vec![vec!["Destination"], vec![]],
-        values: Vec::new(),
-    };
-    metrics
-        .with("Received", "Count", sum(Account::received).1)
-        .with("Delivered", "Count", sum(|it| it.at(State::Delivered)).1)
-        .with("Dropped", "Count", sum(Account::lost).1)
-        .with("Repeated", "Count", since(now.requests.repeated_items, requests.repeated_items))
-        .with(
-            "FailedRequests",
-            "Count",
-            since(now.requests.failed_requests, requests.failed_requests),
-        )
-        .with("Held", "Count", Some(sum(|it| it.at(State::Held)).0 as f64))
-        .with("Spooled", "Count", Some(sum(|it| it.at(State::Spooled)).0 as f64))
 }

@@ -6,23 +6,39 @@ use serde_json::{Value, json};
 use trace_context::TraceId;
 
 use crate::{
-    config::Config,
-    lambda::extensions_api::{Invoke, Shutdown},
-    otlp::payload::Payload,
+    lambda::{
+        extensions_api::{Invoke, Shutdown},
+        telemetry_event::RawEvent,
+    },
+    otlp::{
+        line_codec::{LinePayloads, LogLine, MAX_LINE_BYTES},
+        payload::Payload,
+    },
     processor::{
         log_lines::{
-            LinePayloads, LogLine, MAX_LINE_BYTES, MESSAGE_BYTES,
             context::{InvocationState, LineContext, xray_trace_id},
             emf::{self, AccessLines, EmfMetrics, InvocationOutcome},
             invocation_fields::{InvocationFields, PLATFORMS_OWN},
             json::{JsonFields, JsonObject, cut, is_empty},
             level::{LogLevel, level_in},
-            platform_message, timestamp, unix_ms, without_colours,
+            platform_message,
+            shorten::MESSAGE_BYTES,
         },
-        platform_spans::{RawEvent, TraceRefs},
+        platform_spans::TraceRefs,
     },
     scrub::Scrubber,
+    text::without_colours,
+    time::{timestamp, unix_ms},
 };
+
+/// What a line says of the function, and what is masked in it.
+#[derive(Clone, Debug)]
+pub struct LineSettings {
+    pub function_name: String,
+    pub function_version: Option<String>,
+    /// Names of secrets in addition to the built-in list.
+    pub scrub: Vec<String>,
+}
 
 /// Makes lines; knows what the platform has told so far.
 #[derive(Debug)]
@@ -34,11 +50,11 @@ pub struct LineEnricher {
 
 impl LineEnricher {
     /// Nothing has happened yet.
-    pub fn new(config: &Config) -> Self {
-        let Config { function_name, function_version, scrub, .. } = config;
-        let context = LineContext::new(function_name.clone(), function_version.clone());
+    pub fn new(settings: LineSettings) -> Self {
+        let LineSettings { function_name, function_version, scrub } = settings;
+        let context = LineContext::new(function_name, function_version);
         let access_lines = AccessLines::default();
-        Self { scrubber: Scrubber::new(scrub), context, access_lines }
+        Self { scrubber: Scrubber::new(&scrub), context, access_lines }
     }
 
     /// The Extensions API tells of an invocation.

@@ -12,24 +12,24 @@ use crate::processor::log_lines::level::LogLevel;
 
 /// A JSON object's fields, in order, the values as they are.
 #[derive(Debug)]
-pub(super) struct JsonFields<'a>(pub(super) Vec<(Cow<'a, str>, &'a str)>);
+pub(crate) struct JsonFields<'a>(pub(crate) Vec<(Cow<'a, str>, &'a str)>);
 
 impl<'a> JsonFields<'a> {
-    pub(super) fn get(&self, key: &str) -> Option<&'a str> {
+    pub(crate) fn get(&self, key: &str) -> Option<&'a str> {
         self.0.iter().find(|(known, _)| known == key).map(|(_, value)| *value)
     }
 
     /// Whether there is something in it.
-    pub(super) fn says(&self, key: &str) -> bool {
+    pub(crate) fn says(&self, key: &str) -> bool {
         self.get(key).is_some_and(|value| !is_empty(value))
     }
 
-    pub(super) fn text(&self, key: &str) -> Option<String> {
+    pub(crate) fn text(&self, key: &str) -> Option<String> {
         serde_json::from_str(self.get(key)?).ok()
     }
 
     /// By the names that loggers use.
-    pub(super) fn level(&self) -> Option<LogLevel> {
+    pub(crate) fn level(&self) -> Option<LogLevel> {
         let value = ["level", "severity", "levelname"].iter().find_map(|key| self.get(key))?;
         serde_json::from_str(value).ok()
     }
@@ -60,24 +60,24 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonFields<'a> {
 }
 
 /// Whether a value says nothing.
-pub(super) fn is_empty(value: &str) -> bool {
+pub(crate) fn is_empty(value: &str) -> bool {
     ["null", "\"\""].contains(&value)
 }
 
 /// A JSON object that is being written.
 #[derive(Debug)]
-pub(super) struct JsonObject(pub(super) String);
+pub(crate) struct JsonObject(pub(crate) String);
 
 impl JsonObject {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self("{".to_owned())
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.len() == 1
     }
 
-    pub(super) fn raw(&mut self, key: &str, value: &str) {
+    pub(crate) fn raw(&mut self, key: &str, value: &str) {
         if !self.is_empty() {
             self.0.push(',');
         }
@@ -86,20 +86,20 @@ impl JsonObject {
         self.0.push_str(value);
     }
 
-    pub(super) fn add(&mut self, key: &str, value: &impl Serialize) {
+    pub(crate) fn add(&mut self, key: &str, value: &impl Serialize) {
         let value = serde_json::to_string(value);
         self.raw(key, value.as_deref().unwrap_or("null"));
     }
 
     /// Takes over the fields of another one that has not ended.
-    pub(super) fn extend(&mut self, other: &Self) {
+    pub(crate) fn extend(&mut self, other: &Self) {
         if !other.is_empty() {
             self.0.push(',');
             self.0.push_str(&other.0[1..]);
         }
     }
 
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.0.push('}');
     }
 }
@@ -109,7 +109,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// As much of a text as takes so many bytes as a JSON string.
-pub(super) fn cut(text: &str, bytes: usize) -> &str {
+pub(crate) fn cut(text: &str, bytes: usize) -> &str {
     let mut left = bytes;
     for (index, char) in text.char_indices() {
         let length = match char {

@@ -5,7 +5,7 @@ use serde::Deserialize;
 /// How grave a line is.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-pub(super) enum LogLevel {
+pub(crate) enum LogLevel {
     Name(String),
     /// As bunyan and pino count: 50 is an error.
     Number(f64),

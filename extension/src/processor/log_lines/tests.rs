@@ -9,8 +9,9 @@ use trace_context::{SpanId, TraceId};
 use super::*;
 use crate::{
     config::Config,
-    lambda::extensions_api::Invoke,
-    processor::platform_spans::{RawEvent, TraceRefs},
+    lambda::{extensions_api::Invoke, telemetry_event::RawEvent},
+    otlp::{line_codec::MAX_LINE_BYTES, payload::Payload},
+    processor::platform_spans::TraceRefs,
     test_clock::cpu_time,
 };
 
@@ -23,7 +24,7 @@ fn lines() -> LineEnricher {
         "CRUDDUR_SCRUB" => Some("pin".to_owned()),
         _ => None,
     };
-    LineEnricher::new(&Config::from_vars(variable).0)
+    LineEnricher::new(Config::from_vars(variable).0.line_settings())
 }
 
 fn now() -> SystemTime {
@@ -45,8 +46,8 @@ fn take_with(
     let events = RawEvent::read_all(&json, now()).unwrap();
     let signals = lines.take(&events, traces);
     let read = |signal: &Payload| -> Vec<Value> {
-        assert_eq!(crate::processor::log_lines::read(&signal.bytes).count() as u64, signal.items);
-        crate::processor::log_lines::read(&signal.bytes)
+        assert_eq!(crate::otlp::line_codec::read(&signal.bytes).count() as u64, signal.items);
+        crate::otlp::line_codec::read(&signal.bytes)
             .map(|line| serde_json::from_str(line.json).unwrap())
             .collect()
     };
@@ -121,7 +122,7 @@ fn shut_down(lines: &mut LineEnricher, reason: &str) -> Vec<Value> {
     let shutdown = serde_json::from_str(&format!(r#"{{"shutdownReason":"{reason}"}}"#)).unwrap();
     let signals = lines.shut_down(&shutdown, now());
     let read = |signal: &Payload| -> Vec<Value> {
-        crate::processor::log_lines::read(&signal.bytes)
+        crate::otlp::line_codec::read(&signal.bytes)
             .map(|line| serde_json::from_str(line.json).unwrap())
             .collect()
     };
@@ -168,7 +169,7 @@ fn a_platform_record_is_a_sentence_and_all_that_it_said() {
 }
 
 /// Checks a line against the published schema, and that all it names is there.
-fn assert_is_emf(line: &Value) {
+pub(crate) fn assert_is_emf(line: &Value) {
     let schema: Value =
         serde_json::from_str(include_str!("../../../../tests/schemas/emf.json")).unwrap();
     jsonschema::validate(&schema, line).unwrap();
@@ -256,68 +257,6 @@ fn an_access_line_carries_its_routes_metrics_and_routes_are_bounded() {
     let own = json!({"method": "GET", "route": "/", "status": 200, "duration_ms": 1, "Route": "x"});
     let line = function(&mut lines, own);
     assert_eq!((&line["Route"], &line["_aws"]), (&json!("x"), &Value::Null));
-}
-
-#[test]
-fn the_extensions_account_is_told_as_differences() {
-    let mut ledger = crate::pipeline::ledger::Ledger::new(1);
-    ledger.received(0, 10);
-    let summary = |ledger: &crate::pipeline::ledger::Ledger| {
-        let destination = crate::pipeline::stats::DestinationStats {
-            accounts: [(SignalKind::Traces, ledger.account(0))].into(),
-            requests: crate::pipeline::stats::RequestStats::default(),
-            breaker: crate::pipeline::circuit_breaker::BreakerState::Closed,
-        };
-        let destinations = [("honeycomb", destination)].into();
-        PipelineStats { destinations, ..PipelineStats::default() }
-    };
-    let mut holds = crate::pipeline::stats::HoldStats::default();
-    let before = summary(&ledger);
-    ledger.received(0, 5);
-    ledger.moved(
-        0,
-        crate::pipeline::ledger::State::Held,
-        crate::pipeline::ledger::State::Delivered,
-        12,
-    );
-    holds.note(Duration::from_millis(7));
-
-    let signals = account("home", &summary(&ledger), &before, holds);
-
-    let told: Vec<Value> = crate::processor::log_lines::read(&signals[0].bytes)
-        .map(|line| serde_json::from_str(line.json).unwrap())
-        .collect();
-    told.iter().for_each(assert_is_emf);
-    let figures = ["Destination", "Received", "Delivered", "Dropped", "Held"]
-        .map(|name| told[0][name].clone());
-    assert_eq!(figures, [json!("honeycomb"), json!(5), json!(12), json!(0), json!(3)]);
-    assert_eq!(told[1]["HoldOfNext"], 7);
-}
-
-#[test]
-fn the_extensions_account_has_the_requests_refused_since_the_last_one() {
-    use crate::pipeline::refusals::{Receiver, RefusalLog, RefusalReason, RefusedRequests};
-    let mut log = RefusalLog::default();
-    let mut told = Vec::new();
-
-    for count in [3, 2, 0] {
-        let before = PipelineStats { refused: log.counts().clone(), ..PipelineStats::default() };
-        let (receiver, reason, detail) = (Receiver::Otlp, RefusalReason::Invalid, String::new());
-        log.count(
-            tokio::time::Instant::now(),
-            &RefusedRequests { receiver, reason, count, detail },
-        );
-        let now = PipelineStats { refused: log.counts().clone(), ..PipelineStats::default() };
-        for signal in account("home", &now, &before, crate::pipeline::stats::HoldStats::default()) {
-            let lines = super::read(&signal.bytes).map(|it| serde_json::from_str(it.json).unwrap());
-            told.extend(lines.map(|line: Value| {
-                assert_is_emf(&line);
-                line["Refused"].clone()
-            }));
-        }
-    }
-
-    assert_eq!(told, [3, 2]);
 }
 
 #[test]

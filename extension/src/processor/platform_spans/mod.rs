@@ -50,6 +50,9 @@ pub struct TraceRefs {
     pub server: Option<(TraceId, SpanId)>,
 }
 
+/// Looks up what the platform knows of an invocation.
+pub type TraceLookup<'a> = &'a dyn Fn(&str) -> TraceRefs;
+
 /// What is known of an invocation.
 #[derive(Debug)]
 struct PendingInvocation {
@@ -100,7 +103,7 @@ impl PlatformSpans {
             PlatformRecord::Restore(phase) => self.phase("restore", &phase, event.time),
             PlatformRecord::RuntimeDone(done) => {
                 let invocation = self.invocation(&done.request_id, now);
-                invocation.waiting.extend(done.overhead());
+                invocation.waiting.extend(PlatformSpan::overhead(&done));
                 let failed = done.failure();
                 match failed.filter(|_| invocation.server.is_none()) {
                     Some(error_type) => self.make_root(&done.request_id, &error_type, event.time),

@@ -14,7 +14,7 @@ use prost::Message;
 use trace_context::{SpanId, TraceId};
 
 use crate::{
-    lambda::telemetry_event::{InvocationReport, PhaseReport, millis},
+    lambda::telemetry_event::{InvocationReport, PhaseReport, RuntimeDone, millis, parse_time},
     otlp::payload::{Payload, SAMPLING_PRIORITY, SignalKind},
 };
 
@@ -69,6 +69,14 @@ impl PlatformSpan {
             }
         }
         span
+    }
+
+    /// The span `runtimeOverhead`: from the reply to the runtime's next request for work.
+    pub(crate) fn overhead(done: &RuntimeDone) -> Option<Self> {
+        let span = done.spans.as_array()?.iter().find(|span| span["name"] == "runtimeOverhead")?;
+        let start = parse_time(span["start"].as_str()?)?;
+        let end = start + millis(span["durationMs"].as_f64()?);
+        Some(Self::new("runtimeOverhead", start, end))
     }
 
     /// What the invocation cost, over the time that it took.

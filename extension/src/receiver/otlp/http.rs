@@ -16,14 +16,16 @@ use opentelemetry_proto::tonic::collector::{
 use prost::Message;
 
 use crate::{
+    invocation::end::EndEvidence,
     otlp::payload::{Payload, SignalKind},
     pipeline::PipelineHandle,
-    processor::{EndEvidence, Processor},
+    processor::Processor,
     receiver::{
         body::BodyBudget,
         otlp::{
             encoding::{self, Encoding},
-            reply::{self, Refusal},
+            refusal::Refusal,
+            reply,
         },
     },
 };

@@ -1,5 +1,6 @@
 //! OTLP in.
 
+mod refusal;
 mod encoding;
 mod reply;
 mod dropped;

@@ -10,8 +10,9 @@ use tokio::{
 use super::*;
 use crate::{
     config::Config,
+    invocation::end::EndEvidence,
     pipeline::{Pipeline, Trigger},
-    processor::{EndEvidence, platform_spans::PlatformSpans},
+    processor::platform_spans::PlatformSpans,
 };
 
 struct Rig {

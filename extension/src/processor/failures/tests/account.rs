@@ -1,7 +1,7 @@
 //! How many items there are, and how much is yet to be one.
 
 use super::*;
-use crate::processor::failures::attribution::EXIT;
+use crate::processor::failures::attributed_invocation::EXIT;
 
 #[test]
 fn a_failure_that_was_told_before_its_request_hides_no_other_in_the_trace() {

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::processor::log_lines::LinePayloads;
+use crate::otlp::line_codec::LinePayloads;
 
 #[test]
 fn what_only_the_platform_tells_of_has_what_the_function_said_of_itself_before() {
@@ -219,7 +219,7 @@ proptest! {
         for text in texts {
             let line = json!({ "level": level, key.clone(): text }).to_string();
             let mut signals = LinePayloads::default();
-            signals.push(crate::processor::log_lines::LogLine { time_ms: -1, json: &line }, true);
+            signals.push(crate::otlp::line_codec::LogLine { time_ms: -1, json: &line }, true);
             world.failures.lines(&signals.finish(), now(), &lookup);
         }
         world.finish();

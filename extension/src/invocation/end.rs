@@ -1,0 +1,62 @@
+//! The evidence that an invocation is over, and waiting for it.
+//!
+//! A fast function may be done before its INVOKE reaches the extension, so the last ids are kept.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, SystemTime},
+};
+
+use tokio::sync::watch;
+
+/// Lambda runs one invocation at a time, so a few ids are plenty. Our choice.
+const REMEMBERED: usize = 16;
+
+/// An end that is older than this when its invocation begins is that of an earlier attempt: Lambda
+/// waits a minute before it tries an event again.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
+const RETRY: Duration = Duration::from_secs(20);
+
+/// How sure it is that an invocation is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EndEvidence {
+    /// Its server span has come, but there may be more.
+    Likely,
+    /// Its last word has come, or the platform's.
+    Certain,
+}
+
+/// The last few ids of which something became known, and when.
+#[derive(Clone, Debug, Default)]
+pub struct RecentIds(watch::Sender<VecDeque<(String, SystemTime)>>);
+
+impl RecentIds {
+    pub fn add(&self, id: String) {
+        self.add_at(id, SystemTime::now());
+    }
+
+    pub fn add_at(&self, id: String, now: SystemTime) {
+        self.0.send_modify(|ids| {
+            if ids.len() == REMEMBERED {
+                ids.pop_front();
+            }
+            ids.push_back((id, now));
+        });
+    }
+
+    /// Forgets what was known of an earlier attempt.
+    pub fn forget_old(&self, id: &str, now: SystemTime) {
+        let is_old = |at: &SystemTime| now.duration_since(*at).is_ok_and(|age| age > RETRY);
+        self.0.send_modify(|ids| ids.retain(|(known, at)| known != id || !is_old(at)));
+    }
+
+    pub fn has(&self, id: &str) -> bool {
+        self.0.borrow().iter().any(|(known, _)| known == id)
+    }
+
+    pub async fn wait_for(&self, id: &str) {
+        let mut ids = self.0.subscribe();
+        // An error means that the sender is gone, which `self` is not.
+        let _ = ids.wait_for(|ids| ids.iter().any(|(known, _)| known == id)).await;
+    }
+}

@@ -1,0 +1,277 @@
+//! What is gathered of failures, by invocation, and when it becomes items.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use crate::{
+    lambda::extensions_api::Invoke,
+    otlp::{
+        line_codec,
+        payload::{Payload, SignalKind},
+    },
+    processor::{
+        failures::{
+            attributed_invocation::AttributedInvocation,
+            evidence::{Evidence, FailedPhase, PlatformEnd},
+            from_otlp,
+            item::Texts,
+            item_builder::{ItemBuilder, unix_ms},
+            log_record::ParsedLine,
+            platform_failure::PlatformFailure,
+            rate_limit::BurstLimiter,
+            recent_lines::RecentLines,
+            reported::ReportedKeys,
+            settings::{ClientAddress, FailureSettings},
+        },
+        platform_spans::TraceLookup,
+    },
+};
+
+/// How long log records wait for the spans of their invocation, where nothing tells its end. Our
+/// choice: they are sent one after the other.
+pub const SPANS_FOLLOW: Duration = Duration::from_secs(1);
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct FailureReporter {
+    pub(super) maker: ItemBuilder,
+    pub(super) address: ClientAddress,
+    pub(super) bursts: BurstLimiter,
+    /// Oldest first.
+    pub(super) invocations: VecDeque<AttributedInvocation>,
+    /// Of no known invocation, oldest first. Without a trace: what was logged outside of any.
+    pub(super) strays: VecDeque<Evidence>,
+    pub(super) told: ReportedKeys,
+    pub(super) lines: RecentLines,
+    /// What the function said last of itself.
+    pub(super) resource: Arc<Texts>,
+    /// An init that failed during an invocation, until that is told.
+    pub(super) failed_init: Option<PlatformEnd>,
+    /// When the first of the log records came that wait for their spans.
+    pub(super) spans_follow: Option<SystemTime>,
+    /// Whether somebody tells when an invocation begins and ends.
+    pub(super) ends_are_told: bool,
+    /// Any invocation.
+    pub(super) has_begun: bool,
+    /// Until then what is logged may be why it fails.
+    pub(super) init_is_over: bool,
+    pub(super) made: Vec<Payload>,
+}
+
+impl FailureReporter {
+    pub fn new(settings: FailureSettings) -> Self {
+        Self {
+            address: settings.items.client_address,
+            maker: ItemBuilder::new(settings),
+            bursts: BurstLimiter::default(),
+            invocations: VecDeque::new(),
+            strays: VecDeque::new(),
+            told: ReportedKeys::default(),
+            lines: RecentLines::default(),
+            resource: Arc::default(),
+            failed_init: None,
+            spans_follow: None,
+            ends_are_told: false,
+            has_begun: false,
+            init_is_over: false,
+            made: Vec::new(),
+        }
+    }
+
+    /// The items that were made since the last call.
+    pub fn take_made(&mut self) -> Vec<Payload> {
+        std::mem::take(&mut self.made)
+    }
+
+    /// Drops all that waits, and keeps what was already reported, so that it is not repeated.
+    pub fn drop_all(&mut self) {
+        self.bursts = BurstLimiter::default();
+        self.invocations.clear();
+        self.strays.clear();
+        self.lines = RecentLines::default();
+        self.failed_init = None;
+        self.spans_follow = None;
+        self.made.clear();
+    }
+
+    /// Somebody will tell when invocations begin and end, also if a fast one is done before.
+    pub fn expect_ends(&mut self) {
+        self.ends_are_told = true;
+    }
+
+    /// An invocation has begun, so all others are over.
+    pub fn begun(&mut self, invoke: &Invoke, now: SystemTime, lookup: TraceLookup<'_>) {
+        self.expect_ends();
+        let is_first = !std::mem::replace(&mut self.has_begun, true);
+        self.init_is_over = true;
+        let others = self.invocations.iter_mut().filter(|it| it.request_id != invoke.request_id);
+        let over = others.filter_map(|it| {
+            it.is_reported = true;
+            let was_done = std::mem::replace(&mut it.is_done, true);
+            (!was_done || !it.gathered.is_empty()).then(|| it.request_id.clone())
+        });
+        let over: Vec<_> = over.collect();
+        over.iter().for_each(|request_id| self.conclude(request_id, now, lookup));
+        let invocation = self.invocation(&invoke.request_id, now, lookup);
+        invocation.is_done = false; // Lambda tries it again
+        invocation.is_reported = false;
+        invocation.is_first = Some(is_first);
+        invocation.deadline_ms = i64::try_from(invoke.deadline_ms).ok().filter(|ms| *ms > 0);
+        self.fold(now);
+    }
+
+    /// A request has come by OTLP.
+    pub fn otlp(&mut self, signal: &Payload, now: SystemTime, lookup: TraceLookup<'_>) {
+        if signal.kind == SignalKind::Metrics {
+            return;
+        }
+        self.overdue(now, lookup);
+        from_otlp::lines(signal, self.address).for_each(|line| self.lines.keep(line));
+        let mut has_found = false;
+        from_otlp::find(signal, self.address, |finding| {
+            let from_otlp::OtlpEvidence { trace_id, request_id, gathered } = finding;
+            has_found = true;
+            if let Some(context) = &gathered.context {
+                self.resource = Arc::clone(&context.facts.resource);
+            }
+            match request_id.or_else(|| self.of_trace(&trace_id)) {
+                Some(request_id) => {
+                    let invocation = self.invocation(&request_id, now, lookup);
+                    invocation.is_touched = true;
+                    invocation.gathered.merge(gathered);
+                }
+                None => self.stray(&trace_id, now).merge(gathered),
+            }
+        });
+        if !has_found {
+            return;
+        }
+        if signal.kind == SignalKind::Logs && !self.ends_are_told {
+            self.spans_follow.get_or_insert(now);
+            return;
+        }
+        self.tell_of_touched(now, lookup);
+        if !self.ends_are_told {
+            self.tell_of_strays(now);
+            if self.invocations.iter().all(|it| it.gathered.is_empty()) {
+                self.spans_follow = None;
+            }
+        }
+    }
+
+    /// Some time has passed: what has waited long enough is told.
+    pub fn overdue(&mut self, now: SystemTime, lookup: TraceLookup<'_>) {
+        let is_over = |since: &SystemTime| match now.duration_since(*since) {
+            Ok(age) => age >= SPANS_FOLLOW,
+            Err(_) => true, // the clock was set back
+        };
+        if self.spans_follow.take_if(|since| is_over(since)).is_some() {
+            self.invocations.iter_mut().for_each(|it| it.is_touched = true);
+            self.tell_of_touched(now, lookup);
+            self.tell_of_strays(now);
+        }
+        self.fold(now);
+    }
+
+    /// Lines have come, made by [`log_lines::Lines`].
+    pub fn lines(&mut self, signals: &[Payload], now: SystemTime, lookup: TraceLookup<'_>) {
+        for signal in signals {
+            for line in line_codec::read(&signal.bytes) {
+                let Some(logged) = ParsedLine::read(line, self.address) else { continue };
+                self.lines.keep(logged.line());
+                let failure = signal.has_error.then(|| logged.failure()).flatten();
+                let Some(failure) = failure else { continue };
+                let gathered = match &logged.request_id {
+                    Some(request_id) => {
+                        let invocation = self.invocation(request_id, now, lookup);
+                        invocation.is_touched = true;
+                        invocation.gathered.add_trace(&logged.trace_id);
+                        &mut invocation.gathered
+                    }
+                    None => self.stray("", now),
+                };
+                gathered.add_failure(failure.source, || failure);
+            }
+        }
+        self.tell_of_touched(now, lookup);
+        if !self.ends_are_told && self.init_is_over {
+            self.tell_of_strays(now);
+        }
+        self.fold(now);
+    }
+
+    /// The platform has said something, and knows of it already when it is looked up.
+    pub fn platform(&mut self, note: PlatformFailure, now: SystemTime, lookup: TraceLookup<'_>) {
+        let PlatformFailure { request_id, is_done, is_report, max_memory_mb, ended, .. } = note;
+        let PlatformFailure { is_init, is_repeated_init, .. } = note;
+        self.init_is_over |= is_init;
+        let Some(request_id) = request_id else {
+            match ended {
+                Some(ended) if is_repeated_init => self.failed_init = Some(ended),
+                Some(ended) => self.tell_of_init(ended, now),
+                // What was logged then has no invocation.
+                None if !is_repeated_init => {
+                    let logged = self.stray("", now).take();
+                    self.tell_of_stray(logged, now);
+                }
+                None => {}
+            }
+            return;
+        };
+        if ended.is_some() {
+            self.failed_init = None;
+        }
+        let invocation = self.invocation(&request_id, now, lookup);
+        invocation.is_done |= is_done;
+        invocation.max_memory_mb = max_memory_mb.or(invocation.max_memory_mb);
+        let knows_better = is_report && ended.is_some() && invocation.awaits_report();
+        invocation.is_reported |= is_report;
+        let known = &mut invocation.gathered.ended;
+        *known = known.take().filter(|_| !knows_better).or(ended);
+        if is_done || !invocation.gathered.is_empty() {
+            self.conclude(&request_id, now, lookup);
+        }
+        self.fold(now);
+    }
+
+    /// The sandbox ends, and an invocation with it.
+    pub fn ended_with_sandbox(
+        &mut self,
+        request_id: &str,
+        error_type: String,
+        now: SystemTime,
+        lookup: TraceLookup<'_>,
+    ) {
+        let ended =
+            PlatformEnd { error_type, time_ms: unix_ms(now), phase: FailedPhase::Invocation };
+        let invocation = self.invocation(request_id, now, lookup);
+        invocation.is_reported = true;
+        let known = &mut invocation.gathered.ended;
+        *known = known.take().or(Some(ended));
+        self.failed_init = None;
+        self.conclude(request_id, now, lookup);
+    }
+
+    /// Whether there is something to be told of an invocation as soon as it is over.
+    pub fn has_something(&self, request_id: &str) -> bool {
+        let found = self.invocations.iter().find(|it| it.request_id == request_id);
+        found.is_some_and(|it| !it.gathered.is_empty())
+            || self.strays.iter().any(|gathered| !gathered.is_empty())
+    }
+
+    /// Tells all that is left: nothing more will come.
+    pub fn finish(&mut self, now: SystemTime, lookup: TraceLookup<'_>) {
+        self.invocations.iter_mut().for_each(|it| it.is_reported = true);
+        let all: Vec<_> = self.invocations.iter().map(|it| it.request_id.clone()).collect();
+        all.iter().for_each(|request_id| self.conclude(request_id, now, lookup));
+        if let Some(ended) = self.failed_init.take() {
+            self.tell_of_init(ended, now);
+        }
+        self.tell_of_strays(now);
+        let folded = self.bursts.finish();
+        folded.into_iter().for_each(|made| self.push(made));
+    }
+}

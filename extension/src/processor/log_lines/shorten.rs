@@ -1,0 +1,36 @@
+//! Lines that are too long for a request of PutLogEvents.
+
+use crate::{
+    otlp::line_codec::MAX_LINE_BYTES,
+    processor::log_lines::json::{JsonFields, JsonObject, cut},
+    time::timestamp,
+};
+
+/// The line itself, or a line around its beginning if it is longer than [`MAX_LINE_BYTES`]. What
+/// says where it belongs stays, as far as that is short.
+pub fn shortened(json: String, time_ms: i64) -> String {
+    if json.len() <= MAX_LINE_BYTES {
+        return json;
+    }
+    let time = jiff::Timestamp::from_millisecond(time_ms).unwrap_or_default();
+    let mut line = JsonObject::new();
+    line.add("timestamp", &timestamp(time.into()));
+    let fields = serde_json::from_str::<JsonFields<'_>>(&json).ok();
+    for key in ["level", "service", "requestId", "trace_id", "span_id"] {
+        let value = fields.as_ref().and_then(|fields| fields.get(key));
+        if let Some(short) = value.filter(|value| value.len() <= MAX_PLACE_BYTES) {
+            line.raw(key, short);
+        }
+    }
+    line.add("cut_from_bytes", &json.len());
+    let room = MAX_LINE_BYTES - line.0.len() - MESSAGE_BYTES;
+    line.add("message", &cut(&json, room));
+    line.end();
+    line.0
+}
+
+/// Longer values do not stay in a [shortened] line. Our choice: ids have 38 bytes at most.
+const MAX_PLACE_BYTES: usize = 128;
+
+/// What a message takes beside its text: its name, quotes, a comma, a brace.
+pub(super) const MESSAGE_BYTES: usize = 16;

@@ -10,7 +10,7 @@ use std::{
 pub(crate) struct BoundedMap<K, V> {
     most: usize,
     values: HashMap<K, V>,
-    /// The oldest first. A key that was let go may still stand here.
+    /// The oldest first. Removed keys may remain here.
     order: VecDeque<K>,
 }
 
@@ -35,8 +35,7 @@ impl<K: Copy + Eq + Hash, V> BoundedMap<K, V> {
         }
     }
 
-    /// It need not be known any longer.
-    pub(crate) fn let_go(&mut self, key: &K) {
+    pub(crate) fn remove(&mut self, key: &K) {
         self.values.remove(key);
         if self.values.is_empty() {
             self.order.clear();
@@ -61,11 +60,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_let_go_makes_room() {
+    fn a_removed_entry_makes_room() {
         let mut recent = BoundedMap::new(3);
         for number in 0..100 {
             recent.insert(number, ());
-            recent.let_go(&number);
+            recent.remove(&number);
         }
 
         assert!(recent.values.is_empty() && recent.order.is_empty());

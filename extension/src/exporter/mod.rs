@@ -65,8 +65,7 @@ pub fn configured(
     let mut exporters: Vec<Box<dyn Exporter>> = Vec::new();
     exporters.extend(honeycomb.iter().map(|it| Box::new(Honeycomb::new(it.clone())) as _));
     exporters.extend(xray.iter().map(|it| Box::new(Xray::new(it.clone(), contexts.cloned())) as _));
-    exporters
-        .extend(cloudwatch_logs.iter().map(|it| Box::new(CloudWatchLogs::new(it.clone())) as _));
+    exporters.extend(cloudwatch_logs.iter().map(|it| Box::new(CloudWatchLogs::new(it)) as _));
     exporters.extend(rollbar.iter().map(|it| Box::new(Rollbar::new(it)) as _));
     exporters.extend(console.then(|| Box::new(Console::default()) as _));
     exporters

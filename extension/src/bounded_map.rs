@@ -1,11 +1,11 @@
 //! A map that forgets its oldest entries.
 
 use std::{
+    borrow::Borrow,
     collections::{HashMap, VecDeque},
     hash::Hash,
 };
 
-/// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct BoundedMap<K, V> {
     most: usize,
@@ -14,18 +14,22 @@ pub(crate) struct BoundedMap<K, V> {
     order: VecDeque<K>,
 }
 
-impl<K: Copy + Eq + Hash, V> BoundedMap<K, V> {
-    /// Keeps so many at most.
+impl<K: Clone + Eq + Hash, V> BoundedMap<K, V> {
+    /// Holds at most `most` entries.
     pub(crate) fn new(most: usize) -> Self {
         Self { most, values: HashMap::new(), order: VecDeque::new() }
     }
 
-    pub(crate) fn get(&self, key: &K) -> Option<&V> {
+    pub(crate) fn get<Q>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
         self.values.get(key)
     }
 
     pub(crate) fn insert(&mut self, key: K, value: V) {
-        if self.values.insert(key, value).is_none() {
+        if self.values.insert(key.clone(), value).is_none() {
             self.order.push_back(key);
         }
         if self.order.len() > self.most

@@ -10,7 +10,10 @@ use tokio::time::sleep;
 use crate::{
     client::http::{HttpReply, readable, retry_after},
     delivery::error::ExportError,
-    exporter::honeycomb::{HoneycombApi, HoneycombCall, config::HoneycombConfig},
+    exporter::honeycomb::{
+        config::HoneycombConfig,
+        request::{HoneycombApi, HoneycombCall},
+    },
 };
 
 /// A list of boards has them whole. Our choice.

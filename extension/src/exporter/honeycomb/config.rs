@@ -1,4 +1,4 @@
-//! Variables of the Honeycomb exporter, and of its board.
+//! Settings of the Honeycomb exporter and of the board.
 
 use http::{HeaderName, HeaderValue};
 

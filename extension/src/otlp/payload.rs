@@ -8,12 +8,15 @@ use memchr::memmem;
 use serde::Serialize;
 use trace_context::{SpanId, TraceId};
 
-use crate::{
-    delivery::batch::MAX_BATCH_BYTES,
-    otlp::wire::{
-        self, LOGS_REQUEST, METRICS_REQUEST, Malformed, Schema, TRACES_REQUEST, Value, nested,
-    },
+use crate::otlp::wire::{
+    self, LOGS_REQUEST, METRICS_REQUEST, Malformed, Schema, TRACES_REQUEST, Value, nested,
 };
+
+/// Most bytes of protobuf in one batch, unless a single request is larger.
+///
+/// The limit of Honeycomb's own client library:
+/// <https://github.com/honeycombio/libhoney-go/blob/main/transmission/transmission.go>
+pub const MAX_BATCH_BYTES: usize = 5_000_000;
 
 /// OTLP's three signals, and what the Telemetry API delivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

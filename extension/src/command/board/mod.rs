@@ -45,7 +45,6 @@ const BOARD_VARIABLES: [&str; 5] = [
 /// Created if the environment has no dataset.
 const DEFAULT_DATASET: &str = "cruddur";
 
-/// Exit codes.
 const REFUSED: u8 = 1;
 const UNREACHABLE: u8 = 2;
 

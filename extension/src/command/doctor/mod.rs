@@ -28,7 +28,6 @@ use crate::{
 /// Prefixes of variables of the extension or of Cruddur's functions.
 const OUR_PREFIXES: [&str; 3] = ["CRUDDUR_", "HONEYCOMB_", "ROLLBAR_"];
 
-/// Exit code.
 const MISCONFIGURED: u8 = 1;
 
 pub(super) const HELP: &str = "\

@@ -27,7 +27,6 @@ struct ReplayDestination {
     pipeline: PipelineHandle,
 }
 
-/// Items of all destinations.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
     pub(super) held: u64,

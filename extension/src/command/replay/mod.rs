@@ -51,7 +51,6 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(90);
 /// Decoded dead letters that wait for the sender, so that reading and sending overlap.
 const READ_AHEAD: usize = 8;
 
-/// Exit codes.
 const NOT_CONFIGURED: u8 = 1;
 const NOT_SENT: u8 = 2;
 

@@ -100,7 +100,7 @@ impl LogStream {
             }
             Err(error) => {
                 let error = aws::export_error(error);
-                self.owes_retention = !error.is_answer();
+                self.owes_retention = !error.is_definitive();
                 Err(about_service(error))
             }
         }
@@ -154,7 +154,7 @@ pub(super) fn is_invalid<E: ProvideErrorMetadata>(error: &SdkError<E, HttpRespon
 
 /// Marks an error of the group, the stream or the account, after which the batch is kept.
 pub(super) fn about_service(error: ExportError) -> ExportError {
-    if error.is_final() { ExportError::Elsewhere(Box::new(error)) } else { error }
+    if error.is_final() { ExportError::NotAboutBatch(Box::new(error)) } else { error }
 }
 
 /// The function's name and Lambda's form of stream names: `home/2026/11/21/[7]<32 hex digits>`.

@@ -255,5 +255,5 @@ async fn a_group_that_another_process_is_creating_is_requested_again() {
     let (mut exporter, _) =
         without_group("CreateLogGroup", vec![error(400, "AccessDeniedException")]);
     let denied = exporter.export(&batch(&[(1, "a")])).await.unwrap_err();
-    assert!(denied.is_denied() && !denied.is_like(&failed), "{denied}");
+    assert!(denied.is_denied() && !denied.is_same_kind(&failed), "{denied}");
 }

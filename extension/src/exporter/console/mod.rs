@@ -111,7 +111,7 @@ impl Exporter for Console {
     }
 }
 
-/// Draws the incomplete traces.
+/// Incomplete traces would be lost with the process, so they are drawn.
 impl Drop for Console {
     fn drop(&mut self) {
         let rest = self.waiting.keys().cloned().collect();

@@ -74,7 +74,6 @@ struct Row<'a> {
     has_children: bool,
 }
 
-/// Converts nanoseconds to columns.
 struct Scale {
     start: u64,
     length: u64,
@@ -125,7 +124,6 @@ impl Row<'_> {
         format!("{}{}", self.indent, if self.has_children { "│  " } else { "   " })
     }
 
-    /// Fills lines with words.
     fn draw_details(&self, text: &mut String, words: impl Iterator<Item = String>, width: usize) {
         let margin = self.margin();
         let room = width.saturating_sub(margin.chars().count()).max(MIN_WIDTH / 2);

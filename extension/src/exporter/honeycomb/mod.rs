@@ -30,7 +30,6 @@ use crate::{
 };
 use futures_util::future::BoxFuture;
 
-/// Headers of a batch.
 const HEADERS: &[(HeaderName, &str)] =
     &[(header::CONTENT_TYPE, "application/x-protobuf"), (header::CONTENT_ENCODING, "zstd")];
 

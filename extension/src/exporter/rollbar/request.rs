@@ -22,7 +22,6 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most bytes of a reply that are read; Rollbar's replies are one sentence.
 const MAX_REPLY_BYTES: usize = 16 << 10;
 
-/// Header of the token.
 const TOKEN: &str = "x-rollbar-access-token";
 
 /// Longest pause that a reply can ask for: Rollbar's limits are per minute, and its own libraries wait

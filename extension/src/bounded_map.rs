@@ -1,31 +1,35 @@
 //! A map that forgets its oldest entries.
 
 use std::{
+    borrow::Borrow,
     collections::{HashMap, VecDeque},
     hash::Hash,
 };
 
-/// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct BoundedMap<K, V> {
     most: usize,
     values: HashMap<K, V>,
-    /// The oldest first. A key that was let go may still stand here.
+    /// The oldest first. Removed keys may remain here.
     order: VecDeque<K>,
 }
 
-impl<K: Copy + Eq + Hash, V> BoundedMap<K, V> {
-    /// Keeps so many at most.
+impl<K: Clone + Eq + Hash, V> BoundedMap<K, V> {
+    /// Holds at most `most` entries.
     pub(crate) fn new(most: usize) -> Self {
         Self { most, values: HashMap::new(), order: VecDeque::new() }
     }
 
-    pub(crate) fn get(&self, key: &K) -> Option<&V> {
+    pub(crate) fn get<Q>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
         self.values.get(key)
     }
 
     pub(crate) fn insert(&mut self, key: K, value: V) {
-        if self.values.insert(key, value).is_none() {
+        if self.values.insert(key.clone(), value).is_none() {
             self.order.push_back(key);
         }
         if self.order.len() > self.most
@@ -35,8 +39,7 @@ impl<K: Copy + Eq + Hash, V> BoundedMap<K, V> {
         }
     }
 
-    /// It need not be known any longer.
-    pub(crate) fn let_go(&mut self, key: &K) {
+    pub(crate) fn remove(&mut self, key: &K) {
         self.values.remove(key);
         if self.values.is_empty() {
             self.order.clear();
@@ -61,11 +64,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_let_go_makes_room() {
+    fn a_removed_entry_makes_room() {
         let mut recent = BoundedMap::new(3);
         for number in 0..100 {
             recent.insert(number, ());
-            recent.let_go(&number);
+            recent.remove(&number);
         }
 
         assert!(recent.values.is_empty() && recent.order.is_empty());

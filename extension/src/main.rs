@@ -4,7 +4,10 @@
 use std::{env, ffi::OsString, io::IsTerminal, process::ExitCode};
 
 use cruddur_telemetry::{
-    command::{Command, USAGE_ERROR, complain},
+    command::{
+        Command,
+        output::{USAGE_ERROR, print_error},
+    },
     config::Config,
     lifecycle,
 };
@@ -20,14 +23,14 @@ fn main() -> ExitCode {
     let command = match Command::parse(env::args_os()) {
         Ok(command) => command,
         Err(error) => {
-            complain(&error.to_string());
+            print_error(&error.to_string());
             return ExitCode::from(USAGE_ERROR);
         }
     };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            complain(&format!("The extension cannot start: {error}"));
+            print_error(&format!("The extension cannot start: {error}"));
             return ExitCode::FAILURE;
         }
     };

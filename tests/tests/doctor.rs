@@ -150,13 +150,15 @@ async fn a_console_that_was_asked_for_is_enough_and_a_strange_variable_only_mark
 }
 
 #[tokio::test]
-async fn all_that_is_wrong_with_a_variable_is_told() {
+async fn every_problem_of_a_variable_is_reported_and_counted() {
     let page = Cli::new(&["doctor"]).env("CRUDDUR_EXPORTERS", "honeycomb,xray,rollbar").run().await;
 
     assert_eq!(page.code, 1, "{}", page.out);
     for needed in ["HONEYCOMB_API_KEY", "AWS_REGION", "ROLLBAR_ACCESS_TOKEN"] {
         assert!(page.out.contains(&format!("which needs {needed}")), "{needed}\n{}", page.out);
     }
+    // CRUDDUR_EXPORTERS, and the missing destination.
+    assert!(page.out.ends_with("\n2 problems found, marked ✗.\n"), "{}", page.out);
 }
 
 #[tokio::test]
@@ -247,12 +249,12 @@ async fn a_functions_variables_take_the_place_of_its_own() {
 }
 
 #[tokio::test]
-async fn what_describes_no_function_is_named() {
+async fn an_invalid_description_of_a_function_is_reported() {
     let locked = json!({
         "FunctionName": "a", "Environment": { "Error": { "ErrorCode": "AccessDeniedException" } },
     });
     for (input, problem) in [
-        ("", "no JSON"),
+        ("", "not JSON"),
         ("{\"HONEYCOMB_API_KEY\":\"hidden\"}", "not the configuration of a function"),
         (&locked.to_string(), "could not be decrypted"),
     ] {

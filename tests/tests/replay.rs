@@ -368,7 +368,7 @@ async fn a_dead_destination_is_given_up_and_named_by_the_exit_code() {
     let printed = cli.run().await;
 
     assert_eq!(printed.code, 2, "{printed:?}");
-    assert!(printed.out.contains("0 delivered, 3 not taken"), "{printed:?}");
+    assert!(printed.out.contains("0 delivered, 3 not accepted"), "{printed:?}");
     assert!(printed.err.contains("refused"), "{printed:?}");
 }
 
@@ -380,7 +380,9 @@ async fn lines_of_a_destination_that_is_not_configured_are_named() {
     let nothing = Cli::new(&["replay"]).env("CRUDDUR_EXPORTERS", "console").run().await;
 
     assert_eq!(printed.code, 2, "{printed:?}");
-    assert!(printed.out.contains("xray: 3 spans of 1 line, which is not configured here"));
+    assert!(printed.out.contains(
+        "xray: 3 spans of 1 line, not sent, since the destination is not configured here"
+    ));
     assert!(honeycomb.spans().is_empty());
     assert_eq!(nothing.code, 1);
     assert!(nothing.err.contains("doctor"), "{nothing:?}");

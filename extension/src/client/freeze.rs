@@ -47,7 +47,7 @@ pub async fn awake<T>(
         result = &mut export => return result,
     }
     match timeout(GRACE, export).await {
-        Ok(Err(error)) if error.is_answer() => Err(error),
+        Ok(Err(error)) if error.is_definitive() => Err(error),
         Ok(Ok(done)) => Ok(done),
         Ok(Err(_)) | Err(_) => Err(ExportError::Frozen),
     }

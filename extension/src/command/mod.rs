@@ -1,13 +1,14 @@
-//! The command line: what a person starts, where Lambda starts the extension.
+//! The command line. Without arguments the program is the extension, as Lambda starts it.
 //!
-//! One file per command. Each writes its answer to standard output and says by its exit code how
-//! that went; standard error has what went wrong, and progress.
+//! One module per command. Each writes its answer to standard output, problems and progress to
+//! standard error, and reports success by its exit code.
 
+pub mod output;
 mod board;
 mod doctor;
 mod replay;
 
-use std::{collections::BTreeMap, ffi::OsString, io::Write, process::ExitCode};
+use std::{collections::BTreeMap, ffi::OsString, process::ExitCode};
 
 use lexopt::{
     Arg::{Long, Short, Value},
@@ -15,32 +16,24 @@ use lexopt::{
 };
 use tracing::warn;
 
-use crate::config::{Config, ConfigError};
+use crate::{
+    command::{board::BoardOptions, doctor::DoctorOptions, output::print, replay::ReplayOptions},
+    config::{Config, ConfigError},
+};
 
-/// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Nothing: be the extension.
     Extension,
-    /// A page of help.
     Help(&'static str),
-    /// The version.
     Version,
-    /// Make a board at Honeycomb.
-    Board(board::BoardOptions),
-    /// Check the configuration.
-    Doctor(doctor::DoctorOptions),
-    /// Send what a log holds.
-    Replay(replay::ReplayOptions),
+    Board(BoardOptions),
+    Doctor(DoctorOptions),
+    Replay(ReplayOptions),
 }
 
-/// Arguments that mean nothing.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}\nTry cruddur-telemetry --help")]
 pub struct UsageError(#[from] lexopt::Error);
-
-/// Exit code after a [`UsageError`], as most programs have it.
-pub const USAGE_ERROR: u8 = 2;
 
 const HELP: &str = concat!(
     "cruddur-telemetry ",
@@ -48,24 +41,24 @@ const HELP: &str = concat!(
     ": the telemetry of AWS Lambda functions
 
 Usage:
-  cruddur-telemetry             Be the extension: take OTLP and send it on. Lambda starts it so
-  cruddur-telemetry doctor      Say what the configuration means and whether it works
-  cruddur-telemetry replay      Send what sandboxes left in their log during an outage
-  cruddur-telemetry board       Make a board of latency, errors and cold starts at Honeycomb
+  cruddur-telemetry             Run as the extension; Lambda starts it this way
+  cruddur-telemetry doctor      Check the configuration and the destinations
+  cruddur-telemetry replay      Send telemetry that sandboxes wrote to their log in an outage
+  cruddur-telemetry board       Create a Honeycomb board of latency, errors and cold starts
 
 Options:
-  -h, --help                    Print this page, or that of a command
+  -h, --help                    Print this page, or the page of a command
   -V, --version                 Print the version
 
-Environment variables configure it. The first ones to know:
-  HONEYCOMB_API_KEY             Switches Honeycomb on
-  CRUDDUR_EXPORTERS             Comma list of destinations: exactly those are sent to
+Environment variables configure it. The most important ones:
+  HONEYCOMB_API_KEY             Enables Honeycomb
+  CRUDDUR_EXPORTERS             Comma list of destinations; only these receive telemetry
   CRUDDUR_LOG                   off, error, warn, info, debug or trace
 "
 );
 
 impl Command {
-    /// Reads the arguments, of which the first is the program's name.
+    /// The first argument is the program's name.
     pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, UsageError> {
         let mut parser = Parser::from_iter(arguments);
         let command = match parser.next()? {
@@ -73,21 +66,24 @@ impl Command {
             Some(Short('h') | Long("help")) => Self::Help(HELP),
             Some(Short('V') | Long("version")) => Self::Version,
             Some(Value(name)) => match name.to_str() {
-                // Of a command, or of all.
                 Some("help") => {
                     let command = parser.value().ok();
                     let asked = command.into_iter().chain(["--help".into()]);
                     return Self::parse(std::iter::once(OsString::new()).chain(asked));
                 }
-                Some("board") => board::BoardOptions::parse(&mut parser)?,
-                Some("doctor") => doctor::DoctorOptions::parse(&mut parser)?,
-                Some("replay") => replay::ReplayOptions::parse(&mut parser)?,
+                Some("board") => {
+                    BoardOptions::parse(&mut parser)?.map_or(Self::Help(board::HELP), Self::Board)
+                }
+                Some("doctor") => DoctorOptions::parse(&mut parser)?
+                    .map_or(Self::Help(doctor::HELP), Self::Doctor),
+                Some("replay") => ReplayOptions::parse(&mut parser)?
+                    .map_or(Self::Help(replay::HELP), Self::Replay),
                 _ => return Err(lexopt::Error::UnexpectedArgument(name).into()),
             },
             Some(other) => return Err(other.unexpected().into()),
         };
         if let Self::Help(_) = command {
-            return Ok(command); // whatever else is there
+            return Ok(command); // other arguments are ignored
         }
         match parser.next()? {
             None => Ok(command),
@@ -95,9 +91,9 @@ impl Command {
         }
     }
 
-    /// Does what was asked for; not for [`Command::Extension`], which takes more than a command.
+    /// Runs every command but [`Command::Extension`], which `main` runs.
     ///
-    /// `variables` is the environment that `config` and `errors` were read from.
+    /// `variables` is the environment from which `config` and `errors` were read.
     pub async fn run(
         self,
         variables: &BTreeMap<String, String>,
@@ -121,17 +117,6 @@ impl Command {
     }
 }
 
-/// To standard error, which may be full or closed: that is no reason to stop.
-pub fn complain(text: &str) {
-    let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
-}
-
-/// To standard output, without colours where they would not be shown. Whoever reads it may leave.
-fn print(text: &str) {
-    let mut out = anstream::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,12 +127,12 @@ mod tests {
     }
 
     #[test]
-    fn without_arguments_it_is_the_extension() {
+    fn without_arguments_the_program_is_the_extension() {
         assert_eq!(parse(&[]), Ok(Command::Extension));
     }
 
     #[test]
-    fn what_is_not_understood_is_named() {
+    fn an_unknown_argument_is_named() {
         for (arguments, named) in [
             (&["doktor"][..], "doktor"),
             (&["--verbose"], "--verbose"),
@@ -162,11 +147,11 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_for_help_gets_it_whatever_else_is_there() {
-        let doctors = parse(&["doctor", "--help"]);
-        assert!(matches!(doctors, Ok(Command::Help(_))) && doctors != parse(&["--help"]));
+    fn help_is_printed_whatever_the_other_arguments_are() {
+        let doctor_help = parse(&["doctor", "--help"]);
+        assert!(matches!(doctor_help, Ok(Command::Help(_))) && doctor_help != parse(&["--help"]));
         assert_eq!(parse(&["help"]), parse(&["--help"]));
-        assert_eq!(parse(&["help", "doctor"]), doctors);
-        assert_eq!(parse(&["doctor", "--help", "--json"]), doctors);
+        assert_eq!(parse(&["help", "doctor"]), doctor_help);
+        assert_eq!(parse(&["doctor", "--help", "--json"]), doctor_help);
     }
 }

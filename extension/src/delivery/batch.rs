@@ -13,8 +13,8 @@ use crate::otlp::{
     payload::{self, MAX_BATCH_BYTES, Payload, SignalKind},
 };
 
-/// Most items of [`SignalKind::Failures`] in one batch. Each item is a request of its own;
-/// this many round trips in sequence fit into a hold.
+/// Most items of [`SignalKind::Failures`] in one batch. Each item needs a separate request; this many
+/// sequential round trips fit into a hold.
 pub const MAX_FAILURES: usize = 4;
 
 /// The fastest level that codes literals. Lower levels take a third less time and send up to two
@@ -55,16 +55,16 @@ enum BatchBody {
 
 impl Batch {
     /// Takes payloads while they fit into [`MAX_BATCH_BYTES`], and always the first one. `None` if
-    /// there is none.
-    pub fn of<'a>(kind: SignalKind, signals: impl Iterator<Item = &'a Payload>) -> Option<Self> {
-        Self::up_to(MAX_BATCH_BYTES, kind, signals)
+    /// `payloads` is empty.
+    pub fn of<'a>(kind: SignalKind, payloads: impl Iterator<Item = &'a Payload>) -> Option<Self> {
+        Self::up_to(MAX_BATCH_BYTES, kind, payloads)
     }
 
-    /// [`of`](Self::of) with another limit.
+    /// Like [`of`](Self::of), with a limit of `max_bytes`.
     pub fn up_to<'a>(
         max_bytes: usize,
         kind: SignalKind,
-        signals: impl Iterator<Item = &'a Payload>,
+        payloads: impl Iterator<Item = &'a Payload>,
     ) -> Option<Self> {
         let mut batch = Self {
             kind,
@@ -76,18 +76,18 @@ impl Batch {
         };
         let mut parts = Vec::new();
         let most = if kind == SignalKind::Failures { MAX_FAILURES } else { usize::MAX };
-        for signal in signals.take(most) {
-            if batch.plain_bytes + signal.bytes.len() > max_bytes && !parts.is_empty() {
+        for payload in payloads.take(most) {
+            if batch.plain_bytes + payload.bytes.len() > max_bytes && !parts.is_empty() {
                 break;
             }
-            parts.push(signal.bytes.clone());
-            batch.plain_bytes += signal.bytes.len();
-            batch.items += signal.items;
-            batch.has_error |= signal.has_error;
-            batch.has_unsampled |= signal.has_unsampled;
+            parts.push(payload.bytes.clone());
+            batch.plain_bytes += payload.bytes.len();
+            batch.items += payload.items;
+            batch.has_error |= payload.has_error;
+            batch.has_unsampled |= payload.has_unsampled;
         }
         batch.body = BatchBody::Parts(parts);
-        (batch.signals() > 0).then_some(batch)
+        (batch.part_count() > 0).then_some(batch)
     }
 
     /// A batch from a spool file. Decompresses it to verify the checksum, and fails if it is damaged.
@@ -104,8 +104,8 @@ impl Batch {
     }
 
     /// Appends another compressed batch of the same kind if both fit into [`MAX_BATCH_BYTES`].
-    /// Failures stay apart: each is a request of its own anyway.
-    pub fn take_in(&mut self, other: Self) -> bool {
+    /// Failures are not merged, since each needs a separate request.
+    pub fn try_append(&mut self, other: Self) -> bool {
         let fits = self.plain_bytes + other.plain_bytes <= MAX_BATCH_BYTES;
         if self.kind != other.kind || !fits || self.kind == SignalKind::Failures {
             return false;
@@ -121,7 +121,7 @@ impl Batch {
     }
 
     /// Number of payloads; a compressed batch counts as one.
-    pub fn signals(&self) -> usize {
+    pub fn part_count(&self) -> usize {
         match &self.body {
             BatchBody::Parts(parts) => parts.len(),
             BatchBody::Zstd(_) => 1,
@@ -132,7 +132,7 @@ impl Batch {
     pub fn to_zstd(&self) -> io::Result<Bytes> {
         match &self.body {
             BatchBody::Parts(parts) => compress(parts.iter()),
-            BatchBody::Zstd(frames) => Ok(in_a_row(frames)),
+            BatchBody::Zstd(frames) => Ok(concat(frames)),
         }
     }
 
@@ -168,14 +168,14 @@ impl Batch {
 
     pub fn to_plain(&self) -> io::Result<Bytes> {
         match &self.body {
-            BatchBody::Parts(parts) => Ok(in_a_row(parts)),
-            BatchBody::Zstd(frames) => zstd::decode_all(&in_a_row(frames)[..]).map(Bytes::from),
+            BatchBody::Parts(parts) => Ok(concat(parts)),
+            BatchBody::Zstd(frames) => zstd::decode_all(&concat(frames)[..]).map(Bytes::from),
         }
     }
 }
 
 /// Copies the parts once; a single part is shared.
-fn in_a_row(parts: &[Bytes]) -> Bytes {
+fn concat(parts: &[Bytes]) -> Bytes {
     match parts {
         [part] => part.clone(),
         parts => parts.concat().into(),
@@ -216,7 +216,7 @@ mod tests {
     use super::*;
     use crate::otlp::failure_codec::signal as failure;
 
-    fn signals<const N: usize>(bytes: [usize; N]) -> [Payload; N] {
+    fn payloads<const N: usize>(bytes: [usize; N]) -> [Payload; N] {
         bytes.map(|bytes| Payload {
             kind: SignalKind::Traces,
             bytes: vec![0; bytes].into(),
@@ -227,36 +227,36 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_ends_before_the_signal_that_would_not_fit() {
-        let signals = signals([MAX_BATCH_BYTES - 1, 1, 1]);
+    fn a_batch_ends_before_the_payload_that_does_not_fit() {
+        let payloads = payloads([MAX_BATCH_BYTES - 1, 1, 1]);
 
-        assert_eq!(Batch::of(SignalKind::Traces, signals.iter()).unwrap().signals(), 2);
+        assert_eq!(Batch::of(SignalKind::Traces, payloads.iter()).unwrap().part_count(), 2);
     }
 
     #[test]
-    fn a_batch_of_failures_is_a_few_requests_and_takes_no_other_in() {
+    fn a_batch_of_failures_is_a_few_requests_and_is_not_merged() {
         let failures: Vec<_> = (0..9).map(|n| failure(format!("{n} 2 {{}}\n").into())).collect();
 
         let batch = Batch::of(SignalKind::Failures, failures.iter()).unwrap();
 
-        assert_eq!((batch.signals(), batch.items), (MAX_FAILURES, 2 * MAX_FAILURES as u64));
+        assert_eq!((batch.part_count(), batch.items), (MAX_FAILURES, 2 * MAX_FAILURES as u64));
         let mut compressed = batch.to_compressed().unwrap();
-        assert!(!compressed.take_in(batch.to_compressed().unwrap()));
+        assert!(!compressed.try_append(batch.to_compressed().unwrap()));
     }
 
     #[test]
-    fn a_signal_larger_than_a_batch_goes_alone() {
-        let signals = signals([MAX_BATCH_BYTES + 1, 1]);
+    fn a_payload_larger_than_a_batch_is_sent_alone() {
+        let payloads = payloads([MAX_BATCH_BYTES + 1, 1]);
 
-        assert_eq!(Batch::of(SignalKind::Traces, signals.iter()).unwrap().signals(), 1);
+        assert_eq!(Batch::of(SignalKind::Traces, payloads.iter()).unwrap().part_count(), 1);
     }
 
     #[test]
-    fn a_batch_of_many_resources_is_cut_into_few_and_one_of_few_into_each() {
+    fn a_batch_of_many_resources_is_split_into_a_few_parts_and_one_of_few_into_single_resources() {
         for (resources, expected) in [(1_000, 17..=33), (3, 3..=3), (1, 1..=1)] {
             let bytes = [0x0a, 4, 0x12, 2, 0x12, 0].repeat(resources); // each with an empty span
-            let (signal, _) = Payload::read(SignalKind::Traces, bytes.clone().into()).unwrap();
-            let batch = Batch::of(SignalKind::Traces, std::iter::once(&signal)).unwrap();
+            let (payload, _) = Payload::read(SignalKind::Traces, bytes.clone().into()).unwrap();
+            let batch = Batch::of(SignalKind::Traces, std::iter::once(&payload)).unwrap();
 
             let parts = batch.split().unwrap();
 
@@ -268,16 +268,16 @@ mod tests {
     }
 
     #[test]
-    fn compressed_batches_of_a_kind_are_one_until_it_is_full() {
+    fn compressed_batches_of_one_kind_are_merged_up_to_the_limit() {
         let compressed = |bytes| {
-            let [signal] = signals([bytes]);
-            Batch::of(SignalKind::Traces, [&signal].into_iter()).unwrap().to_compressed().unwrap()
+            let [payload] = payloads([bytes]);
+            Batch::of(SignalKind::Traces, [&payload].into_iter()).unwrap().to_compressed().unwrap()
         };
         let mut batch = compressed(3);
 
-        assert!(batch.take_in(compressed(MAX_BATCH_BYTES - 4)));
-        assert!(batch.take_in(compressed(1)));
-        assert!(!batch.take_in(compressed(1)));
+        assert!(batch.try_append(compressed(MAX_BATCH_BYTES - 4)));
+        assert!(batch.try_append(compressed(1)));
+        assert!(!batch.try_append(compressed(1)));
 
         assert_eq!((batch.items, batch.to_plain().unwrap().len()), (3, MAX_BATCH_BYTES));
     }

@@ -22,7 +22,7 @@ pub enum ExportError {
     Timeout(Duration),
     /// No answer within the longest hold of an invocation.
     #[error("no answer within the hold")]
-    HoldOver,
+    HoldExpired,
     #[error("the process was frozen before there was an answer")]
     Frozen,
     /// An answer other than success.
@@ -36,7 +36,7 @@ pub enum ExportError {
     },
     /// An answer whose status is final but does not concern this batch.
     #[error("{0}")]
-    Elsewhere(Box<ExportError>),
+    NotAboutBatch(Box<ExportError>),
     #[error("{reason}")]
     NoKey {
         reason: String,
@@ -74,9 +74,9 @@ impl ExportError {
             Self::Panicked | Self::Unreadable(_) => true,
             Self::Unreachable(_)
             | Self::Timeout(_)
-            | Self::HoldOver
+            | Self::HoldExpired
             | Self::Frozen
-            | Self::Elsewhere(_)
+            | Self::NotAboutBatch(_)
             | Self::NoKey { .. }
             | Self::WorkerGone => false,
         }
@@ -89,8 +89,8 @@ impl ExportError {
     }
 
     /// Whether the destination certainly does not have the batch.
-    pub fn is_answer(&self) -> bool {
-        !matches!(self, Self::Unreachable(_) | Self::Timeout(_) | Self::HoldOver | Self::Frozen)
+    pub fn is_definitive(&self) -> bool {
+        !matches!(self, Self::Unreachable(_) | Self::Timeout(_) | Self::HoldExpired | Self::Frozen)
     }
 
     /// The pause that the destination asked for.
@@ -102,11 +102,11 @@ impl ExportError {
     }
 
     /// Whether both errors are of one kind, so that one log line is enough.
-    pub fn is_like(&self, other: &Self) -> bool {
+    pub fn is_same_kind(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Status { status, .. }, Self::Status { status: other, .. }) => status == other,
-            (Self::Timeout(_) | Self::HoldOver, Self::Timeout(_) | Self::HoldOver) => true,
-            (Self::Elsewhere(one), Self::Elsewhere(other)) => one.is_like(other),
+            (Self::Timeout(_) | Self::HoldExpired, Self::Timeout(_) | Self::HoldExpired) => true,
+            (Self::NotAboutBatch(one), Self::NotAboutBatch(other)) => one.is_same_kind(other),
             _ => std::mem::discriminant(self) == std::mem::discriminant(other),
         }
     }

@@ -77,12 +77,12 @@ impl Finding {
             later.duration_since(earlier).ok().map(|skew: Duration| skew.as_secs() as i64)
         };
         let ahead = seconds(date, now).or(seconds(now, date).map(|behind| -behind))?;
-        let told = match ahead {
+        let text = match ahead {
             -1..=1 => "this machine's clock is right".to_owned(),
             2.. => format!("this machine's clock is {ahead} s ahead"),
             _ => format!("this machine's clock is {} s behind", -ahead),
         };
         let is_wrong = ahead.abs() > MAX_SKEW_SECONDS;
-        Some(if is_wrong { Self::misconfigured(told) } else { Self::fine(told) })
+        Some(if is_wrong { Self::misconfigured(text) } else { Self::fine(text) })
     }
 }

@@ -36,9 +36,9 @@ pub struct ExporterSettings {
 }
 
 impl ExporterSettings {
-    /// Without `CRUDDUR_EXPORTERS`, an exporter runs that has a key, a token or a log group, and the
-    /// console where there is no Lambda. X-Ray runs only when named: without permission to write to
-    /// X-Ray, each invocation would fail to export.
+    /// Without `CRUDDUR_EXPORTERS`, every exporter with a key, a token or a log group runs, and outside
+    /// Lambda the console. X-Ray runs only if it is named: without its permission, every export would
+    /// fail.
     pub fn read(reader: &mut Reader<'_>, is_on_lambda: bool) -> Self {
         let list = reader.parsed("CRUDDUR_EXPORTERS", parse_exporters);
         let named = |name: &str| Some(list.as_ref()?.iter().any(|named| named == name));
@@ -55,8 +55,8 @@ impl ExporterSettings {
     }
 }
 
-/// The exporters that the settings ask for. None has opened a connection yet. `contexts` are the
-/// X-Ray headers of the invocations, where there are any.
+/// The exporters that the settings name. Opens no connection. `contexts` are the X-Ray headers of the
+/// invocations; `None` if there are no invocations.
 pub fn configured(
     settings: &ExporterSettings,
     contexts: Option<&XrayContexts>,
@@ -65,8 +65,7 @@ pub fn configured(
     let mut exporters: Vec<Box<dyn Exporter>> = Vec::new();
     exporters.extend(honeycomb.iter().map(|it| Box::new(Honeycomb::new(it.clone())) as _));
     exporters.extend(xray.iter().map(|it| Box::new(Xray::new(it.clone(), contexts.cloned())) as _));
-    exporters
-        .extend(cloudwatch_logs.iter().map(|it| Box::new(CloudWatchLogs::new(it.clone())) as _));
+    exporters.extend(cloudwatch_logs.iter().map(|it| Box::new(CloudWatchLogs::new(it)) as _));
     exporters.extend(rollbar.iter().map(|it| Box::new(Rollbar::new(it)) as _));
     exporters.extend(console.then(|| Box::new(Console::default()) as _));
     exporters

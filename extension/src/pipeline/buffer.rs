@@ -145,7 +145,7 @@ impl Buffer {
         let Cursor { kind, taken_to: None, .. } = self.cursors[route] else { return None };
         let waiting = self.from(route).map(|(_, signal)| signal).take(signals);
         let batch = Batch::up_to(bytes, kind, waiting)?;
-        let last = self.from(route).nth(batch.signals() - 1).map(|(sequence, _)| sequence)?;
+        let last = self.from(route).nth(batch.part_count() - 1).map(|(sequence, _)| sequence)?;
         self.cursors[route].taken_to = Some(last + 1);
         Some(batch)
     }

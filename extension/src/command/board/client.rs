@@ -1,4 +1,4 @@
-//! Honeycomb's management API: one call at a time, and what its refusals mean.
+//! Honeycomb's management API: one call at a time, with retries and messages for refusals.
 //! <https://api-docs.honeycomb.io/api>
 
 use std::time::{Duration, SystemTime};
@@ -10,22 +10,24 @@ use tokio::time::sleep;
 use crate::{
     client::http::{HttpReply, readable, retry_after},
     delivery::error::ExportError,
-    exporter::honeycomb::{HoneycombApi, HoneycombCall, config::HoneycombConfig},
+    exporter::honeycomb::{
+        config::HoneycombConfig,
+        request::{HoneycombApi, HoneycombCall},
+    },
 };
 
-/// A list of boards has them whole. Our choice.
+/// Most bytes of a reply: a list of boards contains every board with all of its panels.
 const MAX_REPLY_BYTES: usize = 32 << 20;
 
-/// Attempts at what may be tried again. Our choice.
-const ATTEMPTS: u32 = 4;
+/// Most attempts of a call; with the pauses between them they take a few seconds.
+const MAX_ATTEMPTS: u32 = 4;
 
-/// The longest pause that is waited for. Our choice: limits are counted by the minute.
+/// Longest pause between attempts: Honeycomb's limits are per minute.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(super) struct Client(HoneycombApi);
 
-/// Why the board could not be made.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BoardError {
     #[error("{0}")]
@@ -39,7 +41,7 @@ impl Client {
         Self(HoneycombApi::new(config))
     }
 
-    /// The answer's JSON; `None` where the status is one of the `expected` besides success.
+    /// The reply's JSON; `None` if the status is one of `expected`.
     pub(super) async fn call(
         &mut self,
         method: Method,
@@ -47,28 +49,29 @@ impl Client {
         body: Option<&Value>,
         expected: &[StatusCode],
     ) -> Result<Option<Value>, BoardError> {
-        let reply = self.reply(&method, path, body).await?;
+        let reply = self.send(&method, path, body).await?;
         if reply.status.is_success() {
             return Ok(Some(serde_json::from_slice(&reply.body).unwrap_or_default()));
         }
         if expected.contains(&reply.status) {
             return Ok(None);
         }
-        let said = said(&reply.body);
+        let message = error_message(&reply.body);
         let status = reply.status;
         Err(match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => BoardError::Refused(format!(
-                "Honeycomb does not allow {method} {path} with this key: {status}: {said}"
+                "Honeycomb does not allow {method} {path} with this key: {status}: {message}"
             )),
             status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-                BoardError::Unreachable(format!("{method} {path}: {status}: {said}"))
+                BoardError::Unreachable(format!("{method} {path}: {status}: {message}"))
             }
-            status => BoardError::Refused(format!("{method} {path}: {status}: {said}")),
+            status => BoardError::Refused(format!("{method} {path}: {status}: {message}")),
         })
     }
 
-    /// Waits where Honeycomb asks for it. What might be done twice is not sent twice.
-    async fn reply(
+    /// Retries after the pause that Honeycomb asks for. A POST is retried only if it was refused, since
+    /// it may have been executed otherwise.
+    async fn send(
         &mut self,
         method: &Method,
         path: &str,
@@ -91,7 +94,7 @@ impl Client {
             };
             let was_refused = matches!(&result, Ok(reply) if reply.status.is_client_error());
             let may_repeat = was_refused || *method != Method::POST;
-            match pause.filter(|_| may_repeat && attempt < ATTEMPTS) {
+            match pause.filter(|_| may_repeat && attempt < MAX_ATTEMPTS) {
                 Some(pause) => sleep(pause.min(MAX_PAUSE)).await,
                 None => return result.map_err(unreachable),
             }
@@ -108,14 +111,14 @@ fn unreachable(error: ExportError) -> BoardError {
 }
 
 /// Its errors have one of three forms, and may say which fields they are about.
-fn said(body: &[u8]) -> String {
+fn error_message(body: &[u8]) -> String {
     let json: Value = serde_json::from_slice(body).unwrap_or_default();
     let places = [&json["error"], &json["detail"], &json["title"], &json["errors"][0]["title"]];
-    let said = places.iter().find_map(|place| place.as_str());
-    let mut said = readable(said.map_or(body, str::as_bytes));
+    let message = places.iter().find_map(|place| place.as_str());
+    let mut message = readable(message.map_or(body, str::as_bytes));
     for detail in json["type_detail"].as_array().into_iter().flatten() {
         let text = |field: &str| readable(detail[field].as_str().unwrap_or_default().as_bytes());
-        said.push_str(&format!("; {}: {}", text("field"), text("description")));
+        message.push_str(&format!("; {}: {}", text("field"), text("description")));
     }
-    said
+    message
 }

@@ -1,9 +1,9 @@
-//! `board`: makes or renews a board at Honeycomb, described in `board/board.json`.
+//! `board`: creates or updates the Honeycomb board that `board/board.json` describes.
 //!
-//! Honeycomb's queries can be neither listed nor deleted, so each is made once: the annotation that
-//! names it on the board carries a checksum of its specification, and as long as that is the same,
-//! query and annotation are used again. The board itself is found by its tag and replaced as a
-//! whole. Running it twice changes nothing.
+//! Honeycomb can neither list nor delete queries, so the command creates each query once. The
+//! annotation that names a query carries a checksum of its specification; while the checksum matches,
+//! query and annotation are reused. The board is found by its tag and replaced as a whole. A second
+//! run changes nothing.
 
 mod client;
 
@@ -19,23 +19,22 @@ use serde_json::{Value, json};
 
 use crate::{
     command::{
-        Command,
         board::client::{BoardError, Client},
-        complain, print,
+        output::{print, print_error},
     },
     config::{Config, ConfigError},
 };
 
 const BOARD: &str = include_str!("board.json");
 
-/// The tag that our board is found by.
+/// The tag by which the command finds its board.
 const TAG: (&str, &str) = ("managedby", "cruddur-telemetry");
 
-/// What the descriptions of our annotations end with: a checksum and a bracket follow.
+/// Begins the mark at the end of our annotations' descriptions; a checksum and a bracket follow.
 const MARK: &str = "[cruddur-telemetry ";
 
-/// Variables without which there is no board.
-const ABOUT_US: [&str; 5] = [
+/// Variables of the key and the endpoint.
+const BOARD_VARIABLES: [&str; 5] = [
     "HONEYCOMB_CONFIGURATION_KEY",
     "HONEYCOMB_API_KEY",
     "HONEYCOMB_API_KEY_SECRET",
@@ -43,33 +42,31 @@ const ABOUT_US: [&str; 5] = [
     "HONEYCOMB_API_ENDPOINT",
 ];
 
-/// The dataset that is made where there is none.
-const DATASET: &str = "cruddur";
+/// Created if the environment has no dataset.
+const DEFAULT_DATASET: &str = "cruddur";
 
-/// Exit codes.
 const REFUSED: u8 = 1;
 const UNREACHABLE: u8 = 2;
 
-const HELP: &str = "\
-Makes a board at Honeycomb, or brings it up to date: latency, p90 by route, latency by user, errors
-by type, cold starts, recent traces.
+pub(super) const HELP: &str = "\
+Creates or updates a Honeycomb board: latency, p90 by route, latency by user, errors by type, cold
+starts, recent traces.
 
 Usage: cruddur-telemetry board [OPTIONS]
 
 It needs a configuration key with the permissions Manage Queries and Columns and Manage Public
-Boards, in HONEYCOMB_CONFIGURATION_KEY, or as HONEYCOMB_API_KEY. The key decides in which
-environment the board is. HONEYCOMB_API_ENDPOINT is as for the extension.
+Boards, in HONEYCOMB_CONFIGURATION_KEY or HONEYCOMB_API_KEY. The board is created in the key's
+environment. HONEYCOMB_API_ENDPOINT has the same meaning as for the extension.
 
 Options:
-  --dataset NAME        Where columns are made that no event has brought yet [default: the first
-                        that there is, else cruddur]; with a classic key, what the board is about
-  --print               Print the JSON of the board and its queries, and do nothing
+  --dataset NAME        The dataset in which missing columns are created [default: the first one,
+                        else cruddur]; with a classic key, the dataset that the board shows
+  --print               Only print the JSON of the board and its queries
   -h, --help            Print this page
 
-Exit code: 0 done, 1 refused or misconfigured, 2 Honeycomb does not answer
+Exit code: 0 success, 1 refused or misconfigured, 2 Honeycomb does not answer
 ";
 
-/// The command's options.
 #[derive(Debug, PartialEq, Eq)]
 pub struct BoardOptions {
     dataset: Option<String>,
@@ -77,21 +74,21 @@ pub struct BoardOptions {
 }
 
 impl BoardOptions {
-    pub(super) fn parse(parser: &mut Parser) -> Result<Command, lexopt::Error> {
+    /// `None` if help is requested.
+    pub(super) fn parse(parser: &mut Parser) -> Result<Option<Self>, lexopt::Error> {
         let mut options = Self { dataset: None, print: false };
         while let Some(argument) = parser.next()? {
             match argument {
                 Long("dataset") => options.dataset = Some(parser.value()?.string()?),
                 Long("print") => options.print = true,
-                Short('h') | Long("help") => return Ok(Command::Help(HELP)),
+                Short('h') | Long("help") => return Ok(None),
                 other => return Err(other.unexpected()),
             }
         }
-        Ok(Command::Board(options))
+        Ok(Some(options))
     }
 }
 
-/// Makes the board.
 pub(super) async fn run(
     options: &BoardOptions,
     config: Config,
@@ -99,28 +96,28 @@ pub(super) async fn run(
 ) -> ExitCode {
     let wanted: Value = match serde_json::from_str(BOARD) {
         Ok(wanted) => wanted,
-        Err(error) => unreachable!("board.json is JSON, as a test shows: {error}"),
+        Err(error) => unreachable!("a test parses board.json: {error}"),
     };
     if options.print {
         print(&format!("{wanted:#}\n"));
         return ExitCode::SUCCESS;
     }
     let Some(honeycomb) = config.board else {
-        // Other exporters' variables have nothing to do with it.
-        let mut reasons = errors.iter().filter(|error| ABOUT_US.contains(&error.variable()));
+        // Errors of other variables do not concern the board.
+        let mut reasons = errors.iter().filter(|error| BOARD_VARIABLES.contains(&error.variable()));
         let reason = reasons.next().map(ConfigError::to_string);
-        let missing = || "There is no key: set HONEYCOMB_CONFIGURATION_KEY".to_owned();
-        complain(&reason.unwrap_or_else(missing));
+        let missing = || "There is no Honeycomb key: set HONEYCOMB_CONFIGURATION_KEY".to_owned();
+        print_error(&reason.unwrap_or_else(missing));
         return ExitCode::from(REFUSED);
     };
     let mut maker = BoardMaker { client: Client::new(honeycomb), scope: String::new() };
     match maker.make(&wanted, options.dataset.as_deref()).await {
-        Ok(told) => {
-            print(&told);
+        Ok(result) => {
+            print(&result);
             ExitCode::SUCCESS
         }
         Err(error) => {
-            complain(&error.to_string());
+            print_error(&error.to_string());
             ExitCode::from(match error {
                 BoardError::Refused(_) => REFUSED,
                 BoardError::Unreachable(_) => UNREACHABLE,
@@ -131,7 +128,7 @@ pub(super) async fn run(
 
 struct BoardMaker {
     client: Client,
-    /// The dataset of queries: `__all__`, or with a classic key a dataset's own.
+    /// The dataset of the queries: `__all__`, or the slug of a classic key's dataset.
     scope: String,
 }
 
@@ -139,7 +136,7 @@ impl BoardMaker {
     async fn make(&mut self, wanted: &Value, dataset: Option<&str>) -> Result<String, BoardError> {
         let is_classic = self.check_key().await?;
         self.scope = match is_classic {
-            true => self.dataset(Some(dataset.unwrap_or(DATASET))).await?,
+            true => self.dataset(Some(dataset.unwrap_or(DEFAULT_DATASET))).await?,
             false => "__all__".to_owned(),
         };
         let columns = self.make_columns(wanted, dataset).await?;
@@ -162,7 +159,7 @@ impl BoardMaker {
         Ok(format!("Board {verb}: {count} queries ({made} new), {columns} new columns\n{url}\n"))
     }
 
-    /// Whether it is a classic key. Fails if it may not do what is needed.
+    /// Returns whether the key is classic. Fails if the key lacks a permission.
     async fn check_key(&mut self) -> Result<bool, BoardError> {
         let auth = self.get("/1/auth").await?;
         let access = &auth["api_key_access"];
@@ -173,19 +170,19 @@ impl BoardMaker {
         ];
         match permissions.iter().find(|(flag, _)| access[flag] != true) {
             Some((_, name)) => Err(BoardError::Refused(format!(
-                "This {} key lacks the permission {name}: make a configuration key with it, and \
-                 give it as HONEYCOMB_CONFIGURATION_KEY",
+                "This {} key lacks the permission {name}: create a configuration key with it, and \
+                 set it as HONEYCOMB_CONFIGURATION_KEY",
                 auth["type"].as_str().unwrap_or_default()
             ))),
             None => Ok(auth["environment"]["slug"].as_str().is_none_or(str::is_empty)),
         }
     }
 
-    /// The slug of a dataset, which is made if it does not exist; `None` is any that does.
+    /// The slug of a dataset, which is created if it does not exist; `None` accepts any dataset.
     async fn dataset(&mut self, name: Option<&str>) -> Result<String, BoardError> {
-        // Who may not see them may still be allowed to make one.
-        let unseen = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::NOT_FOUND];
-        let datasets = self.client.call(Method::GET, "/1/datasets", None, &unseen).await?;
+        // A key that may not list datasets may still be allowed to create one.
+        let no_list = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::NOT_FOUND];
+        let datasets = self.client.call(Method::GET, "/1/datasets", None, &no_list).await?;
         let datasets = datasets.unwrap_or_default();
         let is_wanted = |dataset: &&Value| {
             name.is_none_or(|name| dataset["name"] == name || dataset["slug"] == name)
@@ -193,11 +190,11 @@ impl BoardMaker {
         if let Some(dataset) = list(&datasets).iter().find(is_wanted) {
             return text(dataset, "slug");
         }
-        let dataset = json!({ "name": name.unwrap_or(DATASET) });
+        let dataset = json!({ "name": name.unwrap_or(DEFAULT_DATASET) });
         text(&self.post("/1/datasets", &dataset).await?, "slug")
     }
 
-    /// Honeycomb refuses queries of columns that no event has brought. Returns how many are new.
+    /// Honeycomb refuses queries of unknown columns. Returns the number of new columns.
     async fn make_columns(
         &mut self,
         wanted: &Value,
@@ -220,20 +217,23 @@ impl BoardMaker {
         for (name, kind) in &missing {
             let column = json!({ "key_name": name, "type": kind });
             let path = format!("/1/columns/{slug}");
-            // A conflict: an event has brought it meanwhile.
+            // A conflict: an event has created the column meanwhile.
             self.client.call(Method::POST, &path, Some(&column), &[StatusCode::CONFLICT]).await?;
         }
         Ok(missing.len())
     }
 
-    /// Ids of a panel's query and annotation, and whether they are new.
+    /// The ids of a panel's query and annotation, and whether they are new.
     async fn query(
         &mut self,
         panel: &Value,
         known: &Value,
     ) -> Result<(String, String, bool), BoardError> {
-        let description =
-            format!("{} {}", panel["description"].as_str().unwrap_or_default(), mark(panel));
+        let description = format!(
+            "{} {}",
+            panel["description"].as_str().unwrap_or_default(),
+            checksum_mark(panel)
+        );
         let same = list(known).iter().find(|annotation| {
             annotation["name"] == panel["name"] && annotation["description"] == description
         });
@@ -281,7 +281,7 @@ impl BoardMaker {
         }
     }
 
-    /// Annotations of ours that the board no longer has.
+    /// Deletes our annotations that the board no longer shows.
     async fn remove_replaced(&mut self, known: &Value, panels: &[Value]) -> Result<(), BoardError> {
         for annotation in list(known) {
             let is_ours = annotation["description"].as_str().is_some_and(|it| it.contains(MARK));
@@ -305,8 +305,8 @@ impl BoardMaker {
     }
 }
 
-/// What tells one specification of a query from another; maps of JSON are sorted here.
-fn mark(panel: &Value) -> String {
+/// A checksum of the query's specification; `serde_json` sorts the members of objects.
+fn checksum_mark(panel: &Value) -> String {
     let mut crc = Crc::new();
     crc.update(panel["query"].to_string().as_bytes());
     format!("{MARK}{:08x}]", crc.sum())
@@ -326,7 +326,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_column_that_a_query_names_is_made_and_every_order_is_of_a_calculation() {
+    fn every_column_of_a_query_is_created_and_every_order_names_a_calculation() {
         let board: Value = serde_json::from_str(BOARD).expect("JSON");
 
         for panel in list(&board["panels"]) {

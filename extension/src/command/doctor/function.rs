@@ -1,5 +1,5 @@
-//! `doctor --variables`: the environment that a function's extension has, from what
-//! `aws lambda get-function-configuration` prints.
+//! `doctor --variables`: reads a function's environment from the output of
+//! `aws lambda get-function-configuration`.
 
 use std::{env, ffi::OsStr, fs, io, os::unix::process::CommandExt, process::Command};
 
@@ -7,13 +7,14 @@ use serde_json::Value;
 
 use crate::config::variables::VARIABLES;
 
-/// Becomes a doctor with these variables in the place of its own: the AWS SDK reads them from the
-/// process, too. Credentials stay. `ours` are further variables that a function has, or has not, by
-/// itself. Returns only why that cannot be.
-pub(super) fn examine<'a>(
+/// Replaces this process by a `doctor` with the function's variables, because the AWS SDK reads them
+/// from the process, too. Credentials stay. `own_variables` are removed, like all of [`VARIABLES`].
+///
+/// Returns only on failure, with the reason.
+pub(super) fn run_doctor<'a>(
     file: &OsStr,
     as_json: bool,
-    ours: impl Iterator<Item = &'a String>,
+    own_variables: impl Iterator<Item = &'a String>,
 ) -> String {
     let text = match file == "-" {
         true => io::read_to_string(io::stdin()),
@@ -29,19 +30,21 @@ pub(super) fn examine<'a>(
         Err(error) => return error.to_string(),
     };
     let mut doctor = Command::new(program);
-    VARIABLES.iter().map(|variable| variable.name).chain(ours.map(String::as_str)).for_each(
-        |name| {
+    VARIABLES
+        .iter()
+        .map(|variable| variable.name)
+        .chain(own_variables.map(String::as_str))
+        .for_each(|name| {
             doctor.env_remove(name);
-        },
-    );
+        });
     doctor.arg("doctor").args(as_json.then_some("--json")).envs(variables);
     doctor.exec().to_string()
 }
 
-/// Those of the function, and those that Lambda sets for it.
+/// The function's variables, and those that Lambda sets for it.
 fn variables(text: &str) -> Result<Vec<(String, String)>, String> {
-    let json: Value = serde_json::from_str(text).map_err(|error| format!("no JSON: {error}"))?;
-    // As `aws lambda get-function` prints it, it is one part of several.
+    let json: Value = serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
+    // `aws lambda get-function` prints the configuration as one of several parts.
     let function = json.get("Configuration").unwrap_or(&json);
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let name = text(&function["FunctionName"]).ok_or("not the configuration of a function")?;

@@ -1,7 +1,7 @@
-//! `doctor`: what every variable means now, and whether every destination takes telemetry.
+//! `doctor`: shows the effect of every variable, and checks every destination.
 //!
-//! A destination's own check is [`crate::delivery::Exporter::healthcheck`]; a variable's meaning is in
-//! [`VARIABLES`](crate::config::variables::VARIABLES). Nothing else need be added for a new one.
+//! A destination is checked by [`crate::delivery::Exporter::healthcheck`]; a variable's effect is in
+//! [`VARIABLES`](crate::config::variables::VARIABLES).
 
 mod function;
 
@@ -20,38 +20,36 @@ use lexopt::{
 use serde::Serialize;
 
 use crate::{
-    command::{Command, complain, print},
+    command::output::{print, print_error},
     config::{Config, ConfigError, variables::VARIABLES},
     delivery::healthcheck::{Finding, Severity},
 };
 
-/// Variables that begin so are meant for the extension, or for its function.
+/// Prefixes of variables of the extension or of Cruddur's functions.
 const OUR_PREFIXES: [&str; 3] = ["CRUDDUR_", "HONEYCOMB_", "ROLLBAR_"];
 
-/// Exit code.
 const MISCONFIGURED: u8 = 1;
 
-const HELP: &str = "\
-Says what the configuration means, and whether the destinations can be sent to.
+pub(super) const HELP: &str = "\
+Shows the effect of every variable and checks whether the destinations accept telemetry.
 
 Usage: cruddur-telemetry doctor [OPTIONS]
 
-It looks at its own variables. For a function's, let the AWS command line print them:
+It checks its own environment. To check a function's variables, let the AWS command line print them:
   aws lambda get-function-configuration --function-name NAME |
     cruddur-telemetry doctor --variables -
 
-Destinations are asked from here, with the credentials that are here: what the function's role may
-do, and whether its network leads there, is not told.
+The checks run on this machine with its credentials. They do not show what the function's role is
+allowed to do, or which destinations the function's network reaches.
 
 Options:
-  --variables FILE      The variables of the function that this file describes; - is standard input
+  --variables FILE      Check the function that FILE describes; - reads standard input
   --json                Print JSON
   -h, --help            Print this page
 
-Exit code: 0 all is fine, 1 something is misconfigured, 2 a destination cannot be reached
+Exit code: 0 no problem, 1 a variable or key is wrong, 2 a destination does not answer
 ";
 
-/// The command's options.
 #[derive(Debug, PartialEq, Eq)]
 pub struct DoctorOptions {
     json: bool,
@@ -59,21 +57,21 @@ pub struct DoctorOptions {
 }
 
 impl DoctorOptions {
-    pub(super) fn parse(parser: &mut Parser) -> Result<Command, lexopt::Error> {
+    /// `None` if help is requested.
+    pub(super) fn parse(parser: &mut Parser) -> Result<Option<Self>, lexopt::Error> {
         let mut options = Self { json: false, variables: None };
         while let Some(argument) = parser.next()? {
             match argument {
                 Long("json") => options.json = true,
                 Long("variables") => options.variables = Some(parser.value()?),
-                Short('h') | Long("help") => return Ok(Command::Help(HELP)),
+                Short('h') | Long("help") => return Ok(None),
                 other => return Err(other.unexpected()),
             }
         }
-        Ok(Command::Doctor(options))
+        Ok(Some(options))
     }
 }
 
-/// What was found.
 #[derive(Debug, Serialize)]
 struct DoctorReport {
     version: &'static str,
@@ -82,24 +80,22 @@ struct DoctorReport {
     destinations: Vec<DestinationReport>,
 }
 
-/// A variable.
 #[derive(Debug, Serialize)]
 struct Setting {
     name: String,
     is_set: bool,
-    /// What it means, or why it means nothing.
+    /// The variable's effect, or why it is invalid.
     #[serde(flatten)]
     finding: Finding,
 }
 
-/// An exporter.
 #[derive(Debug, Serialize)]
 struct DestinationReport {
     name: &'static str,
     findings: Vec<Finding>,
 }
 
-/// Checks everything, one destination after the other. `variables` are those of the process.
+/// Checks the destinations one after the other. `variables` are those of the process.
 pub(super) async fn run(
     options: &DoctorOptions,
     variables: &BTreeMap<String, String>,
@@ -107,18 +103,18 @@ pub(super) async fn run(
     errors: &[ConfigError],
 ) -> ExitCode {
     if let Some(file) = &options.variables {
-        complain(&function::examine(file, options.json, variables.keys().filter(is_ours)));
+        print_error(&function::run_doctor(file, options.json, variables.keys().filter(is_ours)));
         return ExitCode::from(MISCONFIGURED);
     }
     let settings = settings(variables, config, errors);
-    let is_meant = |variable: &str| {
-        let meant = settings.iter().find(|setting| setting.name == variable);
-        meant.is_some_and(|it| it.is_set && it.finding.level == Severity::Fine)
+    let is_valid = |variable: &str| {
+        let found = settings.iter().find(|setting| setting.name == variable);
+        found.is_some_and(|it| it.is_set && it.finding.level == Severity::Fine)
     };
     let mut exporters = config.exporters(None);
     let mut destinations = Vec::new();
-    // Without Lambda the console is on by itself: who has made a typing error must not be lulled.
-    if !exporters.iter().any(|exporter| exporter.spec().durable) && !is_meant("CRUDDUR_EXPORTERS") {
+    // Without Lambda the console is on by default, so a misspelt key must be reported here.
+    if !exporters.iter().any(|exporter| exporter.spec().durable) && !is_valid("CRUDDUR_EXPORTERS") {
         let why = "nothing leaves this machine: set HONEYCOMB_API_KEY, or name a destination in \
                    CRUDDUR_EXPORTERS";
         destinations
@@ -144,7 +140,7 @@ pub(super) async fn run(
     })
 }
 
-/// All that are known, and those that look as if they were meant for us.
+/// All known variables, and unknown ones with a prefix of ours.
 fn settings(
     variables: &BTreeMap<String, String>,
     config: &Config,
@@ -166,19 +162,30 @@ fn settings(
         name: name.clone(),
         is_set: true,
         finding: Finding::warning(
-            "is nothing to the extension: is it the function's, or misspelt?",
+            "is unknown to the extension: it is for the function, or misspelt",
         ),
     });
     known.chain(unknown).collect()
 }
 
-/// Whether it looks as if it were meant for us.
 fn is_ours(name: &&String) -> bool {
     OUR_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
+impl DoctorReport {
+    fn problems(&self) -> String {
+        let destinations = self.destinations.iter().flat_map(|destination| &destination.findings);
+        let findings = destinations.chain(self.variables.iter().map(|setting| &setting.finding));
+        let is_problem = |finding: &&Finding| finding.level > Severity::Warning;
+        match findings.filter(is_problem).count() {
+            1 => "1 problem".to_owned(),
+            count => format!("{count} problems"),
+        }
+    }
+}
+
 impl fmt::Display for DoctorReport {
-    /// For a terminal; who prints it strips the colours elsewhere.
+    /// With colours, which [`print`] strips outside a terminal.
     fn fmt(&self, page: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (bold, dim) = (Style::new().bold(), Style::new().dimmed());
         writeln!(page, "{bold}cruddur-telemetry {}{bold:#}\n", self.version)?;
@@ -201,21 +208,19 @@ impl fmt::Display for DoctorReport {
             }
         }
         page.write_char('\n')?;
-        writeln!(
-            page,
-            "{}",
-            match self.level {
-                Severity::Fine => "All is fine.",
-                Severity::Warning => "All is fine, if what has a ! is meant so.",
-                Severity::Misconfigured => "Something is to be mended: see ✗.",
-                Severity::Unreachable =>
-                    "The configuration is fine, but not every destination answers: see ✗.",
-            }
-        )
+        match self.level {
+            Severity::Fine => writeln!(page, "All is fine."),
+            Severity::Warning => writeln!(page, "No problems found. Check the lines marked !."),
+            Severity::Misconfigured => writeln!(page, "{} found, marked ✗.", self.problems()),
+            Severity::Unreachable => writeln!(
+                page,
+                "{} found, marked ✗: the configuration is valid, but not every destination answers.",
+                self.problems()
+            ),
+        }
     }
 }
 
-/// The sign before a line.
 struct Mark(Severity);
 
 impl fmt::Display for Mark {

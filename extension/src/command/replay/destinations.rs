@@ -1,18 +1,21 @@
-//! Where replayed lines go: a pipeline for each destination, since a line is for one of them alone.
+//! One pipeline for each destination, since a dead letter is for one destination alone.
 
 use crate::{
-    command::{complain, replay::report::Sums},
+    command::{
+        output::print_error,
+        replay::outcome::{ReplayEnd, ReplayOutcome, Sums},
+    },
     config::Config,
     delivery::DestinationSpec,
     otlp::payload::SignalKind,
     pipeline::{
         Pipeline, PipelineHandle, PipelineSettings, Trigger,
         dead_letter::DeadLetter,
-        ledger::{Account, Reason, State},
+        ledger::{Account, State},
     },
 };
 
-/// Those that are configured here and worth a line; none in a dry run.
+/// The durable destinations that are configured here; none in a dry run.
 #[derive(Debug, Default)]
 pub(super) struct Destinations(Vec<ReplayDestination>);
 
@@ -24,57 +27,20 @@ struct ReplayDestination {
     pipeline: PipelineHandle,
 }
 
-/// Items of all destinations.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
-    /// They wait.
     pub(super) held: u64,
-    /// It is known what became of them.
-    pub(super) settled: u64,
-    /// Those of them that were delivered.
+    /// Delivered or dropped.
+    pub(super) completed: u64,
     pub(super) delivered: u64,
 }
 
-/// What became of the items of one destination and kind.
-#[derive(Debug)]
-pub(super) struct ReplayOutcome {
-    pub(super) destination: String,
-    pub(super) kind: SignalKind,
-    pub(super) lines: u64,
-    pub(super) items: u64,
-    pub(super) end: ReplayEnd,
-}
-
-#[derive(Debug)]
-pub(super) enum ReplayEnd {
-    /// Here is nobody who would take it.
-    NotConfigured,
-    /// It was a dry run.
-    NotTried,
-    /// It was sent to the end.
-    Settled(Account),
-}
-
-impl ReplayOutcome {
-    /// Whether nothing needs to be done about it.
-    pub(super) fn is_good(&self) -> bool {
-        match &self.end {
-            ReplayEnd::NotConfigured => false,
-            ReplayEnd::NotTried => true,
-            ReplayEnd::Settled(account) => {
-                let unsampled = account.at(State::Dropped(Reason::Unsampled));
-                account.at(State::Delivered) + unsampled == self.items
-            }
-        }
-    }
-}
-
 impl Destinations {
-    /// Leaves out, and names, those that would refuse everything: a wrong key does not become right
-    /// by waiting. Who only does not answer may answer later.
+    /// Reports and omits destinations that refuse everything, for example a wrong key. A destination
+    /// that only does not answer is kept, since it may answer later.
     pub(super) async fn start(config: Config) -> Self {
         let exporters = config.exporters(None);
-        // What is read waits in memory, and never so much that something would be dropped.
+        // `Sender` bounds the bytes in memory, so the buffer needs no limit and drops nothing.
         let settings = config.pipeline_settings();
         let settings = PipelineSettings { spool_bytes: 0, buffer_bytes: usize::MAX, ..settings };
         let mut started = Vec::new();
@@ -82,7 +48,7 @@ impl Destinations {
             let spec = exporter.spec();
             let findings = exporter.healthcheck().await;
             if let Some(finding) = findings.iter().find(|finding| finding.prevents_sending) {
-                complain(&format!("{}: {}", spec.name, finding.text));
+                print_error(&format!("{}: {}", spec.name, finding.text));
                 continue;
             }
             let (pipeline, handle) = Pipeline::new(vec![exporter], &settings, Trigger::Receive);
@@ -97,17 +63,17 @@ impl Destinations {
         self.0.is_empty()
     }
 
-    /// Names of those where what is sent twice is there twice.
-    pub(super) fn keepers_of_duplicates(&self) -> Vec<&'static str> {
-        let keepers = self.0.iter().filter(|destination| destination.keeps_duplicates);
-        keepers.map(|destination| destination.name).collect()
+    /// The destinations that store a batch twice if it is sent twice.
+    pub(super) fn names_with_duplicates(&self) -> Vec<&'static str> {
+        let names = self.0.iter().filter(|destination| destination.keeps_duplicates);
+        names.map(|destination| destination.name).collect()
     }
 
-    /// Hands a line's content to its destination, if that is here.
-    pub(super) async fn send(&self, replay: DeadLetter) {
-        if let Some(destination) = self.of(&replay.destination, replay.signal.kind) {
-            // Should the pipeline have ended, the sums will show it.
-            let _ = destination.pipeline.receive(replay.signal).await;
+    /// Ignores a dead letter whose destination is not configured.
+    pub(super) async fn send(&self, letter: DeadLetter) {
+        if let Some(destination) = self.find(&letter.destination, letter.signal.kind) {
+            // If the pipeline has ended, the counts show the loss.
+            let _ = destination.pipeline.receive(letter.signal).await;
         }
     }
 
@@ -116,28 +82,27 @@ impl Destinations {
         for destination in &self.0 {
             for (_, account) in destination.accounts().await {
                 counts.held += account.at(State::Held);
-                counts.settled += account.received() - account.at(State::Held);
+                counts.completed += account.received() - account.at(State::Held);
                 counts.delivered += account.at(State::Delivered);
             }
         }
         counts
     }
 
-    /// What became of everything that was counted.
-    pub(super) async fn fates(&self, sums: &Sums, dry_run: bool) -> Vec<ReplayOutcome> {
-        let mut fates = Vec::new();
+    pub(super) async fn outcomes(&self, sums: &Sums, dry_run: bool) -> Vec<ReplayOutcome> {
+        let mut outcomes = Vec::new();
         for ((destination, kind), count) in &sums.found {
-            let end = match self.of(destination, *kind) {
-                _ if dry_run => ReplayEnd::NotTried,
+            let end = match self.find(destination, *kind) {
+                _ if dry_run => ReplayEnd::DryRun,
                 None => ReplayEnd::NotConfigured,
-                Some(here) => {
-                    let accounts = here.accounts().await;
+                Some(destination) => {
+                    let accounts = destination.accounts().await;
                     let account = accounts.into_iter().find(|(of, _)| of == kind);
-                    ReplayEnd::Settled(account.map(|(_, account)| account).unwrap_or_default())
+                    ReplayEnd::Sent(account.map(|(_, account)| account).unwrap_or_default())
                 }
             };
             let (lines, items) = (count.lines, count.items);
-            fates.push(ReplayOutcome {
+            outcomes.push(ReplayOutcome {
                 destination: destination.clone(),
                 kind: *kind,
                 lines,
@@ -145,10 +110,10 @@ impl Destinations {
                 end,
             });
         }
-        fates
+        outcomes
     }
 
-    fn of(&self, name: &str, kind: SignalKind) -> Option<&ReplayDestination> {
+    fn find(&self, name: &str, kind: SignalKind) -> Option<&ReplayDestination> {
         self.0
             .iter()
             .find(|destination| destination.name == name && destination.kinds.contains(&kind))

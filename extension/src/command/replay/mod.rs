@@ -1,12 +1,13 @@
-//! `replay`: sends what [last-resort lines](crate::pipeline::dead_letter) in a log hold.
+//! `replay`: sends the [dead letters](crate::pipeline::dead_letter) that a log holds.
 //!
-//! A thread of its own reads the log and unpacks lines; they go through the same pipeline and
-//! exporters as in the extension, with their limits, parts and pauses, but without a spool. The
-//! log is read on only while little is under way, so memory does not grow with it.
+//! A thread reads the log and decodes dead letters. They pass the same pipeline and exporters as in the
+//! extension, with the same limits and pauses but without a spool. Reading stops while
+//! [`MAX_PENDING_BYTES`] wait, so memory does not grow with the log.
 
+mod outcome;
+mod scanner;
 mod destinations;
 mod report;
-mod scanner;
 
 use std::{
     io,
@@ -27,11 +28,12 @@ use tokio::{
 
 use crate::{
     command::{
-        Command, complain, print,
+        output::{print, print_error},
         replay::{
             destinations::{Counts, Destinations},
-            report::{Progress, Sums},
-            scanner::{Scanner, Seen},
+            outcome::Sums,
+            report::{Progress, REFRESH_INTERVAL},
+            scanner::{ScanCounts, Scanner},
         },
     },
     config::Config,
@@ -39,46 +41,42 @@ use crate::{
     pipeline::dead_letter::DeadLetter,
 };
 
-/// Bytes that are handed to the pipeline before all of them have to be gone. Our choice.
-const UNDER_WAY_BYTES: usize = MAX_BATCH_BYTES;
+/// Beyond this many bytes in the pipeline, reading waits until all of them are sent: one batch.
+const MAX_PENDING_BYTES: usize = MAX_BATCH_BYTES;
 
-/// How often it is looked whether they are, and the progress is shown. Our choice.
-const LOOK: Duration = Duration::from_millis(50);
+/// The command gives up after this long without an accepted item: longer than the longest pause after a
+/// failure.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(90);
 
-/// How long nothing has to be taken before it gives up. Our choice: longer than the longest pause
-/// after a failure.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// Decoded dead letters that wait for the sender, so that reading and sending overlap.
+const READ_AHEAD: usize = 8;
 
-/// Lines that are unpacked ahead. Our choice.
-const AHEAD: usize = 8;
-
-/// Exit codes.
 const NOT_CONFIGURED: u8 = 1;
 const NOT_SENT: u8 = 2;
 
-const HELP: &str = "\
-Sends what sandboxes wrote to their log when they ended, since no destination had taken it.
+pub(super) const HELP: &str = "\
+Sends telemetry that sandboxes wrote to their log at their end because a destination had not
+accepted it.
 
 Usage: cruddur-telemetry replay [OPTIONS] < LOG
 
-LOG is an export of a function's log in any form: plain lines, Lambda's JSON records, or what the
-AWS command line prints. Everything else in it is passed over:
+LOG is an export of a function's log in any form: plain lines, Lambda's JSON records, or the output of
+the AWS command line. Other lines are ignored:
   aws logs filter-log-events --log-group-name cruddur-platform \\
     --filter-pattern '\"cruddur-replay\"' | cruddur-telemetry replay --dry-run
 
-It is sent to where the extension's own variables say, which `cruddur-telemetry doctor` explains.
-The log is trusted: whoever can write lines of their own to it can make spans that are sent.
+The extension's variables configure the destinations; `cruddur-telemetry doctor` shows them. The log
+is trusted: a program that can write to it can add spans of its own.
 
 Options:
-  --dry-run             Send nothing, only count
-  --give-up SECONDS     End when nothing was taken for so long [default: 90]
+  --dry-run             Count the telemetry without sending it
+  --give-up SECONDS     Stop after this long without an accepted item [default: 90]
   -h, --help            Print this page
 
-Exit code: 0 everything was taken, 1 nothing is configured that could take it, 2 not everything was,
-or lines were damaged or of another version
+Exit code: 0 everything was accepted, 1 no destination is configured, 2 something was not accepted, or
+lines were damaged or of another version
 ";
 
-/// The command's options.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ReplayOptions {
     dry_run: bool,
@@ -86,50 +84,51 @@ pub struct ReplayOptions {
 }
 
 impl ReplayOptions {
-    pub(super) fn parse(parser: &mut Parser) -> Result<Command, lexopt::Error> {
-        let mut options = Self { dry_run: false, give_up: PATIENCE };
+    /// `None` if help is requested.
+    pub(super) fn parse(parser: &mut Parser) -> Result<Option<Self>, lexopt::Error> {
+        let mut options = Self { dry_run: false, give_up: GIVE_UP_AFTER };
         while let Some(argument) = parser.next()? {
             match argument {
                 Long("dry-run") => options.dry_run = true,
                 Long("give-up") => {
                     options.give_up = Duration::from_secs(parser.value()?.parse()?);
                 }
-                Short('h') | Long("help") => return Ok(Command::Help(HELP)),
+                Short('h') | Long("help") => return Ok(None),
                 other => return Err(other.unexpected()),
             }
         }
-        Ok(Command::Replay(options))
+        Ok(Some(options))
     }
 }
 
-/// Reads standard input to its end and sends what it finds.
+/// Reads standard input to its end.
 pub(super) async fn run(options: &ReplayOptions, config: Config) -> ExitCode {
     let destinations = match options.dry_run {
         true => Destinations::default(),
         false => Destinations::start(config).await,
     };
     if destinations.is_empty() && !options.dry_run {
-        complain("Nothing is configured that could take it: cruddur-telemetry doctor tells why");
+        print_error("No destination is configured: cruddur-telemetry doctor shows why");
         return ExitCode::from(NOT_CONFIGURED);
     }
-    let seen = Arc::new(Seen::default());
-    let found = read_in_thread(Arc::clone(&seen));
-    let (sums, progress) = (Sums::default(), Progress::start(Arc::clone(&seen)));
-    let mut sender = Sender { options, destinations, sums, progress, under_way_bytes: 0 };
+    let counts = Arc::new(ScanCounts::default());
+    let found = read_in_thread(Arc::clone(&counts));
+    let (sums, progress) = (Sums::default(), Progress::start(Arc::clone(&counts)));
+    let mut sender = Sender { options, destinations, sums, progress, pending_bytes: 0 };
     let ended = tokio::select! {
         ended = sender.send_all(found) => ended,
-        _ = tokio::signal::ctrl_c() => Err("it was interrupted".to_owned()),
+        _ = tokio::signal::ctrl_c() => Err("interrupted".to_owned()),
     };
     let Sender { destinations, sums, progress, .. } = sender;
-    progress.end();
-    let fates = destinations.fates(&sums, options.dry_run).await;
-    print(&report::page(&seen, &sums, &fates, &destinations));
+    progress.erase();
+    let outcomes = destinations.outcomes(&sums, options.dry_run).await;
+    print(&report::page(&counts, &sums, &outcomes, &destinations));
     if let Err(reason) = &ended {
-        complain(&format!("Not everything was read or sent: {reason}"));
+        print_error(&format!("Not everything was read or sent: {reason}"));
     }
-    let unread = [&seen.damaged, &seen.of_other_versions];
+    let unread = [&counts.damaged, &counts.of_other_versions];
     let all_was_read = unread.iter().all(|count| count.load(Ordering::Relaxed) == 0);
-    match ended.is_ok() && all_was_read && fates.iter().all(|fate| fate.is_good()) {
+    match ended.is_ok() && all_was_read && outcomes.iter().all(|outcome| outcome.is_complete()) {
         true => ExitCode::SUCCESS,
         false => ExitCode::from(NOT_SENT),
     }
@@ -138,11 +137,11 @@ pub(super) async fn run(options: &ReplayOptions, config: Config) -> ExitCode {
 /// `None` at the end of the log.
 type FoundLetters = io::Result<Option<DeadLetter>>;
 
-/// Standard input blocks whoever reads it.
-fn read_in_thread(seen: Arc<Seen>) -> mpsc::Receiver<FoundLetters> {
-    let (sender, found) = mpsc::channel(AHEAD);
+/// A thread, since reading standard input blocks.
+fn read_in_thread(counts: Arc<ScanCounts>) -> mpsc::Receiver<FoundLetters> {
+    let (sender, found) = mpsc::channel(READ_AHEAD);
     thread::spawn(move || {
-        let mut scanner = Scanner::new(io::stdin().lock(), seen);
+        let mut scanner = Scanner::new(io::stdin().lock(), counts);
         loop {
             let next = scanner.next();
             let goes_on = matches!(next, Ok(Some(_)));
@@ -154,13 +153,12 @@ fn read_in_thread(seen: Arc<Seen>) -> mpsc::Receiver<FoundLetters> {
     found
 }
 
-/// What goes on between the log and the destinations.
 struct Sender<'a> {
     options: &'a ReplayOptions,
     destinations: Destinations,
     sums: Sums,
     progress: Progress,
-    under_way_bytes: usize,
+    pending_bytes: usize,
 }
 
 impl Sender<'_> {
@@ -169,46 +167,46 @@ impl Sender<'_> {
             if self.progress.is_due() {
                 self.progress.show(&self.sums, self.destinations.counts().await.delivered);
             }
-            match timeout(LOOK, found.recv()).await {
+            match timeout(REFRESH_INTERVAL, found.recv()).await {
                 Err(_) => {}
-                Ok(Some(Ok(Some(replay)))) => self.send(replay).await?,
-                Ok(Some(Ok(None))) => return self.wait_until_taken().await,
+                Ok(Some(Ok(Some(letter)))) => self.send(letter).await?,
+                Ok(Some(Ok(None))) => return self.wait_until_sent().await,
                 Ok(Some(Err(error))) => return Err(error.to_string()),
-                Ok(None) => return Err("the log's reader has stopped".to_owned()),
+                Ok(None) => return Err("the thread that reads the log has stopped".to_owned()),
             }
         }
     }
 
-    async fn send(&mut self, replay: DeadLetter) -> Result<(), String> {
-        self.sums.count(&replay);
+    async fn send(&mut self, letter: DeadLetter) -> Result<(), String> {
+        self.sums.count(&letter);
         if self.options.dry_run {
             return Ok(());
         }
-        self.under_way_bytes += replay.signal.bytes.len();
-        self.destinations.send(replay).await;
-        if self.under_way_bytes > UNDER_WAY_BYTES {
-            self.wait_until_taken().await?;
+        self.pending_bytes += letter.signal.bytes.len();
+        self.destinations.send(letter).await;
+        if self.pending_bytes > MAX_PENDING_BYTES {
+            self.wait_until_sent().await?;
         }
         Ok(())
     }
 
-    async fn wait_until_taken(&mut self) -> Result<(), String> {
+    async fn wait_until_sent(&mut self) -> Result<(), String> {
         let mut last = (0, Instant::now());
         loop {
-            let Counts { held, settled, delivered } = self.destinations.counts().await;
+            let Counts { held, completed, delivered } = self.destinations.counts().await;
             if self.progress.is_due() {
                 self.progress.show(&self.sums, delivered);
             }
             if held == 0 {
-                self.under_way_bytes = 0;
+                self.pending_bytes = 0;
                 return Ok(());
             }
-            if settled != last.0 {
-                last = (settled, Instant::now());
+            if completed != last.0 {
+                last = (completed, Instant::now());
             } else if last.1.elapsed() >= self.options.give_up {
-                return Err(format!("nothing was taken for {:?}", self.options.give_up));
+                return Err(format!("no item was accepted for {:?}", self.options.give_up));
             }
-            sleep(LOOK).await;
+            sleep(REFRESH_INTERVAL).await;
         }
     }
 }

@@ -1,10 +1,9 @@
-//! Finds the [lines](crate::pipeline::dead_letter) in whatever a log was exported to.
+//! Finds [dead letters](crate::pipeline::dead_letter) in a log of any format.
 //!
-//! It knows no format: it looks for the mark and takes the word that begins there, so lines are
-//! found in plain text, behind the columns of `aws logs tail`, and inside JSON, which may be one
-//! single line of a gigabyte. The mark has to be where a line may begin: at the start, behind a
-//! blank, a line end or a quotation mark, or directly behind a line that was cut. So a request whose
-//! URL holds the mark is no line, although the function logs it.
+//! The scanner searches for the mark and reads the word that begins there. So it finds dead letters in
+//! plain text, behind the columns of `aws logs tail`, and inside JSON, which may be one line of a
+//! gigabyte. A mark counts only at the start, behind white space or a quotation mark, or directly
+//! behind a truncated dead letter. So a logged URL that contains the mark is ignored.
 
 use std::{
     collections::HashSet,
@@ -20,68 +19,64 @@ use memchr::memmem;
 
 use crate::pipeline::dead_letter::{self, DeadLetter, MARK, MAX_LINE_BYTES, Unreadable};
 
-/// The most that is read at once. Our choice.
+/// Most bytes per read: large enough that reading costs less than searching.
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// Reads to the end of the input, in memory for a few lines.
+/// Needs memory for a few dead letters, whatever the size of the input.
 #[derive(Debug)]
 pub(super) struct Scanner<R> {
     input: BufReader<R>,
-    /// Begins with a byte of before, by which the mark at its start is judged.
+    /// Begins with the byte before `start`, which decides whether a mark at `start` counts.
     window: Vec<u8>,
-    /// What of the window is done with: at least that byte.
+    /// Offset of the first unread byte in `window`, at least 1.
     start: usize,
-    /// Hashes of the lines that were found: eight bytes for each, whatever its length.
+    /// Hashes of the dead letters found so far, eight bytes each.
     found: HashSet<u64>,
-    seen: Arc<Seen>,
+    counts: Arc<ScanCounts>,
 }
 
-/// What was read so far, for whoever watches.
+/// Counts that the progress and the report show.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
-    /// Bytes of input.
+pub(super) struct ScanCounts {
     pub(super) bytes: AtomicU64,
-    /// Lines that were cut off or edited.
+    /// Truncated or edited dead letters.
     pub(super) damaged: AtomicU64,
-    /// Lines that another version wrote.
     pub(super) of_other_versions: AtomicU64,
-    /// Lines that had been there before.
     pub(super) repeated: AtomicU64,
 }
 
 impl<R: Read> Scanner<R> {
-    /// Nothing is read yet.
-    pub(super) fn new(input: R, seen: Arc<Seen>) -> Self {
+    pub(super) fn new(input: R, counts: Arc<ScanCounts>) -> Self {
         Self {
             input: BufReader::with_capacity(CHUNK_BYTES, input),
             window: vec![b'\n'],
             start: 1,
             found: HashSet::new(),
-            seen,
+            counts,
         }
     }
 
-    /// The next line that can be read. `None` at the end of the input.
+    /// The next readable dead letter. `None` at the end of the input.
     pub(super) fn next(&mut self) -> io::Result<Option<DeadLetter>> {
         while self.find_mark()? {
-            let length = self.length_of_word()?;
+            let length = self.word_length()?;
             let word = &self.window[self.start..self.start + length];
             self.start += length;
-            let skipped = match judge(word) {
+            let skipped = match parse(word) {
                 None => continue,
                 Some(Ok(line)) if self.found.insert(hash(word)) => return Ok(Some(line)),
-                Some(Ok(_)) => &self.seen.repeated,
-                Some(Err(Unreadable::Damaged)) => &self.seen.damaged,
-                Some(Err(Unreadable::OtherVersion)) => &self.seen.of_other_versions,
+                Some(Ok(_)) => &self.counts.repeated,
+                Some(Err(Unreadable::Damaged)) => &self.counts.damaged,
+                Some(Err(Unreadable::OtherVersion)) => &self.counts.of_other_versions,
             };
             skipped.fetch_add(1, Ordering::Relaxed);
         }
         Ok(None)
     }
 
-    /// Goes on to the next mark that is where a line may begin. False if there is none.
+    /// Moves `start` to the next mark that counts. False at the end of the input.
     fn find_mark(&mut self) -> io::Result<bool> {
-        // Behind a line that was cut.
+        // Directly behind a truncated dead letter.
         if self.window[self.start..].starts_with(MARK.as_bytes()) {
             return Ok(true);
         }
@@ -95,49 +90,49 @@ impl<R: Read> Scanner<R> {
                 self.start += MARK.len();
                 continue;
             }
-            // The mark may have begun.
+            // The window may end with the beginning of a mark.
             self.start = self.start.max(self.window.len().saturating_sub(MARK.len() - 1));
-            if !self.read_on()? {
+            if !self.fill_window()? {
                 return Ok(false);
             }
         }
     }
 
-    /// Of the word at the start, which ends where the next begins; if that is too long, some length
-    /// above the limit.
-    fn length_of_word(&mut self) -> io::Result<usize> {
+    /// Length of the word at `start`, which ends before the next mark. The length of a word above
+    /// [`MAX_LINE_BYTES`] is any value above that limit.
+    fn word_length(&mut self) -> io::Result<usize> {
         loop {
-            let seen = &self.window[self.start..];
-            let next = memmem::find(&seen[MARK.len()..], MARK.as_bytes());
+            let rest = &self.window[self.start..];
+            let next = memmem::find(&rest[MARK.len()..], MARK.as_bytes());
             let next = next.map(|offset| MARK.len() + offset);
-            let until_next = &seen[..next.unwrap_or(seen.len())];
-            let end = until_next.iter().position(|byte| !is_of_word(*byte)).or(next);
-            let seen = seen.len();
-            if end.is_some() || seen > MAX_LINE_BYTES || !self.read_on()? {
-                return Ok(end.unwrap_or(seen));
+            let until_next = &rest[..next.unwrap_or(rest.len())];
+            let end = until_next.iter().position(|byte| !is_word_byte(*byte)).or(next);
+            let length = rest.len();
+            if end.is_some() || length > MAX_LINE_BYTES || !self.fill_window()? {
+                return Ok(end.unwrap_or(length));
             }
         }
     }
 
-    /// Reads what there is, without waiting for more. False if there is no more.
-    fn read_on(&mut self) -> io::Result<bool> {
-        let is_first = self.seen.bytes.load(Ordering::Relaxed) == 0;
+    /// Appends the available bytes without waiting for more. False at the end of the input.
+    fn fill_window(&mut self) -> io::Result<bool> {
+        let is_first = self.counts.bytes.load(Ordering::Relaxed) == 0;
         let chunk = self.input.fill_buf()?;
         if is_first {
-            refuse_other_forms(chunk)?;
+            reject_encoded(chunk)?;
         }
         let read = chunk.len();
         self.window.drain(..self.start - 1);
         self.start = 1;
         self.window.extend_from_slice(chunk);
         self.input.consume(read);
-        self.seen.bytes.fetch_add(read as u64, Ordering::Relaxed);
+        self.counts.bytes.fetch_add(read as u64, Ordering::Relaxed);
         Ok(read > 0)
     }
 }
 
-/// Logs that hold no line that could be found, by their first two bytes.
-fn refuse_other_forms(log: &[u8]) -> io::Result<()> {
+/// Rejects gzip and UTF-16, in which no mark can be found, by their first two bytes.
+fn reject_encoded(log: &[u8]) -> io::Result<()> {
     let advice = match log {
         [0x1f, 0x8b, ..] => {
             "the log is compressed by gzip: gunzip -c LOG | cruddur-telemetry replay"
@@ -150,8 +145,8 @@ fn refuse_other_forms(log: &[u8]) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidData, advice))
 }
 
-/// `None` if the mark is only mentioned.
-fn judge(word: &[u8]) -> Option<Result<DeadLetter, Unreadable>> {
+/// `None` if a text only mentions the mark.
+fn parse(word: &[u8]) -> Option<Result<DeadLetter, Unreadable>> {
     if !word.get(MARK.len()).is_some_and(u8::is_ascii_digit) {
         return None;
     }
@@ -168,7 +163,7 @@ fn hash(word: &[u8]) -> u64 {
     hasher.finish()
 }
 
-fn is_of_word(byte: u8) -> bool {
+fn is_word_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b':')
 }
 
@@ -200,7 +195,7 @@ mod tests {
         String::from_utf8(log).unwrap().trim_end().to_owned()
     }
 
-    /// Gives a few bytes at a time.
+    /// Returns a few bytes per read.
     struct Slow<'a>(&'a [u8], usize);
 
     impl Read for Slow<'_> {
@@ -210,19 +205,19 @@ mod tests {
         }
     }
 
-    /// The items of each line that was found, and how many were damaged, of other versions, repeated.
+    /// Returns the items of each dead letter, and the counts of damaged, other-version and repeated ones.
     fn scan(input: &[u8], at_once: usize) -> (Vec<u64>, [u64; 3]) {
-        let seen = Arc::new(Seen::default());
-        let mut scanner = Scanner::new(Slow(input, at_once), Arc::clone(&seen));
+        let counts = Arc::new(ScanCounts::default());
+        let mut scanner = Scanner::new(Slow(input, at_once), Arc::clone(&counts));
         let lines = std::iter::from_fn(|| scanner.next().unwrap());
-        let items = lines.map(|replay| replay.signal.items).collect();
-        let skipped = [&seen.damaged, &seen.of_other_versions, &seen.repeated];
-        assert_eq!(seen.bytes.load(Ordering::Relaxed), input.len() as u64);
+        let items = lines.map(|letter| letter.signal.items).collect();
+        let skipped = [&counts.damaged, &counts.of_other_versions, &counts.repeated];
+        assert_eq!(counts.bytes.load(Ordering::Relaxed), input.len() as u64);
         (items, skipped.map(|count| count.load(Ordering::Relaxed)))
     }
 
     #[test]
-    fn lines_are_found_in_every_form_that_a_log_is_exported_in() {
+    fn dead_letters_are_found_in_every_exported_form_of_a_log() {
         let line = line();
         for input in [
             format!("{line}\n"),
@@ -242,14 +237,14 @@ mod tests {
     }
 
     #[test]
-    fn what_only_mentions_the_mark_is_no_line() {
+    fn a_text_that_only_mentions_the_mark_is_ignored() {
         let text = format!("grep {MARK} log | cruddur-telemetry replay; {MARK}v1 {MARK}");
 
         assert_eq!(scan(text.as_bytes(), 10), (vec![], [0; 3]));
     }
 
     #[test]
-    fn a_line_in_a_url_or_any_other_word_that_a_client_gave_is_none() {
+    fn a_dead_letter_inside_a_url_or_another_word_of_a_client_is_ignored() {
         let line = line();
         for before in ["GET /api/activities/home?x=", "/", "q=a+", "a", ":", "\\"] {
             for at_once in [1, 1_000] {
@@ -260,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn the_line_directly_behind_one_that_was_cut_is_found() {
+    fn a_dead_letter_directly_behind_a_truncated_one_is_found() {
         let line = line();
         let text = format!("{}{line}\n", &line[..line.len() / 2]);
 
@@ -268,21 +263,21 @@ mod tests {
     }
 
     #[test]
-    fn marks_without_end_take_no_longer_than_any_other_log() {
+    fn a_log_of_marks_alone_takes_no_longer_than_any_other_log() {
         let marks = format!("{MARK}1:").repeat(1 << 18);
 
         assert_eq!(scan(marks.as_bytes(), 1 << 20), (vec![], [1 << 18, 0, 0]));
     }
 
     #[test]
-    fn a_line_that_is_there_again_is_not_found_again() {
+    fn a_repeated_dead_letter_is_found_once() {
         let text = format!("{}\n", line()).repeat(3);
 
         assert_eq!(scan(text.as_bytes(), 100), (vec![1], [0, 0, 2]));
     }
 
     #[test]
-    fn a_word_without_end_is_one_damaged_line_and_what_follows_is_found() {
+    fn an_overlong_word_is_one_damaged_dead_letter_and_the_next_is_found() {
         let line = line();
         let endless = format!("{MARK}1:{} {line}", "a".repeat(3 * MAX_LINE_BYTES));
 
@@ -290,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_in_which_nothing_can_be_found_is_named() {
+    fn a_compressed_or_utf_16_log_is_rejected_with_advice() {
         for (log, named) in [(&[0x1f, 0x8b, 8][..], "gzip"), (&[0xff, 0xfe, b'a', 0], "UTF-16")] {
             let error = Scanner::new(log, Arc::default()).next().unwrap_err();
             assert!(error.to_string().contains(named), "{error}");
@@ -298,9 +293,9 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_found_before_the_log_goes_on() {
+    fn a_dead_letter_is_found_before_the_log_continues() {
         let text = format!("{}\n", line());
-        // Whoever asks for more than there is waits for ever, here: is told so.
+        // A read beyond the available bytes would block; here it fails.
         struct Following<'a>(&'a [u8]);
         impl Read for Following<'_> {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -313,12 +308,12 @@ mod tests {
 
         let found = Scanner::new(Following(text.as_bytes()), Arc::default()).next().unwrap();
 
-        assert_eq!(found.map(|replay| replay.signal.items), Some(1));
+        assert_eq!(found.map(|letter| letter.signal.items), Some(1));
     }
 
     proptest! {
         #[test]
-        fn lines_are_found_wherever_the_input_is_cut_into_pieces(
+        fn dead_letters_are_found_wherever_the_input_is_cut(
             at_once in 1_usize..200,
             between in proptest::collection::vec("[ -~]{0,40}", 1..5),
         ) {

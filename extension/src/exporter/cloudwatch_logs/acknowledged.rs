@@ -1,5 +1,5 @@
-//! Lines of batches that are not done with, of which the service has said what becomes of them: when
-//! they come again, in whatever company, they are left out.
+//! Lines of unfinished batches that the service accepted or rejected. A retry omits them, in whatever
+//! batch they arrive.
 
 use std::{
     collections::HashMap,
@@ -8,44 +8,41 @@ use std::{
 
 use crate::otlp::line_codec::LogLine;
 
-/// Most different lines. Our choice: what a few batches hold. Beyond it all are forgotten, those of
-/// batches that were given up among them, and lines may be there twice.
+/// Most distinct lines, about those of a few batches. A full set is cleared, which also forgets lines of
+/// dropped batches; lines may then be written twice.
 const MAX_LINES: usize = 1 << 16;
 
-/// See the module's documentation. Lines are told apart by a hash, and counted: two of one
-/// millisecond may be the same.
+/// Outcomes by the line's hash. Each is counted, since two lines of one millisecond may be identical.
 #[derive(Clone, Debug, Default)]
 pub(super) struct AcknowledgedLines(HashMap<u64, LineOutcome>);
 
 #[derive(Clone, Copy, Debug)]
 struct LineOutcome {
     times: u64,
-    /// Not taken, for good.
-    refused: bool,
+    is_rejected: bool,
 }
 
 impl AcknowledgedLines {
-    /// The service has spoken of a line.
-    pub(super) fn note(&mut self, line: &LogLine<'_>, refused: bool) {
+    pub(super) fn insert(&mut self, line: &LogLine<'_>, is_rejected: bool) {
         if self.0.len() == MAX_LINES {
             self.0.clear();
         }
-        self.0.entry(hash(line)).or_insert(LineOutcome { times: 0, refused }).times += 1;
+        self.0.entry(hash(line)).or_insert(LineOutcome { times: 0, is_rejected }).times += 1;
     }
 
-    /// Forgets a line, once, and says whether it was refused. `None` if it is unknown.
+    /// Removes one occurrence of a line. Returns whether it was rejected; `None` if it is unknown.
     pub(super) fn take(&mut self, line: &LogLine<'_>) -> Option<bool> {
         if self.0.is_empty() {
             return None;
         }
         let key = hash(line);
-        let fate = self.0.get_mut(&key)?;
-        let refused = fate.refused;
-        fate.times -= 1;
-        if fate.times == 0 {
+        let outcome = self.0.get_mut(&key)?;
+        let is_rejected = outcome.is_rejected;
+        outcome.times -= 1;
+        if outcome.times == 0 {
             self.0.remove(&key);
         }
-        Some(refused)
+        Some(is_rejected)
     }
 }
 

@@ -3,7 +3,6 @@
 
 use crate::settings::{Reader, parse_names};
 
-/// Where the CloudWatch Logs exporter writes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloudWatchLogsConfig {
     pub group: String,
@@ -12,7 +11,7 @@ pub struct CloudWatchLogsConfig {
     /// The function's name and version are part of the stream's name.
     pub function: String,
     pub version: String,
-    /// Names of secrets beside the usual ones, whose values are masked.
+    /// Further names of fields whose values are masked as secrets.
     pub scrub: Vec<String>,
 }
 
@@ -40,7 +39,6 @@ impl CloudWatchLogsConfig {
     }
 }
 
-/// The names in `CRUDDUR_SCRUB`.
 fn scrub_names(reader: &Reader<'_>) -> Vec<String> {
     reader.get("CRUDDUR_SCRUB").map(|list| parse_names(&list)).unwrap_or_default()
 }
@@ -63,5 +61,5 @@ const RETENTIONS: [u16; 22] = [
 
 fn parse_retention(days: &str) -> Result<u16, String> {
     let days = days.parse().ok().filter(|days| RETENTIONS.contains(days));
-    days.ok_or_else(|| format!("is ignored: CloudWatch Logs knows only {RETENTIONS:?}"))
+    days.ok_or_else(|| format!("is ignored: CloudWatch Logs accepts only {RETENTIONS:?}"))
 }

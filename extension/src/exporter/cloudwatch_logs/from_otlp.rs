@@ -1,13 +1,13 @@
-//! OTLP log records as lines, for the same eyes as the function's own.
+//! Converts OTLP log records to lines in the form of the function's log lines.
 //!
 //! | field | of the record |
 //! |---|---|
 //! | `timestamp`, `level`, `message` | time, severity, body |
-//! | `service`, `requestId` | `service.name` of its resource and `faas.invocation_id`, where they are |
-//! | `trace_id`, `span_id` | as hex |
-//! | `event_name`, `scope`, `resource` | what else is said of it, where it is |
-//! | all others | its attributes |
-//! | `claimed` | attributes of these names, where the record itself says something else |
+//! | `service`, `requestId` | the resource's `service.name`, and `faas.invocation_id` |
+//! | `trace_id`, `span_id` | in hex |
+//! | `event_name`, `scope`, `resource` | event name, scope and resource attributes |
+//! | all others | attributes |
+//! | `claimed` | attributes whose name is the name of a field above |
 
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::{
@@ -25,10 +25,10 @@ use crate::{
     time::timestamp,
 };
 
-/// What is never an attribute's to say; X-Ray's id is, since no record has it.
-const NOT_THEIRS: [&str; 3] = ["requestId", "lambda", "claimed"];
+/// Fields that an attribute never sets. `xray_trace_id` is not one: a record has no such field.
+const RESERVED_FIELDS: [&str; 3] = ["requestId", "lambda", "claimed"];
 
-/// A request's records: for each its time in Unix milliseconds, and a JSON object.
+/// For each record its time in Unix milliseconds and its line, a JSON object.
 pub(super) fn lines(
     request: &[u8],
     scrubber: &Scrubber,
@@ -38,7 +38,7 @@ pub(super) fn lines(
     let mut lines = Vec::new();
     for resource_logs in request.resource_logs {
         let resource = resource_logs.resource.unwrap_or_default().attributes;
-        let mut origin = RecordOrigin::of(object(resource));
+        let mut origin = RecordOrigin::from_resource(object(resource));
         for scope_logs in resource_logs.scope_logs {
             origin.scope = scope(scope_logs.scope.unwrap_or_default());
             for record in scope_logs.log_records {
@@ -57,7 +57,7 @@ pub(super) fn lines(
     Ok(lines)
 }
 
-/// What the records of a scope have in common.
+/// Fields that the records of a scope share.
 #[derive(Debug, Default)]
 struct RecordOrigin {
     service: Value,
@@ -67,8 +67,8 @@ struct RecordOrigin {
 }
 
 impl RecordOrigin {
-    /// The resource's. What it says of the SDK is of no use to who reads lines.
-    fn of(mut resource: Map<String, Value>) -> Self {
+    /// Omits attributes of the telemetry SDK, which do not help readers of lines.
+    fn from_resource(mut resource: Map<String, Value>) -> Self {
         let service = resource.remove("service.name").unwrap_or_default();
         let request_id = resource.remove("faas.invocation_id").unwrap_or_default();
         resource.retain(|key, _| !key.starts_with("telemetry."));
@@ -86,7 +86,7 @@ fn scope(scope: InstrumentationScope) -> Map<String, Value> {
     fields
 }
 
-/// When it happened, or was seen, or now.
+/// The record's time, else its observed time, else now.
 fn time(record: &LogRecord) -> Timestamp {
     let nanos = [record.time_unix_nano, record.observed_time_unix_nano];
     let nanos = nanos.into_iter().find(|nanos| *nanos > 0);
@@ -106,7 +106,7 @@ fn fields(record: LogRecord, origin: &RecordOrigin, time: Timestamp) -> Map<Stri
         _ => "INFO".to_owned(),
     };
     let own_id = fields.remove("faas.invocation_id");
-    let told = [
+    let record_fields = [
         ("timestamp", timestamp(time.into()).into()),
         ("level", level.into()),
         ("message", record.body.map_or(Value::Null, value)),
@@ -118,17 +118,17 @@ fn fields(record: LogRecord, origin: &RecordOrigin, time: Timestamp) -> Map<Stri
         ("scope", origin.scope.clone().into()),
         ("resource", origin.resource.clone().into()),
     ];
-    let told: Vec<_> = told.into_iter().filter(|(_, value)| !is_empty(value)).collect();
-    let names = told.iter().map(|(key, _)| *key).chain(NOT_THEIRS);
+    let record_fields: Vec<_> =
+        record_fields.into_iter().filter(|(_, value)| !is_empty(value)).collect();
+    let names = record_fields.iter().map(|(key, _)| *key).chain(RESERVED_FIELDS);
     let claimed = names.filter_map(|key| fields.remove_entry(key)).collect::<Map<_, _>>();
-    fields.extend(told.into_iter().map(|(key, value)| (key.to_owned(), value)));
+    fields.extend(record_fields.into_iter().map(|(key, value)| (key.to_owned(), value)));
     if !claimed.is_empty() {
         fields.insert("claimed".to_owned(), claimed.into());
     }
     fields
 }
 
-/// Whether there is nothing in it.
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -154,7 +154,7 @@ fn value(any: AnyValue) -> Value {
         Some(Any::BytesValue(bytes)) => hex(&bytes).into(),
         Some(Any::ArrayValue(array)) => array.values.into_iter().map(value).collect(),
         Some(Any::KvlistValue(list)) => Value::Object(object(list.values)),
-        // A reference into a table that only profiles have.
+        // An index into a table that only profiles have.
         Some(_) => Value::Null,
     }
 }
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_said_of_a_record_is_in_its_line() {
+    fn every_field_of_a_record_is_in_its_line() {
         let resource = [
             ("service.name", "s"),
             ("faas.invocation_id", "r"),
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attribute_of_a_fields_name_is_a_claim_and_no_field_is_lost() {
+    fn an_attribute_named_like_a_field_moves_to_claimed() {
         let own = [
             ("requestId", "forged"),
             ("lambda", "forged"),
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_is_too_long_is_cut_and_keeps_its_place() {
+    fn a_record_that_is_too_long_is_cut_and_keeps_its_invocation() {
         let long = record(&"x".repeat(2_000_000), &[("faas.invocation_id", "r")]);
 
         let line = line(&[("service.name", "s")], "", long);

@@ -1,99 +1,166 @@
-//! Cuts lines into requests that PutLogEvents accepts: the only place that knows its limits.
+//! The log stream of this process: PutLogEvents, and creating the stream and its group.
 //! <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html>
 
-use crate::otlp::line_codec::LogLine;
+use std::ops::Range;
 
-/// Most bytes of a request: UTF-8 of its messages, and [`EVENT_BYTES`] for each.
-const MAX_BYTES: usize = 1_048_576;
+use aws_sdk_cloudwatchlogs::{
+    Client,
+    error::{ProvideErrorMetadata, SdkError},
+    operation::put_log_events::{PutLogEventsError, PutLogEventsOutput},
+    types::InputLogEvent,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use http::StatusCode;
+use jiff::{Timestamp, tz::TimeZone};
+use tracing::warn;
 
-/// What each event counts beside its message.
-const EVENT_BYTES: usize = 26;
+use crate::{
+    client::aws, delivery::error::ExportError,
+    exporter::cloudwatch_logs::config::CloudWatchLogsConfig, otlp::line_codec::LogLine,
+};
 
-/// Most events of a request.
-const MAX_EVENTS: usize = 10_000;
-
-/// Longest time between a request's first event and its last: 24 hours.
-const MAX_SPAN_MS: i64 = 24 * 60 * 60 * 1_000;
-
-/// In the order of their times; lines of one time stay in theirs.
-pub(super) fn of(mut lines: Vec<LogLine<'_>>) -> Vec<Vec<LogLine<'_>>> {
-    lines.sort_by_key(|line| line.time_ms);
-    let mut requests: Vec<Vec<LogLine<'_>>> = Vec::new();
-    let mut bytes = 0;
-    for line in lines {
-        let more = line.json.len() + EVENT_BYTES;
-        let fits = requests.last().is_some_and(|request| {
-            let span = request.first().map_or(0, |first| line.time_ms.abs_diff(first.time_ms));
-            bytes + more <= MAX_BYTES
-                && request.len() < MAX_EVENTS
-                && span <= MAX_SPAN_MS.unsigned_abs()
-        });
-        if !fits {
-            requests.push(Vec::new());
-            bytes = 0;
-        }
-        bytes += more;
-        if let Some(request) = requests.last_mut() {
-            request.push(line);
-        }
-    }
-    requests
+#[derive(Debug)]
+pub(super) struct LogStream {
+    pub(super) group: String,
+    retention_days: u16,
+    name: String,
+    /// Created for the first batch, like the stream.
+    pub(super) client: Option<Client>,
+    pub(super) exists: bool,
+    /// Whether this process created the group and has not yet set its retention.
+    owes_retention: bool,
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn line(time_ms: i64, json: &str) -> LogLine<'_> {
-        LogLine { time_ms, json }
-    }
-
-    #[test]
-    fn a_request_is_full_by_bytes_by_events_or_by_time() {
-        let long = "x".repeat(MAX_BYTES / 2 - EVENT_BYTES);
-        let exact = of(vec![line(1, &long), line(2, &long), line(3, "")]);
-        assert_eq!(exact.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1]);
-
-        let many = of(vec![line(1, "{}"); MAX_EVENTS + 1]);
-        assert_eq!(many.iter().map(Vec::len).collect::<Vec<_>>(), [MAX_EVENTS, 1]);
-
-        let day = of(vec![line(0, "a"), line(MAX_SPAN_MS, "b"), line(MAX_SPAN_MS + 1, "c")]);
-        assert_eq!(day.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1]);
-    }
-
-    #[test]
-    fn the_longest_line_that_there_is_fits_alone() {
-        let longest = "x".repeat(crate::otlp::line_codec::MAX_LINE_BYTES);
-
-        assert_eq!(of(vec![line(1, &longest)]).len(), 1);
-        assert_eq!(longest.len() + EVENT_BYTES, MAX_BYTES);
-    }
-
-    proptest! {
-        #[test]
-        fn every_request_keeps_every_limit_and_every_line_is_in_one(
-            lines in prop::collection::vec((any::<i64>(), 0..300_000_usize), 0..40),
-            near in any::<bool>(),
-        ) {
-            let text = "x".repeat(300_000);
-            let time = |time: i64| if near { time % (3 * MAX_SPAN_MS) } else { time };
-            let lines: Vec<_> =
-                lines.iter().map(|(at, length)| line(time(*at), &text[..*length])).collect();
-
-            let requests = of(lines.clone());
-
-            for request in &requests {
-                let bytes: usize = request.iter().map(|it| it.json.len() + EVENT_BYTES).sum();
-                prop_assert!(bytes <= MAX_BYTES && request.len() <= MAX_EVENTS);
-                prop_assert!(request.is_sorted_by_key(|line| line.time_ms));
-                let span = request[request.len() - 1].time_ms.abs_diff(request[0].time_ms);
-                prop_assert!(span <= MAX_SPAN_MS.unsigned_abs());
-            }
-            let mut sorted = lines;
-            sorted.sort_by_key(|line| line.time_ms);
-            prop_assert_eq!(requests.concat(), sorted);
+impl LogStream {
+    pub(super) fn new(config: &CloudWatchLogsConfig) -> Self {
+        Self {
+            group: config.group.clone(),
+            retention_days: config.retention_days,
+            name: stream_name(config, Timestamp::now()),
+            client: None,
+            exists: false,
+            owes_retention: false,
         }
     }
+
+    pub(super) async fn put(
+        &mut self,
+        events: &[LogLine<'_>],
+    ) -> Result<PutLogEventsOutput, SdkError<PutLogEventsError, HttpResponse>> {
+        let events = events.iter().filter_map(|line| {
+            let event = InputLogEvent::builder().timestamp(line.time_ms).message(line.json);
+            event.build().ok() // fails only if time or message is missing
+        });
+        let events = events.collect();
+        let request = self.client.get_or_insert_with(client).put_log_events();
+        let request = request.log_group_name(&self.group).log_stream_name(&self.name);
+        request.set_log_events(Some(events)).send().await
+    }
+
+    /// Creates the stream, and the group if it does not exist.
+    pub(super) async fn create(&mut self) -> Result<(), ExportError> {
+        let client = self.client.get_or_insert_with(client).clone();
+        let (group, stream) = (self.group.clone(), self.name.clone());
+        let create =
+            || client.create_log_stream().log_group_name(&group).log_stream_name(&stream).send();
+        let mut created = create().await.map(drop);
+        if created
+            .as_ref()
+            .is_err_and(|error| aws::code(error) == Some("ResourceNotFoundException"))
+        {
+            self.create_group().await?;
+            created = create().await.map(drop);
+        }
+        match created {
+            Ok(()) => {}
+            Err(error) if aws::code(&error) == Some("ResourceAlreadyExistsException") => {}
+            Err(error) => return Err(about_service(aws::export_error(error))),
+        }
+        self.exists = true;
+        Ok(())
+    }
+
+    async fn create_group(&mut self) -> Result<(), ExportError> {
+        let client = self.client.get_or_insert_with(client).clone();
+        let create = || client.create_log_group().log_group_name(&self.group).send();
+        self.owes_retention = true; // the request may succeed without an answer
+        let mut created = create().await;
+        if created
+            .as_ref()
+            .is_err_and(|error| aws::code(error) == Some("OperationAbortedException"))
+        {
+            created = create().await;
+        }
+        match created {
+            Ok(_) => Ok(()),
+            // Another process created the group and sets its retention.
+            Err(error) if aws::code(&error) == Some("ResourceAlreadyExistsException") => {
+                self.owes_retention = false;
+                Ok(())
+            }
+            Err(error) => {
+                let error = aws::export_error(error);
+                self.owes_retention = !error.is_definitive();
+                Err(about_service(error))
+            }
+        }
+    }
+
+    /// Only for a group that this process created. A temporary failure is retried with the next batch.
+    pub(super) async fn set_retention(&mut self) {
+        if !self.owes_retention || !self.exists {
+            return;
+        }
+        let (group, days) = (&self.group, self.retention_days);
+        let request = self.client.get_or_insert_with(client).put_retention_policy();
+        let request = request.log_group_name(group).retention_in_days(i32::from(days));
+        let Err(error) = request.send().await else {
+            self.owes_retention = false;
+            return;
+        };
+        let is_aborted = aws::code(&error) == Some("OperationAbortedException");
+        let error = aws::export_error(error);
+        if error.is_denied() || (error.is_final() && !is_aborted) {
+            self.owes_retention = false;
+            warn!(
+                "The log group {group} never expires its lines, since its retention of {days} days could not be \
+                 set: {error}"
+            );
+        }
+    }
+}
+
+fn client() -> Client {
+    Client::new(&aws::sdk_config())
+}
+
+/// The range of `events` that the reply accepted; the others are too old or too new.
+pub(super) fn accepted_events(reply: &PutLogEventsOutput, events: usize) -> Range<usize> {
+    let Some(info) = reply.rejected_log_events_info() else { return 0..events };
+    let index = |index: Option<i32>| index.and_then(|index| usize::try_from(index).ok());
+    let too_old = index(info.too_old_log_event_end_index()).unwrap_or(0);
+    let expired = index(info.expired_log_event_end_index()).unwrap_or(0);
+    let too_new = index(info.too_new_log_event_start_index()).unwrap_or(events).min(events);
+    too_old.max(expired).min(too_new)..too_new
+}
+
+/// Whether the request itself is invalid or too large.
+pub(super) fn is_invalid<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    let too_large = StatusCode::PAYLOAD_TOO_LARGE.as_u16();
+    let invalid = ["InvalidParameterException", "RequestEntityTooLarge", "SerializationException"];
+    aws::code(error).is_some_and(|code| invalid.contains(&code))
+        || error.raw_response().is_some_and(|reply| reply.status().as_u16() == too_large)
+}
+
+/// Marks an error of the group, the stream or the account, after which the batch is kept.
+pub(super) fn about_service(error: ExportError) -> ExportError {
+    if error.is_final() { ExportError::NotAboutBatch(Box::new(error)) } else { error }
+}
+
+/// The function's name and Lambda's form of stream names: `home/2026/11/21/[7]<32 hex digits>`.
+fn stream_name(config: &CloudWatchLogsConfig, now: Timestamp) -> String {
+    let date = now.to_zoned(TimeZone::UTC).strftime("%Y/%m/%d").to_string();
+    let id = fastrand::u128(..);
+    let (function, version) = (&config.function, &config.version);
+    format!("{function}/{date}/[{version}]{id:032x}").replace([':', '*'], "-")
 }

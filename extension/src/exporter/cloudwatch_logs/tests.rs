@@ -1,4 +1,4 @@
-//! The exporter against a service that answers as a test says, in its own protocol.
+//! The exporter against a scripted service behind the AWS SDK.
 
 use std::{
     sync::{Arc, Mutex},
@@ -8,7 +8,7 @@ use std::{
 use aws_credential_types::Credentials;
 use aws_smithy_runtime_api::client::{
     http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn},
-    orchestrator::HttpRequest,
+    orchestrator::{HttpRequest, HttpResponse},
 };
 use aws_smithy_types::body::SdkBody;
 use serde_json::{Value, json};
@@ -16,17 +16,16 @@ use serde_json::{Value, json};
 use super::*;
 use crate::otlp::line_codec::LinePayloads;
 
-/// Answers one call, or never.
+/// Status and body; `None` never answers.
 type Answer = Option<(u16, Value)>;
 
-/// Every call and its answer.
 #[derive(Clone)]
 struct Service {
     calls: Arc<Mutex<Vec<(String, Value)>>>,
     answer: Arc<Mutex<Script>>,
 }
 
-/// What is answered to an operation and its body.
+/// Chooses the answer to an operation and its body.
 type Script = Box<dyn FnMut(&str, &Value) -> Answer + Send>;
 
 impl std::fmt::Debug for Service {
@@ -51,12 +50,10 @@ impl HttpConnector for Service {
 }
 
 impl Service {
-    /// How often an operation was called.
     fn count(&self, operation: &str) -> usize {
         self.calls.lock().unwrap().iter().filter(|(called, _)| called == operation).count()
     }
 
-    /// The messages of the last request.
     fn last_sent(&self) -> Vec<String> {
         messages(&self.calls.lock().unwrap().last().unwrap().1)
     }
@@ -93,14 +90,14 @@ fn exporter(
         function: "home".to_owned(),
         version: "1".to_owned(),
     };
-    let mut exporter = CloudWatchLogs::new(config_of_ours);
-    exporter.client = Some(Client::from_conf(config));
+    let mut exporter = CloudWatchLogs::new(&config_of_ours);
+    exporter.stream.client = Some(aws_sdk_cloudwatchlogs::Client::from_conf(config));
     (exporter, service)
 }
 
 const DAY: i64 = 24 * 60 * 60 * 1_000;
 
-/// A line of each day is a request of its own.
+/// Lines of different days need separate requests.
 fn batch(lines: &[(i64, &str)]) -> Batch {
     let mut signals = LinePayloads::default();
     for (day, json) in lines {
@@ -112,7 +109,7 @@ fn batch(lines: &[(i64, &str)]) -> Batch {
 const DONE: ExportOutcome = ExportOutcome { rejected: 0, unsampled: 0 };
 
 #[tokio::test]
-async fn what_was_taken_of_a_batch_that_failed_is_not_sent_again_in_whatever_company() {
+async fn accepted_lines_of_a_failed_batch_are_not_sent_again_in_any_batch() {
     let (mut exporter, service) = exporter(|_, body| match body["logEvents"][0]["message"] {
         ref message if message == "later" => error(503, "ServiceUnavailableException"),
         _ => fine(),
@@ -124,13 +121,13 @@ async fn what_was_taken_of_a_batch_that_failed_is_not_sent_again_in_whatever_com
     assert_eq!(service.last_sent(), ["b"]);
     let again = batch(&[(1, "a"), (1, "c"), (1, "a"), (1, "a"), (1, "later")]);
     assert_eq!(exporter.export(&again).await.unwrap(), DONE);
-    assert_eq!(service.last_sent(), ["c", "a", "later"], "two of the three were taken");
+    assert_eq!(service.last_sent(), ["c", "a", "later"], "two of the three were accepted");
     assert_eq!(exporter.export(&batch(&[(1, "a")])).await.unwrap(), DONE);
-    assert_eq!(service.last_sent(), ["a"], "and that is forgotten");
+    assert_eq!(service.last_sent(), ["a"], "the set forgot them");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_taken_before_a_freeze_is_not_sent_again() {
+async fn lines_accepted_before_a_freeze_are_not_sent_again() {
     let mut puts = 0;
     let (mut exporter, service) = exporter(move |operation, _| {
         puts += usize::from(operation == "PutLogEvents");
@@ -147,7 +144,7 @@ async fn what_was_taken_before_a_freeze_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn what_was_refused_of_a_batch_that_failed_stays_refused() {
+async fn rejected_lines_of_a_failed_batch_stay_rejected() {
     let (mut exporter, service) = exporter(|_, body| match body["logEvents"][0]["message"] {
         ref message if message == "old" => {
             Some((200, json!({ "rejectedLogEventsInfo": { "tooOldLogEventEndIndex": 1 } })))
@@ -164,7 +161,7 @@ async fn what_was_refused_of_a_batch_that_failed_stays_refused() {
 }
 
 #[tokio::test]
-async fn of_a_thousand_events_only_the_ten_that_are_bad_are_lost() {
+async fn only_the_ten_invalid_events_of_a_thousand_are_lost() {
     let taken = Arc::new(Mutex::new(Vec::new()));
     let there = Arc::clone(&taken);
     let (mut exporter, _) = exporter(move |operation, body| {
@@ -183,14 +180,14 @@ async fn of_a_thousand_events_only_the_ten_that_are_bad_are_lost() {
         .collect();
     let lines: Vec<_> = lines.iter().map(|line| (1, line.as_str())).collect();
 
-    let receipt = exporter.export(&batch(&lines)).await.unwrap();
+    let outcome = exporter.export(&batch(&lines)).await.unwrap();
 
-    assert_eq!(receipt.rejected, 10);
+    assert_eq!(outcome.rejected, 10);
     let good = lines.iter().map(|(_, line)| *line).filter(|line| !line.starts_with("bad"));
     assert!(taken.lock().unwrap().iter().map(String::as_str).eq(good));
 }
 
-/// A service without the group, and what it answers to one operation.
+/// A service without the group; `answers` are popped for calls of `operation`.
 fn without_group(operation: &'static str, mut answers: Vec<Answer>) -> (CloudWatchLogs, Service) {
     let mut exists = false;
     exporter(move |called, _| {
@@ -208,7 +205,7 @@ fn without_group(operation: &'static str, mut answers: Vec<Answer>) -> (CloudWat
 }
 
 #[tokio::test]
-async fn retention_is_asked_for_until_it_is_set_or_denied() {
+async fn retention_is_requested_until_it_is_set_or_denied() {
     let throttled = || error(400, "ThrottlingException");
     for (answers, expected) in [
         (vec![], 1),
@@ -227,7 +224,8 @@ async fn retention_is_asked_for_until_it_is_set_or_denied() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_group_of_somebody_else_keeps_its_retention_and_ours_gets_it_without_an_answer() {
+async fn another_processes_group_keeps_its_retention_and_our_group_gets_one_even_without_an_answer()
+{
     let exists = || error(400, "ResourceAlreadyExistsException");
     for (answer, expected) in [(exists(), 0), (None, 1)] {
         let (mut exporter, service) = without_group("CreateLogGroup", vec![answer]);
@@ -244,7 +242,7 @@ async fn the_group_of_somebody_else_keeps_its_retention_and_ours_gets_it_without
 }
 
 #[tokio::test]
-async fn a_group_that_somebody_else_is_making_is_asked_for_again() {
+async fn a_group_that_another_process_is_creating_is_requested_again() {
     let aborted = || error(400, "OperationAbortedException");
     let (mut exporter, service) = without_group("CreateLogGroup", vec![aborted()]);
     assert_eq!(exporter.export(&batch(&[(1, "a")])).await.unwrap(), DONE);
@@ -257,5 +255,5 @@ async fn a_group_that_somebody_else_is_making_is_asked_for_again() {
     let (mut exporter, _) =
         without_group("CreateLogGroup", vec![error(400, "AccessDeniedException")]);
     let denied = exporter.export(&batch(&[(1, "a")])).await.unwrap_err();
-    assert!(denied.is_denied() && !denied.is_like(&failed), "{denied}");
+    assert!(denied.is_denied() && !denied.is_same_kind(&failed), "{denied}");
 }

@@ -1,7 +1,7 @@
-//! Draws each trace in the terminal as a waterfall tree, when its entry span has ended.
+//! Draws each trace in the terminal as a waterfall, for local work.
 //!
-//! For local work. Spans wait here until the span comes under which the process was entered: a
-//! root, a SERVER span, or one whose parent is in another process.
+//! Spans wait for the entry span of the process: a root, a SERVER span, or a span whose parent is in
+//! another process.
 
 mod waterfall;
 
@@ -23,27 +23,20 @@ use crate::{
         error::{ExportError, ExportOutcome},
         healthcheck::Finding,
     },
+    exporter::console::waterfall::ReceivedSpan,
     otlp::payload::SignalKind,
 };
 use futures_util::future::BoxFuture;
 
-/// Spans without an entry span that are kept; then they are drawn as they are. Our choice.
+/// Most waiting spans, a few megabytes. Beyond it, all traces are drawn without an entry span.
 const MAX_WAITING_SPANS: usize = 10_000;
 
-/// Traces that were drawn lately: what comes for them later is drawn at once. Our choice.
-const REMEMBERED: usize = 256;
+/// Most drawn traces whose late spans are drawn at once.
+const MAX_DRAWN: usize = 256;
 
-/// Width where standard output is no terminal, in columns.
+/// Columns if standard output is not a terminal.
 const DEFAULT_WIDTH: usize = 120;
 
-/// A span and the service that sent it.
-#[derive(Debug)]
-struct ReceivedSpan {
-    span: Span,
-    service: String,
-}
-
-/// See the module's documentation.
 #[derive(Debug, Default)]
 pub struct Console {
     waiting: HashMap<Vec<u8>, Vec<ReceivedSpan>>,
@@ -51,29 +44,29 @@ pub struct Console {
 }
 
 impl Console {
-    /// Draws the traces that the batch completes.
-    pub async fn export(&mut self, batch: &Batch) -> Result<(), ExportError> {
+    async fn draw_batch(&mut self, batch: &Batch) -> Result<ExportOutcome, ExportError> {
         let unreadable = |error: &dyn std::fmt::Display| ExportError::Unreadable(error.to_string());
         let bytes = batch.to_plain().map_err(|error| unreadable(&error))?;
         let traces =
             ExportTraceServiceRequest::decode(bytes).map_err(|error| unreadable(&error))?;
         let complete = self.collect(traces);
         let drawings = self.draw(complete);
-        // In a thread of its own: a terminal may be stopped, and nobody else must wait for it.
+        // On a blocking thread: a stopped terminal must not block other tasks.
         let written = tokio::task::spawn_blocking(move || write(&drawings)).await;
-        written.map_err(|error| unreadable(&error))
+        written.map_err(|error| unreadable(&error))?;
+        Ok(ExportOutcome::default())
     }
 
-    /// Keeps the spans, and returns the traces that can be drawn.
+    /// Stores the spans and returns the ids of complete traces.
     fn collect(&mut self, traces: ExportTraceServiceRequest) -> Vec<Vec<u8>> {
         let mut complete = Vec::new();
-        for sent in spans(traces) {
-            let trace_id = sent.span.trace_id.clone();
-            let can_be_drawn = is_entry(&sent.span) || self.drawn.contains(&trace_id);
+        for received in spans(traces) {
+            let trace_id = received.span.trace_id.clone();
+            let can_be_drawn = is_entry(&received.span) || self.drawn.contains(&trace_id);
             if can_be_drawn && !complete.contains(&trace_id) {
                 complete.push(trace_id.clone());
             }
-            self.waiting.entry(trace_id).or_default().push(sent);
+            self.waiting.entry(trace_id).or_default().push(received);
         }
         if self.waiting.values().map(Vec::len).sum::<usize>() > MAX_WAITING_SPANS {
             complete = self.waiting.keys().cloned().collect();
@@ -89,7 +82,7 @@ impl Console {
             if let Some(trace) = self.waiting.remove(&trace_id) {
                 drawings.push_str(&waterfall::draw(&trace, width));
                 self.drawn.push_front(trace_id);
-                self.drawn.truncate(REMEMBERED);
+                self.drawn.truncate(MAX_DRAWN);
             }
         }
         drawings
@@ -110,7 +103,7 @@ impl Exporter for Console {
         &'a mut self,
         batch: &'a Batch,
     ) -> BoxFuture<'a, Result<ExportOutcome, ExportError>> {
-        Box::pin(async { self.export(batch).await.map(|()| ExportOutcome::default()) })
+        Box::pin(self.draw_batch(batch))
     }
 
     fn healthcheck(&mut self) -> BoxFuture<'_, Vec<Finding>> {
@@ -118,7 +111,7 @@ impl Exporter for Console {
     }
 }
 
-/// What still waits at the end is drawn as it is.
+/// Incomplete traces would be lost with the process, so they are drawn.
 impl Drop for Console {
     fn drop(&mut self) {
         let rest = self.waiting.keys().cloned().collect();
@@ -127,7 +120,7 @@ impl Drop for Console {
 }
 
 fn write(drawings: &str) {
-    // A closed terminal is no reason to hold telemetry back.
+    // An error is ignored: a closed terminal must not stop telemetry.
     let mut out = anstream::stdout().lock();
     let _ = out.write_all(drawings.as_bytes()).and_then(|()| out.flush());
 }

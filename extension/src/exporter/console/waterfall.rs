@@ -1,6 +1,6 @@
-//! One trace as text: a line per span with its bar, and its attributes below.
+//! Draws one trace: a line per span with its bar, and the attributes below.
 //!
-//! Everything in a span is somebody else's text, so control characters are shown escaped.
+//! Texts in spans are untrusted, so control characters are escaped.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -15,24 +15,29 @@ use opentelemetry_proto::tonic::{
 };
 use trace_context::TraceId;
 
-use crate::exporter::console::ReceivedSpan;
-
 const TITLE: Style = Style::new().bold();
 const BAR: Style = AnsiColor::Cyan.on_default();
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const DETAIL: Style = Style::new().dimmed();
 
-/// Narrower terminals get this width and wrap by themselves, in columns.
+/// Columns; narrower terminals wrap the lines.
 const MIN_WIDTH: usize = 60;
 
-/// Deeper trees start again at the left margin, in columns.
+/// Columns; deeper spans start again at the left margin.
 const MAX_INDENT: usize = 48;
 
-/// The drawing of a trace that has at least one span, `width` columns wide, ending in a newline.
+/// A span and the service that sent it.
+#[derive(Debug)]
+pub(super) struct ReceivedSpan {
+    pub(super) span: Span,
+    pub(super) service: String,
+}
+
+/// `trace` has at least one span; `width` is in columns. The drawing ends with a newline.
 pub(super) fn draw(trace: &[ReceivedSpan], width: usize) -> String {
     let rows = rows(trace);
-    let start = trace.iter().map(|sent| sent.span.start_time_unix_nano).min().unwrap_or(0);
-    let end = trace.iter().map(|sent| sent.span.end_time_unix_nano).max().unwrap_or(0);
+    let start = trace.iter().map(|received| received.span.start_time_unix_nano).min().unwrap_or(0);
+    let end = trace.iter().map(|received| received.span.end_time_unix_nano).max().unwrap_or(0);
     let names = rows.iter().map(|row| row.label().chars().count()).max().unwrap_or(0);
     let width = width.max(MIN_WIDTH);
     let names = names.min(width / 2);
@@ -51,7 +56,7 @@ fn title(trace: &[ReceivedSpan], took: Duration) -> String {
     let Some(first) = trace.first() else {
         return String::new();
     };
-    let mut services: Vec<_> = trace.iter().map(|sent| sent.service.as_str()).collect();
+    let mut services: Vec<_> = trace.iter().map(|received| received.service.as_str()).collect();
     services.dedup();
     let trace_id =
         <[u8; 16]>::try_from(&first.span.trace_id[..]).ok().and_then(TraceId::from_bytes);
@@ -60,17 +65,15 @@ fn title(trace: &[ReceivedSpan], took: Duration) -> String {
     format!("{TITLE}trace {trace_id}{TITLE:#} {DETAIL}{services}, {took}{DETAIL:#}\n")
 }
 
-/// A span in its place in the tree.
 struct Row<'a> {
     span: &'a Span,
-    /// What stands before the name: `│  └─ `.
+    /// Precedes the name: `│  └─ `.
     branch: String,
-    /// What stands before the names of spans below: `│  `.
+    /// Precedes the names of descendants: `│  `.
     indent: String,
     has_children: bool,
 }
 
-/// From nanoseconds to columns.
 struct Scale {
     start: u64,
     length: u64,
@@ -116,12 +119,11 @@ impl Row<'_> {
         }
     }
 
-    /// What stands before the lines below the name: the branch to the children goes through.
+    /// Precedes the lines below the name, so that the branch to the children continues.
     fn margin(&self) -> String {
         format!("{}{}", self.indent, if self.has_children { "│  " } else { "   " })
     }
 
-    /// Words side by side, as many as fit a line.
     fn draw_details(&self, text: &mut String, words: impl Iterator<Item = String>, width: usize) {
         let margin = self.margin();
         let room = width.saturating_sub(margin.chars().count()).max(MIN_WIDTH / 2);
@@ -143,7 +145,7 @@ impl Row<'_> {
     }
 }
 
-/// The spans as a tree: children below their parent, in the order of their start.
+/// Children follow their parent, in the order of their start.
 fn rows(trace: &[ReceivedSpan]) -> Vec<Row<'_>> {
     let mut spans: Vec<&Span> = trace.iter().map(|sent| &sent.span).collect();
     spans.sort_by_key(|span| span.start_time_unix_nano);
@@ -156,7 +158,7 @@ fn rows(trace: &[ReceivedSpan]) -> Vec<Row<'_>> {
     for span in nested {
         children.entry(&span.parent_span_id[..]).or_default().push(span);
     }
-    // Spans that are each other's parents have no root: they follow, so that nothing is hidden.
+    // Spans of a cycle have no root. They are drawn last, so that no span is hidden.
     for root in roots.into_iter().chain(spans) {
         tree.add(root, &children);
     }
@@ -169,7 +171,7 @@ struct Tree<'a> {
 }
 
 impl<'a> Tree<'a> {
-    /// Adds a span and what is below it, without recursion: a trace may be thousands deep.
+    /// Adds a span and its descendants, without recursion: a trace may be thousands deep.
     fn add(&mut self, root: &'a Span, children: &HashMap<&[u8], Vec<&'a Span>>) {
         let row = |span, branch, indent| Row { span, branch, indent, has_children: false };
         let mut stack = vec![row(root, String::new(), String::new())];
@@ -194,12 +196,11 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// `key=value`, one word each.
+/// One word `key=value` per attribute.
 fn words(attributes: &[KeyValue]) -> impl Iterator<Item = String> {
     attributes.iter().map(|pair| format!("{}={}", clean(&pair.key), value(pair.value.as_ref())))
 }
 
-/// A value in one line.
 pub(super) fn value(value: Option<&AnyValue>) -> String {
     match value.and_then(|value| value.value.as_ref()) {
         None => String::new(),
@@ -225,7 +226,7 @@ fn clean(text: &str) -> String {
     })
 }
 
-/// Characters that break lines or turn the direction of text.
+/// Characters that break lines or change the direction of text.
 fn is_layout(char: char) -> bool {
     matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

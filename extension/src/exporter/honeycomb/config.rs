@@ -1,4 +1,4 @@
-//! Variables of the Honeycomb exporter, and of its board.
+//! Settings of the Honeycomb exporter and of the board.
 
 use http::{HeaderName, HeaderValue};
 
@@ -10,7 +10,6 @@ use crate::{
 /// Honeycomb in the US; the EU has another. <https://docs.honeycomb.io/api/>
 const DEFAULT_ENDPOINT: &str = "https://api.honeycomb.io";
 
-/// Header of the key.
 pub const TEAM: &str = "x-honeycomb-team";
 
 /// By form: 32 hex digits, or 64 characters that begin `hc` + a letter + `ic_`.

@@ -1,4 +1,4 @@
-//! Whether Honeycomb, or the backend in its place, can be sent to.
+//! Whether Honeycomb, or another OTLP backend, is reachable and accepts the key.
 
 use std::time::{Instant, SystemTime};
 
@@ -9,14 +9,14 @@ use serde_json::Value;
 use crate::{
     client::http::{HttpReply, readable},
     delivery::{error::ExportError, healthcheck::Finding},
-    exporter::honeycomb::{Honeycomb, HoneycombApi, HoneycombCall, MAX_REPLY_BYTES},
+    exporter::honeycomb::request::{HoneycombApi, HoneycombCall, MAX_REPLY_BYTES},
 };
 
-/// Who the key is. <https://api-docs.honeycomb.io/api/auth>
+/// Describes the key. <https://api-docs.honeycomb.io/api/auth>
 const AUTH: HoneycombCall<'static> =
     HoneycombCall { method: Method::GET, path: "/1/auth", headers: &[], body: Bytes::new() };
 
-/// A request without spans, for backends that have no such question.
+/// An export without spans, for other backends.
 const NO_SPANS: HoneycombCall<'static> = HoneycombCall {
     method: Method::POST,
     path: "/v1/traces",
@@ -24,45 +24,40 @@ const NO_SPANS: HoneycombCall<'static> = HoneycombCall {
     body: Bytes::new(),
 };
 
-impl Honeycomb {
-    /// Asks twice, so that the second answer tells the round trip.
-    pub async fn check(&mut self) -> Vec<Finding> {
-        let Self(api) = self;
-        let call = if api.has_key() { AUTH } else { NO_SPANS };
-        let endpoint = api.endpoint().to_owned();
-        let begun = Instant::now();
-        let first = match api.send(call.clone(), MAX_REPLY_BYTES).await {
-            Ok(reply) => reply,
-            Err(error @ ExportError::NoKey { .. }) => {
-                return vec![Finding::failed("no key", &error)];
-            }
-            Err(error) => return vec![Finding::failed(&endpoint, &error)],
-        };
-        let connected = begun.elapsed();
-        let clock = Finding::clock(&first.headers, SystemTime::now());
-        let mut findings = match judge(&endpoint, api, &first) {
-            Ok(told) => {
-                let begun = Instant::now();
-                // Had it answered otherwise now, a third question could say otherwise again.
-                let _ = api.send(call, MAX_REPLY_BYTES).await;
-                let (round_trip, connected) = (begun.elapsed().as_millis(), connected.as_millis());
-                let times = format!(
-                    "{endpoint} answers in {round_trip} ms, the first time in {connected} ms"
-                );
-                vec![Finding::fine(times), told]
-            }
-            Err(problem) => vec![problem],
-        };
-        findings.extend(clock);
-        findings
-    }
+/// Sends two requests: the second measures the round trip on an open connection.
+pub(super) async fn check(api: &mut HoneycombApi) -> Vec<Finding> {
+    let call = if api.has_key() { AUTH } else { NO_SPANS };
+    let endpoint = api.endpoint().to_owned();
+    let begun = Instant::now();
+    let first = match api.send(call.clone(), MAX_REPLY_BYTES).await {
+        Ok(reply) => reply,
+        Err(error @ ExportError::NoKey { .. }) => {
+            return vec![Finding::failed("no key", &error)];
+        }
+        Err(error) => return vec![Finding::failed(&endpoint, &error)],
+    };
+    let connected = begun.elapsed();
+    let clock = Finding::clock(&first.headers, SystemTime::now());
+    let mut findings = match key_finding(&endpoint, api, &first) {
+        Ok(key) => {
+            let begun = Instant::now();
+            // Only its time matters; the first reply decides.
+            let _ = api.send(call, MAX_REPLY_BYTES).await;
+            let (round_trip, connected) = (begun.elapsed().as_millis(), connected.as_millis());
+            let times =
+                format!("{endpoint} answers in {round_trip} ms, the first time in {connected} ms");
+            vec![Finding::fine(times), key]
+        }
+        Err(problem) => vec![problem],
+    };
+    findings.extend(clock);
+    findings
 }
 
-/// What the answer says of the key.
-fn judge(endpoint: &str, api: &HoneycombApi, reply: &HttpReply) -> Result<Finding, Finding> {
+fn key_finding(endpoint: &str, api: &HoneycombApi, reply: &HttpReply) -> Result<Finding, Finding> {
     let status = reply.status;
     if status == StatusCode::UNAUTHORIZED && api.has_key() {
-        let why = "does not know the key. Is it of the other region (EU or US), or deleted?";
+        let why = "does not know the key. Is the key of the other region (EU or US), or deleted?";
         return Err(Finding::refused(format!("{endpoint} {why}")));
     }
     if !status.is_success() {
@@ -71,28 +66,30 @@ fn judge(endpoint: &str, api: &HoneycombApi, reply: &HttpReply) -> Result<Findin
         return Err(Finding::failed(endpoint, &error));
     }
     if !api.has_key() {
-        return Ok(Finding::fine("takes OTLP without a key of Honeycomb's"));
+        return Ok(Finding::fine("accepts OTLP without a Honeycomb key"));
     }
     let auth: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-    owner(&auth, api.has_dataset()).ok_or_else(|| {
-        Finding::misconfigured(format!("{endpoint} does not say whose the key is: no Honeycomb?"))
+    owner_finding(&auth, api.has_dataset()).ok_or_else(|| {
+        Finding::misconfigured(format!(
+            "{endpoint} does not describe the key, so it is probably not Honeycomb"
+        ))
     })
 }
 
-fn owner(auth: &Value, has_dataset: bool) -> Option<Finding> {
+fn owner_finding(auth: &Value, has_dataset: bool) -> Option<Finding> {
     let team = auth["team"]["name"].as_str()?;
     let kind = auth["type"].as_str().unwrap_or("unknown");
     let environment = auth["environment"]["name"].as_str().filter(|name| !name.is_empty());
     let place = environment
         .map_or("all of it (a classic key)".to_owned(), |name| format!("environment {name}"));
-    let told = format!("the key is of kind {kind}, team {team}, {place}");
+    let key = format!("the key is of kind {kind}, team {team}, {place}");
     if environment.is_none() && !has_dataset {
-        return Some(Finding::refused(format!("{told}, which needs HONEYCOMB_DATASET")));
+        return Some(Finding::refused(format!("{key}, which needs HONEYCOMB_DATASET")));
     }
     // An ingest key may always send; a configuration key has that as one of its permissions.
     let may_send = kind != "configuration" || auth["api_key_access"]["events"] != false;
     Some(match may_send {
-        true => Finding::fine(told),
-        false => Finding::refused(format!("{told}, but may not send events")),
+        true => Finding::fine(key),
+        false => Finding::refused(format!("{key}, but may not send events")),
     })
 }

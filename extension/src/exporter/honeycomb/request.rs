@@ -1,4 +1,4 @@
-//! Honeycomb's HTTP API and the key to it.
+//! Honeycomb's HTTP API, with its key.
 
 use std::time::Duration;
 
@@ -18,30 +18,29 @@ use crate::{
 /// OpenTelemetry's default for `OTEL_EXPORTER_OTLP_TIMEOUT`.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// See the module's documentation.
+/// Most bytes of a reply that are read: one sentence is needed, and OTLP's own limit is 4 MiB.
+pub(super) const MAX_REPLY_BYTES: usize = 16 << 10;
+
 #[derive(Debug)]
 pub struct HoneycombApi {
     config: HoneycombConfig,
     key: Option<Secret>,
-    /// Made for the first request: TLS and its roots have no place in a cold start.
+    /// Created for the first request, so that a cold start does not wait for TLS and its roots.
     client: Option<HttpClient>,
 }
 
-/// A request without what all have in common.
+/// A request without the headers that all requests share.
 #[derive(Clone, Debug)]
 pub struct HoneycombCall<'a> {
-    /// Its method.
     pub method: Method,
-    /// Its path, beginning with a slash.
+    /// Begins with a slash.
     pub path: &'a str,
-    /// Its own headers.
     pub headers: &'a [(HeaderName, &'a str)],
-    /// Its body.
     pub body: Bytes,
 }
 
 impl HoneycombApi {
-    /// Nothing is opened and no key fetched yet.
+    /// Opens no connection and fetches no key.
     pub fn new(config: HoneycombConfig) -> Self {
         let key = config.key.clone().map(Secret::new);
         Self { config, key, client: None }
@@ -52,17 +51,16 @@ impl HoneycombApi {
         &self.config.endpoint
     }
 
-    /// Whether there is a key, known or not yet.
+    /// Whether a key is configured, even if it is not fetched yet.
     pub fn has_key(&self) -> bool {
         self.key.is_some()
     }
 
-    /// Whether a dataset is given for a classic key.
     pub fn has_dataset(&self) -> bool {
         self.config.dataset.is_some()
     }
 
-    /// Sends a request with the key, and once more if that was refused and there is a new one.
+    /// A refused key is fetched again; if it has changed, the request is sent once more.
     pub async fn send(
         &mut self,
         call: HoneycombCall<'_>,
@@ -78,8 +76,7 @@ impl HoneycombApi {
         Ok(reply)
     }
 
-    /// The next request makes a new connection.
-    pub fn disconnect(&mut self) {
+    pub fn reset_connections(&mut self) {
         self.client = None;
     }
 
@@ -100,7 +97,7 @@ impl HoneycombApi {
         }
         if let Some(key) = &mut self.key {
             let key = key.get().await?;
-            // Only classic keys want a dataset; for others it is the service's name.
+            // Only classic keys need a dataset; other keys use the service's name.
             if let Some(dataset) = self.config.dataset.as_ref().filter(|_| is_classic(&key)) {
                 request = request.header("x-honeycomb-dataset", dataset);
             }

@@ -1,4 +1,4 @@
-//! Answers of servers that are not quite Honeycomb, byte by byte.
+//! Raw replies of servers that differ from Honeycomb.
 
 use std::{
     io::{Read, Write},
@@ -8,7 +8,7 @@ use std::{
 use super::*;
 use crate::{config::Config, otlp::payload::Payload};
 
-/// Sends three spans to a server that answers so and closes the connection.
+/// Sends three spans to a server that writes `reply` and closes the connection.
 async fn answered(reply: Vec<u8>) -> Result<ExportOutcome, ExportError> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -33,7 +33,7 @@ async fn answered(reply: Vec<u8>) -> Result<ExportOutcome, ExportError> {
 }
 
 #[tokio::test]
-async fn a_success_is_one_however_it_is_framed() {
+async fn a_success_is_delivered_in_every_framing() {
     let partly = "\x0a\x02\x08\x01"; // one of them rejected
     let chunked =
         format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\n{partly}\r\n0\r\n\r\n");
@@ -46,7 +46,7 @@ async fn a_success_is_one_however_it_is_framed() {
         ("HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\nHTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n".to_owned(), 0),
         ("HTTP/1.1 204 No Content\r\n\r\n".to_owned(), 0),
         (chunked, 1),
-        // What they say of it is unknown, but they have it.
+        // The body is incomplete, but the status proves the delivery.
         ("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n\x0a\x02".to_owned(), 0),
         ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}".to_owned(), 0),
         (endless, 0),
@@ -61,7 +61,7 @@ async fn a_success_is_one_however_it_is_framed() {
 }
 
 #[tokio::test]
-async fn what_is_no_answer_to_a_batch_keeps_it() {
+async fn a_reply_that_does_not_answer_the_batch_keeps_it() {
     for reply in [
         "",
         "SSH-2.0-OpenSSH_9.2\r\n",

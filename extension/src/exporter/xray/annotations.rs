@@ -1,7 +1,7 @@
-//! Annotations, by which traces are found, and metadata, which is all the rest.
+//! Annotations, which X-Ray indexes, and metadata, which holds all other values.
 //!
-//! X-Ray indexes 50 annotations of a trace, so only attributes that were asked for become one: by
-//! the exporter's list, or by the span itself in `aws.xray.annotations`.
+//! X-Ray indexes 50 annotations of a trace, so an attribute becomes one only if the exporter's list or
+//! the span's `aws.xray.annotations` names it.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
@@ -17,19 +17,17 @@ use crate::exporter::xray::{
     limits::{MAX_BLOCK_BYTES, MAX_TEXT_CHARS},
 };
 
-/// Namespace of metadata for what has none of its own.
+/// Metadata namespace of attributes that name no other.
 const DEFAULT: &str = "default";
 
-/// An attribute with this prefix and a namespace's name holds JSON for that namespace.
+/// Prefix of attributes whose name ends with a namespace and whose value is JSON for it.
 const METADATA: &str = "aws.xray.metadata.";
 
-/// A document's annotations.
 pub(super) type Annotations<'a> = BTreeMap<Cow<'a, str>, MetadataValue<'a>>;
 
-/// A document's metadata.
 pub(super) type Metadata<'a> = BTreeMap<Cow<'a, str>, BTreeMap<Cow<'a, str>, MetadataValue<'a>>>;
 
-/// Which attributes become annotations.
+/// The attributes that become annotations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnnotationFilter(Vec<String>);
 
@@ -40,16 +38,16 @@ impl Default for AnnotationFilter {
 }
 
 impl AnnotationFilter {
-    /// Reads a comma list of attributes; `app.*` stands for all that begin with `app.`.
+    /// Parses a comma list of attributes; `app.*` matches every attribute that begins with `app.`.
     pub fn parse(list: &str) -> Self {
         let keys = list.split(',').map(str::trim).filter(|key| !key.is_empty());
         Self(keys.map(str::to_owned).collect())
     }
 
-    fn holds(&self, key: &str) -> bool {
-        self.0.iter().any(|wanted| match wanted.strip_suffix('*') {
+    fn matches(&self, key: &str) -> bool {
+        self.0.iter().any(|pattern| match pattern.strip_suffix('*') {
             Some(prefix) => key.starts_with(prefix),
-            None => key == wanted,
+            None => key == pattern,
         })
     }
 }
@@ -60,17 +58,19 @@ impl fmt::Display for AnnotationFilter {
     }
 }
 
-/// Adds what is wanted of the attributes to `annotations`, at most `left` of them.
+/// Adds the attributes that the filter or the span names, until there are `limit` annotations.
 pub(super) fn annotate<'a>(
     annotations: &mut Annotations<'a>,
     attributes: &mut Attributes<'a>,
-    wanted: &AnnotationFilter,
-    left: usize,
+    filter: &AnnotationFilter,
+    limit: usize,
 ) {
     let own = attributes.take_texts(Slot::AnnotationKeys, usize::MAX);
     let mut room = MAX_BLOCK_BYTES;
     for (index, name, value) in attributes.all() {
-        if annotations.len() >= left || !(wanted.holds(name) || own.iter().any(|key| key == name)) {
+        if annotations.len() >= limit
+            || !(filter.matches(name) || own.iter().any(|key| key == name))
+        {
             continue;
         }
         let (key, Some(value)) = (key(name), MetadataValue::of_annotation(value)) else { continue };
@@ -86,9 +86,9 @@ pub(super) fn annotate<'a>(
     }
 }
 
-/// An annotation's key: letters, digits and `_` are all that every version of X-Ray takes.
+/// Every version of X-Ray accepts letters, digits and `_` in a key; other characters become `_`.
 fn key(name: &str) -> Cow<'_, str> {
-    // The application's name is what `app` was in the original.
+    // Cruddur's first version indexed the application's name as `app`.
     let name = if name == "app.name" { "app" } else { name };
     let legal = |char: char| char.is_ascii_alphanumeric() || char == '_';
     if name.len() <= MAX_TEXT_CHARS && !name.is_empty() && name.chars().all(legal) {
@@ -102,14 +102,14 @@ fn key(name: &str) -> Cow<'_, str> {
     Cow::Owned(if key.is_empty() { "_".to_owned() } else { key })
 }
 
-/// What no field and no annotation says of the span: attributes, events but those `told`, links.
+/// The attributes, events and links that no other field covers. `covered_events` are indexes.
 pub(super) fn metadata<'a>(
     span: &'a Span,
     attributes: &Attributes<'a>,
-    told: &[usize],
+    covered_events: &[usize],
 ) -> Metadata<'a> {
     let mut metadata = Metadata::new();
-    for (name, value) in attributes.rest() {
+    for (name, value) in attributes.untaken() {
         match name.strip_prefix(METADATA).and_then(|namespace| namespaced(namespace, value)) {
             Some((namespace, entries)) => {
                 let entries = entries
@@ -123,26 +123,25 @@ pub(super) fn metadata<'a>(
             }
         }
     }
-    // Each has a key of its own, so that one that is too large is left out alone.
-    for (index, event) in span.events.iter().enumerate().filter(|(index, _)| !told.contains(index))
-    {
+    // One key per event, so that trimming can omit a large event alone.
+    let events = span.events.iter().enumerate();
+    for (index, event) in events.filter(|(index, _)| !covered_events.contains(index)) {
         let attributes = fields(&event.attributes);
         let event = json!({
             "name": event.name, "time_unix_nano": event.time_unix_nano, "attributes": attributes,
         });
-        note(&mut metadata, format!("otel.events.{index}"), MetadataValue::Json(event));
+        add_default(&mut metadata, format!("otel.events.{index}"), MetadataValue::Json(event));
     }
     for (index, link) in span.links.iter().enumerate() {
         let (trace_id, span_id) = (hex(&link.trace_id), hex(&link.span_id));
         let attributes = fields(&link.attributes);
         let link = json!({ "trace_id": trace_id, "span_id": span_id, "attributes": attributes });
-        note(&mut metadata, format!("otel.links.{index}"), MetadataValue::Json(link));
+        add_default(&mut metadata, format!("otel.links.{index}"), MetadataValue::Json(link));
     }
     metadata
 }
 
-/// Adds a value to the namespace `default`.
-pub(super) fn note<'a>(
+pub(super) fn add_default<'a>(
     metadata: &mut Metadata<'a>,
     key: impl Into<Cow<'a, str>>,
     value: MetadataValue<'a>,
@@ -150,8 +149,8 @@ pub(super) fn note<'a>(
     metadata.entry(Cow::Borrowed(DEFAULT)).or_default().insert(key.into(), value);
 }
 
-/// The members of a JSON object, or a single value under the key `value`. `None` for a namespace
-/// that X-Ray keeps for itself, or has no name, and for what is no JSON.
+/// The members of a JSON object; any other JSON value gets the key `value`. `None` if the namespace is
+/// empty or reserved by X-Ray, or if the text is not JSON.
 fn namespaced<'a>(
     namespace: &'a str,
     value: &AnyValue,
@@ -187,16 +186,16 @@ mod tests {
     use super::*;
     use crate::exporter::xray::tests::attributes;
 
-    fn both(given: Value, wanted: &AnnotationFilter, left: usize) -> (Value, Value) {
+    fn both(given: Value, filter: &AnnotationFilter, left: usize) -> (Value, Value) {
         let (list, mut annotations) = (attributes(given), Annotations::new());
         let (mut attributes, span) = (Attributes::new(&list), Span::default());
-        annotate(&mut annotations, &mut attributes, wanted, left);
+        annotate(&mut annotations, &mut attributes, filter, left);
         let metadata = metadata(&span, &attributes, &[]);
         (serde_json::to_value(annotations).unwrap(), serde_json::to_value(metadata).unwrap())
     }
 
     #[test]
-    fn what_is_wanted_is_an_annotation_and_the_rest_is_metadata() {
+    fn named_attributes_become_annotations_and_the_others_metadata() {
         let given = json!({
             "app.name": "cruddur", "app.result_length": 5, "http.route": "/a", "x.y": 1.5,
             "app.list": ["no", "scalar"],

@@ -1,7 +1,7 @@
-//! A span's attributes, those with a meaning to X-Ray found by it.
+//! A span's attributes, sorted by their meaning to X-Ray.
 //!
-//! One pass sorts them into [`Slot`]s, whatever the name's age; whoever uses one takes it, and what
-//! nobody took is metadata.
+//! One pass sorts them into [`Slot`]s; old and new names of one attribute share a slot. A block takes
+//! the attributes that it uses; the remaining ones become metadata.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,6 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Valu
 
 use crate::exporter::xray::limits::{MAX_TEXT_CHARS, cut};
 
-/// What an attribute means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "NAMES says which attributes they are")]
 pub(super) enum Slot {
@@ -55,12 +54,12 @@ pub(super) enum Slot {
     UserAgent,
 }
 
-/// The number of slots.
 const SLOTS: usize = Slot::UserAgent as usize + 1;
 
-/// Attributes by name, in the order of bytes: the slot, and its rank among the slot's names (the
-/// lowest wins). Present names come before those that OpenTelemetry has given up, which other
-/// languages' SDKs still send; `aws.local.service` and its like are the collector exporter's own.
+/// Attribute names in byte order, each with its slot and rank; the lowest rank of a slot wins.
+///
+/// Current names rank before deprecated ones, which several SDKs still send. The collector's exporter
+/// defined `aws.local.service` and similar names.
 pub(super) const NAMES: [(&str, Slot, u8); 67] = [
     ("app.store.retries", Slot::Retries, 2),
     ("app.user_id", Slot::User, 0),
@@ -131,17 +130,16 @@ pub(super) const NAMES: [(&str, Slot, u8); 67] = [
     ("user_agent.original", Slot::UserAgent, 0),
 ];
 
-/// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Attributes<'a> {
     list: &'a [KeyValue],
-    /// Index into the list, and rank of the name.
+    /// Index into `list`, and rank of the name.
     slots: [Option<(usize, u8)>; SLOTS],
     taken: Vec<bool>,
 }
 
 impl<'a> Attributes<'a> {
-    /// Sorts the attributes. Of two with one name the first counts.
+    /// If a name occurs twice, the first attribute counts.
     pub(super) fn new(list: &'a [KeyValue]) -> Self {
         let mut slots = [None; SLOTS];
         for (index, attribute) in list.iter().enumerate() {
@@ -157,21 +155,21 @@ impl<'a> Attributes<'a> {
         Self { list, slots, taken: vec![false; list.len()] }
     }
 
-    /// A text that is not empty; not taken by that.
+    /// A non-empty text, which stays in the metadata.
     pub(super) fn peek(&self, slot: Slot) -> Option<&'a str> {
         text(self.value(slot)?).filter(|text| !text.is_empty())
     }
 
-    /// A text that is not empty, cut to what a field may have. Cut, it stays for metadata.
+    /// A non-empty text, cut to [`MAX_TEXT_CHARS`]. A text that was cut stays in the metadata, too.
     pub(super) fn take(&mut self, slot: Slot) -> Option<Cow<'a, str>> {
         let text = cut(self.peek(slot)?, MAX_TEXT_CHARS);
         if matches!(text, Cow::Borrowed(_)) {
-            self.mark(slot);
+            self.mark_taken(slot);
         }
         Some(text)
     }
 
-    /// A whole number that fits, also one written as text, as older SDKs do; not taken by that.
+    /// A number that fits `N`, which stays in the metadata. Older SDKs write numbers as text.
     pub(super) fn peek_number<N: TryFrom<i64>>(&self, slot: Slot) -> Option<N> {
         let number = match self.value(slot)?.value.as_ref()? {
             Value::IntValue(number) => *number,
@@ -181,15 +179,14 @@ impl<'a> Attributes<'a> {
         N::try_from(number).ok()
     }
 
-    /// The same, taken.
     pub(super) fn take_number<N: TryFrom<i64>>(&mut self, slot: Slot) -> Option<N> {
         let number = self.peek_number(slot)?;
-        self.mark(slot);
+        self.mark_taken(slot);
         Some(number)
     }
 
-    /// The texts of an array, or the only one: so many at most, each cut to what a field may have.
-    /// It stays for metadata if that is not all of it.
+    /// A text, or at most `most` texts of an array, each cut to [`MAX_TEXT_CHARS`].
+    /// The attribute stays in the metadata unless all of it is returned.
     pub(super) fn take_texts(&mut self, slot: Slot, most: usize) -> Vec<Cow<'a, str>> {
         let Some(value) = self.value(slot) else { return Vec::new() };
         let values = match &value.value {
@@ -200,25 +197,22 @@ impl<'a> Attributes<'a> {
         let texts: Vec<_> = texts.map(|text| cut(text, MAX_TEXT_CHARS)).collect();
         let is_whole = |text: &Cow<'_, str>| matches!(text, Cow::Borrowed(_));
         if texts.len() == values.len() && texts.iter().all(is_whole) {
-            self.mark(slot);
+            self.mark_taken(slot);
         }
         texts
     }
 
-    /// This one is not for metadata any longer.
     pub(super) fn take_at(&mut self, index: usize) {
         self.taken[index] = true;
     }
 
-    /// All of them, and their index.
     pub(super) fn all(&self) -> impl Iterator<Item = (usize, &'a str, &'a AnyValue)> + use<'a> {
         self.list.iter().enumerate().filter_map(|(index, attribute)| {
             Some((index, attribute.key.as_str(), attribute.value.as_ref()?))
         })
     }
 
-    /// What nobody took.
-    pub(super) fn rest(&self) -> impl Iterator<Item = (&'a str, &'a AnyValue)> {
+    pub(super) fn untaken(&self) -> impl Iterator<Item = (&'a str, &'a AnyValue)> {
         self.all().filter(|(index, ..)| !self.taken[*index]).map(|(_, key, value)| (key, value))
     }
 
@@ -227,15 +221,14 @@ impl<'a> Attributes<'a> {
         self.list[index].value.as_ref()
     }
 
-    /// The slot's attribute is not for metadata any longer.
-    pub(super) fn mark(&mut self, slot: Slot) {
+    /// Removes the slot's attribute from the metadata.
+    pub(super) fn mark_taken(&mut self, slot: Slot) {
         if let Some((index, _)) = self.slots[slot as usize] {
             self.taken[index] = true;
         }
     }
 }
 
-/// The text of a value, if it is one.
 pub(super) fn text(value: &AnyValue) -> Option<&str> {
     match &value.value {
         Some(Value::StringValue(text)) => Some(text),
@@ -273,7 +266,7 @@ mod tests {
 
         assert_eq!(attributes.take(Slot::HttpMethod).unwrap(), "new");
         let rest: Vec<_> =
-            attributes.rest().map(|(key, value)| (key, text(value).unwrap())).collect();
+            attributes.untaken().map(|(key, value)| (key, text(value).unwrap())).collect();
         assert_eq!(rest, [("http.method", "old"), ("http.request.method", "second")]);
     }
 
@@ -282,7 +275,7 @@ mod tests {
         let stays = |given: Value, taken: &dyn Fn(&mut Attributes<'_>) -> Value| {
             let list = attributes(given);
             let mut attributes = Attributes::new(&list);
-            (taken(&mut attributes), attributes.rest().count() == 1)
+            (taken(&mut attributes), attributes.untaken().count() == 1)
         };
         let status = |attributes: &mut Attributes<'_>| {
             json!(attributes.take_number::<u16>(Slot::HttpStatus))

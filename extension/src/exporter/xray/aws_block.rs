@@ -1,4 +1,4 @@
-//! The `aws` and `sql` blocks: calls of AWS services and of data bases.
+//! The `aws` and `sql` blocks: calls of AWS services and of databases.
 
 use std::borrow::Cow;
 
@@ -8,23 +8,21 @@ use crate::exporter::xray::{
     limits::cut_field,
 };
 
-/// Most tables of one call that are named. Our choice; no batch of DynamoDB's has more items.
+/// Most tables that a call names: DynamoDB's BatchWriteItem has at most 25 items.
 const MAX_TABLES: usize = 25;
 
-/// What a span calls.
+/// The service that a span calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Callee<'a> {
-    /// An AWS service, by its short name if the span tells.
+    /// An AWS service's short name, if the span has it.
     Aws(Option<&'a str>),
-    /// A data base of this system.
+    /// The `db.system` of the database.
     Database(&'a str),
-    /// Something else, or nothing.
     Other,
 }
 
 impl<'a> Callee<'a> {
-    /// By the attributes; what kind of span it is does not matter.
-    pub(super) fn of(attributes: &Attributes<'a>) -> Self {
+    pub(super) fn from_attributes(attributes: &Attributes<'a>) -> Self {
         let system = attributes.peek(Slot::DbSystem);
         if matches!(system, Some("aws.dynamodb" | "dynamodb")) {
             return Self::Aws(Some("DynamoDB"));
@@ -81,7 +79,7 @@ pub(super) fn call<'a>(
     }
 }
 
-/// The query of a data base, if there is anything to say about it.
+/// `None` if no attribute shows a relational database.
 pub(super) fn sql<'a>(attributes: &mut Attributes<'a>) -> Option<SqlBlock<'a>> {
     let database_type = attributes.peek(Slot::DbSystem).map(cut_field)?;
     let sql = SqlBlock {
@@ -98,7 +96,7 @@ pub(super) fn sql<'a>(attributes: &mut Attributes<'a>) -> Option<SqlBlock<'a>> {
     Some(SqlBlock { database_type: Some(database_type), ..sql })
 }
 
-/// Relational systems by their old and present names.
+/// Old and current names of relational systems.
 /// <https://opentelemetry.io/docs/specs/semconv/registry/attributes/db/>
 const RELATIONAL: [&str; 12] = [
     "db2",
@@ -115,7 +113,7 @@ const RELATIONAL: [&str; 12] = [
     "sqlite",
 ];
 
-/// `name@host` of a data base, as X-Ray's own SDKs name its node; without a name its system.
+/// `name@host`, as X-Ray's own SDKs name the node; the system replaces a missing name.
 pub(super) fn database_name<'a>(attributes: &Attributes<'a>, system: &'a str) -> Cow<'a, str> {
     let name = attributes.peek(Slot::Database).unwrap_or(system);
     match attributes.peek(Slot::ServerAddress) {
@@ -137,7 +135,7 @@ mod tests {
         let mut attributes = Attributes::new(&list);
         let call = call(&mut attributes, Some("eu-central-1"));
         assert_eq!(serde_json::to_value(call).unwrap(), expected);
-        assert_eq!(attributes.rest().map(|(key, _)| key).collect::<Vec<_>>(), rest);
+        assert_eq!(attributes.untaken().map(|(key, _)| key).collect::<Vec<_>>(), rest);
     }
 
     #[test]
@@ -189,7 +187,7 @@ mod tests {
     fn who_is_called() {
         let callee = |given: Value| {
             let list: &'static _ = Box::leak(Box::new(attributes(given)));
-            Callee::of(&Attributes::new(list))
+            Callee::from_attributes(&Attributes::new(list))
         };
 
         assert_eq!(callee(json!({ "db.system": "dynamodb" })), Callee::Aws(Some("DynamoDB")));

@@ -1,4 +1,4 @@
-//! The `cause` block: what the span's `exception` events say, else its status.
+//! The `cause` block: from the span's `exception` events, else from its status.
 
 use std::borrow::Cow;
 
@@ -18,12 +18,11 @@ use crate::{
     },
 };
 
-/// The name of an event that is an exception.
 pub(super) const EXCEPTION: &str = "exception";
 
-/// The block, if the span tells of a failure, and the events that it says everything of.
+/// The block of a failed span, and the indexes of events that it covers completely.
 ///
-/// `error_type` and `failed` are for spans that failed without an event.
+/// `error_type` and `failed` serve spans that failed without an event.
 pub(super) fn cause<'a>(
     span: &'a Span,
     id: SpanId,
@@ -32,14 +31,14 @@ pub(super) fn cause<'a>(
 ) -> (Option<CauseBlock<'a>>, Vec<usize>) {
     let remote = matches!(span.kind(), SpanKind::Client | SpanKind::Producer);
     let mut cause = CauseBlock::default();
-    let mut told = Vec::new();
+    let mut covered_events = Vec::new();
     let mut room = MAX_BLOCK_BYTES;
     let events = span.events.iter().enumerate().filter(|(_, event)| event.name == EXCEPTION);
     for (nth, (index, event)) in events.take(MAX_EXCEPTIONS).enumerate() {
         let (exception, complete) = exception(event, &mut room);
         cause.exceptions.push(SegmentException { id: exception_id(id, nth), remote, ..exception });
         if complete {
-            told.push(index);
+            covered_events.push(index);
         }
     }
     let message = span.status.as_ref().map(|status| status.message.as_str()).unwrap_or_default();
@@ -52,10 +51,10 @@ pub(super) fn cause<'a>(
             ..SegmentException::default()
         });
     }
-    ((!cause.exceptions.is_empty()).then_some(cause), told)
+    ((!cause.exceptions.is_empty()).then_some(cause), covered_events)
 }
 
-/// An event's exception, and whether that is all of the event.
+/// The exception of an event, and whether it covers the whole event.
 fn exception<'a>(event: &'a Event, room: &mut usize) -> (SegmentException<'a>, bool) {
     let mut exception = SegmentException::default();
     let mut complete = true;
@@ -95,9 +94,9 @@ fn frame(frame: backtrace::StackFrame<'_>) -> SegmentFrame<'_> {
     }
 }
 
-/// The same for the same span, however often it is sent.
+/// Stable when the span is sent again.
 fn exception_id(span: SpanId, nth: usize) -> String {
-    // Only to be unlike the span's own id: the golden ratio spreads neighbours.
+    // Must differ from the span's id; the golden ratio spreads neighbours.
     let spread = (nth as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     format!("{:016x}", u64::from_be_bytes(span.to_bytes()) ^ spread)
 }
@@ -120,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exception_is_told_with_its_frames() {
+    fn an_exception_is_written_with_its_frames() {
         let stack = "0: a::b\n  at src/a.rs:3:1\n";
         let span = Span {
             events: vec![event(json!({
@@ -130,7 +129,7 @@ mod tests {
             ..Span::default()
         };
 
-        let (block, told) = cause(&span, span_id(1), true, Some("500"));
+        let (block, covered_events) = cause(&span, span_id(1), true, Some("500"));
 
         let block = serde_json::to_value(block).unwrap();
         assert_eq!(block["exceptions"][0]["id"].as_str().unwrap().len(), 16);
@@ -138,11 +137,11 @@ mod tests {
         assert_eq!(block["exceptions"][0]["message"], "no table");
         let frame = json!([{ "path": "src/a.rs", "line": 3, "label": "a::b" }]);
         assert_eq!(block["exceptions"][0]["stack"], frame);
-        assert_eq!(told, [0]);
+        assert_eq!(covered_events, [0]);
     }
 
     #[test]
-    fn a_long_message_or_a_strange_stack_leaves_the_event_to_metadata() {
+    fn an_event_with_a_long_message_or_an_unknown_stack_stays_in_the_metadata() {
         for given in [
             json!({ "exception.message": "x".repeat(300) }),
             json!({ "exception.stacktrace": "somewhere" }),
@@ -153,8 +152,8 @@ mod tests {
             json!({ "exception.stacktrace": "0: f\n at src/a.rs:3:1\n".repeat(60) }),
         ] {
             let span = Span { events: vec![event(given)], ..Span::default() };
-            let (block, told) = cause(&span, span_id(1), true, None);
-            assert!(block.is_some() && told.is_empty());
+            let (block, covered_events) = cause(&span, span_id(1), true, None);
+            assert!(block.is_some() && covered_events.is_empty());
         }
     }
 
@@ -174,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_of_a_stack_is_counted() {
+    fn frames_that_do_not_fit_are_counted() {
         let stack: String = (0..1000).map(|n| format!("{n}: f\n at src/a.rs:{n}:1\n")).collect();
         let span = Span {
             events: (0..9).map(|_| event(json!({ "exception.stacktrace": stack }))).collect(),

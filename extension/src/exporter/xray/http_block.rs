@@ -8,7 +8,7 @@ use crate::exporter::xray::{
     limits::cut_field,
 };
 
-/// Reads it from the attributes, if there is anything to say.
+/// `None` without attributes of HTTP.
 pub(super) fn http<'a>(attributes: &mut Attributes<'a>, is_segment: bool) -> Option<HttpBlock<'a>> {
     let method = attributes.take(Slot::HttpMethod);
     let client_ip = attributes.take(Slot::ClientAddress);
@@ -31,7 +31,7 @@ pub(super) fn http<'a>(attributes: &mut Attributes<'a>, is_segment: bool) -> Opt
     (http != HttpBlock::default()).then_some(http)
 }
 
-/// The whole URL, put together if need be; without a host just the path.
+/// The full URL, built from its parts if necessary; only the path if no host is known.
 fn url<'a>(attributes: &mut Attributes<'a>) -> Option<Cow<'a, str>> {
     if let Some(url) = attributes.take(Slot::HttpUrl) {
         return Some(url);
@@ -43,19 +43,19 @@ fn url<'a>(attributes: &mut Attributes<'a>) -> Option<Cow<'a, str>> {
     match cut_field(&url) {
         Cow::Owned(beginning) => Some(beginning.into()),
         Cow::Borrowed(_) => {
-            attributes.mark(Slot::HttpTarget);
+            attributes.mark_taken(Slot::HttpTarget);
             Some(url.into())
         }
     }
 }
 
-/// `https://host:port`, without a port that is the scheme's own.
+/// `https://host:port`; the scheme's default port is omitted.
 fn origin(attributes: &Attributes<'_>) -> Option<String> {
     let scheme = attributes.peek(Slot::HttpScheme).unwrap_or("http");
     if let Some(host) = attributes.peek(Slot::HttpHost) {
-        return Some(format!("{scheme}://{host}")); // as in the header, the port included
+        return Some(format!("{scheme}://{host}")); // the header includes the port
     }
-    // The old names of a server's own address come first: there, its peer is the client.
+    // The server's own address comes first: with the old names, a server's peer is the client.
     let [address, port] =
         [[Slot::HostName, Slot::HostPort], [Slot::ServerAddress, Slot::ServerPort]]
             .into_iter()
@@ -73,20 +73,19 @@ fn origin(attributes: &Attributes<'_>) -> Option<String> {
     }
 }
 
-/// `error`, `throttle` and `fault`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Flags {
-    /// The caller is to blame.
+    /// The caller caused it: 4xx.
     pub(super) error: bool,
-    /// It asked too often.
+    /// 429, or an AWS throttling error.
     pub(super) throttle: bool,
-    /// The callee is to blame.
+    /// The callee caused it: 5xx, or a failed span.
     pub(super) fault: bool,
 }
 
 impl Flags {
-    /// By the HTTP status, else by the kinds of error that a failed span names.
-    pub(super) fn of(status: Option<u16>, failed: bool, kinds: &[&str]) -> Self {
+    /// The HTTP status decides, else the error types of a failed span.
+    pub(super) fn new(status: Option<u16>, failed: bool, kinds: &[&str]) -> Self {
         let throttled = || kinds.iter().any(|kind| is_throttling(kind));
         match status {
             Some(429) => Self { error: true, throttle: true, fault: false },
@@ -98,7 +97,7 @@ impl Flags {
     }
 }
 
-/// What AWS services call it, most with status 400, and their SDKs the exception.
+/// AWS services use these error codes for throttling, most of them with status 400.
 /// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html>
 fn is_throttling(kind: &str) -> bool {
     kind.contains("Throttl")
@@ -219,20 +218,20 @@ mod tests {
         let http = http(&mut attributes, true).unwrap();
 
         assert_eq!(http.request.url.unwrap().len(), 250);
-        assert!(attributes.rest().any(|(key, _)| key == "url.path"));
+        assert!(attributes.untaken().any(|(key, _)| key == "url.path"));
     }
 
     #[test]
     fn the_status_sets_the_flags_and_without_one_the_failure() {
         let flags = |error, throttle, fault| Flags { error, throttle, fault };
-        assert_eq!(Flags::of(Some(200), true, &[]), flags(false, false, true));
-        assert_eq!(Flags::of(Some(404), true, &[]), flags(true, false, false));
-        assert_eq!(Flags::of(Some(429), false, &[]), flags(true, true, false));
-        assert_eq!(Flags::of(Some(503), true, &[]), flags(false, false, true));
+        assert_eq!(Flags::new(Some(200), true, &[]), flags(false, false, true));
+        assert_eq!(Flags::new(Some(404), true, &[]), flags(true, false, false));
+        assert_eq!(Flags::new(Some(429), false, &[]), flags(true, true, false));
+        assert_eq!(Flags::new(Some(503), true, &[]), flags(false, false, true));
         let throttled = ["busy", "ThrottlingException"];
-        assert_eq!(Flags::of(Some(400), true, &throttled), flags(true, true, false));
-        assert_eq!(Flags::of(None, true, &throttled), flags(true, true, false));
-        assert_eq!(Flags::of(None, true, &["throttled"]), flags(false, false, true));
-        assert_eq!(Flags::of(None, false, &throttled), flags(false, false, false));
+        assert_eq!(Flags::new(Some(400), true, &throttled), flags(true, true, false));
+        assert_eq!(Flags::new(None, true, &throttled), flags(true, true, false));
+        assert_eq!(Flags::new(None, true, &["throttled"]), flags(false, false, true));
+        assert_eq!(Flags::new(None, false, &throttled), flags(false, false, false));
     }
 }

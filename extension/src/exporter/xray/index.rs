@@ -1,6 +1,7 @@
-//! What decides where a span belongs, read off the wire for a whole batch at once. The spans
-//! themselves are decoded one by one later, so that a large batch does not take a multiple of its
-//! size in memory.
+//! Reads the fields that decide a span's placement from the encoded bytes of a whole batch.
+//!
+//! Spans are decoded later, one at a time, so that a large batch does not need a multiple of its size
+//! in memory.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,38 +9,36 @@ use trace_context::{SpanId, TraceId};
 
 use crate::otlp::wire::{self, Value, nested};
 
-/// A span of a batch.
 #[derive(Debug, Default)]
 pub(super) struct Indexed<'a> {
-    /// The encoded span.
     pub(super) bytes: &'a [u8],
-    /// Index of its resource among those of the batch.
+    /// Index into the batch's resources.
     pub(super) resource: usize,
-    /// `None` if it is no valid id.
+    /// `None` if the id is invalid.
     pub(super) trace_id: Option<TraceId>,
-    /// `None` if it is no valid id.
+    /// `None` if the id is invalid.
     pub(super) span_id: Option<SpanId>,
-    /// `None` if it is no valid id, or a root.
+    /// `None` for a root or an invalid id.
     pub(super) parent: Option<SpanId>,
     /// Nanoseconds since the epoch.
     pub(super) end: u64,
-    /// It was passed on by an invocation and is no part of it.
-    pub(super) is_passed_on: bool,
-    /// Its parent is in another process, as far as it says so.
-    pub(super) enters: bool,
-    /// The id of its invocation, if it is a server span.
+    /// The function forwarded the span for another program, so it is not part of the invocation.
+    pub(super) is_forwarded: bool,
+    /// Whether the parent is in another process, as far as the span's fields show.
+    pub(super) is_entry: bool,
+    /// Request id of the invocation; only of server spans.
     pub(super) invocation: Option<&'a str>,
-    /// X-Ray's header as the function got it, if it says so.
+    /// X-Ray's header that the function received.
     pub(super) header: Option<&'a str>,
 }
 
 /// `SpanKind::Server`
 const SERVER: u64 = 2;
-/// `SpanFlags::ContextHasIsRemoteMask`: the next one says something.
+/// `SpanFlags::ContextHasIsRemoteMask`: whether [`REMOTE`] is meaningful.
 const KNOWS_REMOTE: u32 = 0x100;
 /// `SpanFlags::ContextIsRemoteMask`
 const REMOTE: u32 = 0x200;
-/// The attribute of a resource that says from where its spans come, if not from this function.
+/// Resource attribute of spans that the function forwards for another program.
 const SOURCE: &[u8] = b"cruddur.source";
 
 impl Indexed<'_> {
@@ -48,14 +47,14 @@ impl Indexed<'_> {
     }
 }
 
-/// The spans of an export request that was checked, and the bytes of their resources.
+/// The spans of an export request whose encoding was checked, and the bytes of their resources.
 pub(super) fn index(request: &[u8]) -> (Vec<Indexed<'_>>, Vec<&[u8]>) {
     let (mut spans, mut resources) = (Vec::new(), Vec::new());
     for resource_spans in nested(request, 1) {
         let resource = nested(resource_spans, 1).last().unwrap_or_default();
-        let is_passed_on = nested(resource, 1).any(|pair| nested(pair, 1).last() == Some(SOURCE));
+        let is_forwarded = nested(resource, 1).any(|pair| nested(pair, 1).last() == Some(SOURCE));
         for span in nested(resource_spans, 2).flat_map(|scope| nested(scope, 2)) {
-            spans.push(Indexed { is_passed_on, ..read(span, resources.len()) });
+            spans.push(Indexed { is_forwarded, ..read(span, resources.len()) });
         }
         resources.push(resource);
     }
@@ -86,15 +85,14 @@ fn read(bytes: &[u8], resource: usize) -> Indexed<'_> {
         }
     }
     span.invocation = invocation.filter(|_| is_server);
-    let comes_from_elsewhere = match flags & KNOWS_REMOTE {
+    let is_parent_remote = match flags & KNOWS_REMOTE {
         0 => is_server,
         _ => flags & REMOTE != 0,
     };
-    span.enters = comes_from_elsewhere || is_local_root || span.invocation.is_some();
+    span.is_entry = is_parent_remote || is_local_root || span.invocation.is_some();
     span
 }
 
-/// The text of an attribute.
 fn text(pair: &[u8]) -> Option<&str> {
     let value = nested(pair, 2).last()?;
     std::str::from_utf8(nested(value, 1).last()?).ok()

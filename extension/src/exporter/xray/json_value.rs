@@ -1,4 +1,4 @@
-//! Values of annotations and metadata: an attribute's, borrowed, or a text of our own.
+//! Values of annotations and metadata: borrowed attributes, texts, or JSON.
 
 use std::{borrow::Cow, fmt};
 
@@ -7,20 +7,16 @@ use serde::{Serialize, Serializer, ser::Error};
 
 use crate::exporter::xray::limits::{MAX_TEXT_CHARS, cut};
 
-/// Written as JSON would have it; bytes as hex digits, a number that is none as text.
+/// Serialises to JSON: bytes as hex digits, NaN and infinities as text.
 #[derive(Clone, Debug)]
 pub(super) enum MetadataValue<'a> {
-    /// An attribute's.
     Any(&'a AnyValue),
-    /// Text.
     Text(Cow<'a, str>),
-    /// Of several parts.
     Json(serde_json::Value),
 }
 
 impl<'a> MetadataValue<'a> {
-    /// The value as an annotation: a text of at most [`MAX_TEXT_CHARS`], a number or a bool. `None`
-    /// for all else.
+    /// A text cut to [`MAX_TEXT_CHARS`], a finite number or a bool; `None` for other types.
     pub(super) fn of_annotation(value: &'a AnyValue) -> Option<Self> {
         match value.value.as_ref()? {
             Value::StringValue(text) => Some(Self::Text(cut(text, MAX_TEXT_CHARS))),
@@ -48,7 +44,6 @@ impl Serialize for MetadataValue<'_> {
     }
 }
 
-/// An attribute's value in JSON.
 pub(super) struct JsonAttribute<'a>(pub &'a AnyValue);
 
 impl Serialize for JsonAttribute<'_> {
@@ -77,7 +72,6 @@ impl Serialize for JsonAttribute<'_> {
     }
 }
 
-/// A value as JSON text, for where only text goes.
 pub(super) fn to_json<S: Serialize + ?Sized>(value: &S) -> String {
     serde_json::to_string(value)
         .unwrap_or_else(|error| serde_json::Error::custom(error).to_string())

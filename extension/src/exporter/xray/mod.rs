@@ -1,17 +1,17 @@
 //! Sends spans to X-Ray as segment documents.
 //!
 //! ```text
-//! batch ─▶ index ─▶ places ─▶ translate ─▶ limits ─▶ transport
-//!          ids and   which     a document   64 kB     50 a call, or
-//!          parents   trace     of a span              a datagram each
+//! batch ─▶ index ─▶ placement ─▶ translate ─▶ serialize ─▶ transport
+//!          ids and   which        a document    64 kB        50 a call, or
+//!          parents   trace        of a span                  a datagram each
 //! ```
-//! `attributes` finds what has a meaning; `name`, `http`, `aws`, `cause` and
-//! `annotations` are what a document is made of. Read `places` for what becomes of a span when
-//! X-Ray and OpenTelemetry disagree about its trace, its parent, or whether it is sampled.
+//! `attributes` sorts a span's attributes; `name`, `http_block`, `aws_block`, `cause` and
+//! `annotations` build the parts of a document. `placement` explains where a span goes if X-Ray and
+//! OpenTelemetry disagree about its trace, its parent or its sampling.
 //!
-//! A batch fails as a whole only if nobody answers or X-Ray wants to be left alone. What X-Ray
-//! takes before that is remembered, and not sent again with the batch. A document that it refuses
-//! is dropped and counted alone.
+//! A batch fails as a whole only if X-Ray is unreachable or throttles. Documents that X-Ray accepted
+//! before the failure are not sent again with the batch. A refused document is dropped and counted
+//! alone.
 
 mod annotations;
 pub mod config;
@@ -24,6 +24,8 @@ mod index;
 mod limits;
 mod name;
 mod placement;
+mod segment;
+mod serialize;
 mod translate;
 mod transport;
 mod json_value;
@@ -36,7 +38,7 @@ use std::{
 use ::http::StatusCode;
 use opentelemetry_proto::tonic::{common::v1::KeyValue, resource::v1::Resource, trace::v1::Span};
 use prost::Message;
-use trace_context::{SpanId, TraceId};
+use trace_context::TraceId;
 use tracing::{debug, warn};
 
 pub use crate::exporter::xray::annotations::AnnotationFilter;
@@ -51,110 +53,86 @@ use crate::{
     exporter::xray::{
         config::XrayConfig,
         index::{Indexed, index},
-        limits::{MAX_ANNOTATIONS, write},
+        limits::MAX_ANNOTATIONS,
         placement::{Placement, Placer},
+        segment::{Segment, SegmentId, SegmentRefusal},
+        serialize::to_bounded_json,
         translate::{SegmentPlace, translate},
-        transport::{SegmentRefusal, Transport},
+        transport::Transport,
     },
     invocation::xray_contexts::XrayContexts,
     otlp::payload::SignalKind,
 };
 use futures_util::future::BoxFuture;
 
-/// Documents of failed batches that are remembered, so that they are not sent again: X-Ray wants
-/// none twice. Our choice, about 100 bytes each; of more, the first may be there twice.
-const MAX_REMEMBERED: usize = 10_000;
+/// Most acknowledged documents of failed batches, about 100 bytes each. Beyond it, the oldest may be
+/// sent again, which X-Ray asks senders to avoid.
+const MAX_ACKNOWLEDGED: usize = 10_000;
 
-/// A document's name at X-Ray.
-type Id = (TraceId, SpanId);
-
-/// See the module's documentation.
 #[derive(Debug)]
 pub struct Xray {
-    wanted: AnnotationFilter,
-    places: Placer,
+    annotation_filter: AnnotationFilter,
+    placer: Placer,
     transport: Transport,
-    /// What became of documents of a batch that failed later, so that they are not sent again.
-    settled: BoundedMap<Id, AcknowledgedSegments>,
-    trimming_reported: bool,
+    /// Documents that X-Ray accepted or refused from a batch that failed later.
+    acknowledged: BoundedMap<SegmentId, AcknowledgedSegment>,
+    has_reported_trimming: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct AcknowledgedSegments {
+struct AcknowledgedSegment {
     is_refused: bool,
     annotations: usize,
 }
 
-/// A document on its way.
-#[derive(Debug)]
-struct Segment {
-    id: Id,
-    json: String,
-    annotations: usize,
-    /// How often the batch has the span.
-    spans: u64,
-}
-
 impl Xray {
-    /// An exporter that has not opened anything yet.
-    ///
-    /// `headers` are those of the function's invocations; `None` for spans from a log.
-    pub fn new(config: XrayConfig, headers: Option<XrayContexts>) -> Self {
+    /// Opens no connection. `contexts` is `None` for spans from a log.
+    pub fn new(config: XrayConfig, contexts: Option<XrayContexts>) -> Self {
         Self {
-            wanted: config.annotations,
-            places: Placer::new(headers, config.undecided),
+            annotation_filter: config.annotations,
+            placer: Placer::new(contexts, config.undecided),
             transport: Transport::new(config.daemon),
-            settled: BoundedMap::new(MAX_REMEMBERED),
-            trimming_reported: false,
+            acknowledged: BoundedMap::new(MAX_ACKNOWLEDGED),
+            has_reported_trimming: false,
         }
     }
 
-    /// Sends what X-Ray wants of a batch.
-    pub async fn export(&mut self, batch: &Batch) -> Result<ExportOutcome, ExportError> {
+    async fn send_batch(&mut self, batch: &Batch) -> Result<ExportOutcome, ExportError> {
         let unreadable = |error: std::io::Error| ExportError::Unreadable(error.to_string());
         let request = batch.to_plain().map_err(unreadable)?;
         let (spans, resources) = index(&request);
         let resources: Vec<_> = resources.into_iter().map(attributes_of).collect();
-        let mut sending = ExportRun::at(SystemTime::now());
-        let fates = self.places.of(&spans, sending.now);
-        // Entry spans first: a trace has few annotations, and theirs matter most.
-        let is_entry =
-            |fate: &Placement| matches!(fate, Placement::Sent(place) if place.entry.is_some());
-        let pairs = || spans.iter().zip(&fates);
-        let entries = pairs().filter(|(_, fate)| is_entry(fate));
-        for (span, fate) in entries.chain(pairs().filter(|(_, fate)| !is_entry(fate))) {
-            match fate {
-                Placement::Unsampled => sending.receipt.unsampled += 1,
-                Placement::Unknown => sending.unknown += 1,
-                Placement::Sent(place) => self.prepare(span, place, &resources, &mut sending),
+        let mut run = ExportRun::new(SystemTime::now());
+        let placements = self.placer.place_spans(&spans, run.now);
+        // Entry spans first: their annotations matter most, and X-Ray indexes few of a trace.
+        let is_entry = |placement: &Placement| matches!(placement, Placement::Sent(place) if place.entry.is_some());
+        let pairs = || spans.iter().zip(&placements);
+        let entries = pairs().filter(|(_, placement)| is_entry(placement));
+        for (span, placement) in
+            entries.chain(pairs().filter(|(_, placement)| !is_entry(placement)))
+        {
+            match placement {
+                Placement::Unsampled => run.outcome.unsampled += 1,
+                Placement::Unknown => run.unknown += 1,
+                Placement::Sent(place) => self.prepare(span, place, &resources, &mut run),
             }
-            if sending.ready.len() == self.transport.max_documents() {
-                self.send(&mut sending).await?;
+            if run.ready.len() == self.transport.max_documents() {
+                self.send(&mut run).await?;
             }
         }
-        self.send(&mut sending).await?;
-        for id in &sending.ids {
-            self.settled.let_go(id);
+        self.send(&mut run).await?;
+        for id in &run.ids {
+            self.acknowledged.remove(id);
         }
-        if sending.unknown > 0 {
+        if run.unknown > 0 {
             warn!(
-                "Whether X-Ray was to have {} spans cannot be told from the log; \
-                 CRUDDUR_XRAY_UNDECIDED=1 sends them as traces of their own",
-                sending.unknown
+                "The log does not show whether {} spans are sampled for X-Ray, so they are not sent; \
+                 CRUDDUR_XRAY_UNDECIDED=1 sends them as separate traces",
+                run.unknown
             );
         }
-        sending.receipt.rejected += sending.unknown;
-        Ok(sending.receipt)
-    }
-
-    /// Whether it can send.
-    pub async fn check(&mut self) -> Finding {
-        self.transport.check().await
-    }
-
-    /// The next batch makes a new connection.
-    pub fn disconnect(&mut self) {
-        self.transport.disconnect();
+        run.outcome.rejected += run.unknown;
+        Ok(run.outcome)
     }
 
     fn prepare(
@@ -162,47 +140,49 @@ impl Xray {
         span: &Indexed<'_>,
         place: &SegmentPlace,
         resources: &[Vec<KeyValue>],
-        sending: &mut ExportRun,
+        run: &mut ExportRun,
     ) {
         let id = (place.trace_id, place.id);
-        let left = sending.annotations_left.entry(place.trace_id).or_insert(MAX_ANNOTATIONS);
-        if let Some(settled) = self.settled.get(&id) {
-            *left = left.saturating_sub(settled.annotations);
-            sending.receipt.rejected += u64::from(settled.is_refused);
-            return sending.ids.push(id);
+        let left = run.annotations_left.entry(place.trace_id).or_insert(MAX_ANNOTATIONS);
+        if let Some(known) = self.acknowledged.get(&id) {
+            *left = left.saturating_sub(known.annotations);
+            run.outcome.rejected += u64::from(known.is_refused);
+            return run.ids.push(id);
         }
-        if let Some(same) = sending.ready.iter_mut().find(|ready| ready.id == id) {
+        if let Some(same) = run.ready.iter_mut().find(|ready| ready.id == id) {
             same.spans += 1;
             return;
         }
         let Ok(decoded) = Span::decode(span.bytes) else {
-            debug!("A span that was checked cannot be decoded");
-            sending.receipt.rejected += 1;
+            debug!("A span passed the check of its encoding but cannot be decoded");
+            run.outcome.rejected += 1;
             return;
         };
         let resource = &resources[span.resource];
-        let document = translate(&decoded, resource, place, &self.wanted, *left, sending.now);
+        let document =
+            translate(&decoded, resource, place, &self.annotation_filter, *left, run.now);
         let annotations = document.annotations.len();
         *left = left.saturating_sub(annotations);
-        let (json, trimmed) = write(document);
-        if trimmed > 0 && !std::mem::replace(&mut self.trimming_reported, true) {
+        let (json, trimmed) = to_bounded_json(document);
+        if trimmed > 0 && !std::mem::replace(&mut self.has_reported_trimming, true) {
             let name = &decoded.name;
             warn!(
-                "A span is too large for X-Ray, {trimmed} of its values are cut or left out: {name:?}"
+                "A span is too large for X-Ray; {trimmed} of its values were cut or omitted: {name:?}"
             );
         }
-        sending.ready.push(Segment { id, json, annotations, spans: 1 });
+        run.ready.push(Segment { id, json, annotations, spans: 1 });
     }
 
-    /// Sends what is ready, in parts if it is refused as a whole, so that only the bad one is lost.
-    async fn send(&mut self, sending: &mut ExportRun) -> Result<(), ExportError> {
-        let mut parts = vec![std::mem::take(&mut sending.ready)];
+    /// Sends the ready documents. A call that is refused as a whole is halved, so that only the invalid
+    /// document is lost.
+    async fn send(&mut self, run: &mut ExportRun) -> Result<(), ExportError> {
+        let mut parts = vec![std::mem::take(&mut run.ready)];
         let mut refusals = Refusals::default();
         let result = loop {
             let Some(mut part) = parts.pop().filter(|part| !part.is_empty()) else { break Ok(()) };
             match self.transport.send(&part).await {
                 Ok(refused) => {
-                    self.settle_part(part, &refused, sending);
+                    self.acknowledge_part(part, &refused, run);
                     for SegmentRefusal { code, message, .. } in refused {
                         refusals.add(code, message);
                     }
@@ -212,7 +192,7 @@ impl Xray {
                     parts.push(part);
                 }
                 Err(error) if is_about_content(&error) => {
-                    self.settle(&part[0], true, sending);
+                    self.acknowledge(&part[0], true, run);
                     refusals.add("InvalidRequest".to_owned(), error.to_string());
                 }
                 Err(error) => break Err(error),
@@ -222,30 +202,30 @@ impl Xray {
         result
     }
 
-    /// Each refusal is of one document, and if it does not say of which, of one of the rest.
-    fn settle_part(
+    /// Each refusal concerns one document; a refusal without an id counts for any remaining one.
+    fn acknowledge_part(
         &mut self,
         mut part: Vec<Segment>,
         refused: &[SegmentRefusal],
-        sending: &mut ExportRun,
+        run: &mut ExportRun,
     ) {
-        let mut unplaced = 0;
+        let mut unidentified = 0;
         for refusal in refused {
             match part.iter().position(|document| refusal.is_of(document.id.1)) {
-                Some(at) => self.settle(&part.remove(at), true, sending),
-                None => unplaced += 1,
+                Some(at) => self.acknowledge(&part.remove(at), true, run),
+                None => unidentified += 1,
             }
         }
         for (index, document) in part.iter().enumerate() {
-            self.settle(document, index < unplaced, sending);
+            self.acknowledge(document, index < unidentified, run);
         }
     }
 
-    fn settle(&mut self, document: &Segment, is_refused: bool, sending: &mut ExportRun) {
+    fn acknowledge(&mut self, document: &Segment, is_refused: bool, run: &mut ExportRun) {
         let Segment { id, annotations, spans, .. } = *document;
-        sending.receipt.rejected += if is_refused { spans } else { 0 };
-        sending.ids.push(id);
-        self.settled.insert(id, AcknowledgedSegments { is_refused, annotations });
+        run.outcome.rejected += if is_refused { spans } else { 0 };
+        run.ids.push(id);
+        self.acknowledged.insert(id, AcknowledgedSegment { is_refused, annotations });
     }
 }
 
@@ -255,7 +235,7 @@ impl Exporter for Xray {
             name: "xray",
             kinds: vec![SignalKind::Traces],
             durable: true,
-            keeps_duplicates: true, // X-Ray promises nothing for a second document of one id
+            keeps_duplicates: true, // X-Ray does not define a second document with one id
         }
     }
 
@@ -263,19 +243,19 @@ impl Exporter for Xray {
         &'a mut self,
         batch: &'a Batch,
     ) -> BoxFuture<'a, Result<ExportOutcome, ExportError>> {
-        Box::pin(self.export(batch))
+        Box::pin(self.send_batch(batch))
     }
 
     fn reset_connections(&mut self) {
-        self.disconnect();
+        self.transport.reset_connections();
     }
 
     fn healthcheck(&mut self) -> BoxFuture<'_, Vec<Finding>> {
-        Box::pin(async { vec![self.check().await] })
+        Box::pin(async { vec![self.transport.healthcheck().await] })
     }
 }
 
-/// What was refused: how many by each code, and one message of it.
+/// By error code: the number of refusals, and the first message.
 #[derive(Debug, Default)]
 struct Refusals(BTreeMap<String, (u64, String)>);
 
@@ -286,31 +266,30 @@ impl Refusals {
 
     fn log(self) {
         for (code, (count, message)) in self.0 {
-            warn!("X-Ray did not take {count} documents: {code}: {message}");
+            warn!("X-Ray refused {count} documents: {code}: {message}");
         }
     }
 }
 
-/// A batch under way.
 #[derive(Debug)]
 struct ExportRun {
     now: SystemTime,
     ready: Vec<Segment>,
-    receipt: ExportOutcome,
-    /// Spans of which nobody knows any longer whether X-Ray wants them.
+    outcome: ExportOutcome,
+    /// Spans whose sampling decision is lost.
     unknown: u64,
-    /// How many annotations each trace may still have.
+    /// Annotations that X-Ray still indexes for each trace.
     annotations_left: HashMap<TraceId, usize>,
-    /// What became of them need not be remembered when the batch is done.
-    ids: Vec<Id>,
+    /// Acknowledged documents of this batch; forgotten when the batch is complete.
+    ids: Vec<SegmentId>,
 }
 
 impl ExportRun {
-    fn at(now: SystemTime) -> Self {
+    fn new(now: SystemTime) -> Self {
         Self {
             now,
             ready: Vec::new(),
-            receipt: ExportOutcome::default(),
+            outcome: ExportOutcome::default(),
             unknown: 0,
             annotations_left: HashMap::new(),
             ids: Vec::new(),
@@ -318,14 +297,14 @@ impl ExportRun {
     }
 }
 
-/// Whether another set of documents might be taken.
+/// Whether X-Ray might accept a part of the documents.
 fn is_about_content(error: &ExportError) -> bool {
     let about = [StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE];
     matches!(error, ExportError::Status { status, .. } if about.contains(status))
 }
 
 fn attributes_of(resource: &[u8]) -> Vec<KeyValue> {
-    // It was checked when it was received.
+    // The receiver has checked the encoding.
     Resource::decode(resource).unwrap_or_default().attributes
 }
 

@@ -1,12 +1,12 @@
-//! Names and namespaces, which make the service map.
+//! Names and namespaces of segments, from which X-Ray draws the service map.
 //!
 //! | document | name | namespace |
 //! |---|---|---|
 //! | root segment | the service that answers | – |
-//! | subsegment of a call | the service, data base or host that is called | `aws` or `remote` |
-//! | any other subsegment | the span's own | – |
+//! | subsegment of a call | the called service, database or host | `aws` or `remote` |
+//! | any other subsegment | the span's name | – |
 //!
-//! A name of the first two kinds becomes a node, so it must not be different for each request.
+//! Each name of the first two rows becomes a node, so it must not vary by request.
 
 use std::borrow::Cow;
 
@@ -20,10 +20,9 @@ use crate::exporter::xray::{
     limits::MAX_NAME_CHARS,
 };
 
-/// What a name is without a legal character: the collector's word for it.
+/// Replaces a name without a legal character, as in the collector's exporter.
 const NAMELESS: &str = "span";
 
-/// The namespace of a subsegment.
 pub(super) fn namespace(kind: SpanKind, callee: Callee<'_>) -> Option<&'static str> {
     match (callee, kind) {
         (Callee::Aws(_), _) => Some("aws"),
@@ -32,25 +31,23 @@ pub(super) fn namespace(kind: SpanKind, callee: Callee<'_>) -> Option<&'static s
     }
 }
 
-/// The name of a root segment.
-pub(super) fn of_segment(
+pub(super) fn segment_name(
     attributes: &mut Attributes<'_>,
     service: Option<&str>,
     span: &str,
 ) -> String {
     let local = attributes.take(Slot::LocalService);
-    legal(local.as_deref().or(service).unwrap_or(span))
+    to_legal(local.as_deref().or(service).unwrap_or(span))
 }
 
-/// The name of a subsegment, of this namespace.
-pub(super) fn of_subsegment(
+pub(super) fn subsegment_name(
     attributes: &mut Attributes<'_>,
     namespace: Option<&str>,
     callee: Callee<'_>,
     span: &str,
 ) -> String {
     if namespace.is_none() {
-        return legal(span);
+        return to_legal(span);
     }
     let service = attributes.take(Slot::RemoteService);
     let service = service.or_else(|| attributes.take(Slot::PeerService));
@@ -64,15 +61,15 @@ pub(super) fn of_subsegment(
             .map(Cow::Borrowed)
             .or_else(|| host(attributes.peek(Slot::HttpUrl)?)),
     };
-    legal(&service.or(called).unwrap_or(Cow::Borrowed(span)))
+    to_legal(&service.or(called).unwrap_or(Cow::Borrowed(span)))
 }
 
 fn host(url: &str) -> Option<Cow<'static, str>> {
     Some(Cow::Owned(url.parse::<Uri>().ok()?.host()?.to_owned()))
 }
 
-/// Only the characters that X-Ray allows, any kind of blank as a plain one, and not too many.
-fn legal(name: &str) -> String {
+/// Drops characters that X-Ray forbids, replaces white space by blanks, and cuts to [`MAX_NAME_CHARS`].
+fn to_legal(name: &str) -> String {
     let blank = |char: char| if char.is_whitespace() { ' ' } else { char };
     let name = name.trim().chars().map(blank).filter(|char| is_legal(*char));
     let name: String = name.take(MAX_NAME_CHARS).collect();
@@ -82,8 +79,8 @@ fn legal(name: &str) -> String {
     }
 }
 
-/// A letter or digit of any script, but no mark on one: the narrowest reading of "Unicode letters,
-/// numbers". Nor one that the standard library's older Unicode does not know yet.
+/// A letter or decimal digit of any script, without combining marks: the narrowest reading of "Unicode
+/// letters, numbers". Both Unicode tables must contain the character.
 fn is_legal(char: char) -> bool {
     if char.is_ascii() {
         return char.is_ascii_alphanumeric() || " _.:/%&#=+\\-@".contains(char);
@@ -103,9 +100,9 @@ mod tests {
     fn named(kind: SpanKind, given: Value) -> (Option<&'static str>, String) {
         let list = attributes(given);
         let mut attributes = Attributes::new(&list);
-        let callee = Callee::of(&attributes);
+        let callee = Callee::from_attributes(&attributes);
         let namespace = namespace(kind, callee);
-        (namespace, of_subsegment(&mut attributes, namespace, callee, "the span"))
+        (namespace, subsegment_name(&mut attributes, namespace, callee, "the span"))
     }
 
     #[test]
@@ -159,18 +156,18 @@ mod tests {
     #[test]
     fn a_segment_is_named_after_its_service() {
         let list = attributes(json!({ "aws.local.service": "local" }));
-        assert_eq!(of_segment(&mut Attributes::new(&list), Some("service"), "GET /"), "local");
-        assert_eq!(of_segment(&mut Attributes::new(&[]), Some("service"), "GET /"), "service");
-        assert_eq!(of_segment(&mut Attributes::new(&[]), None, "GET /"), "GET /");
+        assert_eq!(segment_name(&mut Attributes::new(&list), Some("service"), "GET /"), "local");
+        assert_eq!(segment_name(&mut Attributes::new(&[]), Some("service"), "GET /"), "service");
+        assert_eq!(segment_name(&mut Attributes::new(&[]), None, "GET /"), "GET /");
     }
 
     #[test]
     fn a_name_has_legal_characters_only_and_at_least_one() {
-        assert_eq!(legal("GET /api/activities/{key}"), "GET /api/activities/key");
-        assert_eq!(legal("grüße 日本"), "grüße 日本");
-        assert_eq!(legal("{}<>\u{0}"), "span");
-        assert_eq!(legal("a\u{a0}b\u{2028}c\td\ne"), "a b c d e");
-        assert_eq!(legal("e\u{301}Ⅷ②\u{200d}\u{7f}हि٣"), "eह٣");
-        assert_eq!(legal(&"é".repeat(300)).chars().count(), 200);
+        assert_eq!(to_legal("GET /api/activities/{key}"), "GET /api/activities/key");
+        assert_eq!(to_legal("grüße 日本"), "grüße 日本");
+        assert_eq!(to_legal("{}<>\u{0}"), "span");
+        assert_eq!(to_legal("a\u{a0}b\u{2028}c\td\ne"), "a b c d e");
+        assert_eq!(to_legal("e\u{301}Ⅷ②\u{200d}\u{7f}हि٣"), "eह٣");
+        assert_eq!(to_legal(&"é".repeat(300)).chars().count(), 200);
     }
 }

@@ -1,21 +1,19 @@
-//! Where spans belong in X-Ray: in which trace, under what, or nowhere.
+//! Decides for each span its X-Ray trace and parent, or that it is not sent.
 //!
-//! That is a matter of the invocation, whatever the spans' own trace id is. It is found, for each
-//! span, by the first of these that tells:
+//! The invocation decides, whatever the span's own trace id is. The first rule that finds an X-Ray
+//! header applies:
 //!
-//! 1. it is a server span with `faas.invocation_id`: INVOKE's header for that id;
-//! 2. the spans above it in its batch, up to one that tells;
-//! 3. its parent is an entry span of an earlier batch;
-//! 4. the header that it carries itself (`cruddur.xray_header`), as our own server spans do and
-//!    those of the platform;
-//! 5. its trace id is the root of an invocation, as it is unless a caller sent a `traceparent`;
-//! 6. the last invocation that had begun when it ended, unless it comes from elsewhere, as the
-//!    page's spans do: what an invocation passes on is no part of it;
-//! 7. nothing: then nobody has decided, and its own trace id serves in X-Ray as well.
+//! 1. a server span with `faas.invocation_id`: the header of INVOKE for that id;
+//! 2. ancestors in the same batch: the nearest one with a header;
+//! 3. a parent that is an entry span of an earlier batch: its policy;
+//! 4. the span's `cruddur.xray_header`, which Cruddur's server spans and platform spans carry;
+//! 5. a trace id that is the root of an invocation, the usual case without a caller's `traceparent`;
+//! 6. the last invocation that began before the span ended, except for forwarded spans;
+//! 7. none: the sampling decision is missing, and the span keeps its own trace id.
 //!
-//! So nothing has to wait for a server span that comes in a later batch: 5 and 6 find the same
-//! invocation before. Only a span that ended before its INVOKE was told, came in another batch than
-//! its server span, and has a caller's trace id, is put into the trace of the invocation before.
+//! So no span waits for a server span of a later batch: rules 5 and 6 find the same invocation. One
+//! case is wrong: a span under a caller's trace id, in another batch than its server span, that ended
+//! before its INVOKE was received. It goes into the trace of the previous invocation.
 //!
 //! | header | the entry span | its descendants |
 //! |---|---|---|
@@ -24,8 +22,8 @@
 //! | `Sampled=0` | not sent | not sent |
 //! | undecided, or no header | root segment at a fixed rate, else not sent | alike |
 //!
-//! Where spans are taken from a log, invocations are long over, and what Lambda had decided is known
-//! by 1 to 4 alone: of the others nobody can say that X-Ray did not want them.
+//! Spans that are read from a log belong to ended invocations, so only rules 1 to 4 can find Lambda's
+//! decision. Without it they are [`Placement::Unknown`].
 
 use std::{
     collections::HashMap,
@@ -42,21 +40,19 @@ use crate::{
     processor::platform_spans::{new_span_id, new_trace_id},
 };
 
-/// Entry spans that are remembered, for what comes later under them. Our choice.
-const REMEMBERED: usize = 1024;
+/// Most entry spans whose policy is kept for descendants in later batches.
+const MAX_ENTRIES: usize = 1024;
 
-/// What becomes of a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Placement {
-    /// It goes there.
     Sent(SegmentPlace),
-    /// X-Ray does not want its trace.
+    /// The sampling decision is not to send the trace.
     Unsampled,
-    /// Whether X-Ray wants its trace is known no longer.
+    /// The sampling decision is lost.
     Unknown,
 }
 
-/// What an invocation means to its spans.
+/// Trace and sampling decision of an invocation's spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct TracePolicy {
     trace_id: TraceId,
@@ -71,27 +67,26 @@ enum EntryPolicy {
     Unknown,
 }
 
-/// A span's context, and whether it is an entry span.
-type FoundParent = (TracePolicy, bool);
+/// A span's policy, and whether the span is an entry span.
+type ResolvedSpan = (TracePolicy, bool);
 
-/// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Placer {
     /// `None` for spans from a log.
-    headers: Option<XrayContexts>,
-    /// How much of what nobody has decided is sent: 0 to 1.
+    contexts: Option<XrayContexts>,
+    /// Share of undecided traces that is sent, 0 to 1.
     undecided: f64,
     entries: BoundedMap<(TraceId, SpanId), TracePolicy>,
 }
 
 impl Placer {
-    pub(super) fn new(headers: Option<XrayContexts>, undecided: f64) -> Self {
-        Self { headers, undecided, entries: BoundedMap::new(REMEMBERED) }
+    pub(super) fn new(contexts: Option<XrayContexts>, undecided: f64) -> Self {
+        Self { contexts, undecided, entries: BoundedMap::new(MAX_ENTRIES) }
     }
 
-    /// Finds the fate of each span of a batch. Those that are one and the same get one place.
-    pub(super) fn of(&mut self, spans: &[Indexed<'_>], now: SystemTime) -> Vec<Placement> {
-        // Spans without a valid trace id that no invocation has are a trace together.
+    /// Identical copies of a span get one place.
+    pub(super) fn place_spans(&mut self, spans: &[Indexed<'_>], now: SystemTime) -> Vec<Placement> {
+        // Spans of a batch without a valid trace id and without an invocation share one trace.
         let nameless = spans.iter().find(|span| span.trace_id.is_none());
         let nameless =
             nameless.map_or_else(|| new_trace_id(now), |first| derived_trace_id(first, now));
@@ -103,7 +98,7 @@ impl Placer {
             .map(|(index, span)| {
                 let id = span.span_id.unwrap_or_else(|| derived_span_id(span));
                 let first = *by_id.entry((trace_id(span), id)).or_insert(index);
-                // Two spans of one id would overwrite each other.
+                // Two different spans with one id would overwrite each other.
                 match spans[first].bytes == span.bytes {
                     true => id,
                     false => derived_span_id(span),
@@ -117,61 +112,63 @@ impl Placer {
                 None => by_id.get(&(trace_id(span), span.parent?)).copied(),
             })
             .collect();
-        let found = climb(&parents, |index| self.top(&spans[index], trace_id(&spans[index])));
-        let fates = spans.iter().zip(ids).zip(found);
-        fates
-            .map(|((span, id), (context, is_entry))| {
-                fate(context, is_entry, id, span.parent, trace_id(span))
+        let resolved = resolve_ancestors(&parents, |index| {
+            self.resolve_root(&spans[index], trace_id(&spans[index]))
+        });
+        let spans = spans.iter().zip(ids).zip(resolved);
+        spans
+            .map(|((span, id), (policy, is_entry))| {
+                placement(policy, is_entry, id, span.parent, trace_id(span))
             })
             .collect()
     }
 
-    /// The context of a span that has no other above it in the batch.
-    fn top(&mut self, span: &Indexed<'_>, trace_id: TraceId) -> FoundParent {
+    /// Resolves a span whose parent is not in the batch.
+    fn resolve_root(&mut self, span: &Indexed<'_>, trace_id: TraceId) -> ResolvedSpan {
         if let Some(parent) = span.parent.filter(|_| span.invocation.is_none())
-            && let Some(context) = self.entries.get(&(trace_id, parent))
+            && let Some(policy) = self.entries.get(&(trace_id, parent))
         {
-            return (*context, false);
+            return (*policy, false);
         }
-        let headers = self.headers.as_ref();
-        let told = || headers?.of_request(span.invocation?);
-        let own = || XrayHeader::parse(span.header?);
-        let of_its_time = || {
-            let headers = headers.filter(|_| span.invocation.is_none())?;
-            let at_its_end = || headers.at(span.ended()).filter(|_| !span.is_passed_on);
-            headers.of_root(trace_id).or_else(at_its_end)
+        let contexts = self.contexts.as_ref();
+        let by_request_id = || contexts?.of_request(span.invocation?);
+        let carried = || XrayHeader::parse(span.header?);
+        let by_trace_or_time = || {
+            let contexts = contexts.filter(|_| span.invocation.is_none())?;
+            let at_end = || contexts.at(span.ended()).filter(|_| !span.is_forwarded);
+            contexts.of_root(trace_id).or_else(at_end)
         };
-        let header = told().or_else(own).or_else(of_its_time);
-        let context = self.context(header, trace_id);
-        let is_entry = span.enters || span.parent.is_none();
+        let header = by_request_id().or_else(carried).or_else(by_trace_or_time);
+        let policy = self.policy(header, trace_id);
+        let is_entry = span.is_entry || span.parent.is_none();
         if let Some(id) = span.span_id.filter(|_| is_entry) {
-            self.entries.insert((trace_id, id), context);
+            self.entries.insert((trace_id, id), policy);
         }
-        (context, is_entry)
+        (policy, is_entry)
     }
 
-    fn context(&self, header: Option<XrayHeader>, own: TraceId) -> TracePolicy {
+    fn policy(&self, header: Option<XrayHeader>, own: TraceId) -> TracePolicy {
         let trace_id = header.map_or(own, |header| header.root);
         let parent = header.and_then(|header| header.parent);
         let entries = match header.and_then(|header| header.sampled) {
             Some(true) => parent.map_or(EntryPolicy::Segments, EntryPolicy::Under),
             Some(false) => EntryPolicy::NotSent,
             None if is_chosen(trace_id, self.undecided) => EntryPolicy::Segments,
-            None if header.is_none() && self.headers.is_none() => EntryPolicy::Unknown,
+            None if header.is_none() && self.contexts.is_none() => EntryPolicy::Unknown,
             None => EntryPolicy::NotSent,
         };
         TracePolicy { trace_id, entries }
     }
 }
 
-fn fate(
-    context: TracePolicy,
+fn placement(
+    policy: TracePolicy,
     is_entry: bool,
     id: SpanId,
     parent: Option<SpanId>,
     w3c_trace_id: TraceId,
 ) -> Placement {
-    let parent = match context.entries {
+    let parent = match policy.entries {
         EntryPolicy::NotSent => return Placement::Unsampled,
         EntryPolicy::Unknown => return Placement::Unknown,
         EntryPolicy::Under(above) if is_entry => Some(above),
@@ -179,18 +176,21 @@ fn fate(
         EntryPolicy::Under(_) | EntryPolicy::Segments => parent,
     };
     let entry = is_entry.then_some(w3c_trace_id);
-    Placement::Sent(SegmentPlace { trace_id: context.trace_id, id, parent, entry })
+    Placement::Sent(SegmentPlace { trace_id: policy.trace_id, id, parent, entry })
 }
 
-/// Follows parents upwards; `top` tells of spans without one. What is found there holds for all
-/// below, as descendants. A cycle is cut open where it is noticed, and has its entry there.
-fn climb(parents: &[Option<usize>], mut top: impl FnMut(usize) -> FoundParent) -> Vec<FoundParent> {
-    let mut found: Vec<Option<FoundParent>> = vec![None; parents.len()];
+/// Follows parents upwards. `resolve_root` resolves a span without a parent, and its policy holds for
+/// all descendants. A cycle is opened at the span that closes it, which becomes the entry span.
+fn resolve_ancestors(
+    parents: &[Option<usize>],
+    mut resolve_root: impl FnMut(usize) -> ResolvedSpan,
+) -> Vec<ResolvedSpan> {
+    let mut resolved: Vec<Option<ResolvedSpan>> = vec![None; parents.len()];
     let mut seen_from = vec![usize::MAX; parents.len()];
     let mut path = Vec::new();
     for start in 0..parents.len() {
         let mut at = start;
-        while found[at].is_none() {
+        while resolved[at].is_none() {
             let is_cycle = seen_from[at] == start;
             match parents[at].filter(|_| !is_cycle) {
                 Some(parent) => {
@@ -199,27 +199,27 @@ fn climb(parents: &[Option<usize>], mut top: impl FnMut(usize) -> FoundParent) -
                     at = parent;
                 }
                 None => {
-                    let (context, is_entry) = top(at);
-                    found[at] = Some((context, is_entry || is_cycle));
+                    let (policy, is_entry) = resolve_root(at);
+                    resolved[at] = Some((policy, is_entry || is_cycle));
                 }
             }
         }
-        let above = found[at].map(|(context, _)| (context, false));
+        let above = resolved[at].map(|(policy, _)| (policy, false));
         for below in path.drain(..) {
-            found[below] = found[below].or(above);
+            resolved[below] = resolved[below].or(above);
         }
     }
-    found.into_iter().flatten().collect()
+    resolved.into_iter().flatten().collect()
 }
 
-/// An id for a span that has none of its own, the same however often it is sent.
+/// An id for a span without a valid one, stable when the span is sent again.
 fn derived_span_id(span: &Indexed<'_>) -> SpanId {
     let mut id = [0; 8];
     id.copy_from_slice(&Sha256::digest(span.bytes)[..8]);
     SpanId::from_bytes(id).unwrap_or_else(new_span_id)
 }
 
-/// Likewise for a trace. X-Ray wants the time in front.
+/// Stable like [`derived_span_id`]; X-Ray requires the time in the first four bytes.
 fn derived_trace_id(span: &Indexed<'_>, now: SystemTime) -> TraceId {
     let time = if span.end == 0 { now } else { span.ended() };
     let seconds = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs() as u32;
@@ -229,7 +229,7 @@ fn derived_trace_id(span: &Indexed<'_>, now: SystemTime) -> TraceId {
     TraceId::from_bytes(id).unwrap_or_else(|| new_trace_id(now))
 }
 
-/// Alike for all spans of a trace, whenever they come: the trace's random bits decide.
+/// Equal for all spans of a trace, since the trace's random bits decide.
 fn is_chosen(trace_id: TraceId, rate: f64) -> bool {
     let random = (u128::from_be_bytes(trace_id.to_bytes()) as u64) as f64 / 2_f64.powi(64);
     random < rate || rate >= 1.0

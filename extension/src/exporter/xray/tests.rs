@@ -1,5 +1,4 @@
-//! What the modules' tests share, and the translation as a whole: whatever the span, the document
-//! is one that a schema written from X-Ray's guide accepts.
+//! Helpers of the modules' tests, and tests of the whole translation against a schema of X-Ray's guide.
 
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, any_value};
 use serde_json::Value;
@@ -8,7 +7,6 @@ use trace_context::{SpanId, TraceId};
 mod property;
 mod schema;
 
-/// Attributes as JSON writes them.
 pub(super) fn attributes(object: Value) -> Vec<KeyValue> {
     let Value::Object(object) = object else { panic!("no object") };
     let attribute = |(key, value)| KeyValue { key, value: Some(any(value)), ..KeyValue::default() };
@@ -26,17 +24,15 @@ fn any(value: Value) -> AnyValue {
         Value::Array(values) => any_value::Value::ArrayValue(ArrayValue {
             values: values.into_iter().map(any).collect(),
         }),
-        other => panic!("{other} is no attribute of these tests"),
+        other => panic!("{other} has no attribute type"),
     };
     AnyValue { value: Some(value) }
 }
 
-/// An id.
 pub(super) fn span_id(number: u64) -> SpanId {
     SpanId::from_bytes(number.to_be_bytes()).unwrap()
 }
 
-/// An id.
 pub(super) fn trace_id(number: u128) -> TraceId {
     TraceId::from_bytes(number.to_be_bytes()).unwrap()
 }

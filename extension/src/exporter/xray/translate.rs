@@ -1,4 +1,4 @@
-//! One span becomes one document. Pure: where the span belongs, and the time, come from outside.
+//! Translates one span into one document. Pure: the caller passes the placement and the time.
 
 use std::{borrow::Cow, time::SystemTime};
 
@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::{
 use trace_context::{SpanId, TraceId};
 
 use crate::exporter::xray::{
-    annotations::{AnnotationFilter, Annotations, annotate, metadata, note},
+    annotations::{AnnotationFilter, Annotations, add_default, annotate, metadata},
     attributes::{Attributes, Slot, text},
     aws_block::{Callee, call, sql},
     cause::cause,
@@ -20,61 +20,69 @@ use crate::exporter::xray::{
     name,
 };
 
-/// Where a span belongs in X-Ray.
+/// Trace, id and parent of a span's document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SegmentPlace {
-    /// The trace, which may be another than the span's own.
+    /// May differ from the span's trace id.
     pub(super) trace_id: TraceId,
-    /// The span's id, or another in its place.
+    /// The span's id, or one derived from the span if that id cannot be used.
     pub(super) id: SpanId,
-    /// What it hangs under; nothing makes it a segment.
+    /// `None` for a segment.
     pub(super) parent: Option<SpanId>,
-    /// Of the first span of an invocation, which tells of the whole: the trace's id elsewhere.
+    /// The span's own trace id if the span is an entry span, whose document describes the invocation.
     pub(super) entry: Option<TraceId>,
 }
 
-/// Translates a span. `annotations_left` is how many its trace may still have.
+/// `annotations_left` is how many annotations X-Ray still indexes for the trace.
 pub(super) fn translate<'a>(
     span: &'a Span,
     resource: &'a [KeyValue],
     place: &SegmentPlace,
-    wanted: &AnnotationFilter,
+    filter: &AnnotationFilter,
     annotations_left: usize,
     now: SystemTime,
 ) -> Document<'a> {
     let mut attributes = Attributes::new(&span.attributes);
     let attributes = &mut attributes;
     let is_segment = place.parent.is_none();
-    let callee = Callee::of(attributes);
+    let callee = Callee::from_attributes(attributes);
     let namespace = name::namespace(span.kind(), callee).filter(|_| !is_segment);
     let service = find(resource, "service.name");
     let name = match is_segment {
-        true => name::of_segment(attributes, service, &span.name),
-        false => name::of_subsegment(attributes, namespace, callee, &span.name),
+        true => name::segment_name(attributes, service, &span.name),
+        false => name::subsegment_name(attributes, namespace, callee, &span.name),
     };
     let http = http(attributes, is_segment);
     let failed = span.status.as_ref().is_some_and(|status| status.code() == StatusCode::Error);
     let error_type = attributes.peek(Slot::ErrorType);
-    let (cause, told) = cause(span, place.id, failed, error_type);
+    let (cause, covered_events) = cause(span, place.id, failed, error_type);
     let flags = flags(attributes, http.as_ref(), failed, cause.as_ref());
     let aws = match (is_segment, namespace) {
-        (true, _) => owner(attributes, resource),
+        (true, _) => segment_aws(attributes, resource),
         (false, Some("aws")) => Some(call(attributes, find(resource, "cloud.region"))),
         (false, _) => None,
     };
     let sql = (!is_segment && namespace != Some("aws")).then(|| sql(attributes)).flatten();
     let user = is_segment.then(|| attributes.take(Slot::User)).flatten();
-    let annotations = indexed(attributes, resource, place, wanted, annotations_left);
-    let mut metadata = metadata(span, attributes, &told);
+    let annotations = document_annotations(attributes, resource, place, filter, annotations_left);
+    let mut metadata = metadata(span, attributes, &covered_events);
     if name != span.name && !span.name.is_empty() {
-        note(&mut metadata, "otel.span.name", MetadataValue::Text(Cow::Borrowed(&span.name)));
+        add_default(
+            &mut metadata,
+            "otel.span.name",
+            MetadataValue::Text(Cow::Borrowed(&span.name)),
+        );
     }
-    if let Some(message) = untold_message(span, cause.as_ref()) {
-        note(&mut metadata, "otel.status.message", MetadataValue::Text(Cow::Borrowed(message)));
+    if let Some(message) = unreported_status_message(span, cause.as_ref()) {
+        add_default(
+            &mut metadata,
+            "otel.status.message",
+            MetadataValue::Text(Cow::Borrowed(message)),
+        );
     }
     if place.entry.is_some() {
         for (key, value) in resource.iter().filter_map(|it| Some((&it.key, it.value.as_ref()?))) {
-            note(&mut metadata, format!("otel.resource.{key}"), MetadataValue::Any(value));
+            add_default(&mut metadata, format!("otel.resource.{key}"), MetadataValue::Any(value));
         }
     }
     let (start_time, end_time) = times(span, now);
@@ -103,27 +111,26 @@ pub(super) fn translate<'a>(
     }
 }
 
-/// The annotations; an entry span's resource speaks for its trace as well.
-fn indexed<'a>(
+/// An entry span's resource attributes become annotations, too, since they describe the trace.
+fn document_annotations<'a>(
     attributes: &mut Attributes<'a>,
     resource: &'a [KeyValue],
     place: &SegmentPlace,
-    wanted: &AnnotationFilter,
-    left: usize,
+    filter: &AnnotationFilter,
+    limit: usize,
 ) -> Annotations<'a> {
     let mut annotations = Annotations::new();
-    if let Some(w3c_trace_id) = place.entry.filter(|_| left > 0) {
+    if let Some(w3c_trace_id) = place.entry.filter(|_| limit > 0) {
         let id = MetadataValue::Text(w3c_trace_id.to_string().into());
         annotations.insert("w3c_trace_id".into(), id);
     }
-    annotate(&mut annotations, attributes, wanted, left);
+    annotate(&mut annotations, attributes, filter, limit);
     if place.entry.is_some() {
-        annotate(&mut annotations, &mut Attributes::new(resource), wanted, left);
+        annotate(&mut annotations, &mut Attributes::new(resource), filter, limit);
     }
     annotations
 }
 
-/// Whether it failed, and how: by the HTTP status, else by every kind of error that it names.
 fn flags(
     attributes: &Attributes<'_>,
     http: Option<&HttpBlock<'_>>,
@@ -134,19 +141,25 @@ fn flags(
     let exceptions = cause.iter().flat_map(|cause| &cause.exceptions);
     let kinds = named.chain(exceptions.map(|exception| exception.kind.as_deref()));
     let status = http.and_then(|http| http.response.status);
-    Flags::of(status, failed, &kinds.flatten().collect::<Vec<_>>())
+    Flags::new(status, failed, &kinds.flatten().collect::<Vec<_>>())
 }
 
-/// The status's message, unless an exception says exactly that.
-fn untold_message<'a>(span: &'a Span, cause: Option<&CauseBlock<'_>>) -> Option<&'a str> {
+/// The status message, unless an exception has the same message.
+fn unreported_status_message<'a>(
+    span: &'a Span,
+    cause: Option<&CauseBlock<'_>>,
+) -> Option<&'a str> {
     let message = span.status.as_ref().map(|status| status.message.as_str())?;
     let mut exceptions = cause.iter().flat_map(|cause| &cause.exceptions);
-    let is_told = exceptions.any(|exception| exception.message.as_deref() == Some(message));
-    (!message.is_empty() && !is_told).then_some(message)
+    let is_reported = exceptions.any(|exception| exception.message.as_deref() == Some(message));
+    (!message.is_empty() && !is_reported).then_some(message)
 }
 
-/// Who runs a segment. No `origin`: on Lambda that is Lambda's own segments' business.
-fn owner<'a>(attributes: &mut Attributes<'a>, resource: &'a [KeyValue]) -> Option<AwsBlock<'a>> {
+/// Account, log groups and SDK of a segment. Without `origin`, which Lambda's own segments have.
+fn segment_aws<'a>(
+    attributes: &mut Attributes<'a>,
+    resource: &'a [KeyValue],
+) -> Option<AwsBlock<'a>> {
     let account = find(resource, "cloud.account.id").map(cut_field);
     let arns = log_groups(resource, "aws.log.group.arns").into_iter();
     let names = log_groups(resource, "aws.log.group.names").into_iter();
@@ -168,10 +181,10 @@ fn owner<'a>(attributes: &mut Attributes<'a>, resource: &'a [KeyValue]) -> Optio
     (aws != AwsBlock::default()).then_some(aws)
 }
 
-/// Most log groups of a segment. Our choice; a function has one.
+/// Most log groups of a segment; a function has one.
 const MAX_LOG_GROUPS: usize = 10;
 
-/// An array of texts, or one text with `&` between, as the collector reads it.
+/// An array of texts, or one text separated by `&`, as in the collector's exporter.
 fn log_groups<'a>(resource: &'a [KeyValue], key: &str) -> Vec<Cow<'a, str>> {
     let value =
         resource.iter().find(|attribute| attribute.key == key).and_then(|it| it.value.as_ref());
@@ -189,8 +202,8 @@ fn find<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str> {
     text(found.value.as_ref()?).filter(|text| !text.is_empty())
 }
 
-/// Start and end in Unix seconds, to the microsecond. A span that does not say when is from now,
-/// and none ends before it starts.
+/// Start and end in Unix seconds, to the microsecond. A span without times gets `now`; the end is
+/// never before the start.
 fn times(span: &Span, now: SystemTime) -> (f64, f64) {
     let (start, end) = (span.start_time_unix_nano, span.end_time_unix_nano);
     let start = match (start, end) {

@@ -110,7 +110,7 @@ impl Destination {
         self.requests.requests += 1;
         if let Err(error) = result {
             self.requests.failed_requests += 1;
-            if !error.is_answer() {
+            if !error.is_definitive() {
                 self.requests.repeated_items += items;
             }
         }
@@ -156,7 +156,7 @@ impl Destination {
     /// Logs a failure once: again only if it comes to be of another kind.
     fn report(&mut self, error: ExportError, fate: &str) {
         let name = self.spec.name;
-        if self.reported.as_ref().is_some_and(|reported| reported.is_like(&error)) {
+        if self.reported.as_ref().is_some_and(|reported| reported.is_same_kind(&error)) {
             debug!("{name} still fails, {fate}: {error}");
         } else {
             warn!("{name} does not take telemetry, {fate}: {error}");

@@ -181,7 +181,7 @@ impl Core {
         for destination in &mut self.destinations {
             let silent = destination.awaited.take().is_some() && !destination.took_something;
             if silent && patience_over {
-                destination.failed(now, ExportError::HoldOver);
+                destination.failed(now, ExportError::HoldExpired);
             }
         }
         self.full_reported = false;
@@ -360,7 +360,7 @@ impl Core {
     /// has no parts.
     fn split(&mut self, id: DestinationId, under_way: &InFlight) -> bool {
         let parts = match &under_way.origin {
-            BatchOrigin::Buffer => under_way.batch.signals(),
+            BatchOrigin::Buffer => under_way.batch.part_count(),
             BatchOrigin::Spool(sequences) => sequences.len(),
         };
         let parts = match (&under_way.origin, &mut self.spool) {

@@ -83,7 +83,7 @@ impl Core {
                 }
                 Some((file, Ok(batch))) => {
                     if let Some(whole) = &mut whole {
-                        if !whole.take_in(batch) {
+                        if !whole.try_append(batch) {
                             break;
                         }
                     } else {

@@ -1,4 +1,4 @@
-//! What a document says as a whole, of a span that says it in several places.
+//! Whole documents of spans whose fields repeat each other.
 
 use std::time::SystemTime;
 
@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 
 use crate::exporter::xray::{
     annotations::AnnotationFilter,
-    limits::{MAX_ANNOTATIONS, write},
+    limits::MAX_ANNOTATIONS,
+    serialize::to_bounded_json,
     tests::{attributes, span_id, trace_id},
     translate::{SegmentPlace, translate},
 };
@@ -23,10 +24,10 @@ fn document(span: &Span, resource: &[KeyValue], is_entry: bool) -> Value {
     let entry = is_entry.then_some(trace_id(7));
     let place =
         SegmentPlace { trace_id: trace_id(1), id: span_id(2), parent: Some(span_id(3)), entry };
-    let wanted = AnnotationFilter::default();
+    let filter = AnnotationFilter::default();
     let now = SystemTime::now();
-    let document = translate(span, resource, &place, &wanted, MAX_ANNOTATIONS, now);
-    serde_json::from_str(&write(document).0).unwrap()
+    let document = translate(span, resource, &place, &filter, MAX_ANNOTATIONS, now);
+    serde_json::from_str(&to_bounded_json(document).0).unwrap()
 }
 
 fn failed(message: &str, given: Value, events: Vec<Event>) -> Span {

@@ -1,4 +1,4 @@
-//! A batch as a whole, against a daemon that is a socket of the test's own.
+//! Exports whole batches to a UDP socket in the place of the daemon.
 
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use tokio::net::UdpSocket;
 
 use crate::{
-    delivery::{batch::Batch, error::ExportOutcome},
+    delivery::{Exporter, batch::Batch, error::ExportOutcome},
     exporter::xray::{
-        AnnotationFilter, ExportRun, Segment, SystemTime, Xray,
+        AnnotationFilter, ExportRun, SystemTime, Xray,
         config::XrayConfig,
+        segment::{Segment, SegmentRefusal},
         tests::{attributes, schema::Schema, span_id, trace_id},
-        transport::SegmentRefusal,
     },
     invocation::xray_contexts::XrayContexts,
     otlp::payload::{Payload, SignalKind},
@@ -40,13 +40,13 @@ fn span(id: u8, parent: u8, attributes_json: Value) -> Span {
     }
 }
 
-fn xray(undecided: f64, daemon: String, headers: Option<XrayContexts>) -> Xray {
+fn xray(undecided: f64, daemon: String, contexts: Option<XrayContexts>) -> Xray {
     let config =
         XrayConfig { undecided, annotations: AnnotationFilter::default(), daemon: Some(daemon) };
-    Xray::new(config, headers)
+    Xray::new(config, contexts)
 }
 
-/// The documents that a daemon gets of a batch.
+/// Exports to a daemon, and returns the documents that it received.
 async fn exported(undecided: f64, spans: Vec<Span>) -> (ExportOutcome, Vec<Value>) {
     let daemon = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = daemon.local_addr().unwrap().to_string();
@@ -54,10 +54,10 @@ async fn exported(undecided: f64, spans: Vec<Span>) -> (ExportOutcome, Vec<Value
     let (sent, schema) = (batch(spans), Schema::new());
     let items = sent.items;
 
-    let receipt = xray.export(&sent).await.unwrap();
+    let outcome = xray.export(&sent).await.unwrap();
 
     let mut documents = Vec::new();
-    for _ in 0..items - receipt.unsampled - receipt.rejected {
+    for _ in 0..items - outcome.unsampled - outcome.rejected {
         let mut datagram = vec![0; 65_536];
         let length = daemon.recv(&mut datagram).await.unwrap();
         let text = std::str::from_utf8(&datagram[..length]).unwrap();
@@ -66,7 +66,7 @@ async fn exported(undecided: f64, spans: Vec<Span>) -> (ExportOutcome, Vec<Value
         assert_eq!(schema.complaints(json), Vec::<String>::new());
         documents.push(serde_json::from_str(json).unwrap());
     }
-    (receipt, documents)
+    (outcome, documents)
 }
 
 #[tokio::test]
@@ -102,17 +102,17 @@ async fn bad_spans_cost_a_batch_nothing() {
         good,
     ];
 
-    let (receipt, documents) = exported(1.0, spans).await;
+    let (outcome, documents) = exported(1.0, spans).await;
 
-    assert_eq!((receipt, documents.len()), (ExportOutcome::default(), 8));
+    assert_eq!((outcome, documents.len()), (ExportOutcome::default(), 8));
 }
 
 #[tokio::test]
 async fn what_nobody_decided_is_counted_as_unsampled() {
-    let (receipt, documents) =
+    let (outcome, documents) =
         exported(0.0, vec![span(1, 0, json!({})), span(2, 1, json!({}))]).await;
 
-    assert_eq!((receipt.unsampled, documents.len()), (2, 0));
+    assert_eq!((outcome.unsampled, documents.len()), (2, 0));
 }
 
 #[tokio::test]
@@ -121,9 +121,9 @@ async fn of_spans_from_a_log_those_of_which_nothing_is_known_are_not_taken() {
     let header =
         json!({ "cruddur.xray_header": "Root=1-00000001-000000000000000000000001;Sampled=0" });
 
-    let receipt = xray.export(&batch(vec![span(1, 0, json!({})), span(2, 0, header)])).await;
+    let outcome = xray.export(&batch(vec![span(1, 0, json!({})), span(2, 0, header)])).await;
 
-    assert_eq!(receipt.unwrap(), ExportOutcome { rejected: 1, unsampled: 1 });
+    assert_eq!(outcome.unwrap(), ExportOutcome { rejected: 1, unsampled: 1 });
 }
 
 #[tokio::test]
@@ -170,30 +170,30 @@ async fn each_refusal_costs_the_spans_of_one_document() {
         ((0..9).map(|_| refusal(None)).collect(), 5),
     ] {
         let mut xray = xray(0.0, "127.0.0.1:9".to_owned(), None);
-        let mut sending = ExportRun::at(SystemTime::now());
+        let mut run = ExportRun::new(SystemTime::now());
         let part = vec![ready(1, 1, 3), ready(2, 1, 1), ready(1, 2, 1)];
 
-        xray.settle_part(part, &refused, &mut sending);
+        xray.acknowledge_part(part, &refused, &mut run);
 
-        assert_eq!(sending.receipt.rejected, rejected, "{refused:?}");
+        assert_eq!(run.outcome.rejected, rejected, "{refused:?}");
     }
 }
 
 #[tokio::test]
-async fn what_was_taken_before_a_failure_is_not_sent_again_and_its_annotations_count() {
+async fn documents_accepted_before_a_failure_are_not_sent_again_and_their_annotations_count() {
     let daemon = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = daemon.local_addr().unwrap().to_string();
     let mut xray = xray(1.0, address, Some(XrayContexts::default()));
     let keys = |prefix: &str| (0..30).map(|n| (format!("app.{prefix}{n}"), json!(n))).collect();
     let (first, second) = (span(1, 0, keys("a")), span(2, 1, keys("b")));
-    let mut sending = ExportRun::at(SystemTime::now());
+    let mut run = ExportRun::new(SystemTime::now());
     let taken = Segment {
         id: (trace_id(u128::from_be_bytes([1; 16])), span_id(u64::from_be_bytes([1; 8]))),
         json: "{}".to_owned(),
         annotations: 31,
         spans: 1,
     };
-    xray.settle_part(vec![taken], &[], &mut sending);
+    xray.acknowledge_part(vec![taken], &[], &mut run);
 
     xray.export(&batch(vec![first, second])).await.unwrap();
 

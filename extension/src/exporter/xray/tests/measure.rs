@@ -1,4 +1,4 @@
-//! What the translation costs, and how large documents are:
+//! Measures the CPU time of the translation and the size of documents:
 //! `cargo test --release -p cruddur-telemetry --lib xray::tests::measure -- --ignored --nocapture`
 
 use opentelemetry_proto::tonic::{
@@ -13,8 +13,9 @@ use crate::{
         SystemTime,
         annotations::AnnotationFilter,
         index::index,
-        limits::{MAX_ANNOTATIONS, write},
+        limits::MAX_ANNOTATIONS,
         placement::{Placement, Placer},
+        serialize::to_bounded_json,
         tests::attributes,
         translate::translate,
     },
@@ -53,17 +54,19 @@ fn measure() {
         vec![ScopeSpans { spans: (0..SPANS).map(span).collect(), ..Default::default() }];
     let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
     let request = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
-    let mut places = Placer::new(Some(XrayContexts::default()), 1.0);
-    let (wanted, now, began) = (AnnotationFilter::default(), SystemTime::now(), cpu_time());
+    let mut placer = Placer::new(Some(XrayContexts::default()), 1.0);
+    let (filter, now, began) = (AnnotationFilter::default(), SystemTime::now(), cpu_time());
 
     let (spans, _) = index(&request);
-    let fates = places.of(&spans, now);
+    let placements = placer.place_spans(&spans, now);
     let placed = cpu_time() - began;
     let mut bytes = 0;
-    for (span, fate) in spans.iter().zip(fates) {
-        let Placement::Sent(place) = fate else { panic!("{fate:?}") };
+    for (span, placement) in spans.iter().zip(placements) {
+        let Placement::Sent(place) = placement else { panic!("{placement:?}") };
         let span = Span::decode(span.bytes).unwrap();
-        bytes += write(translate(&span, &[], &place, &wanted, MAX_ANNOTATIONS, now)).0.len() as u64;
+        bytes += to_bounded_json(translate(&span, &[], &place, &filter, MAX_ANNOTATIONS, now))
+            .0
+            .len() as u64;
     }
 
     let took = cpu_time() - began;

@@ -1,4 +1,4 @@
-//! Any span gives a document that X-Ray accepts.
+//! Every span gives a document that X-Ray accepts.
 
 use std::{sync::LazyLock, time::SystemTime};
 
@@ -14,7 +14,8 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use crate::exporter::xray::{
     annotations::AnnotationFilter,
     attributes::NAMES,
-    limits::{MAX_ANNOTATIONS, write},
+    limits::MAX_ANNOTATIONS,
+    serialize::to_bounded_json,
     tests::{schema::Schema, span_id, trace_id},
     translate::{SegmentPlace, translate},
 };
@@ -118,9 +119,9 @@ prop_compose! {
 
 #[track_caller]
 fn complaints(span: &Span, resource: &[KeyValue], place: &SegmentPlace) -> Vec<String> {
-    let wanted = AnnotationFilter::default();
-    let document = translate(span, resource, place, &wanted, MAX_ANNOTATIONS, SystemTime::now());
-    SCHEMA.complaints(&write(document).0)
+    let filter = AnnotationFilter::default();
+    let document = translate(span, resource, place, &filter, MAX_ANNOTATIONS, SystemTime::now());
+    SCHEMA.complaints(&to_bounded_json(document).0)
 }
 
 fn place(parent: Option<u64>, is_entry: bool) -> SegmentPlace {
@@ -163,7 +164,7 @@ fn large_spans_are_trimmed_to_what_fits() {
                 MAX_ANNOTATIONS,
                 SystemTime::now(),
             );
-            let (json, trimmed) = write(document);
+            let (json, trimmed) = to_bounded_json(document);
             assert_eq!(SCHEMA.complaints(&json), Vec::<String>::new());
             assert_ne!(trimmed, 0);
             let json: serde_json::Value = serde_json::from_str(&json).unwrap();
@@ -172,7 +173,7 @@ fn large_spans_are_trimmed_to_what_fits() {
     }
 }
 
-/// Fields that each keep to their own limit.
+/// Fields within their own limits.
 #[test]
 fn fields_that_are_too_large_together_are_given_up_and_counted() {
     let text = |text: &str| AnyValue { value: Some(Value::StringValue(text.to_owned())) };
@@ -210,7 +211,7 @@ fn fields_that_are_too_large_together_are_given_up_and_counted() {
         let now = SystemTime::now();
         let document =
             translate(&span, &resource, &place, &AnnotationFilter::default(), MAX_ANNOTATIONS, now);
-        let (json, trimmed) = write(document);
+        let (json, trimmed) = to_bounded_json(document);
 
         assert_eq!(SCHEMA.complaints(&json), Vec::<String>::new());
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();

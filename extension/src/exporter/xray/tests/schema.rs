@@ -1,10 +1,9 @@
-//! What X-Ray accepts, written from its guide alone.
+//! A schema of segment documents, written from X-Ray's guide alone.
 //! <https://docs.aws.amazon.com/xray/latest/devguide/xray-api-segmentdocuments.html>
 
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-/// A check of documents that says what is wrong.
 pub(super) struct Schema(Validator);
 
 impl Schema {
@@ -12,7 +11,7 @@ impl Schema {
         Self(jsonschema::draft202012::new(&schema()).unwrap())
     }
 
-    /// Everything that is wrong with a document, its size included.
+    /// All violations of a document, its size included.
     pub(super) fn complaints(&self, json: &str) -> Vec<String> {
         let document: Value = serde_json::from_str(json).unwrap();
         let errors = self.0.iter_errors(&document);
@@ -106,7 +105,7 @@ fn schema() -> Value {
         },
     }));
     document["required"] = json!(["name", "id", "trace_id", "start_time", "end_time"]);
-    // A segment has no parent that we would know of, and only it says whose it is.
+    // Only a subsegment has a parent, and only a segment has a user and a service.
     document["oneOf"] = json!([
         {
             "required": ["type", "parent_id"],

@@ -10,16 +10,15 @@ use crate::{
         http::readable,
     },
     delivery::{error::ExportError, healthcheck::Finding},
-    exporter::xray::transport::{Segment, SegmentRefusal},
+    exporter::xray::segment::{Segment, SegmentRefusal},
 };
 
-/// Most documents of one call; X-Ray says "Exceeding maximum segment count: 50" above that.
+/// Most documents of one call: X-Ray answers "Exceeding maximum segment count: 50" to more.
 pub(super) const MAX_DOCUMENTS: usize = 50;
 
-/// See the module's documentation.
 #[derive(Debug, Default)]
-pub(in crate::exporter::xray) struct XrayApi {
-    /// Made for the first batch: TLS and credentials have no place in a cold start.
+pub(crate) struct XrayApi {
+    /// Created for the first batch, so that a cold start does not wait for TLS and credentials.
     client: Option<Client>,
 }
 
@@ -46,8 +45,8 @@ impl XrayApi {
             .collect())
     }
 
-    /// Calls without a document: who may not send is refused, and all else is an answer.
-    pub(super) async fn check(&mut self) -> Finding {
+    /// Calls without a document: a 400 proves that the role may send segments.
+    pub(super) async fn healthcheck(&mut self) -> Finding {
         match self.send(&[]).await {
             Err(error)
                 if !matches!(
@@ -57,11 +56,11 @@ impl XrayApi {
             {
                 Finding::failed("X-Ray", &error)
             }
-            Ok(_) | Err(_) => Finding::fine("X-Ray takes segments"),
+            Ok(_) | Err(_) => Finding::fine("X-Ray accepts segments"),
         }
     }
 
-    pub(super) fn disconnect(&mut self) {
+    pub(super) fn reset_connections(&mut self) {
         self.client = None;
     }
 }

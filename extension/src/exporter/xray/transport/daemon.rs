@@ -1,20 +1,19 @@
-//! An X-Ray daemon, which takes a document in each datagram and never answers.
+//! An X-Ray daemon, which receives one document per datagram and never answers.
 //! <https://docs.aws.amazon.com/xray/latest/devguide/xray-api-sendingdata.html#xray-api-daemon>
 //!
-//! What was handed to the network counts as delivered. On Lambda the address is withheld from
-//! extensions, so this is for daemons elsewhere.
+//! A datagram that the kernel accepted counts as delivered. Lambda hides its daemon's address from
+//! extensions, so this transport serves daemons elsewhere.
 
 use http::StatusCode;
 use tokio::net::UdpSocket;
 
 use crate::delivery::{error::ExportError, healthcheck::Finding};
 
-/// The first line of each datagram.
+/// First line of each datagram.
 const HEADER: &str = "{\"format\": \"json\", \"version\": 1}\n";
 
-/// See the module's documentation.
 #[derive(Debug)]
-pub(in crate::exporter::xray) struct Daemon {
+pub(crate) struct Daemon {
     /// `host:port`
     address: String,
     socket: Option<UdpSocket>,
@@ -25,10 +24,9 @@ impl Daemon {
         Self { address, socket: None }
     }
 
-    /// Sends a document. Nobody listening is noticed with the one after, if at all.
+    /// A missing listener fails the next datagram, if any.
     ///
-    /// One that the system does not send for its size (some send no more than 9 kB) is refused as by
-    /// HTTP.
+    /// A document that exceeds the system's datagram size (9 kB on some systems) fails with status 413.
     pub(super) async fn send(&mut self, document: &str) -> Result<(), ExportError> {
         let datagram = [HEADER, document].concat();
         let sent = match &mut self.socket {
@@ -48,29 +46,29 @@ impl Daemon {
                 })
             }
             Err(error) => {
-                self.socket = None; // its address may be another by now
+                self.socket = None; // the name may resolve to another address now
                 let address = &self.address;
                 Err(ExportError::Unreachable(format!("the X-Ray daemon at {address}: {error}")))
             }
         }
     }
 
-    pub(super) async fn check(&self) -> Finding {
+    pub(super) async fn healthcheck(&self) -> Finding {
         let address = &self.address;
         match connect(address).await {
             Ok(_) => Finding::fine(format!(
-                "segments go to {address} by UDP, where nobody says whether they came"
+                "segments go to {address} by UDP, which does not confirm delivery"
             )),
             Err(error) => Finding::failed(address, &ExportError::Unreachable(error.to_string())),
         }
     }
 
-    pub(super) fn disconnect(&mut self) {
+    pub(super) fn reset_connections(&mut self) {
         self.socket = None;
     }
 }
 
-/// To the first address of its name, from any of ours.
+/// Connects to the first address that the name resolves to.
 async fn connect(address: &str) -> std::io::Result<UdpSocket> {
     let mut found = tokio::net::lookup_host(address).await?;
     let address = found.next().ok_or(std::io::ErrorKind::NotFound)?;
@@ -85,7 +83,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_no_datagram_holds_is_refused_and_the_next_is_sent() {
+    async fn a_document_larger_than_a_datagram_is_refused_and_the_next_is_sent() {
         let listener = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let mut daemon = Daemon::new(listener.local_addr().unwrap().to_string());
 

@@ -1,44 +1,24 @@
-//! The way to X-Ray: its API, or a daemon beside us.
+//! Sends segments to X-Ray's API, or to an X-Ray daemon.
 
 mod api;
 mod daemon;
 
-use trace_context::SpanId;
-
 use crate::{
     delivery::{error::ExportError, healthcheck::Finding},
     exporter::xray::{
-        Segment,
+        segment::{Segment, SegmentRefusal},
         transport::{api::XrayApi, daemon::Daemon},
     },
 };
 
-/// One of the two.
 #[derive(Debug)]
 pub(super) enum Transport {
     Api(XrayApi),
     Daemon(Daemon),
 }
 
-/// A document that X-Ray does not take, whatever happens.
-#[derive(Debug)]
-pub(super) struct SegmentRefusal {
-    /// The document's id, where X-Ray could read it.
-    pub(super) id: Option<String>,
-    /// `InvalidSegment` and the like.
-    pub(super) code: String,
-    /// For people.
-    pub(super) message: String,
-}
-
-impl SegmentRefusal {
-    pub(super) fn is_of(&self, id: SpanId) -> bool {
-        self.id.as_ref().is_some_and(|refused| *refused == id.to_string())
-    }
-}
-
 impl Transport {
-    /// Opens nothing yet. `daemon` is its address.
+    /// `daemon` is its address. Opens no connection.
     pub(super) fn new(daemon: Option<String>) -> Self {
         match daemon {
             Some(address) => Self::Daemon(Daemon::new(address)),
@@ -50,11 +30,11 @@ impl Transport {
     pub(super) fn max_documents(&self) -> usize {
         match self {
             Self::Api(_) => api::MAX_DOCUMENTS,
-            Self::Daemon(_) => 1, // each is on its own, and so is its failure
+            Self::Daemon(_) => 1, // so each failure concerns one document
         }
     }
 
-    /// Sends some documents, and returns those that are refused for good.
+    /// Returns the documents that were finally refused.
     pub(super) async fn send(
         &mut self,
         documents: &[Segment],
@@ -70,19 +50,18 @@ impl Transport {
         }
     }
 
-    /// Whether documents can be sent, as far as that can be told without sending one.
-    pub(super) async fn check(&mut self) -> Finding {
+    /// Checks the connection without sending a document.
+    pub(super) async fn healthcheck(&mut self) -> Finding {
         match self {
-            Self::Api(api) => api.check().await,
-            Self::Daemon(daemon) => daemon.check().await,
+            Self::Api(api) => api.healthcheck().await,
+            Self::Daemon(daemon) => daemon.healthcheck().await,
         }
     }
 
-    /// Gives up connections.
-    pub(super) fn disconnect(&mut self) {
+    pub(super) fn reset_connections(&mut self) {
         match self {
-            Self::Api(api) => api.disconnect(),
-            Self::Daemon(daemon) => daemon.disconnect(),
+            Self::Api(api) => api.reset_connections(),
+            Self::Daemon(daemon) => daemon.reset_connections(),
         }
     }
 }

@@ -1,21 +1,17 @@
-//! Stacks as text, taken apart into frames. The innermost comes first.
+//! Splits stack texts of several languages into frames, the innermost first.
 
-/// One call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StackFrame<'a> {
-    /// Its place among all, 0 the innermost, if the language writes it: Rust does.
+    /// The frame's number, 0 for the innermost, where the language prints it (Rust).
     pub number: Option<u32>,
-    /// As the language writes it, such as `cruddur::store::read`.
+    /// As the language prints it, such as `cruddur::store::read`.
     pub function: Option<&'a str>,
-    /// Its source file.
     pub file: Option<&'a str>,
-    /// The line in it.
     pub line: Option<u32>,
-    /// The column in that.
     pub column: Option<u32>,
 }
 
-/// Where libraries and runtimes live. Our choice, by what each language's installers do.
+/// Paths of libraries and runtimes, by the conventions of each language's installers.
 const FOREIGN_PLACES: [&str; 16] = [
     "/rustc/",
     "/.cargo/",
@@ -54,8 +50,7 @@ const FOREIGN_FUNCTIONS: [&str; 14] = [
 ];
 
 impl StackFrame<'_> {
-    /// Whether the call is the program's own, as far as its place tells: not a library's, nor the
-    /// language's.
+    /// Whether the frame belongs to the program, judged by its path, and not to a library or runtime.
     pub fn is_ours(&self) -> bool {
         let function = self.function.unwrap_or_default().trim_start_matches(['<', '&']);
         let is_foreign = FOREIGN_FUNCTIONS.iter().any(|prefix| function.starts_with(prefix));
@@ -66,8 +61,8 @@ impl StackFrame<'_> {
     }
 }
 
-/// Reads the frames of a stack that Rust, JavaScript, Java, .NET or Python wrote; none if it looks
-/// like something else. Those of Rust come in the order in which they stand there.
+/// Reads the frames of a stack of Rust, JavaScript, Java, .NET or Python. Empty for other text. Rust's
+/// frames keep their order.
 pub fn frames(stack: &str) -> Vec<StackFrame<'_>> {
     let mut frames = Vec::new();
     let mut python = Vec::new();
@@ -89,13 +84,12 @@ pub fn frames(stack: &str) -> Vec<StackFrame<'_>> {
             python.push(frame);
         }
     }
-    // Python writes the innermost frame last.
+    // Python prints the innermost frame last.
     frames.extend(python.into_iter().rev());
     frames
 }
 
-/// Whether nothing but frames follows the first line, which says what happened: no second error
-/// that caused the first, no lines of source.
+/// Whether only frames follow the first line: no causing error and no lines of source.
 pub fn is_frames_alone(stack: &str) -> bool {
     let mut rest = stack.lines().skip(1).map(str::trim).filter(|line| !line.is_empty());
     rest.all(|line| line.starts_with("at ") || rust_function(line).is_some())

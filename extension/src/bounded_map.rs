@@ -1,4 +1,4 @@
-//! A map that forgets its oldest entries.
+//! A map that drops its oldest entries.
 
 use std::{
     borrow::Borrow,

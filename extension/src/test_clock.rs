@@ -1,4 +1,4 @@
-//! What measuring tests share.
+//! The clock of tests that measure CPU time.
 
 use std::time::Duration;
 

@@ -9,24 +9,23 @@ use std::{
 
 use tokio::sync::watch;
 
-/// Lambda runs one invocation at a time, so a few ids are plenty. Our choice.
+/// Lambda runs one invocation at a time, so a few ids suffice.
 const REMEMBERED: usize = 16;
 
-/// An end that is older than this when its invocation begins is that of an earlier attempt: Lambda
-/// waits a minute before it tries an event again.
+/// Evidence older than this at INVOKE belongs to an earlier attempt: Lambda waits a minute before it
+/// retries an event.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
 const RETRY: Duration = Duration::from_secs(20);
 
-/// How sure it is that an invocation is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EndEvidence {
-    /// Its server span has come, but there may be more.
+    /// The server span has arrived; other spans may follow.
     Likely,
-    /// Its last word has come, or the platform's.
+    /// The last span of our SDK has arrived, or `platform.runtimeDone`.
     Certain,
 }
 
-/// The last few ids of which something became known, and when.
+/// The last ids with one kind of evidence, and the time of it.
 #[derive(Clone, Debug, Default)]
 pub struct RecentIds(watch::Sender<VecDeque<(String, SystemTime)>>);
 
@@ -44,7 +43,7 @@ impl RecentIds {
         });
     }
 
-    /// Forgets what was known of an earlier attempt.
+    /// Removes the evidence of an earlier attempt.
     pub fn forget_old(&self, id: &str, now: SystemTime) {
         let is_old = |at: &SystemTime| now.duration_since(*at).is_ok_and(|age| age > RETRY);
         self.0.send_modify(|ids| ids.retain(|(known, at)| known != id || !is_old(at)));
@@ -56,7 +55,7 @@ impl RecentIds {
 
     pub async fn wait_for(&self, id: &str) {
         let mut ids = self.0.subscribe();
-        // An error means that the sender is gone, which `self` is not.
+        // `wait_for` fails only without a sender, and `self` is one.
         let _ = ids.wait_for(|ids| ids.iter().any(|(known, _)| known == id)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! What is known of each invocation.
+//! Facts about each invocation: evidence of its end, and its X-Ray header.
 
 pub mod end;
 pub mod xray_contexts;

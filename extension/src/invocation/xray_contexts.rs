@@ -1,11 +1,10 @@
-//! X-Ray's context of the invocations: what INVOKE says about each one's trace.
+//! The X-Ray headers of recent invocations, as INVOKE brings them.
 //!
-//! Kept while their spans may still be on the way to X-Ray, which needs it. Where nobody registers
-//! for INVOKE it stays empty.
+//! The X-Ray exporter needs the header of an invocation as long as its spans may arrive. Without INVOKE
+//! events the map stays empty.
 //!
-//! Spans may wait in the spool for another process, and most do not say in what invocation they
-//! were made. So beside the spool there is a file with a line for each invocation, and one with the
-//! lines before.
+//! Spans may wait in the spool for another process, and most do not name their invocation. So a file
+//! beside the spool holds one line for each invocation, and a second file the lines before.
 
 use std::{
     collections::VecDeque,
@@ -22,11 +21,10 @@ use tracing::debug;
 
 use crate::lambda::extensions_api::Invoke;
 
-/// Our choice: more invocations than spans of which may wait for an outage to end, at about 100
-/// bytes each.
+/// More invocations than can wait in the spool for the end of an outage, at about 100 bytes each.
 const REMEMBERED: usize = 1024;
 
-/// The file of the last invocations, and that of those before, [`REMEMBERED`] each.
+/// The files of the last invocations and of those before, [`REMEMBERED`] each.
 const FILE: &str = "trace-headers";
 /// See [`FILE`].
 const EARLIER: &str = "trace-headers.earlier";
@@ -37,7 +35,7 @@ pub struct XrayContexts(Arc<Mutex<KnownContexts>>);
 
 #[derive(Debug, Default)]
 struct KnownContexts {
-    /// The oldest first.
+    /// Oldest first.
     invocations: VecDeque<InvocationContext>,
     disk: Option<ContextFile>,
 }
@@ -52,21 +50,20 @@ struct InvocationContext {
 #[derive(Debug)]
 struct ContextFile {
     directory: PathBuf,
-    /// Opened when there is something to write.
+    /// Opened at the first write.
     file: Option<File>,
-    /// How many [`FILE`] has. Not read yet: `None`.
+    /// Number of lines in [`FILE`]; `None` until it is read.
     lines: Option<usize>,
 }
 
 impl XrayContexts {
-    /// With those that an earlier process left in the spool's directory, where what comes is kept.
-    /// It is not looked into before the first use: that is no matter of a cold start.
+    /// Keeps headers in the spool's directory, and reads those of an earlier process. Reading happens at
+    /// the first use, so that a cold start does not pay for it.
     pub fn kept_in(directory: &Path) -> Self {
         let disk = ContextFile { directory: directory.to_owned(), file: None, lines: None };
         Self(Arc::new(Mutex::new(KnownContexts { disk: Some(disk), ..KnownContexts::default() })))
     }
 
-    /// An invocation has begun.
     pub fn begun(&self, invoke: &Invoke, now: SystemTime) {
         let header = invoke.xray_header().as_deref().and_then(XrayHeader::parse);
         let traced =
@@ -84,7 +81,6 @@ impl XrayContexts {
         known.invocations.push_back(traced);
     }
 
-    /// The header of an invocation.
     pub fn of_request(&self, request_id: &str) -> Option<XrayHeader> {
         self.last(|traced| traced.request_id == request_id)
     }
@@ -94,7 +90,7 @@ impl XrayContexts {
         self.last(|traced| traced.header.is_some_and(|header| header.root == root))
     }
 
-    /// The header of the last invocation that had begun at a time: Lambda runs one after the other.
+    /// The header of the last invocation that began before `time`: Lambda runs one after the other.
     pub fn at(&self, time: SystemTime) -> Option<XrayHeader> {
         self.last(|traced| traced.began <= time)
     }
@@ -104,7 +100,7 @@ impl XrayContexts {
     }
 
     fn lock(&self) -> MutexGuard<'_, KnownContexts> {
-        // Held for a few lines and never across an await; a panic in them leaves nothing half done.
+        // The lock is held for a few statements and never across an await.
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let KnownContexts { invocations, disk: Some(disk) } = &mut *known
             && disk.lines.is_none()
@@ -116,8 +112,8 @@ impl XrayContexts {
 }
 
 impl InvocationContext {
-    /// Milliseconds since 1970, the request's id, the header. It begins a line: what a kill has left
-    /// of the one before is none.
+    /// Writes Unix milliseconds, request id and header, after a line end: a kill may have left a part of
+    /// the line before.
     fn line(&self) -> String {
         let since = self.began.duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut line = format!("\n{} {}", since.as_millis(), self.request_id);
@@ -139,7 +135,6 @@ impl InvocationContext {
 }
 
 impl ContextFile {
-    /// What earlier processes left.
     fn read(&mut self) -> VecDeque<InvocationContext> {
         let read = |name| {
             let text = fs::read_to_string(self.directory.join(name)).unwrap_or_default();
@@ -152,7 +147,6 @@ impl ContextFile {
         found
     }
 
-    /// Some microseconds.
     fn add(&mut self, traced: &InvocationContext) -> io::Result<()> {
         let path = self.directory.join(FILE);
         let mut lines = self.lines.unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The two APIs of Lambda that an extension talks to.
+//! Lambda's Extensions API, and the events of its Telemetry API.
 
 pub mod extensions_api;
 pub mod telemetry_event;

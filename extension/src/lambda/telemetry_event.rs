@@ -1,7 +1,7 @@
-//! The Telemetry API's events, as they come and as far as they become spans.
+//! The Telemetry API's events: raw, and decoded as far as they become spans.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html>
 //!
-//! Unknown types and fields are fine, and so are missing ones: Lambda adds some every year.
+//! Unknown and missing types and fields are accepted: Lambda adds some every year.
 
 use std::{
     borrow::Cow,
@@ -11,30 +11,28 @@ use std::{
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-/// What an event says to have taken longer is nonsense. Our choice: no sandbox lives that long.
+/// Longer durations in an event are ignored as invalid: no sandbox lives for a week.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3_600);
 
-/// An event as it came; its record is not looked into.
+/// An event with its undecoded record.
 #[derive(Clone, Debug)]
 pub struct RawEvent<'a> {
     /// When the platform made the event.
     pub time: SystemTime,
-    /// Its type, such as `function` or `platform.start`.
+    /// Such as `function` or `platform.start`.
     pub kind: Cow<'a, str>,
-    /// What it says, in JSON.
+    /// JSON.
     pub record: &'a str,
 }
 
-/// An event that was looked into.
+/// A decoded event.
 #[derive(Debug)]
 pub struct PlatformEvent {
     /// When the platform made the event.
     pub time: SystemTime,
-    /// What it says.
     pub record: PlatformRecord,
 }
 
-/// The records that matter here.
 #[derive(Debug)]
 pub enum PlatformRecord {
     /// `platform.initReport`
@@ -45,11 +43,10 @@ pub enum PlatformRecord {
     RuntimeDone(RuntimeDone),
     /// `platform.report`
     Report(InvocationReport),
-    /// Everything else.
     Other,
 }
 
-/// A phase before an invocation.
+/// The report of init or restore.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct PhaseReport {
@@ -60,12 +57,11 @@ pub struct PhaseReport {
     pub(crate) metrics: ReportMetrics,
 }
 
-/// The runtime has finished an invocation, or will never. Only the id is demanded, in which form ever
-/// the rest comes: Next waits for this event.
+/// The runtime has finished an invocation, or never will. Only the id is required, whatever the form of
+/// the other fields, because Next waits for this event.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RuntimeDone {
-    /// Which one.
     pub request_id: String,
     #[serde(default)]
     status: Value,
@@ -75,11 +71,10 @@ pub struct RuntimeDone {
     pub(crate) spans: Value,
 }
 
-/// What an invocation cost.
+/// The resources that an invocation used.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InvocationReport {
-    /// Which one.
     pub request_id: String,
     #[serde(default)]
     pub(crate) status: Option<String>,
@@ -89,7 +84,7 @@ pub struct InvocationReport {
     pub(crate) metrics: ReportMetrics,
 }
 
-/// Figures of an event; all may be missing.
+/// All figures may be missing.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct ReportMetrics {
@@ -104,7 +99,7 @@ pub(crate) struct ReportMetrics {
 }
 
 impl<'a> RawEvent<'a> {
-    /// Reads one POST. Fails only if it is no array; what is no event is left out.
+    /// Reads one POST. Fails only if the JSON is not an array; other elements than events are skipped.
     pub fn read_all(json: &'a str, now: SystemTime) -> serde_json::Result<Vec<Self>> {
         let events: Vec<&RawValue> = serde_json::from_str(json)?;
         Ok(events.into_iter().filter_map(|event| Self::read(event.get(), now)).collect())
@@ -131,7 +126,7 @@ impl<'a> RawEvent<'a> {
 }
 
 impl PlatformEvent {
-    /// Looks into an event. A record that cannot be read is [`PlatformRecord::Other`].
+    /// Decodes an event. An unreadable record becomes [`PlatformRecord::Other`].
     pub fn read(RawEvent { time, kind, record }: &RawEvent<'_>) -> Self {
         let record = match kind.as_ref() {
             "platform.initReport" => serde_json::from_str(record).map(PlatformRecord::Init),
@@ -145,7 +140,7 @@ impl PlatformEvent {
 }
 
 impl RuntimeDone {
-    /// Why the invocation failed, or `None` if it did not.
+    /// The error type or status of a failed invocation.
     pub fn failure(&self) -> Option<String> {
         let status = self.status.as_str().filter(|status| !["", "success"].contains(status))?;
         Some(self.error_type.as_str().unwrap_or(status).to_owned())
@@ -153,42 +148,42 @@ impl RuntimeDone {
 }
 
 impl InvocationReport {
-    /// Why the invocation failed, or `None` if it did not.
+    /// The error type or status of a failed invocation.
     pub fn failure(&self) -> Option<String> {
         failure(self.status.as_ref(), self.error_type.as_ref())
     }
 
-    /// The most memory that the sandbox has had in use, in MB.
+    /// The most memory that the sandbox has used, in MB.
     pub fn max_memory_used_mb(&self) -> Option<f64> {
         self.metrics.max_memory_used_mb
     }
 }
 
 impl PhaseReport {
-    /// Why it failed, or `None` if it did not.
+    /// The error type or status of a failed phase.
     pub fn failure(&self) -> Option<String> {
         failure(self.status.as_ref(), self.error_type.as_ref())
     }
 
-    /// Whether it was within an invocation, since there was none before or it had failed.
+    /// Whether init ran within an invocation, because it was suppressed or had failed before.
     pub fn is_repeated(&self) -> bool {
         self.phase.as_deref() == Some("invoke")
     }
 }
 
-/// The type of an error, or else the status, if that is no success.
+/// The error type, else the status, unless the status is `success`.
 fn failure(status: Option<&String>, error_type: Option<&String>) -> Option<String> {
     let failed = status.filter(|status| !status.is_empty() && *status != "success")?;
     Some(error_type.unwrap_or(failed).clone())
 }
 
-/// Milliseconds of an event; nonsense is no time at all.
+/// Milliseconds of an event; an invalid number becomes zero.
 pub(crate) fn millis(millis: f64) -> Duration {
     let duration = Duration::try_from_secs_f64(millis / 1e3).unwrap_or_default();
     if duration < LONGEST { duration } else { Duration::ZERO }
 }
 
-/// RFC 3339. One of the reference's samples has a colon before the milliseconds.
+/// Reads RFC 3339. One of the reference's samples has a colon before the milliseconds.
 pub(crate) fn parse_time(text: &str) -> Option<SystemTime> {
     let parse = |text: &str| text.parse::<jiff::Timestamp>().ok().map(SystemTime::from);
     parse(text).or_else(|| {

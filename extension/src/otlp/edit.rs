@@ -1,24 +1,24 @@
-//! The few changes that are made to a received request, without decoding it. All of them expect a
-//! request that was checked.
+//! Edits a received request without decoding it. All functions expect a checked request.
 
 use crate::otlp::wire::{Value, fields, nested};
 
-/// Field of `ResourceSpans` and its like that holds the resource.
+/// The field of `ResourceSpans`, `ResourceLogs` and `ResourceMetrics` that holds the resource.
 const RESOURCE: u32 = 1;
-/// Field of a request that holds its resources' items.
+/// The field of a request that holds the items by resource.
 const RESOURCES: u32 = 1;
-/// Field that holds the scopes of a resource, and the items of a scope.
+/// The field that holds a resource's scopes, and a scope's items.
 const CHILDREN: u32 = 2;
-/// Field of a resource that holds its attributes.
+/// The field of a resource that holds its attributes.
 const ATTRIBUTES: u32 = 1;
 
-/// Most resources of a request that are given an attribute, so that millions of empty ones do not
-/// become hundreds of megabytes. Our choice: an SDK sends one, a collector some.
+/// Most resources of a request that get an attribute, so that millions of empty resources do not
+/// become hundreds of megabytes. An SDK sends one resource, a collector a few.
 const MAX_EDITED: usize = 10_000;
 
-/// Cuts a request into requests of at most `max_bytes`, if its items are not larger than that, and
-/// leaves out items that are not to be kept. Resources and scopes are repeated where it is cut; where
-/// they are so large that all parts together would be many times the request, the parts are larger.
+/// Splits a request into requests of at most `max_bytes`, and leaves out items that `keep` rejects.
+///
+/// Each part repeats its resource and scope. A part is larger if a single item is, or if the repeated
+/// resources would make all parts together many times the request's size.
 pub fn regroup(
     request: &[u8],
     max_bytes: usize,
@@ -47,7 +47,7 @@ pub fn regroup(
     requests
 }
 
-/// A request for each resource of a request.
+/// Splits a request into one for each resource.
 pub fn by_resource(request: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     nested(request, RESOURCES).map(|resource| {
         let mut part = Vec::new();
@@ -56,11 +56,11 @@ pub fn by_resource(request: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     })
 }
 
-/// Gives every resource that lacks the attribute a text, `MAX_EDITED` of them at most. `None`
-/// if none lacks it.
+/// Adds the attribute to each resource without it, to `MAX_EDITED` resources at most. `None` if all
+/// resources have it.
 ///
-/// A message field that stands twice is merged by every decoder, so the attribute is appended as
-/// a second resource with nothing else in it.
+/// Decoders merge a message field that occurs twice, so the attribute is appended as a second
+/// resource that holds nothing else.
 pub fn with_resource_attribute(request: &[u8], key: &str, text: &str) -> Option<Vec<u8>> {
     let lacks = |resource_spans: &[u8]| {
         let attributes = nested(resource_spans, RESOURCE).flat_map(|it| nested(it, ATTRIBUTES));
@@ -95,8 +95,8 @@ fn append(requests: &mut [Vec<u8>], resource_head: &[u8], scope_head: &[u8], ite
     push_message(request, RESOURCES, &resource);
 }
 
-/// A resource's or scope's own fields: the message that describes it, and the schema's URL.
-/// Fields of other types do not exist there; should they, they are left out.
+/// A resource's or scope's own fields: its description and the schema's URL. Fields of other wire
+/// types are left out; OTLP has none there.
 fn without_children(message: &[u8]) -> Vec<u8> {
     let mut head = Vec::new();
     for (number, value) in fields(message).flatten() {

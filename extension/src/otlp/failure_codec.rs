@@ -1,21 +1,19 @@
-//! Items as they wait in signals: one line each, `uuid`, number and JSON.
+//! Rollbar items as they wait in payloads: one text line each, `uuid`, number of failures and JSON.
 
 use bytes::Bytes;
 
 use crate::otlp::payload::{Payload, SignalKind};
 
-/// One item, as it waits in a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EncodedItem<'a> {
-    /// Its `uuid`.
     pub id: &'a str,
-    /// How many failures or messages it tells of.
+    /// Number of failures or messages that the item stands for.
     pub items: u64,
-    /// The request's body.
+    /// The body of the request to Rollbar.
     pub json: &'a str,
 }
 
-/// The items of a signal, or of several in a row. What is no item is left out.
+/// The items of one or several concatenated payloads. Malformed lines are skipped.
 pub fn read(signals: &[u8]) -> impl Iterator<Item = EncodedItem<'_>> {
     signals.split(|byte| *byte == b'\n').filter_map(|line| {
         let (id, rest) = std::str::from_utf8(line).ok()?.split_once(' ')?;
@@ -24,10 +22,10 @@ pub fn read(signals: &[u8]) -> impl Iterator<Item = EncodedItem<'_>> {
     })
 }
 
-/// A signal of lines.
+/// Makes a payload of encoded items.
 pub fn signal(lines: Bytes) -> Payload {
     let items = read(&lines).map(|line| line.items).sum();
-    // Somebody wants to hear of each: the last to be dropped.
+    // Failures count as errors, so they are dropped last.
     Payload {
         kind: SignalKind::Failures,
         bytes: lines,

@@ -2,28 +2,27 @@
 
 use crate::otlp::payload::{Payload, SignalKind};
 
-/// Most bytes of a line: what PutLogEvents takes in a request of one event, 26 bytes of which it
-/// adds itself.
+/// Most bytes of a line: PutLogEvents accepts 1 MiB in a request of one event and adds 26 bytes to
+/// each.
 /// <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html>
 pub const MAX_LINE_BYTES: usize = 1_048_576 - 26;
 
-/// A signal of lines ends when it has so many bytes. Our choice: what is evicted at a time.
+/// A payload of lines ends at this size, since the buffer evicts whole payloads.
 const SIGNAL_BYTES: usize = 64 << 10;
 
-/// Errors get signals of their own, since those are kept longest, but no smaller ones than this:
-/// the buffer's work is by signal.
+/// Errors get payloads of their own, since those are evicted last. Payloads are not split below this
+/// size, because the buffer's work grows with their number.
 const MIN_SIGNAL_BYTES: usize = 4 << 10;
 
-/// One line, as it waits in a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogLine<'a> {
-    /// When the platform got it: Unix milliseconds.
+    /// Unix milliseconds at which the platform received the line.
     pub time_ms: i64,
     /// A JSON object without a line end.
     pub json: &'a str,
 }
 
-/// The lines of a signal, or of several in a row. What is no line is left out.
+/// The lines of one or several concatenated payloads. Malformed lines are skipped.
 pub fn read(signals: &[u8]) -> impl Iterator<Item = LogLine<'_>> {
     signals.split(|byte| *byte == b'\n').filter_map(|line| {
         let (time_ms, json) = std::str::from_utf8(line).ok()?.split_once(' ')?;
@@ -31,7 +30,7 @@ pub fn read(signals: &[u8]) -> impl Iterator<Item = LogLine<'_>> {
     })
 }
 
-/// Puts lines together to signals, in their order.
+/// Collects lines into payloads, in order.
 #[derive(Debug, Default)]
 pub struct LinePayloads {
     done: Vec<Payload>,
@@ -55,7 +54,6 @@ impl LinePayloads {
         self.has_error |= is_error;
     }
 
-    /// All of them.
     pub fn finish(mut self) -> Vec<Payload> {
         self.end_signal();
         self.done

@@ -1,5 +1,5 @@
-//! What travels through the pipeline: one accepted OTLP request, kept as the bytes that came,
-//! some [lines](crate::processor::log_lines), or a [failure](crate::processor::failures).
+//! The unit that travels through the pipeline: the bytes of one accepted OTLP request, of some
+//! [log lines](crate::otlp::line_codec), or of a [failure](crate::otlp::failure_codec).
 
 use std::collections::HashSet;
 
@@ -20,31 +20,28 @@ use crate::otlp::{
 /// <https://github.com/honeycombio/libhoney-go/blob/main/transmission/transmission.go>
 pub const MAX_BATCH_BYTES: usize = 5_000_000;
 
-/// OTLP's three signals, and what the Telemetry API delivers.
+/// OTLP's three signals, log lines from the Telemetry API, and failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SignalKind {
-    /// Counted in spans.
     Traces,
-    /// Counted in log records.
     Logs,
-    /// Counted in metrics, whatever number of points they have.
+    /// Counted in metrics, not in their data points.
     Metrics,
-    /// Counted in lines: what the function wrote, and what the platform says.
+    /// Lines of the function and records of the platform, counted in lines.
     Lines,
-    /// Counted in what Rollbar's items tell of: see [`crate::processor::failures`].
+    /// Counted in failures: an item may stand for several.
     Failures,
 }
 
 impl SignalKind {
-    /// All of them, in the order of their numbers (`as usize`).
+    /// In the order of their numbers (`as usize`).
     pub const ALL: [Self; 5] =
         [Self::Traces, Self::Logs, Self::Metrics, Self::Lines, Self::Failures];
 
-    /// Those that come and go as OTLP requests.
     pub const OTLP: [Self; 3] = [Self::Traces, Self::Logs, Self::Metrics];
 
-    /// In file names. After `/v1/`, it is the path of OTLP's signals at any endpoint.
+    /// Stands in file names. After `/v1/` it is the path of an OTLP signal.
     pub fn name(self) -> &'static str {
         match self {
             Self::Traces => "traces",
@@ -55,7 +52,7 @@ impl SignalKind {
         }
     }
 
-    /// What one item is called.
+    /// The plural of one item, for messages.
     pub fn items(self) -> &'static str {
         match self {
             Self::Traces => "spans",
@@ -76,39 +73,36 @@ impl SignalKind {
     }
 }
 
-/// An export request in protobuf, checked by the receiver; or [lines](crate::processor::log_lines) in a row.
+/// A checked protobuf export request, or encoded lines or items.
 ///
-/// Protobuf messages of one type concatenate into one message, so a batch of signals is their
-/// bytes in a row and nothing is encoded twice.
+/// Protobuf messages of one type concatenate into one message, so a batch is the payloads' bytes in
+/// sequence, and nothing is encoded twice.
 #[derive(Clone, Debug)]
 pub struct Payload {
-    /// Which request it is.
     pub kind: SignalKind,
-    /// The encoded message.
     pub bytes: Bytes,
-    /// Number of items inside, the unit of all accounting.
+    /// Number of items, the unit of all accounting.
     pub items: u64,
-    /// Whether a span in it has failed, or a log record is an error: the last to be dropped.
+    /// Whether it holds a failed span or an error record. Such payloads are dropped last.
     pub has_error: bool,
-    /// Whether a span in it says that it is not sampled.
+    /// Whether a span carries the flag "not sampled".
     pub has_unsampled: bool,
 }
 
-/// An ended SERVER span that names its invocation: that invocation is done.
+/// An ended SERVER span that names its invocation, which proves that the invocation is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerSpan {
     /// `faas.invocation_id`.
     pub request_id: String,
-    /// `None` if it is no valid id.
+    /// `None` if the id is invalid.
     pub trace_id: Option<TraceId>,
-    /// `None` if it is no valid id.
+    /// `None` if the id is invalid.
     pub span_id: Option<SpanId>,
-    /// Whether the trace is to be sent on, by its W3C flag.
+    /// The W3C flag "sampled".
     pub is_sampled: bool,
-    /// Whether it ended with an error.
     pub failed: bool,
-    /// Whether it was sent after the reply, as the last that its invocation sends: ours are, and are
-    /// known by `cruddur.xray_header`. Other SDKs' may come before both.
+    /// Whether the invocation sends nothing after this span. Our SDK sends its spans after the reply
+    /// and marks them with `cruddur.xray_header`; other SDKs may send a server span earlier.
     pub is_last_word: bool,
 }
 
@@ -120,13 +114,13 @@ const STATUS_ERROR: u64 = 2;
 const SEVERITY_ERROR: u64 = 17;
 
 impl Payload {
-    /// Checks a message, and looks into it for what matters on the way.
+    /// Checks a message and finds its server spans, errors and sampling flags.
     pub fn read(kind: SignalKind, bytes: Bytes) -> Result<(Self, Vec<ServerSpan>), Malformed> {
         wire::check(kind.schema()?, &bytes)?;
         let mut signal =
             Self { kind, bytes: bytes.clone(), items: 0, has_error: false, has_unsampled: false };
         let mut servers = Vec::new();
-        // Whoever sends it sends it rarely: to look for the text once spares looking into each span.
+        // Few payloads hold this key: one search over the bytes avoids looking into each span.
         let has_priority = memmem::find(&bytes, SAMPLING_PRIORITY.as_bytes()).is_some();
         for item in items(&bytes) {
             signal.items += 1;
@@ -146,8 +140,8 @@ impl Payload {
 }
 
 impl Payload {
-    /// Makes it fit to be sent: every resource has a service name, and no request is larger than a
-    /// batch, unless a single item is. Empty requests become nothing.
+    /// Gives every resource a service name and splits payloads that are larger than a batch; a single
+    /// item may still be larger. An empty request becomes no payload.
     pub fn fit(self, service_name: &str) -> Vec<Self> {
         if self.items == 0 {
             return Vec::new();
@@ -166,14 +160,14 @@ impl Payload {
     }
 }
 
-/// The items of a request: resource (1) → scope (2) → item (2), alike for all OTLP kinds.
+/// The items of a request. All OTLP signals nest alike: resource (1) → scope (2) → item (2).
 pub fn items(request: &[u8]) -> impl Iterator<Item = &[u8]> {
     let scopes = nested(request, 1).flat_map(|resource| nested(resource, 2));
     scopes.flat_map(|scope| nested(scope, 2))
 }
 
-/// The request without the spans of traces that are not sampled, and how many spans that left out.
-/// A trace with an error in it is kept whole. `None` if nothing is left out.
+/// The request without the spans of unsampled traces, and the number of spans left out. A trace with
+/// an error is kept whole. `None` if no span is left out.
 pub fn only_sampled(request: &[u8]) -> Option<(Vec<u8>, u64)> {
     let failed = items(request).map(SpanView::of).filter(|span| span.failed);
     let failed: HashSet<&[u8]> = failed.filter_map(|span| span.trace_id()).collect();
@@ -187,8 +181,7 @@ pub fn only_sampled(request: &[u8]) -> Option<(Vec<u8>, u64)> {
     (left_out > 0).then(|| (parts.concat(), left_out))
 }
 
-/// Whether an item has an error in it: a span that failed, a log record of that severity, or a
-/// failure.
+/// Whether an item is a failed span, an error record or a failure.
 pub fn is_error(kind: SignalKind, item: &[u8]) -> bool {
     match kind {
         SignalKind::Traces => SpanView::of(item).failed,
@@ -206,7 +199,7 @@ fn severity(record: &[u8]) -> u64 {
     numbers.last().unwrap_or(0)
 }
 
-/// The few fields of a span that decide something.
+/// The fields of a span that decide about sampling and errors.
 struct SpanView<'a> {
     message: &'a [u8],
     kind: u64,
@@ -217,8 +210,8 @@ struct SpanView<'a> {
 /// The W3C flag.
 const SAMPLED: u32 = 1;
 
-/// A span without that flag is left out only if it also has this attribute, with the value 0: some
-/// SDKs, Python's among them, never set the flag, and export sampled spans only.
+/// A span without the flag is left out only if this attribute is 0: some SDKs, Python's among them,
+/// never set the flag and export sampled spans only.
 /// <https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/main/processor/probabilisticsamplerprocessor>
 pub const SAMPLING_PRIORITY: &str = "sampling.priority";
 
@@ -271,7 +264,7 @@ impl<'a> SpanView<'a> {
     }
 }
 
-/// The text of an attribute among a message's repeated `KeyValue` field.
+/// The text of an attribute in a message's repeated `KeyValue` field.
 pub(crate) fn attribute<'a>(message: &'a [u8], field: u32, key: &[u8]) -> Option<&'a [u8]> {
     nested(attribute_value(message, field, key)?, 1).last()
 }

@@ -1,17 +1,16 @@
-//! The types of OTLP's messages, as far as a decoder checks them.
+//! The message types of OTLP, as far as a decoder checks them.
 //! Field numbers: <https://github.com/open-telemetry/opentelemetry-proto/tree/main/opentelemetry/proto>
 
-/// A message type.
 #[derive(Debug)]
 pub struct Schema {
     /// Indexed by field number.
     fields: &'static [FieldKind],
 }
 
-/// What a field must hold.
+/// The wire form that a field must have.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum FieldKind {
-    /// No field of this number: anything goes.
+    /// No such field; any value is accepted.
     Unknown,
     Varint,
     Fixed32,

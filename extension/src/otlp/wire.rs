@@ -1,17 +1,17 @@
-//! Looks into OTLP protobuf without decoding it: checks it, and walks its fields.
+//! Checks OTLP protobuf and walks its fields without decoding it.
 //! <https://protobuf.dev/programming-guides/encoding/>
 //!
-//! Decoding a span costs more than everything else that is done with it, and what is forwarded is
-//! the received bytes. [`check`] accepts exactly what a full decoder accepts (a test compares them
-//! on mutated messages), so that nothing malformed is queued; [`fields`] then finds the few fields
-//! that matter here.
+//! Decoding a span would cost more CPU than all other steps together, and exporters forward the
+//! received bytes anyway. [`check`] accepts exactly the messages that a full decoder accepts (a test
+//! compares both on mutated messages), so no malformed payload is queued. [`fields`] then finds the
+//! few fields that matter here.
 
 use crate::otlp::schema::{FieldKind, Schema};
 
-/// Nesting deeper than this is refused, as a full decoder does. The limit of prost.
+/// Deeper nesting is rejected: the limit of prost, the full decoder.
 const MAX_DEPTH: u32 = 100;
 
-/// Bytes that are no message of the expected type.
+/// The bytes are not a message of the expected type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed protobuf: {0}")]
 pub struct Malformed(pub(crate) &'static str);
@@ -27,25 +27,24 @@ pub enum Value<'a> {
     Bytes(&'a [u8]),
     /// fixed32, float.
     Fixed32(u32),
-    /// A group: an old form that no OTLP field has. Skipped as a whole.
+    /// A group, a deprecated form that OTLP does not use. Skipped as a whole.
     Group,
 }
 
-/// A field: its number and its value.
+/// A field's number and value.
 pub type Field<'a> = (u32, Value<'a>);
 
-/// The fields of a message in their order. Ends after the first error.
+/// The fields of a message in order. Ends after the first error.
 #[derive(Clone, Debug)]
 pub struct Fields<'a> {
     rest: &'a [u8],
 }
 
-/// Walks the fields of one message.
 pub fn fields(message: &[u8]) -> Fields<'_> {
     Fields { rest: message }
 }
 
-/// The bytes of every field `number` that holds bytes, of a message that was checked.
+/// The bytes of each field `number` that holds bytes, in a checked message.
 pub fn nested(message: &[u8], number: u32) -> impl Iterator<Item = &[u8]> {
     fields(message).flatten().filter_map(move |field| match field {
         (found, Value::Bytes(bytes)) if found == number => Some(bytes),
@@ -53,7 +52,7 @@ pub fn nested(message: &[u8], number: u32) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Whether the bytes are a message of this type, all the way down. Unknown fields are fine.
+/// Checks that the bytes are a message of this type, at every level. Unknown fields are accepted.
 pub fn check(schema: &Schema, message: &[u8]) -> Result<(), Malformed> {
     check_at(schema, message, 0)
 }
@@ -78,7 +77,7 @@ fn check_value(kind: FieldKind, value: Value<'_>, depth: u32) -> Result<(), Malf
         | (FieldKind::Fixed64 | FieldKind::Fixed64s, Value::Fixed64(_))
         | (FieldKind::Fixed32, Value::Fixed32(_))
         | (FieldKind::Bytes, Value::Bytes(_)) => Ok(()),
-        // Asked first since it is quicker: nearly all texts are short, and ASCII.
+        // The ASCII check comes first because it is faster, and most texts are short ASCII.
         (FieldKind::Text, Value::Bytes(text)) if text.is_ascii() => Ok(()),
         (FieldKind::Text, Value::Bytes(text)) => match std::str::from_utf8(text) {
             Ok(_) => Ok(()),
@@ -111,7 +110,7 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-// A span has some 70 fields, most of a few bytes: a call for each would be half of what they cost.
+// A span has some 70 fields, most of a few bytes: a function call for each would double their cost.
 #[inline(always)]
 fn field<'a>(rest: &mut &'a [u8], depth: u32) -> Result<Field<'a>, Malformed> {
     let (number, wire_type) = key(rest)?;

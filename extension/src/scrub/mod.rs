@@ -1,5 +1,4 @@
-//! Masks secrets in what leaves for people to read: values of JSON fields, and what follows their
-//! names in plain text.
+//! Masks secrets in log lines and items: values of JSON fields, and the text after their names.
 //!
 //! A name counts if it is the last part of a path, in any case: `password`, `db.Password` and
 //! `user[password]`, not `password_hash`. The value becomes [`MASK`], whatever its type or length.
@@ -8,10 +7,10 @@ mod text;
 
 use std::borrow::Cow;
 
-/// What stands for a secret.
+/// Replaces a secret.
 pub const MASK: &str = "***";
 
-/// Rollbar's own list, and the headers and cookies that are missing from it.
+/// Rollbar's own list, with the headers and cookies that it lacks.
 /// <https://github.com/rollbar/pyrollbar/blob/master/rollbar/__init__.py>
 const NAMES: [&str; 21] = [
     "pw",
@@ -37,27 +36,25 @@ const NAMES: [&str; 21] = [
     "x-amz-security-token",
 ];
 
-/// See the module's documentation.
 #[derive(Clone, Debug)]
 pub struct Scrubber {
     names: Vec<String>,
 }
 
 impl Scrubber {
-    /// Knows the usual names and `further` ones.
+    /// Masks the usual names and `further` ones.
     pub fn new(further: &[String]) -> Self {
         let names = NAMES.iter().map(|name| (*name).to_owned()).chain(further.iter().cloned());
         Self { names: names.collect() }
     }
 
-    /// Whether what has this name is a secret.
     pub fn is_secret(&self, name: &str) -> bool {
         let name = name.trim_end_matches(['[', ']']).rsplit(['.', '[']).next().unwrap_or(name);
         self.names.iter().any(|known| known.eq_ignore_ascii_case(name))
     }
 
-    /// The same JSON on one line, secrets masked. Order and spelling of all else stay; text that
-    /// is no JSON stays more or less as it is.
+    /// The JSON on one line with masked secrets. Order and spelling of all other parts stay. Text that
+    /// is not JSON is returned nearly unchanged.
     pub fn json(&self, json: &str) -> String {
         let mut out = String::with_capacity(json.len());
         let mut rest = json;
@@ -91,13 +88,13 @@ impl Scrubber {
     }
 }
 
-/// Between JSON's tokens, line ends are as good as blanks.
+/// Line ends between JSON tokens are replaced by blanks.
 fn push_on_one_line(out: &mut String, tokens: &str) {
     let pieces = tokens.split(['\n', '\r']);
     pieces.for_each(|piece| out.push_str(piece));
 }
 
-/// What stands between a JSON string's quotes. An escape that no text can have stays as it is.
+/// The text between a JSON string's quotes. Invalid escapes stay as they are.
 fn unescaped(string: &str) -> Cow<'_, str> {
     let inner = string.strip_prefix('"').unwrap_or(string);
     let inner = inner.strip_suffix('"').unwrap_or(inner);

@@ -1,6 +1,6 @@
-//! Secrets in plain text, such as messages, queries, headers and JSON that is only a part of it.
+//! Secrets in plain text, such as messages, queries, headers and embedded JSON.
 //!
-//! | before the secret | where it ends |
+//! | text before the secret | end of the secret |
 //! |---|---|
 //! | `name=`, also as `%3D`, as in queries | at a blank, `&`, `#` or `"` |
 //! | `name:`, also as `%3A` | at a blank or `"` |
@@ -9,7 +9,7 @@
 //! | `Authorization:`, `Cookie:`, `Set-Cookie:` | at the end of the line |
 //! | `scheme://user:` | at the `@` |
 //!
-//! Where that is in doubt too much is masked rather than too little.
+//! In doubt, more text is masked rather than less.
 
 use std::{borrow::Cow, ops::Range};
 
@@ -24,7 +24,7 @@ const HEADERS: [&str; 3] = ["authorization", "cookie", "set-cookie"];
 const SCHEMES: [&str; 3] = ["Bearer", "Basic", "Token"];
 
 impl Scrubber {
-    /// The same text, secrets masked: see the module's documentation. In linear time.
+    /// The text with masked secrets, in linear time.
     pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let (mut out, mut copied, mut name_from) = (String::new(), 0, 0);
         for sign in signs(text) {
@@ -53,8 +53,8 @@ impl Scrubber {
         Cow::Owned(out)
     }
 
-    /// What follows a sign, if the name before it is a secret's. The name is not before `from`, the
-    /// value not before `start`.
+    /// The value after a sign, if the name before the sign is a secret's. The name begins at `from` or
+    /// later, the value at `start` or later.
     fn value<'a>(
         &self,
         text: &'a str,
@@ -67,7 +67,7 @@ impl Scrubber {
         let in_name = |c: char| is_word(c) || "%\\".contains(c);
         let name = &bare[bare.trim_end_matches(in_name).len()..];
         let place = from + bare.len() - name.len();
-        // A path in code is no name of a value.
+        // A path in code, such as `a::b`, does not name a value.
         let is_path = text[..place].ends_with("::") || text[sign.end..].starts_with(':');
         if is_path || !self.any_is_secret(name) {
             return None;
@@ -97,7 +97,7 @@ impl Scrubber {
         Some(FoundSecret { place: at(0..length), quote })
     }
 
-    /// Whether a name is a secret's, as it stands there or without what hides it.
+    /// Whether the name is a secret's, also without its escapes.
     fn any_is_secret(&self, name: &str) -> bool {
         let last = |name: &str| {
             let last = name.rsplit(|c| !is_word(c)).next().unwrap_or_default();
@@ -112,14 +112,13 @@ impl Scrubber {
     }
 }
 
-/// Where a secret stands.
 struct FoundSecret<'a> {
     place: Range<usize>,
-    /// What the mask gets around it: a value without quotes may stand where text needs them.
+    /// Quotes for the mask: an unquoted value may be replaced where text needs quotes.
     quote: &'a str,
 }
 
-/// Where something may be assigned to a name.
+/// The signs that may assign a value to a name.
 fn signs(text: &str) -> impl Iterator<Item = Range<usize>> {
     memchr::memchr3_iter(b'=', b':', b'%', text.as_bytes()).filter_map(|at| {
         if text.as_bytes()[at] != b'%' {
@@ -136,7 +135,7 @@ fn gap(text: &str) -> usize {
     until(text, |c| ![' ', '\t', '=', '>'].contains(&c))
 }
 
-/// Bytes before the first such character; what escapes it belongs to it.
+/// Bytes before the first such character and its escapes.
 fn until(text: &str, ends: impl Fn(char) -> bool) -> usize {
     match text.find(ends) {
         Some(end) if text[end..].starts_with('"') => text[..end].trim_end_matches('\\').len(),
@@ -154,7 +153,7 @@ fn is_header(name: &str) -> bool {
     last.is_some_and(|last| HEADERS.iter().any(|known| known.eq_ignore_ascii_case(last)))
 }
 
-/// What stands in quotes at the beginning; these may be escaped, and be within `Some(…)` or `b'…'`.
+/// The quoted text at the beginning. The quotes may be escaped, or within `Some(…)` or `b'…'`.
 fn quoted(value: &str) -> Option<Range<usize>> {
     let inner = value.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "_(&".contains(c));
     let wrapper = &value[..value.len() - inner.len()];
@@ -168,7 +167,7 @@ fn quoted(value: &str) -> Option<Range<usize>> {
     for (index, c) in value[start..].char_indices() {
         match c {
             '\\' => backslashes += 1,
-            // Each level of escaping doubles those before, and adds one.
+            // Each level of escaping doubles the backslashes and adds one.
             _ if c == quote
                 && (backslashes <= escapes || backslashes % (2 * (escapes + 1)) == escapes) =>
             {

@@ -1,5 +1,5 @@
-//! The connection to Lambda: one, since one thing is asked at a time. A client with a pool would be
-//! more code to load before the first Next.
+//! The one connection to Lambda, since calls are sequential. A client with a pool would be more code
+//! to load before the first Next.
 
 use std::error::Error;
 
@@ -16,10 +16,10 @@ use tokio::{net::TcpStream, sync::Mutex, task::yield_now};
 
 use crate::lambda::extensions_api::error::ApiError;
 
-/// No reply of these APIs comes near this; our choice.
+/// Far above any reply of these APIs.
 const MAX_REPLY_BYTES: usize = 64 << 10;
 
-/// Made with the first call, and again when it has been closed.
+/// Connects at the first call, and again after a close.
 #[derive(Debug)]
 pub(super) struct ApiConnection {
     address: String,
@@ -29,14 +29,12 @@ pub(super) struct ApiConnection {
 type CallError = Box<dyn Error + Send + Sync>;
 
 impl ApiConnection {
-    /// To a host and port.
     pub(super) fn to(address: &str) -> Self {
         Self { address: address.to_owned(), sender: Mutex::default() }
     }
 
-    /// Sends a request and reads the reply's body; anything but 200 is an error.
-    ///
-    /// That includes the 202 with which local emulators say that they have no Telemetry API.
+    /// Sends a request and reads the reply's body. Any status but 200 is an error, also the 202 of
+    /// emulators that have no Telemetry API.
     pub(super) async fn send(
         &self,
         call: &'static str,
@@ -63,8 +61,8 @@ impl ApiConnection {
         let (mut sender, request) = match open.take() {
             None => (connect(&self.address).await?, request),
             Some(mut sender) => {
-                // What serves the connection sees first whether it was closed, perhaps during a
-                // freeze. Then it gives the request back; sent, it would be lost.
+                // The connection's task first notices a close, perhaps during a freeze, and returns
+                // the request unsent. A request on a closed connection would be lost.
                 yield_now().await;
                 let _ = sender.ready().await;
                 match sender.try_send_request(request).await {
@@ -87,7 +85,7 @@ impl ApiConnection {
 
 async fn connect(address: &str) -> Result<SendRequest<Full<Bytes>>, CallError> {
     let stream = TcpStream::connect(address).await?;
-    // The type of the exporters' connections: what serves it is in the program once.
+    // The same type as the exporters' connections, so the binary holds its code once.
     let stream = MaybeHttpsStream::Http(TokioIo::new(stream));
     let (sender, connection) = handshake(stream).await?;
     tokio::spawn(connection);

@@ -1,4 +1,4 @@
-//! Lambda's Extensions API: register, then ask for the next event until SHUTDOWN.
+//! Lambda's Extensions API: register, then request the next event until SHUTDOWN.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html>
 
 pub mod error;
@@ -12,7 +12,6 @@ use crate::lambda::extensions_api::{connection::ApiConnection, error::ApiError};
 
 const IDENTIFIER: &str = "lambda-extension-identifier";
 
-/// A registered extension.
 #[derive(Debug)]
 pub struct ExtensionsApi {
     connection: ApiConnection,
@@ -20,30 +19,24 @@ pub struct ExtensionsApi {
     events: EventTypes,
 }
 
-/// Which events an extension is told of.
+/// The events that an extension is registered for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventTypes {
-    /// INVOKE and SHUTDOWN.
     All,
-    /// SHUTDOWN alone.
     Shutdown,
 }
 
-/// What Next returns.
 #[derive(Debug, Deserialize, PartialEq, Eq)]
 #[serde(tag = "eventType", rename_all = "UPPERCASE")]
 pub enum LambdaEvent {
-    /// An invocation has begun.
     Invoke(Invoke),
-    /// The sandbox is about to end.
     Shutdown(Shutdown),
 }
 
-/// An invocation as an extension sees it: never its payload.
+/// An invocation without its payload, which extensions never get.
 #[derive(Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Invoke {
-    /// Same id as the function gets.
     pub request_id: String,
     /// Unix milliseconds at which the function times out; emulators send 0.
     #[serde(default, deserialize_with = "number_or_text")]
@@ -60,7 +53,6 @@ impl Invoke {
     }
 }
 
-/// The end of the sandbox.
 #[derive(Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Shutdown {
@@ -73,7 +65,7 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// Whether the sandbox ends because something went wrong.
+    /// Whether the sandbox ends because of a failure or timeout.
     pub fn is_failure(&self) -> bool {
         let reason = &self.shutdown_reason;
         !reason.is_empty() && !reason.eq_ignore_ascii_case("spindown")
@@ -81,9 +73,8 @@ impl Shutdown {
 }
 
 impl ExtensionsApi {
-    /// Registers for INVOKE and SHUTDOWN, or for SHUTDOWN alone where INVOKE is refused: Lambda
-    /// Managed Instances run many invocations at once, and tell extensions of none. `name` must
-    /// be the executable's file name.
+    /// Registers for INVOKE and SHUTDOWN, or for SHUTDOWN alone where INVOKE is refused: extensions on
+    /// Lambda Managed Instances get no INVOKE. `name` must be the executable's file name.
     pub async fn register(api: &str, name: &str) -> Result<Self, ApiError> {
         match Self::register_for(EventTypes::All, api, name).await {
             Err(ApiError::Refused { status: StatusCode::FORBIDDEN, .. }) => {
@@ -111,12 +102,11 @@ impl ExtensionsApi {
         Ok(Self { connection, identifier, events })
     }
 
-    /// Which events [`next`](Self::next) gives.
     pub fn events(&self) -> EventTypes {
         self.events
     }
 
-    /// Waits for the next event. Has no time limit: the process may be frozen inside it for hours.
+    /// Waits for the next event, without a time limit: the process may be frozen here for hours.
     pub async fn next(&self) -> Result<LambdaEvent, ApiError> {
         const CALL: &str = "GET /extension/event/next";
         let request = self.request(Method::GET, "/2020-01-01/extension/event/next");
@@ -125,7 +115,7 @@ impl ExtensionsApi {
             .map_err(|error| ApiError::Unexpected { call: CALL, reason: error.to_string() })
     }
 
-    /// Asks for events of these types (`platform`, `function`) to be sent to `port`. Works only
+    /// Subscribes `port` to events of these types (`platform`, `function`). Lambda accepts this only
     /// before the first Next.
     /// <https://docs.aws.amazon.com/lambda/latest/dg/telemetry-api-reference.html>
     pub async fn subscribe_telemetry(&self, port: u16, types: &[&str]) -> Result<(), ApiError> {
@@ -152,7 +142,8 @@ impl ExtensionsApi {
     }
 }
 
-/// The guide's example shows the deadline as text, its prose as a number. Neither: 0, no deadline.
+/// The guide's example shows the deadline as text, its prose as a number. Other forms become 0, which
+/// means no deadline.
 fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let value = serde_json::Value::deserialize(deserializer)?;
     Ok(value.as_u64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(0))

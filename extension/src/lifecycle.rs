@@ -306,9 +306,9 @@ impl Parts {
         }
         let now = Instant::now();
         let deadline = policy::deadline(invoke.deadline_ms, SystemTime::now(), now);
-        let earlier = self.invocations.begun(invoke);
+        let earlier = self.invocations.on_invoke(invoke);
         self.receive(earlier).await;
-        self.trace_headers.begun(invoke, SystemTime::now());
+        self.trace_headers.on_invoke(invoke, SystemTime::now());
         let ended = flushing.wait_for_end(&self.invocations, &invoke.request_id, deadline).await;
         let failed = self.wants_lines && self.invocations.has_failed(&invoke.request_id);
         let patience = flushing.patience(ended, deadline, failed);

@@ -64,7 +64,7 @@ impl XrayContexts {
         Self(Arc::new(Mutex::new(KnownContexts { disk: Some(disk), ..KnownContexts::default() })))
     }
 
-    pub fn begun(&self, invoke: &Invoke, now: SystemTime) {
+    pub fn on_invoke(&self, invoke: &Invoke, now: SystemTime) {
         let header = invoke.xray_header().as_deref().and_then(XrayHeader::parse);
         let traced =
             InvocationContext { request_id: invoke.request_id.clone(), began: now, header };
@@ -178,7 +178,7 @@ mod tests {
     fn begin(headers: &XrayContexts, number: u64, header: Option<&str>) {
         let event = json!({ "requestId": format!("r{number}"), "tracing": { "value": header } });
         let invoke: Invoke = serde_json::from_value(event).unwrap();
-        headers.begun(&invoke, UNIX_EPOCH + Duration::from_secs(number));
+        headers.on_invoke(&invoke, UNIX_EPOCH + Duration::from_secs(number));
     }
 
     #[test]

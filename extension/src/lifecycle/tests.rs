@@ -100,7 +100,7 @@ fn runtime_done(invocations: &Processor, request_id: &str) {
     }]);
     for event in RawEvent::read_all(&event.to_string(), SystemTime::now()).unwrap() {
         let news = invocations.platform_event(PlatformEvent::read(&event));
-        invocations.told(news);
+        invocations.record(news);
     }
 }
 

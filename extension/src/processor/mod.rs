@@ -1,7 +1,7 @@
-//! The invocations: what the receivers learn of them, and the lifecycle waits for.
+//! Derives platform spans, log lines and failures from received telemetry, and keeps the evidence of
+//! each invocation's end.
 //!
-//! A fast function may be done before the extension has been told that it began, so the last few
-//! ids are kept. What the platform tells beside that becomes spans in [`crate::processor::platform_spans`].
+//! The receivers hand in what arrives, the lifecycle hands in INVOKE and SHUTDOWN and waits for ends.
 
 pub mod platform_spans;
 pub mod log_lines;
@@ -37,30 +37,28 @@ use crate::{
     },
 };
 
-/// Shared by the receivers and the lifecycle. The signals that it returns are spans of the
-/// platform, lines and failures, for the caller to hand to the pipeline.
+/// Shared by the receivers and the lifecycle. The caller hands the returned payloads to the pipeline.
 #[derive(Clone, Debug)]
 pub struct Processor {
-    /// Perhaps over: see [`EndEvidence::Likely`].
+    /// Evidence of [`EndEvidence::Likely`] or more.
     ended: RecentIds,
     over: RecentIds,
-    /// Those that the runtime has finished: their lines have come.
+    /// Invocations that the runtime has finished, so that all their lines have arrived.
     done: RecentIds,
-    /// `platform.runtimeDone` events that came, of any invocation.
+    /// Number of `platform.runtimeDone` events received.
     runtime_done_events: Arc<AtomicU64>,
     failed: RecentIds,
     reported: RecentIds,
     init_is_over: watch::Sender<bool>,
     platform: Arc<Mutex<PlatformSpans>>,
-    /// `None` if no destination wants them.
+    /// `None` if no destination takes lines.
     lines: Option<Arc<Mutex<LineEnricher>>>,
-    /// `None` if no destination wants them. Locked before all others.
+    /// `None` if no destination takes failures. Its lock is taken before all others.
     reporter: Option<Arc<GuardedReporter>>,
     counts: Arc<FailureCounts>,
 }
 
 impl Processor {
-    /// None has begun.
     pub fn new(
         platform: PlatformSpans,
         lines: Option<LineEnricher>,
@@ -82,19 +80,18 @@ impl Processor {
         }
     }
 
-    /// How many failures only the reporter knows, at any time.
+    /// The failures that are not in payloads yet. The counts stay current.
     pub fn failure_counts(&self) -> Arc<FailureCounts> {
         Arc::clone(&self.counts)
     }
 
-    /// Each will be told of by [`begun`](Self::begun), also if it is done before.
+    /// INVOKE will arrive for each invocation, perhaps after its end.
     pub fn expect_ends(&self) {
         self.failures(FailureReporter::expect_ends);
     }
 
-    /// An invocation has begun. When Lambda tries an event again, that has the same id. FailureReporter of
-    /// earlier ones are returned.
-    pub fn begun(&self, invoke: &Invoke) -> Vec<Payload> {
+    /// Handles INVOKE: returns the failures of earlier invocations. A retried event has the same id.
+    pub fn on_invoke(&self, invoke: &Invoke) -> Vec<Payload> {
         let now = SystemTime::now();
         self.init_is_over.send_replace(true);
         for known in [&self.ended, &self.over, &self.done, &self.failed, &self.reported] {
@@ -104,10 +101,10 @@ impl Processor {
         if let Some(lines) = &self.lines {
             locked(lines).invoked(invoke, now);
         }
-        self.failures(|failures| failures.begun(invoke, now, &|id| self.traces(id)))
+        self.failures(|failures| failures.on_invoke(invoke, now, &|id| self.traces(id)))
     }
 
-    /// The function has sent its server span.
+    /// Returns the platform spans that waited for this server span.
     pub fn server_span(&self, server: &ServerSpan) -> Option<Payload> {
         if server.failed {
             self.failed.add(server.request_id.clone());
@@ -115,7 +112,6 @@ impl Processor {
         self.platform().server_span(server, SystemTime::now())
     }
 
-    /// The platform has said something.
     pub fn platform_event(&self, event: PlatformEvent) -> PlatformOutcome {
         let mut news = PlatformOutcome::default();
         let note = PlatformFailure::of(&event);
@@ -140,41 +136,41 @@ impl Processor {
         news
     }
 
-    /// Whether anybody wants to know what went wrong.
+    /// Whether a destination takes failures.
     pub fn wants_failures(&self) -> bool {
         self.reporter.is_some()
     }
 
-    /// A request has come by OTLP; the failures that are told of at once.
+    /// Handles an OTLP payload: returns the failures that are reported at once.
     pub fn otlp(&self, signal: &Payload) -> Vec<Payload> {
         let now = SystemTime::now();
         self.failures(|failures| failures.otlp(signal, now, &|id| self.traces(id)))
     }
 
-    /// Some time has passed; the failures that have waited long enough.
+    /// Returns the failures that have waited for their spans long enough.
     pub fn overdue_failures(&self) -> Vec<Payload> {
         let now = SystemTime::now();
         self.failures(|failures| failures.overdue(now, &|id| self.traces(id)))
     }
 
-    /// Whether something went wrong in an invocation that is yet to be told of.
+    /// Whether the invocation has failures that are not reported yet.
     pub fn has_failures(&self, request_id: &str) -> bool {
         self.reporter.as_ref().is_some_and(|reporter| reporter.has_something(request_id))
     }
 
-    /// The failures of an invocation that is over.
+    /// Returns the failures of an invocation that is over.
     pub fn conclude(&self, request_id: &str) -> Vec<Payload> {
         let now = SystemTime::now();
         self.failures(|failures| failures.conclude(request_id, now, &|id| self.traces(id)))
     }
 
-    /// All failures that are yet to be told of.
+    /// Returns all failures that are not reported yet.
     pub fn last_failures(&self) -> Vec<Payload> {
         let now = SystemTime::now();
         self.failures(|failures| failures.finish(now, &|id| self.traces(id)))
     }
 
-    /// What the Telemetry API has delivered, as lines for whoever wants them.
+    /// Makes lines of the Telemetry API's events, and failures of the lines.
     pub fn lines(&self, events: &[RawEvent<'_>]) -> Vec<Payload> {
         let Some(lines) = &self.lines else { return Vec::new() };
         let mut signals =
@@ -186,23 +182,23 @@ impl Processor {
         signals
     }
 
-    /// The invocation whose cost is yet to be told to those who want lines.
+    /// The last invocation whose `platform.report` has not become a line.
     pub fn unreported(&self) -> Option<String> {
         locked(self.lines.as_ref()?).unreported()
     }
 
-    /// LineEnricher about the end of the sandbox.
+    /// Returns the lines about the end of the sandbox.
     pub fn last_lines(&self, shutdown: &Shutdown) -> Vec<Payload> {
         let Some(lines) = &self.lines else { return Vec::new() };
         locked(lines).shut_down(shutdown, SystemTime::now())
     }
 
-    /// The invocation that failed with the sandbox, if nobody has said why yet.
+    /// The invocation that failed with the sandbox and has no root span yet.
     pub fn unexplained(&self, shutdown: &Shutdown) -> Option<String> {
         self.platform().unexplained(shutdown).map(str::to_owned)
     }
 
-    /// The sandbox is about to end.
+    /// Handles SHUTDOWN: returns the root span and the failure of an unfinished invocation.
     pub fn shut_down(&self, shutdown: &Shutdown) -> Vec<Payload> {
         let now = SystemTime::now();
         let unexplained = self.unexplained(shutdown);
@@ -216,7 +212,6 @@ impl Processor {
         root.into_iter().chain(failures.into_iter().flatten()).collect()
     }
 
-    /// An invocation is over.
     pub fn ended(&self, request_id: String, end: EndEvidence) {
         if end == EndEvidence::Certain {
             self.over.add(request_id.clone());
@@ -224,8 +219,8 @@ impl Processor {
         self.ended.add(request_id);
     }
 
-    /// What the news say of an invocation, once the pipeline has all that came with them.
-    pub fn told(&self, news: PlatformOutcome) {
+    /// Wakes the waits for this evidence. Call it when the pipeline has the payloads of the outcome.
+    pub fn record(&self, news: PlatformOutcome) {
         if news.is_init {
             self.init_is_over.send_replace(true);
         }
@@ -237,13 +232,13 @@ impl Processor {
         news.reported.into_iter().for_each(|request_id| self.reported.add(request_id));
     }
 
-    /// Returns when init is known to be over: the platform has said so, or an invocation has begun.
+    /// Returns when init is over: its report has arrived, or an invocation has begun.
     pub async fn wait_for_init(&self) {
-        // An error means that the sender is gone, which `self` is not.
+        // `wait_for` fails only without a sender, and `self` holds it.
         let _ = self.init_is_over.subscribe().wait_for(|over| *over).await;
     }
 
-    /// Returns when it is so sure that the invocation is over, at once if it already is.
+    /// Returns when the end of the invocation is proved with this evidence.
     pub async fn wait_for_end(&self, request_id: &str, sure: EndEvidence) {
         match sure {
             EndEvidence::Likely => self.ended.wait_for(request_id).await,
@@ -251,27 +246,26 @@ impl Processor {
         }
     }
 
-    /// How many `platform.runtimeDone` events have come.
     pub fn runtime_done_events(&self) -> u64 {
         self.runtime_done_events.load(Ordering::Relaxed)
     }
 
-    /// Returns when the platform says that the runtime has finished the invocation.
+    /// Returns when `platform.runtimeDone` of the invocation has arrived.
     pub async fn wait_for_runtime_done(&self, request_id: &str) {
         self.done.wait_for(request_id).await;
     }
 
-    /// Returns when the platform has reported on the invocation.
+    /// Returns when `platform.report` of the invocation has arrived.
     pub async fn wait_for_report(&self, request_id: &str) {
         self.reported.wait_for(request_id).await;
     }
 
-    /// Whether somebody has said that the invocation failed.
+    /// Whether the server span or the platform reported a failure.
     pub fn has_failed(&self, request_id: &str) -> bool {
         self.failed.has(request_id)
     }
 
-    /// Does something about failures; what is told of then.
+    /// Runs `act` on the failure reporter and returns the items that it made.
     fn failures(&self, act: impl FnOnce(&mut FailureReporter)) -> Vec<Payload> {
         self.reporter.as_ref().map(|reporter| reporter.act(&self.counts, act)).unwrap_or_default()
     }
@@ -285,12 +279,10 @@ impl Processor {
     }
 }
 
-/// What an event of the platform leads to.
+/// The result of a platform event.
 #[derive(Debug, Default)]
 pub struct PlatformOutcome {
-    /// Spans for the pipeline.
     pub spans: Option<Payload>,
-    /// FailureReporter for the pipeline.
     pub failures: Vec<Payload>,
     is_init: bool,
     done: Option<String>,

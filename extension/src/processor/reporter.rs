@@ -1,4 +1,4 @@
-//! The failure reporter behind a wall: its panic costs what it held, and nothing beside it.
+//! Guards the failure reporter: a panic costs only the evidence that the reporter held.
 
 use std::{
     any::Any,
@@ -16,24 +16,23 @@ use crate::{
     processor::{failures::FailureReporter, lock::locked},
 };
 
-/// Most panic messages that are remembered; one is a bug, so a few are plenty.
+/// Most panic messages that are kept to log each once. Each is a bug, so a few suffice.
 const MAX_MESSAGES: usize = 16;
 
-/// Failures that only the reporter knows. The pipeline reads both.
+/// Failures that are not in payloads. The pipeline reads both counts.
 #[derive(Debug, Default)]
 pub struct FailureCounts {
-    /// Not yet made into signals; see [`FailureReporter::waiting`].
+    /// Gathered, but not in a payload yet; see [`FailureReporter::waiting`].
     pub waiting: AtomicU64,
-    /// Dropped by panics, and not yet in the sums. Each panic counts as one at least: the failure that
-    /// it was about may not have been counted before.
+    /// Dropped by panics, and not in the sums yet. Each panic counts at least one failure, because the
+    /// failure that caused it may not have been counted before.
     pub lost: AtomicU64,
 }
 
-/// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct GuardedReporter {
     failures: Mutex<FailureReporter>,
-    /// Messages that the log has.
+    /// Panic messages that were logged.
     logged: Mutex<Vec<String>>,
     #[cfg(test)]
     pub(super) panics_next: std::sync::atomic::AtomicBool,
@@ -49,8 +48,8 @@ impl GuardedReporter {
         }
     }
 
-    /// Returns the items that an action made. After a panic the reporter begins anew: the input
-    /// that broke it may be part of what it held.
+    /// Returns the items that `act` made. After a panic the reporter is emptied, since its content may
+    /// have caused the panic.
     pub(super) fn act(
         &self,
         counts: &FailureCounts,
@@ -78,7 +77,7 @@ impl GuardedReporter {
         made
     }
 
-    /// Whether an invocation has something to report; false if that panics.
+    /// Whether the invocation has something to report; false after a panic.
     pub(super) fn has_something(&self, request_id: &str) -> bool {
         let failures = locked(&self.failures);
         catch_unwind(AssertUnwindSafe(|| failures.has_something(request_id))).unwrap_or(false)

@@ -16,7 +16,7 @@ async fn a_function_may_be_done_before_it_is_told_that_it_began() {
     let invocations = invocations();
     invocations.ended("r".to_owned(), EndEvidence::Certain);
 
-    invocations.begun(&invoke());
+    invocations.on_invoke(&invoke());
 
     invocations.wait_for_end("r", EndEvidence::Certain).await;
 }
@@ -27,7 +27,7 @@ async fn the_end_of_an_attempt_is_not_that_of_the_next() {
     let long_ago = SystemTime::now() - Duration::from_secs(60);
     invocations.ended.add_at("r".to_owned(), long_ago);
 
-    invocations.begun(&invoke());
+    invocations.on_invoke(&invoke());
 
     assert!(!invocations.ended.has("r"));
 }
@@ -59,7 +59,7 @@ fn runtime_done(invocations: &Processor, request_id: &str, status: &str) -> Vec<
     let events = RawEvent::read_all(&json, SystemTime::now()).unwrap();
     let mut news = invocations.platform_event(PlatformEvent::read(&events[0]));
     let failures = std::mem::take(&mut news.failures);
-    invocations.told(news);
+    invocations.record(news);
     failures
 }
 
@@ -67,7 +67,7 @@ fn runtime_done(invocations: &Processor, request_id: &str, status: &str) -> Vec<
 async fn a_panic_of_the_failure_reporter_costs_what_it_held_and_no_event_beside_it() {
     let invocations = with_reporter();
     let counts = invocations.failure_counts();
-    let _ = invocations.begun(&invoke());
+    let _ = invocations.on_invoke(&invoke());
     invocations.break_reporter();
 
     assert!(runtime_done(&invocations, "r", "error").is_empty());
@@ -79,7 +79,7 @@ async fn a_panic_of_the_failure_reporter_costs_what_it_held_and_no_event_beside_
     assert!(!invocations.has_failures("r"));
 
     let next: Invoke = serde_json::from_str(r#"{"requestId":"s"}"#).unwrap();
-    let mut items = invocations.begun(&next);
+    let mut items = invocations.on_invoke(&next);
     items.extend(runtime_done(&invocations, "s", "error"));
     items.extend(invocations.last_failures());
     assert_eq!(items.iter().map(|signal| signal.items).sum::<u64>(), 1, "it reports again");

@@ -112,7 +112,7 @@ impl TelemetryReceiver {
                 let _ = self.pipeline.receive(failure).await;
             }
             // After the pipeline has everything: the end of the wait begins a flush.
-            self.invocations.told(news);
+            self.invocations.record(news);
         }
         if self.invocations.wants_failures() {
             self.pipeline.count().await;

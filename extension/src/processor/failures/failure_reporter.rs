@@ -103,7 +103,7 @@ impl FailureReporter {
     }
 
     /// An invocation has begun, so all others are over.
-    pub fn begun(&mut self, invoke: &Invoke, now: SystemTime, lookup: TraceLookup<'_>) {
+    pub fn on_invoke(&mut self, invoke: &Invoke, now: SystemTime, lookup: TraceLookup<'_>) {
         self.expect_ends();
         let is_first = !std::mem::replace(&mut self.has_begun, true);
         self.init_is_over = true;

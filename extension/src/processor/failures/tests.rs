@@ -80,9 +80,9 @@ impl World {
         }
     }
 
-    fn begun(&mut self, request_id: &str) {
+    fn on_invoke(&mut self, request_id: &str) {
         let invoke = serde_json::from_value(json!({ "requestId": request_id })).unwrap();
-        self.failures.begun(&invoke, self.now, &lookup);
+        self.failures.on_invoke(&invoke, self.now, &lookup);
         self.lines.invoked(&invoke, self.now);
         self.event("platform.start", json!({ "requestId": request_id }));
     }
@@ -139,7 +139,7 @@ impl World {
             }
             Step::Done => self.event("platform.runtimeDone", failed),
             Step::Report => self.event("platform.report", failed),
-            Step::Next => self.begun("next"),
+            Step::Next => self.on_invoke("next"),
         }
     }
 
@@ -230,7 +230,7 @@ fn of_one_failure_there_is_one_item_in_whatever_order_it_is_told() {
             return;
         }
         let mut world = World::new(&[]);
-        world.begun("first");
+        world.on_invoke("first");
         for (done, step) in steps.iter().enumerate() {
             world.step(step, "first");
             let so_far = &steps[..=done];
@@ -255,7 +255,7 @@ fn a_call_that_failed_in_a_request_that_did_not_is_a_warning_and_not_sent_by_def
     let fine = Span { events: Vec::new(), ..server("first") };
     for (level, expected) in [("error", 0), ("warning", 1)] {
         let mut world = World::new(&[("ROLLBAR_LEVEL", level)]);
-        world.begun("first");
+        world.on_invoke("first");
         world.spans(vec![failed.clone(), fine.clone()]);
         assert_eq!(world.failures.waiting(), expected);
         let items = world.finish();
@@ -271,7 +271,7 @@ fn an_init_that_fails_is_an_item_and_one_that_is_repeated_is_its_invocations() {
     world.event("function", json!({ "level": "ERROR", "message": "no variable" }));
     world.event("platform.initReport", failed("init"));
     assert_eq!(world.items.len(), 1, "at once");
-    world.begun("first");
+    world.on_invoke("first");
     world.event("platform.initReport", failed("invoke"));
     world.step(&Step::Done, "first");
 
@@ -331,7 +331,7 @@ fn an_error_that_only_a_log_record_tells_of_does_not_wait_long() {
 #[test]
 fn a_log_record_without_an_exception_is_none_of_the_chain() {
     let mut world = World::new(&[]);
-    world.begun("first");
+    world.on_invoke("first");
     world.logs(vec![record("first")]);
     world.spans(vec![server("first")]);
 
@@ -345,7 +345,7 @@ fn a_log_record_without_an_exception_is_none_of_the_chain() {
 #[test]
 fn a_sandbox_that_ends_ends_its_invocation() {
     let mut world = World::new(&[]);
-    world.begun("first");
+    world.on_invoke("first");
     world.failures.ended_with_sandbox("first", "timeout".to_owned(), now(), &lookup);
 
     let items = world.finish();
@@ -361,7 +361,7 @@ fn an_error_record_without_a_trace_is_its_invocations_whenever_it_comes() {
     for spans in [server("first"), unnamed] {
         for record_is_first in [true, false] {
             let mut world = World::new(&[]);
-            world.begun("first");
+            world.on_invoke("first");
             if record_is_first {
                 world.logs(vec![stray.clone()]);
             }
@@ -380,7 +380,7 @@ fn an_error_record_without_a_trace_is_its_invocations_whenever_it_comes() {
 #[test]
 fn what_a_page_sends_is_no_failure_of_the_function() {
     let mut world = World::new(&[]);
-    world.begun("first");
+    world.on_invoke("first");
     let source = attribute("cruddur.source", "page");
     world.spans_of(vec![source], vec![child()]);
     world.step(&Step::Next, "");

@@ -1,12 +1,12 @@
-//! Which invocation a line belongs to, by the order in which the Telemetry API delivers: what comes
-//! between `platform.start` of one and that of the next is of the one. Managed Instances run several
-//! at once: there a line belongs to the one that it names, or to the only one.
+//! Attributes lines to invocations by the order of the Telemetry API's events: lines between one
+//! `platform.start` and the next belong to the first. Managed Instances run several invocations at once:
+//! there a line belongs to the invocation that it names, or to the only one.
 //!
 //! | `phase` | when | `requestId` |
 //! |---|---|---|
 //! | `init` | the function is starting, before its first invocation or again within one | of that one, if any |
 //! | `invoke` | the invocation is running | its |
-//! | `after` | the runtime has finished it, or ended with it | its |
+//! | `after` | the runtime has finished the invocation, or ended with it | its |
 
 use std::{collections::VecDeque, time::SystemTime};
 
@@ -16,65 +16,56 @@ use trace_context::{TraceId, XrayHeader};
 
 use crate::lambda::extensions_api::Invoke;
 
-/// Most invocations that are known: those without a report, the current one and the one before. Our
-/// choice: more than a managed instance runs at once.
+/// Most invocations that are kept: those without a report, the current one and the one before. More
+/// than a managed instance runs at once.
 const REMEMBERED: usize = 128;
 
-/// What goes on in the sandbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LambdaPhase {
-    /// The function is starting.
     #[default]
     Init,
-    /// An invocation is running.
     Invoke,
-    /// The last one is over.
+    /// The last invocation is over.
     After,
 }
 
-/// An invocation, as far as the platform has told of it.
+/// An invocation, as known from platform events.
 #[derive(Clone, Debug)]
 pub struct InvocationState {
-    /// Lambda's id.
     pub request_id: String,
     /// `1-<8 hex>-<24 hex>`
     pub xray_trace_id: Option<String>,
-    /// As the first of its lines that has one says.
+    /// Taken from the first of its lines that has a trace id.
     pub trace_id: Option<TraceId>,
-    /// Whether it is the sandbox's first.
+    /// Whether it is the first of the sandbox.
     pub is_first: bool,
-    /// When it began.
     pub started: SystemTime,
-    /// How it ended, if the platform has said so: `success`, `error`, `timeout`, `failure`.
+    /// `success`, `error`, `timeout` or `failure`, once the platform has reported it.
     pub status: Option<String>,
-    /// Whether its metrics have been told.
+    /// Whether a line has carried its metrics.
     pub is_reported: bool,
 }
 
-/// The function, and what is going on in it.
+/// The function and the state of its sandbox.
 #[derive(Debug)]
 pub struct LineContext {
-    /// The function's name.
     pub function: String,
-    /// Its version, as soon as something tells.
+    /// `None` until an event has it.
     pub version: Option<String>,
-    /// How the sandbox came to be, such as `on-demand`.
+    /// Such as `on-demand`.
     pub initialization_type: Option<String>,
-    /// What goes on.
     pub phase: LambdaPhase,
     /// The last one is the current one.
     pub invocations: VecDeque<InvocationState>,
-    /// By the Extensions API, which may be ahead of the Telemetry API, or know more.
+    /// From the Extensions API, which may be ahead of the Telemetry API or know more.
     invoked: Option<InvocationState>,
-    /// Whether the Extensions API tells of invocations, as it does where they run one by one.
+    /// Whether INVOKE events arrive, as they do where invocations run one by one.
     one_by_one: bool,
-    /// Whether one has begun.
     pub has_had_invocation: bool,
 }
 
 impl LineContext {
-    /// Of a sandbox in which nothing has happened.
     pub fn new(function: String, version: Option<String>) -> Self {
         Self {
             function,
@@ -88,7 +79,7 @@ impl LineContext {
         }
     }
 
-    /// The Extensions API tells of an invocation.
+    /// Handles INVOKE.
     pub fn invoked(&mut self, invoke: &Invoke, now: SystemTime) {
         self.one_by_one = true;
         let header = invoke.xray_header();
@@ -108,7 +99,7 @@ impl LineContext {
         });
     }
 
-    /// The Telemetry API tells something: what is said of it comes after.
+    /// Handles a platform event, before its own line is made.
     pub fn platform(&mut self, kind: &str, record: &Value, time: SystemTime) {
         if let Some(kind) = record["initializationType"].as_str() {
             self.initialization_type = Some(kind.to_owned());
@@ -137,8 +128,8 @@ impl LineContext {
 
     fn start(&mut self, record: &Value, time: SystemTime) {
         let Some(request_id) = record["requestId"].as_str() else { return };
-        // Of an event that Lambda tries again there are two invocations; of one that had begun before
-        // it was told of, one.
+        // A retried event is two invocations with one id. An invocation that began before its start
+        // event arrived is one.
         let begun = self.invocations.iter().position(|known| known.request_id == request_id);
         let begun = begun.and_then(|index| self.invocations.remove(index));
         let begun = begun.filter(|begun| !begun.is_reported);
@@ -156,9 +147,8 @@ impl LineContext {
         });
     }
 
-    /// It is the current one from now on.
     fn push(&mut self, mut invocation: InvocationState) {
-        // Of the one before a line may be late.
+        // A line of the previous invocation may be late.
         let mut left = self.invocations.len();
         self.invocations.retain(|known| {
             left -= 1;
@@ -172,28 +162,26 @@ impl LineContext {
         self.phase = LambdaPhase::Invoke;
     }
 
-    /// One of the invocations that have begun lately.
     pub fn find(&mut self, request_id: &str) -> Option<&mut InvocationState> {
         self.invocations.iter_mut().find(|known| known.request_id == request_id)
     }
 
-    /// The last invocation whose metrics have not been told. The Telemetry API may not have told that
-    /// it began.
+    /// The last invocation without metrics in a line, also if its start event never arrived.
     pub fn unreported(&self) -> Option<&InvocationState> {
         let last = self.invocations.iter().rfind(|known| !known.is_reported);
         self.invoked.as_ref().or(last)
     }
 
-    /// All of them, oldest first.
+    /// Oldest first.
     pub fn all_unreported(&mut self) -> impl Iterator<Item = &mut InvocationState> {
         self.take_over_invoked();
         self.invocations.iter_mut().filter(|known| !known.is_reported)
     }
 
-    /// Index of the invocation to which a line of this time belongs that names this one, or none. A
-    /// name that the platform has not told lately is not believed.
+    /// Index of the invocation to which a line of this time belongs. `named` is the request id in the
+    /// line; unknown request ids are ignored.
     pub fn invocation(&mut self, named: Option<&str>, time: SystemTime) -> Option<usize> {
-        // A process that began in the middle of an invocation has seen no start of it.
+        // A process that started during an invocation has not received its start event.
         if self.invocations.is_empty() && self.invoked.as_ref().is_some_and(|it| it.started <= time)
         {
             self.take_over_invoked();

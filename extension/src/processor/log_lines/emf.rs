@@ -1,4 +1,4 @@
-//! EmfMetrics inside of lines: CloudWatch reads them from the same group (embedded metric format).
+//! Metrics inside of lines: CloudWatch extracts them from the log group (embedded metric format).
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 //!
 //! | in | metrics | by |
@@ -8,8 +8,8 @@
 //! | the extension's own account | `Received`, `Delivered`, `Dropped`, `Repeated`, `FailedRequests`, `Held`, `Spooled` | `Destination`, and over all |
 //! | the same | `HoldOfNext`, `LongestHoldOfNext`, `Refused` (requests) | `Function`, and over all |
 //!
-//! Each combination of dimensions is a metric that somebody pays for: none holds an id, and routes
-//! are those that a function names, without numbers and UUIDs, at most `MAX_ROUTES`.
+//! AWS bills each combination of dimensions as a metric. So no dimension holds an id, and routes are
+//! bounded: at most `MAX_ROUTES`, without numbers and UUIDs.
 
 use std::time::SystemTime;
 
@@ -19,16 +19,16 @@ use crate::time::unix_ms;
 
 const NAMESPACE: &str = "Cruddur";
 
-/// Routes that a process tells apart; later ones are `other`. Our choice: Cruddur has 16.
+/// Most routes with metrics of their own; later routes count as `other`. Cruddur has 16.
 const MAX_ROUTES: usize = 64;
 
-/// What has no value of its own in a dimension.
+/// The dimension value of unknown routes, methods and classes.
 const OTHER: &str = "other";
 
-/// Methods that have a metric: an odd one is whatever a client made up.
+/// Methods with a metric of their own, since clients may send any method.
 const METHODS: [&str; 7] = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"];
 
-/// Members of a JSON object: values of metrics and dimensions, and what declares them as such.
+/// Members of a JSON object: values of metrics and dimensions, and their declaration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EmfMetrics {
     dimensions: Vec<(&'static str, String)>,
@@ -38,7 +38,7 @@ pub struct EmfMetrics {
 }
 
 impl EmfMetrics {
-    /// Every member, `_aws` first.
+    /// All members, `_aws` first.
     pub fn members(&self, time: SystemTime) -> Vec<(&'static str, Value)> {
         let metrics = self.values.iter().map(|(name, unit, _)| json!({"Name": name, "Unit": unit}));
         let directive = json!({
@@ -58,12 +58,12 @@ impl EmfMetrics {
     }
 }
 
-/// Whole numbers are shorter without their fraction.
+/// Writes whole numbers without a fraction, which is shorter.
 fn number(value: f64) -> Value {
     if value.fract() == 0.0 && value.abs() < 1e15 { json!(value as i64) } else { json!(value) }
 }
 
-/// Of an invocation that this process saw begin: how it ended.
+/// The end of an invocation whose start this process has seen.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct InvocationOutcome {
     pub(super) is_first: bool,
@@ -71,9 +71,9 @@ pub(super) struct InvocationOutcome {
     pub(super) timed_out: bool,
 }
 
-/// Of the record of `platform.report`, or of null where there is none.
+/// Metrics of a `platform.report` record, or of null without one.
 ///
-/// How an invocation ended is told by the process that saw it begin, and so once.
+/// Only the process that saw the start of an invocation counts its outcome, so it is counted once.
 pub(super) fn invocation(
     function: &str,
     outcome: Option<InvocationOutcome>,
@@ -112,8 +112,8 @@ pub struct AccessLines {
 }
 
 impl AccessLines {
-    /// What a line gets, if it is one: it has `method`, `route`, `status` and `duration_ms`. None if
-    /// it has something of that itself: what a function means by it nobody knows.
+    /// The members to add to an access line, which has `method`, `route`, `status` and `duration_ms`. None
+    /// are added if the line has one of them already.
     pub fn members(
         &mut self,
         time: SystemTime,
@@ -155,7 +155,7 @@ impl AccessLines {
     }
 }
 
-/// Whether a part of it is a number or a UUID: a path, and no route.
+/// Whether a part of the text is a number or a UUID, which makes it a path instead of a route.
 fn has_id(route: &str) -> bool {
     let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
     let mut parts = route.split('/').filter(|part| !part.is_empty());

@@ -1,4 +1,4 @@
-//! Events of the Telemetry API become lines.
+//! Makes lines of the Telemetry API's events.
 
 use std::{borrow::Cow, time::SystemTime};
 
@@ -31,7 +31,7 @@ use crate::{
     time::{timestamp, unix_ms},
 };
 
-/// What a line says of the function, and what is masked in it.
+/// The function's description in lines, and the secrets to mask.
 #[derive(Clone, Debug)]
 pub struct LineSettings {
     pub function_name: String,
@@ -40,7 +40,7 @@ pub struct LineSettings {
     pub scrub: Vec<String>,
 }
 
-/// Makes lines; knows what the platform has told so far.
+/// Makes lines, with the state of the platform's earlier events.
 #[derive(Debug)]
 pub struct LineEnricher {
     scrubber: Scrubber,
@@ -49,7 +49,6 @@ pub struct LineEnricher {
 }
 
 impl LineEnricher {
-    /// Nothing has happened yet.
     pub fn new(settings: LineSettings) -> Self {
         let LineSettings { function_name, function_version, scrub } = settings;
         let context = LineContext::new(function_name, function_version);
@@ -57,12 +56,12 @@ impl LineEnricher {
         Self { scrubber: Scrubber::new(&scrub), context, access_lines }
     }
 
-    /// The Extensions API tells of an invocation.
+    /// Handles INVOKE.
     pub fn invoked(&mut self, invoke: &Invoke, now: SystemTime) {
         self.context.invoked(invoke, now);
     }
 
-    /// The lines of one POST. `traces` looks an invocation up.
+    /// Makes the lines of one POST. `traces` looks up an invocation's trace ids.
     pub fn take(
         &mut self,
         events: &[RawEvent<'_>],
@@ -72,7 +71,7 @@ impl LineEnricher {
         for event in events {
             let (json, is_error) = match event.kind.as_ref() {
                 "function" => self.function(event, &traces),
-                // InvocationFields among them: its own log lines must never come back to it.
+                // Lines of extensions, also our own: these must not return to us.
                 "extension" => continue,
                 _ => self.platform(event, &traces),
             };
@@ -81,12 +80,12 @@ impl LineEnricher {
         signals.finish()
     }
 
-    /// The invocation whose metrics have not been told yet.
+    /// The last invocation without metrics in a line.
     pub fn unreported(&self) -> Option<String> {
         Some(self.context.unreported()?.request_id.clone())
     }
 
-    /// The sandbox ends: a line about each invocation whose report will never come.
+    /// Handles SHUTDOWN: makes a line for each invocation whose report will never arrive.
     pub fn shut_down(&mut self, shutdown: &Shutdown, now: SystemTime) -> Vec<Payload> {
         let mut signals = LinePayloads::default();
         let reason = shutdown.shutdown_reason.to_ascii_lowercase();
@@ -95,7 +94,7 @@ impl LineEnricher {
             self.context.all_unreported().map(|it| it.request_id.clone()).collect();
         for (index, request_id) in left.iter().enumerate() {
             let Some(invocation) = self.context.find(request_id) else { continue };
-            // What ends the sandbox says nothing of an earlier one that was over.
+            // The reason of the SHUTDOWN applies to the last invocation only.
             let is_over = index + 1 < left.len() && invocation.status.is_some();
             let ended_well = is_over || !shutdown.is_failure();
             let outcome = report(invocation, (!ended_well).then_some(reason.as_str()));
@@ -121,7 +120,7 @@ impl LineEnricher {
         if let Ok(fields) = serde_json::from_str::<JsonFields<'_>>(event.record) {
             return self.object(event, &fields, traces);
         }
-        // A string with an escape that no text can have stays as it came.
+        // A string with an invalid escape is kept as it came.
         let text = serde_json::from_str::<Cow<'_, str>>(event.record);
         let text = text.unwrap_or(Cow::Borrowed(event.record.trim_matches('"')));
         match serde_json::from_str::<JsonFields<'_>>(&text) {
@@ -218,7 +217,7 @@ impl LineEnricher {
         (json, level == "ERROR")
     }
 
-    /// A line around a text, and around a platform record, that names this invocation.
+    /// Makes a line of a text or a platform record; `named` is the request id in it.
     fn wrapped(
         &mut self,
         time: SystemTime,
@@ -246,7 +245,7 @@ impl LineEnricher {
         }
         let unknown = named.filter(|id| record.is_some() && self.context.find(id).is_none());
         let ours = match unknown {
-            // The platform may speak of one that began before this process.
+            // The record may be about an invocation that began before this process.
             Some(unknown) => InvocationFields::of_unknown(&self.context, unknown),
             None => self.ours(named, None, time, traces),
         };
@@ -286,13 +285,13 @@ impl LineEnricher {
     }
 }
 
-/// A level that is longer is none. Our choice: the longest that is known has nine letters.
+/// A longer value is not a level. The longest known level has nine letters.
 const MAX_LEVEL_BYTES: usize = 32;
 
-/// What `cut_from_bytes` takes.
+/// Bytes of the member `cut_from_bytes`.
 const CUT_BYTES: usize = 40;
 
-/// A record that the platform, or the end of the sandbox, adds to a line.
+/// A record of the platform, or of the end of the sandbox.
 #[derive(Debug)]
 struct LineRecord<'a> {
     kind: &'a str,
@@ -300,7 +299,7 @@ struct LineRecord<'a> {
     metrics: Option<EmfMetrics>,
 }
 
-/// How an invocation ended, unless that has been told.
+/// The outcome of an invocation, once.
 fn report(invocation: &mut InvocationState, status: Option<&str>) -> Option<InvocationOutcome> {
     let is_news = !std::mem::replace(&mut invocation.is_reported, true);
     let status = status.or(invocation.status.as_deref()).unwrap_or("success");

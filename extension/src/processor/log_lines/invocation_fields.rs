@@ -12,10 +12,9 @@ use crate::processor::{
     platform_spans::TraceRefs,
 };
 
-/// The fields that are the extension's alone: see the table in [`crate::processor::log_lines`].
+/// Fields that only the extension sets: see the table in [`crate::processor::log_lines`].
 pub(super) const PLATFORMS_OWN: [&str; 4] = ["requestId", "xray_trace_id", "lambda", "claimed"];
 
-/// What the extension adds.
 #[derive(Debug, Default)]
 pub(super) struct InvocationFields<'a> {
     request_id: Option<&'a str>,
@@ -45,7 +44,6 @@ fn lambda(context: &LineContext, is_first: bool) -> String {
 }
 
 impl<'a> InvocationFields<'a> {
-    /// Of a line of this invocation.
     pub(super) fn of(
         context: &LineContext,
         invocation: &'a InvocationState,
@@ -62,18 +60,18 @@ impl<'a> InvocationFields<'a> {
         }
     }
 
-    /// Of a record about an invocation of which nothing else is known.
+    /// For a record about an unknown invocation.
     pub(super) fn of_unknown(context: &LineContext, request_id: &'a str) -> Self {
         let request_id = Some(request_id);
         Self { request_id, lambda: lambda(context, false), ..Self::default() }
     }
 
-    /// Of a line that may be anybody's, or is from before any invocation.
+    /// For a line without an invocation, or before the first one.
     pub(super) fn of_nothing(context: &LineContext) -> Self {
         Self { lambda: lambda(context, !context.has_had_invocation), ..Self::default() }
     }
 
-    /// Whether a field of the line says the same.
+    /// Whether the line has this field with the same value.
     pub(super) fn says(&self, key: &str, value: &str) -> bool {
         let own = match key {
             "requestId" => self.request_id,
@@ -84,7 +82,7 @@ impl<'a> InvocationFields<'a> {
         own.zip(value.ok()).is_some_and(|(own, value)| own == value)
     }
 
-    /// Adds what the line does not say itself.
+    /// Adds the fields that the line does not have.
     pub(super) fn write(&self, line: &mut JsonObject, says: impl Fn(&str) -> bool) {
         let trace_id = self.trace_id.as_deref().filter(|_| !says("trace_id"));
         let span_id = self.span_id.as_deref().filter(|_| !says("trace_id") && !says("span_id"));

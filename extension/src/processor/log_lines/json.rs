@@ -1,4 +1,4 @@
-//! JSON objects whose values nobody looks into: read and written with their fields in order.
+//! JSON objects with undecoded values, read and written with their fields in order.
 
 use std::{borrow::Cow, fmt};
 
@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::processor::log_lines::level::LogLevel;
 
-/// A JSON object's fields, in order, the values as they are.
+/// A JSON object's fields in order, with undecoded values.
 #[derive(Debug)]
 pub(crate) struct JsonFields<'a>(pub(crate) Vec<(Cow<'a, str>, &'a str)>);
 
@@ -19,7 +19,7 @@ impl<'a> JsonFields<'a> {
         self.0.iter().find(|(known, _)| known == key).map(|(_, value)| *value)
     }
 
-    /// Whether there is something in it.
+    /// Whether the field is set and not empty.
     pub(crate) fn says(&self, key: &str) -> bool {
         self.get(key).is_some_and(|value| !is_empty(value))
     }
@@ -28,7 +28,7 @@ impl<'a> JsonFields<'a> {
         serde_json::from_str(self.get(key)?).ok()
     }
 
-    /// By the names that loggers use.
+    /// The level, under the names that loggers use.
     pub(crate) fn level(&self) -> Option<LogLevel> {
         let value = ["level", "severity", "levelname"].iter().find_map(|key| self.get(key))?;
         serde_json::from_str(value).ok()
@@ -59,12 +59,12 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonFields<'a> {
     }
 }
 
-/// Whether a value says nothing.
+/// Whether a value is empty.
 pub(crate) fn is_empty(value: &str) -> bool {
     ["null", "\"\""].contains(&value)
 }
 
-/// A JSON object that is being written.
+/// Writes a JSON object.
 #[derive(Debug)]
 pub(crate) struct JsonObject(pub(crate) String);
 
@@ -91,7 +91,7 @@ impl JsonObject {
         self.raw(key, value.as_deref().unwrap_or("null"));
     }
 
-    /// Takes over the fields of another one that has not ended.
+    /// Appends the fields of another unfinished object.
     pub(crate) fn extend(&mut self, other: &Self) {
         if !other.is_empty() {
             self.0.push(',');
@@ -108,7 +108,7 @@ fn quoted(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_else(|_| "\"\"".to_owned())
 }
 
-/// As much of a text as takes so many bytes as a JSON string.
+/// The beginning of a text that takes at most this many bytes as a JSON string.
 pub(crate) fn cut(text: &str, bytes: usize) -> &str {
     let mut left = bytes;
     for (index, char) in text.char_indices() {

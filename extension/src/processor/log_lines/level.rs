@@ -1,13 +1,12 @@
-//! How grave a line is, by what it says itself.
+//! The level of a line, from its own text.
 
 use serde::Deserialize;
 
-/// How grave a line is.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum LogLevel {
     Name(String),
-    /// As bunyan and pino count: 50 is an error.
+    /// The numbers of bunyan and pino: 50 is an error.
     Number(f64),
 }
 
@@ -30,14 +29,14 @@ impl LogLevel {
 /// Levels that count as errors.
 const ERRORS: [&str; 6] = ["ERROR", "ERR", "FATAL", "CRITICAL", "PANIC", "EMERGENCY"];
 
-/// How many words may stand before it, and it. Our choice: `2026-01-01 00:00:00,000 - a.logger - ERROR`
-/// has seven.
+/// The number of words in which a level is searched: `2026-01-01 00:00:00,000 - a.logger - ERROR` has
+/// seven.
 const WORDS: usize = 10;
 
-/// Where they are looked for in a long line, in bytes. Our choice: ten long words.
+/// Bytes of a long line in which a level is searched: ten long words.
 const HEAD: usize = 512;
 
-/// The level that a plain line shows among its first words, or by what only Rust's panics say.
+/// The level among the first words of a plain line, or the error of a Rust panic.
 pub(super) fn level_in(text: &str) -> Option<&'static str> {
     const KNOWN: [&str; 8] =
         ["ERROR", "WARN", "WARNING", "INFO", "DEBUG", "TRACE", "FATAL", "CRITICAL"];

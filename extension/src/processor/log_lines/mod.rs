@@ -1,20 +1,20 @@
-//! LineEnricher: what the function wrote and what the platform says, one JSON object each, complete when
-//! they are received, so that who sends them need only cut them into requests.
+//! Log lines: each line of the function and each platform record becomes one JSON object when it is
+//! received. Exporters only cut the lines into requests.
 //!
-//! | field | what |
+//! | field | content |
 //! |---|---|
 //! | the function's own | as the function wrote them, in its order; plain text is a `message` |
-//! | `timestamp`, `level`, `message` | of plain text (the level as far as it shows one) and of platform records |
-//! | `type`, `record` | of platform records: `platform.report` and the like, and all that it says |
+//! | `timestamp`, `level`, `message` | of plain text (the level if the text shows one) and of platform records |
+//! | `type`, `record` | of platform records: the type, such as `platform.report`, and the whole record |
 //! | `requestId`, `xray_trace_id` | the invocation's, as the platform has them |
-//! | `trace_id`, `span_id` | the line's own, else the server span's if that has come already |
-//! | `_aws`, and what it names | metrics: see [`emf`] |
+//! | `trace_id`, `span_id` | the line's own, else the server span's if it has arrived |
+//! | `_aws`, and the members that it names | metrics: see [`emf`] |
 //! | `lambda` | `function`, `version`, `coldStart`, `initializationType`, `phase`: see [`context`] |
-//! | `claimed` | what the function said in one of these fields, where the platform knows better |
-//! | `cut_from_bytes` | the line's length, where it was longer than [`MAX_LINE_BYTES`] |
+//! | `claimed` | the function's own values of these fields, where the platform's differ |
+//! | `cut_from_bytes` | the line's length, where it was longer than [`MAX_LINE_BYTES`](crate::otlp::line_codec::MAX_LINE_BYTES) |
 //!
-//! Secrets are masked ([`crate::scrub`]), terminal colours are taken out. A signal of
-//! [`SignalKind::Lines`] holds one line after the other, as [`read`] gives them back.
+//! Secrets are masked ([`crate::scrub`]) and terminal colours removed. [`crate::otlp::line_codec`]
+//! encodes the lines.
 
 pub mod context;
 pub mod emf;

@@ -1,8 +1,7 @@
-//! Platform records as a sentence and a level, for people.
+//! A sentence and a level for each platform record.
 
 use serde_json::Value;
 
-/// What a platform record says.
 pub(super) fn of(kind: &str, record: &Value) -> (&'static str, String) {
     let text = |key: &str| record[key].as_str().unwrap_or_default().to_owned();
     let metric = |key: &str| record["metrics"][key].as_f64();

@@ -6,8 +6,8 @@ use crate::{
     time::timestamp,
 };
 
-/// The line itself, or a line around its beginning if it is longer than [`MAX_LINE_BYTES`]. What
-/// says where it belongs stays, as far as that is short.
+/// The line itself, or a line with its beginning if it is longer than [`MAX_LINE_BYTES`]. Short ids and
+/// the level are kept.
 pub fn shortened(json: String, time_ms: i64) -> String {
     if json.len() <= MAX_LINE_BYTES {
         return json;
@@ -29,8 +29,8 @@ pub fn shortened(json: String, time_ms: i64) -> String {
     line.0
 }
 
-/// Longer values do not stay in a [shortened] line. Our choice: ids have 38 bytes at most.
+/// Longer values are left out of a [shortened] line. Ids have 38 bytes at most.
 const MAX_PLACE_BYTES: usize = 128;
 
-/// What a message takes beside its text: its name, quotes, a comma, a brace.
+/// Bytes of a message beside its text: its name, quotes, a comma, a brace.
 pub(super) const MESSAGE_BYTES: usize = 16;

@@ -1,4 +1,4 @@
-//! The spans that only the platform can tell: what happened around the function's server span S.
+//! Spans made from platform events, around the function's server span S.
 //!
 //! | span | from | place |
 //! |---|---|---|
@@ -7,8 +7,8 @@
 //! | `platform.report` | `platform.report`, one invocation later | child of its S |
 //! | the function's name | a failed `platform.runtimeDone`, or SHUTDOWN, without S | the root, in place of S |
 //!
-//! S is never held back for them: they go with whatever flush comes next. Events may be late,
-//! missing, in another order, or of a later schema; what cannot be placed is left out.
+//! S never waits for these spans: they leave with the next flush. Events may be late, missing, in
+//! another order, or of a later schema. A span without a place in a trace is left out.
 
 pub(crate) mod span;
 
@@ -27,21 +27,21 @@ use crate::{
     processor::platform_spans::span::{PlatformSpan, SpanParent, encode},
 };
 
-/// Lambda runs one invocation at a time, and reports on one when the next is over. Our choice.
+/// Lambda runs one invocation at a time and delivers a report when the next invocation is over, so a
+/// few suffice.
 const REMEMBERED: usize = 8;
 
-/// See the module's documentation.
 #[derive(Debug)]
 pub struct PlatformSpans {
     resource: Vec<(String, String)>,
     function_name: String,
     /// Oldest first.
     invocations: VecDeque<PendingInvocation>,
-    /// `init` or `restore`, until the invocation after it has its S.
+    /// `init` or `restore`, until the following invocation has its S.
     before_first: Vec<PlatformSpan>,
 }
 
-/// Where an invocation is to be found in the trace backends.
+/// The ids of an invocation in the trace backends.
 #[derive(Clone, Debug, Default)]
 pub struct TraceRefs {
     /// The value of `X-Amzn-Trace-Id`.
@@ -50,14 +50,13 @@ pub struct TraceRefs {
     pub server: Option<(TraceId, SpanId)>,
 }
 
-/// Looks up what the platform knows of an invocation.
+/// Looks up the trace ids of an invocation.
 pub type TraceLookup<'a> = &'a dyn Fn(&str) -> TraceRefs;
 
-/// What is known of an invocation.
 #[derive(Debug)]
 struct PendingInvocation {
     request_id: String,
-    /// Whether Lambda has told us of it; a fast function's S may be here before.
+    /// Whether INVOKE has arrived; a fast function's S may arrive first.
     begun: bool,
     started: SystemTime,
     xray_header: Option<String>,
@@ -68,12 +67,12 @@ struct PendingInvocation {
 }
 
 impl PlatformSpans {
-    /// Knows nothing of any invocation. `resource` describes the function, as its own spans do.
+    /// `resource` describes the function, as the resource of its own spans does.
     pub fn new(function_name: String, resource: Vec<(String, String)>) -> Self {
         Self { resource, function_name, invocations: VecDeque::new(), before_first: Vec::new() }
     }
 
-    /// An invocation has begun. One that is begun again is another.
+    /// Handles INVOKE. A second INVOKE with the same id is another invocation.
     pub fn invoked(&mut self, invoke: &Invoke, now: SystemTime) {
         self.invocations.retain(|known| !(known.begun && known.request_id == invoke.request_id));
         let invocation = self.invocation(&invoke.request_id, now);
@@ -82,7 +81,7 @@ impl PlatformSpans {
         invocation.xray_header = invoke.xray_header();
     }
 
-    /// S has come: what waited for it can go.
+    /// Returns the spans that waited for this S.
     pub fn server_span(&mut self, server: &ServerSpan, now: SystemTime) -> Option<Payload> {
         let place = SpanParent {
             trace_id: server.trace_id?,
@@ -96,7 +95,7 @@ impl PlatformSpans {
         self.release(&server.request_id)
     }
 
-    /// The platform says something.
+    /// Returns the spans that this event completes.
     pub fn event(&mut self, event: PlatformEvent, now: SystemTime) -> Option<Payload> {
         match event.record {
             PlatformRecord::Init(phase) => self.phase("init", &phase, event.time),
@@ -120,8 +119,8 @@ impl PlatformSpans {
         }
     }
 
-    /// A phase before an invocation: the next one to come, or, if the event is late, the first that
-    /// began after it.
+    /// Adds the span of init or restore to the next invocation or, if the event is late, to the first
+    /// invocation that began after it.
     fn phase(
         &mut self,
         name: &'static str,
@@ -139,7 +138,7 @@ impl PlatformSpans {
         self.release(&request_id)
     }
 
-    /// What is known of an invocation's traces: its X-Ray header, and its server span.
+    /// The X-Ray header and server span of an invocation.
     pub fn traces(&self, request_id: &str) -> TraceRefs {
         let found = self.invocations.iter().find(|known| known.request_id == request_id);
         TraceRefs {
@@ -154,7 +153,7 @@ impl PlatformSpans {
         last.filter(|_| shutdown.is_failure()).map(|last| &*last.request_id)
     }
 
-    /// The sandbox ends: a failed invocation that nobody has reported gets its root.
+    /// Handles SHUTDOWN: a failed invocation without S gets its root.
     pub fn shut_down(&mut self, shutdown: &Shutdown, now: SystemTime) -> Option<Payload> {
         let request_id = self.unexplained(shutdown)?.to_owned();
         self.make_root(&request_id, &shutdown.shutdown_reason.to_ascii_lowercase(), now)
@@ -179,13 +178,13 @@ impl PlatformSpans {
         self.release(request_id)
     }
 
-    /// Everything that waits for an invocation's S, if S is known.
+    /// Takes all spans that wait for an invocation's S, if S is known.
     fn release(&mut self, request_id: &str) -> Option<Payload> {
         let found = self.invocations.iter_mut().find(|known| known.request_id == request_id);
         let invocation = found.filter(|known| !known.waiting.is_empty())?;
         let server = invocation.server?;
         let mut spans = std::mem::take(&mut invocation.waiting);
-        // They may be sent by another process, which knows nothing of this invocation.
+        // A later process may send these spans from the spool, without this invocation's header.
         if let Some(header) = &invocation.xray_header {
             spans.iter_mut().for_each(|span| span.attribute("cruddur.xray_header", header.clone()));
         }

@@ -1,4 +1,4 @@
-//! Spans of the platform, and their OTLP.
+//! Platform spans and their OTLP encoding.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,7 +18,7 @@ use crate::{
     otlp::payload::{Payload, SAMPLING_PRIORITY, SignalKind},
 };
 
-/// Where the spans of an invocation belong: its server span.
+/// The parent of an invocation's platform spans: its server span.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SpanParent {
     pub(crate) trace_id: TraceId,
@@ -26,7 +26,7 @@ pub(crate) struct SpanParent {
     pub(crate) is_sampled: bool,
 }
 
-/// A span that has no place in a trace yet.
+/// A span without a trace yet.
 #[derive(Debug)]
 pub(crate) struct PlatformSpan {
     pub(crate) id: SpanId,
@@ -34,7 +34,6 @@ pub(crate) struct PlatformSpan {
     start: SystemTime,
     end: SystemTime,
     attributes: Vec<KeyValue>,
-    /// It is the root itself.
     is_root: bool,
     failed: bool,
 }
@@ -53,7 +52,7 @@ impl PlatformSpan {
         }
     }
 
-    /// `init` or `restore`, which ended when its report was made.
+    /// `init` or `restore`, which ends at the time of its report.
     pub(crate) fn phase(name: &str, phase: &PhaseReport, end: SystemTime) -> Self {
         let took = millis(phase.metrics.duration_ms.unwrap_or_default());
         let mut span = Self::new(name, end.checked_sub(took).unwrap_or(end), end);
@@ -79,7 +78,7 @@ impl PlatformSpan {
         Some(Self::new("runtimeOverhead", start, end))
     }
 
-    /// What the invocation cost, over the time that it took.
+    /// The span `platform.report`: the invocation's cost over its duration.
     pub(crate) fn report(report: &InvocationReport, start: SystemTime) -> Self {
         let metrics = &report.metrics;
         let end = start + millis(metrics.duration_ms.unwrap_or_default());
@@ -103,7 +102,7 @@ impl PlatformSpan {
         span
     }
 
-    /// The root of an invocation whose own server span never came.
+    /// The root of an invocation without a server span.
     pub(crate) fn root(name: String, start: SystemTime, end: SystemTime, error_type: &str) -> Self {
         let mut span = Self::new(name, start, end.max(start));
         span.is_root = true;
@@ -144,7 +143,7 @@ impl PlatformSpan {
     }
 }
 
-/// One request with all the spans of an invocation.
+/// Encodes all spans of an invocation as one request.
 pub(crate) fn encode(
     resource: &[(String, String)],
     server: SpanParent,
@@ -168,7 +167,7 @@ pub(crate) fn encode(
     Payload { kind: SignalKind::Traces, bytes, items, has_error, has_unsampled: !server.is_sampled }
 }
 
-/// A new id whose first four bytes are the time, which X-Ray accepts everywhere.
+/// A new trace id that begins with the time, as X-Ray requires.
 pub(crate) fn new_trace_id(now: SystemTime) -> TraceId {
     let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() as u32;
     let mut bytes = fastrand::u128(1..).to_be_bytes();

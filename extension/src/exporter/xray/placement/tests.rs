@@ -28,7 +28,7 @@ fn headers(invocations: &[(&str, u64, &str)]) -> XrayContexts {
     for (request_id, second, header) in invocations {
         let event = json!({ "requestId": request_id, "tracing": { "value": header } });
         let invoke: Invoke = serde_json::from_value(event).unwrap();
-        headers.begun(&invoke, SystemTime::UNIX_EPOCH + Duration::from_secs(*second));
+        headers.on_invoke(&invoke, SystemTime::UNIX_EPOCH + Duration::from_secs(*second));
     }
     headers
 }

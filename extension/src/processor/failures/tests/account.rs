@@ -20,7 +20,7 @@ fn a_failure_that_was_told_before_its_request_hides_no_other_in_the_trace() {
 #[test]
 fn what_is_gathered_or_folded_is_counted_until_it_is_made() {
     let mut world = World::new(&[]);
-    world.begun("first");
+    world.on_invoke("first");
     let message = span::Event { name: "rollbar.message".to_owned(), ..span::Event::default() };
     world.spans(vec![Span { events: vec![exception("A"), message.clone()], ..plain(2) }]);
     assert_eq!(world.failures.waiting(), 2);
@@ -31,7 +31,7 @@ fn what_is_gathered_or_folded_is_counted_until_it_is_made() {
     assert_eq!(world.failures.waiting(), 61 - 5);
 
     world.now += rate_limit::INTERVAL;
-    world.begun("second");
+    world.on_invoke("second");
 
     assert_eq!((world.items.len(), world.failures.waiting()), (7, 0), "nobody else came by");
     let items = world.finish();
@@ -41,7 +41,7 @@ fn what_is_gathered_or_folded_is_counted_until_it_is_made() {
 #[test]
 fn of_thousands_of_errors_few_are_kept_and_all_are_counted() {
     let mut world = World::new(&[]);
-    world.begun("first");
+    world.on_invoke("first");
     let twice = Span { events: vec![exception("A"), exception("B")], ..plain(3) };
     world.spans(vec![twice; 10_000]);
     let kept: usize = world.failures.strays.iter().map(|stray| stray.failures.len()).sum();
@@ -60,7 +60,7 @@ fn of_thousands_of_errors_few_are_kept_and_all_are_counted() {
 fn a_report_may_know_why_a_process_ended() {
     for is_told in [true, false] {
         let mut world = World::new(&[]);
-        world.begun("first");
+        world.on_invoke("first");
         let exit = json!({ "requestId": "first", "status": "error", "errorType": EXIT });
         world.event("platform.runtimeDone", exit);
         world.failures.conclude("first", world.now, &lookup);

@@ -8,9 +8,9 @@ use crate::otlp::line_codec::LinePayloads;
 #[test]
 fn what_only_the_platform_tells_of_has_what_the_function_said_of_itself_before() {
     let mut world = World::new(&[]);
-    world.begun("first");
+    world.on_invoke("first");
     world.spans(vec![Span { events: Vec::new(), ..server("first") }]);
-    world.begun("second");
+    world.on_invoke("second");
     world.step(&Step::Report, "second");
 
     let items = world.finish();
@@ -24,7 +24,7 @@ fn what_only_the_platform_tells_of_has_what_the_function_said_of_itself_before()
 fn the_trace_of_an_item_is_what_the_spans_say_and_no_loggers_word() {
     for trace_id in ["1-5759e988-bd862e3fe1be46a994272793", "", &"a".repeat(32)] {
         let mut world = World::new(&[]);
-        world.begun("first");
+        world.on_invoke("first");
         let line =
             json!({ "level": "ERROR", "message": "x", "requestId": "first", "trace_id": trace_id });
         world.event("function", line);
@@ -40,7 +40,7 @@ fn the_trace_of_an_item_is_what_the_spans_say_and_no_loggers_word() {
 fn a_clients_address_is_nowhere_in_an_item_unless_it_may_be_sent() {
     for (how, expected) in [("true", true), ("anonymize", false), ("false", false)] {
         let mut world = World::new(&[("ROLLBAR_CAPTURE_IP", how)]);
-        world.begun("first");
+        world.on_invoke("first");
         let mut span = server("first");
         for (key, value) in [
             ("http.request.method", "GET"),
@@ -88,7 +88,7 @@ fn every_text_of_an_item_is_scrubbed() {
         let place = Span { name: secret.to_owned(), events: vec![exception("A")], ..plain(2) };
         let body = attribute("", secret).value;
         let mut world = World::new(&[]);
-        world.begun("first");
+        world.on_invoke("first");
         world.logs(vec![LogRecord { body, severity_number: 9, ..record("first") }]);
         world.event("function", json!(secret));
         world.spans(vec![place, Span { events: vec![thrown, message], ..server("first") }]);
@@ -106,7 +106,7 @@ fn the_frames_of_a_backtrace_are_in_the_order_of_the_calls() {
     let mut span = server("first");
     span.events[0].attributes.push(attribute("exception.stacktrace", stack));
     let mut world = World::new(&[]);
-    world.begun("first");
+    world.on_invoke("first");
     world.spans(vec![span]);
 
     let items = world.finish();
@@ -119,7 +119,7 @@ fn the_frames_of_a_backtrace_are_in_the_order_of_the_calls() {
 #[test]
 fn a_long_line_is_cut() {
     let mut world = World::new(&[]);
-    world.begun("first");
+    world.on_invoke("first");
     world.event("function", json!(format!("[INFO] {}", "é".repeat(5_000))));
     world.spans(vec![server("first")]);
 
@@ -166,7 +166,7 @@ fn an_item_is_trimmed_below_the_limit_whatever_it_holds() {
         ..exception("")
     });
     let mut world = World::new(&[]);
-    world.begun("first");
+    world.on_invoke("first");
     (0..20).for_each(|_| world.event("function", json!(huge)));
     world.spans(vec![span]); // looked at there
 
@@ -176,7 +176,7 @@ fn an_item_is_trimmed_below_the_limit_whatever_it_holds() {
 #[test]
 fn the_outermost_exception_comes_first_and_none_twice() {
     let mut world = World::new(&[]);
-    world.begun("first");
+    world.on_invoke("first");
     let outer = Span { events: vec![exception("Timeout")], ..plain(3) };
     world.spans(vec![child(), outer, server("first")]);
 
@@ -190,7 +190,7 @@ fn the_outermost_exception_comes_first_and_none_twice() {
 #[test]
 fn a_traceback_in_a_line_says_more_than_the_platform() {
     let mut world = World::new(&[]);
-    world.begun("first");
+    world.on_invoke("first");
     let line = "[ERROR] ValueError: bad\rTraceback (most recent call last):\r  File \"/var/task/a.py\", line 3, in f\n";
     world.event("function", json!(line));
     world.step(&Step::Done, "first");
@@ -215,7 +215,7 @@ proptest! {
         level in "ERROR|FATAL|50|INFO",
     ) {
         let mut world = World::new(&[]);
-        world.begun("first");
+        world.on_invoke("first");
         for text in texts {
             let line = json!({ "level": level, key.clone(): text }).to_string();
             let mut signals = LinePayloads::default();

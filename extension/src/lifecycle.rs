@@ -94,7 +94,7 @@ async fn work(lambda: &ExtensionsApi, parts: &mut Parts, config: &Config) -> Shu
         warn!("Platform events cannot be received: {error}");
     }
     match lambda.events() {
-        EventTypes::All => parts.invocations.expect_ends(),
+        EventTypes::All => parts.invocations.expect_end_events(),
         EventTypes::Shutdown => {
             parts.flush_every(config.flush.period());
             parts.tell_overdue_failures();

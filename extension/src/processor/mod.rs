@@ -86,8 +86,8 @@ impl Processor {
     }
 
     /// INVOKE will arrive for each invocation, perhaps after its end.
-    pub fn expect_ends(&self) {
-        self.failures(FailureReporter::expect_ends);
+    pub fn expect_end_events(&self) {
+        self.failures(FailureReporter::expect_end_events);
     }
 
     /// Handles INVOKE: returns the failures of earlier invocations. A retried event has the same id.

@@ -22,7 +22,7 @@ const MAX_MESSAGES: usize = 16;
 /// Failures that are not in payloads. The pipeline reads both counts.
 #[derive(Debug, Default)]
 pub struct FailureCounts {
-    /// Gathered, but not in a payload yet; see [`FailureReporter::waiting`].
+    /// Gathered, but not in a payload yet; see [`FailureReporter::pending_count`].
     pub waiting: AtomicU64,
     /// Dropped by panics, and not in the sums yet. Each panic counts at least one failure, because the
     /// failure that caused it may not have been counted before.
@@ -60,13 +60,13 @@ impl GuardedReporter {
             #[cfg(test)]
             assert!(!self.panics_next.swap(false, Ordering::Relaxed), "a bug");
             act(&mut failures);
-            failures.waiting()
+            failures.pending_count()
         }));
-        let made = failures.take_made();
+        let made = failures.take_items();
         let waiting = acted.unwrap_or_else(|panic| {
             let made: u64 = made.iter().map(|signal| signal.items).sum();
             let before = counts.waiting.load(Ordering::Relaxed).saturating_sub(made);
-            let after = catch_unwind(AssertUnwindSafe(|| failures.waiting())).unwrap_or(1);
+            let after = catch_unwind(AssertUnwindSafe(|| failures.pending_count())).unwrap_or(1);
             failures.drop_all();
             let lost = before.max(after).max(1);
             counts.lost.fetch_add(lost, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! What attributes tell of a request and of who served it.
+//! The attributes of spans and records that items show.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -10,8 +10,8 @@ use crate::{
     processor::failures::{item::Texts, kept_text::cut, truncate::cut_to},
 };
 
-/// Attributes that tell something to whoever reads an item; no other is kept, whatever it holds.
-const TOLD: [&str; 17] = [
+/// Prefixes of the attributes that are kept; all others are dropped.
+const KEPT_PREFIXES: [&str; 17] = [
     "app.user_",
     "aws.lambda.",
     "client.",
@@ -31,10 +31,10 @@ const TOLD: [&str; 17] = [
     "user_agent.",
 ];
 
-/// Most attributes that are kept. Our choice, well above the conventions' own number.
-pub(super) const MAX_FACTS: usize = 100;
+/// Most attributes that are kept: well above the number in the semantic conventions.
+pub(super) const MAX_ATTRIBUTES: usize = 100;
 
-/// A span's or record's own attributes, and those of its resource, which all of it share.
+/// The attributes of a span or record, and those of its resource, which are shared.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct SelectedAttributes {
     pub(super) resource: Arc<Texts>,
@@ -47,36 +47,36 @@ impl SelectedAttributes {
         found.map(String::as_str)
     }
 
-    /// The value of the first attribute that is there, unless it is empty.
+    /// The value of the first attribute that is set and not empty.
     pub(super) fn first(&self, keys: &[&str]) -> Option<&str> {
         keys.iter().find_map(|key| self.get(key)).filter(|text| !text.is_empty())
     }
 }
 
-/// Those of encoded `KeyValue`s that are told.
-pub(super) fn told<'a>(attributes: impl Iterator<Item = &'a [u8]>) -> Texts {
-    let is_told = |pair: &&[u8]| {
+/// Decodes the kept attributes of encoded `KeyValue`s.
+pub(super) fn kept<'a>(attributes: impl Iterator<Item = &'a [u8]>) -> Texts {
+    let is_kept = |pair: &&[u8]| {
         let key = nested(pair, 1).last().unwrap_or_default();
-        TOLD.iter().any(|prefix| key.starts_with(prefix.as_bytes()))
+        KEPT_PREFIXES.iter().any(|prefix| key.starts_with(prefix.as_bytes()))
     };
-    // The receiver has checked them: they decode.
-    let decoded = attributes.filter(is_told).filter_map(|pair| KeyValue::decode(pair).ok());
-    texts(decoded.take(MAX_FACTS))
+    // Decoding succeeds, because the receiver has checked the message.
+    let decoded = attributes.filter(is_kept).filter_map(|pair| KeyValue::decode(pair).ok());
+    texts(decoded.take(MAX_ATTRIBUTES))
 }
 
-/// All of them as texts, cut.
+/// All attributes as truncated texts.
 pub(super) fn texts(attributes: impl Iterator<Item = KeyValue>) -> Texts {
     let pair = |it: KeyValue| (cut_to(&it.key, 255), cut(&text(it.value.as_ref())));
     attributes.map(pair).collect::<BTreeMap<_, _>>()
 }
 
-/// The text of an attribute; empty if it is not there.
+/// The text of an attribute; empty without it.
 pub(super) fn attribute(attributes: &[KeyValue], key: &str) -> String {
     let found = attributes.iter().find(|attribute| attribute.key == key);
     found.map(|found| text(found.value.as_ref())).unwrap_or_default()
 }
 
-/// A value as text; the values of a list with commas between them. Maps and bytes say nothing.
+/// A value as text; the values of a list are joined by commas. Maps and bytes become empty.
 pub(super) fn text(value: Option<&AnyValue>) -> String {
     match value.and_then(|value| value.value.as_ref()) {
         Some(any_value::Value::StringValue(text)) => text.clone(),

@@ -1,4 +1,4 @@
-//! Whose something is: an invocation's, or nobody's yet.
+//! Attributes evidence to the invocation it belongs to.
 
 use std::time::SystemTime;
 
@@ -10,15 +10,16 @@ use crate::processor::{
     platform_spans::TraceLookup,
 };
 
-/// Invocations whose failures may still come. Our choice.
+/// Most invocations whose evidence may still arrive. Lambda runs one at a time.
 const REMEMBERED: usize = 16;
 
-/// Traces without an invocation that are kept apart. Our choice.
+/// Most traces without an invocation whose evidence is kept apart. The oldest is reported when another
+/// one arrives.
 const MAX_TRACES: usize = 64;
 
 impl FailureReporter {
-    /// The invocation in whose trace something happened: one that is going on, unless its server
-    /// span may come yet; then one that is over.
+    /// The invocation of this trace: a running one, unless its server span may still arrive, else one
+    /// that is over.
     pub(super) fn of_trace(&self, trace_id: &str) -> Option<String> {
         if trace_id.is_empty() {
             return None;
@@ -27,7 +28,7 @@ impl FailureReporter {
         let has_it =
             |it: &&AttributedInvocation| it.gathered.trace_ids.iter().any(|id| id == trace_id);
         let is_going_on = |it: &&AttributedInvocation| !it.is_done;
-        let going_on = self.ends_are_told && known.clone().any(|it| is_going_on(&it));
+        let going_on = self.has_end_events && known.clone().any(|it| is_going_on(&it));
         let found = known.find(|it| has_it(it) && (!going_on || is_going_on(it)));
         found.map(|it| it.request_id.clone())
     }
@@ -41,7 +42,7 @@ impl FailureReporter {
             if self.strays.len() == MAX_TRACES
                 && let Some(oldest) = self.strays.pop_front()
             {
-                self.tell_of_stray(oldest, now);
+                self.report_stray(oldest, now);
             }
             self.strays.push_back(Evidence::default());
             self.strays.len() - 1

@@ -1,4 +1,4 @@
-//! What was found of one invocation, or of one trace, before anybody knows whether it is all.
+//! The evidence gathered for one invocation, or for one trace without an invocation.
 
 use serde_json::Value;
 
@@ -7,58 +7,56 @@ use crate::processor::failures::{
     item::{ItemLevel, Texts},
 };
 
-/// Most failures and messages of one invocation that are kept; more are counted. Our choice: the
-/// first tell the story.
+/// Most failures and messages that are kept for one invocation; later ones are only counted, since the
+/// first ones show the cause.
 const MAX_FAILURES: usize = 10;
 const MAX_MESSAGES: usize = 50;
 
-/// Something that went wrong, as its source tells it.
+/// A failure as its source describes it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Failure {
     pub(super) source: FailureSource,
     pub(super) level: ItemLevel,
-    /// Its type. Empty if there is only a text.
+    /// The exception's type; empty if there is only a text.
     pub(super) class: String,
     pub(super) message: String,
     /// As [`crate::backtrace`] reads it; may be empty.
     pub(super) stack: String,
-    /// The span's name, or nothing.
+    /// The span's name; empty for lines.
     pub(super) place: String,
     pub(super) time_ms: i64,
 }
 
-/// Who tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum FailureSource {
     /// The server span itself.
     Server,
     /// Another span, or a log record that came by OTLP and holds an exception.
     Otlp,
-    /// A line, or any other log record.
+    /// A line, or a log record without an exception.
     Line,
 }
 
-/// Words that somebody wants to be reported.
+/// A message that the function asked to report.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct ReportedMessage {
     pub(super) level: ItemLevel,
     pub(super) body: String,
     pub(super) more: Texts,
     pub(super) time_ms: i64,
-    /// Which one it is, whoever asks when: the span's id and the event's place in it.
+    /// Stable identity: the span's id and the event's index.
     pub(super) key: String,
 }
 
-/// The end that only the platform saw.
+/// A failed end that the platform reported.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct PlatformEnd {
-    /// Its type, such as `Runtime.OutOfMemory` or `timeout`.
+    /// Such as `Runtime.OutOfMemory` or `timeout`.
     pub(super) error_type: String,
     pub(super) time_ms: i64,
     pub(super) phase: FailedPhase,
 }
 
-/// What was going on then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FailedPhase {
     Init,
@@ -66,27 +64,26 @@ pub(super) enum FailedPhase {
     Invocation,
 }
 
-/// A span and its resource, as far as an item tells of them.
+/// The parts of a span and its resource that items show.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct SpanContext {
     pub(super) is_server: bool,
     pub(super) name: String,
-    /// As hex digits, like the next one.
+    /// Hex digits, like `span_id`.
     pub(super) trace_id: String,
     pub(super) span_id: String,
     pub(super) end_ms: i64,
     pub(super) facts: SelectedAttributes,
 }
 
-/// See the module's documentation.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Evidence {
-    /// As hex digits.
+    /// Hex digits.
     pub(super) trace_ids: Vec<String>,
     pub(super) context: Option<SpanContext>,
     /// Oldest first.
     pub(super) failures: Vec<Failure>,
-    /// But for those that lines tell of.
+    /// Failures that were not only found in lines.
     failure_count: u64,
     line_count: u64,
     pub(super) messages: Vec<ReportedMessage>,
@@ -95,12 +92,11 @@ pub(super) struct Evidence {
 }
 
 impl Evidence {
-    /// Whether there is anything to be told.
+    /// Whether there is nothing to report.
     pub(super) fn is_empty(&self) -> bool {
         self.failures.is_empty() && self.messages.is_empty() && self.ended.is_none()
     }
 
-    /// Who was at work.
     pub(super) fn service(&self) -> &str {
         let context = self.context.as_ref();
         context.and_then(|it| it.facts.get("service.name")).unwrap_or_default()
@@ -110,10 +106,10 @@ impl Evidence {
         self.context.as_ref().is_some_and(|context| context.is_server)
     }
 
-    /// Whether what was found in a trace is an invocation's of which this was.
-    pub(super) fn takes(&self, stray: &Self, ends_are_told: bool) -> bool {
+    /// Whether `stray` belongs to the same invocation as this evidence.
+    pub(super) fn owns(&self, stray: &Self, has_end_events: bool) -> bool {
         !self.has_server()
-            || ends_are_told && stray.trace_ids.is_empty()
+            || has_end_events && stray.trace_ids.is_empty()
             || stray.trace_ids.iter().any(|id| self.trace_ids.contains(id))
     }
 
@@ -124,19 +120,20 @@ impl Evidence {
         }
     }
 
-    /// The server span tells most; else the span that ended last, since it is the outermost.
+    /// Keeps the server span, else the span that ended last, which is the outermost.
     pub(super) fn add_context(&mut self, context: SpanContext) {
         if context.is_server || !self.has_server() {
             self.context = Some(context);
         }
     }
 
-    /// How many there were; lines only tell of them once more, unless nothing else does.
+    /// Number of failures. Failures in lines count only if no other source has any, since lines repeat
+    /// them.
     pub(super) fn count(&self) -> u64 {
         if self.failure_count > 0 { self.failure_count } else { self.line_count }
     }
 
-    /// One that is not kept is not made.
+    /// `failure` is only called if its result is kept.
     pub(super) fn add_failure(&mut self, source: FailureSource, failure: impl FnOnce() -> Failure) {
         match source {
             FailureSource::Line => self.line_count += 1,
@@ -159,7 +156,7 @@ impl Evidence {
         }
     }
 
-    /// Takes over all that another one has.
+    /// Moves all evidence of `other` here.
     pub(super) fn merge(&mut self, other: Self) {
         other.trace_ids.iter().for_each(|trace_id| self.add_trace(trace_id));
         other.context.into_iter().for_each(|context| self.add_context(context));
@@ -174,14 +171,14 @@ impl Evidence {
         self.ended = self.ended.take().or(other.ended);
     }
 
-    /// What is to be told; only the place stays.
+    /// Takes the evidence for a report; trace ids and context stay.
     pub(super) fn take(&mut self) -> Self {
         let (trace_ids, context) = (self.trace_ids.clone(), self.context.clone());
         std::mem::replace(self, Self { trace_ids, context, ..Self::default() })
     }
 }
 
-/// The same with another text in the place of each.
+/// Applies `clean` to each text in a JSON value.
 pub(super) fn each_text(value: Value, clean: &impl Fn(&str) -> String) -> Value {
     match value {
         Value::String(text) => clean(&text).into(),

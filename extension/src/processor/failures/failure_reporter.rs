@@ -1,4 +1,4 @@
-//! What is gathered of failures, by invocation, and when it becomes items.
+//! Gathers evidence by invocation and decides when it becomes items.
 
 use std::{
     collections::VecDeque,
@@ -30,11 +30,10 @@ use crate::{
     },
 };
 
-/// How long log records wait for the spans of their invocation, where nothing tells its end. Our
-/// choice: they are sent one after the other.
+/// How long log records wait for the spans of their invocation where no event shows its end. SDKs send
+/// both within milliseconds.
 pub const SPANS_FOLLOW: Duration = Duration::from_secs(1);
 
-/// See the module's documentation.
 #[derive(Debug)]
 pub struct FailureReporter {
     pub(super) maker: ItemBuilder,
@@ -42,21 +41,22 @@ pub struct FailureReporter {
     pub(super) bursts: BurstLimiter,
     /// Oldest first.
     pub(super) invocations: VecDeque<AttributedInvocation>,
-    /// Of no known invocation, oldest first. Without a trace: what was logged outside of any.
+    /// Evidence of traces without a known invocation, oldest first. The one without a trace holds lines
+    /// from outside of any invocation.
     pub(super) strays: VecDeque<Evidence>,
     pub(super) told: ReportedKeys,
     pub(super) lines: RecentLines,
-    /// What the function said last of itself.
+    /// The resource of the function's last spans.
     pub(super) resource: Arc<Texts>,
-    /// An init that failed during an invocation, until that is told.
+    /// An init that failed during an invocation and is not reported yet.
     pub(super) failed_init: Option<PlatformEnd>,
-    /// When the first of the log records came that wait for their spans.
+    /// The arrival of the first log record that waits for its spans.
     pub(super) spans_follow: Option<SystemTime>,
-    /// Whether somebody tells when an invocation begins and ends.
-    pub(super) ends_are_told: bool,
-    /// Any invocation.
+    /// Whether INVOKE and platform events show when invocations begin and end.
+    pub(super) has_end_events: bool,
+    /// Whether an invocation has begun.
     pub(super) has_begun: bool,
-    /// Until then what is logged may be why it fails.
+    /// Until then lines may explain why init fails.
     pub(super) init_is_over: bool,
     pub(super) made: Vec<Payload>,
 }
@@ -74,19 +74,19 @@ impl FailureReporter {
             resource: Arc::default(),
             failed_init: None,
             spans_follow: None,
-            ends_are_told: false,
+            has_end_events: false,
             has_begun: false,
             init_is_over: false,
             made: Vec::new(),
         }
     }
 
-    /// The items that were made since the last call.
-    pub fn take_made(&mut self) -> Vec<Payload> {
+    /// Takes the items that were made since the last call.
+    pub fn take_items(&mut self) -> Vec<Payload> {
         std::mem::take(&mut self.made)
     }
 
-    /// Drops all that waits, and keeps what was already reported, so that it is not repeated.
+    /// Drops all evidence. The reported keys stay, so that no failure is reported twice.
     pub fn drop_all(&mut self) {
         self.bursts = BurstLimiter::default();
         self.invocations.clear();
@@ -97,14 +97,14 @@ impl FailureReporter {
         self.made.clear();
     }
 
-    /// Somebody will tell when invocations begin and end, also if a fast one is done before.
-    pub fn expect_ends(&mut self) {
-        self.ends_are_told = true;
+    /// INVOKE and platform events will arrive, perhaps after the end of a fast invocation.
+    pub fn expect_end_events(&mut self) {
+        self.has_end_events = true;
     }
 
-    /// An invocation has begun, so all others are over.
+    /// Handles INVOKE: all other invocations are over.
     pub fn on_invoke(&mut self, invoke: &Invoke, now: SystemTime, lookup: TraceLookup<'_>) {
-        self.expect_ends();
+        self.expect_end_events();
         let is_first = !std::mem::replace(&mut self.has_begun, true);
         self.init_is_over = true;
         let others = self.invocations.iter_mut().filter(|it| it.request_id != invoke.request_id);
@@ -123,7 +123,7 @@ impl FailureReporter {
         self.fold(now);
     }
 
-    /// A request has come by OTLP.
+    /// Gathers the evidence of an OTLP payload.
     pub fn otlp(&mut self, signal: &Payload, now: SystemTime, lookup: TraceLookup<'_>) {
         if signal.kind == SignalKind::Metrics {
             return;
@@ -140,7 +140,7 @@ impl FailureReporter {
             match request_id.or_else(|| self.of_trace(&trace_id)) {
                 Some(request_id) => {
                     let invocation = self.invocation(&request_id, now, lookup);
-                    invocation.is_touched = true;
+                    invocation.has_changed = true;
                     invocation.gathered.merge(gathered);
                 }
                 None => self.stray(&trace_id, now).merge(gathered),
@@ -149,34 +149,34 @@ impl FailureReporter {
         if !has_found {
             return;
         }
-        if signal.kind == SignalKind::Logs && !self.ends_are_told {
+        if signal.kind == SignalKind::Logs && !self.has_end_events {
             self.spans_follow.get_or_insert(now);
             return;
         }
-        self.tell_of_touched(now, lookup);
-        if !self.ends_are_told {
-            self.tell_of_strays(now);
+        self.report_changed(now, lookup);
+        if !self.has_end_events {
+            self.report_strays(now);
             if self.invocations.iter().all(|it| it.gathered.is_empty()) {
                 self.spans_follow = None;
             }
         }
     }
 
-    /// Some time has passed: what has waited long enough is told.
+    /// Reports the evidence that has waited long enough.
     pub fn overdue(&mut self, now: SystemTime, lookup: TraceLookup<'_>) {
         let is_over = |since: &SystemTime| match now.duration_since(*since) {
             Ok(age) => age >= SPANS_FOLLOW,
             Err(_) => true, // the clock was set back
         };
         if self.spans_follow.take_if(|since| is_over(since)).is_some() {
-            self.invocations.iter_mut().for_each(|it| it.is_touched = true);
-            self.tell_of_touched(now, lookup);
-            self.tell_of_strays(now);
+            self.invocations.iter_mut().for_each(|it| it.has_changed = true);
+            self.report_changed(now, lookup);
+            self.report_strays(now);
         }
         self.fold(now);
     }
 
-    /// Lines have come, made by [`log_lines::Lines`].
+    /// Gathers the evidence of log lines.
     pub fn lines(&mut self, signals: &[Payload], now: SystemTime, lookup: TraceLookup<'_>) {
         for signal in signals {
             for line in line_codec::read(&signal.bytes) {
@@ -187,7 +187,7 @@ impl FailureReporter {
                 let gathered = match &logged.request_id {
                     Some(request_id) => {
                         let invocation = self.invocation(request_id, now, lookup);
-                        invocation.is_touched = true;
+                        invocation.has_changed = true;
                         invocation.gathered.add_trace(&logged.trace_id);
                         &mut invocation.gathered
                     }
@@ -196,14 +196,14 @@ impl FailureReporter {
                 gathered.add_failure(failure.source, || failure);
             }
         }
-        self.tell_of_touched(now, lookup);
-        if !self.ends_are_told && self.init_is_over {
-            self.tell_of_strays(now);
+        self.report_changed(now, lookup);
+        if !self.has_end_events && self.init_is_over {
+            self.report_strays(now);
         }
         self.fold(now);
     }
 
-    /// The platform has said something, and knows of it already when it is looked up.
+    /// Handles a platform event. The lookup already knows this event.
     pub fn platform(&mut self, note: PlatformFailure, now: SystemTime, lookup: TraceLookup<'_>) {
         let PlatformFailure { request_id, is_done, is_report, max_memory_mb, ended, .. } = note;
         let PlatformFailure { is_init, is_repeated_init, .. } = note;
@@ -211,11 +211,11 @@ impl FailureReporter {
         let Some(request_id) = request_id else {
             match ended {
                 Some(ended) if is_repeated_init => self.failed_init = Some(ended),
-                Some(ended) => self.tell_of_init(ended, now),
-                // What was logged then has no invocation.
+                Some(ended) => self.report_init(ended, now),
+                // Lines of a successful init have no invocation.
                 None if !is_repeated_init => {
                     let logged = self.stray("", now).take();
-                    self.tell_of_stray(logged, now);
+                    self.report_stray(logged, now);
                 }
                 None => {}
             }
@@ -237,7 +237,7 @@ impl FailureReporter {
         self.fold(now);
     }
 
-    /// The sandbox ends, and an invocation with it.
+    /// Handles the end of the sandbox during an invocation.
     pub fn ended_with_sandbox(
         &mut self,
         request_id: &str,
@@ -255,22 +255,22 @@ impl FailureReporter {
         self.conclude(request_id, now, lookup);
     }
 
-    /// Whether there is something to be told of an invocation as soon as it is over.
+    /// Whether the end of the invocation would make an item.
     pub fn has_something(&self, request_id: &str) -> bool {
         let found = self.invocations.iter().find(|it| it.request_id == request_id);
         found.is_some_and(|it| !it.gathered.is_empty())
             || self.strays.iter().any(|gathered| !gathered.is_empty())
     }
 
-    /// Tells all that is left: nothing more will come.
+    /// Reports all evidence at the end of the sandbox.
     pub fn finish(&mut self, now: SystemTime, lookup: TraceLookup<'_>) {
         self.invocations.iter_mut().for_each(|it| it.is_reported = true);
         let all: Vec<_> = self.invocations.iter().map(|it| it.request_id.clone()).collect();
         all.iter().for_each(|request_id| self.conclude(request_id, now, lookup));
         if let Some(ended) = self.failed_init.take() {
-            self.tell_of_init(ended, now);
+            self.report_init(ended, now);
         }
-        self.tell_of_strays(now);
+        self.report_strays(now);
         let folded = self.bursts.finish();
         folded.into_iter().for_each(|made| self.push(made));
     }

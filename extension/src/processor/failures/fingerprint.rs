@@ -1,4 +1,4 @@
-//! What makes two failures the same.
+//! The fingerprint that groups failures of one kind.
 
 use sha2::{Digest, Sha256};
 
@@ -7,8 +7,8 @@ use crate::{
     text::hex,
 };
 
-/// The same for failures of the same kind at the same place: their texts and lines of code do not
-/// count, since they differ from one to the next, and from one version to the next.
+/// Equal for failures of one kind at one place. Texts and line numbers are left out, since they differ
+/// between occurrences and versions.
 pub(super) fn fingerprint(data: &ItemData) -> String {
     let place = |trace: &ItemTrace| {
         let innermost = trace.frames.iter().rev().find(|frame| frame.in_project);
@@ -20,13 +20,12 @@ pub(super) fn fingerprint(data: &ItemData) -> String {
         ItemContent::Trace(trace) => place(trace),
         ItemContent::TraceChain(chain) => chain.iter().map(place).collect::<Vec<_>>().join(" "),
         ItemContent::Message(message) => format!("{level} {}", without_numbers(&message.body)),
-        ItemContent::CrashReport(report) => report.raw.clone(),
     };
     let context = data.context.as_deref().unwrap_or_default();
     hex(&hash(&[&data.environment, context, &what])[..20])
 }
 
-/// `user 17 is gone` is `user # is gone`.
+/// `user 17 is gone` becomes `user # is gone`.
 fn without_numbers(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for char in text.chars() {

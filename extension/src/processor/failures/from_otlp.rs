@@ -1,15 +1,15 @@
-//! Failures and messages in what comes by OTLP, whatever the language of the sender.
+//! Failures and messages in OTLP payloads of any language.
 //!
-//! | what | level |
+//! | source | level |
 //! |---|---|
 //! | an `exception` event | error |
 //! | a server span with error status or a reply of 5xx | error |
-//! | another span with error status, without an exception | warning, unless its server span failed too: somebody dealt with it |
+//! | another span with error status, without an exception | warning, since the error was handled; more if its server span failed too |
 //! | a log record of severity ERROR or FATAL | error, critical |
 //! | a `rollbar.message` event | its own `level`, else info |
 //!
-//! A request may be as large as the buffer and hold nothing but failures, so each is looked at by
-//! itself, and nothing of it is kept that [`Evidence`] would not keep.
+//! A request may be as large as the buffer and hold failures only. So each is decoded by itself, and
+//! only the parts that [`Evidence`] keeps are copied.
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
@@ -30,7 +30,7 @@ use crate::{
         wire::{self, Value, nested},
     },
     processor::failures::{
-        attributes::{self, MAX_FACTS, SelectedAttributes, attribute, text},
+        attributes::{self, MAX_ATTRIBUTES, SelectedAttributes, attribute, text},
         evidence::{Evidence, Failure, FailureSource, ReportedMessage, SpanContext},
         item::{ItemLevel, Texts},
         kept_text::{cut, cut_stack},
@@ -42,39 +42,37 @@ use crate::{
     text::hex,
 };
 
-/// The event that asks for a message.
+/// The event that requests a message.
 const MESSAGE: &str = "rollbar.message";
 
-/// The event that is an exception.
 const EXCEPTION: &str = "exception";
 
-/// The attribute that names an invocation.
 const INVOCATION: &str = "faas.invocation_id";
 
-/// The attribute of a resource that says from where its spans come, if not from this function. What
-/// a page sends anybody may send.
+/// The resource attribute of forwarded spans, such as a page's. They are ignored here, since anyone may
+/// send them.
 const SOURCE: &[u8] = b"cruddur.source";
 
-/// What one span or record tells.
+/// The evidence of one span or record.
 #[derive(Debug)]
 pub(super) struct OtlpEvidence {
-    /// As hex digits; empty if there is none.
+    /// Hex digits; empty without a trace.
     pub(super) trace_id: String,
-    /// Its own word, or that of a server span in its trace.
+    /// From its own attribute, or from a server span of its trace.
     pub(super) request_id: Option<String>,
     pub(super) gathered: Evidence,
 }
 
-/// Tells everything in a request that matters here, in its order.
+/// Calls `found` for each failure and message of a payload, in order.
 pub(super) fn find(signal: &Payload, address: ClientAddress, mut tell: impl FnMut(OtlpEvidence)) {
-    let claims = claims(signal);
+    let claims = request_ids_by_trace(signal);
     for resource_items in resources(signal) {
         let mut resource = None;
         let items = nested(resource_items, 2).flat_map(|scope| nested(scope, 2));
-        for item in items.filter(|item| matters(signal.kind, item)) {
+        for item in items.filter(|item| is_relevant(signal.kind, item)) {
             let resource = resource.get_or_insert_with(|| {
                 let attributes = nested(resource_items, 1).flat_map(|it| nested(it, 1));
-                Arc::new(attributes::told(attributes))
+                Arc::new(attributes::kept(attributes))
             });
             let found = match signal.kind {
                 SignalKind::Traces => Some(of_span(item, resource)),
@@ -89,7 +87,6 @@ pub(super) fn find(signal: &Payload, address: ClientAddress, mut tell: impl FnMu
     }
 }
 
-/// Log records as lines.
 pub(super) fn lines(signal: &Payload, address: ClientAddress) -> impl Iterator<Item = RecentLine> {
     let items = resources(signal).filter(|_| signal.kind == SignalKind::Logs);
     let items = items.flat_map(|it| nested(it, 2)).flat_map(|scope| nested(scope, 2));
@@ -105,7 +102,7 @@ pub(super) fn lines(signal: &Payload, address: ClientAddress) -> impl Iterator<I
     })
 }
 
-/// `ResourceSpans` and their like that are the function's own.
+/// The `ResourceSpans` or `ResourceLogs` of the function itself.
 fn resources(signal: &Payload) -> impl Iterator<Item = &[u8]> {
     nested(&signal.bytes, 1).filter(|resource_items| {
         let mut attributes = nested(resource_items, 1).flat_map(|resource| nested(resource, 1));
@@ -113,8 +110,8 @@ fn resources(signal: &Payload) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Traces whose invocation somebody names, by the bytes of their ids.
-fn claims(signal: &Payload) -> HashMap<&[u8], &[u8]> {
+/// The invocations that spans name, by trace id.
+fn request_ids_by_trace(signal: &Payload) -> HashMap<&[u8], &[u8]> {
     let items = resources(signal).flat_map(|it| nested(it, 2)).flat_map(|scope| nested(scope, 2));
     let claim = |item| {
         let attributes = match signal.kind {
@@ -137,8 +134,8 @@ fn is_server(span: &[u8]) -> bool {
     kinds.last() == Some((6, Value::Varint(SpanKind::Server as u64)))
 }
 
-/// Without decoding it: most spans are fine.
-fn matters(kind: SignalKind, item: &[u8]) -> bool {
+/// Whether a span can hold evidence. It is not decoded for this, since most spans hold none.
+fn is_relevant(kind: SignalKind, item: &[u8]) -> bool {
     let told = [EXCEPTION.as_bytes(), MESSAGE.as_bytes()];
     let tells = |event| nested(event, 2).last().is_some_and(|name| told.contains(&name));
     is_error(kind, item)
@@ -160,7 +157,7 @@ fn of_span(span: &[u8], resource: &Arc<Texts>) -> OtlpEvidence {
         end_ms: (end.last().unwrap_or_default() / 1_000_000) as i64,
         facts: SelectedAttributes {
             resource: Arc::clone(resource),
-            own: attributes::told(nested(span, 9)),
+            own: attributes::kept(nested(span, 9)),
         },
     };
     let source = if is_server { FailureSource::Server } else { FailureSource::Otlp };
@@ -229,14 +226,14 @@ fn message(event: &[u8], span_id: &str, index: usize) -> ReportedMessage {
     ReportedMessage {
         level: level.unwrap_or(ItemLevel::Info),
         body: cut(&body),
-        more: attributes::texts(event.attributes.into_iter().filter(is_more).take(MAX_FACTS)),
+        more: attributes::texts(event.attributes.into_iter().filter(is_more).take(MAX_ATTRIBUTES)),
         time_ms: (event.time_unix_nano / 1_000_000) as i64,
         key: format!("{span_id}/{index}"),
     }
 }
 
 fn of_record(item: &[u8], resource: &Arc<Texts>, address: ClientAddress) -> Option<OtlpEvidence> {
-    // The receiver has checked it: it decodes.
+    // Decoding succeeds, because the receiver has checked the message.
     let record = LogRecord::decode(item).ok()?;
     let told = |key: &str| attribute(&record.attributes, key);
     let body = said(&record, address);
@@ -246,13 +243,13 @@ fn of_record(item: &[u8], resource: &Arc<Texts>, address: ClientAddress) -> Opti
     let has_exception = !class.is_empty() || !stack.is_empty();
     let facts = SelectedAttributes {
         resource: Arc::clone(resource),
-        own: attributes::told(nested(item, 6)),
+        own: attributes::kept(nested(item, 6)),
     };
     let trace_id = hex_id(&record.trace_id);
     let request_id = facts.get(INVOCATION).map(str::to_owned);
     let mut gathered = Evidence::default();
     gathered.add_trace(&trace_id);
-    // Without one it says no more than a line.
+    // A record without an exception counts like a line.
     let source = if has_exception { FailureSource::Otlp } else { FailureSource::Line };
     gathered.add_failure(source, || Failure {
         source,
@@ -272,7 +269,7 @@ fn of_record(item: &[u8], resource: &Arc<Texts>, address: ClientAddress) -> Opti
     Some(OtlpEvidence { trace_id, request_id, gathered })
 }
 
-/// What a record says, without the client's address if that is not to be sent.
+/// The text of a record, with the client's address redacted as configured.
 fn said(record: &LogRecord, address: ClientAddress) -> String {
     let client = attribute(&record.attributes, CLIENT_ADDRESS);
     without_address(text(record.body.as_ref()), &client, address)
@@ -293,7 +290,7 @@ fn time_ms(record: &LogRecord) -> i64 {
     (record.time_unix_nano.max(record.observed_time_unix_nano) / 1_000_000) as i64
 }
 
-/// As hex digits; empty if it is none.
+/// Hex digits; empty for an invalid id.
 fn hex_id(trace_id: &[u8]) -> String {
     match trace_id.len() == 16 && trace_id.iter().any(|byte| *byte != 0) {
         true => hex(trace_id),

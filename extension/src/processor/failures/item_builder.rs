@@ -1,4 +1,4 @@
-//! What was gathered becomes items of Rollbar's.
+//! Builds Rollbar items of gathered evidence.
 
 use std::{
     collections::BTreeMap,
@@ -33,54 +33,52 @@ use crate::{
     scrub::{MASK, Scrubber},
 };
 
-/// Most exceptions of a chain. Our choice.
+/// Most exceptions of a chain; longer chains repeat themselves.
 const MAX_CHAIN: usize = 5;
 
-/// Most frames of an exception. Our choice, well above what anybody reads.
+/// Most frames of an exception, far more than a person reads.
 const MAX_FRAMES: usize = 200;
 
-/// Where Lambda puts the function's code.
+/// The directory of the function's code on Lambda.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
 const ROOT: &str = "/var/task";
 
-/// Longest name of anything that Rollbar does not limit itself, in characters. Our choice.
+/// Longest name in characters, the limit that Rollbar sets for most names.
 const MAX_NAME_CHARS: usize = 255;
 
-/// In `custom`: how many failures the invocation had, and how many more messages.
+/// Keys in `custom`: the number of failures of the invocation, and of messages that were left out.
 pub(super) const FAILURES: &str = "failures";
 pub(super) const FURTHER_MESSAGES: &str = "further_messages";
 
-/// An item, and what decides over it.
+/// An item with the keys that decide whether it is sent.
 #[derive(Clone, Debug)]
 pub(super) struct NewItem {
-    /// `uuid` of the item: the same for the same failure, whoever makes it when.
+    /// The item's `uuid`, derived from the failure, so that every process makes the same.
     pub(super) id: String,
-    /// Failures with the same one are the same failure again.
+    /// Failures with one fingerprint are repetitions.
     pub(super) fingerprint: String,
     pub(super) item: Item,
-    /// How many failures or messages it tells of.
+    /// Number of failures or messages that the item stands for.
     pub(super) items: u64,
 }
 
-/// What is known of a failure beside what was gathered.
+/// The facts about a failure beside its evidence.
 #[derive(Debug, Default)]
 pub(super) struct ItemContext {
-    /// What the id is made of: the request's id, else the trace's.
+    /// The item's id is derived from this: the request id, else the trace id.
     pub(super) key: String,
     pub(super) request_id: Option<String>,
     pub(super) traces: TraceRefs,
-    /// When the invocation would time out.
+    /// Unix milliseconds at which the invocation times out.
     pub(super) deadline_ms: Option<i64>,
     pub(super) max_memory_mb: Option<f64>,
-    /// The sandbox's first.
+    /// Whether the invocation is the first of the sandbox.
     pub(super) is_first: Option<bool>,
-    /// What the function said last of itself.
+    /// The resource of the function's last spans.
     pub(super) resource: Arc<Texts>,
-    /// The last lines before.
     pub(super) lines: Vec<TelemetryEntry>,
 }
 
-/// Makes items.
 #[derive(Debug)]
 pub(super) struct ItemBuilder {
     config: ItemSettings,
@@ -102,14 +100,14 @@ impl ItemBuilder {
         }
     }
 
-    /// How bad it is, unless it is nothing, or below the level that is asked for.
+    /// The highest level of the evidence, unless it is below the configured level.
     pub(super) fn level(&self, gathered: &Evidence) -> Option<ItemLevel> {
         let levels = gathered.failures.iter().map(|failure| failure.level);
         let level = levels.chain(gathered.ended.as_ref().map(|_| ItemLevel::Critical)).max();
         level.filter(|level| *level >= self.config.min_level)
     }
 
-    /// The failure, if it has a [level](Self::level).
+    /// Builds the item of the failure, if it has a [level](Self::level).
     pub(super) fn failure(&self, gathered: &Evidence, known: &ItemContext) -> Option<NewItem> {
         let level = self.level(gathered)?;
         let chain = chain(&gathered.failures, gathered.ended.is_some());
@@ -120,7 +118,7 @@ impl ItemBuilder {
             ([], Some(ended)) => (ItemContent::Trace(self.platform(ended, known)), ended.time_ms),
             ([], None) => return None,
             ([one], _) if one.class.is_empty() && one.stack.is_empty() => {
-                let body = words(&one.message);
+                let body = non_empty(&one.message);
                 (ItemContent::Message(ItemMessage { body, more: BTreeMap::new() }), one.time_ms)
             }
             ([one], _) => (ItemContent::Trace(self.trace(one)), one.time_ms),
@@ -140,7 +138,7 @@ impl ItemBuilder {
         Some(self.made(data, "failure", gathered, &known.key))
     }
 
-    /// The messages, whatever their level: somebody asked for them.
+    /// Builds an item for each message. Their level does not matter, since the function asked for them.
     pub(super) fn messages(&self, gathered: &Evidence, known: &ItemContext) -> Vec<NewItem> {
         let left_out = gathered.message_count - gathered.messages.len() as u64;
         let mut made: Vec<_> = gathered
@@ -166,14 +164,14 @@ impl ItemBuilder {
             let is_secret = self.scrubber.is_secret(key);
             (key.clone(), json!(if is_secret { MASK } else { value }))
         });
-        let body = words(&message.body);
+        let body = non_empty(&message.body);
         data.body.content = ItemContent::Message(ItemMessage { body, more: more.collect() });
         data.level = Some(message.level);
         data.timestamp = Some(message.time_ms.max(0) / 1_000);
         self.made(data, "message", gathered, &format!("{} {}", known.key, message.key))
     }
 
-    /// All but what happened.
+    /// The item without its content.
     fn data(&self, gathered: &Evidence, known: &ItemContext) -> ItemData {
         let facts = SelectedAttributes { resource: Arc::clone(&known.resource), own: Texts::new() };
         let unknown = SpanContext { facts, ..SpanContext::default() };
@@ -273,7 +271,7 @@ impl ItemBuilder {
         let mut found = frames(&failure.stack);
         found.sort_by_key(|frame| frame.number); // ours may have been put first
         let mut told: Vec<ItemFrame> = found.iter().take(MAX_FRAMES).map(frame).collect();
-        // Rollbar wants the most recent call last.
+        // Rollbar expects the most recent call last.
         told.reverse();
         if told.is_empty() {
             told.push(self.place(&failure.place));
@@ -285,12 +283,11 @@ impl ItemBuilder {
             exception: ItemException {
                 class: class.to_owned(),
                 message: Some(message).filter(|text| !text.is_empty()).map(str::to_owned),
-                description: None,
             },
         }
     }
 
-    /// An end that nobody in the function has seen.
+    /// The trace of an end that only the platform reported.
     fn platform(&self, ended: &PlatformEnd, known: &ItemContext) -> ItemTrace {
         let (class, what) = match ended.error_type.as_str() {
             "timeout" | "Sandbox.Timedout" | "Sandbox.Timeout" => ("Timeout", "ran out of time"),
@@ -309,12 +306,11 @@ impl ItemBuilder {
         let exception = ItemException {
             class: class.to_owned(),
             message: Some(format!("{who} {what}: {}{memory}", ended.error_type)),
-            description: None,
         };
         ItemTrace { frames: vec![self.place("")], exception }
     }
 
-    /// Without its secrets, and with its ids.
+    /// Masks secrets and adds the ids.
     fn made(&self, data: ItemData, kind: &str, gathered: &Evidence, key: &str) -> NewItem {
         let facts = gathered.context.as_ref().map(|context| &context.facts);
         let client = facts.and_then(request::client).unwrap_or_default();
@@ -330,41 +326,41 @@ impl ItemBuilder {
         NewItem { id, fingerprint, item: Item { data }, items: 1 }
     }
 
-    /// Every text without what must not be sent, wherever it is.
+    /// Masks secrets and addresses in every text of the item.
     fn scrubbed(&self, data: ItemData, client: &str) -> ItemData {
         let address = self.config.client_address;
         let clean = |text: &str| {
             let text = self.scrubber.text(text).into_owned();
             request::without_address(text, client, address)
         };
-        // Texts stay texts, so what comes out is of the same form.
+        // Texts stay texts, so the item keeps its form.
         let clean = serde_json::to_value(data).map(|data| each_text(data, &clean));
         clean.and_then(serde_json::from_value).unwrap_or_default()
     }
 
-    /// In the place of a stack, since it is not known whether Rollbar takes an empty one.
+    /// Stands for a missing stack, since Rollbar may not accept an empty one.
     fn place(&self, span: &str) -> ItemFrame {
         let method = Some(span.to_owned()).filter(|span| !span.is_empty());
         ItemFrame { filename: self.function.clone(), method, ..ItemFrame::default() }
     }
 }
 
-/// Rollbar takes no empty ones.
-fn words(text: &str) -> String {
+/// `None` for an empty text, which Rollbar rejects.
+fn non_empty(text: &str) -> String {
     let text = if text.trim().is_empty() { "(empty)" } else { text };
     text.to_owned()
 }
 
-/// What was thrown, the outermost first: the server span tells what became of the request, and
-/// spans end before those around them. A line counts if nothing else does, or the platform ended
-/// the invocation and the line says where.
+/// The exceptions, the outermost first: the server span shows the result of the request, and inner
+/// spans end first. Lines count only without another source, or if the platform ended the invocation
+/// and a line shows where.
 fn chain(failures: &[Failure], is_ended: bool) -> Vec<&Failure> {
     let mut spans: Vec<_> =
         failures.iter().filter(|it| it.source != FailureSource::Line).rev().collect();
     spans.sort_by_key(|failure| failure.source);
     let mut chain: Vec<&Failure> = Vec::new();
     for failure in spans {
-        // Told by each span that it passed.
+        // Each span that an exception passes records it.
         let is_same =
             |known: &&Failure| known.class == failure.class && known.message == failure.message;
         match chain.iter().position(is_same) {
@@ -373,7 +369,7 @@ fn chain(failures: &[Failure], is_ended: bool) -> Vec<&Failure> {
             None => chain.push(failure),
         }
     }
-    // A call that failed with nothing to say but that, beside an exception that says why.
+    // A failed span without a cause of its own, beside an exception that has one.
     let says_more = chain.iter().any(|failure| failure.level >= ItemLevel::Error);
     chain.retain(|failure| failure.level >= ItemLevel::Error || !says_more);
     chain.truncate(MAX_CHAIN);

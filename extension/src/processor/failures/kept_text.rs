@@ -2,18 +2,18 @@
 
 use crate::processor::failures::truncate::cut_to;
 
-/// Longest text that is kept, in characters: most exceptions fit many times. Our choice.
+/// Longest text that is kept, in characters: several times the length of most exceptions.
 const MAX_TEXT_CHARS: usize = 4_096;
 
-/// Longest stack that is kept, in characters: some 200 calls. Our choice.
+/// Longest stack that is kept, in characters: some 200 calls.
 const MAX_STACK_CHARS: usize = 32_768;
 
-/// The text's beginning.
+/// Truncates a text.
 pub(super) fn cut(text: &str) -> String {
     cut_to(text, MAX_TEXT_CHARS)
 }
 
-/// The stack's beginning: its innermost calls, but for Python's.
+/// Truncates a stack. Except in Python, the innermost calls come first and are kept.
 pub(super) fn cut_stack(text: &str) -> String {
     cut_to(text, MAX_STACK_CHARS)
 }

@@ -1,7 +1,7 @@
-//! Failures in lines: what a function logs at level ERROR and above, in the forms of each runtime.
+//! Failures in lines of level ERROR and above, in the forms of each runtime.
 //!
-//! Lines are as [`crate::processor::log_lines`] makes them. Exceptions are looked for where loggers and Lambda's
-//! runtimes put them: `errorType`, `errorMessage` and `stackTrace`; `exception.…`; `error` as an
+//! The lines are made by [`crate::processor::log_lines`]. Loggers and Lambda's runtimes put exceptions
+//! into these fields: `errorType`, `errorMessage` and `stackTrace`; `exception.…`; `error` as an
 //! object; a JSON object or a traceback within the text.
 
 use serde_json::{Map, Value};
@@ -20,30 +20,30 @@ use crate::{
     },
 };
 
-/// A line, read.
+/// A parsed line.
 #[derive(Debug)]
 pub(super) struct ParsedLine {
     time_ms: i64,
     level: ItemLevel,
-    /// As JSON if it is no text.
+    /// The message as JSON if it is not a text.
     message: String,
     pub(super) request_id: Option<String>,
-    /// As hex digits; empty if there is none.
+    /// Hex digits; empty without a trace.
     pub(super) trace_id: String,
-    /// The platform wrote it.
+    /// Whether the line is a platform record.
     is_platform: bool,
     fields: Map<String, Value>,
 }
 
 impl ParsedLine {
-    /// `None` if it is no line. What the line says of the client's address is only what may be sent.
+    /// `None` if the JSON is not an object. The client's address is redacted as configured.
     pub(super) fn read(line: LogLine<'_>, address: ClientAddress) -> Option<Self> {
         let fields: Map<String, Value> = serde_json::from_str(line.json).ok()?;
         let text = |key: &str| fields.get(key)?.as_str().map(str::to_owned);
         let level = ["level", "severity", "levelname"].iter().find_map(|key| fields.get(*key));
         let level = match level {
             Some(Value::String(name)) => ItemLevel::parse(name),
-            // As bunyan and pino count.
+            // The numbers of bunyan and pino.
             Some(Value::Number(number)) => number.as_f64().map(|number| match number {
                 ..30.0 => ItemLevel::Debug,
                 ..40.0 => ItemLevel::Info,
@@ -72,7 +72,7 @@ impl ParsedLine {
         })
     }
 
-    /// What an item tells of it.
+    /// The line as items show it.
     pub(super) fn line(&self) -> RecentLine {
         RecentLine {
             time_ms: self.time_ms,
@@ -83,12 +83,12 @@ impl ParsedLine {
         }
     }
 
-    /// What the line tells of, if it is an error that the function logged.
+    /// The failure, if the function logged an error.
     pub(super) fn failure(&self) -> Option<Failure> {
         if self.is_platform || self.level < ItemLevel::Error {
             return None;
         }
-        let (class, message, stack) = self.thrown();
+        let (class, message, stack) = self.exception();
         Some(Failure {
             source: FailureSource::Line,
             level: self.level,
@@ -101,7 +101,7 @@ impl ParsedLine {
     }
 
     /// Type, message and stack; type and stack may be empty.
-    fn thrown(&self) -> (String, String, String) {
+    fn exception(&self) -> (String, String, String) {
         let inner = self.message.find('{').and_then(|start| {
             serde_json::from_str::<Map<String, Value>>(self.message[start..].trim_end()).ok()
         });
@@ -144,7 +144,7 @@ fn in_object(fields: &Map<String, Value>) -> Option<(String, String, String)> {
     Some((class, message.unwrap_or_default(), stack))
 }
 
-/// A text, or texts in a list, which are the lines of a stack.
+/// A text, or a list of texts that are the lines of a stack.
 fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
@@ -176,7 +176,7 @@ fn in_text(message: &str) -> (String, String, String) {
     }
     let head = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
     let head = head.trim().trim_start_matches("[ERROR]").trim();
-    // Python's own traceback ends with what was thrown.
+    // Python's traceback ends with the exception.
     let head = match head.starts_with("Traceback") {
         true => text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or(head),
         false => head,

@@ -1,25 +1,24 @@
-//! FailureReporter: whatever went wrong in an invocation becomes one item, and each message that somebody
-//! wants to be reported one more. The [Rollbar exporter](crate::exporter::rollbar) sends them.
+//! Each failed invocation becomes one Rollbar item, and each message that a function asks to report
+//! becomes another. The [Rollbar exporter](crate::exporter::rollbar) sends them.
 //!
 //! ```text
 //! spans, log records ─┐                    one item for each
-//! lines ──────────────┼─▶ gathered by ────▶ invocation, when ──▶ bursts ──▶ signals
-//! platform events ────┘   request, trace    it is over           folded
+//! lines ──────────────┼─▶ evidence by ────▶ invocation, when ──▶ rate ────▶ payloads
+//! platform events ────┘   request, trace    it is over           limit
 //! ```
-//! - **Whose.** A span is of the invocation whose server span is in its trace; one that comes
-//!   before that waits. Where no server span ever comes, what came during an invocation is its.
-//! - **When.** An invocation is over when the runtime is done with it, or the next one begins, or
-//!   the sandbox ends. Where nothing tells (emulators, Managed Instances), with each request of
-//!   spans; what only log records tell waits for those, but no longer than [`SPANS_FOLLOW`].
-//! - **Once.** Of an invocation that was told nothing is told again, such as the platform's
-//!   report, one invocation later. The item's `uuid` is made of the request's id: should another
-//!   process tell the same again, Rollbar drops it.
-//! - **At most.** `bursts` folds what repeats itself.
+//! - **Attribution.** A span belongs to the invocation whose server span shares its trace. Until that
+//!   arrives it waits; if it never does, it belongs to the invocation running at the time.
+//! - **Time.** Evidence is reported when the runtime has finished the invocation, the next one begins,
+//!   or the sandbox ends. Without such events (emulators, Managed Instances) each request of spans is
+//!   reported at once; log records wait for their spans, at most [`SPANS_FOLLOW`].
+//! - **Once.** Each invocation is reported once. The item's `uuid` is derived from the request id, so
+//!   Rollbar drops the same item of another process.
+//! - **Rate.** `rate_limit` folds repetitions.
 //!
-//! Made items are signals like all others, of [`SignalKind::Failures`]: held, spooled, sent and accounted
-//! for. The unit of Rollbar's account is a failure or message: an item for a burst counts as many.
-//! What is only [gathered or folded](FailureReporter::waiting) yet, in memory alone, is in the sums as well,
-//! so that a kill is no silent loss.
+//! Items are payloads of [`SignalKind::Failures`](crate::otlp::payload::SignalKind::Failures): held,
+//! spooled, sent and counted like others. The unit of the account is a failure or message, so an item
+//! of a burst counts several. Evidence that is [not in a payload yet](FailureReporter::pending_count) is in
+//! the sums too, so that a kill does not lose it silently.
 
 pub mod item;
 pub mod settings;

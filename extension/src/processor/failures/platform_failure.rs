@@ -1,4 +1,4 @@
-//! What the platform says of failures.
+//! Failures in platform events.
 
 use crate::{
     lambda::telemetry_event::{PlatformEvent, PlatformRecord},
@@ -8,7 +8,7 @@ use crate::{
     },
 };
 
-/// What a platform event says of failures.
+/// The parts of a platform event that concern failures.
 #[derive(Debug)]
 pub struct PlatformFailure {
     pub(super) request_id: Option<String>,
@@ -21,7 +21,7 @@ pub struct PlatformFailure {
 }
 
 impl PlatformFailure {
-    /// `None` for events that say nothing of the kind.
+    /// `None` for events that do not concern failures.
     pub fn of(event: &PlatformEvent) -> Option<Self> {
         let ended = |error_type: Option<String>, phase| {
             let time_ms = unix_ms(event.time);

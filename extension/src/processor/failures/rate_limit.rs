@@ -1,8 +1,8 @@
-//! Many failures of one kind within a short time become few items: the first are items of their
-//! own, those after them one for each interval, with their number.
+//! Limits the items of one kind of failure: the first failures become items of their own, later ones
+//! are folded into one item for each interval, with their number.
 //!
-//! What is folded waits here for the end of its interval, and is [counted](BurstLimiter::waiting) until it
-//! leaves: should the process be killed, it is not lost unnoticed.
+//! Folded failures wait here for the end of their interval. They are [counted](BurstLimiter::pending_count),
+//! so that a kill does not lose them silently.
 
 use std::{
     collections::HashMap,
@@ -13,41 +13,41 @@ use serde_json::{Value, json};
 
 use crate::processor::failures::item_builder::{FAILURES, FURTHER_MESSAGES, NewItem};
 
-/// How long a burst is looked at. Our choice: Rollbar's own limits are by the minute.
+/// The length of an interval. Rollbar's own limits are by the minute.
 pub(super) const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Failures of one fingerprint that are items of their own within an interval. Our choice.
+/// Failures of one fingerprint that become items of their own within an interval: enough to see whether
+/// they differ.
 pub(super) const SINGLE: u64 = 5;
 
-/// Most fingerprints that are told apart; all failures beyond them are one kind. Our choice.
+/// Most fingerprints that are kept apart; all further failures count as one kind. Bounds the memory.
 const MAX_FINGERPRINTS: usize = 500;
 
-/// Most ids of requests that a folded item names. Our choice.
+/// Most request ids in a folded item: enough to look up examples.
 const MAX_REQUEST_IDS: usize = 20;
 
-/// See the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct BurstLimiter(HashMap<String, Burst>);
 
 #[derive(Debug)]
 struct Burst {
     began: SystemTime,
-    /// All in this interval.
+    /// Failures in this interval.
     count: u64,
     folded: Option<Suppressed>,
 }
 
-/// The last failure, for all since the last item.
+/// The last failure, which stands for all since the last item.
 #[derive(Debug)]
 struct Suppressed {
     last: NewItem,
-    /// Failures of all these invocations.
+    /// The ids of the folded invocations.
     failures: u64,
     request_ids: Vec<Value>,
 }
 
 impl BurstLimiter {
-    /// The failure, if it is an item of its own.
+    /// Returns the item if it is sent by itself; folds it otherwise.
     pub(super) fn offer(&mut self, made: NewItem, now: SystemTime) -> Option<NewItem> {
         let is_new = !self.0.contains_key(&made.fingerprint);
         let key = match is_new && self.0.len() >= MAX_FINGERPRINTS {
@@ -64,13 +64,13 @@ impl BurstLimiter {
         None
     }
 
-    /// How many failures and messages are folded.
-    pub(super) fn waiting(&self) -> u64 {
+    /// Number of folded failures and messages.
+    pub(super) fn pending_count(&self) -> u64 {
         let folded = self.0.values().filter_map(|burst| burst.folded.as_ref());
         folded.map(|folded| folded.last.items).sum()
     }
 
-    /// The folded failures of intervals that are over, which begins new ones.
+    /// Takes the folded items of intervals that are over, and begins new intervals.
     pub(super) fn due(&mut self, now: SystemTime) -> Vec<NewItem> {
         let is_over = |burst: &Burst| match now.duration_since(burst.began) {
             Ok(age) => age >= INTERVAL,
@@ -79,7 +79,7 @@ impl BurstLimiter {
         self.release(is_over)
     }
 
-    /// All that is left.
+    /// Takes all folded items.
     pub(super) fn finish(&mut self) -> Vec<NewItem> {
         self.release(|_| true)
     }
@@ -157,11 +157,11 @@ mod tests {
 
         assert_eq!(single as u64, SINGLE);
         assert!(bursts.due(at(60)).is_empty());
-        assert_eq!(bursts.waiting(), 25);
+        assert_eq!(bursts.pending_count(), 25);
         let folded = bursts.due(at(61));
         assert_eq!(folded.len(), 1);
         assert_eq!((folded[0].id.as_str(), folded[0].items), ("29", 25), "the last of them");
-        assert_eq!(bursts.waiting(), 0);
+        assert_eq!(bursts.pending_count(), 0);
         let custom = &folded[0].item.data.custom;
         assert_eq!(custom["occurrences"], 25);
         assert_eq!(custom["request_ids"].as_array().unwrap().len(), 20);

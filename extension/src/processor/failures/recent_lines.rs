@@ -1,4 +1,4 @@
-//! The last lines, for the items of the invocations that wrote them.
+//! The last log lines, which items show as Rollbar's *telemetry*.
 
 use std::collections::VecDeque;
 
@@ -6,25 +6,24 @@ use serde_json::json;
 
 use crate::processor::failures::item::{ItemLevel, TelemetryEntry};
 
-/// Lines that an item has. Our choice.
+/// Lines in an item: about one screen.
 const LAST: usize = 20;
 
-/// Lines that are kept, of several invocations. Our choice.
+/// Lines that are kept, of about three invocations.
 const KEPT: usize = 3 * LAST;
 
-/// What an item tells of a line.
 #[derive(Clone, Debug)]
 pub(super) struct RecentLine {
     pub(super) time_ms: i64,
     pub(super) level: ItemLevel,
-    /// Its beginning.
+    /// Truncated.
     pub(super) message: String,
     pub(super) request_id: Option<String>,
-    /// As hex digits; empty if there is none.
+    /// Hex digits; empty without a trace.
     pub(super) trace_id: String,
 }
 
-/// See the module's documentation. Oldest first.
+/// Oldest first.
 #[derive(Debug, Default)]
 pub(super) struct RecentLines(VecDeque<RecentLine>);
 
@@ -36,7 +35,7 @@ impl RecentLines {
         self.0.push_back(line);
     }
 
-    /// Of an invocation, or outside of any. Log records may name only the trace.
+    /// The lines of an invocation, or of none. Log records may name only the trace.
     pub(super) fn of(&self, request_id: Option<&str>, trace_ids: &[String]) -> Vec<TelemetryEntry> {
         let is_its = |line: &&RecentLine| match &line.request_id {
             None if !line.trace_id.is_empty() => trace_ids.contains(&line.trace_id),

@@ -1,18 +1,18 @@
-//! What was told, so that it is not told again.
+//! The keys of reported failures, so that each is reported once.
 
 use std::collections::VecDeque;
 
-/// Most entries. Our choice: many more than can still be told of.
+/// Most entries: many more than the invocations whose evidence may still arrive.
 const MAX_TOLD: usize = 512;
 
-/// See the module's documentation. Oldest first.
+/// Oldest first.
 #[derive(Debug, Default)]
 pub(super) struct ReportedKeys(VecDeque<ReportedEntry>);
 
 #[derive(Debug)]
 struct ReportedEntry {
     key: String,
-    /// Of a trace: the request whose failure that was, as far as is known.
+    /// For a trace: the request that the failure belongs to, once it is known.
     request_id: Option<String>,
 }
 
@@ -21,7 +21,7 @@ impl ReportedKeys {
         self.0.iter().any(|told| told.key == key)
     }
 
-    /// Whether what was told of a trace is of this request. The first that asks was meant.
+    /// Whether the report of a trace belongs to this request. The first request to ask claims it.
     pub(super) fn has_of(&mut self, trace: &str, request_id: &str) -> bool {
         self.0
             .iter_mut()

@@ -1,4 +1,4 @@
-//! What was gathered leaves as items.
+//! Turns evidence into items.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -19,7 +19,7 @@ use crate::{
 };
 
 impl FailureReporter {
-    /// An invocation is over: tells of it, unless the platform may yet say why it ended.
+    /// Reports an invocation that is over, unless its report may still name the cause.
     pub fn conclude(&mut self, request_id: &str, now: SystemTime, lookup: TraceLookup<'_>) {
         let found = self.invocations.iter().position(|it| it.request_id == request_id);
         let Some(index) = found.filter(|index| !self.invocations[*index].awaits_report()) else {
@@ -34,8 +34,8 @@ impl FailureReporter {
             let trace_id = server.or(root.map(|header| header.root));
             trace_id.iter().for_each(|id| gathered.add_trace(&id.to_string()));
         }
-        // Decided before any of them is taken in, so that their order does not matter.
-        let is_its = |stray: &Evidence| gathered.takes(stray, self.ends_are_told);
+        // Decided before any stray is merged, so that their order does not matter.
+        let is_its = |stray: &Evidence| gathered.owns(stray, self.has_end_events);
         let (its, others): (Vec<_>, Vec<_>) = self.strays.drain(..).partition(is_its);
         its.into_iter().for_each(|stray| gathered.merge(stray));
         let gathered = gathered.take();
@@ -49,16 +49,16 @@ impl FailureReporter {
             ..ItemContext::default()
         };
         self.tell(gathered, known, now);
-        others.into_iter().for_each(|stray| self.tell_of_stray(stray, now));
+        others.into_iter().for_each(|stray| self.report_stray(stray, now));
     }
 
-    /// How many failures and messages there would be of all that is gathered, if it were told now;
-    /// more, where spans that are yet to come show that some of it is one.
-    pub fn waiting(&self) -> u64 {
-        // What is nobody's yet will be told with the invocation that goes on.
+    /// Upper bound of the failures and messages that the gathered evidence would make now. Later spans
+    /// may show that several are one.
+    pub fn pending_count(&self) -> u64 {
+        // Strays will be reported with the running invocation.
         let open = self.invocations.iter().rposition(|it| !it.is_done);
         let is_its = |stray: &&Evidence| {
-            let takes = |it: &AttributedInvocation| it.gathered.takes(stray, self.ends_are_told);
+            let takes = |it: &AttributedInvocation| it.gathered.owns(stray, self.has_end_events);
             open.is_some_and(|index| takes(&self.invocations[index]))
         };
         let (its, others): (Vec<_>, Vec<_>) = self.strays.iter().partition(is_its);
@@ -73,34 +73,34 @@ impl FailureReporter {
         failing as u64
             + gathered.map(|gathered| gathered.message_count).sum::<u64>()
             + u64::from(self.failed_init.is_some())
-            + self.bursts.waiting()
+            + self.bursts.pending_count()
     }
 
-    /// Something new of some invocations: those that are over are told of at once.
-    pub(super) fn tell_of_touched(&mut self, now: SystemTime, lookup: TraceLookup<'_>) {
+    /// Reports the changed invocations that are over.
+    pub(super) fn report_changed(&mut self, now: SystemTime, lookup: TraceLookup<'_>) {
         let touched = self.invocations.iter_mut().filter_map(|it| {
-            let is_touched = std::mem::take(&mut it.is_touched);
-            let is_over = it.is_done || !self.ends_are_told;
-            (is_touched && is_over).then(|| it.request_id.clone())
+            let has_changed = std::mem::take(&mut it.has_changed);
+            let is_over = it.is_done || !self.has_end_events;
+            (has_changed && is_over).then(|| it.request_id.clone())
         });
         let over: Vec<_> = touched.collect();
         over.iter().for_each(|request_id| self.conclude(request_id, now, lookup));
     }
 
-    pub(super) fn tell_of_strays(&mut self, now: SystemTime) {
+    pub(super) fn report_strays(&mut self, now: SystemTime) {
         let strays = std::mem::take(&mut self.strays);
-        strays.into_iter().for_each(|stray| self.tell_of_stray(stray, now));
+        strays.into_iter().for_each(|stray| self.report_stray(stray, now));
     }
 
-    pub(super) fn tell_of_init(&mut self, ended: PlatformEnd, now: SystemTime) {
+    pub(super) fn report_init(&mut self, ended: PlatformEnd, now: SystemTime) {
         let key = format!("init {}", ended.time_ms);
         let mut gathered = self.stray("", now).take();
         gathered.ended = Some(ended);
         self.tell(gathered, ItemContext { key, ..ItemContext::default() }, now);
     }
 
-    /// Of no invocation, or too late for its own.
-    pub(super) fn tell_of_stray(&mut self, gathered: Evidence, now: SystemTime) {
+    /// Reports evidence without an invocation, or too late for its own.
+    pub(super) fn report_stray(&mut self, gathered: Evidence, now: SystemTime) {
         let has_trace = |it: &&AttributedInvocation| {
             it.gathered.trace_ids.iter().any(|id| gathered.trace_ids.contains(id))
         };
@@ -139,8 +139,8 @@ impl FailureReporter {
         }
     }
 
-    /// Whether the failure was told of, perhaps before anybody knew whose spans those were. To be
-    /// asked for every invocation: one without a failure is not the one that was meant later.
+    /// Whether this failure was already reported under its trace. Call it for every invocation, because
+    /// the call also claims the trace.
     fn is_told(&mut self, gathered: &Evidence, known: &ItemContext) -> bool {
         let mut is_told = self.told.has(&known.key);
         for key in stray_keys(gathered) {
@@ -169,7 +169,7 @@ impl FailureReporter {
     }
 }
 
-/// What a service did in a trace, as [`Told`](crate::processor::failures::reported::ReportedKeys) knows it.
+/// The key of a service in a trace, for [`ReportedKeys`](crate::processor::failures::reported::ReportedKeys).
 fn stray_keys(gathered: &Evidence) -> Vec<String> {
     let service = gathered.service();
     gathered.trace_ids.iter().map(|trace_id| format!("{trace_id} {service}")).collect()

@@ -15,13 +15,13 @@ use crate::{
     scrub::{MASK, Scrubber},
 };
 
-/// The field of an access line that has the client's address.
+/// The field of an access line that holds the client's address.
 pub(super) const CLIENT_ADDRESS: &str = "client_address";
 
-/// Attributes that may have it.
+/// Attributes that may hold the client's address.
 const CLIENT_ADDRESSES: [&str; 3] = ["client.address", "http.client_ip", "net.sock.peer.addr"];
 
-/// Headers that may have it.
+/// Headers that may hold the client's address.
 const ADDRESS_HEADERS: [&str; 6] = [
     "x-forwarded-for",
     "x-real-ip",
@@ -36,7 +36,7 @@ pub(super) fn route(facts: &SelectedAttributes) -> Option<&str> {
     facts.first(&["http.route"])
 }
 
-/// `None` if the span is not one of HTTP. Never has a body.
+/// `None` if the span is not an HTTP span. Bodies are never sent.
 pub(super) fn request(
     facts: &SelectedAttributes,
     scrubber: &Scrubber,
@@ -56,40 +56,37 @@ pub(super) fn request(
             .unwrap_or_default(),
         get,
         query_string: (!query.is_empty()).then_some(query),
-        user_ip: client(facts).and_then(|ip| shown(ip, address)),
+        user_ip: client(facts).and_then(|ip| redact_address(ip, address)),
         ..ItemRequest::default()
     })
 }
 
-/// The client's address.
 pub(super) fn client(facts: &SelectedAttributes) -> Option<&str> {
     facts.first(&CLIENT_ADDRESSES)
 }
 
-/// A text with a client's address only as that may be sent.
+/// Redacts the client's address in a text, as configured.
 pub(super) fn without_address(text: String, client: &str, how: ClientAddress) -> String {
     if how == ClientAddress::Whole {
         return text;
     }
     let addresses = client.split(',').map(str::trim).filter(|it| it.parse::<IpAddr>().is_ok());
     addresses.fold(text, |text, address| {
-        text.replace(address, &shown(address, how).unwrap_or_else(|| MASK.to_owned()))
+        text.replace(address, &redact_address(address, how).unwrap_or_else(|| MASK.to_owned()))
     })
 }
 
-/// Who had asked.
 pub(super) fn person(facts: &SelectedAttributes) -> Option<ItemPerson> {
     let id = facts.first(&["app.user_id", "enduser.id", "user.id"])?;
     let username = facts.first(&["app.user_handle", "user.name", "enduser.pseudo.id"]);
     Some(ItemPerson {
-        // Rollbar refuses longer ones.
+        // Rollbar rejects longer names.
         id: cut_to(id, 40),
         username: username.map(|name| cut_to(name, 255)),
-        email: None,
     })
 }
 
-/// Scheme, authority and the rest of the whole URL, if that is known.
+/// Scheme, authority and the rest of the URL, if the whole URL is known.
 fn whole_url(facts: &SelectedAttributes) -> Option<(&str, &str, &str)> {
     let (scheme, rest) = facts.first(&["url.full", "http.url"])?.split_once("://")?;
     let (authority, target) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
@@ -150,10 +147,10 @@ fn capitalised(name: &str) -> String {
     words.collect::<Vec<_>>().join("-")
 }
 
-/// `{key}`, `:key` and `<key>` of the route, by their place in the path.
+/// The values of `{key}`, `:key` and `<key>` in the route, by position.
 fn route_parameters(route: &str, path: &str, scrubber: &Scrubber) -> Texts {
     let (route, path): (Vec<_>, Vec<_>) = (route.split('/').collect(), path.split('/').collect());
-    // A stage's name may stand before the route.
+    // The path may begin with the name of a stage.
     let Some(skipped) = path.len().checked_sub(route.len()) else { return Texts::new() };
     let pairs = route.iter().zip(&path[skipped..]).filter_map(|(part, value)| {
         let inner = part.strip_prefix('{').and_then(|part| part.strip_suffix('}'));
@@ -193,9 +190,10 @@ fn decoded(text: &str) -> String {
     percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
-/// An address as it may be sent.
-fn shown(address: &str, how: ClientAddress) -> Option<String> {
-    // Behind proxies there may be a list, the client's first; anything else is not sent.
+/// Redacts an address as configured.
+fn redact_address(address: &str, how: ClientAddress) -> Option<String> {
+    // Behind proxies the value may be a list that begins with the client's address. Other forms are
+    // not sent.
     let client = address.split(',').next()?.trim();
     let ip: IpAddr = client.parse().ok()?;
     match (how, ip) {
@@ -206,7 +204,7 @@ fn shown(address: &str, how: ClientAddress) -> Option<String> {
             Some(format!("{a}.{b}.{c}.0"))
         }
         (ClientAddress::Anonymized, IpAddr::V6(ip)) => {
-            // A provider gives each of its customers 48 bits or more of their own.
+            // A provider assigns 48 bits or more to each customer.
             let [a, b, c, ..] = ip.segments();
             Some(format!("{a:x}:{b:x}:{c:x}::"))
         }

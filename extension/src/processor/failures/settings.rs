@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::processor::failures::item::ItemLevel;
 
-/// What items say of the function, and what is masked in them.
+/// The function's description in items, and the secrets to mask.
 #[derive(Clone, Debug)]
 pub struct FailureSettings {
     pub function_name: String,

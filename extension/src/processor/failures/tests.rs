@@ -69,7 +69,7 @@ impl World {
     }
 
     fn take(&mut self) {
-        for signal in self.failures.take_made() {
+        for signal in self.failures.take_items() {
             assert_eq!((signal.kind, signal.has_error), (SignalKind::Failures, true));
             for line in read(&signal.bytes) {
                 assert!(line.json.len() <= MAX_ITEM_BYTES);
@@ -234,7 +234,7 @@ fn of_one_failure_there_is_one_item_in_whatever_order_it_is_told() {
         for (done, step) in steps.iter().enumerate() {
             world.step(step, "first");
             let so_far = &steps[..=done];
-            let items = world.items.len() as u64 + world.failures.waiting();
+            let items = world.items.len() as u64 + world.failures.pending_count();
             let expected = u64::from(so_far.iter().any(|step| *step != Next));
             // Whether a late child is the next one's, its server span will tell.
             let is_open = so_far.contains(&Next) && *step == Child;
@@ -257,7 +257,7 @@ fn a_call_that_failed_in_a_request_that_did_not_is_a_warning_and_not_sent_by_def
         let mut world = World::new(&[("ROLLBAR_LEVEL", level)]);
         world.on_invoke("first");
         world.spans(vec![failed.clone(), fine.clone()]);
-        assert_eq!(world.failures.waiting(), expected);
+        assert_eq!(world.failures.pending_count(), expected);
         let items = world.finish();
         assert_eq!(items.len() as u64, expected, "{items:#?}");
         assert!(items.iter().all(|item| item["level"] == "warning"));

@@ -1,6 +1,6 @@
-//! Items are made to fit, what helps least to understand a failure leaving first:
+//! Trims items to Rollbar's limit, beginning with the least useful parts:
 //!
-//! | step | what leaves |
+//! | step | removed |
 //! |---|---|
 //! | `telemetry` | log lines, but for the last ten; then all |
 //! | `frames` | the middle of stacks longer than 20 frames; then of those longer than 6 |
@@ -14,21 +14,20 @@ use serde_json::Value;
 
 use crate::processor::failures::item::{Item, ItemContent, ItemData, ItemTrace};
 
-/// Most bytes of an item. Rollbar has raised its own limit over the years and does not say where
-/// it is; the first one it ever had is certainly taken.
+/// Most bytes of an item. Rollbar has raised its limit over the years and does not document it; its
+/// first limit is accepted in any case.
 /// <https://docs.rollbar.com/reference/create-item>
 pub const MAX_ITEM_BYTES: usize = 128 * 1024;
 
-/// Longest text that stays when texts are cut, in characters. Our choice.
+/// Characters that stay of a text that is cut: enough for the first sentences of a message.
 const SHORT_CHARS: usize = 1_000;
 
-/// Longest value that stays in `custom` then, in bytes of JSON and of its name. Our choice.
+/// Longest value that stays in `custom` then, in bytes of JSON and its name.
 const SHORT_VALUE_BYTES: usize = 200;
 
-/// A step: its name, and what it does.
+/// The name and function of a step.
 type Step = (&'static str, fn(&mut ItemData));
 
-/// In this order.
 const STEPS: [Step; 7] = [
     ("telemetry", |data| keep_last(&mut data.body.telemetry, 10)),
     ("telemetry", |data| data.body.telemetry.clear()),
@@ -51,7 +50,7 @@ const STEPS: [Step; 7] = [
     ("texts", cut_texts),
 ];
 
-/// The item's JSON, trimmed as far as need be.
+/// The item's JSON, trimmed until it fits.
 pub fn fitted(mut item: Item) -> String {
     let mut json = to_json(&item);
     for (name, step) in STEPS {
@@ -65,8 +64,8 @@ pub fn fitted(mut item: Item) -> String {
     json
 }
 
-/// The same item as small as can be, for a destination that wants it smaller. `None` if it cannot
-/// be read, or is as small already.
+/// The smallest form of an item, after Rollbar rejected it as too large. `None` if it cannot be decoded
+/// or trimmed further.
 pub fn reduced(json: &str) -> Option<String> {
     let mut item: Item = serde_json::from_str(json).ok()?;
     for (name, step) in STEPS {
@@ -77,7 +76,7 @@ pub fn reduced(json: &str) -> Option<String> {
 }
 
 fn to_json(item: &Item) -> String {
-    // Texts and numbers only: nothing that JSON cannot say.
+    // Texts and numbers always serialise.
     serde_json::to_string(item).unwrap_or_default()
 }
 
@@ -94,7 +93,7 @@ fn traces(data: &mut ItemData) -> &mut [ItemTrace] {
     match &mut data.body.content {
         ItemContent::Trace(trace) => std::slice::from_mut(trace),
         ItemContent::TraceChain(chain) => chain,
-        ItemContent::Message(_) | ItemContent::CrashReport(_) => &mut [],
+        ItemContent::Message(_) => &mut [],
     }
 }
 
@@ -102,7 +101,7 @@ fn keep_last<T>(items: &mut Vec<T>, count: usize) {
     items.drain(..items.len().saturating_sub(count));
 }
 
-/// The outermost calls and the innermost.
+/// Keeps the outermost and innermost frames.
 fn keep_ends(trace: &mut ItemTrace, count: usize) {
     if trace.frames.len() > 2 * count {
         trace.frames.drain(count..trace.frames.len() - count);
@@ -128,7 +127,7 @@ fn cut(text: &mut String) {
     *text = cut_to(text, SHORT_CHARS);
 }
 
-/// At most so many characters.
+/// Truncates to this many characters.
 pub fn cut_to(text: &str, max_chars: usize) -> String {
     let end = text.char_indices().nth(max_chars).map_or(text.len(), |(end, _)| end);
     text[..end].to_owned()
@@ -164,7 +163,6 @@ mod tests {
             exception: ItemException {
                 class: "StoreError".to_owned(),
                 message: Some(message.to_owned()),
-                description: None,
             },
         };
         let telemetry = (0..lines).map(|_| entry(&"x".repeat(1_000))).collect();

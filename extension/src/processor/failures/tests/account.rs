@@ -23,17 +23,17 @@ fn what_is_gathered_or_folded_is_counted_until_it_is_made() {
     world.on_invoke("first");
     let message = span::Event { name: "rollbar.message".to_owned(), ..span::Event::default() };
     world.spans(vec![Span { events: vec![exception("A"), message.clone()], ..plain(2) }]);
-    assert_eq!(world.failures.waiting(), 2);
+    assert_eq!(world.failures.pending_count(), 2);
     world.spans(vec![Span { events: vec![message; 60], ..plain(3) }]);
-    assert_eq!(world.failures.waiting(), 1 + 61);
+    assert_eq!(world.failures.pending_count(), 1 + 61);
     world.step(&Step::Done, "first");
     assert_eq!(world.items.len(), 1 + 5, "the failure, and single ones of a kind of message");
-    assert_eq!(world.failures.waiting(), 61 - 5);
+    assert_eq!(world.failures.pending_count(), 61 - 5);
 
     world.now += rate_limit::INTERVAL;
     world.on_invoke("second");
 
-    assert_eq!((world.items.len(), world.failures.waiting()), (7, 0), "nobody else came by");
+    assert_eq!((world.items.len(), world.failures.pending_count()), (7, 0), "nobody else came by");
     let items = world.finish();
     assert_eq!((&items[6]["custom"]["occurrences"], items.len()), (&json!(61 - 5), 7));
 }
@@ -65,7 +65,7 @@ fn a_report_may_know_why_a_process_ended() {
         world.event("platform.runtimeDone", exit);
         world.failures.conclude("first", world.now, &lookup);
         world.take();
-        assert_eq!((world.items.len(), world.failures.waiting()), (0, 1), "it may yet come");
+        assert_eq!((world.items.len(), world.failures.pending_count()), (0, 1), "it may yet come");
         world.step(if is_told { &Step::Report } else { &Step::Next }, "first");
         assert_eq!(world.items.len(), 1);
 

@@ -66,7 +66,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The function's own region.
     pub fn region(&self) -> Option<String> {
         self.get("AWS_REGION").or_else(|| self.get("AWS_DEFAULT_REGION"))
     }

@@ -22,7 +22,6 @@ pub struct Finding {
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     Fine,
-    /// Possibly intended.
     Warning,
     /// No answer, or an answer that the service is unavailable.
     Unreachable,

@@ -26,7 +26,6 @@ const REMEMBERED: usize = 1024;
 
 /// The files of the last invocations and of those before, [`REMEMBERED`] each.
 const FILE: &str = "trace-headers";
-/// See [`FILE`].
 const EARLIER: &str = "trace-headers.earlier";
 
 /// Shared by the lifecycle, which fills it, and the X-Ray exporter.

@@ -21,11 +21,9 @@ pub struct RawEvent<'a> {
     pub time: SystemTime,
     /// Such as `function` or `platform.start`.
     pub kind: Cow<'a, str>,
-    /// JSON.
     pub record: &'a str,
 }
 
-/// A decoded event.
 #[derive(Debug)]
 pub struct PlatformEvent {
     /// When the platform made the event.
@@ -35,13 +33,9 @@ pub struct PlatformEvent {
 
 #[derive(Debug)]
 pub enum PlatformRecord {
-    /// `platform.initReport`
     Init(PhaseReport),
-    /// `platform.restoreReport`
     Restore(PhaseReport),
-    /// `platform.runtimeDone`
     RuntimeDone(RuntimeDone),
-    /// `platform.report`
     Report(InvocationReport),
     Other,
 }

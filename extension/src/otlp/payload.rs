@@ -106,10 +106,8 @@ pub struct ServerSpan {
     pub is_last_word: bool,
 }
 
-/// `SpanKind::Server`
-const SERVER: u64 = 2;
-/// `StatusCode::Error`
-const STATUS_ERROR: u64 = 2;
+const SERVER: u64 = 2; // SpanKind::Server
+const STATUS_ERROR: u64 = 2; // StatusCode::Error
 /// `SeverityNumber::Error`, the lowest number of that class.
 const SEVERITY_ERROR: u64 = 17;
 
@@ -207,7 +205,6 @@ struct SpanView<'a> {
     flags: u32,
 }
 
-/// The W3C flag.
 const SAMPLED: u32 = 1;
 
 /// A span without the flag is left out only if this attribute is 0: some SDKs, Python's among them,

@@ -18,9 +18,7 @@ pub(super) enum FieldKind {
     Text,
     Bytes,
     Message(&'static Schema),
-    /// Repeated, packed or not.
     Varints,
-    /// Repeated, packed or not.
     Fixed64s,
 }
 
@@ -36,7 +34,6 @@ const fn of(fields: &'static [FieldKind]) -> Schema {
     Schema { fields }
 }
 
-/// `ExportTraceServiceRequest`
 pub static TRACES_REQUEST: Schema = of(&[__, Message(&RESOURCE_SPANS)]);
 static RESOURCE_SPANS: Schema = of(&[__, Message(&RESOURCE), Message(&SCOPE_SPANS), Text]);
 static SCOPE_SPANS: Schema = of(&[__, Message(&SCOPE), Message(&SPAN), Text]);
@@ -49,7 +46,6 @@ static EVENT: Schema = of(&[__, Fixed64, Text, Message(&KEY_VALUE), Varint]);
 static LINK: Schema = of(&[__, Bytes, Bytes, Text, Message(&KEY_VALUE), Varint, Fixed32]);
 static STATUS: Schema = of(&[__, __, Text, Varint]);
 
-/// `ExportLogsServiceRequest`
 pub static LOGS_REQUEST: Schema = of(&[__, Message(&RESOURCE_LOGS)]);
 static RESOURCE_LOGS: Schema = of(&[__, Message(&RESOURCE), Message(&SCOPE_LOGS), Text]);
 static SCOPE_LOGS: Schema = of(&[__, Message(&SCOPE), Message(&LOG_RECORD), Text]);
@@ -59,7 +55,6 @@ static LOG_RECORD: Schema = of(&[
     Bytes, Bytes, Fixed64, Text,
 ]);
 
-/// `ExportMetricsServiceRequest`
 pub static METRICS_REQUEST: Schema = of(&[__, Message(&RESOURCE_METRICS)]);
 static RESOURCE_METRICS: Schema = of(&[__, Message(&RESOURCE), Message(&SCOPE_METRICS), Text]);
 static SCOPE_METRICS: Schema = of(&[__, Message(&SCOPE), Message(&METRIC), Text]);

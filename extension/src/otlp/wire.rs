@@ -21,11 +21,9 @@ pub struct Malformed(pub(crate) &'static str);
 pub enum Value<'a> {
     /// int32 to uint64, bool, enum.
     Varint(u64),
-    /// fixed64, double.
     Fixed64(u64),
     /// A string, bytes, a nested message, or packed numbers.
     Bytes(&'a [u8]),
-    /// fixed32, float.
     Fixed32(u32),
     /// A group, a deprecated form that OTLP does not use. Skipped as a whole.
     Group,

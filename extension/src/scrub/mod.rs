@@ -7,7 +7,6 @@ mod text;
 
 use std::borrow::Cow;
 
-/// Replaces a secret.
 pub const MASK: &str = "***";
 
 /// Rollbar's own list, with the headers and cookies that it lacks.

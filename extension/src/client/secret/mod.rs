@@ -391,7 +391,6 @@ impl SecretService {
         }
     }
 
-    /// The SDKs' own variable.
     fn endpoint_variable(self) -> &'static str {
         match self {
             Self::SecretsManager => "AWS_ENDPOINT_URL_SECRETS_MANAGER",

@@ -30,7 +30,6 @@ struct ReplayDestination {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
     pub(super) held: u64,
-    /// Delivered or dropped.
     pub(super) completed: u64,
     pub(super) delivered: u64,
 }

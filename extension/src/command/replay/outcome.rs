@@ -49,7 +49,6 @@ pub(super) struct ReplayOutcome {
 pub(super) enum ReplayEnd {
     NotConfigured,
     DryRun,
-    /// Sent, or given up.
     Sent(Account),
 }
 

@@ -116,7 +116,6 @@ fn counted(count: u64, unit: &str) -> String {
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Uses multiples of 1,000.
 fn bytes(count: u64) -> String {
     let (mut value, mut units) = (count as f64, ["bytes", "kB", "MB", "GB", "TB"].into_iter());
     let mut unit = units.next().unwrap_or_default();

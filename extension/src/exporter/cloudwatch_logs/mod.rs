@@ -60,7 +60,6 @@ pub struct CloudWatchLogs {
 }
 
 impl CloudWatchLogs {
-    /// Opens no connection.
     pub fn new(config: &CloudWatchLogsConfig) -> Self {
         Self {
             stream: LogStream::new(config),

@@ -94,7 +94,6 @@ fn read_endpoint(reader: &mut Reader<'_>) -> Result<String, Rejected> {
     }
 }
 
-/// Parses `name=value,name2=value2`.
 fn parse_headers(list: &str) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
     let header = |pair: &str| {
         let (name, value) = pair.split_once('=').ok_or("is not a list of name=value")?;

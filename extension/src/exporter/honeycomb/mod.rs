@@ -39,7 +39,6 @@ pub struct Honeycomb {
 }
 
 impl Honeycomb {
-    /// Opens no connection.
     pub fn new(config: HoneycombConfig) -> Self {
         Self { api: HoneycombApi::new(config) }
     }

@@ -33,7 +33,6 @@ pub struct HoneycombApi {
 #[derive(Clone, Debug)]
 pub struct HoneycombCall<'a> {
     pub method: Method,
-    /// Begins with a slash.
     pub path: &'a str,
     pub headers: &'a [(HeaderName, &'a str)],
     pub body: Bytes,

@@ -53,7 +53,6 @@ pub struct Rollbar {
 }
 
 impl Rollbar {
-    /// Opens no connection.
     pub fn new(config: &RollbarConfig) -> Self {
         Self {
             api: RollbarApi::new(config),

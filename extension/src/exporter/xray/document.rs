@@ -14,9 +14,7 @@ use crate::exporter::xray::json_value::MetadataValue;
 /// A segment, or one independent subsegment.
 #[derive(Debug, Serialize)]
 pub(super) struct Document<'a> {
-    /// See [`super::name`].
     pub(super) name: String,
-    /// Unique in the trace.
     #[serde(serialize_with = "displayed")]
     pub(super) id: SpanId,
     /// As `1-<8 hex>-<24 hex>`.
@@ -63,7 +61,6 @@ pub(super) struct Document<'a> {
     /// Indexed, so at most [`super::limits::MAX_ANNOTATIONS`] per trace.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) annotations: BTreeMap<Cow<'a, str>, MetadataValue<'a>>,
-    /// By namespace and key.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) metadata: BTreeMap<Cow<'a, str>, BTreeMap<Cow<'a, str>, MetadataValue<'a>>>,
 }
@@ -124,7 +121,6 @@ pub(super) struct AwsBlock<'a> {
     pub(super) request_id: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) queue_url: Option<Cow<'a, str>>,
-    /// DynamoDB, one table.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) table_name: Option<Cow<'a, str>>,
     /// DynamoDB, several tables, as in the OpenTelemetry collector's exporter.
@@ -150,7 +146,6 @@ pub(super) struct LogGroup<'a> {
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Sdk<'a> {
-    /// `opentelemetry for rust`.
     pub(super) sdk: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) sdk_version: Option<Cow<'a, str>>,
@@ -162,7 +157,6 @@ pub(super) struct SqlBlock<'a> {
     pub(super) url: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) sanitized_query: Option<Cow<'a, str>>,
-    /// `postgresql`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) database_type: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -32,12 +32,10 @@ pub(super) struct Indexed<'a> {
     pub(super) header: Option<&'a str>,
 }
 
-/// `SpanKind::Server`
-const SERVER: u64 = 2;
+const SERVER: u64 = 2; // SpanKind::Server
 /// `SpanFlags::ContextHasIsRemoteMask`: whether [`REMOTE`] is meaningful.
 const KNOWS_REMOTE: u32 = 0x100;
-/// `SpanFlags::ContextIsRemoteMask`
-const REMOTE: u32 = 0x200;
+const REMOTE: u32 = 0x200; // SpanFlags::ContextIsRemoteMask
 /// Resource attribute of spans that the function forwards for another program.
 const SOURCE: &[u8] = b"cruddur.source";
 

@@ -29,7 +29,6 @@ pub(super) struct Failure {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum FailureSource {
-    /// The server span itself.
     Server,
     /// Another span, or a log record that came by OTLP and holds an exception.
     Otlp,

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Texts by name.
 pub type Texts = BTreeMap<String, String>;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -152,10 +151,8 @@ pub struct ItemRequest {
     /// By `Header-Name`.
     #[serde(default, skip_serializing_if = "Texts::is_empty")]
     pub headers: Texts,
-    /// The route's parameters.
     #[serde(default, skip_serializing_if = "Texts::is_empty")]
     pub params: Texts,
-    /// The query's parameters.
     #[serde(rename = "GET", default, skip_serializing_if = "Texts::is_empty")]
     pub get: Texts,
     #[serde(default, skip_serializing_if = "Option::is_none")]

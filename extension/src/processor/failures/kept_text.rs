@@ -8,7 +8,6 @@ const MAX_TEXT_CHARS: usize = 4_096;
 /// Longest stack that is kept, in characters: some 200 calls.
 const MAX_STACK_CHARS: usize = 32_768;
 
-/// Truncates a text.
 pub(super) fn cut(text: &str) -> String {
     cut_to(text, MAX_TEXT_CHARS)
 }

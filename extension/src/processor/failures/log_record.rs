@@ -20,7 +20,6 @@ use crate::{
     },
 };
 
-/// A parsed line.
 #[derive(Debug)]
 pub(super) struct ParsedLine {
     time_ms: i64,

@@ -32,7 +32,6 @@ pub(super) struct BurstLimiter(HashMap<String, Burst>);
 #[derive(Debug)]
 struct Burst {
     began: SystemTime,
-    /// Failures in this interval.
     count: u64,
     folded: Option<Suppressed>,
 }
@@ -79,7 +78,6 @@ impl BurstLimiter {
         self.release(is_over)
     }
 
-    /// Takes all folded items.
     pub(super) fn finish(&mut self) -> Vec<NewItem> {
         self.release(|_| true)
     }

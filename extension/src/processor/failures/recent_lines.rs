@@ -16,7 +16,6 @@ const KEPT: usize = 3 * LAST;
 pub(super) struct RecentLine {
     pub(super) time_ms: i64,
     pub(super) level: ItemLevel,
-    /// Truncated.
     pub(super) message: String,
     pub(super) request_id: Option<String>,
     /// Hex digits; empty without a trace.

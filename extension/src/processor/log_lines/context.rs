@@ -79,7 +79,6 @@ impl LineContext {
         }
     }
 
-    /// Handles INVOKE.
     pub fn invoked(&mut self, invoke: &Invoke, now: SystemTime) {
         self.one_by_one = true;
         let header = invoke.xray_header();

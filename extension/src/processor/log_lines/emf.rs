@@ -32,7 +32,6 @@ const METHODS: [&str; 7] = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OP
 #[derive(Clone, Debug, PartialEq)]
 pub struct EmfMetrics {
     dimensions: Vec<(&'static str, String)>,
-    /// Names of dimensions.
     sets: Vec<Vec<&'static str>>,
     values: Vec<(&'static str, &'static str, f64)>,
 }

@@ -56,7 +56,6 @@ impl LineEnricher {
         Self { scrubber: Scrubber::new(&scrub), context, access_lines }
     }
 
-    /// Handles INVOKE.
     pub fn invoked(&mut self, invoke: &Invoke, now: SystemTime) {
         self.context.invoked(invoke, now);
     }

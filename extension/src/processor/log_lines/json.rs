@@ -64,7 +64,6 @@ pub(crate) fn is_empty(value: &str) -> bool {
     ["null", "\"\""].contains(&value)
 }
 
-/// Writes a JSON object.
 #[derive(Debug)]
 pub(crate) struct JsonObject(pub(crate) String);
 

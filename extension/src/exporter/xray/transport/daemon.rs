@@ -14,7 +14,6 @@ const HEADER: &str = "{\"format\": \"json\", \"version\": 1}\n";
 
 #[derive(Debug)]
 pub(crate) struct Daemon {
-    /// `host:port`
     address: String,
     socket: Option<UdpSocket>,
 }

@@ -19,7 +19,7 @@ use crate::{
 /// Most bytes of a reply: a list of boards contains every board with all of its panels.
 const MAX_REPLY_BYTES: usize = 32 << 20;
 
-/// Most attempts of a call; with the pauses between them they take a few seconds.
+/// Most attempts of a call; the default pauses between them take 3 s together.
 const MAX_ATTEMPTS: u32 = 4;
 
 /// Longest pause between attempts: Honeycomb's limits are per minute.

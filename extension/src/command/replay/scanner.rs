@@ -19,7 +19,7 @@ use memchr::memmem;
 
 use crate::pipeline::dead_letter::{self, DeadLetter, MARK, MAX_LINE_BYTES, Unreadable};
 
-/// Most bytes per read: large enough that reading costs less than searching.
+/// Most bytes per read.
 const CHUNK_BYTES: usize = 256 << 10;
 
 /// Needs memory for a few dead letters, whatever the size of the input.

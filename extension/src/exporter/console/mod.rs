@@ -28,7 +28,7 @@ use crate::{
 };
 use futures_util::future::BoxFuture;
 
-/// Most waiting spans, a few megabytes. Beyond it, all traces are drawn without an entry span.
+/// Most waiting spans, which bounds memory. Beyond it, all traces are drawn without an entry span.
 const MAX_WAITING_SPANS: usize = 10_000;
 
 /// Most drawn traces whose late spans are drawn at once.

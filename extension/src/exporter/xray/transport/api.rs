@@ -45,7 +45,7 @@ impl XrayApi {
             .collect())
     }
 
-    /// Calls without a document: a 400 proves that the role may send segments.
+    /// Calls without a document: a success or a 400 proves that the role may send segments.
     pub(super) async fn healthcheck(&mut self) -> Finding {
         match self.send(&[]).await {
             Err(error)

@@ -187,7 +187,7 @@ async fn main() -> Result<(), Error> {
     for (handle, display_name, bio) in USERS {
         let identity = identity(handle, display_name)?;
         let made = users::get_or_create(table, &identity, now).await?;
-        let user = made.ok_or_else(|| format!("somebody else has the handle {handle}"))?;
+        let user = made.ok_or_else(|| format!("another user has the handle {handle}"))?;
         let user = User { bio: Bio::parse(bio).ok(), display_name: name_of(handle)?, ..user };
         let bio = Some(&user.bio);
         users::update_profile(table, &user.key, &user.display_name, bio, None, now).await?;

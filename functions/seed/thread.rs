@@ -1,4 +1,4 @@
-//! A thread of demo data, in place of what it was before.
+//! Replaces a thread of demo data.
 
 use std::collections::BTreeSet;
 
@@ -9,11 +9,11 @@ use cruddur::{
 use jiff::Timestamp;
 use uuid::Uuid;
 
-/// Removes the activity `uuid` with all that belongs to it: what others have replied in the meantime,
-/// whom that was told to, and who likes any of it.
+/// Removes the activity `uuid`, the replies below it, their notifications and the likes of all of
+/// them.
 ///
-/// Not in one transaction, since there may be more than fits into one: who reads meanwhile may see a
-/// part of it.
+/// The items may be more than fit into one transaction, so a reader may see a part of the thread in
+/// the meantime.
 pub(crate) async fn remove(table: &dyn Table, uuid: Uuid) -> Result<(), StoreError> {
     let mut entries = Vec::new();
     for item in all_of(table, keys::thread_partition(uuid)).await? {
@@ -167,7 +167,7 @@ mod tests {
         let told = [handle("worf")];
         let told = feeds::notifications(&table, &told, &ALL, now).await.unwrap().entries;
         assert_eq!([home.len(), feed.len(), found.len(), told.len()], [1, 1, 1, 1]);
-        // Who liked the old one has not liked the new one yet.
+        // Likes of the old thread do not count for the new one.
         let entry = threads::find(&table, id, now).await.unwrap().unwrap();
         assert!(likes::set_liked(&table, &entry, &worf, true, now).await.unwrap());
         let entry = threads::find(&table, id, now).await.unwrap().unwrap();

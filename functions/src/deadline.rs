@@ -1,11 +1,10 @@
-//! Until when an invocation must be answered: one moment, known to whoever waits.
+//! The deadline of the invocation in progress.
 //!
-//! Lambda kills a function that overruns its timeout, and with it go the reply and the spans that
-//! would tell why. A time limit for each wait cannot prevent that, since their number is not known
-//! where they are made. So the deadline belongs to the invocation: [`crate::runtime`] cuts the handler
-//! off there, and the store begins nothing again that could not end before it. It travels with the
-//! task (a task-local value) and not as an argument, since it concerns neither the endpoints nor the
-//! access patterns in between.
+//! Lambda kills a function that overruns its timeout, and the reply and the spans that explain the
+//! delay are lost. Limits of single waits cannot prevent that, because their number is not known in
+//! advance. So the deadline belongs to the invocation: [`crate::runtime`] cuts the handler off
+//! there, and the store starts no attempt that could end later. The deadline is a task-local value,
+//! because neither the endpoints nor the access patterns use it.
 
 use std::time::{Duration, SystemTime};
 
@@ -16,12 +15,12 @@ tokio::task_local! {
     static DEADLINE: Instant;
 }
 
-/// What is left of Lambda's time when a handler is cut off: the reply is posted and the spans are
-/// handed to the extension in it. Our choice: twice what the two may take.
+/// The part of Lambda's time that is kept for posting the reply and handing the spans to the
+/// extension: twice what the two may take.
 const MARGIN: Duration = Duration::from_millis(500);
 
-/// How long a handler may take where nobody says. Our choice: as long as in a function with a
-/// timeout of 10 s, which is what template.yaml gives them all.
+/// The limit for a handler when the event has no usable deadline. It fits the 10 s timeout of
+/// template.yaml.
 const WITHOUT_DEADLINE: Duration = Duration::from_millis(9_500);
 
 /// Runs `handler` to its end, or cuts it off shortly before Lambda would.
@@ -38,7 +37,7 @@ pub(crate) fn current() -> Option<Instant> {
     DEADLINE.try_with(|deadline| *deadline).ok()
 }
 
-/// A deadline in the past is none: emulators say 1970, or nothing.
+/// A deadline in the past is ignored: emulators send 1970 or nothing.
 fn time_for_handler(context: &Context, now: SystemTime) -> Duration {
     match context.deadline().duration_since(now) {
         // Of a very short time, the handler gets most.

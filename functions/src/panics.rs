@@ -1,4 +1,4 @@
-//! What a panic leaves behind: for whoever catches it, else a line in the log.
+//! Panics: caught, or logged as a line.
 
 use std::{
     any::Any,
@@ -17,7 +17,7 @@ use tracing::error;
 pub struct Panic {
     /// What it said.
     pub message: String,
-    /// `file:line:column`; empty if nobody noted it.
+    /// `file:line:column`; empty if the hook did not run.
     pub location: String,
     /// The calls that led to it.
     pub backtrace: Arc<Backtrace>,
@@ -39,8 +39,7 @@ thread_local! {
     static LAST: RefCell<Option<Panic>> = const { RefCell::new(None) };
 }
 
-/// Makes a panic that nobody catches a line of the log like any other: the standard library would
-/// write plain text beside them.
+/// Logs each uncaught panic as a JSON line, because the standard library would write plain text.
 pub(crate) fn log_uncaught() {
     set_hook(Box::new(|info| {
         let panic = Panic::noted(info);
@@ -54,7 +53,7 @@ pub(crate) fn log_uncaught() {
     }));
 }
 
-/// Calls `work`. What it shares with others must survive a panic.
+/// Runs `work` and catches a panic. Shared state must be unwind-safe.
 pub(crate) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Panic> {
     let outer = CATCHING.replace(true);
     let outcome = catch_unwind(AssertUnwindSafe(work));
@@ -62,11 +61,11 @@ pub(crate) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Panic> {
     outcome.map_err(|payload| LAST.take().unwrap_or_else(|| Panic::unnoted(payload.as_ref())))
 }
 
-/// Runs `work` to its end. What it shares with others must survive a panic.
+/// Runs `work` to its end and catches a panic. Shared state must be unwind-safe.
 pub(crate) fn catch_async<T>(
     work: impl Future<Output = T>,
 ) -> impl Future<Output = Result<T, Panic>> {
-    // On the heap, where the type of what is nested in it counts no further.
+    // On the heap, so that the size of the nested future does not grow its callers.
     let mut work = Box::pin(work);
     std::future::poll_fn(move |context| match catch(|| work.as_mut().poll(context)) {
         Ok(poll) => poll.map(Ok),

@@ -95,7 +95,7 @@ pub(crate) struct FakeExtension {
     logs: Receiver<ExportLogsServiceRequest>,
 }
 
-/// What a request is passed on to.
+/// The receivers of a request.
 #[derive(Clone)]
 struct Senders {
     traces: Sender<(usize, ExportTraceServiceRequest)>,

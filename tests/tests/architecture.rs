@@ -24,11 +24,12 @@ fn the_extension_imports_only_from_above_without_circles_and_names_each_type_onc
 
 /// The breaches of a crate of these files.
 fn breaches_of(files: &[(&str, &str)]) -> Vec<String> {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder");
     for (name, text) in files {
         let file = folder.path().join(name);
-        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-        std::fs::write(file, text).unwrap();
+        let parent = file.parent().expect("a file in the folder");
+        std::fs::create_dir_all(parent).expect("a folder");
+        std::fs::write(file, text).expect("a file");
     }
     breaches(folder.path())
 }

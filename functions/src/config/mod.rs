@@ -12,7 +12,7 @@ use tracing_subscriber::filter::Targets;
 
 use crate::domain::Handle;
 
-/// Where the extension listens unless told otherwise.
+/// The extension's default address.
 const DEFAULT_OTLP_ENDPOINT: &str = "http://127.0.0.1:4318";
 
 /// Where the local store is: below `target/`, so that the emulator does not take a write to it for
@@ -40,8 +40,8 @@ const DEFAULT_PAGE_ORIGIN: &str = "http://localhost:3000";
 /// | `RUST_LOG` | a level, or directives such as `cruddur=debug,hyper=info`, if the above is not set | `info` |
 /// | `CRUDDUR_TABLE` | the DynamoDB table; its region, credentials and endpoint are the SDK's own variables (`AWS_ENDPOINT_URL_DYNAMODB`…) | the local store, if the build has it |
 /// | `CRUDDUR_SQLITE` | file of the local store (feature `local`) | `target/cruddur/cruddur.db` |
-/// | `CRUDDUR_LOCAL_HANDLE` | whose requests those without a token are (feature `local`, under an emulator) | `andrewbrown` |
-/// | `FRONTEND_URL` | origin of the page: whose spans are taken and, under an emulator, who may call us (deployed, the gateway decides) | none; `http://localhost:3000` under an emulator |
+/// | `CRUDDUR_LOCAL_HANDLE` | the user of requests without a token (feature `local`, under an emulator) | `andrewbrown` |
+/// | `FRONTEND_URL` | origin of the page: its spans are accepted, and under an emulator it may call the API (deployed, the gateway decides) | none; `http://localhost:3000` under an emulator |
 /// | `AWS_LAMBDA_FUNCTION_NAME`, `AWS_LAMBDA_FUNCTION_VERSION`, `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, `AWS_LAMBDA_LOG_GROUP_NAME`, `AWS_LAMBDA_LOG_STREAM_NAME`, `AWS_REGION` | set by Lambda | – |
 pub struct Config {
     /// How this service is called in Honeycomb and in the logs.
@@ -75,7 +75,7 @@ pub struct Config {
     /// The file of the local store.
     #[cfg(feature = "local")]
     pub sqlite_path: PathBuf,
-    /// Origin of the page, as browsers send it: nobody else's spans are taken.
+    /// Origin of the page, as browsers send it. Spans with another origin are refused.
     pub page_origin: Option<String>,
     /// What holds under an emulator only; `None` on Lambda and in every deployed build.
     pub local: Option<Local>,
@@ -133,7 +133,7 @@ fn page_origin(var: &impl Fn(&str) -> Option<String>, local: Option<&Local>) -> 
 /// What stands in for the gateway, which an emulator lacks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Local {
-    /// Who sends the requests that bear no token.
+    /// The user of all requests without a token.
     pub handle: Handle,
     /// The origin of the page, as browsers send it.
     pub page_origin: String,
@@ -160,7 +160,7 @@ fn local(var: &impl Fn(&str) -> Option<String>, warnings: &mut Vec<String>) -> O
             Some(Local { handle, page_origin: page_origin.trim_end_matches('/').to_owned() })
         }
         Err(error) => {
-            warnings.push(format!("CRUDDUR_LOCAL_HANDLE={handle:?} is no handle: {error}"));
+            warnings.push(format!("CRUDDUR_LOCAL_HANDLE={handle:?} is not a handle: {error}"));
             None
         }
     }
@@ -171,8 +171,9 @@ fn local(_: &impl Fn(&str) -> Option<String>, _: &mut [String]) -> Option<Local>
     None
 }
 
-/// By <https://opentelemetry.io/docs/specs/otel/resource/sdk/#specifying-resource-information-via-an-environment-variable>:
-/// one pair that is none discards them all.
+/// By
+/// <https://opentelemetry.io/docs/specs/otel/resource/sdk/#specifying-resource-information-via-an-environment-variable>:
+/// one malformed pair discards them all.
 fn resource_attributes(
     var: &impl Fn(&str) -> Option<String>,
     warnings: &mut Vec<String>,
@@ -184,7 +185,7 @@ fn resource_attributes(
         Some((decoded(key).filter(|key| !key.is_empty())?, decoded(value)?))
     });
     pairs.collect::<Option<_>>().unwrap_or_else(|| {
-        warnings.push(format!("OTEL_RESOURCE_ATTRIBUTES={text:?} is no list of key=value"));
+        warnings.push(format!("OTEL_RESOURCE_ATTRIBUTES={text:?} is not a list of key=value"));
         Vec::new()
     })
 }
@@ -194,7 +195,7 @@ fn sampler(var: &impl Fn(&str) -> Option<String>, warnings: &mut Vec<String>) ->
     let ratio = match var("OTEL_TRACES_SAMPLER_ARG") {
         None => 1.0,
         Some(text) => text.parse().ok().filter(|r| (0.0..=1.0).contains(r)).unwrap_or_else(|| {
-            warnings.push(format!("OTEL_TRACES_SAMPLER_ARG={text:?} is no number from 0 to 1"));
+            warnings.push(format!("OTEL_TRACES_SAMPLER_ARG={text:?} is not a number from 0 to 1"));
             1.0
         }),
     };
@@ -204,7 +205,7 @@ fn sampler(var: &impl Fn(&str) -> Option<String>, warnings: &mut Vec<String>) ->
         "always_off" => Sampler::AlwaysOff,
         "traceidratio" => Sampler::TraceIdRatioBased(ratio),
         _ => {
-            warnings.push(format!("OTEL_TRACES_SAMPLER={name:?} is none that is known here"));
+            warnings.push(format!("OTEL_TRACES_SAMPLER={name:?} is unknown"));
             return Sampler::ParentBased(Box::new(Sampler::AlwaysOn));
         }
     };
@@ -222,13 +223,14 @@ fn sends_lines(var: &impl Fn(&str) -> Option<String>, warnings: &mut Vec<String>
         Some("otlp") => true,
         Some("none" | "console") => false, // lines are on standard output in any case
         Some(other) => {
-            warnings.push(format!("OTEL_LOGS_EXPORTER={other:?} is none that is known here"));
+            warnings.push(format!("OTEL_LOGS_EXPORTER={other:?} is unknown"));
             default
         }
     }
 }
 
-/// Spans and lines hold what users do, so they go to this machine only; the extension sends them on.
+/// Spans and lines hold what users do, so they go to this machine only; the extension sends them
+/// on.
 fn otlp_endpoint(endpoint: Option<String>, warnings: &mut Vec<String>) -> String {
     let default = || DEFAULT_OTLP_ENDPOINT.to_owned();
     let Some(endpoint) = endpoint else { return default() };
@@ -237,7 +239,7 @@ fn otlp_endpoint(endpoint: Option<String>, warnings: &mut Vec<String>) -> String
         Ok(url) if url.scheme_str() == Some("http") && is_loopback(&url) => endpoint.to_owned(),
         _ => {
             warnings.push(format!(
-                "OTEL_EXPORTER_OTLP_ENDPOINT is no http:// address of this machine; \
+                "OTEL_EXPORTER_OTLP_ENDPOINT is not an http:// address of this machine; \
                  spans go to {DEFAULT_OTLP_ENDPOINT}, where the extension sends them on"
             ));
             default()
@@ -260,11 +262,11 @@ fn log_filter(var: &impl Fn(&str) -> Option<String>, warnings: &mut Vec<String>)
     if let Some(level) = var("AWS_LAMBDA_LOG_LEVEL") {
         match parse_level(&level) {
             Some(level) => return at_level(level),
-            None => warnings.push(format!("AWS_LAMBDA_LOG_LEVEL={level:?} is no level")),
+            None => warnings.push(format!("AWS_LAMBDA_LOG_LEVEL={level:?} is not a level")),
         }
     }
     let Some(directives) = var("RUST_LOG") else { return at_level(LevelFilter::INFO) };
-    // A single word that is no level would name a crate and silence all others.
+    // `tracing` reads an unknown single word as the name of a crate and silences all others.
     let parsed = parse_level(&directives)
         .map(at_level)
         .or_else(|| directives.contains('=').then(|| directives.parse().ok()).flatten());

@@ -7,12 +7,12 @@ use uuid::Uuid;
 
 use super::{DisplayName, Handle, LongText, MessageText};
 
-/// An activity: a top-level activity, alive until `expires_at`.
+/// The root of a thread, alive until `expires_at`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Activity {
     /// Its id, of version 4.
     pub uuid: Uuid,
-    /// Who wrote it.
+    /// The author's handle.
     pub handle: Handle,
     /// How its author wants to be called, if they said.
     pub display_name: Option<DisplayName>,
@@ -31,7 +31,7 @@ pub struct Activity {
 pub struct Excerpt {
     /// The activity's id.
     pub uuid: Uuid,
-    /// Who wrote it.
+    /// The author's handle.
     pub handle: Handle,
     /// What they wrote.
     pub message: MessageText,
@@ -63,7 +63,7 @@ pub struct Reply {
     pub reply_to_activity_uuid: Uuid,
     /// How many steps below the root: 1 answers the activity itself.
     pub depth: u8,
-    /// Who wrote it.
+    /// The author's handle.
     pub handle: Handle,
     /// How its author wants to be called, if they said.
     pub display_name: Option<DisplayName>,
@@ -77,7 +77,7 @@ pub struct Reply {
     pub counters: Counters,
 }
 
-/// What can be answered and liked.
+/// An activity or a reply: both can be answered and liked.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Entry {
     /// An activity.
@@ -86,7 +86,7 @@ pub enum Entry {
     Reply(Reply),
 }
 
-/// An activity or reply with what is below it.
+/// An activity or reply with the replies below it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EntryTree {
     /// An activity.
@@ -112,7 +112,7 @@ impl Entry {
         }
     }
 
-    /// Who wrote it.
+    /// The author's handle.
     pub fn handle(&self) -> &Handle {
         match self {
             Entry::Activity(activity) => &activity.handle,
@@ -190,7 +190,8 @@ fn by_parent(replies: Vec<Reply>) -> HashMap<Uuid, Vec<Reply>> {
     by_parent
 }
 
-/// Takes its replies out of the map, so that it ends even where replies answer each other in a ring.
+/// Takes its replies out of the map, so that it ends even where replies answer each other in a
+/// ring.
 fn replies_to(parent: Uuid, by_parent: &mut HashMap<Uuid, Vec<Reply>>) -> Vec<ReplyTree> {
     let replies = by_parent.remove(&parent).unwrap_or_default();
     replies

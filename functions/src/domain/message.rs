@@ -6,9 +6,9 @@ use uuid::Uuid;
 use super::{DisplayName, Handle, LongText, UserKey};
 use crate::domain::digest;
 
-/// The id of the conversation of two users, whoever begins it.
+/// The id of the conversation of two users, the same for both.
 ///
-/// It follows from who they are, so that two first messages at the same time end up in one.
+/// It is a hash of their keys, so two first messages at the same time end up in one conversation.
 pub fn conversation_uuid(one: &UserKey, other: &UserKey) -> Uuid {
     let (smaller, larger) = if one <= other { (one, other) } else { (other, one) };
     let hash = digest::of(&[smaller.as_str().as_bytes(), larger.as_str().as_bytes()]);
@@ -24,7 +24,7 @@ pub struct Message {
     pub uuid: Uuid,
     /// The conversation that it is part of.
     pub group_uuid: Uuid,
-    /// Who wrote it.
+    /// The sender's handle.
     pub handle: Handle,
     /// How they wanted to be called then.
     pub display_name: DisplayName,

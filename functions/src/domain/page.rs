@@ -17,7 +17,7 @@ pub struct PageRequest {
 pub struct PageOf<T> {
     /// The entries, at most [`PageRequest::limit`].
     pub entries: Vec<T>,
-    /// Where to go on; `None` at the end. What comes behind may turn out to be nothing.
+    /// The position where the next page begins; `None` at the end. The next page may be empty.
     pub next: Option<String>,
 }
 

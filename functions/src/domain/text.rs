@@ -9,7 +9,7 @@ use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 /// Most characters of an activity, counted as code points: 280 emoji fit.
 const MAX_MESSAGE_CHARS: usize = 280;
 
-/// Most characters of a reply and of a message to somebody.
+/// Most characters of a reply and of a message.
 const MAX_LONG_CHARS: usize = 1024;
 
 /// Most characters of a handle, as many as a Cognito user name has.
@@ -29,7 +29,7 @@ pub struct Text<const MAX: usize>(String);
 /// The text of an activity.
 pub type MessageText = Text<MAX_MESSAGE_CHARS>;
 
-/// The text of a reply, or of a message to somebody.
+/// The text of a reply or a message.
 pub type LongText = Text<MAX_LONG_CHARS>;
 
 /// How a user wants to be called. The limit is our choice.
@@ -59,13 +59,13 @@ pub enum TextError {
 }
 
 impl Handle {
-    /// Accepts blanks and any script, but none of `% / ? #`: handles are parts of a path, which
-    /// a gateway or an emulator may or may not have decoded.
+    /// Accepts blanks and any script, but none of `% / ? #`: handles are parts of a path, which a
+    /// gateway or an emulator may or may not have decoded.
     ///
-    /// What looks the same is the same: capitals, width, how an accent is written (NFKC), how many
-    /// blanks of which kind, blanks around it and an `@` before it make no difference. What cannot be
-    /// seen is refused: characters that control or format, that no standard names, or that are blank
-    /// letters. (That letters of two scripts may look alike is not looked after.)
+    /// Folds capitals, width, the encoding of accents (NFKC) and runs of blanks, and strips blanks
+    /// around the handle and an `@` before it. Refuses invisible characters: control, format and
+    /// unassigned characters, and blank letters. Letters of two scripts that look alike stay
+    /// different.
     pub fn parse(text: &str) -> Result<Self, TextError> {
         let plain: String = text.nfkc().flat_map(char::to_lowercase).nfkc().collect();
         let words: Vec<&str> = plain.split_whitespace().collect();
@@ -83,8 +83,8 @@ impl Handle {
 
     /// Accepts only text that [`Handle::parse`] changes in nothing but case.
     ///
-    /// An issuer of tokens may hold `andrew`, `@andrew` and `ａndrew` to be three users. Each of them
-    /// would get the same handle from `parse`.
+    /// An issuer of tokens may hold `andrew`, `@andrew` and `ａndrew` to be three users. Each of
+    /// them would get the same handle from `parse`.
     pub fn parse_exact(text: &str) -> Result<Self, TextError> {
         let handle = Self::parse(text)?;
         let small: String = text.chars().flat_map(char::to_lowercase).nfkc().collect();
@@ -101,7 +101,8 @@ impl Handle {
 
 /// Whether a character shows nothing, or nothing that is known.
 fn is_invisible(char: char) -> bool {
-    // Those of Unicode's Default_Ignorable_Code_Point that are marks or letters, and a blank symbol.
+    // Those of Unicode's Default_Ignorable_Code_Point that are marks or letters, and a blank
+    // symbol.
     // <https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt>
     let is_blank = matches!(char,
         '\u{034f}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'

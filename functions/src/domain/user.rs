@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{Bio, DisplayName, Handle};
 
-/// Most bytes of a [`UserKey`]. Our choice: it is part of keys of the store; Cognito's has 36.
+/// Most bytes of a [`UserKey`], which is part of store keys. A `sub` of Cognito has 36.
 const MAX_KEY_BYTES: usize = 128;
 
 /// What identifies a user for good: the token's `sub`. Never shown to others.
@@ -20,7 +20,8 @@ impl UserKey {
         fits.then(|| Self(sub.to_owned()))
     }
 
-    /// The key of a user of the local run, who has no token. No issuer's `sub` looks like it.
+    /// The key of the local run's user, for requests without a token. It differs from every
+    /// issuer's `sub`.
     pub fn local(handle: &Handle) -> Self {
         Self(format!("local:{handle}"))
     }
@@ -31,15 +32,15 @@ impl UserKey {
     }
 }
 
-/// Who is asking, by the word of the gateway. There may be no [`User`] of it yet.
+/// The caller, as the gateway's claims identify them. The [`User`] may not exist yet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Identity {
     /// Their key.
     pub key: UserKey,
-    /// The handle that their token gives them, if nobody else has it.
+    /// The handle in their token. Another user may have it.
     pub handle: Handle,
-    /// Whether they have chosen that handle themselves. Where not, the token only says what they are
-    /// called until they choose one, and tokens of one user may differ in it.
+    /// Whether they have chosen that handle themselves. Where not, the token only says what they
+    /// are called until they choose one, and tokens of one user may differ in it.
     pub handle_is_chosen: bool,
     /// The name that they gave where they signed up.
     pub name: Option<DisplayName>,

@@ -1,7 +1,7 @@
-//! What a text can be found by, and whom it mentions.
+//! The words by which a text is found, and the users it mentions.
 //!
-//! Words are folded: capitals, accents and width make no difference. `@worf` and `#tag` can be
-//! looked for with their sign, or as words without it.
+//! Words are folded: capitals, accents and width make no difference. A search for `@worf` or `#tag`
+//! works with the sign and without it.
 
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
@@ -10,10 +10,10 @@ use super::Handle;
 /// Most words by which one activity is found, so that it fits one transaction of the store.
 const MAX_WORDS: usize = 64;
 
-/// Most users whom one activity notifies, for the same reason. Our choice.
+/// Most users that one activity notifies, for the same reason.
 const MAX_MENTIONS: usize = 20;
 
-/// A word is known by so many of its first characters. Our choice: it bounds the store's keys.
+/// Most characters of a word, because words are parts of store keys; longer words are cut.
 const MAX_WORD_CHARS: usize = 64;
 
 /// Shorter ones are not looked for.

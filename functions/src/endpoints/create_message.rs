@@ -1,4 +1,4 @@
-//! `POST /api/messages`: write to somebody, or into a conversation.
+//! `POST /api/messages`: send a message to a user or into a conversation.
 
 use jiff::Timestamp;
 use serde::Deserialize;

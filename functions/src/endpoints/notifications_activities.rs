@@ -13,8 +13,8 @@ use crate::{
 /// What this function answers.
 pub const ROUTE: Route = Route::new(&["GET"], "/api/activities/notifications");
 
-/// An array of others' replies to the reader and of activities that mention them, newest first, all in
-/// the full shape.
+/// An array of others' replies to the reader and of activities that mention them, newest first, all
+/// in the full shape.
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let reader = identity(&request, app.config().local.as_ref())?;
     let list = PagedList { route: ROUTE.path, of: reader.key.as_str(), query: PAGED };

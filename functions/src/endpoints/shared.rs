@@ -1,4 +1,4 @@
-//! What several endpoints do alike.
+//! Helpers that several endpoints share.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -15,14 +15,14 @@ use crate::{
     },
 };
 
-/// Most bytes of a body with a message: the longest text, of 1024 characters, each escaped as a pair
-/// of surrogates, has 12 KiB.
+/// Most bytes of a body with a message: the longest text, of 1024 characters, each escaped as a
+/// pair of surrogates, has 12 KiB.
 pub(super) const MAX_MESSAGE_BODY: usize = 32 * 1024;
 
 /// The name of the header.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-/// Longest idempotency key, in bytes. Our choice: a UUID has 36.
+/// Longest idempotency key, in bytes. A UUID has 36.
 const MAX_IDEMPOTENCY_KEY: usize = 255;
 
 /// Answers with a page of a list: its entries in their shape, and a link to the next page.
@@ -43,7 +43,7 @@ pub(super) fn record_length<T>(page: PageOf<T>) -> PageOf<T> {
     page
 }
 
-/// Who writes: the user of this identity, made if this is their first time.
+/// The user of this identity, who is created on the first write.
 pub(super) async fn ensure_author(
     table: &dyn Table,
     identity: &Identity,
@@ -65,8 +65,8 @@ pub(super) async fn find_entry(
 pub(super) struct Idempotency(Option<IdempotentRequest>);
 
 impl Idempotency {
-    /// `about` is what the path names, in the form in which it is always written. Fails if the header
-    /// is there and makes no key.
+    /// `about` is what the path names, in the form in which it is always written. Fails if the
+    /// header is there and makes no key.
     pub(super) fn of(
         request: &Request,
         route: &Route,
@@ -104,7 +104,7 @@ impl Idempotency {
         }
     }
 
-    /// The note that this is the answer, if one is to be kept.
+    /// The write that stores this answer, if the request has an idempotency key.
     pub(super) fn remember(
         &self,
         reply: &Response,

@@ -20,9 +20,9 @@ use crate::{
 /// What this function answers.
 pub const ROUTE: Route = Route::new(&["GET"], "/api/activities/{key}");
 
-/// For `@handle` an array of that user's activities, newest first; none for a user who has not written.
-/// For an id an array of that one activity or reply in its full shape: every page expects an array. Its
-/// `replies` are a list then, oldest first.
+/// For `@handle`: an array of that user's activities, newest first; empty if the user does not
+/// exist. For an id: an array of that one activity or reply in its full shape, because the page
+/// expects an array. Its `replies` are a list, oldest first.
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let list = |of| PagedList { route: ROUTE.path, of, query: PAGED };
     match PathKey::of(&request, Missing::Activity)? {

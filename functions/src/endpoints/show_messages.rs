@@ -38,7 +38,8 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     shared::paged_response(&request, &list, messages.next.as_deref(), &texts)
 }
 
-/// The conversation; `None` if there is nobody to have it with. An id is one of the reader's own.
+/// The conversation; `None` if there is no such user. An id must be one of the reader's
+/// conversations.
 async fn group_of(
     table: &dyn Table,
     reader: &UserKey,

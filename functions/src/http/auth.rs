@@ -1,4 +1,4 @@
-//! Who is asking.
+//! The caller's identity.
 
 use super::{ApiError, Invalid, Request};
 use crate::{

@@ -1,17 +1,17 @@
-//! What lets a page of another origin call us. Under an emulator only: deployed, the gateway answers
-//! preflights and sets these headers, and drops ours.
+//! What lets a page of another origin call us. Under an emulator only: deployed, the gateway
+//! answers preflights and sets these headers, and drops ours.
 
 use http::StatusCode;
 
 use super::{Response, Route};
 
-/// What a page may send beside the headers that every page may.
+/// Headers that a page may send in addition to the safelisted ones.
 const ALLOWED_HEADERS: &str = "authorization,content-type,idempotency-key,traceparent,tracestate";
 
-/// What a page may read beside the headers that every page may.
+/// Headers that a page may read in addition to the safelisted ones.
 const EXPOSED_HEADERS: &str = "link,traceparent,x-amzn-trace-id";
 
-/// How long a browser may remember the answer to a preflight, in seconds. Our choice.
+/// Seconds for which a browser may cache the answer to a preflight.
 const MAX_AGE: &str = "600";
 
 /// The answer to a browser that asks whether it may.
@@ -22,8 +22,8 @@ pub fn preflight(route: &Route) -> Response {
         .with_header("access-control-max-age", MAX_AGE.to_owned())
 }
 
-/// The reply, for pages of one origin to read. It names that origin whoever asks, so that a browser
-/// with a page of another one keeps it from that page.
+/// The response, readable by pages of one origin. It names that origin for every caller, so a
+/// browser withholds the response from pages of other origins.
 pub fn for_page(reply: Response, origin: &str) -> Response {
     reply
         .with_header("access-control-allow-origin", origin.to_owned())

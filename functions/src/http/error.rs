@@ -12,14 +12,14 @@ use crate::panics::Panic;
 /// An error of a module that HTTP does not know.
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// What there is none of.
+/// The kind of thing that was not found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
     /// An activity or reply, or it has expired.
     Activity,
     /// A user.
     User,
-    /// A conversation, or one that is none of the asker's business.
+    /// A conversation that does not exist, or that the caller is not a member of.
     MessageGroup,
 }
 
@@ -27,27 +27,27 @@ pub enum Missing {
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// The event is JSON, but not a request.
-    #[error("the event is no HTTP request of payload format 2.0: {0}")]
+    #[error("the event is not an HTTP request of payload format 2.0: {0}")]
     MalformedEvent(String),
     /// The gateway routes by method, so only a mistake in the template or an emulator does this.
     #[error("{method} is not offered here, only {allowed:?}")]
     MethodNotAllowed {
         /// What was asked for.
         method: String,
-        /// What there is.
+        /// The route's methods.
         allowed: &'static [&'static str],
     },
     /// No token, or a request without an identity.
     #[error("there is no identity")]
     Unauthenticated,
-    /// The handle that goes with the token belongs to somebody else here.
+    /// Another user has the handle in the token.
     #[error("the handle belongs to another user")]
     HandleTaken,
-    /// What the path or the body names is not there.
+    /// The thing that the path or the body names does not exist.
     #[error("there is no such {0:?}")]
     NotFound(Missing),
     /// The body is of another type.
-    #[error("the body is {0:?}, which is not taken here")]
+    #[error("the body is {0:?}, which this route does not accept")]
     UnsupportedMediaType(String),
     /// The body is longer than any that makes sense.
     #[error("the body has {bytes} bytes, {max_bytes} are allowed")]
@@ -57,9 +57,9 @@ pub enum ApiError {
         /// How long it may be.
         max_bytes: usize,
     },
-    /// The body is no JSON, or JSON of another form.
+    /// The body is not JSON, or JSON of another form.
     ///
-    /// What it says of itself is no part of the text: it may quote the body.
+    /// serde's message is left out because it can quote the body.
     #[error("the body is malformed: {:?} error in line {}, column {}", .0.classify(), .0.line(), .0.column())]
     MalformedJson(serde_json::Error),
     /// Spans of another page than ours, or of none.
@@ -77,13 +77,13 @@ pub enum ApiError {
         max_spans: usize,
     },
     /// The extension did not take the page's spans, which may try again.
-    #[error("the telemetry extension did not take the traces")]
+    #[error("the telemetry extension did not accept the traces")]
     TracesNotTaken(#[source] Source),
     /// The cursor was not made here, or not for this list.
     #[error("the cursor does not belong to this list")]
     InvalidCursor,
-    /// The length of a page is no positive number.
-    #[error("the limit is no positive number")]
+    /// The `limit` is not a positive number.
+    #[error("the limit is not a positive number")]
     InvalidLimit,
     /// An idempotency key that is blank or too long.
     #[error("the idempotency key is blank or too long")]

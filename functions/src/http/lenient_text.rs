@@ -3,7 +3,8 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// A text. A value of another type is as good as an empty one; so is none, with `#[serde(default)]`.
+/// A text. A value of another type counts as empty, and with `#[serde(default)]` so does a missing
+/// one.
 #[derive(Debug, Default)]
 pub struct TextField(String);
 

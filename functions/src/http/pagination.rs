@@ -1,9 +1,9 @@
-//! Lists come in pages: `limit` and `cursor` in the query, and a `link` to the next page.
+//! Pages of lists: `limit` and `cursor` in the query, and a `link` to the next page.
 //!
-//! A cursor is `base64url(position, checksum)`. It holds nothing that the page before did not show,
-//! and its checksum covers the list that it is of, so that it opens no other. The checksum has no
-//! key, so anybody can make a cursor; it then leads to another place in a list that they may read,
-//! and a position that is no place in time is refused, since an engine would choke on it.
+//! A cursor is `base64url(position, checksum)`. It holds only what the page before showed, and its
+//! checksum covers the route and the list, so it opens no other list. The checksum has no key, so a
+//! client can make a cursor; it leads to another position in a list that the client may read
+//! anyway. A malformed position is refused, because an engine would fail on it.
 
 use std::num::IntErrorKind;
 
@@ -24,7 +24,7 @@ pub const PAGED: &[&str] = &["limit"];
 
 const CHECKSUM_BYTES: usize = 8;
 
-/// What may stand in a path or a query as it is.
+/// Characters that stay unescaped in a path or a query.
 const ESCAPED_IN_QUERY: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'@');
 const ESCAPED_IN_PATH: &AsciiSet = &ESCAPED_IN_QUERY.remove(b'/');
@@ -33,7 +33,7 @@ const ESCAPED_IN_PATH: &AsciiSet = &ESCAPED_IN_QUERY.remove(b'/');
 pub struct PagedList<'a> {
     /// Its route's path.
     pub route: &'static str,
-    /// Whose or of what it is.
+    /// The list within its route: a user, a thread, a search. A cursor is valid for this list only.
     pub of: &'a str,
     /// What it reads from the query, and a link repeats.
     pub query: &'static [&'static str],

@@ -17,8 +17,8 @@ pub enum PathKey {
 }
 
 impl PathKey {
-    /// Reads the variable `key` of the path. What can be no handle and no id names nothing: it is
-    /// answered like an id that nothing has, with 404.
+    /// Reads the variable `key` of the path. A value that is neither a handle nor an id gets the
+    /// same 404 as an unknown id.
     pub fn of(request: &Request, missing: Missing) -> Result<Self, ApiError> {
         let key = request.path_parameter("key");
         match key.strip_prefix('@') {

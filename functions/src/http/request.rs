@@ -59,8 +59,8 @@ pub struct Request(lambda_http::Request);
 impl Request {
     /// Reads the event's JSON.
     ///
-    /// The library behind it panics on some events, such as a host that is no host name. That is
-    /// the event's fault, not ours, so it is [`ApiError::MalformedEvent`] like any other bad event.
+    /// The library panics on some events, such as one with an invalid host name. The event is at
+    /// fault, so the error is [`ApiError::MalformedEvent`], as for any other bad event.
     pub fn from_event(json: &str) -> Result<Self, ApiError> {
         match panics::catch(|| lambda_http::request::from_str(json)) {
             Ok(Ok(request)) => Ok(Self(request)),
@@ -92,7 +92,7 @@ impl Request {
         self.0.uri().query().unwrap_or_default()
     }
 
-    /// Who sent it, by the word of the gateway: an IP address.
+    /// The client's IP address, from the gateway.
     pub fn client_address(&self) -> Option<&str> {
         self.gateway()?.http.source_ip.as_deref()
     }
@@ -112,10 +112,10 @@ impl Request {
         self.0.headers().contains_key(name)
     }
 
-    /// A variable of the route's path, decoded; empty if there is none.
+    /// A variable of the route's path, decoded; empty if it is missing.
     ///
-    /// The gateway has decoded it already, an emulator may not have. Decoding what needs none does
-    /// no harm, since nothing that we look up by it holds a `%`.
+    /// The gateway decodes it, an emulator may not. Decoding it twice is harmless, because no
+    /// handle or id holds a `%`.
     pub fn path_parameter(&self, name: &str) -> String {
         let raw = self.0.path_parameters_ref().and_then(|map| map.first(name)).unwrap_or_default();
         let decoded = percent_decode_str(raw).decode_utf8();
@@ -127,8 +127,8 @@ impl Request {
         self.0.query_string_parameters_ref()?.first(name)
     }
 
-    /// What the gateway's authorizer has read from a valid token. Nothing that a client sends can
-    /// look like it.
+    /// The claims that the gateway's authorizer read from a valid token. A client cannot forge
+    /// them.
     pub fn claims(&self) -> Option<&HashMap<String, String>> {
         Some(&self.gateway()?.authorizer.as_ref()?.jwt.as_ref()?.claims)
     }

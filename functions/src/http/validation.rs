@@ -1,4 +1,4 @@
-//! What can be wrong with the content of a request that is well formed.
+//! Errors in the content of a well-formed request.
 
 use crate::domain::TextError;
 
@@ -11,11 +11,11 @@ pub enum Invalid {
     /// Too long a message.
     #[error("the message is too long: {0}")]
     MessageTooLong(TextError),
-    /// Nobody to send the message to.
+    /// The message has no receiver.
     #[error("the receiver is blank")]
     ReceiverBlank,
     /// No life, or none of the seven.
-    #[error("the time to live is none of those on offer")]
+    #[error("the time to live is not one of the seven values")]
     TtlBlank,
     /// Nothing to search for.
     #[error("the search term is blank")]
@@ -23,8 +23,8 @@ pub enum Invalid {
     /// The path has an `@` and no handle behind it.
     #[error("the handle in the path is blank")]
     PathHandleBlank,
-    /// The token has no handle, or its handle is too long, looks like another or cannot be part of a
-    /// path.
+    /// The token has no handle, or its handle is too long, looks like another or cannot be part of
+    /// a path.
     #[error("the token has no handle that can be used: {0}")]
     TokenHandle(TextError),
     /// No name, or nothing in it.
@@ -33,8 +33,8 @@ pub enum Invalid {
     /// Too long a name.
     #[error("the display name is too long: {0}")]
     DisplayNameTooLong(TextError),
-    /// What is said about oneself is no text.
-    #[error("the bio is no text")]
+    /// The bio is not a text.
+    #[error("the bio is not a text")]
     BioNoText,
     /// Too much to say about oneself.
     #[error("the bio is too long: {0}")]

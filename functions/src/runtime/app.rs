@@ -1,4 +1,4 @@
-//! What a handler may touch.
+//! The resources of a handler.
 
 use std::sync::OnceLock;
 
@@ -36,7 +36,7 @@ impl App {
         now.round(cut).unwrap_or(now)
     }
 
-    /// Who takes spans of others; those of the invocation itself need nobody's help.
+    /// The client for spans that are not the invocation's, such as those of the page.
     pub fn extension(&self) -> &OtlpClient {
         self.extension.get_or_init(|| OtlpClient::new(self.config.traces_url.clone()))
     }

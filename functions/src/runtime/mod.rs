@@ -48,7 +48,8 @@ pub async fn run(
     Runtime::new(service).layer(telemetry_after_reply).run().await
 }
 
-/// An event that is no JSON, as its text: the runtime would answer it by itself.
+/// Wraps an event that is not JSON in a JSON string, because the runtime would answer it with an
+/// error outside our format.
 fn as_json(mut invocation: LambdaInvocation) -> LambdaInvocation {
     if serde_json::from_slice::<&RawValue>(&invocation.body).is_err() {
         let text = String::from_utf8_lossy(&invocation.body).into_owned();
@@ -97,7 +98,7 @@ async fn serve(
     handle: impl AsyncFnOnce(Request) -> Result<Response, ApiError>,
 ) -> Result<Response, ApiError> {
     route.check(&request)?;
-    // What a handler shares with the next invocation is guarded by locks that survive a panic.
+    // Locks guard the state that a handler shares with the next invocation; they survive a panic.
     let caught = panics::catch_async(async {
         #[cfg(feature = "local")]
         faults::fail_on_demand(&request).await;

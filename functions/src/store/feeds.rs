@@ -8,23 +8,23 @@ use crate::domain::{
     words,
 };
 
-/// Most replies of a thread that a feed shows. Our choice: they come with every page.
+/// Most replies of a thread in a feed. Every page carries them.
 pub const FEED_REPLIES: usize = 20;
 
-/// Most replies on a page of a feed, which leaves fewer than [`FEED_REPLIES`] for each activity of a long
-/// page. Our choice: with the longest texts, handles and names, all of them escaped twice (the body
-/// is a text in the reply), a page is below 5.5 MB, and a function may reply with 6.
+/// Most replies on a page of a feed, fewer than [`FEED_REPLIES`] for each activity of a long page.
+/// With the longest texts, handles and names, all escaped twice (the body is a text in the
+/// response), a page stays below 5.5 MB; a function may return 6.
 const PAGE_REPLIES: usize = 600;
 
-/// How many levels of replies a feed shows. Our choice, as above.
+/// Levels of replies in a feed.
 pub const FEED_DEPTH: u8 = 3;
 
 /// How often a search for several words reads on when what it read has only one of them. Our
 /// choice: it bounds what a page costs; the cursor then leads on.
 const MAX_SEARCH_ROUNDS: usize = 5;
 
-/// Fewest activities that a round of a search looks at, however short the page. Our choice: what a query
-/// costs least.
+/// Fewest activities that a round of a search reads, however short the page: fewer would not cost
+/// less.
 const MIN_SEARCHED: usize = 20;
 
 /// The newest activities, newest first, each with its first [`FEED_REPLIES`] replies.
@@ -98,12 +98,12 @@ pub async fn search(
     Ok(PageOf { entries, next })
 }
 
-/// What a reader with these handles (see [`super::users::handles_of`]) is notified of, newest first:
-/// others' replies to what they wrote or began, and activities that mention them. Activities come with replies
-/// as in the home feed, replies without.
+/// The notifications of a reader with these handles (see [`super::users::handles_of`]), newest
+/// first: replies to the reader's activities and replies, and activities that mention the reader.
+/// Activities come with replies as in the home feed, replies without.
 ///
-/// Costs one query for each handle, one read of the entries, and one query for each activity that has
-/// replies.
+/// Costs one query for each handle, one read of the entries, and one query for each activity that
+/// has replies.
 pub async fn notifications(
     table: &dyn Table,
     reader: &[Handle],
@@ -119,7 +119,7 @@ pub async fn notifications(
     let keys = notices.try_map(codec::read_pointer)?;
     let found = table.get(&keys.entries, now).await?.into_iter().flatten();
     let mut found = found.map(codec::read_entry).collect::<Result<Vec<_>, _>>()?;
-    // Who answers under a new handle what they wrote under the old one.
+    // Replies by the reader under another handle are left out.
     found.retain(|entry| !reader.contains(entry.handle()));
     let activities: Vec<Activity> = found
         .iter()

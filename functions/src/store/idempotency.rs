@@ -12,7 +12,7 @@ use crate::domain::{UserKey, digest};
 /// How long an answer is remembered.
 const MEMORY: SignedDuration = SignedDuration::from_hours(24);
 
-/// A request that is to be done once.
+/// A request with an idempotency key.
 pub struct IdempotentRequest {
     key: Key,
     fingerprint: String,
@@ -56,18 +56,18 @@ impl IdempotentRequest {
         })
     }
 
-    /// The note that it has been answered with `body`, for the transaction that does it. There its
-    /// condition fails if somebody else was quicker.
+    /// The write that stores the answer `body`, for the transaction of the request. Its condition
+    /// fails if another request with the key was faster.
     pub fn remember(&self, body: &str, now: Timestamp) -> Result<Write, StoreError> {
         let note = Note { fingerprint: self.fingerprint.clone(), body: body.to_owned() };
         codec::with_attributes(self.key.clone(), Some(now + MEMORY), &note).map(Write::Insert)
     }
 }
 
-/// Does the writes of a request together with the note that it has been answered, if there is one.
+/// Does the writes of a request together with the write that stores its answer, if there is one.
 ///
-/// Fails with [`StoreError::AnsweredBefore`] if somebody else did so in the meantime; other
-/// conditions are reported by their positions in `writes`.
+/// Fails with [`StoreError::AnsweredBefore`] if another request with the same key was faster; other
+/// failed conditions are reported by their positions in `writes`.
 pub(super) async fn write_once(
     table: &dyn Table,
     mut writes: Vec<Write>,

@@ -12,17 +12,17 @@
 //! | notification | `NOTICES#<handle>` | `<time>#<uuid>` | – |
 //! | user | `USER#<user key>` | `USER` | – |
 //! | the handle that a user had before | `USER#<user key>` | `FORMER` | – |
-//! | whose a handle is | `HANDLE#<handle>` | `HANDLE` | – |
+//! | owner of a handle | `HANDLE#<handle>` | `HANDLE` | – |
 //! | membership in a conversation | `MEMBER#<user key>` | `<group's uuid>` | `GROUPS#<user key>`, `<time>#<group's uuid>` |
 //! | message | `GROUP#<group's uuid>` | `<time>#<uuid>` | – |
 //! | answered request | `REQUESTS#<user key>` | `<route> <idempotency key>` | – |
 //!
 //! A thread is one partition, so that a feed reads the beginning of it by one query. Depth comes
-//! before time in a reply's key: read from the start, a parent always comes before its children, and
-//! a range ends at a depth. What is below a single reply is no range of it; hence the partition of
-//! the replies to each.
-//! Times are written with a fixed width, `2026-11-20T09:20:00.000000Z`, so that they sort as text.
-//! Users' texts stand in keys only where they end a part, so that no text can look like two parts.
+//! before time in a reply's key: read from the start, a parent always comes before its children,
+//! and a range ends at a depth. The replies below a single reply are not a range of the thread, so
+//! each activity and reply has a partition for the replies to it. Times are written with a fixed
+//! width, `2026-11-20T09:20:00.000000Z`, so that they sort as text. Users' texts stand in keys only
+//! where they end a part, so that no text can look like two parts.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -30,8 +30,8 @@ use uuid::Uuid;
 use super::Key;
 use crate::domain::{Handle, UserKey, parse_position, position, sortable};
 
-/// Over how many partitions the home feed is spread: one takes 1,000 writes a second, and every
-/// new activity is a write to it. Our choice; changing it hides what is there until it has expired.
+/// Partitions of the home feed. One takes 1,000 writes a second, and each new activity is a write.
+/// A change of this number hides older activities until they have expired.
 pub const HOME_SHARDS: u8 = 4;
 
 const ROOT: &str = "ROOT";
@@ -112,7 +112,7 @@ pub fn like(uuid: Uuid, user: &UserKey) -> Key {
     Key { partition: likes_partition(uuid), sort: user.as_str().to_owned() }
 }
 
-/// Who likes an activity or reply.
+/// The likes of an activity or reply.
 pub fn likes_partition(uuid: Uuid) -> String {
     format!("LIKES#{uuid}")
 }
@@ -127,7 +127,7 @@ pub fn word_partition(word: &str) -> String {
     format!("WORD#{word}")
 }
 
-/// What a user is notified of.
+/// The notifications of a user.
 pub fn notices_partition(to: &Handle) -> String {
     format!("NOTICES#{to}")
 }
@@ -152,7 +152,7 @@ pub fn former_handle(key: &UserKey) -> Key {
     Key { sort: "FORMER".to_owned(), ..user(key) }
 }
 
-/// Whose a handle is.
+/// The owner of a handle.
 pub fn handle(handle: &Handle) -> Key {
     Key { partition: format!("HANDLE#{handle}"), sort: "HANDLE".to_owned() }
 }

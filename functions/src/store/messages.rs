@@ -17,8 +17,8 @@ use crate::domain::{
 /// newer one may then have come first, and behind that nothing is in the way.
 const MAX_ATTEMPTS: usize = 3;
 
-/// One of the two in a conversation. What the other one is called is not kept: they may change it,
-/// and their handle may become somebody else's.
+/// The membership of one user in a conversation. The other user's names are not kept, because they
+/// change, and another user may take the handle later.
 #[derive(Serialize, Deserialize)]
 struct Member {
     other: UserKey,
@@ -60,8 +60,8 @@ pub async fn groups(
     Ok(PageOf { entries: entries.into_iter().zip(others).map(group).collect(), next })
 }
 
-/// Who the other one is in a conversation of `user`; `None` if there is no such conversation, or `user`
-/// has no part in it.
+/// The other user in a conversation of `user`; `None` if the conversation does not exist or `user`
+/// is not a member.
 pub async fn other_member(
     table: &dyn Table,
     user: &UserKey,
@@ -73,7 +73,7 @@ pub async fn other_member(
     Ok(member.map(|member| member.other))
 }
 
-/// The messages of a conversation, newest first. One query. Who asks must be one of the two: see
+/// The messages of a conversation, newest first. One query. Callers check the membership with
 /// [`other_member`].
 pub async fn messages(
     table: &dyn Table,
@@ -90,8 +90,8 @@ pub async fn messages(
     })
 }
 
-/// Writes a message of `from` to `to`, which begins their conversation if there is none. One that
-/// comes late, since it had to be tried again, does not go before a newer one in [`groups`].
+/// Writes a message of `from` to `to` and creates their conversation with the first one. A message
+/// that is late after retries stays behind newer ones in [`groups`].
 ///
 /// [`Message::group_uuid`] must be theirs: [`conversation_uuid`].
 pub async fn send(

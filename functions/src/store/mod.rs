@@ -2,8 +2,8 @@
 //!
 //! The access patterns know what the endpoints ask for, one file for each kind of thing; [`keys`]
 //! knows how keys look, and [`Table`] says what an engine must be able to do. An adapter knows one
-//! engine and nothing of activities: [`engines::dynamodb`] is the deployed one, `sqlite` the local one, compiled
-//! in by the cargo feature `local`.
+//! engine and nothing of activities: [`engines::dynamodb`] is the deployed one, `sqlite` the local
+//! one, compiled in by the cargo feature `local`.
 
 mod table; // the port
 pub mod keys;

@@ -25,9 +25,9 @@ pub(super) async fn newest(
     Ok(PageOf { entries, next })
 }
 
-/// The newest items of several partitions of `index`, or of the table, each once; they must be sorted
-/// by time. Where a partition was not read to its end, nothing is known of what lies behind, so the
-/// page ends there for all of them.
+/// The newest items of several partitions of `index`, or of the table, each once; they must be
+/// sorted by time. The page ends where the first partition that was not read to its end stopped,
+/// because items behind that are unknown.
 pub(super) fn merge(pages: Vec<Page>, index: Option<Index>, limit: usize) -> PageOf<Item> {
     let position = |item: &Item| item.position(index).map(str::to_owned);
     let read_to = pages.iter().filter_map(|page| page.next.clone()).max();

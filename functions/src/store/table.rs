@@ -1,11 +1,11 @@
-//! The port: what an engine must be able to do.
+//! The port: the operations of an engine.
 //!
 //! It has the shape of a DynamoDB table, since that is what must grow: items in partitions, sorted
 //! within them, readable by key or by partition only; no scans, no joins. An item may also be
 //! placed in an [`Index`], which is another arrangement of the same items.
 //!
-//! An item that has expired does not exist, for any operation, whether or not the engine has got
-//! round to deleting it. That is why each of them is told the time.
+//! An expired item does not exist for any operation, even while the engine has not deleted it.
+//! Hence the argument `now` of each operation.
 
 use std::collections::HashSet;
 
@@ -57,7 +57,7 @@ pub struct Key {
 /// Another arrangement of the items that carry a key for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Index {
-    /// What is listed by time but must be found by its id as well, or changes its time.
+    /// Items that are listed by time and also found by id, or whose time changes.
     Listing,
 }
 
@@ -71,7 +71,8 @@ pub struct Item {
     /// When it expires, in Unix seconds, the unit of DynamoDB's TTL; `None` means never. From that
     /// second on it does not exist.
     pub expires_at_seconds: Option<i64>,
-    /// All else. Numbers are integers; names are none of the adapters' own (see [`super::engines::dynamodb`]).
+    /// All other attributes. Numbers are integers; names must not be those of an engine (see
+    /// [`super::engines::dynamodb`]).
     pub attributes: Map<String, Value>,
 }
 
@@ -193,8 +194,9 @@ pub enum StoreError {
     /// Nothing was written, since the same request has been answered before.
     #[error("the request has been answered before")]
     AnsweredBefore,
-    /// Others wrote to the same items, or there is more to do than the engine can, and it stayed so.
-    #[error("{operation} found the store busy")]
+    /// Others wrote to the same items, or there is more to do than the engine can, and it stayed
+    /// so.
+    #[error("{operation} failed because the store is busy")]
     Busy {
         /// What was tried.
         operation: &'static str,

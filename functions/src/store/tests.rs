@@ -1,5 +1,5 @@
-//! The access patterns on the local engine: what only a given time can show. What the endpoints show
-//! by the machine's clock is tested with them.
+//! The access patterns on the local engine: what only a given time can show. What the endpoints
+//! show by the machine's clock is tested with them.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -159,7 +159,7 @@ proptest! {
                 seen.extend(feed.entries.iter().map(|thread| {
                     (thread.activity.created_at, thread.activity.uuid)
                 }));
-                // Somebody entries, newer than all of that.
+                // Another user publishes a newer activity.
                 let newer = mentioning(1_000 + seen.len() as u128, now + SignedDuration::from_mins(1));
                 threads::publish(&table, &newer, None, now).await.unwrap();
                 match feed.next {

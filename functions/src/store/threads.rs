@@ -7,18 +7,18 @@ use uuid::Uuid;
 use super::{Order, Query, StoreError, Table, Update, Write, codec, idempotency, keys, pages};
 use crate::domain::{Activity, Entry, EntryTree, PageOf, PageRequest, Reply, ReplyTree, Thread};
 
-/// Most replies that one activity or reply is shown with when it is asked for by its id. Our choice:
-/// with the longest texts it stays far below what a function may reply with.
+/// Most replies shown with one activity or reply. With the longest texts the response stays far
+/// below a function's limit.
 pub const SHOWN_REPLIES: usize = 100;
 
-/// How many levels of replies it is shown with. Our choice: each level is two rounds of requests.
+/// Levels of replies shown with it. Each level takes two rounds of requests.
 pub const SHOWN_DEPTH: usize = 10;
 
 /// An activity or reply, with replies below it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ThreadView {
-    /// What was asked for. A reply in it that has more replies than are shown, by its counter, can be
-    /// asked for by its own id.
+    /// What was asked for. A reply in it that has more replies than are shown, by its counter, can
+    /// be asked for by its own id.
     pub tree: EntryTree,
     /// Where the replies to it go on, for [`PageRequest::after`]; `None` at the end.
     pub next: Option<String>,
@@ -40,11 +40,11 @@ pub async fn find(
     reply.map(codec::read_reply).transpose().map(|reply| reply.map(Entry::Reply))
 }
 
-/// An activity or reply by its id, with a page of the replies to it, oldest first, and below each of them
-/// what else fits: at most [`SHOWN_REPLIES`] altogether, on [`SHOWN_DEPTH`] levels.
+/// An activity or reply by its id, with a page of the replies to it, oldest first, and below each
+/// of them what else fits: at most [`SHOWN_REPLIES`] altogether, on [`SHOWN_DEPTH`] levels.
 ///
-/// Costs two reads, and for each level one query for each reply that has been answered (each of them
-/// yields a reply) and one read of all that was found.
+/// Costs two reads, and for each level one query for each reply that has been answered (each of
+/// them yields a reply) and one read of all that was found.
 pub async fn show(
     table: &dyn Table,
     uuid: Uuid,

@@ -1,12 +1,13 @@
-//! Users, and whose a handle is.
+//! Users, and the owners of handles.
 //!
-//! A user has one handle, from their first write on. It changes at a write whose token has another
-//! one that they have chosen (see [`Identity::handle_is_chosen`]) and nobody else has: tokens of one user may give
-//! different handles, and those that nobody chose change nothing. The handle before that is kept for
-//! them as long as an activity can live: so long nobody else speaks under it, it leads to them, and its
-//! notices are theirs. Until that time is over there is no further change, so that nobody holds more
-//! than two handles, and then the old one is free. Activities stay on the feed of the handle under which
-//! they were written.
+//! A user gets a handle with the first write. The handle changes at a write whose token has another
+//! one that the user has chosen (see [`Identity::handle_is_chosen`]) and that is free. Handles in a
+//! token that were not chosen change nothing, because tokens of one user may differ in them.
+//!
+//! The former handle stays reserved for 30 days, the longest life of an activity: it resolves to
+//! the user, and its notifications are theirs. The handle cannot change again in that time, so a
+//! user holds two handles at most. Activities stay on the feed of the handle under which they were
+//! written.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -16,10 +17,10 @@ use uuid::Uuid;
 use super::{Item, Key, StoreError, Table, Update, Write, codec, idempotency, keys};
 use crate::domain::{Bio, DisplayName, Handle, Identity, User, UserKey};
 
-/// How often a first write is tried when others of the same user get in between. Our choice.
+/// Most attempts of a first write, when other writes of the same user come between.
 const MAX_ATTEMPTS: usize = 5;
 
-/// How long a former handle is kept. Our choice: as long as the longest life of an activity.
+/// How long a former handle is reserved: the longest life of an activity.
 const FORMER_HANDLE_KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 #[derive(Serialize, Deserialize)]
@@ -42,9 +43,10 @@ struct Owner {
     user: UserKey,
 }
 
-/// The user with this identity, made now if this is the first time that they write.
+/// The user of this identity, who is created on the first write.
 ///
-/// A user keeps their handle if somebody else has the one of the token. `None` if they have none yet.
+/// A user keeps their handle if the one in the token belongs to another user. `None` for a new user
+/// whose handle is taken.
 pub async fn get_or_create(
     table: &dyn Table,
     identity: &Identity,
@@ -62,7 +64,7 @@ pub async fn get_or_create(
         };
         writes.push(Write::Insert(owner_item(&identity.handle, &identity.key, None)?));
         match table.transact_write(&writes, now).await {
-            Err(StoreError::ConditionsFailed { .. }) => {} // somebody was quicker: look again
+            Err(StoreError::ConditionsFailed { .. }) => {} // another write was faster: look again
             done => return done.map(|()| Some(user)),
         }
     }
@@ -70,10 +72,10 @@ pub async fn get_or_create(
     Err(StoreError::Busy { operation: "get_or_create", code: None, source })
 }
 
-/// The handles by which others may speak to this identity: the user's, and the one before as long as
-/// it is kept; who has not written yet has the one of their token.
+/// The handles at which this identity is notified: the user's, and the former one while it is
+/// reserved. Before the first write it is the one in the token.
 ///
-/// `None` if that one is somebody else's.
+/// `None` if that handle belongs to another user.
 pub async fn handles_of(
     table: &dyn Table,
     identity: &Identity,
@@ -87,7 +89,7 @@ pub async fn handles_of(
     })
 }
 
-/// The user who has this handle, or had it until lately.
+/// The user with this handle, or with this former handle while it is reserved.
 pub async fn by_handle(
     table: &dyn Table,
     handle: &Handle,
@@ -99,7 +101,8 @@ pub async fn by_handle(
     user.map(read_user).transpose()
 }
 
-/// The users with these keys, in their order. Fails if there is none of one: no user ever goes.
+/// The users with these keys, in their order. Fails if one is missing, because users are never
+/// deleted.
 pub(super) async fn by_keys(
     table: &dyn Table,
     users: &[UserKey],
@@ -130,10 +133,10 @@ pub async fn update_profile(
     idempotency::write_once(table, vec![update], answered, now).await
 }
 
-/// What there is to an identity.
+/// The user of an identity, and the handles around it.
 struct Ownership {
     known: Option<User>,
-    /// Whose its handle is.
+    /// The owner of the handle in the token.
     owner: Option<UserKey>,
     /// The handle that the user had before.
     former: Option<Handle>,

@@ -11,15 +11,15 @@ use crate::{
     http::{ApiError, Request, Response, Route},
 };
 
-/// A parameter of the query whose name holds one of these may carry a secret. Our choice: it is
-/// better to mask too much.
+/// Parameters of the query whose names hold one of these are masked, because they may carry a
+/// secret.
 const SENSITIVE: [&str; 10] =
     ["auth", "code", "credential", "jwt", "key", "passw", "secret", "session", "sig", "token"];
 
 /// By <https://opentelemetry.io/docs/specs/semconv/registry/attributes/url/>.
 const MASK: &str = "REDACTED";
 
-/// What the line says that is known before the request is handled.
+/// The fields of the line that are known before the request is handled.
 pub struct AccessLog {
     started: Instant,
     /// The path with its variables: what a metric may be named by.
@@ -51,7 +51,8 @@ impl AccessLog {
         Self { started: Instant::now(), route: route.path, asked, user_id }
     }
 
-    /// Writes it, at the level that fits the status. The only place where a failed request is logged.
+    /// Writes it, at the level that fits the status. The only place where a failed request is
+    /// logged.
     pub fn log(&self, reply: &Response, failure: Option<&ApiError>) {
         let status = reply.status_code();
         let reason = StatusCode::from_u16(status).ok().and_then(|it| it.canonical_reason());

@@ -2,10 +2,10 @@
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 
-/// Most frames that are told. Our choice: an async call is three or four, and ours come first.
+/// Most frames in a backtrace. An async call takes three or four, and ours come first.
 const MAX_FRAMES: usize = 48;
 
-/// Whose functions stand in every backtrace: the panic's own machinery, the runtime, what polls.
+/// Crates whose frames are in every backtrace: the panic machinery, the runtime and the pollers.
 const MACHINERY: [&str; 12] = [
     "__",
     "_start",

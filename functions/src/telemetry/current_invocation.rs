@@ -1,4 +1,4 @@
-//! Which invocation this is, for whoever writes about it.
+//! The invocation in progress, for log lines and spans.
 
 use std::{
     backtrace::Backtrace,

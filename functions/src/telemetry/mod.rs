@@ -1,12 +1,12 @@
-//! What a function tells about itself: log lines on stdout, spans to the extension.
+//! Log lines on stdout, and spans and log records for the extension.
 //!
-//! Both come from `tracing`. `log` writes its events, one JSON object a line. Its spans become
+//! Both come from `tracing`. `logs` writes its events, one JSON object a line. Its spans become
 //! OpenTelemetry spans, whose ids and flags `trace` chooses; they collect in memory during an
-//! invocation and leave in one request (`otlp`) after the reply has been posted. So do the lines, as
-//! `records`, where nobody hands stdout to the extension (`OTEL_LOGS_EXPORTER`). There is no
-//! background thread and no queue, since between two invocations a sandbox is frozen.
-//! [`server_span`] is the span of the whole invocation, [`AccessLog`] its line in the log, and
-//! [`TracedCalls`] joins calls of AWS to it.
+//! invocation, and `export` sends them in one request after the reply has been posted. Lines are
+//! sent as log records too where the platform does not hand stdout to the extension
+//! (`OTEL_LOGS_EXPORTER`). There is no background thread and no queue, because a sandbox is frozen
+//! between two invocations. `server_span` is the span of the whole invocation, [`AccessLog`] its
+//! line in the log, and [`TracedCalls`] joins calls of AWS to it.
 
 mod access_log;
 mod backtrace;
@@ -93,7 +93,8 @@ impl Telemetry {
         let log = JsonLines::new(service, current.clone(), out, written.clone());
         let spans = tracing_opentelemetry::layer()
             .with_tracer(tracer)
-            // A span starts when its first child does, so that S can still be told its parent.
+            // A span starts with its first child, so the parent of the server span can be set until
+            // then.
             .with_context_activation(false)
             // Each of these would be an attribute of every span.
             .with_location(false)
@@ -110,8 +111,8 @@ impl Telemetry {
         (Self { current, finished, trace_ids, written, exporter }, subscriber)
     }
 
-    /// Runs an invocation to the point where its reply is posted, in its server span; then sends
-    /// what it told.
+    /// Runs the invocation inside its server span until its reply is posted, then exports the
+    /// collected spans and log records.
     pub async fn around<T>(&self, invocation: impl Future<Output = T>) -> T {
         let outcome = invocation.instrument(server_span::open()).await;
         let Finished { mut spans, dropped } = self.finished.take();
@@ -145,7 +146,8 @@ impl Telemetry {
         records
     }
 
-    /// Says which invocation this is: on log lines, and on the server span with its place in a trace.
+    /// Says which invocation this is: on log lines, and on the server span with its place in a
+    /// trace.
     ///
     /// `request` is `None` if the event was none. To be called in the server span, before anything
     /// is logged or traced.

@@ -19,7 +19,7 @@ pub(super) fn open() -> Span {
 /// Names it. A span's name is fixed once it has started.
 pub(super) fn name(span: &Span, route: &Route, request: Option<&Request>) {
     let method = request.map(|request| known(request.method())).filter(|name| *name != "_OTHER");
-    // `HTTP` stands for a method that cannot be told, by the conventions.
+    // `HTTP` stands for an unknown method, by the conventions.
     span.record("otel.name", format!("{} {}", method.unwrap_or("HTTP"), route.path));
 }
 

@@ -34,7 +34,7 @@ const XRAY: &str =
 const CALLER: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLERS_SPAN: &str = "b7ad6b7169203331";
 
-/// Telemetry of a function, reporting to `address`, with what it logged.
+/// Telemetry of a function that reports to `address`, and its log lines.
 struct Function {
     telemetry: Telemetry,
     log: Log,
@@ -129,6 +129,6 @@ fn attribute(attributes: &[KeyValue], key: &str) -> Option<OtlpValue> {
 fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
     match attribute(attributes, key)? {
         OtlpValue::StringValue(text) => Some(text),
-        other => panic!("{key} is no text but {other:?}"),
+        other => panic!("{key} is {other:?} instead of a text"),
     }
 }

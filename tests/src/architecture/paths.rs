@@ -22,7 +22,7 @@ pub(super) struct Found {
     pub(super) types: Vec<(String, usize)>,
     /// All names of items, with the inline modules around them.
     pub(super) items: Vec<Vec<String>>,
-    /// Modules in files of their own, with the inline modules around them.
+    /// Modules in separate files, with the inline modules around them.
     pub(super) modules: Vec<Vec<String>>,
     inside: Vec<String>,
 }

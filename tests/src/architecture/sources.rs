@@ -127,12 +127,12 @@ impl Sources {
             return self.defining(&[&absolute[..], &rest[1..]].concat(), steps - 1);
         }
         let globs = passed_on.filter(|path| path.binds.as_deref() == Some("*"));
-        let from_glob = globs.filter_map(|path| {
+        let mut from_glob = globs.filter_map(|path| {
             let behind = self.absolute(module, &[], &path.segments)?;
             let is_there =
                 self.0.get(&behind)?.found.items.iter().any(|it| it.last() == Some(name));
             is_there.then_some(behind)
         });
-        from_glob.last().or_else(|| Some(module.to_vec()))
+        from_glob.next().or_else(|| Some(module.to_vec()))
     }
 }

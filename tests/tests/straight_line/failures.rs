@@ -24,10 +24,13 @@ async fn a_panicking_request_is_a_500_with_the_exception_in_its_trace_and_the_ne
     assert_eq!((failed.status, &failed.json), (500, &json!(["generic_500"])));
     let message = assert_is_an_error(&server, "Panic", "500");
     assert!(message.contains("a header asked for it"), "{message}");
-    assert!(message.contains("functions/src/panics.rs:"), "the place of the panic: {message}");
+    assert!(
+        message.contains("functions/src/runtime/faults.rs:"),
+        "the place of the panic: {message}"
+    );
     let first = first_frame(&server);
     assert!(
-        first.contains("functions/src/runtime/mod.rs") || first.contains("cruddur::"),
+        first.contains("functions/src/runtime/faults.rs") || first.contains("cruddur::"),
         "{first}"
     );
     let line = line_of(&sandbox, &failed.request_id).await;

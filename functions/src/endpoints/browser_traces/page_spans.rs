@@ -1,8 +1,8 @@
-//! Spans of the page: read, checked, and made to claim nothing that only a function can know.
+//! Spans of the page: read, checked, and without attributes that only a function may set.
 //!
-//! Anybody can send them, so what the extension takes for a signal of a function is taken away: the
-//! kind SERVER with an invocation's id ends that invocation, `cruddur.xray_header` names its place
-//! in X-Ray, `rollbar.message` makes an item at Rollbar.
+//! Anyone can send such spans. The extension would act on some of their parts: a SERVER span with
+//! an invocation's id ends that invocation, `cruddur.xray_header` names its place in X-Ray, and
+//! `rollbar.message` makes an item at Rollbar. These parts are removed.
 
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
@@ -19,7 +19,7 @@ pub(super) const SERVICE_NAME: &str = "frontend-react-js";
 /// the invocation that passes them on.
 const SOURCE: (&str, &str) = ("cruddur.source", "page");
 
-/// Most spans of a request. Our choice: a page load has some dozens.
+/// Most spans of a request. A page load has some dozens.
 pub(super) const MAX_SPANS: usize = 100;
 
 /// How a request is written.
@@ -34,7 +34,7 @@ pub(super) enum Encoding {
 /// Why spans of a page are refused.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BadTraces {
-    /// No OTLP. What exactly is wrong is not said: it may quote the body.
+    /// Not an OTLP request. The decoder's message is left out because it may quote the body.
     #[error("no OTLP request")]
     Malformed,
     /// A span without a name, or with ids of another length or of zeros.
@@ -45,8 +45,8 @@ pub(super) enum BadTraces {
     TooMany(usize),
 }
 
-/// Reads an OTLP request, which afterwards is one of the service [`SERVICE_NAME`], and holds nothing
-/// but spans.
+/// Reads an OTLP request, which afterwards is one of the service [`SERVICE_NAME`], and holds
+/// nothing but spans.
 pub(super) fn read(
     encoding: Encoding,
     body: &[u8],

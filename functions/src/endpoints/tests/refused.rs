@@ -264,7 +264,7 @@ async fn nobody_acts_as_somebody_else() {
     let api = Api::new();
     let activity_of_andrew = api.publish("andrew", "Hello").await;
     api.answer("worf", &activity_of_andrew, "Qapla'").await;
-    // Another subject, who has given themselves andrew's handle.
+    // Another subject with andrew's handle.
     let claims = json!({"sub": "2", "username": "mallory", "preferred_username": "Andrew"});
     let taken = (409, json!(["user_handle_taken"]));
 

@@ -1,4 +1,4 @@
-//! What is written is shown, to whom it is for.
+//! Written texts appear on the lists of the right users.
 
 use std::collections::BTreeSet;
 

@@ -8,8 +8,8 @@ use crate::domain::{
     Counters, DisplayName, EntryTree, Excerpt, Handle, LongText, MessageText, ReplyTree, Thread,
 };
 
-/// An activity in its full shape: three counters, and `replies` even where there are none. The page reads
-/// both of whatever it can answer, also of what it has just posted.
+/// An activity in its full shape: three counters, and `replies` even if it is empty. The page reads
+/// both of every activity, a new one included.
 pub fn thread_json(thread: &Thread) -> impl Serialize + '_ {
     ActivityJson::of(thread)
 }
@@ -19,8 +19,8 @@ pub fn reply_json(tree: &ReplyTree) -> impl Serialize + '_ {
     ReplyJson::of(tree, false)
 }
 
-/// An activity or reply where it stands at the top of a list: a reply has `expires_at` there too, since
-/// there is no activity above it that has.
+/// An activity or reply where it stands at the top of a list: a reply has `expires_at` there too,
+/// since there is no activity above it that has.
 pub fn entry_json(tree: &EntryTree) -> impl Serialize + '_ {
     match tree {
         EntryTree::Activity(thread) => EntryJson::Activity(ActivityJson::of(thread)),

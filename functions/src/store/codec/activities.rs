@@ -1,6 +1,6 @@
-//! Activities and replies as items, with all that is kept beside them so that they are found.
+//! Activities and replies as items, with the items by which they are found.
 //!
-//! Public for what writes items by itself, such as demo data.
+//! Public for programs that write items, such as demo data.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -18,7 +18,8 @@ use crate::{
     },
 };
 
-/// What an item holds beside its keys; activities and replies alike, each with its own kind of text.
+/// What an item holds beside its keys; activities and replies alike, each with its own kind of
+/// text.
 #[derive(Serialize, Deserialize)]
 struct EntryAttributes<M> {
     handle: Handle,
@@ -56,7 +57,8 @@ struct Pointer {
     sort: String,
 }
 
-/// An activity and everything by which it is found: with 64 words and 20 mentions, at most 86 items.
+/// An activity and everything by which it is found: with 64 words and 20 mentions, at most 86
+/// items.
 pub fn activity_items(activity: &Activity) -> Result<Vec<Item>, StoreError> {
     let attributes = EntryAttributes {
         handle: activity.handle.clone(),
@@ -100,8 +102,8 @@ pub fn activity_items(activity: &Activity) -> Result<Vec<Item>, StoreError> {
     Ok(all)
 }
 
-/// A reply, where it is and below what, and notices to the authors of the activity and of what it
-/// answers.
+/// The items of a reply: the reply, its place, a pointer below its parent, and notices to the
+/// authors of the activity and of the parent.
 pub fn reply_items(
     reply: &Reply,
     root_author: &Handle,

@@ -5,7 +5,7 @@ use tracing::{Span, field::Empty, info_span};
 
 use crate::store::StoreError;
 
-/// What kind of call it is.
+/// The kind of a call.
 pub(super) struct Call {
     /// The engine, by the conventions.
     pub(super) system: &'static str,
@@ -36,7 +36,7 @@ pub(super) fn open(call: &Call, collection: &str, size: usize) -> Span {
         app.store.retries = Empty,
     );
     if size > 1 {
-        span.record("db.operation.batch.size", size as i64); // one is no batch, by the conventions
+        span.record("db.operation.batch.size", size as i64); // a batch has at least two, by the conventions
     }
     span
 }

@@ -48,8 +48,8 @@ use range::Range;
 use usage::Usage;
 use values::{AttributeMap, LISTING};
 
-/// Connecting and one attempt may take this long. Our choice: DynamoDB answers in milliseconds, so
-/// that there is time left to try again.
+/// Limits for connecting and for one attempt. DynamoDB answers in milliseconds, so time is left for
+/// another attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -57,12 +57,12 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
 const MAX_BATCH_KEYS: usize = 100;
 
-/// How often one query reads on when what it read had expired. Our choice: it bounds what a page
-/// costs where time to live has not caught up; the cursor then leads on.
+/// Most requests of one query when its items have expired. Bounds the cost of a page while TTL
+/// lags; the cursor continues from there.
 const MAX_READS_PER_QUERY: usize = 5;
 
-/// How many requests of one call are under way at once. Our choice: each takes a connection of its
-/// own, which costs more than a query, and a page of the home feed asks for up to 100 threads.
+/// Most concurrent requests of one call. Each takes a connection, which costs more than a query,
+/// and a page of the home feed reads up to 100 threads.
 const MAX_AT_ONCE: usize = 12;
 
 const fn call(name: &'static str, operation: &'static str) -> Call {
@@ -82,7 +82,7 @@ pub struct DynamoDbTable {
 impl DynamoDbTable {
     /// Connects to nothing yet.
     ///
-    /// `client` should not retry by itself: see [`DynamoDbTable::from_env`].
+    /// `client` must not retry, because `retry` does: see [`DynamoDbTable::from_env`].
     pub fn new(client: Client, name: impl Into<String>) -> Self {
         Self { client, name: name.into() }
     }
@@ -91,7 +91,8 @@ impl DynamoDbTable {
     /// (`AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL_DYNAMODB`…). Connects to nothing yet.
     ///
     /// Put together by hand: the SDK's loader also looks into profiles, single sign-on, web
-    /// identities and the instance's metadata, none of which Lambda has, and weighs half a megabyte.
+    /// identities and the instance's metadata, none of which Lambda has, and weighs half a
+    /// megabyte.
     pub fn from_env(name: impl Into<String>) -> Self {
         let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let is_set = |name: &str| var(name).map(|value| value.eq_ignore_ascii_case("true"));

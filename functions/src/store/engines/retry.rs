@@ -17,14 +17,13 @@ use uuid::Uuid;
 
 use crate::{deadline, store::StoreError};
 
-/// The bound of the first wait. Our choice: about what one transaction takes.
+/// The bound of the first wait: about the time of one transaction.
 const FIRST: Duration = Duration::from_millis(20);
 
-/// No wait is longer. Our choice.
+/// The bound of every wait.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// After this no further attempt of a call begins. Our choice: who has waited so long had better be
-/// told.
+/// No attempt starts after this time. A client is better served by an error than by more waiting.
 const BUDGET: Duration = Duration::from_secs(4);
 
 /// Calls `attempt` until it is anything but [`StoreError::Busy`], or time is up. Never waits beyond

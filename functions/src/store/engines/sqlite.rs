@@ -23,7 +23,7 @@ use crate::store::{
     table::check_transaction,
 };
 
-/// How long to wait for a lock. Our choice: below every function's timeout.
+/// Longest wait for a lock, below every function's timeout.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Sorts behind every key.
@@ -90,7 +90,8 @@ impl SqliteTable {
     }
 
     fn run_queries(&self, queries: &[Query]) -> Result<Vec<Page>, StoreError> {
-        // A panic leaves nothing half done in the connection: a transaction rolls back when dropped.
+        // A panic leaves nothing half done in the connection: a transaction rolls back when
+        // dropped.
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let pages = queries.iter().map(|query| run_query(&connection, query));
         pages.collect::<Result<_, _>>().map_err(failed("query"))
@@ -183,7 +184,7 @@ fn run_query(connection: &Connection, query: &Query) -> rusqlite::Result<Page> {
         named_params! {
             ":partition": query.partition, ":now": query.now.as_second(),
             ":first": first, ":last": last, ":after": query.after.as_deref().unwrap_or(start),
-            // One more than asked for tells whether there is a next page.
+            // One row more than the limit shows whether there is a next page.
             ":limit": i64::try_from(query.limit).unwrap_or(i64::MAX).saturating_add(1),
         },
         read_item,
@@ -217,7 +218,7 @@ fn write_all(
     transaction.execute("DELETE FROM items WHERE expires_at <= ?1", [now.as_second()])?;
     let mut unmet = Vec::new();
     for (position, write) in writes.iter().enumerate() {
-        // What has expired by now is gone, so that finding it is nearly all there is to a condition.
+        // An expired item counts as absent, so nearly every condition is whether the item is found.
         let present = find(transaction, write.key(), now)?.filter(|item| may_move(item, write));
         match (write, present) {
             (Write::Upsert(item), _) | (Write::Insert(item), None) => put(transaction, item)?,
@@ -282,7 +283,8 @@ fn delete(transaction: &Transaction<'_>, key: &Key) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Runs `call`, about `size` things, in a span that says how many rows it gave. Nothing in it waits.
+/// Runs `call`, about `size` things, in a span that says how many rows it gave. Nothing in it
+/// waits.
 fn traced<T>(
     kind: &Call,
     size: usize,

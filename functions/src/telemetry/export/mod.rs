@@ -28,8 +28,8 @@ use crate::config::Config;
 use otlp_client::TIMEOUT;
 pub use otlp_client::{OtlpClient, SendError};
 
-/// How long a listener that did not answer in time is left alone. Our choice: one request in a
-/// while may wait for it, not each.
+/// The pause after a listener did not answer in time, so that one request in a while waits for it
+/// and not each.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// Tells the extension, where it is 0, that a span is not to be sent on. The missing flag alone
@@ -54,7 +54,7 @@ struct Outage {
 }
 
 impl Outage {
-    /// Whether nothing is to be sent now; it is lost then.
+    /// Whether nothing may be sent now; spans and lines are counted as lost then.
     fn pauses(&mut self, spans: u64, lines: u64) -> bool {
         let pauses = self.pause_until.is_some_and(|until| Instant::now() < until);
         if pauses {
@@ -158,8 +158,8 @@ impl Exporter {
         }
     }
 
-    /// That nobody is there is said of the spans; and lines that are lost here are on standard
-    /// output all the same.
+    /// An absent extension is logged for spans only. Lines that are lost here are still on standard
+    /// output.
     fn lines_were(&self, taken: Result<(), SendError>, url: &Uri, count: u64) {
         let mut outage = self.outage();
         match taken {

@@ -13,8 +13,8 @@ use hyper_util::{
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 
-/// How long the extension may take. Our choice: it answers within a millisecond if it runs, and
-/// who waits here is the next invocation, not the client of this one.
+/// Limit for one request to the extension, which answers within a millisecond. The wait delays the
+/// next invocation, not the client of this one.
 pub(super) const TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Why the extension did not take something.
@@ -23,7 +23,7 @@ pub enum SendError {
     /// It may be there, but busy.
     #[error("no answer within {} ms", .0.as_millis())]
     TimedOut(Duration),
-    /// Nobody listens.
+    /// The connection was refused.
     #[error("not reachable: {}", chain(.0))]
     Unreachable(#[from] hyper_util::client::legacy::Error),
     /// It went away meanwhile.

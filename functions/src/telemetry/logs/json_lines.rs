@@ -27,7 +27,7 @@ pub(in crate::telemetry) struct JsonLines<O> {
     service: String,
     current: Arc<CurrentInvocation>,
     out: O,
-    /// Who has them sent.
+    /// Buffer for OTLP export, if it is enabled.
     written: Option<WrittenLines>,
     dispatch: OnceLock<WeakDispatch>,
 }
@@ -91,7 +91,8 @@ where
         let line = Value::Object(line.0);
         let mut text = line.to_string();
         text.push('\n');
-        // In one piece, so that lines never mix. A log that nobody reads is no reason to fail.
+        // One write for each line, so that lines never mix. A failed write is ignored, because
+        // logging must not fail a request.
         let _ = (self.out)().write_all(text.as_bytes());
         if let (Some(written), Value::Object(fields)) = (&self.written, line) {
             written.push(now, fields, text.len());

@@ -1,6 +1,7 @@
-//! Log lines as OTLP log records: what a function wrote, for an extension that nobody else gives it.
+//! Log lines as OTLP log records, for an extension that the platform does not hand standard output
+//! to.
 //!
-//! The extension makes the same lines of them again: see `cloudwatch_logs/otlp.rs` there.
+//! The extension turns them into the same lines again: see `cloudwatch_logs/otlp.rs` there.
 
 use std::{
     collections::VecDeque,
@@ -15,8 +16,8 @@ use opentelemetry_proto::tonic::{
 use serde_json::{Map, Value};
 use trace_context::{SpanId, TraceId};
 
-/// Most bytes of lines that are kept, as they are on stdout. Our choice: some thousand lines, and
-/// less than the extension takes in one request.
+/// Most bytes of buffered lines, as they are on stdout: some thousand lines, and less than the
+/// extension accepts in one request.
 const MAX_BYTES: usize = 1 << 20;
 
 /// The lines since the last time they were sent. Emptied after each invocation.
@@ -38,7 +39,7 @@ struct WrittenLine {
     bytes: usize,
 }
 
-/// What there is to be sent.
+/// Lines for one export.
 #[derive(Debug, Default)]
 pub(in crate::telemetry) struct Records {
     /// In the order in which they were written.
@@ -77,7 +78,8 @@ impl WrittenLines {
     }
 }
 
-/// The service is the resource's; what else has no field of its own is an attribute.
+/// The service name is a resource attribute; fields without a counterpart in OTLP become
+/// attributes.
 fn record(WrittenLine { time, mut fields, .. }: WrittenLine) -> LogRecord {
     let mut text = |key: &str| match fields.remove(key) {
         Some(Value::String(text)) => text,

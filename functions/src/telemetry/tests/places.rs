@@ -1,4 +1,4 @@
-//! Which trace an invocation belongs to, and who is told so.
+//! The trace of an invocation, and the headers that name it.
 
 use super::*;
 

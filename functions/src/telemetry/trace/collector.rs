@@ -11,15 +11,15 @@ use opentelemetry_sdk::{
     trace::{Span, SpanData, SpanProcessor},
 };
 
-/// Most spans of one invocation beside the server span. Our choice: what OpenTelemetry's own queue
-/// holds; about 1 MiB, and hundred times what an endpoint has.
+/// Most spans of one invocation, the server span not counted. OpenTelemetry's own queue holds as
+/// many; they take about 1 MiB, a hundred times what an endpoint makes.
 const MAX_SPANS: usize = 2048;
 
 /// The spans of the invocation that have ended. Emptied after each one.
 #[derive(Clone, Debug, Default)]
 pub(in crate::telemetry) struct FinishedSpans(Arc<Mutex<Finished>>);
 
-/// What there is of an invocation.
+/// The ended spans of one invocation.
 #[derive(Debug, Default)]
 pub(in crate::telemetry) struct Finished {
     /// In the order in which they ended: children before parents.
@@ -61,7 +61,7 @@ impl SpanProcessor for FinishedSpans {
     }
 }
 
-/// What is set again replaces what was there: the SDK would keep both.
+/// A later value of a key replaces the earlier one; the SDK would keep both.
 fn keep_last_of_each_key(attributes: &mut Vec<KeyValue>) {
     let mut position = 0;
     while position < attributes.len() {

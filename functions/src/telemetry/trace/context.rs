@@ -11,7 +11,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 /// <https://www.w3.org/TR/trace-context/#tracestate-limits>
 const MAX_TRACESTATE_BYTES: usize = 512;
 
-/// A `tracestate` that is none is left out; the `traceparent` counts all the same.
+/// An invalid `tracestate` is left out and the `traceparent` stays valid.
 pub(in crate::telemetry) fn remote(caller: TraceParent, tracestate: Option<&str>) -> SpanContext {
     let state = tracestate.filter(|text| text.len() <= MAX_TRACESTATE_BYTES);
     SpanContext::new(
@@ -49,10 +49,10 @@ impl XrayOfInvocation {
     }
 }
 
-/// The header for a call of AWS that is made in `span`: Lambda's `Root`, this span as `Parent`, and
-/// Lambda's decision if there is one. Without a root of Lambda's, the trace's own id is it.
+/// The header for a call of AWS in `span`: Lambda's `Root`, this span as `Parent`, and Lambda's
+/// decision if there is one. Without Lambda's root the trace's id is the root.
 ///
-/// `None` if nobody records the span.
+/// `None` if the span is not recorded.
 pub(in crate::telemetry) fn outgoing_xray_header(span: &tracing::Span) -> Option<String> {
     let context = span.context();
     let ids = context.span().span_context().clone();
@@ -72,7 +72,8 @@ pub(in crate::telemetry) fn outgoing_xray_header(span: &tracing::Span) -> Option
     })
 }
 
-/// Where a reply tells its trace: the `traceparent` of `span`, and X-Ray's root if there is one.
+/// The headers that name the trace of a reply: the `traceparent` of `span`, and X-Ray's root if
+/// there is one.
 pub(in crate::telemetry) fn reply_headers(
     span: &tracing::Span,
 ) -> (Option<String>, Option<String>) {

@@ -37,8 +37,8 @@ pub(in crate::telemetry) struct TraceIds {
 impl TraceIds {
     /// Starts `span` in the caller's trace, else in X-Ray's, else in a new one.
     ///
-    /// X-Ray's `Parent` is no parent here: it exists in X-Ray alone, and elsewhere the trace would
-    /// look broken. Its `Sampled` says nothing here either, but goes with calls of AWS.
+    /// X-Ray's `Parent` is ignored: that span exists in X-Ray alone, and other backends would show
+    /// a broken trace. Its `Sampled` is ignored too, but goes with calls of AWS.
     pub(in crate::telemetry) fn start_span(
         &self,
         span: &tracing::Span,
@@ -61,7 +61,7 @@ impl TraceIds {
         if let Some(xray) = xray {
             context = context.with_value(xray);
         }
-        // Fails only if nobody records the span; then nothing is lost.
+        // Fails only if the span is not recorded; then nothing is lost.
         let _ = span.set_parent(context);
         span.context(); // starts it, and so uses what was set
     }

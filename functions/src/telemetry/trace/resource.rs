@@ -5,7 +5,7 @@ use opentelemetry_sdk::{Resource, resource::TelemetryResourceDetector};
 
 use crate::config::Config;
 
-/// What all spans of this process have in common.
+/// The attributes of all spans of this process.
 pub(in crate::telemetry) fn resource(config: &Config) -> Resource {
     let text = |key, value: &Option<String>| Some(KeyValue::new(key, value.clone()?));
     let list = |key, value: &Option<String>| {

@@ -11,12 +11,12 @@ use opentelemetry_sdk::trace::{Sampler, SamplingDecision, SamplingResult, Should
 pub(in crate::telemetry) enum SamplingOverride {
     /// As caller and configuration have it.
     AsAsked,
-    /// Nobody will look for it.
+    /// The trace is recorded and never marked as sampled.
     Never,
 }
 
-/// Records every span: a sampler decides on the flag that goes with it, no more. Who pays for
-/// storage, the exporter to Honeycomb, reads the flag; X-Ray and errors must not depend on it.
+/// Records every span; the sampler only sets the sampled flag. The Honeycomb exporter reads the
+/// flag, because storage there costs money; X-Ray and errors do not depend on it.
 #[derive(Clone, Debug)]
 pub(in crate::telemetry) struct RecordAlways(pub(in crate::telemetry) Sampler);
 

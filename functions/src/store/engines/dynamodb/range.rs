@@ -11,9 +11,9 @@ use super::values::{
 };
 use crate::store::{Index, Order, Query};
 
-/// Fewest items that a request for a part of a whole partition looks at. Our choice: expired ones lie
-/// between the others until time to live has taken them away, and a short page must get past them; so
-/// many small items cost a few units of capacity. A range is read of threads, which expire as a whole.
+/// Fewest items that a request for a part of a whole partition reads. Expired items lie between the
+/// others until TTL removes them, and a short page must get past them; 20 small items cost a few
+/// read units. Ranges are read of threads only, which expire as a whole.
 const MIN_LOOKED_AT: usize = 20;
 
 /// The sort keys to read, both ends included; `None` is open.
@@ -24,8 +24,8 @@ pub(super) struct Range<'a> {
 }
 
 impl<'a> Range<'a> {
-    /// The range from [`Query::after`] on. Sort keys are unique, so that position is the only one in
-    /// it that the page must not hold.
+    /// The range from [`Query::after`] on. Sort keys are unique, so that position is the only one
+    /// in it that the page must not hold.
     ///
     /// `None` if nothing is left, which DynamoDB would refuse to look up.
     pub(super) fn of(query: &'a Query) -> Option<Self> {
@@ -83,7 +83,8 @@ impl<'a> Range<'a> {
 
 /// How many items a request looks at.
 fn looked_at(query: &Query) -> i32 {
-    // One more than asked for tells whether there is a next page; one stands at the start.
+    // One item more than the limit shows whether there is a next page; one more stands at the
+    // start.
     let items = query.limit.saturating_add(1 + usize::from(query.after.is_some()));
     let least = if query.between.is_none() { MIN_LOOKED_AT } else { 0 };
     i32::try_from(items.max(least)).unwrap_or(i32::MAX)

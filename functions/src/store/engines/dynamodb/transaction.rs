@@ -23,13 +23,13 @@ const EXISTS: &str =
     "attribute_exists(#partition) AND (attribute_not_exists(#expiry) OR #expiry > :now)";
 const MISSING: &str = "attribute_not_exists(#partition) OR #expiry <= :now";
 
-/// Holds, besides, for an item that is to move on in the index, and not back.
+/// Also holds for an item that moves forward in the index, never for one that moves back.
 const MOVES_ON: &str = "(attribute_not_exists(#place) OR #place < :place)";
 
 impl DynamoDbTable {
-    /// The writes as DynamoDB wants them. Made once and cloned for each attempt: attributes are hash
-    /// maps, of which only a clone is sure to be written in the same order, and a repetition that
-    /// looks different may be refused.
+    /// The writes as DynamoDB wants them. Made once and cloned for each attempt: attributes are
+    /// hash maps, of which only a clone is sure to be written in the same order, and a repetition
+    /// that looks different may be refused.
     pub(super) fn actions(
         &self,
         writes: &[Write],

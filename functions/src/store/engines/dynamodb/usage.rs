@@ -70,8 +70,8 @@ impl Usage {
     }
 }
 
-/// The span of a call of the port, with the attributes by which AWS calls are known besides; `size`
-/// is how many things it asks for.
+/// The span of a call of the port, with the attributes of AWS calls; `size` is the number of keys,
+/// queries or writes.
 pub(super) fn span(call: &Call, table: &str, size: usize) -> Span {
     let span = call_span::open(call, table, size);
     span.set_attribute("rpc.system", "aws-api");

@@ -246,7 +246,7 @@ fn several_processes_may_make_and_fill_one_file_at_the_same_time() {
     let directory = tempfile::tempdir().unwrap();
     let path = &directory.path().join("made/on/open.db");
     let write = |writer: usize| {
-        // A connection of its own, as another process would have.
+        // A separate connection, as another process has.
         let table = SqliteTable::open(path).unwrap();
         for n in 0..20 {
             table

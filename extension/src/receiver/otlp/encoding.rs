@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 
 use crate::receiver::{
     body::{self, BodyBudget, BodyError, Reservation},
-    otlp::reply::Refusal,
+    otlp::refusal::Refusal,
 };
 
 /// How the message is written; the reply is written the same way.

@@ -23,7 +23,8 @@ use crate::{
         body::BodyBudget,
         otlp::{
             encoding::{self, Encoding},
-            reply::{self, Refusal},
+            refusal::Refusal,
+            reply,
         },
     },
 };

@@ -1,6 +1,7 @@
 //! OTLP in.
 
 mod encoding;
+mod refusal;
 mod reply;
 mod dropped;
 pub mod http;

@@ -1,45 +1,11 @@
 //! Replies as the protocol wants them: the response message, or a `google.rpc.Status`.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use prost::Message;
 
-use crate::{
-    pipeline::refusals,
-    receiver::{body::BodyError, otlp::encoding::Encoding},
-};
-
-/// Why a request was not taken.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    status: StatusCode,
-    reason: Cow<'static, str>,
-}
-
-impl Refusal {
-    pub(super) fn new(status: StatusCode, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, reason: reason.into() }
-    }
-
-    /// For the sums and the log.
-    pub(super) fn counted(&self) -> refusals::RefusedRequests {
-        refusals::RefusedRequests {
-            receiver: refusals::Receiver::Otlp,
-            reason: refusals::RefusalReason::of(self.status),
-            count: 1,
-            detail: self.reason.to_string(),
-        }
-    }
-}
-
-impl From<BodyError> for Refusal {
-    fn from(error: BodyError) -> Self {
-        Self::new(error.status(), error.to_string())
-    }
-}
+use crate::receiver::otlp::{encoding::Encoding, refusal::Refusal};
 
 /// `google.rpc.Status`; the specification leaves `code` to be ignored.
 #[derive(PartialEq, prost::Message)]

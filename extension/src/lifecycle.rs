@@ -40,13 +40,13 @@ use crate::{
     client::freeze::{Moment, THAW},
     config::Config,
     flush::{
-        policy::{self, DRAIN_BUDGET},
+        policy::{self, DRAIN_BUDGET, FlushKind},
         state::FlushState,
     },
     invocation::xray_contexts::XrayContexts,
     lambda::extensions_api::{ApiError, EventTypes, ExtensionsApi, Invoke, LambdaEvent, Shutdown},
     otlp::payload::{Payload, SignalKind},
-    pipeline::{FlushKind, Pipeline, PipelineHandle, Trigger, dead_letter::DeadLetters},
+    pipeline::{Pipeline, PipelineHandle, Trigger, dead_letter::DeadLetters},
     processor::{
         EndEvidence, Processor,
         failures::{FailureReporter, SPANS_FOLLOW},
@@ -99,7 +99,7 @@ async fn work(lambda: &ExtensionsApi, parts: &mut Parts, config: &Config) -> Shu
         }
     }
     let mut last_error = None;
-    let mut flushing = FlushState::new(config, telemetry.is_ok());
+    let mut flushing = FlushState::new(config.flush, config.max_hold, telemetry.is_ok());
     loop {
         let asked = Moment::now();
         let event = lambda.next().await;
@@ -109,7 +109,7 @@ async fn work(lambda: &ExtensionsApi, parts: &mut Parts, config: &Config) -> Shu
         }
         match event {
             Ok(LambdaEvent::Invoke(invoke)) => {
-                flushing.gaps.note(waited);
+                flushing.gaps.record(waited);
                 parts.attend(&invoke, &mut flushing).await;
             }
             Ok(LambdaEvent::Shutdown(shutdown)) => {
@@ -274,7 +274,7 @@ impl Parts {
         let (pipeline, mut stop) = (self.pipeline.clone(), self.stop.subscribe());
         let flushes = async move {
             while timeout(period, stop.wait_for(|stopped| *stopped)).await.is_err() {
-                pipeline.flush(FlushKind::None).await;
+                pipeline.flush(FlushKind::Background).await;
             }
         };
         drop(supervised("timer", flushes));
@@ -309,8 +309,8 @@ impl Parts {
         self.trace_headers.begun(invoke, SystemTime::now());
         let ended = flushing.wait_for_end(&self.invocations, &invoke.request_id, deadline).await;
         let failed = self.wants_lines && self.invocations.has_failed(&invoke.request_id);
-        let patience = flushing.patience(ended, deadline, failed);
-        if let FlushKind::Until(until) = patience {
+        let kind = flushing.decide(ended, deadline, failed);
+        if let FlushKind::Wait(until) = kind {
             let has_failures = self.invocations.has_failures(&invoke.request_id);
             if self.wants_lines || has_failures {
                 let hold = (ended, until);
@@ -319,7 +319,7 @@ impl Parts {
             let failures = self.invocations.conclude(&invoke.request_id);
             self.receive(failures).await;
         }
-        self.pipeline.flush(patience).await;
+        self.pipeline.flush(kind).await;
         self.pipeline.held(ended.elapsed()).await;
     }
 

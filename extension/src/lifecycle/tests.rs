@@ -55,7 +55,7 @@ async fn without_a_pipeline_no_invocation_is_waited_for() {
     let began = Instant::now();
 
     parts.has_exporters = true;
-    parts.attend(&invoke, &mut FlushState::new(&config, true)).await;
+    parts.attend(&invoke, &mut FlushState::new(config.flush, config.max_hold, true)).await;
 
     assert_eq!(began.elapsed(), Duration::ZERO);
 }
@@ -79,7 +79,7 @@ async fn when_the_platform_falls_silent_next_is_not_kept_until_the_deadline_for_
     let (config, _) =
         Config::from_vars(|name| (name == "CRUDDUR_EXPORTERS").then(|| "console".into()));
     let mut parts = Parts::start(&config, Trigger::Flush);
-    let mut flushing = FlushState::new(&config, true);
+    let mut flushing = FlushState::new(config.flush, config.max_hold, true);
     let minute = Duration::from_secs(60);
 
     let mut holds = Vec::new();
@@ -121,7 +121,7 @@ fn with_exporters(exporters: &str) -> (Config, Parts) {
 #[tokio::test(start_paused = true)]
 async fn after_a_server_span_a_lost_runtime_done_holds_next_once_and_within_the_longest_hold() {
     let (config, mut parts) = with_exporters("console");
-    let mut flushing = FlushState::new(&config, true);
+    let mut flushing = FlushState::new(config.flush, config.max_hold, true);
     let minute = Duration::from_secs(60);
 
     let mut holds = Vec::new();
@@ -150,7 +150,7 @@ async fn after_a_server_span_a_lost_runtime_done_holds_next_once_and_within_the_
 async fn when_lines_are_wanted_a_lost_runtime_done_costs_one_wait_and_the_batch_is_delivered() {
     let (config, mut parts) = with_exporters("console");
     parts.wants_lines = true;
-    let mut flushing = FlushState::new(&config, true);
+    let mut flushing = FlushState::new(config.flush, config.max_hold, true);
     let minute = Duration::from_secs(60);
     let span = [0x0a, 4, 0x12, 2, 0x12, 0]; // a resource with a scope with an empty span
     let signal = Payload::read(SignalKind::Traces, span.to_vec().into()).unwrap().0;
@@ -178,7 +178,7 @@ async fn without_a_destination_nobody_waits_for_an_invocations_end() {
     let (config, _) =
         Config::from_vars(|name| (name == "CRUDDUR_EXPORTERS").then(|| "honeycomb".into()));
     let mut parts = Parts::start(&config, Trigger::Flush);
-    let mut flushing = FlushState::new(&config, true);
+    let mut flushing = FlushState::new(config.flush, config.max_hold, true);
 
     let hold = held(&mut parts, &mut flushing, &invoke("a", Duration::from_secs(60))).await;
 
@@ -192,7 +192,7 @@ async fn the_hold_of_next_begins_with_the_invocations_end() {
     let mut parts = Parts::start(&config, Trigger::Flush);
     parts.wants_lines = true; // they are waited for, and never come
     parts.invocations.ended("a".to_owned(), EndEvidence::Certain);
-    let mut flushing = FlushState::new(&config, true);
+    let mut flushing = FlushState::new(config.flush, config.max_hold, true);
 
     let hold = held(&mut parts, &mut flushing, &invoke("a", Duration::from_secs(60))).await;
 
@@ -204,7 +204,7 @@ async fn the_hold_of_next_begins_with_the_invocations_end() {
 #[tokio::test(start_paused = true)]
 async fn a_panic_of_the_failure_reporter_ends_no_invocation_and_is_in_the_sums() {
     let (config, mut parts) = with_exporters("console,rollbar");
-    let mut flushing = FlushState::new(&config, true);
+    let mut flushing = FlushState::new(config.flush, config.max_hold, true);
     let span = [0x0a, 4, 0x12, 2, 0x12, 0];
     let signal = Payload::read(SignalKind::Traces, span.to_vec().into()).unwrap().0;
 
@@ -240,7 +240,7 @@ async fn what_a_pipeline_held_that_failed_is_counted_as_lost_and_its_spool_is_ke
     let span = [0x0a, 4, 0x12, 2, 0x12, 0]; // a resource with a scope with an empty span
     let signal = Payload::read(SignalKind::Traces, span.to_vec().into()).unwrap().0;
     parts.receive(vec![signal.clone(), signal.clone()]).await;
-    parts.pipeline.flush(FlushKind::Later).await;
+    parts.pipeline.flush(FlushKind::Defer).await;
     parts.receive(vec![signal]).await;
 
     // An instant to which nothing can be added, which no deadline leads to: a bug.
@@ -249,10 +249,10 @@ async fn what_a_pipeline_held_that_failed_is_counted_as_lost_and_its_spool_is_ke
         end_of_time = end_of_time.checked_add(step).unwrap_or(end_of_time);
         step /= 2;
     }
-    parts.pipeline.flush(FlushKind::Until(end_of_time)).await;
+    parts.pipeline.flush(FlushKind::Wait(end_of_time)).await;
     assert!(parts.pipeline.has_stopped());
     let Ok(LambdaEvent::Invoke(invoke)) = serde_json::from_str(INVOKE) else { panic!("no INVOKE") };
-    parts.attend(&invoke, &mut FlushState::new(&config, true)).await;
+    parts.attend(&invoke, &mut FlushState::new(config.flush, config.max_hold, true)).await;
     let pipeline = parts.shut_down(&config, Instant::now() + DRAIN_BUDGET).await;
 
     let summary = serde_json::json!(pipeline.summary().await.unwrap());

@@ -11,8 +11,9 @@ use tracing::warn;
 use crate::{
     delivery::DestinationSpec,
     pipeline::{
-        Core, PipelineSettings,
+        core::state::Core,
         ledger::{Ledger, LedgerFile},
+        settings::PipelineSettings,
         spool::Spool,
     },
 };

@@ -2,30 +2,13 @@
 
 use std::{io, time::Duration};
 
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::Instant,
-};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    flush::policy::FlushKind,
     otlp::payload::Payload,
-    pipeline::stats::PipelineStats,
-    pipeline::{dead_letter::DeadLetters, refusals::RefusedRequests},
+    pipeline::{dead_letter::DeadLetters, refusals::RefusedRequests, stats::PipelineStats},
 };
-
-/// How a flush is waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FlushKind {
-    /// Nothing is sent now; what waits is safe in the spool.
-    Later,
-    /// Sending begins, and nobody waits for it.
-    None,
-    /// Until then, for destinations that may be sent to.
-    Until(Instant),
-    /// For every destination, and so that the spool and the last words are done by then: the last
-    /// flush.
-    Drain(Instant),
-}
 
 /// The pipeline's other end, for receivers and lifecycle.
 #[derive(Clone, Debug)]
@@ -40,7 +23,7 @@ pub struct Stopped;
 pub(super) enum PipelineCommand {
     Receive(Payload, oneshot::Sender<()>),
     Count(oneshot::Sender<()>),
-    Flush { patience: FlushKind, done: oneshot::Sender<()> },
+    Flush { kind: FlushKind, done: oneshot::Sender<()> },
     Held(Duration),
     Refused(RefusedRequests),
     Thawed(Duration),
@@ -66,9 +49,9 @@ impl PipelineHandle {
 
     /// Sends what has been received; returns when each destination has it all, has failed, or the
     /// patience is over. What was not delivered is in the spool then, or soon after if it is much.
-    pub async fn flush(&self, patience: FlushKind) {
+    pub async fn flush(&self, kind: FlushKind) {
         let (done, flushed) = oneshot::channel();
-        if self.0.send(PipelineCommand::Flush { patience, done }).await.is_ok() {
+        if self.0.send(PipelineCommand::Flush { kind, done }).await.is_ok() {
             // An error means that the pipeline has stopped: there is nothing to wait for.
             let _ = flushed.await;
         }

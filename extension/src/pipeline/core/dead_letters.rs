@@ -8,7 +8,7 @@ use tracing::warn;
 use crate::{
     otlp::payload::{Payload, SignalKind},
     pipeline::{
-        core::Core,
+        core::state::Core,
         dead_letter::{DeadLetters, ItemFilter, MAX_LOG_BYTES},
         spool::{Spool, SpoolFile},
     },

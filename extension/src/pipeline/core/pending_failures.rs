@@ -3,7 +3,7 @@
 use crate::{
     otlp::payload::SignalKind,
     pipeline::{
-        core::Core,
+        core::state::Core,
         ledger::{Reason, State},
     },
 };

@@ -13,8 +13,27 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message;
 
-use super::*;
-use crate::{delivery::error::ExportOutcome, otlp::wire::nested, pipeline::ledger::Account};
+use tokio::time::Instant;
+
+use crate::{
+    delivery::{
+        DestinationId, DestinationSpec,
+        batch::Batch,
+        error::{ExportError, ExportOutcome},
+    },
+    otlp::{
+        payload::{Payload, SignalKind},
+        wire::nested,
+    },
+    pipeline::{
+        core::{
+            destination::Destination,
+            state::{Core, Trigger},
+        },
+        ledger::{Account, Ledger, Reason, State},
+        spool::Spool,
+    },
+};
 
 const BUFFER_BYTES: usize = 1_500;
 const SPOOL_BYTES: u64 = 7 * 4_096; // of as many files

@@ -7,8 +7,8 @@ use crate::{
     otlp::payload::SignalKind,
     pipeline::{
         core::{
-            Core,
             destination::{BatchOrigin, Destination},
+            state::Core,
         },
         ledger::{QueueId, Reason, State},
         spool::{ReadError, SpoolFile},

@@ -1,14 +1,4 @@
-//! The pipeline's decisions, without tasks, channels or a clock: what is sent where and when, and
-//! what becomes of it. Time comes in as an argument, so that a simulation can drive exactly this.
-//!
-//! The life of an item: received → held in the buffer → taken in a batch → delivered. A batch that
-//! fails goes back to the buffer; what is left when a flush ends goes to the spool, and is sent
-//! from there. [`Ledger`] counts every step.
-
-mod destination;
-mod dead_letters;
-mod pending_failures;
-mod spooling;
+//! The state of [`Core`], and its steps from a received payload to a completed batch.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -43,19 +33,19 @@ pub enum Trigger {
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Core {
-    buffer: Buffer,
-    ledger: Ledger,
+    pub(super) buffer: Buffer,
+    pub(super) ledger: Ledger,
     /// What earlier processes had counted, as they left it.
-    earlier: Ledger,
-    spool: Option<Spool>,
-    destinations: Vec<Destination>,
-    trigger: Trigger,
+    pub(super) earlier: Ledger,
+    pub(super) spool: Option<Spool>,
+    pub(super) destinations: Vec<Destination>,
+    pub(super) trigger: Trigger,
     /// It refused a batch since the last flush began: to compress the next would be in vain.
-    spool_refuses: bool,
+    pub(super) spool_refuses: bool,
     /// What the log last said about the spool.
-    spool_reported: bool,
+    pub(super) spool_reported: bool,
     /// Whether the log has said that the buffer is full.
-    full_reported: bool,
+    pub(super) full_reported: bool,
 }
 
 impl Core {
@@ -326,7 +316,7 @@ impl Core {
         destination.spec.kinds[route - destination.first_route]
     }
 
-    fn lacks_something(&self, id: DestinationId) -> bool {
+    pub(super) fn lacks_something(&self, id: DestinationId) -> bool {
         let destination = &self.destinations[id];
         destination.under_way.is_some()
             || destination.routes().any(|route| self.buffer.has_waiting(route))
@@ -384,8 +374,3 @@ impl Core {
         }
     }
 }
-
-#[cfg(test)]
-mod simulation;
-#[cfg(test)]
-mod tests;

@@ -7,8 +7,20 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::*;
-use crate::{delivery::error::ExportOutcome, pipeline::ledger::Account};
+use tokio::time::Instant;
+
+use crate::{
+    delivery::{
+        DestinationId, DestinationSpec,
+        error::{ExportError, ExportOutcome},
+    },
+    otlp::payload::{Payload, SignalKind},
+    pipeline::{
+        core::state::{Core, Trigger},
+        ledger::{Account, Ledger, Reason, State},
+        spool::Spool,
+    },
+};
 
 struct Bench {
     core: Core,

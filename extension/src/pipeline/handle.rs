@@ -39,7 +39,7 @@ impl PipelineHandle {
         counted.await.map_err(|_| Stopped)
     }
 
-    /// Returns when what is yet to be made is in the sums; see [`Pipeline::expects`](super::Pipeline::expects).
+    /// Returns when what is yet to be made is in the sums; see [`Pipeline::with_pending_failures`](super::Pipeline::with_pending_failures).
     pub async fn count(&self) {
         let (done, counted) = oneshot::channel();
         if self.0.send(PipelineCommand::Count(done)).await.is_ok() {
@@ -86,7 +86,7 @@ impl PipelineHandle {
 
     /// Writes what was not delivered to standard error, as lines of log; the same is never written
     /// twice in a sandbox.
-    pub async fn last_words(&self) -> Result<io::Result<DeadLetters>, Stopped> {
+    pub async fn dead_letters(&self) -> Result<io::Result<DeadLetters>, Stopped> {
         let (reply, words) = oneshot::channel();
         self.0.send(PipelineCommand::DeadLetters(reply)).await.map_err(|_| Stopped)?;
         words.await.map_err(|_| Stopped)

@@ -45,7 +45,7 @@ pub struct Pipeline {
     /// Failures that are yet to be made, by whoever gathers them.
     failures: Arc<FailureCounts>,
     /// Who waits for the sums to be written.
-    uncounted: Vec<oneshot::Sender<()>>,
+    ledger_waiters: Vec<oneshot::Sender<()>>,
     /// When the next piece of what was not delivered is to be spooled.
     spool_at: Option<Instant>,
     max_hold: Duration,
@@ -98,7 +98,7 @@ impl Pipeline {
             core,
             flush: None,
             failures: Arc::default(),
-            uncounted: Vec::new(),
+            ledger_waiters: Vec::new(),
             spool_at: None,
             max_hold: settings.max_hold,
             disk,
@@ -112,7 +112,7 @@ impl Pipeline {
     }
 
     /// The same with failures that are yet to be made: a kill would lose them.
-    pub fn expects(self, failures: Arc<FailureCounts>) -> Self {
+    pub fn with_pending_failures(self, failures: Arc<FailureCounts>) -> Self {
         Self { failures, ..self }
     }
 
@@ -123,11 +123,11 @@ impl Pipeline {
             let wake_at = self.core.wake_at();
             tokio::select! {
                 command = self.commands.recv() => match command {
-                    Some(command) => self.obey(command),
+                    Some(command) => self.handle(command),
                     None => return,
                 },
                 Some(CompletedExport { id, result }) = self.exports.recv() => {
-                    self.core.settle(Instant::now(), id, result);
+                    self.core.complete(Instant::now(), id, result);
                 }
                 () = at(flush_until) => self.end_flush(),
                 () = at(self.spool_at) => self.spool_some(),
@@ -140,31 +140,31 @@ impl Pipeline {
             self.core.lose_failures(self.failures.lost.swap(0, Ordering::Relaxed));
             self.core.expect_failures(self.failures.waiting.load(Ordering::Relaxed));
             self.disk.write_sums(self.core.ledger());
-            for done in self.uncounted.drain(..) {
+            for done in self.ledger_waiters.drain(..) {
                 let _ = done.send(()); // who gave it may be gone
             }
             self.log_summary();
         }
     }
 
-    fn obey(&mut self, command: PipelineCommand) {
+    fn handle(&mut self, command: PipelineCommand) {
         self.disk.open(&mut self.core);
         let now = Instant::now();
         match command {
             PipelineCommand::Receive(signal, done) => {
                 self.core.receive(signal);
-                self.uncounted.push(done);
+                self.ledger_waiters.push(done);
                 self.accounting.iter_mut().for_each(StatsReporter::note);
-                self.tell_account(false);
+                self.emit_stats_lines(false);
             }
-            PipelineCommand::Count(done) => self.uncounted.push(done),
+            PipelineCommand::Count(done) => self.ledger_waiters.push(done),
             PipelineCommand::Flush { kind, done } => {
                 self.end_flush();
                 self.disk.take_over(&mut self.core);
-                self.tell_account(matches!(kind, FlushKind::Drain(_)));
+                self.emit_stats_lines(matches!(kind, FlushKind::Drain(_)));
                 match kind {
                     FlushKind::Defer => {
-                        self.core.put_off();
+                        self.core.defer();
                         self.spool_until(now);
                         let _ = done.send(());
                     }
@@ -203,7 +203,7 @@ impl Pipeline {
             PipelineCommand::DeadLetters(reply) => {
                 let has_time = || now.elapsed() < DEAD_LETTER_BUDGET;
                 let mut log = io::stderr().lock();
-                let _ = reply.send(self.core.last_words(&mut log, &has_time));
+                let _ = reply.send(self.core.dead_letters(&mut log, &has_time));
             }
         }
     }
@@ -215,7 +215,7 @@ impl Pipeline {
                 if self.workers[id].try_send(batch).is_ok() {
                     break;
                 }
-                self.core.settle(Instant::now(), id, Err(ExportError::WorkerGone));
+                self.core.complete(Instant::now(), id, Err(ExportError::WorkerGone));
             }
         }
     }
@@ -258,7 +258,7 @@ impl Pipeline {
     }
 
     /// Adds the account to the lines if that is due.
-    fn tell_account(&mut self, last: bool) {
+    fn emit_stats_lines(&mut self, last: bool) {
         let now = Instant::now();
         if self.accounting.as_ref().is_some_and(|accounting| accounting.is_due(now, last)) {
             let summary = self.summary_of(self.core.own_destinations(now));

@@ -164,7 +164,7 @@ impl World {
             for span in spans_of(&batch) {
                 assert!(self.acknowledged[id].insert(span), "span {span} counts twice");
             }
-            self.core.settle(self.now, id, Ok(ExportOutcome::default()));
+            self.core.complete(self.now, id, Ok(ExportOutcome::default()));
         }
     }
 
@@ -185,7 +185,7 @@ impl World {
             3 => ExportError::Timeout(Duration::from_secs(10)),
             _ => status(500, 0),
         };
-        self.core.settle(self.now, id, Err(error));
+        self.core.complete(self.now, id, Err(error));
     }
 
     fn kill(&mut self) {
@@ -236,7 +236,7 @@ impl World {
             for id in 0..2 {
                 self.acknowledge(id);
             }
-            if (0..2).all(|id| !self.core.lacks_something(id)) {
+            if (0..2).all(|id| !self.core.has_pending(id)) {
                 return;
             }
         }

@@ -122,13 +122,13 @@ impl Core {
             }
             let dropped = State::Dropped(Reason::BufferFull);
             for route in evicted.routes {
-                self.ledger.moved(route, State::Held, dropped, evicted.items);
+                self.ledger.transfer(route, State::Held, dropped, evicted.items);
             }
         }
     }
 
     /// Keeps what was received for a later flush: it is to be [spooled](Self::spool_some).
-    pub fn put_off(&mut self) {
+    pub fn defer(&mut self) {
         self.buffer.mark();
         self.spool_refuses = false;
     }
@@ -146,14 +146,14 @@ impl Core {
             }
             let destination = &self.destinations[id];
             let attempt = match destination.under_way {
-                Some(_) => Attempt::Inherited,
-                None => Attempt::Own,
+                Some(_) => Attempt::Previous,
+                None => Attempt::Current,
             };
-            let waits = !destination.health.is_open(now) && self.lacks_something(id);
+            let waits = !destination.health.is_open(now) && self.has_pending(id);
             let destination = &mut self.destinations[id];
             destination.awaited = waits.then_some(attempt);
             destination.sending = true;
-            destination.took_something = false;
+            destination.had_success = false;
         }
     }
 
@@ -169,7 +169,7 @@ impl Core {
     /// alone.
     pub fn end_flush(&mut self, now: Instant, patience_over: bool) {
         for destination in &mut self.destinations {
-            let silent = destination.awaited.take().is_some() && !destination.took_something;
+            let silent = destination.awaited.take().is_some() && !destination.had_success;
             if silent && patience_over {
                 destination.failed(now, ExportError::HoldOver);
             }
@@ -212,7 +212,7 @@ impl Core {
     }
 
     /// Accounts for the batch under way.
-    pub fn settle(
+    pub fn complete(
         &mut self,
         now: Instant,
         id: DestinationId,
@@ -229,7 +229,7 @@ impl Core {
                 if unsampled < items {
                     self.destinations[id].succeeded();
                 }
-                self.conclude(
+                self.release(
                     &under_way,
                     &[
                         (State::Delivered, items - rejected - unsampled),
@@ -244,11 +244,11 @@ impl Core {
             Err(error) if error.is_final() => {
                 self.destinations[id].refused(now, error, &under_way.batch);
                 let rejected = (State::Dropped(Reason::Rejected), under_way.batch.items);
-                self.conclude(&under_way, &[rejected]);
+                self.release(&under_way, &[rejected]);
             }
             Err(error) => {
                 self.give_back(&under_way);
-                self.destinations[id].retry_or_rest(now, &under_way, error);
+                self.destinations[id].retry_or_open(now, &under_way, error);
             }
         }
         self.note_progress(id);
@@ -256,10 +256,10 @@ impl Core {
 
     /// Whether a destination has everything now.
     fn note_progress(&mut self, id: DestinationId) {
-        let lacks_something = self.lacks_something(id);
+        let has_pending = self.has_pending(id);
         let destination = &mut self.destinations[id];
-        if lacks_something {
-            destination.awaited = destination.awaited.map(|_| Attempt::Own);
+        if has_pending {
+            destination.awaited = destination.awaited.map(|_| Attempt::Current);
         } else {
             destination.awaited = None;
             destination.sending = false;
@@ -270,14 +270,14 @@ impl Core {
     pub fn wake_at(&self) -> Option<Instant> {
         let lacking = self.destinations.iter().enumerate().filter(|(id, destination)| {
             let wanted = self.trigger == Trigger::Receive || destination.sending;
-            wanted && destination.under_way.is_none() && self.lacks_something(*id)
+            wanted && destination.under_way.is_none() && self.has_pending(*id)
         });
         lacking.filter_map(|(_, destination)| destination.health.open_until()).min()
     }
 
     /// How every destination fares.
     pub fn destinations(&self, now: Instant) -> BTreeMap<&'static str, stats::DestinationStats> {
-        self.fares(now, |route| self.ledger.account(route))
+        self.destination_stats(now, |route| self.ledger.account(route))
     }
 
     /// The same without what earlier processes had counted.
@@ -285,10 +285,12 @@ impl Core {
         &self,
         now: Instant,
     ) -> BTreeMap<&'static str, stats::DestinationStats> {
-        self.fares(now, |route| self.ledger.account(route).since(&self.earlier.account(route)))
+        self.destination_stats(now, |route| {
+            self.ledger.account(route).since(&self.earlier.account(route))
+        })
     }
 
-    fn fares(
+    fn destination_stats(
         &self,
         now: Instant,
         account: impl Fn(QueueId) -> Account,
@@ -316,7 +318,7 @@ impl Core {
         destination.spec.kinds[route - destination.first_route]
     }
 
-    pub(super) fn lacks_something(&self, id: DestinationId) -> bool {
+    pub(super) fn has_pending(&self, id: DestinationId) -> bool {
         let destination = &self.destinations[id];
         destination.under_way.is_some()
             || destination.routes().any(|route| self.buffer.has_waiting(route))
@@ -324,7 +326,7 @@ impl Core {
     }
 
     /// A batch is done with, and so are its items.
-    fn conclude(&mut self, under_way: &InFlight, fates: &[(State, u64)]) {
+    fn release(&mut self, under_way: &InFlight, fates: &[(State, u64)]) {
         let from = match &under_way.origin {
             BatchOrigin::Buffer => {
                 self.buffer.done(under_way.route);
@@ -342,7 +344,7 @@ impl Core {
             }
         };
         for (state, items) in fates {
-            self.ledger.moved(under_way.route, from, *state, *items);
+            self.ledger.transfer(under_way.route, from, *state, *items);
         }
     }
 

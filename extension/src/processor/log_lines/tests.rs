@@ -274,7 +274,7 @@ fn the_extensions_account_is_told_as_differences() {
     let mut holds = crate::pipeline::stats::HoldStats::default();
     let before = summary(&ledger);
     ledger.received(0, 5);
-    ledger.moved(
+    ledger.transfer(
         0,
         crate::pipeline::ledger::State::Held,
         crate::pipeline::ledger::State::Delivered,

@@ -63,7 +63,7 @@ const API_PAUSE: Duration = Duration::from_millis(500);
 
 /// How long SHUTDOWN waits for the event that says why an invocation or init failed. Lambda delivers
 /// within the 25 ms asked for, or not at all.
-const LAST_EVENT: Duration = Duration::from_millis(100);
+const FINAL_EVENT_WAIT: Duration = Duration::from_millis(100);
 
 /// What Lambda may post at once, however small our buffer is: refused, it would be lost uncounted. Our
 /// choice: twice the bytes asked for, and a line of some megabytes.
@@ -72,32 +72,36 @@ const MIN_TELEMETRY_BYTES: usize = 8 << 20;
 /// Runs until SHUTDOWN. `name` is the executable's file name, which Lambda knows us by.
 pub async fn run_on_lambda(api: &str, name: &str, config: &Config) {
     let lambda = register(api, name).await;
-    let mut parts = Parts::start(config, Trigger::Flush);
-    let shutdown = keep_going(&lambda, work(&lambda, &mut parts, config)).await;
+    let mut extension = Extension::start(config, Trigger::Flush);
+    let shutdown = poll_until_shutdown(&lambda, event_loop(&lambda, &mut extension, config)).await;
     let now = Instant::now();
     let deadline = policy::deadline(shutdown.deadline_ms, SystemTime::now(), now);
-    parts.explain(&shutdown).await;
+    extension.collect_final_events(&shutdown).await;
     let until = policy::hold_until(now, deadline, DRAIN_BUDGET);
-    let handle = parts.shut_down(config, until).await;
+    let handle = extension.shut_down(config, until).await;
     if config.log_level != LevelFilter::OFF {
-        leave_last_words(&handle).await;
+        log_undelivered(&handle).await;
     }
 }
 
 /// Everything up to SHUTDOWN.
-async fn work(lambda: &ExtensionsApi, parts: &mut Parts, config: &Config) -> Shutdown {
-    if let Err(error) = parts.receive_otlp(config).await {
+async fn event_loop(
+    lambda: &ExtensionsApi,
+    extension: &mut Extension,
+    config: &Config,
+) -> Shutdown {
+    if let Err(error) = extension.receive_otlp(config).await {
         error!("Spans of this function cannot be received: {error}");
     }
-    let telemetry = parts.receive_telemetry(lambda, config.buffer_bytes).await;
+    let telemetry = extension.receive_telemetry(lambda, config.buffer_bytes).await;
     if let Err(error) = &telemetry {
         warn!("Platform events cannot be received: {error}");
     }
     match lambda.events() {
-        EventTypes::All => parts.invocations.expect_end_events(),
+        EventTypes::All => extension.invocations.expect_end_events(),
         EventTypes::Shutdown => {
-            parts.flush_every(config.flush.period());
-            parts.tell_overdue_failures();
+            extension.flush_every(config.flush.period());
+            extension.spawn_failure_timer();
         }
     }
     let mut last_error = None;
@@ -107,12 +111,12 @@ async fn work(lambda: &ExtensionsApi, parts: &mut Parts, config: &Config) -> Shu
         let event = lambda.next().await;
         let waited = asked.elapsed();
         if waited > THAW {
-            parts.pipeline.thawed(waited).await;
+            extension.pipeline.thawed(waited).await;
         }
         match event {
             Ok(LambdaEvent::Invoke(invoke)) => {
-                flushing.gaps.note(waited);
-                parts.attend(&invoke, &mut flushing).await;
+                flushing.gaps.record(waited);
+                extension.handle_invoke(&invoke, &mut flushing).await;
             }
             Ok(LambdaEvent::Shutdown(shutdown)) => {
                 info!("Shutting down: {}", shutdown.shutdown_reason);
@@ -125,7 +129,10 @@ async fn work(lambda: &ExtensionsApi, parts: &mut Parts, config: &Config) -> Shu
 
 /// A panic ends our work, but not the function's: until SHUTDOWN somebody asks for events. What was
 /// received is drained then as ever.
-async fn keep_going(lambda: &ExtensionsApi, work: impl Future<Output = Shutdown>) -> Shutdown {
+async fn poll_until_shutdown(
+    lambda: &ExtensionsApi,
+    work: impl Future<Output = Shutdown>,
+) -> Shutdown {
     if let Ok(shutdown) = AssertUnwindSafe(work).catch_unwind().await {
         return shutdown;
     }
@@ -144,15 +151,15 @@ async fn keep_going(lambda: &ExtensionsApi, work: impl Future<Output = Shutdown>
 pub async fn run_elsewhere(config: &Config) -> std::io::Result<()> {
     let mut interrupt = signal(UnixSignal::interrupt())?;
     let mut terminate = signal(UnixSignal::terminate())?;
-    let mut parts = Parts::start(config, Trigger::Receive);
-    parts.receive_otlp(config).await?;
-    parts.tell_overdue_failures();
+    let mut extension = Extension::start(config, Trigger::Receive);
+    extension.receive_otlp(config).await?;
+    extension.spawn_failure_timer();
     info!("OTLP is taken at http://{}", config.otlp_listen);
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
-    parts.shut_down(config, Instant::now() + DRAIN_BUDGET).await;
+    extension.shut_down(config, Instant::now() + DRAIN_BUDGET).await;
     Ok(())
 }
 
@@ -178,7 +185,7 @@ async fn pause_after(error: ApiError, last_error: &mut Option<String>) {
 }
 
 /// Everything that runs beside the loop.
-struct Parts {
+struct Extension {
     pipeline: PipelineHandle,
     has_exporters: bool,
     /// Whether a destination takes the function's lines.
@@ -191,7 +198,7 @@ struct Parts {
     receivers: Vec<JoinHandle<()>>,
 }
 
-impl Parts {
+impl Extension {
     fn start(config: &Config, trigger: Trigger) -> Self {
         let trace_headers = match config.exporters.xray.is_some() && config.spool_bytes > 0 {
             true => XrayContexts::kept_in(&config.spool_directory),
@@ -213,7 +220,10 @@ impl Parts {
             failures,
         );
         let (pipeline, handle) = Pipeline::new(exporters, &config.pipeline_settings(), trigger);
-        drop(supervised("pipeline", pipeline.expects(invocations.failure_counts()).run()));
+        drop(supervised(
+            "pipeline",
+            pipeline.with_pending_failures(invocations.failure_counts()).run(),
+        ));
         Self {
             pipeline: handle,
             has_exporters,
@@ -276,14 +286,14 @@ impl Parts {
         let (pipeline, mut stop) = (self.pipeline.clone(), self.stop.subscribe());
         let flushes = async move {
             while timeout(period, stop.wait_for(|stopped| *stopped)).await.is_err() {
-                pipeline.flush(FlushKind::None).await;
+                pipeline.flush(FlushKind::Background).await;
             }
         };
         drop(supervised("timer", flushes));
     }
 
     /// Where no invocation's end is told, nothing else would tell what waits.
-    fn tell_overdue_failures(&self) {
+    fn spawn_failure_timer(&self) {
         if !self.invocations.wants_failures() {
             return;
         }
@@ -292,7 +302,7 @@ impl Parts {
         let telling = async move {
             while timeout(SPANS_FOLLOW, stop.wait_for(|stopped| *stopped)).await.is_err() {
                 for failure in invocations.overdue_failures() {
-                    let _ = pipeline.receive(failure).await; // as `Parts::receive` does
+                    let _ = pipeline.receive(failure).await; // as `Extension::enqueue` does
                 }
             }
         };
@@ -300,51 +310,51 @@ impl Parts {
     }
 
     /// Waits for an invocation's end and flushes what it sent.
-    async fn attend(&mut self, invoke: &Invoke, flushing: &mut FlushState) {
+    async fn handle_invoke(&mut self, invoke: &Invoke, flushing: &mut FlushState) {
         if self.pipeline.has_stopped() || !self.has_exporters {
             return; // reported when it did, or at the start
         }
         let now = Instant::now();
         let deadline = policy::deadline(invoke.deadline_ms, SystemTime::now(), now);
         let earlier = self.invocations.on_invoke(invoke);
-        self.receive(earlier).await;
+        self.enqueue(earlier).await;
         self.trace_headers.on_invoke(invoke, SystemTime::now());
         let ended = flushing.wait_for_end(&self.invocations, &invoke.request_id, deadline).await;
         let failed = self.wants_lines && self.invocations.has_failed(&invoke.request_id);
-        let patience = flushing.patience(ended, deadline, failed);
-        if let FlushKind::Until(until) = patience {
+        let kind = flushing.decide(ended, deadline, failed);
+        if let FlushKind::Wait(until) = kind {
             let has_failures = self.invocations.has_failures(&invoke.request_id);
             if self.wants_lines || has_failures {
                 let hold = (ended, until);
                 flushing.wait_for_lines(&self.invocations, &invoke.request_id, hold).await;
             }
             let failures = self.invocations.conclude(&invoke.request_id);
-            self.receive(failures).await;
+            self.enqueue(failures).await;
         }
-        self.pipeline.flush(patience).await;
+        self.pipeline.flush(kind).await;
         self.pipeline.held(ended.elapsed()).await;
     }
 
     /// The last events of an invocation, or of an init that failed, come with the end of the sandbox.
-    async fn explain(&self, shutdown: &Shutdown) {
+    async fn collect_final_events(&self, shutdown: &Shutdown) {
         if shutdown.is_failure() {
-            let _ = timeout(LAST_EVENT, self.invocations.wait_for_init()).await;
+            let _ = timeout(FINAL_EVENT_WAIT, self.invocations.wait_for_init()).await;
         }
         if let Some(unexplained) = self.invocations.unexplained(shutdown) {
             let end = self.invocations.wait_for_end(&unexplained, EndEvidence::Likely);
-            let _ = timeout_at(Instant::now() + LAST_EVENT, end).await;
+            let _ = timeout_at(Instant::now() + FINAL_EVENT_WAIT, end).await;
         }
         if let Some(unreported) = self.invocations.unreported() {
             let report = self.invocations.wait_for_report(&unreported);
-            let _ = timeout_at(Instant::now() + LAST_EVENT, report).await;
+            let _ = timeout_at(Instant::now() + FINAL_EVENT_WAIT, report).await;
         }
-        self.receive(self.invocations.last_lines(shutdown)).await;
-        self.receive(self.invocations.shut_down(shutdown)).await;
+        self.enqueue(self.invocations.last_lines(shutdown)).await;
+        self.enqueue(self.invocations.shut_down(shutdown)).await;
     }
 
     /// Hands signals of our own to the pipeline. Fails only if that has stopped, which its owner
     /// reports.
-    async fn receive(&self, signals: Vec<Payload>) {
+    async fn enqueue(&self, signals: Vec<Payload>) {
         for signal in signals {
             let _ = self.pipeline.receive(signal).await;
         }
@@ -364,7 +374,7 @@ impl Parts {
             drop(supervised("second pipeline", pipeline.run()));
             self.pipeline = handle;
         }
-        self.receive(self.invocations.last_failures()).await;
+        self.enqueue(self.invocations.last_failures()).await;
         self.pipeline.flush(FlushKind::Drain(until)).await;
         match self.pipeline.summary().await {
             Ok(summary) => summary.log_at_end(),
@@ -375,8 +385,8 @@ impl Parts {
 }
 
 /// The sandbox may end now, and what is on its disk with it: the log gets what was not delivered.
-async fn leave_last_words(pipeline: &PipelineHandle) {
-    match pipeline.last_words().await {
+async fn log_undelivered(pipeline: &PipelineHandle) {
+    match pipeline.dead_letters().await {
         Ok(Ok(DeadLetters { items, left_out, .. })) if items + left_out > 0 => warn!(
             "{items} undelivered items are in this log, from where `cruddur-telemetry replay` \
              sends them; {left_out} found no room"

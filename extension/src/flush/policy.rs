@@ -1,6 +1,6 @@
 //! When Next is called: pure functions of time, so that a table of cases is all their test.
 //!
-//! | situation | Next waits for | at most |
+//! | input | Next waits for | at most |
 //! |---|---|---|
 //! | invocation running, telemetry subscribed | its server span or `platform.runtimeDone` | the deadline less [`DEADLINE_MARGIN`] |
 //! | its server span has come, traffic is sparse | `platform.runtimeDone`, which proves that it is over | half of the longest hold |
@@ -20,19 +20,34 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-/// How a flush is waited for.
+/// How long a flush holds back Next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlushKind {
-    /// Nothing is sent now; what waits is safe in the spool.
-    Later,
-    /// Sending begins, and nobody waits for it.
-    None,
-    /// Until then, for destinations that may be sent to.
-    Until(Instant),
-    /// For every destination, and so that the spool and the last words are done by then: the last
-    /// flush.
+    /// Nothing is sent. The buffer moves to the spool, and the next flush sends it.
+    Defer,
+    /// Batches are sent while the next invocations run.
+    Background,
+    /// Waits until then, for every destination whose circuit is closed.
+    Wait(Instant),
+    /// The last flush: tries every destination. Spooling and dead letters end by then as well.
     Drain(Instant),
 }
+
+/// A destination that stays silent for this long counts as failed, even if the deadline cut the hold
+/// short. Covers a new connection and one request to a distant region.
+pub const MIN_JUDGED_HOLD: Duration = Duration::from_millis(400);
+
+/// A flush spools undelivered batches after this time, so that they are on disk when the hold ends. A
+/// healthy destination answers earlier and costs no write.
+const SPOOL_AFTER: Duration = Duration::from_millis(250);
+
+/// How far spooling may exceed a flush's hold; the rest is spooled in the background. A third of
+/// [`DEADLINE_MARGIN`].
+pub const SPOOL_GRACE: Duration = Duration::from_millis(50);
+
+/// Most time for [writing dead letters](crate::pipeline::PipelineHandle::dead_letters): ten times
+/// what a full core needs.
+pub const DEAD_LETTER_BUDGET: Duration = Duration::from_millis(200);
 
 /// Kept free before an event's deadline, so that Next (or the exit) is never late. Our choice.
 pub const DEADLINE_MARGIN: Duration = Duration::from_millis(150);
@@ -105,7 +120,17 @@ impl FlushMode {
     }
 }
 
-/// What the end of an invocation is decided on.
+/// When a flush starts spooling: half of a short hold, since compressing takes time.
+pub fn spool_at(now: Instant, until: Instant) -> Instant {
+    now + SPOOL_AFTER.min((until - now) / 2)
+}
+
+/// When the last flush must end, so that spooling and dead letters are done by `until`.
+pub fn drain_until(now: Instant, until: Instant) -> Instant {
+    until.checked_sub(SPOOL_GRACE + DEAD_LETTER_BUDGET).map_or(now, |end| end.max(now))
+}
+
+/// The inputs of [`decide`].
 #[derive(Clone, Copy, Debug)]
 pub struct FlushInput {
     /// The time.
@@ -122,38 +147,37 @@ pub struct FlushInput {
     pub last_flush: Option<Instant>,
 }
 
-/// What to do at the end of an invocation.
-pub fn patience(mode: FlushMode, situation: &FlushInput) -> FlushKind {
-    let FlushInput { now, deadline, max_hold, busy, failed, last_flush } = *situation;
+/// Decides how an invocation is flushed when it ends.
+pub fn decide(mode: FlushMode, input: &FlushInput) -> FlushKind {
+    let FlushInput { now, deadline, max_hold, busy, failed, last_flush } = *input;
     let until = hold_until(now, deadline, max_hold);
-    let wait = if until > now { FlushKind::Until(until) } else { FlushKind::None };
+    let wait = if until > now { FlushKind::Wait(until) } else { FlushKind::Background };
     match mode {
         FlushMode::End => wait,
         _ if failed => wait,
-        FlushMode::Adaptive if busy => FlushKind::None,
+        FlushMode::Adaptive if busy => FlushKind::Background,
         FlushMode::Adaptive => wait,
         FlushMode::Periodic(period) if last_flush.is_some_and(|last| now - last < period) => {
-            FlushKind::Later
+            FlushKind::Defer
         }
-        FlushMode::Periodic(_) => FlushKind::None,
+        FlushMode::Periodic(_) => FlushKind::Background,
     }
 }
 
 /// Remembers how long the sandbox lately waited for its next invocation.
 #[derive(Debug, Default)]
 pub struct InvocationGaps {
-    short_in_a_row: usize,
+    short_run: usize,
 }
 
 impl InvocationGaps {
-    /// Notes a gap.
-    pub fn note(&mut self, gap: Duration) {
-        self.short_in_a_row = if gap < BUSY_GAP { self.short_in_a_row + 1 } else { 0 };
+    pub fn record(&mut self, gap: Duration) {
+        self.short_run = if gap < BUSY_GAP { self.short_run + 1 } else { 0 };
     }
 
     /// Whether traffic is busy. One long gap makes it sparse again.
-    pub fn are_short(&self) -> bool {
-        self.short_in_a_row >= BUSY_GAPS
+    pub fn is_busy(&self) -> bool {
+        self.short_run >= BUSY_GAPS
     }
 }
 
@@ -187,31 +211,31 @@ mod tests {
 
         assert_eq!(hold_until(now, None, longest) - now, Duration::from_secs(900));
         let (last_flush, max_hold) = (Some(now), longest);
-        let situation =
+        let input =
             FlushInput { now, deadline: None, max_hold, busy: false, failed: false, last_flush };
-        assert_eq!(patience(FlushMode::Periodic(longest), &situation), FlushKind::Later);
+        assert_eq!(decide(FlushMode::Periodic(longest), &input), FlushKind::Defer);
     }
 
     #[test]
     fn the_mode_and_the_traffic_decide_whether_next_waits() {
         let now = Instant::now();
-        let wait = FlushKind::Until(now + SECOND);
+        let wait = FlushKind::Wait(now + SECOND);
         let (recent, old) = (Some(now - SECOND / 2), Some(now - 2 * SECOND));
         for (mode, busy, last_flush, expected) in [
             (FlushMode::End, true, recent, wait),
             (FlushMode::Adaptive, false, recent, wait),
-            (FlushMode::Adaptive, true, recent, FlushKind::None),
-            (FlushMode::Periodic(SECOND), false, None, FlushKind::None),
-            (FlushMode::Periodic(SECOND), false, recent, FlushKind::Later),
-            (FlushMode::Periodic(SECOND), true, old, FlushKind::None),
+            (FlushMode::Adaptive, true, recent, FlushKind::Background),
+            (FlushMode::Periodic(SECOND), false, None, FlushKind::Background),
+            (FlushMode::Periodic(SECOND), false, recent, FlushKind::Defer),
+            (FlushMode::Periodic(SECOND), true, old, FlushKind::Background),
         ] {
             let failed = false;
-            let situation =
+            let input =
                 FlushInput { now, deadline: None, max_hold: SECOND, busy, failed, last_flush };
 
-            assert_eq!(patience(mode, &situation), expected, "{mode:?}, busy: {busy}");
-            let failed = FlushInput { failed: true, ..situation };
-            assert_eq!(patience(mode, &failed), wait, "{mode:?}, busy: {busy}, failed");
+            assert_eq!(decide(mode, &input), expected, "{mode:?}, busy: {busy}");
+            let failed = FlushInput { failed: true, ..input };
+            assert_eq!(decide(mode, &failed), wait, "{mode:?}, busy: {busy}, failed");
         }
     }
 
@@ -228,8 +252,8 @@ mod tests {
         };
         let late = FlushInput { deadline: Some(now), max_hold: SECOND, ..none };
 
-        assert_eq!(patience(FlushMode::End, &none), FlushKind::None);
-        assert_eq!(patience(FlushMode::Adaptive, &late), FlushKind::None);
+        assert_eq!(decide(FlushMode::End, &none), FlushKind::Background);
+        assert_eq!(decide(FlushMode::Adaptive, &late), FlushKind::Background);
     }
 
     #[test]
@@ -237,8 +261,8 @@ mod tests {
         let mut gaps = InvocationGaps::default();
         let mut seen = Vec::new();
         for millis in [1, 1, 1, 1, 1, 100, 1] {
-            gaps.note(Duration::from_millis(millis));
-            seen.push(gaps.are_short());
+            gaps.record(Duration::from_millis(millis));
+            seen.push(gaps.is_busy());
         }
 
         assert_eq!(seen, [false, false, false, true, true, false, false]);
@@ -251,5 +275,16 @@ mod tests {
         assert_eq!(FlushMode::parse("adaptive"), Ok(FlushMode::Adaptive));
         assert!(FlushMode::parse("periodic").is_err());
         assert!(FlushMode::parse("periodic,1s").is_err());
+    }
+
+    #[test]
+    fn spooling_begins_halfway_through_a_short_hold_and_dead_letters_fit_in_the_drain() {
+        let (now, ms) = (Instant::now(), Duration::from_millis);
+        for (hold, expected) in [(0, 0), (100, 50), (500, 250), (1_000, 250), (900_000, 250)] {
+            assert_eq!(spool_at(now, now + ms(hold)), now + ms(expected), "{hold}");
+        }
+        for (hold, expected) in [(0, 0), (100, 0), (1_200, 950)] {
+            assert_eq!(drain_until(now, now + ms(hold)), now + ms(expected), "{hold}");
+        }
     }
 }

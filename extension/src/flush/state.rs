@@ -43,23 +43,23 @@ impl FlushState {
         request_id: &str,
         deadline: Option<Instant>,
     ) -> Instant {
-        self.look_for_events(invocations);
+        self.log_miss(invocations);
         let until = deadline.filter(|_| self.awaits_done());
         let until = until.unwrap_or(policy::hold_until(Instant::now(), deadline, self.max_hold));
         let likely = invocations.wait_for_end(request_id, EndEvidence::Likely);
         if timeout_at(until, likely).await.is_err() {
-            self.note_miss(invocations);
+            self.record_miss(invocations);
             return Instant::now();
         }
         let likely = Instant::now();
-        if !self.awaits_done() || self.gaps.are_short() {
+        if !self.awaits_done() || self.gaps.is_busy() {
             return likely;
         }
         // Half of the hold, so that the flush has the other half.
         let until = policy::hold_until(likely, deadline, self.max_hold / 2);
         let certain = invocations.wait_for_end(request_id, EndEvidence::Certain);
         if timeout_at(until, certain).await.is_err() {
-            self.note_miss(invocations);
+            self.record_miss(invocations);
             return likely;
         }
         Instant::now()
@@ -78,7 +78,7 @@ impl FlushState {
         }
         let done = invocations.wait_for_runtime_done(request_id);
         if timeout_at(began + (until - began) / 4, done).await.is_err() {
-            self.note_miss(invocations);
+            self.record_miss(invocations);
         }
     }
 
@@ -86,7 +86,7 @@ impl FlushState {
         self.subscribed && self.miss.is_none()
     }
 
-    fn note_miss(&mut self, invocations: &Processor) {
+    fn record_miss(&mut self, invocations: &Processor) {
         if self.awaits_done() {
             let events = invocations.runtime_done_events();
             self.miss = Some(Miss { events, is_logged: false });
@@ -94,7 +94,7 @@ impl FlushState {
     }
 
     /// Logs a miss one invocation later: the event of an invocation that timed out comes by then.
-    fn look_for_events(&mut self, invocations: &Processor) {
+    fn log_miss(&mut self, invocations: &Processor) {
         let came = |miss: &mut Miss| invocations.runtime_done_events() > miss.events;
         if self.miss.take_if(came).is_some() {
             return;
@@ -108,18 +108,18 @@ impl FlushState {
         }
     }
 
-    pub(crate) fn patience(
+    pub(crate) fn decide(
         &mut self,
         now: Instant,
         deadline: Option<Instant>,
         failed: bool,
     ) -> FlushKind {
-        let (busy, max_hold) = (self.gaps.are_short(), self.max_hold);
-        let situation = FlushInput { now, deadline, max_hold, busy, failed, last_flush: self.last };
-        let patience = policy::patience(self.mode, &situation);
-        if patience != FlushKind::Later {
+        let (busy, max_hold) = (self.gaps.is_busy(), self.max_hold);
+        let input = FlushInput { now, deadline, max_hold, busy, failed, last_flush: self.last };
+        let kind = policy::decide(self.mode, &input);
+        if kind != FlushKind::Defer {
             self.last = Some(now);
         }
-        patience
+        kind
     }
 }

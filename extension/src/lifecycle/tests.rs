@@ -37,7 +37,7 @@ async fn a_panic_ends_our_work_and_events_are_asked_for_until_shutdown() {
     let (api, calls) = api_with(&["{}", INVOKE, INVOKE, SHUTDOWN]);
     let lambda = ExtensionsApi::register(&api, "name").await.unwrap();
 
-    let shutdown = keep_going(&lambda, async { panic!("a bug") }).await;
+    let shutdown = poll_until_shutdown(&lambda, async { panic!("a bug") }).await;
 
     assert_eq!(shutdown.shutdown_reason, "spindown");
     let next = "GET /2020-01-01/extension/event/next HTTP/1.1";
@@ -48,14 +48,17 @@ async fn a_panic_ends_our_work_and_events_are_asked_for_until_shutdown() {
 #[tokio::test(start_paused = true)]
 async fn without_a_pipeline_no_invocation_is_waited_for() {
     let (config, _) = Config::from_vars(|_| None);
-    let mut parts = Parts::start(&config, Trigger::Flush);
+    let mut extension = Extension::start(&config, Trigger::Flush);
     // Its other end is dropped, as by a panic.
-    (_, parts.pipeline) = Pipeline::new(Vec::new(), &config.pipeline_settings(), Trigger::Flush);
+    (_, extension.pipeline) =
+        Pipeline::new(Vec::new(), &config.pipeline_settings(), Trigger::Flush);
     let Ok(LambdaEvent::Invoke(invoke)) = serde_json::from_str(INVOKE) else { panic!("no INVOKE") };
     let began = Instant::now();
 
-    parts.has_exporters = true;
-    parts.attend(&invoke, &mut FlushState::new(config.flush, config.max_hold, true)).await;
+    extension.has_exporters = true;
+    extension
+        .handle_invoke(&invoke, &mut FlushState::new(config.flush, config.max_hold, true))
+        .await;
 
     assert_eq!(began.elapsed(), Duration::ZERO);
 }
@@ -68,9 +71,9 @@ fn invoke(request_id: &str, left: Duration) -> Invoke {
 }
 
 /// How long Next is kept by an invocation of which nobody tells the end.
-async fn held(parts: &mut Parts, flushing: &mut FlushState, invoke: &Invoke) -> Duration {
+async fn held(extension: &mut Extension, flushing: &mut FlushState, invoke: &Invoke) -> Duration {
     let began = Instant::now();
-    parts.attend(invoke, flushing).await;
+    extension.handle_invoke(invoke, flushing).await;
     began.elapsed()
 }
 
@@ -78,13 +81,13 @@ async fn held(parts: &mut Parts, flushing: &mut FlushState, invoke: &Invoke) -> 
 async fn when_the_platform_falls_silent_next_is_not_kept_until_the_deadline_for_ever() {
     let (config, _) =
         Config::from_vars(|name| (name == "CRUDDUR_EXPORTERS").then(|| "console".into()));
-    let mut parts = Parts::start(&config, Trigger::Flush);
+    let mut extension = Extension::start(&config, Trigger::Flush);
     let mut flushing = FlushState::new(config.flush, config.max_hold, true);
     let minute = Duration::from_secs(60);
 
     let mut holds = Vec::new();
     for request_id in ["a", "b", "c"] {
-        holds.push(held(&mut parts, &mut flushing, &invoke(request_id, minute)).await);
+        holds.push(held(&mut extension, &mut flushing, &invoke(request_id, minute)).await);
     }
 
     let long = |hold: &Duration| *hold > minute / 2;
@@ -104,8 +107,8 @@ fn runtime_done(invocations: &Processor, request_id: &str) {
     }
 }
 
-/// Parts with these exporters, and without the sums that an earlier process left.
-fn with_exporters(exporters: &str) -> (Config, Parts) {
+/// Extension with these exporters, and without the sums that an earlier process left.
+fn with_exporters(exporters: &str) -> (Config, Extension) {
     let vars = [
         ("CRUDDUR_EXPORTERS", exporters),
         ("ROLLBAR_ACCESS_TOKEN", "token"),
@@ -114,42 +117,42 @@ fn with_exporters(exporters: &str) -> (Config, Parts) {
     let (config, _) = Config::from_vars(|wanted| {
         vars.iter().find(|(name, _)| *name == wanted).map(|(_, value)| (*value).to_owned())
     });
-    let parts = Parts::start(&config, Trigger::Flush);
-    (config, parts)
+    let extension = Extension::start(&config, Trigger::Flush);
+    (config, extension)
 }
 
 #[tokio::test(start_paused = true)]
 async fn after_a_server_span_a_lost_runtime_done_holds_next_once_and_within_the_longest_hold() {
-    let (config, mut parts) = with_exporters("console");
+    let (config, mut extension) = with_exporters("console");
     let mut flushing = FlushState::new(config.flush, config.max_hold, true);
     let minute = Duration::from_secs(60);
 
     let mut holds = Vec::new();
     for request_id in ["a", "b", "c"] {
-        parts.invocations.ended(request_id.to_owned(), EndEvidence::Likely);
-        holds.push(held(&mut parts, &mut flushing, &invoke(request_id, minute)).await);
+        extension.invocations.ended(request_id.to_owned(), EndEvidence::Likely);
+        holds.push(held(&mut extension, &mut flushing, &invoke(request_id, minute)).await);
     }
     assert!(holds[0] > Duration::ZERO && holds[0] <= config.max_hold, "{holds:?}");
     assert_eq!(holds[1..], [Duration::ZERO; 2]);
-    let longest = parts.pipeline.summary().await.unwrap().holds.longest_ms;
+    let longest = extension.pipeline.summary().await.unwrap().holds.longest_ms;
     assert_eq!(longest, holds[0].as_secs_f64() * 1e3, "the wait counts as a hold");
 
     // The platform's events come again, even if late and of another invocation.
-    runtime_done(&parts.invocations, "a");
-    parts.invocations.ended("d".to_owned(), EndEvidence::Likely);
+    runtime_done(&extension.invocations, "a");
+    extension.invocations.ended("d".to_owned(), EndEvidence::Likely);
     let soon = Duration::from_millis(100);
-    let invocations = parts.invocations.clone();
+    let invocations = extension.invocations.clone();
     tokio::spawn(async move {
         sleep(soon).await;
         runtime_done(&invocations, "d");
     });
-    assert_eq!(held(&mut parts, &mut flushing, &invoke("d", minute)).await, soon);
+    assert_eq!(held(&mut extension, &mut flushing, &invoke("d", minute)).await, soon);
 }
 
 #[tokio::test(start_paused = true)]
 async fn when_lines_are_wanted_a_lost_runtime_done_costs_one_wait_and_the_batch_is_delivered() {
-    let (config, mut parts) = with_exporters("console");
-    parts.wants_lines = true;
+    let (config, mut extension) = with_exporters("console");
+    extension.wants_lines = true;
     let mut flushing = FlushState::new(config.flush, config.max_hold, true);
     let minute = Duration::from_secs(60);
     let span = [0x0a, 4, 0x12, 2, 0x12, 0]; // a resource with a scope with an empty span
@@ -157,19 +160,19 @@ async fn when_lines_are_wanted_a_lost_runtime_done_costs_one_wait_and_the_batch_
 
     let (mut holds, mut delivered) = (Vec::new(), Vec::new());
     for request_id in ["a", "b", "c"] {
-        parts.receive(vec![signal.clone()]).await;
-        parts.invocations.ended(request_id.to_owned(), EndEvidence::Certain);
-        holds.push(held(&mut parts, &mut flushing, &invoke(request_id, minute)).await);
-        let summary = serde_json::json!(parts.pipeline.summary().await.unwrap());
+        extension.enqueue(vec![signal.clone()]).await;
+        extension.invocations.ended(request_id.to_owned(), EndEvidence::Certain);
+        holds.push(held(&mut extension, &mut flushing, &invoke(request_id, minute)).await);
+        let summary = serde_json::json!(extension.pipeline.summary().await.unwrap());
         delivered.push(summary["destinations"]["console"]["traces"]["delivered"].clone());
     }
     assert!(holds[0] > Duration::ZERO && holds[0] <= config.max_hold / 4, "{holds:?}");
     assert_eq!(holds[1..], [Duration::ZERO; 2]);
     assert_eq!(delivered, [1, 2, 3]);
 
-    runtime_done(&parts.invocations, "c");
-    parts.invocations.ended("d".to_owned(), EndEvidence::Certain);
-    let hold = held(&mut parts, &mut flushing, &invoke("d", minute)).await;
+    runtime_done(&extension.invocations, "c");
+    extension.invocations.ended("d".to_owned(), EndEvidence::Certain);
+    let hold = held(&mut extension, &mut flushing, &invoke("d", minute)).await;
     assert_eq!(hold, holds[0], "the wait is back");
 }
 
@@ -177,10 +180,10 @@ async fn when_lines_are_wanted_a_lost_runtime_done_costs_one_wait_and_the_batch_
 async fn without_a_destination_nobody_waits_for_an_invocations_end() {
     let (config, _) =
         Config::from_vars(|name| (name == "CRUDDUR_EXPORTERS").then(|| "honeycomb".into()));
-    let mut parts = Parts::start(&config, Trigger::Flush);
+    let mut extension = Extension::start(&config, Trigger::Flush);
     let mut flushing = FlushState::new(config.flush, config.max_hold, true);
 
-    let hold = held(&mut parts, &mut flushing, &invoke("a", Duration::from_secs(60))).await;
+    let hold = held(&mut extension, &mut flushing, &invoke("a", Duration::from_secs(60))).await;
 
     assert_eq!(hold, Duration::ZERO);
 }
@@ -189,34 +192,34 @@ async fn without_a_destination_nobody_waits_for_an_invocations_end() {
 async fn the_hold_of_next_begins_with_the_invocations_end() {
     let (config, _) =
         Config::from_vars(|name| (name == "CRUDDUR_EXPORTERS").then(|| "console".into()));
-    let mut parts = Parts::start(&config, Trigger::Flush);
-    parts.wants_lines = true; // they are waited for, and never come
-    parts.invocations.ended("a".to_owned(), EndEvidence::Certain);
+    let mut extension = Extension::start(&config, Trigger::Flush);
+    extension.wants_lines = true; // they are waited for, and never come
+    extension.invocations.ended("a".to_owned(), EndEvidence::Certain);
     let mut flushing = FlushState::new(config.flush, config.max_hold, true);
 
-    let hold = held(&mut parts, &mut flushing, &invoke("a", Duration::from_secs(60))).await;
+    let hold = held(&mut extension, &mut flushing, &invoke("a", Duration::from_secs(60))).await;
 
-    let holds = parts.pipeline.summary().await.unwrap().holds;
+    let holds = extension.pipeline.summary().await.unwrap().holds;
     assert_eq!((holds.count, holds.longest_ms), (1, hold.as_secs_f64() * 1e3));
     assert_eq!(hold, config.max_hold / 4);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_of_the_failure_reporter_ends_no_invocation_and_is_in_the_sums() {
-    let (config, mut parts) = with_exporters("console,rollbar");
+    let (config, mut extension) = with_exporters("console,rollbar");
     let mut flushing = FlushState::new(config.flush, config.max_hold, true);
     let span = [0x0a, 4, 0x12, 2, 0x12, 0];
     let signal = Payload::read(SignalKind::Traces, span.to_vec().into()).unwrap().0;
 
     for request_id in ["a", "b"] {
-        parts.invocations.break_reporter();
-        parts.receive(vec![signal.clone()]).await;
-        parts.invocations.ended(request_id.to_owned(), EndEvidence::Certain);
-        parts.attend(&invoke(request_id, Duration::from_secs(60)), &mut flushing).await;
+        extension.invocations.break_reporter();
+        extension.enqueue(vec![signal.clone()]).await;
+        extension.invocations.ended(request_id.to_owned(), EndEvidence::Certain);
+        extension.handle_invoke(&invoke(request_id, Duration::from_secs(60)), &mut flushing).await;
     }
 
-    parts.pipeline.count().await;
-    let summary = serde_json::json!(parts.pipeline.summary().await.unwrap());
+    extension.pipeline.count().await;
+    let summary = serde_json::json!(extension.pipeline.summary().await.unwrap());
     assert_eq!(summary["destinations"]["console"]["traces"]["delivered"], 2);
     assert_eq!(
         summary["destinations"]["rollbar"]["failures"],
@@ -236,12 +239,12 @@ async fn what_a_pipeline_held_that_failed_is_counted_as_lost_and_its_spool_is_ke
         let given = variables.iter().find(|(name, _)| *name == wanted);
         given.map(|(_, value)| value.clone())
     });
-    let mut parts = Parts::start(&config, Trigger::Flush);
+    let mut extension = Extension::start(&config, Trigger::Flush);
     let span = [0x0a, 4, 0x12, 2, 0x12, 0]; // a resource with a scope with an empty span
     let signal = Payload::read(SignalKind::Traces, span.to_vec().into()).unwrap().0;
-    parts.receive(vec![signal.clone(), signal.clone()]).await;
-    parts.pipeline.flush(FlushKind::Later).await;
-    parts.receive(vec![signal]).await;
+    extension.enqueue(vec![signal.clone(), signal.clone()]).await;
+    extension.pipeline.flush(FlushKind::Defer).await;
+    extension.enqueue(vec![signal]).await;
 
     // An instant to which nothing can be added, which no deadline leads to: a bug.
     let (mut end_of_time, mut step) = (Instant::now(), Duration::MAX);
@@ -249,11 +252,13 @@ async fn what_a_pipeline_held_that_failed_is_counted_as_lost_and_its_spool_is_ke
         end_of_time = end_of_time.checked_add(step).unwrap_or(end_of_time);
         step /= 2;
     }
-    parts.pipeline.flush(FlushKind::Until(end_of_time)).await;
-    assert!(parts.pipeline.has_stopped());
+    extension.pipeline.flush(FlushKind::Wait(end_of_time)).await;
+    assert!(extension.pipeline.has_stopped());
     let Ok(LambdaEvent::Invoke(invoke)) = serde_json::from_str(INVOKE) else { panic!("no INVOKE") };
-    parts.attend(&invoke, &mut FlushState::new(config.flush, config.max_hold, true)).await;
-    let pipeline = parts.shut_down(&config, Instant::now() + DRAIN_BUDGET).await;
+    extension
+        .handle_invoke(&invoke, &mut FlushState::new(config.flush, config.max_hold, true))
+        .await;
+    let pipeline = extension.shut_down(&config, Instant::now() + DRAIN_BUDGET).await;
 
     let summary = serde_json::json!(pipeline.summary().await.unwrap());
     let expected = serde_json::json!({"received": 3, "spooled": 2, "dropped": {"killed": 1}});
@@ -283,9 +288,9 @@ async fn with_a_small_buffer_lambdas_posts_are_taken_all_the_same() {
     });
     let (config, _) =
         Config::from_vars(|name| (name == "CRUDDUR_BUFFER_BYTES").then(|| "65536".into()));
-    let mut parts = Parts::start(&config, Trigger::Flush);
+    let mut extension = Extension::start(&config, Trigger::Flush);
     let lambda = ExtensionsApi::register(&api, "name").await.unwrap();
-    parts.receive_telemetry(&lambda, config.buffer_bytes).await.unwrap();
+    extension.receive_telemetry(&lambda, config.buffer_bytes).await.unwrap();
     let port = subscribed.join().unwrap();
 
     let post = tokio::task::spawn_blocking(move || {

@@ -250,7 +250,7 @@ mod tests {
     }
 
     /// Both passes over some requests.
-    fn last_words(max_bytes: usize, requests: &[Vec<u8>]) -> DeadLetters {
+    fn dead_letters(max_bytes: usize, requests: &[Vec<u8>]) -> DeadLetters {
         let mut words = DeadLetters::new(max_bytes);
         for which in [ItemFilter::Errors, ItemFilter::Others] {
             for request in requests {
@@ -269,7 +269,7 @@ mod tests {
             request(vec![span("d", 2)]),
         ];
 
-        let words = last_words(MAX_LOG_BYTES, &requests);
+        let words = dead_letters(MAX_LOG_BYTES, &requests);
 
         assert_eq!((words.waiting.len(), words.items), (1, 4));
         assert_eq!(names(&words.waiting[0]), ["b", "d", "a", "c"]);
@@ -286,7 +286,7 @@ mod tests {
         let spans = (0..60).map(|index| span(&noise(index), if index == 59 { 2 } else { 0 }));
         let requests = [request(spans.collect())];
 
-        let words = last_words(MAX_LOG_BYTES, &requests);
+        let words = dead_letters(MAX_LOG_BYTES, &requests);
 
         let bytes = words.bytes;
         assert!(bytes <= MAX_LOG_BYTES && bytes > MAX_LOG_BYTES / 2, "{bytes}");
@@ -301,7 +301,7 @@ mod tests {
     fn an_item_that_makes_no_line_is_left_out_alone() {
         let noise: String = std::iter::repeat_with(fastrand::alphanumeric).take(200_000).collect();
 
-        let words = last_words(MAX_LOG_BYTES, &[request(vec![span(&noise, 0), span("a", 0)])]);
+        let words = dead_letters(MAX_LOG_BYTES, &[request(vec![span(&noise, 0), span("a", 0)])]);
 
         assert_eq!((words.items, names(&words.waiting[0])), (1, vec!["a".to_owned()]));
     }
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_line_of_another_version_is_told_from_a_damaged_one() {
-        let line = &last_words(MAX_LOG_BYTES, &[request(vec![span("a", 0)])]).waiting[0];
+        let line = &dead_letters(MAX_LOG_BYTES, &[request(vec![span("a", 0)])]).waiting[0];
 
         let other = line.replacen(":1:", ":2:", 1);
         let lies = line.replacen(":traces:1:", ":traces:9:", 1);
@@ -340,7 +340,7 @@ mod tests {
         fn a_line_that_was_cut_or_changed_is_never_read(
             cut in 0_usize..80, place in 17_usize..80, letter in "[a-zA-Z0-9_:-]"
         ) {
-            let line = &last_words(MAX_LOG_BYTES, &[request(vec![span("a", 0)])]).waiting[0];
+            let line = &dead_letters(MAX_LOG_BYTES, &[request(vec![span("a", 0)])]).waiting[0];
             prop_assume!(place < line.len() && cut < line.len());
             let mut changed = line.clone();
             changed.replace_range(place..place + 1, &letter);

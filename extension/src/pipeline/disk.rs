@@ -11,7 +11,7 @@ use tracing::warn;
 use crate::{
     delivery::DestinationSpec,
     pipeline::{
-        Core,
+        core::state::Core,
         ledger::{Ledger, LedgerFile},
         settings::PipelineSettings,
         spool::Spool,

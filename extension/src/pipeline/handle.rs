@@ -23,7 +23,7 @@ pub struct Stopped;
 pub(super) enum PipelineCommand {
     Receive(Payload, oneshot::Sender<()>),
     Count(oneshot::Sender<()>),
-    Flush { patience: FlushKind, done: oneshot::Sender<()> },
+    Flush { kind: FlushKind, done: oneshot::Sender<()> },
     Held(Duration),
     Refused(RefusedRequests),
     Thawed(Duration),
@@ -39,7 +39,7 @@ impl PipelineHandle {
         counted.await.map_err(|_| Stopped)
     }
 
-    /// Returns when what is yet to be made is in the sums; see [`Pipeline::expects`](super::Pipeline::expects).
+    /// Returns when what is yet to be made is in the sums; see [`Pipeline::with_pending_failures`](super::Pipeline::with_pending_failures).
     pub async fn count(&self) {
         let (done, counted) = oneshot::channel();
         if self.0.send(PipelineCommand::Count(done)).await.is_ok() {
@@ -49,9 +49,9 @@ impl PipelineHandle {
 
     /// Sends what has been received; returns when each destination has it all, has failed, or the
     /// patience is over. What was not delivered is in the spool then, or soon after if it is much.
-    pub async fn flush(&self, patience: FlushKind) {
+    pub async fn flush(&self, kind: FlushKind) {
         let (done, flushed) = oneshot::channel();
-        if self.0.send(PipelineCommand::Flush { patience, done }).await.is_ok() {
+        if self.0.send(PipelineCommand::Flush { kind, done }).await.is_ok() {
             // An error means that the pipeline has stopped: there is nothing to wait for.
             let _ = flushed.await;
         }
@@ -86,7 +86,7 @@ impl PipelineHandle {
 
     /// Writes what was not delivered to standard error, as lines of log; the same is never written
     /// twice in a sandbox.
-    pub async fn last_words(&self) -> Result<io::Result<DeadLetters>, Stopped> {
+    pub async fn dead_letters(&self) -> Result<io::Result<DeadLetters>, Stopped> {
         let (reply, words) = oneshot::channel();
         self.0.send(PipelineCommand::DeadLetters(reply)).await.map_err(|_| Stopped)?;
         words.await.map_err(|_| Stopped)

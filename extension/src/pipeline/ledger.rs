@@ -143,7 +143,7 @@ impl Ledger {
     }
 
     /// Items went from one state to another.
-    pub fn moved(&mut self, route: QueueId, from: State, to: State, items: u64) {
+    pub fn transfer(&mut self, route: QueueId, from: State, to: State, items: u64) {
         let columns = &mut self.accounts[route].0;
         debug_assert!(columns[from.column()] >= items, "{items} items are not {from:?}");
         columns[from.column()] -= items;
@@ -155,11 +155,11 @@ impl Ledger {
     pub fn reconcile_spool(&mut self, route: QueueId, found: u64) {
         let counted = self.accounts[route].at(State::Spooled);
         let missing = counted.saturating_sub(found);
-        self.moved(route, State::Spooled, State::Dropped(Reason::SpoolDamaged), missing);
+        self.transfer(route, State::Spooled, State::Dropped(Reason::SpoolDamaged), missing);
         // What an ended process held may have been written after its sums.
         let surplus = found.saturating_sub(counted);
         let written = surplus.min(self.accounts[route].at(State::Held));
-        self.moved(route, State::Held, State::Spooled, written);
+        self.transfer(route, State::Held, State::Spooled, written);
         // The rest was received after them, or the sums were lost.
         self.accounts[route].0[0] += surplus - written;
         self.accounts[route].0[State::Spooled.column()] += surplus - written;
@@ -170,7 +170,7 @@ impl Ledger {
         let mut lost = 0;
         for route in 0..self.routes() {
             let held = self.accounts[route].at(State::Held);
-            self.moved(route, State::Held, State::Dropped(Reason::Killed), held);
+            self.transfer(route, State::Held, State::Dropped(Reason::Killed), held);
             lost += held;
         }
         lost
@@ -285,8 +285,8 @@ mod tests {
     fn what_a_killed_process_held_is_lost_and_all_else_goes_on() {
         let mut ledger = Ledger::new(2);
         ledger.received(1, 10);
-        ledger.moved(1, State::Held, State::Delivered, 4);
-        ledger.moved(1, State::Held, State::Spooled, 3);
+        ledger.transfer(1, State::Held, State::Delivered, 4);
+        ledger.transfer(1, State::Held, State::Spooled, 3);
 
         let mut next = Ledger::of_ended_process(&ledger.to_bytes(), 2).unwrap();
         let lost = next.lose_held();

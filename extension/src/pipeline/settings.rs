@@ -1,9 +1,10 @@
+//! The limits of the pipeline.
+
 use std::{path::PathBuf, time::Duration};
 
-/// What the pipeline may hold, and for how long.
 #[derive(Clone, Debug)]
 pub struct PipelineSettings {
-    /// The name in the lines of stats.
+    /// Names the function in the lines of stats.
     pub function_name: String,
     /// The longest wait for a flush between the end of an invocation and Next.
     pub max_hold: Duration,

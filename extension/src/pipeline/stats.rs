@@ -187,12 +187,12 @@ mod tests {
         let mut ledger = Ledger::new(1);
         ledger.received(0, 3);
         let held = with(ledger.account(0));
-        ledger.moved(0, State::Held, State::Dropped(Reason::BufferFull), 1);
+        ledger.transfer(0, State::Held, State::Dropped(Reason::BufferFull), 1);
         let lost = with(ledger.account(0));
         let mut ledger = Ledger::new(1);
         ledger.received(0, 3);
-        ledger.moved(0, State::Held, State::Delivered, 2);
-        ledger.moved(0, State::Held, State::Dropped(Reason::Unsampled), 1);
+        ledger.transfer(0, State::Held, State::Delivered, 2);
+        ledger.transfer(0, State::Held, State::Dropped(Reason::Unsampled), 1);
         let delivered = with(ledger.account(0));
 
         held.log_since(&PipelineStats::default());

@@ -221,7 +221,7 @@ mod tests {
         let mut holds = HoldStats::default();
         let before = summary(&ledger);
         ledger.received(0, 5);
-        ledger.moved(0, State::Held, State::Delivered, 12);
+        ledger.transfer(0, State::Held, State::Delivered, 12);
         holds.note(Duration::from_millis(7));
 
         let signals = account_lines("home", &summary(&ledger), &before, holds);

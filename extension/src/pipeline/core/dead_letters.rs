@@ -8,7 +8,7 @@ use tracing::warn;
 use crate::{
     otlp::payload::{Payload, SignalKind},
     pipeline::{
-        core::Core,
+        core::state::Core,
         dead_letter::{DeadLetters, ItemFilter, MAX_LOG_BYTES},
         spool::{Spool, SpoolFile},
     },
@@ -18,7 +18,7 @@ impl Core {
     /// Writes what durable destinations lack as lines, errors first and then the oldest first, while
     /// there is time. Nothing changes its state: the sandbox may live on and send what is in the
     /// spool.
-    pub fn last_words(
+    pub fn dead_letters(
         &mut self,
         log: &mut dyn Write,
         has_time: &dyn Fn() -> bool,

@@ -24,7 +24,7 @@ pub(super) struct Destination {
     /// A batch was refused, and its signals are sent one by one.
     pub(super) split: Option<Split>,
     /// Whether anything was taken in the present flush.
-    pub(super) took_something: bool,
+    pub(super) had_success: bool,
     /// Files of the spool that this flush failed to read; the next flush reads them again.
     pub(super) unreadable: Vec<u64>,
     /// The file that the log named as unreadable.
@@ -66,9 +66,9 @@ pub(super) enum BatchOrigin {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attempt {
     /// One from before the flush. If it fails, another follows.
-    Inherited,
+    Previous,
     /// One of the flush's own. If it fails, that is all for this flush.
-    Own,
+    Current,
 }
 
 impl Destination {
@@ -81,7 +81,7 @@ impl Destination {
             sending: false,
             awaited: None,
             split: None,
-            took_something: false,
+            had_success: false,
             unreadable: Vec::new(),
             reported_unreadable: None,
             requests: RequestStats::default(),
@@ -118,7 +118,7 @@ impl Destination {
 
     pub(super) fn succeeded(&mut self) {
         self.health.succeeded();
-        self.took_something = true;
+        self.had_success = true;
         self.split = self.split.map(|split| Split { took_some: true, ..split });
         if self.reported.take().is_some() {
             info!("{} takes telemetry again", self.spec.name);
@@ -140,9 +140,9 @@ impl Destination {
         self.report(error, "it is tried again");
     }
 
-    pub(super) fn retry_or_rest(&mut self, now: Instant, under_way: &InFlight, error: ExportError) {
+    pub(super) fn retry_or_open(&mut self, now: Instant, under_way: &InFlight, error: ExportError) {
         match self.awaited {
-            Some(Attempt::Inherited) => debug!("A batch of before is sent again: {error}"),
+            Some(Attempt::Previous) => debug!("A batch of before is sent again: {error}"),
             _ if under_way.thawed || matches!(error, ExportError::Frozen) => {
                 debug!("A freeze cut a batch, which is sent again: {error}")
             }

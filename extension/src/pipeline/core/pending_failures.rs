@@ -3,7 +3,7 @@
 use crate::{
     otlp::payload::SignalKind,
     pipeline::{
-        core::Core,
+        core::state::Core,
         ledger::{Reason, State},
     },
 };
@@ -23,7 +23,7 @@ impl Core {
         for destination in &self.destinations {
             if let Some(route) = destination.route_of(SignalKind::Failures) {
                 self.ledger.received(route, items);
-                self.ledger.moved(route, State::Held, State::Dropped(Reason::Killed), items);
+                self.ledger.transfer(route, State::Held, State::Dropped(Reason::Killed), items);
             }
         }
     }

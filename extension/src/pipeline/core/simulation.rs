@@ -13,8 +13,27 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message;
 
-use super::*;
-use crate::{delivery::error::ExportOutcome, otlp::wire::nested, pipeline::ledger::Account};
+use tokio::time::Instant;
+
+use crate::{
+    delivery::{
+        DestinationId, DestinationSpec,
+        batch::Batch,
+        error::{ExportError, ExportOutcome},
+    },
+    otlp::{
+        payload::{Payload, SignalKind},
+        wire::nested,
+    },
+    pipeline::{
+        core::{
+            destination::Destination,
+            state::{Core, Trigger},
+        },
+        ledger::{Account, Ledger, Reason, State},
+        spool::Spool,
+    },
+};
 
 const BUFFER_BYTES: usize = 1_500;
 const SPOOL_BYTES: u64 = 7 * 4_096; // of as many files
@@ -145,7 +164,7 @@ impl World {
             for span in spans_of(&batch) {
                 assert!(self.acknowledged[id].insert(span), "span {span} counts twice");
             }
-            self.core.settle(self.now, id, Ok(ExportOutcome::default()));
+            self.core.complete(self.now, id, Ok(ExportOutcome::default()));
         }
     }
 
@@ -166,7 +185,7 @@ impl World {
             3 => ExportError::Timeout(Duration::from_secs(10)),
             _ => status(500, 0),
         };
-        self.core.settle(self.now, id, Err(error));
+        self.core.complete(self.now, id, Err(error));
     }
 
     fn kill(&mut self) {
@@ -217,7 +236,7 @@ impl World {
             for id in 0..2 {
                 self.acknowledge(id);
             }
-            if (0..2).all(|id| !self.core.lacks_something(id)) {
+            if (0..2).all(|id| !self.core.has_pending(id)) {
                 return;
             }
         }

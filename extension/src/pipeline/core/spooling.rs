@@ -7,8 +7,8 @@ use crate::{
     otlp::payload::SignalKind,
     pipeline::{
         core::{
-            Core,
             destination::{BatchOrigin, Destination},
+            state::Core,
         },
         ledger::{QueueId, Reason, State},
         spool::{ReadError, SpoolFile},
@@ -79,7 +79,7 @@ impl Core {
                     let (items, unit) = (file.items, kind.items());
                     warn!("A spooled batch of {items} {unit} {error}");
                     let damaged = State::Dropped(Reason::SpoolDamaged);
-                    self.ledger.moved(route, State::Spooled, damaged, items);
+                    self.ledger.transfer(route, State::Spooled, damaged, items);
                 }
                 Some((file, Ok(batch))) => {
                     if let Some(whole) = &mut whole {
@@ -156,7 +156,7 @@ impl Core {
                 let owner = self.destinations.iter().find(|d| d.spec.name == file.destination);
                 if let Some(route) = owner.and_then(|owner| owner.route_of(file.kind)) {
                     let lost = State::Dropped(Reason::SpoolFull);
-                    self.ledger.moved(route, State::Spooled, lost, file.items);
+                    self.ledger.transfer(route, State::Spooled, lost, file.items);
                 }
             }
             spool.write(name, &batch)
@@ -164,7 +164,7 @@ impl Core {
         match written {
             Ok(sequence) => {
                 self.buffer.done(route);
-                self.ledger.moved(route, State::Held, State::Spooled, batch.items);
+                self.ledger.transfer(route, State::Held, State::Spooled, batch.items);
                 self.spool_reported = false;
                 Some(sequence)
             }

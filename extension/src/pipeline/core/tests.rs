@@ -7,8 +7,20 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::*;
-use crate::{delivery::error::ExportOutcome, pipeline::ledger::Account};
+use tokio::time::Instant;
+
+use crate::{
+    delivery::{
+        DestinationId, DestinationSpec,
+        error::{ExportError, ExportOutcome},
+    },
+    otlp::payload::{Payload, SignalKind},
+    pipeline::{
+        core::state::{Core, Trigger},
+        ledger::{Account, Ledger, Reason, State},
+        spool::Spool,
+    },
+};
 
 struct Bench {
     core: Core,
@@ -47,16 +59,16 @@ impl Bench {
         self.core.next_batch(self.now, id).map(|batch| batch.items)
     }
 
-    fn settle(&mut self, id: DestinationId, result: Result<ExportOutcome, ExportError>) {
-        self.core.settle(self.now, id, result);
+    fn complete(&mut self, id: DestinationId, result: Result<ExportOutcome, ExportError>) {
+        self.core.complete(self.now, id, result);
     }
 
     fn spool_all(&mut self) {
         while self.core.spool_some() {}
     }
 
-    fn put_off(&mut self) {
-        self.core.put_off();
+    fn defer(&mut self) {
+        self.core.defer();
         self.spool_all();
     }
 
@@ -90,9 +102,9 @@ async fn a_flush_is_done_when_every_destination_has_everything() {
 
     bench.core.begin_flush(bench.now, false);
     assert_eq!((bench.sent(0), bench.sent(1)), (Some(1), Some(1)));
-    bench.settle(0, Ok(ExportOutcome::default()));
+    bench.complete(0, Ok(ExportOutcome::default()));
     assert!(!bench.core.flush_is_done());
-    bench.settle(1, Ok(ExportOutcome::default()));
+    bench.complete(1, Ok(ExportOutcome::default()));
 
     assert!(bench.core.flush_is_done());
 }
@@ -105,7 +117,7 @@ async fn what_comes_during_a_flush_is_not_waited_for_and_goes_with_the_next() {
     bench.receive(2);
     for id in [0, 1] {
         assert_eq!(bench.sent(id), Some(1));
-        bench.settle(id, Ok(ExportOutcome::default()));
+        bench.complete(id, Ok(ExportOutcome::default()));
     }
 
     assert!(bench.core.flush_is_done());
@@ -120,7 +132,7 @@ async fn a_destination_that_fails_is_left_alone_and_holds_nobody() {
     bench.receive(1);
     bench.core.begin_flush(bench.now, false);
     bench.sent(0);
-    bench.settle(0, refused());
+    bench.complete(0, refused());
 
     bench.receive(2);
     bench.core.begin_flush(bench.now, false);
@@ -136,7 +148,7 @@ async fn a_destination_that_asks_for_time_gets_it() {
     bench.receive(1);
     bench.core.begin_flush(bench.now, false);
     bench.sent(0);
-    bench.settle(0, status(429, Some(30)));
+    bench.complete(0, status(429, Some(30)));
 
     bench.now += Duration::from_secs(29);
     assert_eq!(bench.sent(0), None);
@@ -171,10 +183,10 @@ async fn a_batch_from_before_the_flush_that_fails_is_sent_again_at_once() {
     assert_eq!(bench.sent(0), Some(1));
 
     bench.core.begin_flush(bench.now, false);
-    bench.settle(0, refused());
+    bench.complete(0, refused());
 
     assert_eq!(bench.sent(0), Some(1));
-    bench.settle(0, refused());
+    bench.complete(0, refused());
     assert_eq!(bench.sent(0), None, "once");
 }
 
@@ -186,7 +198,7 @@ async fn a_failure_over_a_freeze_says_nothing_about_the_destination() {
     bench.sent(0);
 
     bench.core.thawed(Duration::ZERO);
-    bench.settle(0, refused());
+    bench.complete(0, refused());
 
     assert_eq!(bench.sent(0), Some(1));
 }
@@ -198,7 +210,7 @@ async fn a_drain_tries_a_destination_that_was_left_alone_once() {
     for drain in [false, true] {
         bench.core.begin_flush(bench.now, drain);
         assert_eq!(bench.sent(0), Some(1));
-        bench.settle(0, refused());
+        bench.complete(0, refused());
     }
 
     assert_eq!(bench.sent(0), None);
@@ -212,7 +224,7 @@ async fn who_took_something_within_the_hold_is_not_left_alone_for_the_rest() {
     bench.sent(0);
     bench.receive(2);
     bench.core.begin_flush(bench.now, false);
-    bench.settle(0, Ok(ExportOutcome::default()));
+    bench.complete(0, Ok(ExportOutcome::default()));
     assert_eq!(bench.sent(0), Some(2));
 
     bench.end_flush(true);

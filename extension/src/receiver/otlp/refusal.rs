@@ -1,10 +1,11 @@
+//! The reason for a refused request.
+
 use std::borrow::Cow;
 
 use http::StatusCode;
 
 use crate::{pipeline::refusals, receiver::body::BodyError};
 
-/// Why a request was not taken.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) status: StatusCode,

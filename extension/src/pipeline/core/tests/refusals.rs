@@ -8,7 +8,7 @@ async fn of_a_refused_batch_only_the_bad_signal_is_dropped() {
     [1, 2, 4].into_iter().for_each(|items| bench.receive(items));
     bench.core.begin_flush(bench.now, false);
     assert_eq!(bench.sent(0), Some(7));
-    bench.settle(0, status(400, None));
+    bench.complete(0, status(400, None));
 
     for (items, result) in [
         (1, Ok(ExportOutcome::default())),
@@ -16,7 +16,7 @@ async fn of_a_refused_batch_only_the_bad_signal_is_dropped() {
         (4, Ok(ExportOutcome::default())),
     ] {
         assert_eq!(bench.sent(0), Some(items));
-        bench.settle(0, result);
+        bench.complete(0, result);
     }
 
     let account = bench.account(0);
@@ -31,11 +31,11 @@ async fn of_a_refused_batch_from_the_spool_only_the_bad_signal_is_dropped() {
     bench.end_flush(true);
     bench.core.begin_flush(bench.now, false);
     assert_eq!(bench.sent(0), Some(3));
-    bench.settle(0, status(400, None));
+    bench.complete(0, status(400, None));
 
     for (items, result) in [(1, status(400, None)), (2, Ok(ExportOutcome::default()))] {
         assert_eq!(bench.sent(0), Some(items));
-        bench.settle(0, result);
+        bench.complete(0, result);
     }
 
     assert_eq!(
@@ -51,7 +51,7 @@ async fn what_a_destination_took_only_in_part_is_counted_so() {
     bench.core.begin_flush(bench.now, false);
     bench.sent(0);
 
-    bench.settle(0, Ok(ExportOutcome { rejected: 3, unsampled: 2 }));
+    bench.complete(0, Ok(ExportOutcome { rejected: 3, unsampled: 2 }));
 
     let dropped = json!({"rejected": 3, "unsampled": 2});
     let expected = json!({"received": 10, "delivered": 5, "dropped": dropped});
@@ -64,7 +64,7 @@ async fn the_summary_tells_how_a_destination_fares() {
     bench.receive(3);
     bench.core.begin_flush(bench.now, false);
     bench.sent(0);
-    bench.settle(0, Err(ExportError::Timeout(Duration::from_secs(10))));
+    bench.complete(0, Err(ExportError::Timeout(Duration::from_secs(10))));
 
     let expected = json!({
         "durable": {
@@ -85,12 +85,12 @@ async fn a_batch_that_sent_nothing_says_nothing_of_its_destination() {
     bench.receive(1);
     bench.core.begin_flush(bench.now, false);
     bench.sent(0);
-    bench.settle(0, refused());
+    bench.complete(0, refused());
     bench.now += Duration::from_secs(2); // the first pause is over
     bench.core.begin_flush(bench.now, false);
     assert_eq!(bench.sent(0), Some(1));
 
-    bench.settle(0, Ok(ExportOutcome { rejected: 0, unsampled: 1 }));
+    bench.complete(0, Ok(ExportOutcome { rejected: 0, unsampled: 1 }));
 
     let fares = json!(bench.core.destinations(bench.now));
     assert_eq!(fares["durable"]["breaker"], "half_open");
@@ -102,10 +102,10 @@ async fn a_destination_that_refuses_every_part_of_a_batch_is_left_alone() {
     [1, 2].into_iter().for_each(|items| bench.receive(items));
     bench.core.begin_flush(bench.now, false);
     bench.sent(0);
-    bench.settle(0, status(400, None));
+    bench.complete(0, status(400, None));
     for items in [1, 2] {
         assert_eq!(bench.sent(0), Some(items));
-        bench.settle(0, status(400, None));
+        bench.complete(0, status(400, None));
     }
 
     assert_eq!(json!(bench.core.destinations(bench.now))["durable"]["breaker"], "open");
@@ -120,7 +120,7 @@ async fn an_address_that_knows_no_such_path_loses_nothing() {
         bench.core.begin_flush(bench.now, false);
         bench.sent(0);
 
-        bench.settle(0, status(code, None));
+        bench.complete(0, status(code, None));
 
         assert_eq!(json!(bench.account(0)), json!({"received": 1, "held": 1}));
     }

@@ -11,15 +11,15 @@ async fn what_is_left_when_a_flush_ends_is_spooled_and_sent_from_there() {
     bench.sent(0);
     bench.receive(2);
     for _ in 0..2 {
-        bench.put_off(); // nothing is there twice
+        bench.defer(); // nothing is there twice
         assert_eq!(json!(bench.account(0)), json!({"received": 3, "spooled": 3}));
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
     }
 
-    bench.settle(0, Ok(ExportOutcome::default())); // the answer to the first batch comes after all
+    bench.complete(0, Ok(ExportOutcome::default())); // the answer to the first batch comes after all
     bench.core.begin_flush(bench.now, false);
     assert_eq!(bench.sent(0), Some(2));
-    bench.settle(0, Ok(ExportOutcome::default()));
+    bench.complete(0, Ok(ExportOutcome::default()));
 
     assert_eq!(json!(bench.account(0)), json!({"received": 3, "delivered": 3}));
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
@@ -31,13 +31,13 @@ async fn a_backlog_of_many_small_files_is_sent_in_bounded_pieces() {
     let mut bench = Bench::with_spool(&directory);
     for _ in 0..150 {
         bench.receive(1);
-        bench.put_off();
+        bench.defer();
     }
     bench.core.begin_flush(bench.now, false);
 
     let sent = std::iter::from_fn(|| {
         let items = bench.sent(0)?;
-        bench.settle(0, Ok(ExportOutcome::default()));
+        bench.complete(0, Ok(ExportOutcome::default()));
         Some(items)
     });
 
@@ -50,7 +50,7 @@ async fn the_next_process_sends_what_the_last_one_spooled() {
     let directory = tempfile::tempdir().unwrap();
     let mut bench = Bench::with_spool(&directory);
     bench.receive(5);
-    bench.put_off();
+    bench.defer();
 
     let mut next = Bench::with_spool(&directory);
     next.core.begin_flush(next.now, false);
@@ -63,7 +63,7 @@ async fn a_damaged_file_is_set_aside_and_counted() {
     let directory = tempfile::tempdir().unwrap();
     let mut bench = Bench::with_spool(&directory);
     bench.receive(5);
-    bench.put_off();
+    bench.defer();
     let file = std::fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
     let mut bytes = std::fs::read(&file).unwrap();
     *bytes.last_mut().unwrap() ^= 1; // a byte of the checksum
@@ -103,17 +103,17 @@ async fn a_file_that_cannot_be_read_is_kept_and_delivered_by_a_later_flush() {
     let mut bench = Bench::with_spool(&directory);
     for items in [1, 2, 4] {
         bench.receive(items);
-        bench.put_off();
+        bench.defer();
     }
     let file = files_of(&directory).remove(1);
     let content = make_unreadable(&file);
 
     bench.core.begin_flush(bench.now, false);
     assert_eq!(bench.sent(0), Some(5), "the files beside it are sent");
-    bench.settle(0, Ok(ExportOutcome::default()));
+    bench.complete(0, Ok(ExportOutcome::default()));
     assert_eq!((bench.sent(0), bench.core.wake_at()), (None, None), "it is not read in a loop");
     assert_eq!(bench.sent(1), Some(7));
-    bench.settle(1, Ok(ExportOutcome::default()));
+    bench.complete(1, Ok(ExportOutcome::default()));
     assert!(bench.core.flush_is_done(), "Next does not wait for it");
     bench.end_flush(false);
     let expected = json!({"received": 7, "delivered": 5, "spooled": 2});
@@ -122,7 +122,7 @@ async fn a_file_that_cannot_be_read_is_kept_and_delivered_by_a_later_flush() {
     make_readable(&file, &content);
     bench.core.begin_flush(bench.now, false);
     assert_eq!(bench.sent(0), Some(2));
-    bench.settle(0, Ok(ExportOutcome::default()));
+    bench.complete(0, Ok(ExportOutcome::default()));
     assert_eq!(json!(bench.account(0)), json!({"received": 7, "delivered": 7}));
     assert!(files_of(&directory).is_empty());
 }
@@ -133,7 +133,7 @@ async fn a_spool_of_which_nothing_can_be_read_is_kept_and_fresh_telemetry_is_sen
     let mut bench = Bench::with_spool(&directory);
     for _ in 0..20 {
         bench.receive(1);
-        bench.put_off();
+        bench.defer();
     }
     let files = files_of(&directory);
     let contents: Vec<_> = files.iter().map(|file| make_unreadable(file)).collect();
@@ -142,7 +142,7 @@ async fn a_spool_of_which_nothing_can_be_read_is_kept_and_fresh_telemetry_is_sen
         bench.receive(1);
         bench.core.begin_flush(bench.now, false);
         assert_eq!(bench.sent(0), Some(1));
-        bench.settle(0, Ok(ExportOutcome::default()));
+        bench.complete(0, Ok(ExportOutcome::default()));
         assert_eq!((bench.sent(0), bench.core.wake_at()), (None, None));
         bench.end_flush(false);
     }
@@ -152,7 +152,7 @@ async fn a_spool_of_which_nothing_can_be_read_is_kept_and_fresh_telemetry_is_sen
     files.iter().zip(&contents).for_each(|(file, content)| make_readable(file, content));
     bench.core.begin_flush(bench.now, false);
     assert_eq!(bench.sent(0), Some(20));
-    bench.settle(0, Ok(ExportOutcome::default()));
+    bench.complete(0, Ok(ExportOutcome::default()));
     assert_eq!(json!(bench.account(0)), json!({"received": 23, "delivered": 23}));
 }
 
@@ -161,7 +161,7 @@ async fn without_flushes_an_unreadable_file_is_read_again_with_the_next_signal()
     let directory = tempfile::tempdir().unwrap();
     let mut bench = Bench::with_spool(&directory);
     bench.receive(2);
-    bench.put_off();
+    bench.defer();
     bench.core.trigger = Trigger::Receive;
     let file = files_of(&directory).remove(0);
     let content = make_unreadable(&file);
@@ -171,7 +171,7 @@ async fn without_flushes_an_unreadable_file_is_read_again_with_the_next_signal()
     bench.receive(1);
     let sent: Vec<_> = std::iter::from_fn(|| {
         let items = bench.sent(0)?;
-        bench.settle(0, Ok(ExportOutcome::default()));
+        bench.complete(0, Ok(ExportOutcome::default()));
         Some(items)
     })
     .collect();
@@ -185,7 +185,7 @@ async fn a_file_that_the_function_deleted_and_an_emptied_one_are_counted_as_lost
     let mut bench = Bench::with_spool(&directory);
     for items in [1, 2, 4] {
         bench.receive(items);
-        bench.put_off();
+        bench.defer();
     }
     let files = files_of(&directory);
     std::fs::remove_file(&files[0]).unwrap();
@@ -193,7 +193,7 @@ async fn a_file_that_the_function_deleted_and_an_emptied_one_are_counted_as_lost
 
     bench.core.begin_flush(bench.now, false);
     assert_eq!(bench.sent(0), Some(4));
-    bench.settle(0, Ok(ExportOutcome::default()));
+    bench.complete(0, Ok(ExportOutcome::default()));
 
     let expected = json!({"received": 7, "delivered": 4, "dropped": {"spool_damaged": 3}});
     assert_eq!(json!(bench.account(0)), expected);
@@ -221,7 +221,7 @@ async fn what_is_under_way_when_the_buffer_is_full_makes_room_too() {
     (0..150).for_each(|_| bench.receive(1));
 
     assert_eq!(bench.account(0).lost(), 0);
-    bench.settle(0, Ok(ExportOutcome::default()));
+    bench.complete(0, Ok(ExportOutcome::default()));
     assert_eq!(bench.account(0).at(State::Delivered), 1);
 }
 
@@ -260,7 +260,7 @@ async fn much_is_spooled_in_pieces() {
         bench.core.ledger.received(0, 1);
         bench.core.ledger.received(1, 1);
     }
-    bench.core.put_off();
+    bench.core.defer();
 
     let spooled =
         std::iter::from_fn(|| bench.core.spool_some().then(|| bench.account(0).at(State::Spooled)));
@@ -273,13 +273,13 @@ async fn nobody_waits_for_a_spool_whose_only_file_is_damaged() {
     let directory = tempfile::tempdir().unwrap();
     let mut bench = Bench::with_spool(&directory);
     bench.receive(5);
-    bench.put_off();
+    bench.defer();
     let file = std::fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
     std::fs::write(file, b"damaged").unwrap();
 
     bench.core.begin_flush(bench.now, false);
     assert_eq!((bench.sent(0), bench.sent(1)), (None, Some(5)));
-    bench.settle(1, Ok(ExportOutcome::default()));
+    bench.complete(1, Ok(ExportOutcome::default()));
 
     assert!(bench.core.flush_is_done());
 }
@@ -290,13 +290,13 @@ async fn last_words_end_when_their_time_is_over_and_are_not_said_twice() {
     let mut bench = Bench::with_spool(&directory);
     for _ in 0..3 {
         bench.receive(1);
-        bench.put_off();
+        bench.defer();
     }
     let (mut log, pieces) = (Vec::new(), std::cell::Cell::new(0));
     let has_time = || pieces.replace(pieces.get() + 1) < 1;
 
-    let words = bench.core.last_words(&mut log, &has_time).unwrap();
-    let again = bench.core.last_words(&mut log, &|| true).unwrap();
+    let words = bench.core.dead_letters(&mut log, &has_time).unwrap();
+    let again = bench.core.dead_letters(&mut log, &|| true).unwrap();
 
     assert_eq!((words.items, words.left_out, again.items), (2, 1, 0));
     let log = String::from_utf8(log).unwrap();

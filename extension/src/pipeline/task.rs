@@ -1,0 +1,286 @@
+//! The pipeline's task: its channels, its clock and its disk.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, sleep_until},
+};
+use tracing::warn;
+
+use crate::{
+    delivery::{DestinationId, Exporter, batch::Batch, error::ExportError},
+    flush::policy::{self, DEAD_LETTER_BUDGET, FlushKind, MIN_JUDGED_HOLD, SPOOL_GRACE},
+    otlp::payload::SignalKind,
+    pipeline::{
+        core::state::{Core, Trigger},
+        disk::PipelineDisk,
+        handle::{PipelineCommand, PipelineHandle},
+        refusals::RefusalLog,
+        settings::PipelineSettings,
+        stats::{self, DestinationStats, HoldStats, PipelineStats},
+        stats_lines::StatsReporter,
+        worker::{CompletedExport, run_worker},
+    },
+    processor::FailureCounts,
+};
+
+/// Commands that may wait; the pipeline empties this queue without ever waiting. Our choice.
+const COMMANDS: usize = 256;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Pipeline {
+    commands: mpsc::Receiver<PipelineCommand>,
+    exports: mpsc::Receiver<CompletedExport>,
+    workers: Vec<mpsc::Sender<Batch>>,
+    thaws: watch::Sender<()>,
+    core: Core,
+    flush: Option<Flush>,
+    /// Failures that are yet to be made, by whoever gathers them.
+    failures: Arc<FailureCounts>,
+    /// Who waits for the sums to be written.
+    ledger_waiters: Vec<oneshot::Sender<()>>,
+    /// When the next piece of what was not delivered is to be spooled.
+    spool_at: Option<Instant>,
+    max_hold: Duration,
+    disk: PipelineDisk,
+    holds: HoldStats,
+    refusals: RefusalLog,
+    /// What was last logged, and when the next may be.
+    logged: PipelineStats,
+    log_at: Instant,
+    /// `None` if no destination takes lines.
+    accounting: Option<StatsReporter>,
+}
+
+/// A flush that somebody waits for.
+#[derive(Debug)]
+struct Flush {
+    /// None if it holds no Next back: the last one.
+    began: Option<Instant>,
+    until: Instant,
+    done: oneshot::Sender<()>,
+}
+
+impl Pipeline {
+    /// A pipeline with one worker task per exporter, to be [`run`](Self::run).
+    pub fn new(
+        exporters: Vec<Box<dyn Exporter>>,
+        settings: &PipelineSettings,
+        trigger: Trigger,
+    ) -> (Self, PipelineHandle) {
+        let specs: Vec<_> = exporters.iter().map(|exporter| exporter.spec()).collect();
+        let (export_sender, exports) = mpsc::channel(exporters.len().max(1));
+        let thaws = watch::Sender::new(());
+        let start = |(id, exporter): (DestinationId, Box<dyn Exporter>)| {
+            let (batches, queue) = mpsc::channel(1);
+            tokio::spawn(run_worker(id, exporter, queue, thaws.subscribe(), export_sender.clone()));
+            batches
+        };
+        let workers = exporters.into_iter().enumerate().map(start).collect();
+        let disk = PipelineDisk::new(&specs, settings);
+        let wants_lines = specs.iter().any(|spec| spec.kinds.contains(&SignalKind::Lines));
+        let function = || settings.function_name.clone();
+        let accounting = wants_lines.then(|| StatsReporter::new(function(), Instant::now()));
+        let core = Core::new(specs, settings.buffer_bytes, trigger, u64::from(std::process::id()));
+        let (command_sender, commands) = mpsc::channel(COMMANDS);
+        let pipeline = Self {
+            commands,
+            exports,
+            workers,
+            thaws,
+            core,
+            flush: None,
+            failures: Arc::default(),
+            ledger_waiters: Vec::new(),
+            spool_at: None,
+            max_hold: settings.max_hold,
+            disk,
+            holds: HoldStats::default(),
+            refusals: RefusalLog::default(),
+            logged: PipelineStats::default(),
+            log_at: Instant::now() + stats::INTERVAL,
+            accounting,
+        };
+        (pipeline, PipelineHandle(command_sender))
+    }
+
+    /// The same with failures that are yet to be made: a kill would lose them.
+    pub fn with_pending_failures(self, failures: Arc<FailureCounts>) -> Self {
+        Self { failures, ..self }
+    }
+
+    /// Runs until every [`PipelineHandle`] is gone.
+    pub async fn run(mut self) {
+        loop {
+            let flush_until = self.flush.as_ref().map(|flush| flush.until);
+            let wake_at = self.core.wake_at();
+            tokio::select! {
+                command = self.commands.recv() => match command {
+                    Some(command) => self.handle(command),
+                    None => return,
+                },
+                Some(CompletedExport { id, result }) = self.exports.recv() => {
+                    self.core.complete(Instant::now(), id, result);
+                }
+                () = at(flush_until) => self.end_flush(),
+                () = at(self.spool_at) => self.spool_some(),
+                () = at(wake_at) => {}
+            }
+            self.send();
+            if self.flush.is_some() && self.core.flush_is_done() {
+                self.end_flush();
+            }
+            self.core.lose_failures(self.failures.lost.swap(0, Ordering::Relaxed));
+            self.core.expect_failures(self.failures.waiting.load(Ordering::Relaxed));
+            self.disk.write_sums(self.core.ledger());
+            for done in self.ledger_waiters.drain(..) {
+                let _ = done.send(()); // who gave it may be gone
+            }
+            self.log_summary();
+        }
+    }
+
+    fn handle(&mut self, command: PipelineCommand) {
+        self.disk.open(&mut self.core);
+        let now = Instant::now();
+        match command {
+            PipelineCommand::Receive(signal, done) => {
+                self.core.receive(signal);
+                self.ledger_waiters.push(done);
+                self.accounting.iter_mut().for_each(StatsReporter::note);
+                self.emit_stats_lines(false);
+            }
+            PipelineCommand::Count(done) => self.ledger_waiters.push(done),
+            PipelineCommand::Flush { kind, done } => {
+                self.end_flush();
+                self.disk.take_over(&mut self.core);
+                self.emit_stats_lines(matches!(kind, FlushKind::Drain(_)));
+                match kind {
+                    FlushKind::Defer => {
+                        self.core.defer();
+                        self.spool_until(now);
+                        let _ = done.send(());
+                    }
+                    FlushKind::Background => {
+                        self.core.begin_flush(now, false);
+                        self.send();
+                        self.core.end_flush(now, false);
+                        self.spool_until(now);
+                        let _ = done.send(());
+                    }
+                    FlushKind::Wait(until) | FlushKind::Drain(until) => {
+                        let is_last = matches!(kind, FlushKind::Drain(_));
+                        let until = if is_last { policy::drain_until(now, until) } else { until };
+                        self.core.begin_flush(now, is_last);
+                        self.spool_at = Some(policy::spool_at(now, until));
+                        let began = (!is_last).then_some(now);
+                        self.flush = Some(Flush { began, until, done });
+                    }
+                }
+            }
+            PipelineCommand::Held(hold) => {
+                self.holds.note(hold);
+                self.accounting.iter_mut().for_each(|accounting| accounting.held(hold));
+            }
+            PipelineCommand::Refused(refusal) => {
+                if let Some(line) = self.refusals.count(now, &refusal) {
+                    warn!("{line}");
+                }
+                self.accounting.iter_mut().for_each(StatsReporter::note);
+            }
+            PipelineCommand::Thawed(gap) => {
+                self.core.thawed(gap);
+                self.thaws.send_replace(());
+            }
+            PipelineCommand::Stats(reply) => drop(reply.send(self.summary(now))),
+            PipelineCommand::DeadLetters(reply) => {
+                let has_time = || now.elapsed() < DEAD_LETTER_BUDGET;
+                let mut log = io::stderr().lock();
+                let _ = reply.send(self.core.dead_letters(&mut log, &has_time));
+            }
+        }
+    }
+
+    /// Hands a batch to every worker that is to have one.
+    fn send(&mut self) {
+        for id in 0..self.workers.len() {
+            while let Some(batch) = self.core.next_batch(Instant::now(), id) {
+                if self.workers[id].try_send(batch).is_ok() {
+                    break;
+                }
+                self.core.complete(Instant::now(), id, Err(ExportError::WorkerGone));
+            }
+        }
+    }
+
+    fn end_flush(&mut self) {
+        if let Some(flush) = self.flush.take() {
+            let now = Instant::now();
+            let waited = flush.began.map_or(Duration::MAX, |began| now - began);
+            let had_time = waited >= self.max_hold.min(MIN_JUDGED_HOLD);
+            self.core.end_flush(now, now >= flush.until && had_time);
+            self.spool_until(flush.until);
+            let _ = flush.done.send(());
+        }
+    }
+
+    /// Spools what was not delivered, as much as there is time for.
+    fn spool_until(&mut self, until: Instant) {
+        let now = Instant::now();
+        let until = until.max(now) + SPOOL_GRACE;
+        self.spool_at = Some(now);
+        while self.spool_at.is_some() && Instant::now() < until {
+            self.spool_some();
+        }
+    }
+
+    fn spool_some(&mut self) {
+        if !self.core.spool_some() {
+            self.spool_at = None;
+        }
+    }
+}
+
+impl Pipeline {
+    fn summary(&self, now: Instant) -> PipelineStats {
+        self.summary_of(self.core.destinations(now))
+    }
+
+    fn summary_of(&self, destinations: BTreeMap<&'static str, DestinationStats>) -> PipelineStats {
+        PipelineStats { destinations, holds: self.holds, refused: self.refusals.counts().clone() }
+    }
+
+    /// Adds the account to the lines if that is due.
+    fn emit_stats_lines(&mut self, last: bool) {
+        let now = Instant::now();
+        if self.accounting.as_ref().is_some_and(|accounting| accounting.is_due(now, last)) {
+            let summary = self.summary_of(self.core.own_destinations(now));
+            let lines = self.accounting.as_mut().map(|accounting| accounting.tell(now, summary));
+            lines.into_iter().flatten().for_each(|signal| self.core.receive(signal));
+        }
+    }
+
+    fn log_summary(&mut self) {
+        let now = Instant::now();
+        if now >= self.log_at {
+            let summary = self.summary(now);
+            summary.log_since(&self.logged);
+            self.logged = summary;
+            self.log_at = now + stats::INTERVAL;
+        }
+    }
+}
+
+async fn at(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}

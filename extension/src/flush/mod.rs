@@ -1,4 +1,4 @@
-//! When what was received leaves.
+//! Decides when received telemetry is sent, and how long Next waits for it.
 
 pub mod policy;
 pub mod state;

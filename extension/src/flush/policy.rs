@@ -1,20 +1,20 @@
-//! When Next is called: pure functions of time, so that a table of cases is all their test.
+//! Decides when Next is called. All functions are pure, so tables of cases test them.
 //!
 //! | input | Next waits for | at most |
 //! |---|---|---|
 //! | invocation running, telemetry subscribed | its server span or `platform.runtimeDone` | the deadline less [`DEADLINE_MARGIN`] |
-//! | its server span has come, traffic is sparse | `platform.runtimeDone`, which proves that it is over | half of the longest hold |
-//! | invocation running, no telemetry (local emulators), or the last `platform.runtimeDone` did not come in time and none has come since | its server span | the longest hold |
-//! | invocation done, mode `end`, or `adaptive` in sparse traffic | every destination that is not left alone | the longest hold, and never into the deadline's margin |
+//! | its server span has arrived, traffic is sparse | `platform.runtimeDone`, which proves that it is over | half of the longest hold |
+//! | invocation running, no telemetry (local emulators), or the last `platform.runtimeDone` was late and none has arrived since | its server span | the longest hold |
+//! | invocation done, mode `end`, or `adaptive` in sparse traffic | every destination with a closed breaker | the longest hold, and never into the deadline's margin |
 //! | the same, with no time left | nothing: batches are sent in the background | – |
 //! | invocation done, `adaptive` in busy traffic ([`InvocationGaps`]) | nothing: batches are sent while the next invocations run | – |
-//! | invocation failed, and lines are sent somewhere | every destination that is not left alone, in any mode and traffic | the longest hold, and never into the deadline's margin |
-//! | Next waits for a flush, and lines are sent somewhere | `platform.runtimeDone` before it, unless the last one did not come in time: the invocation's lines have come then | a quarter of the same |
-//! | invocation done, `periodic,MS` | nothing: batches are sent so, but at most every MS | – |
-//! | a destination failed, or did not answer within the hold | not for that one, until it is tried again ([`crate::pipeline::circuit_breaker`]) | – |
-//! | something comes during a flush, such as the platform's word on the invocation | not for that: it goes with the next flush, since waiting would cost another round trip | – |
-//! | no INVOKE events (Managed Instances) | nothing: a timer has batches sent, each [`FlushMode::period`] | – |
-//! | SHUTDOWN | every destination, left alone or not | [`DRAIN_BUDGET`], and never into the deadline's margin |
+//! | invocation failed, and lines are sent somewhere | every destination with a closed breaker, in any mode and traffic | the longest hold, and never into the deadline's margin |
+//! | Next waits for a flush, and lines are sent somewhere | `platform.runtimeDone` before it, unless the last one was late: all lines of the invocation have arrived then | a quarter of the same |
+//! | invocation done, `periodic,MS` | nothing: batches are sent in the background, at most every MS | – |
+//! | a destination failed, or did not answer within the hold | the others, until its breaker allows an attempt ([`crate::pipeline::circuit_breaker`]) | – |
+//! | a payload arrives during a flush, such as a platform span | nothing: it waits for the next flush, since another round trip would be needed | – |
+//! | no INVOKE events (Managed Instances) | nothing: a timer flushes each [`FlushMode::period`] | – |
+//! | SHUTDOWN | every destination, also with an open breaker | [`DRAIN_BUDGET`], and never into the deadline's margin |
 
 use std::time::{Duration, SystemTime};
 
@@ -49,56 +49,55 @@ pub const SPOOL_GRACE: Duration = Duration::from_millis(50);
 /// what a full core needs.
 pub const DEAD_LETTER_BUDGET: Duration = Duration::from_millis(200);
 
-/// Kept free before an event's deadline, so that Next (or the exit) is never late. Our choice.
+/// Kept free before an event's deadline, so that Next or the exit is never late, even on a slow core.
 pub const DEADLINE_MARGIN: Duration = Duration::from_millis(150);
 
-/// Traffic is busy while the sandbox waits less than this for its next invocation. Our choice: a
-/// request to a destination in the same region is answered within that time.
+/// Traffic is busy while the sandbox waits less than this for its next invocation: the time of a request
+/// to a destination in the same region.
 pub const BUSY_GAP: Duration = Duration::from_millis(100);
 
-/// InvocationGaps that must be short in a row until traffic counts as busy. Our choice.
+/// Consecutive short gaps until traffic counts as busy, so that one retry does not.
 const BUSY_GAPS: usize = 4;
 
-/// No invocation lasts longer, so no wait does, whatever the variables say.
+/// The longest invocation, so no wait is longer, whatever the variables hold.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html>
 const LONGEST_INVOCATION: Duration = Duration::from_secs(900);
 
-/// Time between two flushes where no invocation's end is told. Our choice: what is lost with a
-/// kill is no more than what came in since.
+/// Time between two flushes without INVOKE events. A kill loses at most the telemetry of this time.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// What SHUTDOWN may take in all. Lambda gives 2 s and spends up to 300 ms of them on the runtime.
+/// The time for SHUTDOWN. Lambda grants 2 s and spends up to 300 ms of them on the runtime.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
 pub const DRAIN_BUDGET: Duration = Duration::from_millis(1_200);
 
 /// The instant at which an event's work must be over, or `None` if the event gives no deadline.
 ///
-/// Emulators send 0 or a time in 1970: a deadline that has passed is none.
+/// Emulators send 0 or a time in 1970, so a deadline in the past is ignored.
 pub fn deadline(deadline_ms: u64, wall_clock: SystemTime, now: Instant) -> Option<Instant> {
     let deadline = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(deadline_ms))?;
     let left = deadline.duration_since(wall_clock).ok()?;
     now.checked_add(left.saturating_sub(DEADLINE_MARGIN))
 }
 
-/// Until when Next may be held back for at most `longest`.
+/// The end of a hold of at most `longest`.
 pub fn hold_until(now: Instant, deadline: Option<Instant>, longest: Duration) -> Instant {
     let hold = now + longest.min(LONGEST_INVOCATION);
     deadline.map_or(hold, |deadline| hold.min(deadline))
 }
 
-/// `CRUDDUR_FLUSH`: when what was received is sent.
+/// `CRUDDUR_FLUSH`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlushMode {
     /// `end`: at the end of each invocation, before Next.
     End,
-    /// `periodic,MS`: in the background, at most so often.
+    /// `periodic,MS`: in the background, at most every MS.
     Periodic(Duration),
     /// `adaptive`: before Next while traffic is sparse, in the background while it is busy.
     Adaptive,
 }
 
 impl FlushMode {
-    /// Time between two flushes where no invocation's end is told.
+    /// Time between two flushes without INVOKE events.
     pub fn period(self) -> Duration {
         match self {
             Self::Periodic(period) => period.max(PERIOD / 10),
@@ -106,7 +105,6 @@ impl FlushMode {
         }
     }
 
-    /// Reads the variable's value.
     pub fn parse(text: &str) -> Result<Self, String> {
         match text {
             "end" => Ok(Self::End),
@@ -133,7 +131,6 @@ pub fn drain_until(now: Instant, until: Instant) -> Instant {
 /// The inputs of [`decide`].
 #[derive(Clone, Copy, Debug)]
 pub struct FlushInput {
-    /// The time.
     pub now: Instant,
     /// When the invocation's work must be over.
     pub deadline: Option<Instant>,

@@ -11,7 +11,7 @@ use crate::{
     processor::Processor,
 };
 
-/// What the flush policy remembers from one invocation to the next.
+/// The inputs of the flush policy over time.
 pub(crate) struct FlushState {
     mode: policy::FlushMode,
     max_hold: Duration,
@@ -19,12 +19,12 @@ pub(crate) struct FlushState {
     last: Option<Instant>,
     /// Whether the Telemetry API accepted the subscription.
     subscribed: bool,
-    /// The last `platform.runtimeDone` did not come in time. None is awaited until one comes.
+    /// Set after a late `platform.runtimeDone`; then none is awaited until one arrives.
     miss: Option<Miss>,
 }
 
 struct Miss {
-    /// Events that had come until then.
+    /// Number of such events until then.
     events: u64,
     is_logged: bool,
 }
@@ -34,9 +34,9 @@ impl FlushState {
         Self { mode, max_hold, gaps: InvocationGaps::default(), last: None, subscribed, miss: None }
     }
 
-    /// Waits for an invocation's end, and returns when the hold of Next began. Without events of the
-    /// platform nothing may ever prove the end of a function that sends no spans. In busy traffic Next
-    /// is not held, so the last spans may go with the next flush.
+    /// Waits for an invocation's end and returns the begin of the hold of Next. Without platform events, a
+    /// function that sends no spans gives no evidence of its end. In busy traffic Next is not held, so
+    /// the last spans leave with the next flush.
     pub(crate) async fn wait_for_end(
         &mut self,
         invocations: &Processor,
@@ -65,8 +65,8 @@ impl FlushState {
         Instant::now()
     }
 
-    /// Waits for the lines of an invocation whose hold began and may last until then. At most a quarter
-    /// of the hold: the flush needs the rest.
+    /// Waits for the lines of an invocation, for at most a quarter of the hold from `began` to `until`: the
+    /// flush needs the rest.
     pub(crate) async fn wait_for_lines(
         &mut self,
         invocations: &Processor,
@@ -93,7 +93,7 @@ impl FlushState {
         }
     }
 
-    /// Logs a miss one invocation later: the event of an invocation that timed out comes by then.
+    /// Logs a miss one invocation later, when the event of a timed-out invocation has arrived.
     fn log_miss(&mut self, invocations: &Processor) {
         let came = |miss: &mut Miss| invocations.runtime_done_events() > miss.events;
         if self.miss.take_if(came).is_some() {

@@ -1,11 +1,11 @@
-//! Where signals wait, bounded in bytes over all destinations together.
+//! Holds waiting payloads, bounded in bytes over all destinations together.
 //!
-//! The bytes are held once, in the order of arrival. Each route (a destination and a kind) has a
-//! cursor into them; a signal is freed when every cursor of its kind has passed it. Only what came
-//! before the last [`mark`](Buffer::mark) is taken. When the buffer is full, the oldest signal
-//! without an error in it goes, then the oldest; what became of it is the caller's to account for.
+//! The bytes are held once, in the order of arrival. Each queue (a destination and a kind) has a cursor
+//! into them; a payload is freed when every cursor of its kind has passed it. Batches hold payloads from
+//! before the last [`mark`](Buffer::mark) only. A full buffer evicts the oldest payload without an
+//! error, then the oldest; the caller accounts for it.
 //!
-//! Knows nothing of time, tasks or destinations' names.
+//! The buffer knows nothing of time, tasks or destinations' names.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,30 +18,29 @@ use crate::{
     pipeline::ledger::QueueId,
 };
 
-/// See the module's documentation.
 #[derive(Debug)]
 pub struct Buffer {
     /// By sequence number, for each kind.
     signals: [BTreeMap<u64, Payload>; SignalKind::ALL.len()],
-    /// Sequence number of the next signal.
+    /// Sequence number of the next payload.
     end: u64,
-    /// Sequence number of the first signal that is not to be taken yet.
+    /// Sequence number of the first payload after the mark.
     mark: u64,
     bytes: usize,
     max_bytes: usize,
     cursors: Vec<Cursor>,
-    /// Sequence numbers of all signals, with their kinds: the first would be evicted first.
+    /// Sequence numbers of all payloads with their kinds, in the order of eviction.
     without_error: BTreeSet<(u64, SignalKind)>,
     with_error: BTreeSet<(u64, SignalKind)>,
 }
 
-/// A route's place in the buffer.
+/// A queue's place in the buffer.
 #[derive(Clone, Copy, Debug)]
 struct Cursor {
     kind: SignalKind,
-    /// Signals of the kind before this sequence number are no longer the route's concern.
+    /// The queue is done with the payloads before this sequence number.
     next: u64,
-    /// The batch under way holds the signals from `next` to before this one.
+    /// The batch in flight holds the payloads from `next` to before this one.
     taken_to: Option<u64>,
 }
 
@@ -55,17 +54,16 @@ impl Cursor {
     }
 }
 
-/// A signal that was evicted.
+/// An evicted payload.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Evicted {
-    /// Routes that lack it.
+    /// The queues that lack it.
     pub routes: Vec<QueueId>,
-    /// Number of items in it.
     pub items: u64,
 }
 
 impl Buffer {
-    /// An empty buffer. A route is an index into `kinds`.
+    /// Makes an empty buffer. A queue is an index into `kinds`.
     pub fn new(max_bytes: usize, kinds: Vec<SignalKind>) -> Self {
         Self {
             signals: Default::default(),
@@ -82,7 +80,7 @@ impl Buffer {
         }
     }
 
-    /// Appends a signal. Without a route for its kind it is not kept.
+    /// Appends a payload. It is not kept if no queue takes its kind.
     pub fn push(&mut self, signal: Payload) {
         if !self.cursors.iter().any(|cursor| cursor.kind == signal.kind) {
             return;
@@ -94,18 +92,18 @@ impl Buffer {
         self.end += 1;
     }
 
-    /// Lets all that is here be taken. What comes later has to wait for the next mark.
+    /// Releases all payloads for batches. Later payloads wait for the next mark.
     pub fn mark(&mut self) {
         self.mark = self.end;
     }
 
-    /// Whether there are more bytes than allowed.
+    /// Whether the buffer exceeds its bound.
     pub fn is_over_full(&self) -> bool {
         self.bytes > self.max_bytes
     }
 
-    /// Removes one signal if there are more bytes than allowed. To be called until it gives none.
-    /// What is under way is spared, since removing it would free nothing.
+    /// Evicts one payload if the buffer exceeds its bound. Call it until it returns `None`. Payloads in
+    /// flight are spared, since evicting them would free nothing.
     pub fn evict(&mut self) -> Option<Evicted> {
         if !self.is_over_full() {
             return None;
@@ -118,7 +116,7 @@ impl Buffer {
         Some(Evicted { routes, items: signal.items })
     }
 
-    /// The oldest signal that no batch holds, with an error in it or without.
+    /// The oldest payload that no batch holds, with or without an error.
     fn next_victim(&mut self, has_error: bool) -> Option<(u64, SignalKind)> {
         let under_way: Vec<_> = self.cursors.iter().filter_map(Cursor::under_way).collect();
         let is_under_way = |(sequence, kind): &(u64, SignalKind)| {
@@ -131,8 +129,8 @@ impl Buffer {
         if has_error { &mut self.with_error } else { &mut self.without_error }
     }
 
-    /// A route's next batch of at most `signals`, all from before the mark. None while a batch is
-    /// under way: [`done`] or [`give_back`] ends that.
+    /// A queue's next batch of at most `signals` payloads from before the mark. `None` while a batch is
+    /// in flight, until [`done`] or [`give_back`].
     ///
     /// [`done`]: Self::done
     /// [`give_back`]: Self::give_back
@@ -140,7 +138,7 @@ impl Buffer {
         self.take_up_to(route, signals, MAX_BATCH_BYTES)
     }
 
-    /// The same with so many bytes at most, unless the first signal is larger.
+    /// Like `take`, with a limit in bytes; the first payload may be larger.
     pub fn take_up_to(&mut self, route: QueueId, signals: usize, bytes: usize) -> Option<Batch> {
         let Cursor { kind, taken_to: None, .. } = self.cursors[route] else { return None };
         let waiting = self.from(route).map(|(_, signal)| signal).take(signals);
@@ -150,7 +148,7 @@ impl Buffer {
         Some(batch)
     }
 
-    /// The batch under way needs no room here any longer.
+    /// Completes the batch in flight.
     pub fn done(&mut self, route: QueueId) {
         let cursor = &mut self.cursors[route];
         cursor.next = cursor.taken_to.take().unwrap_or(cursor.next);
@@ -158,23 +156,23 @@ impl Buffer {
         self.free(kind);
     }
 
-    /// The batch under way is to be taken again.
+    /// Returns the batch in flight to the queue.
     pub fn give_back(&mut self, route: QueueId) {
         self.cursors[route].taken_to = None;
     }
 
-    /// Whether a route has something to take.
+    /// Whether a queue has payloads before the mark.
     pub fn has_waiting(&self, route: QueueId) -> bool {
         self.from(route).next().is_some()
     }
 
-    /// The signals that a route lacks, those of the batch under way included.
+    /// The payloads that a queue has not delivered, the batch in flight included.
     pub fn lacking(&self, route: QueueId) -> impl Iterator<Item = &Payload> {
         let Cursor { kind, next, .. } = self.cursors[route];
         self.signals[kind as usize].range(next..).map(|(_, signal)| signal)
     }
 
-    /// The signals of a route before the mark that no batch holds, with their sequence numbers.
+    /// A queue's payloads before the mark that no batch holds, with their sequence numbers.
     fn from(&self, route: QueueId) -> impl Iterator<Item = (u64, &Payload)> {
         let cursor = self.cursors[route];
         let from = cursor.waiting_from();
@@ -182,7 +180,6 @@ impl Buffer {
         signals.map(|(sequence, signal)| (*sequence, signal))
     }
 
-    /// Bytes held.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -194,7 +191,7 @@ impl Buffer {
         Some(signal)
     }
 
-    /// Frees what no cursor of the kind needs.
+    /// Frees the payloads that every cursor of the kind has passed.
     fn free(&mut self, kind: SignalKind) {
         let cursors = self.cursors.iter().filter(|cursor| cursor.kind == kind);
         let needed = cursors.map(|cursor| cursor.next).min().unwrap_or(self.end);

@@ -1,7 +1,7 @@
-//! Whether a destination may be sent to: a circuit breaker with backoff.
+//! A circuit breaker with backoff for one destination.
 //!
-//! Closed until a failure. Then open for a while that doubles with each further failure, or as
-//! long as the destination asked for, at most a minute; after that one attempt shows whether it closes again.
+//! The breaker opens at a failure. The pause doubles with each further failure, or is the one that the
+//! destination asked for, at most a minute. After the pause one attempt decides whether it closes.
 
 use std::time::Duration;
 
@@ -9,24 +9,20 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use serde::Serialize;
 use tokio::time::Instant;
 
-/// First pause, and the longest. Our choice: as OpenTelemetry's exporters, which begin at 1 s, but
-/// no longer than a minute, since a sandbox lives for hours.
+/// The first and the longest pause. OpenTelemetry's exporters begin at 1 s, too; longer pauses than a
+/// minute would delay telemetry after a short outage.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// What the breaker lets through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BreakerState {
-    /// Everything.
     Closed,
-    /// Nothing for a while.
     Open,
-    /// One attempt, to see.
+    /// One attempt is allowed.
     HalfOpen,
 }
 
-/// See the module's documentation.
 #[derive(Debug)]
 pub struct CircuitBreaker {
     seed: u64,
@@ -35,17 +31,17 @@ pub struct CircuitBreaker {
 }
 
 impl CircuitBreaker {
-    /// Closed. The seed makes the jitter of the pauses.
+    /// Makes a closed breaker. `seed` decides the jitter of the pauses.
     pub fn new(seed: u64) -> Self {
         Self { seed, pauses: None, open_until: None }
     }
 
-    /// Whether the destination is being left alone.
+    /// Whether the breaker is open.
     pub fn is_open(&self, now: Instant) -> bool {
         self.open_until.is_some_and(|until| now < until)
     }
 
-    /// The same with the state in between.
+    /// The state, `HalfOpen` after the pause.
     pub fn breaker(&self, now: Instant) -> BreakerState {
         match self.open_until {
             None => BreakerState::Closed,
@@ -54,18 +50,18 @@ impl CircuitBreaker {
         }
     }
 
-    /// When it may be tried again, if it failed last time.
+    /// The end of the pause, if the last attempt failed.
     pub fn open_until(&self) -> Option<Instant> {
         self.open_until
     }
 
-    /// A batch was answered, with whatever.
+    /// Closes the breaker: the destination answered.
     pub fn succeeded(&mut self) {
         self.pauses = None;
         self.open_until = None;
     }
 
-    /// A batch was not delivered. `retry_after` is what the destination asked for.
+    /// Opens the breaker. `retry_after` is the pause that the destination asked for.
     pub fn failed(&mut self, now: Instant, retry_after: Option<Duration>) {
         let seed = self.seed;
         let pauses = self.pauses.get_or_insert_with(|| {
@@ -82,14 +78,13 @@ impl CircuitBreaker {
         self.open_until = Some(now + pause);
     }
 
-    /// The process was frozen for so long, which counts as a part of the pause: the clock of
-    /// [`Instant`] may have stood still.
+    /// Counts a freeze as a part of the pause, since the clock of [`Instant`] may have stood still.
     pub fn slept(&mut self, gap: Duration) {
         let sooner = |until: Instant| until.checked_sub(gap).unwrap_or(until);
         self.open_until = self.open_until.map(sooner);
     }
 
-    /// Forgets the pause: the next attempt may come at once.
+    /// Ends the pause, so that the next attempt may begin at once.
     pub fn try_now(&mut self) {
         self.open_until = None;
     }

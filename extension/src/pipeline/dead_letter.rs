@@ -1,16 +1,15 @@
-//! Telemetry as lines of log: what no destination took when the sandbox ends, so that
-//! `cruddur-telemetry replay` can send it from there.
+//! Undelivered telemetry as log lines, written at the end of the sandbox. `cruddur-telemetry replay`
+//! sends it from there.
 //!
 //! ```text
 //! cruddur-replay:1:honeycomb:traces:12:5f3a09c1:KLUv_QRY…
 //!                │     │       │    │      │       ╰ the request, zstd, base64 for URLs
 //!                │     │       │    │      ╰ CRC-32 of all after the version but itself
-//!             version  ╰ for whom   ╰ items
+//!             version  ╰ destination ╰ items
 //! ```
-//! A line is one word without a character that JSON, a shell or a spreadsheet would change, so it
-//! is found again inside whatever has been put around it. It stands for itself: each can be sent
-//! without the others. What came as lines from the Telemetry API is not among them: the log that
-//! these go to has it anyway.
+//! A line is one word without a character that JSON, a shell or a spreadsheet would change, so `replay`
+//! finds it in any export. Each line can be sent without the others. Log lines of the Telemetry API are
+//! not written: the log has them already.
 
 use std::io::{self, Read, Write};
 
@@ -27,76 +26,70 @@ use crate::{
     },
 };
 
-/// What every line begins with; a number and a colon follow.
+/// The prefix of every line; a version and a colon follow.
 pub const MARK: &str = "cruddur-replay:";
 
-/// The version of the lines that are written, and the only one that is read.
+/// The version that is written, and the only one that is read.
 const VERSION: &str = "1";
 
-/// Most bytes of log that a sandbox writes in its life. Our choice: a cent pays for 80 such ends.
+/// Most bytes of log that a sandbox writes in its life. A cent pays for 80 such sandboxes.
 pub const MAX_LOG_BYTES: usize = 256 << 10;
 
-/// The longest line. Our choice: far below the 256 KiB at which older parts of CloudWatch Logs cut
-/// an event, and little is lost with a line that is damaged.
+/// The longest line: far below the 256 KiB at which older parts of CloudWatch Logs cut an event, and
+/// short enough that a damaged line loses little.
 pub const MAX_LINE_BYTES: usize = 64 << 10;
 
-/// Most bytes of a request that are compressed into a line. Our choice: even if it does not
-/// compress, base64 makes less than [`MAX_LINE_BYTES`] of it.
+/// Most bytes of a request in a line. Base64 of incompressible bytes still fits [`MAX_LINE_BYTES`].
 const MAX_REQUEST_BYTES: usize = 44 << 10;
 
-/// Most bytes that a line read is decompressed to, against one made to fill memory. A line of ours
-/// is never larger than [`MAX_REQUEST_BYTES`], unless a single item is.
+/// Most bytes of a decompressed line, against lines that were made to fill memory. Our lines hold at
+/// most [`MAX_REQUEST_BYTES`], unless a single item is larger.
 const MAX_PLAIN_BYTES: u64 = 16 << 20;
 
-/// A line that was read.
 #[derive(Debug)]
 pub struct DeadLetter {
-    /// Whose it is.
+    /// The destination's name.
     pub destination: String,
-    /// The request.
     pub signal: Payload,
 }
 
-/// Why a word that begins as a line cannot be read.
+/// Why a word with the prefix cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
-    /// Another version of this program wrote it.
     #[error("of another version")]
     OtherVersion,
-    /// Cut off, or edited.
+    /// Truncated or edited.
     #[error("damaged")]
     Damaged,
 }
 
-/// Makes lines up to a number of bytes.
+/// Makes lines, up to a limit in bytes.
 #[derive(Debug)]
 pub struct DeadLetters {
     /// Bytes of all lines, line ends included.
     pub bytes: usize,
-    /// Items in them.
+    /// Items in the lines.
     pub items: u64,
-    /// Items that were to be in them, and for which there was no room or no time.
+    /// Items without room or time.
     pub left_out: u64,
     max_bytes: usize,
-    /// Lines that are not written yet, without line ends.
+    /// Unwritten lines, without line ends.
     waiting: Vec<String>,
-    /// Whether a line found no room: there will be no other.
+    /// Whether a line did not fit; no other is made then.
     is_full: bool,
-    /// What the next line will hold, of one destination and kind.
+    /// The content of the next line, of one destination and kind.
     next: Option<(&'static str, SignalKind, Vec<u8>)>,
 }
 
-/// ItemFilter items of a request are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ItemFilter {
-    /// Those with an error.
+    /// Items with an error.
     Errors,
-    /// All others.
+    /// Items without an error.
     Others,
 }
 
 impl DeadLetters {
-    /// No lines yet, and so many bytes to come at most.
     pub fn new(max_bytes: usize) -> Self {
         Self {
             bytes: 0,
@@ -127,7 +120,7 @@ impl DeadLetters {
         };
         for part in parts {
             match &mut self.next {
-                // Requests of one kind in a row are one request.
+                // Concatenated requests of one kind are one request.
                 Some((name, of, next))
                     if (*name, *of) == (destination, kind)
                         && next.len() + part.len() <= MAX_REQUEST_BYTES =>
@@ -142,7 +135,7 @@ impl DeadLetters {
         }
     }
 
-    /// Ends the line under way. One that does not fit is left out.
+    /// Ends the current line. A line that does not fit is left out.
     pub fn end_line(&mut self) {
         let Some((destination, kind, request)) = self.next.take() else { return };
         let Ok((line, items)) = write(destination, kind, &request) else { return };
@@ -157,20 +150,19 @@ impl DeadLetters {
         }
     }
 
-    /// Whether nothing more will fit.
+    /// Whether no further line fits.
     pub fn is_full(&self) -> bool {
         self.is_full
     }
 
-    /// Writes the lines that have been made since, each at once. To the log, what stands in the way of
-    /// its own level and form does not concern these lines.
+    /// Writes the new lines, each with one call. Bypasses the log's level and format.
     pub fn write_to(&mut self, log: &mut dyn Write) -> io::Result<()> {
         let mut lines = self.waiting.drain(..);
         lines.try_for_each(|line| log.write_all(format!("{line}\n").as_bytes()))
     }
 }
 
-/// A request as a line, and the number of its items.
+/// Encodes a request as a line; also returns the number of its items.
 fn write(destination: &str, kind: SignalKind, request: &[u8]) -> io::Result<(String, u64)> {
     let items = match kind {
         SignalKind::Failures => failure_codec::read(request).map(|line| line.items).sum(),

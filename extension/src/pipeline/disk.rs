@@ -1,8 +1,8 @@
-//! The spool and the sums, opened with the first command: not in a cold start.
+//! Opens the spool and the ledger's file with the first command, so that init does not pay for it.
 //!
-//! They are one process's: the file of the sums is locked, before anything else is touched. Another
-//! process on the same directory (a reset that overlaps, a local run that was started twice) keeps
-//! its telemetry in memory, says so once, and takes over when the first one is gone.
+//! One process owns the directory: it locks the ledger's file before it touches anything else. A second
+//! process on the directory (an overlapping reset, a second local run) keeps its telemetry in memory,
+//! logs that once, and takes the directory over when the first process is gone.
 
 use std::{fs, io, path::PathBuf};
 
@@ -18,22 +18,20 @@ use crate::{
     },
 };
 
-/// See the module's documentation.
 #[derive(Debug)]
 pub(super) enum PipelineDisk {
     Unopened(SpoolSettings),
-    /// Another process has it.
+    /// Another process owns the directory.
     Taken(SpoolSettings),
     Open {
         sums: LedgerFile,
         written: Ledger,
-        /// Whether the log has said that they cannot be written.
+        /// Whether a failed write was logged.
         reported: bool,
     },
     None,
 }
 
-/// Where the spool is to be, and how large.
 #[derive(Clone, Debug)]
 pub(super) struct SpoolSettings {
     directory: PathBuf,
@@ -41,7 +39,7 @@ pub(super) struct SpoolSettings {
 }
 
 impl PipelineDisk {
-    /// `None` if no destination is worth a spool, or none is wanted.
+    /// `None` if no destination is durable, or the spool is off.
     pub(super) fn new(specs: &[DestinationSpec], settings: &PipelineSettings) -> Self {
         if !specs.iter().any(|spec| spec.durable) || settings.spool_bytes == 0 {
             return Self::None;
@@ -60,14 +58,14 @@ impl PipelineDisk {
         }
     }
 
-    /// Looks whether the process that had it is gone.
+    /// Opens the directory if the process that owned it is gone.
     pub(super) fn take_over(&mut self, core: &mut Core) {
         if let Self::Taken(place) = self {
             *self = place.clone().open(core);
         }
     }
 
-    /// Each time, should the disk have refused before.
+    /// Retries after each failed write.
     pub(super) fn write_sums(&mut self, ledger: &Ledger) {
         let Self::Open { sums, written, reported } = self else { return };
         if written == ledger {

@@ -1,4 +1,4 @@
-//! The pipeline's other end: what it is told, and asked.
+//! The commands of the pipeline's task, and the handle that sends them.
 
 use std::{io, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     pipeline::{dead_letter::DeadLetters, refusals::RefusedRequests, stats::PipelineStats},
 };
 
-/// The pipeline's other end, for receivers and lifecycle.
+/// The handle of the pipeline, for receivers and lifecycle.
 #[derive(Clone, Debug)]
 pub struct PipelineHandle(pub(super) mpsc::Sender<PipelineCommand>);
 
@@ -32,14 +32,14 @@ pub(super) enum PipelineCommand {
 }
 
 impl PipelineHandle {
-    /// Hands over a signal; returns when it is in the sums, so that a kill from then on is noticed.
+    /// Enqueues a payload. Returns when the ledger has counted it, so that a later kill is noticed.
     pub async fn receive(&self, signal: Payload) -> Result<(), Stopped> {
         let (done, counted) = oneshot::channel();
         self.0.send(PipelineCommand::Receive(signal, done)).await.map_err(|_| Stopped)?;
         counted.await.map_err(|_| Stopped)
     }
 
-    /// Returns when what is yet to be made is in the sums; see [`Pipeline::with_pending_failures`](super::Pipeline::with_pending_failures).
+    /// Returns when the ledger has counted the pending failures; see [`Pipeline::with_pending_failures`](super::Pipeline::with_pending_failures).
     pub async fn count(&self) {
         let (done, counted) = oneshot::channel();
         if self.0.send(PipelineCommand::Count(done)).await.is_ok() {
@@ -47,22 +47,22 @@ impl PipelineHandle {
         }
     }
 
-    /// Sends what has been received; returns when each destination has it all, has failed, or the
-    /// patience is over. What was not delivered is in the spool then, or soon after if it is much.
+    /// Flushes. Returns when each destination has everything or has failed, or at the end of the hold.
+    /// Undelivered batches are in the spool then, or soon after if they are large.
     pub async fn flush(&self, kind: FlushKind) {
         let (done, flushed) = oneshot::channel();
         if self.0.send(PipelineCommand::Flush { kind, done }).await.is_ok() {
-            // An error means that the pipeline has stopped: there is nothing to wait for.
+            // An error means that the pipeline has stopped, so the wait is over.
             let _ = flushed.await;
         }
     }
 
-    /// Whether the pipeline's task has ended, which only a panic does.
+    /// Whether the pipeline's task has ended. Only a panic ends it.
     pub fn has_stopped(&self) -> bool {
         self.0.is_closed()
     }
 
-    /// Says for how long Next was kept back after an invocation's end.
+    /// Records a hold of Next.
     pub async fn held(&self, hold: Duration) {
         let _ = self.0.send(PipelineCommand::Held(hold)).await;
     }
@@ -72,20 +72,19 @@ impl PipelineHandle {
         let _ = self.0.send(PipelineCommand::Refused(refusal)).await;
     }
 
-    /// Says that the process was frozen for so long: connections are made anew.
+    /// Records a freeze. Exporters reconnect after it.
     pub async fn thawed(&self, gap: Duration) {
         let _ = self.0.send(PipelineCommand::Thawed(gap)).await;
     }
 
-    /// What became of everything so far.
+    /// The stats of this process so far.
     pub async fn summary(&self) -> Result<PipelineStats, Stopped> {
         let (reply, summary) = oneshot::channel();
         self.0.send(PipelineCommand::Stats(reply)).await.map_err(|_| Stopped)?;
         summary.await.map_err(|_| Stopped)
     }
 
-    /// Writes what was not delivered to standard error, as lines of log; the same is never written
-    /// twice in a sandbox.
+    /// Writes undelivered telemetry to standard error as dead letters, each once in a sandbox.
     pub async fn dead_letters(&self) -> Result<io::Result<DeadLetters>, Stopped> {
         let (reply, words) = oneshot::channel();
         self.0.send(PipelineCommand::DeadLetters(reply)).await.map_err(|_| Stopped)?;

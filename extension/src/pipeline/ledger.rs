@@ -1,15 +1,14 @@
-//! What became of every item: the sums that make a loss visible.
+//! The account of every item, which makes losses visible.
 //!
-//! An item is received once per destination that wants its kind, and is in exactly one state from
-//! then on. [`Ledger::moved`] is the only way from one state to another, so
+//! An item is received once for each destination that takes its kind, and is in exactly one state from
+//! then on. Only [`Ledger::transfer`] changes the state, so
 //! `received = held + spooled + delivered + dropped` holds by construction; tests compare `held`
-//! and `spooled` with what the buffer and the spool really have.
+//! and `spooled` with the real content of buffer and spool.
 //!
-//! The sums are one block of numbers, written to a file after each step that changed them. A write
-//! of some hundred bytes costs a microsecond and survives a SIGKILL, so the next process finds
-//! what was held when this one was killed, and reports it as lost. (A mapped file would do the
-//! same with unsafe code.) To that process also counts as held what is [yet to be
-//! received](Ledger::expect) and would be lost with this one.
+//! The sums are one block of numbers, written to a file after each change. The write takes a microsecond
+//! and survives a SIGKILL, so the next process finds the number of held items and reports them as lost.
+//! (A mapped file would need unsafe code.) [Pending failures](Ledger::expect) count as held for that
+//! process, since a kill would lose them too.
 
 use std::{
     collections::BTreeMap,
@@ -24,25 +23,21 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 /// Index of a destination and a kind; see [`crate::pipeline::buffer::Buffer::new`].
 pub type QueueId = usize;
 
-/// Where an item is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// In the buffer, or under way from there.
+    /// In the buffer, also while in flight.
     Held,
-    /// In a file of the spool, under way or not.
+    /// In a file of the spool, also while in flight.
     Spooled,
-    /// The destination has it.
     Delivered,
-    /// Given up.
     Dropped(Reason),
 }
 
-/// Why an item was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The destination refused it for good.
+    /// The destination rejected it.
     Rejected,
-    /// The buffer was full, and the spool did not take it.
+    /// The buffer was full and the spool could not take it.
     BufferFull,
     /// The spool was full.
     SpoolFull,
@@ -50,12 +45,12 @@ pub enum Reason {
     SpoolDamaged,
     /// It was in memory when the process was killed, or in the failure reporter when that panicked.
     Killed,
-    /// Its trace is not to be sent, by its own flag. No loss, but no delivery either.
+    /// Its trace is flagged as not sampled: neither a loss nor a delivery.
     Unsampled,
 }
 
 impl Reason {
-    /// All of them, as the summary names them.
+    /// With their names in the summary.
     const NAMES: [(Self, &'static str); 6] = [
         (Self::Rejected, "rejected"),
         (Self::BufferFull, "buffer_full"),
@@ -66,19 +61,18 @@ impl Reason {
     ];
 }
 
-/// The sums of one route, in items. As JSON `{"received": 9, "delivered": 7, "spooled": 1,
-/// "dropped": {"rejected": 1}}`; a sum of zero is left out.
+/// The sums of one queue, in items. JSON: `{"received": 9, "delivered": 7, "spooled": 1,
+/// "dropped": {"rejected": 1}}`, without zeros.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Account([u64; COLUMNS]);
 
-/// All states, and what was received.
+/// Columns: all states, and the received items.
 const COLUMNS: usize = 10;
 
-/// See the module's documentation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ledger {
     accounts: Vec<Account>,
-    /// Of each route.
+    /// One account for each queue.
     expected: Vec<u64>,
 }
 
@@ -99,22 +93,20 @@ impl State {
 }
 
 impl Account {
-    /// Items received.
     pub fn received(&self) -> u64 {
         self.0[0]
     }
 
-    /// Items in a state.
     pub fn at(&self, state: State) -> u64 {
         self.0[state.column()]
     }
 
-    /// Items given up for any reason but that they were not sampled.
+    /// Dropped items, except those that were not sampled.
     pub fn lost(&self) -> u64 {
         self.0[4..9].iter().sum()
     }
 
-    /// The same without what had been counted earlier. What is held or spooled now is no count.
+    /// The difference to an earlier account. Held and spooled items are kept as they are.
     pub fn since(&self, earlier: &Self) -> Self {
         let now = [State::Held.column(), State::Spooled.column()];
         let since = |column: usize| match now.contains(&column) {
@@ -131,18 +123,18 @@ impl Ledger {
         Self { accounts: vec![Account::default(); routes], expected: vec![0; routes] }
     }
 
-    /// So many items will be received as soon as they are made, unless there is a kill before.
+    /// Sets the number of pending failures: they will be received unless a kill comes first.
     pub fn expect(&mut self, route: QueueId, items: u64) {
         self.expected[route] = items;
     }
 
-    /// Items came in: they are held now.
+    /// Counts received items as held.
     pub fn received(&mut self, route: QueueId, items: u64) {
         self.accounts[route].0[0] += items;
         self.accounts[route].0[State::Held.column()] += items;
     }
 
-    /// Items went from one state to another.
+    /// Moves items from one state to another.
     pub fn transfer(&mut self, route: QueueId, from: State, to: State, items: u64) {
         let columns = &mut self.accounts[route].0;
         debug_assert!(columns[from.column()] >= items, "{items} items are not {from:?}");
@@ -150,22 +142,21 @@ impl Ledger {
         columns[to.column()] += items;
     }
 
-    /// Brings the sum of what is spooled in line with what was found in the spool. To be called
-    /// before [`lose_held`](Self::lose_held).
+    /// Corrects the spooled sum to the files that exist. Call it before [`lose_held`](Self::lose_held).
     pub fn reconcile_spool(&mut self, route: QueueId, found: u64) {
         let counted = self.accounts[route].at(State::Spooled);
         let missing = counted.saturating_sub(found);
         self.transfer(route, State::Spooled, State::Dropped(Reason::SpoolDamaged), missing);
-        // What an ended process held may have been written after its sums.
+        // An ended process may have spooled held items after its last write of the sums.
         let surplus = found.saturating_sub(counted);
         let written = surplus.min(self.accounts[route].at(State::Held));
         self.transfer(route, State::Held, State::Spooled, written);
-        // The rest was received after them, or the sums were lost.
+        // The other items were received after the last write, or the sums were lost.
         self.accounts[route].0[0] += surplus - written;
         self.accounts[route].0[State::Spooled.column()] += surplus - written;
     }
 
-    /// What an ended process held was lost with it. Returns how many items.
+    /// Counts the items that an ended process held as lost. Returns their number.
     pub fn lose_held(&mut self) -> u64 {
         let mut lost = 0;
         for route in 0..self.routes() {
@@ -176,7 +167,7 @@ impl Ledger {
         lost
     }
 
-    /// Adds the sums of another ledger of the same routes, whose process goes on.
+    /// Adds the sums of another ledger with the same queues.
     pub fn merge(&mut self, other: &Self) {
         for (account, other) in self.accounts.iter_mut().zip(&other.accounts) {
             account.0.iter_mut().zip(other.0).for_each(|(sum, number)| *sum += number);
@@ -184,17 +175,15 @@ impl Ledger {
         self.expected.clone_from(&other.expected);
     }
 
-    /// Number of routes.
     pub fn routes(&self) -> usize {
         self.accounts.len()
     }
 
-    /// The sums of a route.
     pub fn account(&self, route: QueueId) -> Account {
         self.accounts[route]
     }
 
-    /// The block to be written: every number in 8 bytes, little endian.
+    /// The block for the file: each number in 8 bytes, little endian.
     pub fn to_bytes(&self) -> Vec<u8> {
         let accounts = self.accounts.iter().zip(&self.expected).map(|(account, expected)| {
             let mut columns = account.0;
@@ -205,7 +194,7 @@ impl Ledger {
         accounts.flatten().flat_map(u64::to_le_bytes).collect()
     }
 
-    /// The ledger of a process that ended, or `None` if the block is not one of this shape.
+    /// Reads the block of an ended process. `None` if its size is wrong or a sum does not add up.
     pub fn of_ended_process(block: &[u8], routes: usize) -> Option<Self> {
         if block.len() != routes * COLUMNS * 8 {
             return None;
@@ -228,13 +217,13 @@ impl Ledger {
     }
 }
 
-/// The file that keeps the sums, locked against a second process.
+/// The file of the sums, locked against a second process.
 #[derive(Debug)]
 pub struct LedgerFile(File);
 
 impl LedgerFile {
-    /// Opens or makes the file, and reads what an ended process left in it. Fails with
-    /// [`io::ErrorKind::WouldBlock`] while another process has it.
+    /// Opens or creates the file and reads the block of an ended process. Fails with
+    /// [`io::ErrorKind::WouldBlock`] while another process owns it.
     pub fn open(path: &Path, routes: usize) -> io::Result<(Self, Option<Ledger>)> {
         let mut options = File::options();
         let mut file = options.read(true).write(true).create(true).truncate(false).open(path)?;

@@ -1,13 +1,13 @@
-//! The one owner of the buffer, between the receivers and the exporters.
+//! The pipeline owns all waiting telemetry, between the receivers and the exporters.
 //!
 //! ```text
 //! receivers ──Receive──▶ ┌──────────┐ ──batch──▶ worker ─▶ honeycomb
 //! lifecycle ───Flush───▶ │ pipeline │ ──batch──▶ worker ─▶ console
 //!                        └──────────┘ ◀─result── (each)
 //! ```
-//! It never waits for anything but its inputs, so receiving never waits for a destination, and a
-//! destination never for another: each has a worker task with one batch under way at most. What it
-//! decides is [`core`]'s; this is the part with tasks, channels, the clock and the disk.
+//! Its task waits for commands and results only, so receiving never waits for a destination, and no
+//! destination waits for another: each has a worker task with at most one batch in flight. [`core`]
+//! decides; the task adds channels, the clock and the disk.
 
 pub mod settings;
 pub mod ledger;

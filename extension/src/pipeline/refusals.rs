@@ -1,5 +1,4 @@
-//! The requests that a receiver refused: counted by receiver and reason, and logged at most once a minute
-//! for each.
+//! Refused requests: counted by receiver and reason, and logged at most once a minute for each.
 //!
 //! | reason | status |
 //! |---|---|
@@ -28,27 +27,18 @@ const MAX_DETAIL_CHARS: usize = 200;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Receiver {
-    /// OTLP from the function.
     Otlp,
-    /// The Telemetry API's listener.
     Telemetry,
 }
 
-/// Why a request was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusalReason {
-    /// The body cannot be read.
     Invalid,
-    /// No receiver has this path.
     Path,
-    /// The path takes only POST.
     Method,
-    /// The body did not arrive in time.
     Late,
-    /// The body is longer than the limit.
     TooLarge,
-    /// The content type or the compression is unknown.
     MediaType,
     /// No room now; clients retry.
     Busy,
@@ -59,11 +49,8 @@ pub enum RefusalReason {
 /// Refused requests, or parts of one.
 #[derive(Clone, Debug)]
 pub struct RefusedRequests {
-    /// The receiver.
     pub receiver: Receiver,
-    /// The reason.
     pub reason: RefusalReason,
-    /// How many.
     pub count: u64,
     /// The problem, for the log.
     pub detail: String,
@@ -99,7 +86,6 @@ impl RefusalReason {
 }
 
 impl RefusalCounts {
-    /// Whether nothing was refused.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -110,7 +96,6 @@ impl RefusalCounts {
         reasons.filter(|(reason, _)| **reason != RefusalReason::Busy).map(|(_, count)| count).sum()
     }
 
-    /// All of them.
     pub fn total(&self) -> u64 {
         self.0.values().flat_map(BTreeMap::values).sum()
     }
@@ -138,7 +123,6 @@ impl RefusalLog {
         Some(format!("{sender}: {new} refused as {reason}; the latest: {detail}"))
     }
 
-    /// The counts of this process.
     pub fn counts(&self) -> &RefusalCounts {
         &self.counts
     }

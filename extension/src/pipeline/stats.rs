@@ -1,8 +1,7 @@
-//! What the extension tells of itself: one line of JSON at SHUTDOWN, and one a minute in between
-//! if anything has changed.
+//! The extension's own stats: one line of JSON at SHUTDOWN, and one a minute if they have changed.
 //!
-//! A line with a new loss is a warning, and so is the last one if not everything was delivered;
-//! all others are information, which `CRUDDUR_LOG=info` shows.
+//! A line with a new loss is a warning, as is the last line if telemetry is undelivered. All others
+//! have the level info, which `CRUDDUR_LOG=info` shows.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -18,59 +17,52 @@ use crate::{
     },
 };
 
-/// Shortest time between two lines. Our choice: as often as CloudWatch's metrics have a value.
+/// Shortest time between two lines: the resolution of CloudWatch's metrics.
 pub const INTERVAL: Duration = Duration::from_secs(60);
 
-/// See the module's documentation. The accounts go on over restarts within a sandbox, all else
-/// begins with the process.
+/// The accounts continue over restarts within a sandbox; all other values begin with the process.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct PipelineStats {
-    /// By their names.
+    /// By name.
     pub destinations: BTreeMap<&'static str, DestinationStats>,
-    /// For how long Next was kept back.
     pub holds: HoldStats,
     /// Requests that the receivers refused.
     #[serde(skip_serializing_if = "RefusalCounts::is_empty")]
     pub refused: RefusalCounts,
 }
 
-/// How one destination fares.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DestinationStats {
-    /// What became of each kind's items; kinds of which nothing came are left out.
+    /// By kind, without kinds that were never received.
     #[serde(flatten)]
     pub accounts: BTreeMap<SignalKind, Account>,
-    /// Its requests.
     #[serde(flatten)]
     pub requests: RequestStats,
-    /// Whether it is being left alone.
     pub breaker: BreakerState,
 }
 
-/// What became of a destination's requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RequestStats {
-    /// All that ended.
+    /// Completed requests.
     pub requests: u64,
-    /// Those that failed: their items are sent again, or dropped.
+    /// Failed requests, whose items are retried or dropped.
     pub failed_requests: u64,
-    /// Items of requests that ended without an answer: they may arrive twice.
+    /// Items of requests without an answer, which may arrive twice.
     pub repeated_items: u64,
 }
 
-/// For how long Next was kept back after an invocation's end.
+/// The holds of Next after the ends of invocations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct HoldStats {
-    /// Number of invocations, those that were not waited for included.
+    /// Number of invocations, also those without a hold.
     pub count: u64,
-    /// The longest, in milliseconds.
+    /// The longest hold in milliseconds.
     pub longest_ms: f64,
-    /// All together, in milliseconds.
+    /// The sum in milliseconds.
     pub total_ms: f64,
 }
 
 impl HoldStats {
-    /// Adds one.
     pub fn note(&mut self, hold: Duration) {
         let millis = hold.as_secs_f64() * 1e3;
         self.count += 1;
@@ -80,7 +72,7 @@ impl HoldStats {
 }
 
 impl PipelineStats {
-    /// Logs what has changed since an earlier summary, if anything has.
+    /// Logs the stats if they have changed since `earlier`.
     pub fn log_since(&self, earlier: &Self) {
         if self != earlier {
             let is_worse = self.sum(Account::lost) > earlier.sum(Account::lost);
@@ -90,7 +82,7 @@ impl PipelineStats {
         }
     }
 
-    /// Logs the last one.
+    /// Logs the stats at SHUTDOWN.
     pub fn log_at_end(&self) {
         let undelivered = |account: &Account| {
             account.lost() + account.at(State::Held) + account.at(State::Spooled)

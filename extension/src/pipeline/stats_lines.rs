@@ -1,4 +1,4 @@
-//! The summary as lines, for destinations that take lines: when one is due.
+//! The stats as log lines with metrics, for destinations that take lines.
 
 use std::time::{Duration, SystemTime};
 
@@ -20,15 +20,14 @@ use crate::{
     time::{timestamp, unix_ms},
 };
 
-/// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct StatsReporter {
     function: String,
     told: PipelineStats,
-    /// Since then.
+    /// Since the last report.
     holds: HoldStats,
     tell_at: Instant,
-    /// Whether something came since: these lines alone are no news.
+    /// Whether a payload arrived since the last report; these lines themselves do not count.
     has_news: bool,
 }
 
@@ -38,22 +37,20 @@ impl StatsReporter {
         Self { function, told, holds: HoldStats::default(), tell_at, has_news: false }
     }
 
-    /// A signal has come.
     pub(super) fn note(&mut self) {
         self.has_news = true;
     }
 
-    /// Next was kept back for so long.
     pub(super) fn held(&mut self, hold: Duration) {
         self.holds.note(hold);
     }
 
-    /// Whether it is time; the `last` one is always due if there is anything to tell.
+    /// Whether a report is due. The `last` one is due whenever there is news.
     pub(super) fn is_due(&self, now: Instant, last: bool) -> bool {
         self.has_news && (last || now >= self.tell_at)
     }
 
-    /// What has changed since the last time, by this process's own sums.
+    /// The changes since the last report, by this process's own sums.
     pub(super) fn tell(&mut self, now: Instant, summary: PipelineStats) -> Vec<Payload> {
         let holds = std::mem::take(&mut self.holds);
         let lines = account_lines(&self.function, &summary, &self.told, holds);
@@ -64,7 +61,7 @@ impl StatsReporter {
     }
 }
 
-/// The extension's own account since an earlier one, and the holds since then.
+/// The lines of the changes between two stats, with the holds in between.
 fn account_lines(
     function: &str,
     now: &PipelineStats,
@@ -85,7 +82,7 @@ fn account_lines(
     signals.finish()
 }
 
-/// The changes from one summary to the next: of each destination, of refused requests, and the holds since.
+/// The metrics of the changes: for each destination, for refused requests, and for the holds.
 fn metrics(
     function: &str,
     now: &PipelineStats,

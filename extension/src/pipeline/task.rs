@@ -30,10 +30,9 @@ use crate::{
     processor::FailureCounts,
 };
 
-/// Commands that may wait; the pipeline empties this queue without ever waiting. Our choice.
+/// Most queued commands. The task empties the queue without waiting, so it is rarely full.
 const COMMANDS: usize = 256;
 
-/// See the module's documentation.
 #[derive(Debug)]
 pub struct Pipeline {
     commands: mpsc::Receiver<PipelineCommand>,
@@ -42,34 +41,34 @@ pub struct Pipeline {
     thaws: watch::Sender<()>,
     core: Core,
     flush: Option<Flush>,
-    /// Failures that are yet to be made, by whoever gathers them.
+    /// Failures that are gathered but not in payloads yet.
     failures: Arc<FailureCounts>,
-    /// Who waits for the sums to be written.
+    /// Senders that wait until the ledger's file is written.
     ledger_waiters: Vec<oneshot::Sender<()>>,
-    /// When the next piece of what was not delivered is to be spooled.
+    /// When the next undelivered piece is spooled.
     spool_at: Option<Instant>,
     max_hold: Duration,
     disk: PipelineDisk,
     holds: HoldStats,
     refusals: RefusalLog,
-    /// What was last logged, and when the next may be.
+    /// The stats of the last log line, and the time of the next.
     logged: PipelineStats,
     log_at: Instant,
     /// `None` if no destination takes lines.
     accounting: Option<StatsReporter>,
 }
 
-/// A flush that somebody waits for.
+/// A flush with a waiting caller.
 #[derive(Debug)]
 struct Flush {
-    /// None if it holds no Next back: the last one.
+    /// `None` for the last flush, which holds no Next.
     began: Option<Instant>,
     until: Instant,
     done: oneshot::Sender<()>,
 }
 
 impl Pipeline {
-    /// A pipeline with one worker task per exporter, to be [`run`](Self::run).
+    /// Makes a pipeline and starts one worker task for each exporter. Call [`run`](Self::run) next.
     pub fn new(
         exporters: Vec<Box<dyn Exporter>>,
         settings: &PipelineSettings,
@@ -111,7 +110,7 @@ impl Pipeline {
         (pipeline, PipelineHandle(command_sender))
     }
 
-    /// The same with failures that are yet to be made: a kill would lose them.
+    /// Counts pending failures in the ledger, since a kill would lose them.
     pub fn with_pending_failures(self, failures: Arc<FailureCounts>) -> Self {
         Self { failures, ..self }
     }
@@ -208,7 +207,7 @@ impl Pipeline {
         }
     }
 
-    /// Hands a batch to every worker that is to have one.
+    /// Sends the next batch to each idle worker.
     fn send(&mut self) {
         for id in 0..self.workers.len() {
             while let Some(batch) = self.core.next_batch(Instant::now(), id) {
@@ -231,7 +230,7 @@ impl Pipeline {
         }
     }
 
-    /// Spools what was not delivered, as much as there is time for.
+    /// Spools undelivered payloads until `until`.
     fn spool_until(&mut self, until: Instant) {
         let now = Instant::now();
         let until = until.max(now) + SPOOL_GRACE;
@@ -257,7 +256,7 @@ impl Pipeline {
         PipelineStats { destinations, holds: self.holds, refused: self.refusals.counts().clone() }
     }
 
-    /// Adds the account to the lines if that is due.
+    /// Enqueues the stats as lines if a report is due.
     fn emit_stats_lines(&mut self, last: bool) {
         let now = Instant::now();
         if self.accounting.as_ref().is_some_and(|accounting| accounting.is_due(now, last)) {

@@ -1,4 +1,4 @@
-//! Reading a request's body within limits: of its own, of time, and of all bodies together.
+//! Reads request bodies within limits: of each body, of time, and of all bodies together.
 
 use std::time::Duration;
 
@@ -11,41 +11,34 @@ use tokio::{
     time::timeout,
 };
 
-/// A client that has not sent its body by then is cut off. Our choice; clients are local.
+/// The time limit for a body. Clients are local, so ten seconds mean a hung client.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Most that is allocated because a client says that so much will come. Our choice: more than usual
-/// requests have, and nothing until it is written to.
+/// Most bytes allocated for an announced length: more than usual requests have.
 const MAX_AT_ONCE: usize = 1 << 20;
 
-/// BodyBudget for the bodies that are under way, in bytes: however many clients there are, their
-/// requests take no more of the function's memory.
+/// The bytes for all bodies in progress, which bounds the use of the function's memory by any number of
+/// clients.
 #[derive(Debug)]
 pub struct BodyBudget(Semaphore);
 
-/// BodyBudget that is taken, until this is dropped.
+/// Reserved bytes, returned on drop.
 #[derive(Debug)]
 pub struct Reservation<'a>(Option<SemaphorePermit<'a>>);
 
-/// Why a body was not read.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
-    /// More than its limit.
     #[error("more than {0} bytes")]
     TooLarge(usize),
-    /// The client was too slow.
     #[error("the body did not arrive in time")]
     Late,
-    /// The connection, or its encoding, broke.
     #[error("the body broke off: {0}")]
     Broken(hyper::Error),
-    /// Too much is under way.
     #[error("too much at once, try again")]
     NoRoom,
 }
 
 impl BodyError {
-    /// The status that a client gets.
     pub fn status(&self) -> StatusCode {
         match self {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -57,17 +50,14 @@ impl BodyError {
 }
 
 impl BodyBudget {
-    /// BodyBudget for so many bytes.
     pub fn new(bytes: usize) -> Self {
         Self(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)))
     }
 
-    /// None yet.
     pub fn none(&self) -> Reservation<'_> {
         Reservation(None)
     }
 
-    /// Adds to what a request takes.
     pub fn take<'a>(&'a self, taken: &mut Reservation<'a>, bytes: usize) -> Result<(), BodyError> {
         let bytes = u32::try_from(bytes).map_err(|_| BodyError::NoRoom)?;
         let more = self.0.try_acquire_many(bytes).map_err(|_| BodyError::NoRoom)?;
@@ -79,7 +69,7 @@ impl BodyBudget {
     }
 }
 
-/// The body as it came, at most `max_bytes`, and the room that it takes.
+/// Reads a body of at most `max_bytes`, with its reservation.
 pub async fn read(
     request: Request<Incoming>,
     max_bytes: usize,

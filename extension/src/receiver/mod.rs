@@ -1,4 +1,4 @@
-//! Bytes in.
+//! The HTTP servers that receive telemetry.
 
 pub mod body;
 pub mod server;

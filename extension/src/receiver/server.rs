@@ -1,13 +1,12 @@
-//! What arrives: OTLP from the function ([`otlp`]), platform events from Lambda ([`telemetry`]).
+//! The connection loop of both receivers: OTLP from the function ([`crate::receiver::otlp`]) and platform
+//! events from Lambda ([`crate::receiver::telemetry`]), over HTTP/1.1.
 //!
-//! Both are HTTP/1.1 servers on one connection loop, [`serve`]. A receiver never waits for a
-//! destination: it hands its signals to the pipeline and answers.
+//! A receiver never waits for a destination: it hands payloads to the pipeline and answers. After a stop
+//! it answers no request, since the ledger would not count it. A panic is answered 500, which clients do
+//! not retry.
 //!
-//! What is not received when the receiver has stopped is not answered either: nobody would count it.
-//! A panic over a request is answered 500, upon which no client tries again.
-//!
-//! A receiver has [`MAX_CONNECTIONS`] at most. Above that the one goes that has been there longest
-//! without a request under way; if all have one, new clients wait until the first is answered.
+//! A receiver has at most [`MAX_CONNECTIONS`]. Above that, the connection that has been idle longest is
+//! closed; if all are busy, new clients wait.
 
 use std::{
     convert::Infallible,
@@ -36,19 +35,17 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-/// Most connections of one receiver. Our choice: Lambda gives a function and its extensions 1,024
-/// descriptors in all.
+/// Most connections of one receiver. A function and its extensions share 1,024 descriptors.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 pub const MAX_CONNECTIONS: usize = 256;
 
-/// A client that has not sent its headers by then, counted from the connection or from the last
-/// answer on it, is cut off. Our choice; clients are local.
+/// The time limit for headers, from the connection or the last answer. Clients are local.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Pause after a failed accept (no file descriptor left), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Requests under way at a stop get this long to be finished; it is part of the drain's budget.
+/// The time for requests in progress at a stop, a part of the drain's budget.
 const STOP_GRACE: Duration = Duration::from_millis(100);
 
 /// Answers requests on every connection until `stop` turns true.
@@ -96,7 +93,6 @@ struct Connections {
 
 struct ServedConnection {
     task: AbortHandle,
-    /// A request is under way.
     is_busy: Arc<AtomicBool>,
 }
 
@@ -110,8 +106,7 @@ impl Connections {
         }
     }
 
-    /// The next connection, and its place. Without a free place clients wait in the listener's
-    /// backlog.
+    /// Accepts the next connection with its slot. Without a free slot clients wait in the backlog.
     async fn accept(
         &mut self,
         listener: &TcpListener,
@@ -148,7 +143,7 @@ impl Connections {
         self.make_room();
     }
 
-    /// Keeps a place free for the next one, if there is a connection without a request under way.
+    /// Closes an idle connection if no slot is free.
     fn make_room(&mut self) {
         self.open.retain(|connection| !connection.task.is_finished());
         if self.places.available_permits() > 0 {
@@ -170,7 +165,7 @@ fn failed() -> Response<Full<Bytes>> {
     response
 }
 
-/// Serves one connection, which gives its place back when it ends.
+/// Serves one connection, and returns its slot at the end.
 async fn converse<A, F>(
     stream: TcpStream,
     watcher: Watcher,

@@ -26,15 +26,12 @@ use crate::{
     },
 };
 
-/// Where events lead.
 #[derive(Debug)]
 pub struct TelemetryReceiver {
     /// Receives the spans of the platform, and the lines.
     pipeline: PipelineHandle,
-    /// Learns which invocations are over.
     invocations: Processor,
     max_body_bytes: usize,
-    /// For all requests under way.
     room: BodyBudget,
     splitter: Mutex<Splitter>,
 }
@@ -66,7 +63,7 @@ impl TelemetryReceiver {
             Ok(read) => read,
             Err(error) => {
                 self.refused(RefusalReason::of(error.status()), 1, error.to_string()).await;
-                // Lambda tries again upon a 503.
+                // Lambda retries after a 503.
                 let is_busy = matches!(error, BodyError::NoRoom);
                 let busy = StatusCode::SERVICE_UNAVAILABLE;
                 return answer(if is_busy { busy } else { StatusCode::BAD_REQUEST });

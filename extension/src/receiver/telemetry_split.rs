@@ -23,7 +23,7 @@ use serde_json::value::RawValue;
 use crate::receiver::telemetry_split::text::{decode, envelope_length, partial_event, restart};
 
 /// Most bytes that wait for their continuation; more become a partial event. Bounds the memory between
-/// two POSTs. The reason for the number: four times the longest line that any destination takes.
+/// two POSTs: four times the longest line that a destination takes.
 const MAX_CUT_BYTES: usize = 4 << 20;
 
 /// Readable POSTs after which a part no longer waits: the API sends a continuation at once.

@@ -1,4 +1,4 @@
-//! What would die with the sandbox, for the log.
+//! Writes dead letters: telemetry that would be lost with the sandbox.
 
 use std::io::{self, Write};
 
@@ -15,9 +15,8 @@ use crate::{
 };
 
 impl Core {
-    /// Writes what durable destinations lack as lines, errors first and then the oldest first, while
-    /// there is time. Nothing changes its state: the sandbox may live on and send what is in the
-    /// spool.
+    /// Writes the undelivered payloads of durable destinations, errors first, then the oldest, while
+    /// there is time. No state changes: the sandbox may live on and send the spool.
     pub fn dead_letters(
         &mut self,
         log: &mut dyn Write,
@@ -60,7 +59,7 @@ impl Core {
         held.map(|(destination, signal)| (destination, signal.kind, signal.bytes.clone()))
     }
 
-    /// A file that cannot be read is for the next process to count.
+    /// Skips an unreadable file; the next process counts it.
     fn spooled_with(
         &self,
         which: ItemFilter,
@@ -74,7 +73,7 @@ impl Core {
         })
     }
 
-    /// What durable destinations lack and only memory has.
+    /// The payloads of durable destinations that are only in memory.
     fn held(&self) -> impl Iterator<Item = (&'static str, &Payload)> {
         let durable = self.destinations.iter().filter(|destination| destination.spec.durable);
         durable.flat_map(|destination| {

@@ -1,5 +1,4 @@
-//! One destination as the core sees it: what is under way, whether it may be sent to, and what the
-//! log has said about it.
+//! One destination's state in the core: its batch in flight, its breaker, and its last log line.
 
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -13,61 +12,57 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Destination {
     pub(super) spec: DestinationSpec,
-    /// The first of its routes; the others follow in the order of its kinds.
+    /// The first of its queues; the others follow in the order of its kinds.
     pub(super) first_route: QueueId,
     pub(super) health: CircuitBreaker,
     pub(super) under_way: Option<InFlight>,
-    /// A flush has begun, and it has not got everything since.
+    /// Whether a flush has begun and the destination does not have everything yet.
     pub(super) sending: bool,
-    /// The present flush waits for it.
+    /// The batch that the present flush waits for.
     pub(super) awaited: Option<Attempt>,
-    /// A batch was refused, and its signals are sent one by one.
+    /// A rejected batch that is sent in parts.
     pub(super) split: Option<Split>,
-    /// Whether anything was taken in the present flush.
+    /// Whether the destination accepted a batch in the present flush.
     pub(super) had_success: bool,
     /// Files of the spool that this flush failed to read; the next flush reads them again.
     pub(super) unreadable: Vec<u64>,
-    /// The file that the log named as unreadable.
+    /// The unreadable file that was logged.
     pub(super) reported_unreadable: Option<u64>,
-    /// What became of its requests.
     pub(super) requests: RequestStats,
-    /// What the log last said about it, so that an outage is one line.
+    /// The error of the last log line, so that an outage is one line.
     pub(super) reported: Option<ExportError>,
 }
 
-/// A batch that was handed to an exporter.
 #[derive(Clone, Debug)]
 pub(super) struct InFlight {
     pub(super) route: QueueId,
     pub(super) batch: Batch,
     pub(super) origin: BatchOrigin,
-    /// The process was frozen meanwhile: a failure says nothing about the destination.
+    /// Whether the process was frozen meanwhile; a failure does not count then.
     pub(super) thawed: bool,
 }
 
-/// What has become of the parts of a refused batch.
+/// The parts of a rejected batch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Split {
-    /// How many are not sent yet.
+    /// Number of unsent parts.
     pub(super) left: usize,
-    /// Whether any was taken.
+    /// Whether the destination accepted one.
     pub(super) took_some: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum BatchOrigin {
-    /// Still in the buffer.
     Buffer,
-    /// In these files of the spool.
+    /// Sequence numbers of spool files.
     Spool(Vec<u64>),
 }
 
-/// Which batch a flush waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attempt {
-    /// One from before the flush. If it fails, another follows.
+    /// A batch from before the flush. If it fails, another attempt follows.
     Previous,
-    /// One of the flush's own. If it fails, that is all for this flush.
+    /// A batch of this flush. If it fails, the flush does not retry.
     Current,
 }
 
@@ -128,7 +123,7 @@ impl Destination {
     pub(super) fn refused(&mut self, now: Instant, error: ExportError, batch: &Batch) {
         let (items, unit) = (batch.items, batch.kind.items());
         match self.split {
-            // It is not this or that which it refuses.
+            // The destination rejects every part.
             Some(Split { left: 0, took_some: false }) => self.health.failed(now, None),
             _ => self.health.succeeded(), // it answers
         }
@@ -153,7 +148,7 @@ impl Destination {
         }
     }
 
-    /// Logs a failure once: again only if it comes to be of another kind.
+    /// Logs a failure once, and again only if its kind changes.
     fn report(&mut self, error: ExportError, fate: &str) {
         let name = self.spec.name;
         if self.reported.as_ref().is_some_and(|reported| reported.is_same_kind(&error)) {

@@ -1,9 +1,9 @@
-//! The pipeline's decisions, without tasks, channels or a clock: what is sent where and when, and
-//! what becomes of it. Time comes in as an argument, so that a simulation can drive exactly this.
+//! The pipeline's decisions, without tasks, channels or a clock: which batch goes where and when. Time
+//! is an argument, so that a simulation drives the same code.
 //!
 //! The life of an item: received → held in the buffer → taken in a batch → delivered. A batch that
-//! fails goes back to the buffer; what is left when a flush ends goes to the spool, and is sent
-//! from there. [`Ledger`] counts every step.
+//! fails returns to the buffer; undelivered payloads go to the spool at the end of a flush, and are sent
+//! from there. [`Ledger`](crate::pipeline::ledger::Ledger) counts every step.
 
 mod destination;
 pub mod state;

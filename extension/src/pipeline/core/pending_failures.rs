@@ -1,4 +1,4 @@
-//! Failures that only the reporter knows, in the sums.
+//! Counts failures that are not in payloads yet.
 
 use crate::{
     otlp::payload::SignalKind,
@@ -9,7 +9,7 @@ use crate::{
 };
 
 impl Core {
-    /// So many failures are gathered and will be received; see [`Ledger::expect`].
+    /// Sets the number of gathered failures; see [`Ledger::expect`].
     pub fn expect_failures(&mut self, items: u64) {
         for destination in &self.destinations {
             if let Some(route) = destination.route_of(SignalKind::Failures) {
@@ -18,7 +18,7 @@ impl Core {
         }
     }
 
-    /// So many failures were dropped before they became signals.
+    /// Counts failures that were dropped before they became payloads.
     pub fn lose_failures(&mut self, items: u64) {
         for destination in &self.destinations {
             if let Some(route) = destination.route_of(SignalKind::Failures) {

@@ -1,4 +1,4 @@
-//! The way of batches to the spool, and back from there.
+//! Moves batches to the spool, and reads them back.
 
 use tracing::warn;
 
@@ -15,21 +15,20 @@ use crate::{
     },
 };
 
-/// Most files in one batch. Our choice: reading so many small ones costs a few milliseconds, during
-/// which this process does nothing else.
+/// Most files in one batch. Reading this many small files blocks the process for a few milliseconds.
 const MAX_BATCH_FILES: usize = 64;
 
-/// Most files that a flush fails to read for one destination; it then reads no more of them. One bad
-/// block must not stop the files behind it, but a process without descriptors can read none.
+/// Most files that a flush fails to read for one destination before it stops reading. One bad block must
+/// not stop later files, but a process without descriptors can read none.
 pub(super) const MAX_UNREADABLE: usize = 8;
 
-/// Most bytes of waiting signals that are compressed in one step. Our choice: some milliseconds of
-/// a core, and some 50 of the fourteenth of one that a function with 128 MB has.
+/// Most bytes that are compressed in one step: a few milliseconds on a full core, about 50 ms at 128 MB
+/// (1/14 core).
 const PIECE_BYTES: usize = 1_000_000;
 
 impl Core {
-    /// The oldest files of the spool as one batch: busy traffic makes many small ones, each of which
-    /// would cost a round trip. Missing and damaged files are counted and passed over.
+    /// The oldest spool files as one batch, since each of many small files would cost a round trip.
+    /// Missing and damaged files are counted and skipped.
     pub(super) fn next_spooled(
         &mut self,
         id: DestinationId,
@@ -96,7 +95,7 @@ impl Core {
         (whole, sequences)
     }
 
-    /// Skips a file until the next flush. Logs one line for as long as the file that it names is there.
+    /// Skips a file until the next flush. Logs one line as long as the named file exists.
     fn keep_unreadable(&mut self, id: DestinationId, file: &SpoolFile, error: &ReadError) {
         let destination = &mut self.destinations[id];
         destination.unreadable.push(file.sequence);
@@ -108,8 +107,8 @@ impl Core {
         }
     }
 
-    /// Moves a piece of what was not delivered to the spool: a batch under way from the buffer, which
-    /// goes on, or something that waits there. False if there is nothing more, or no room.
+    /// Moves one undelivered batch to the spool: a batch in flight, which continues, or a waiting one.
+    /// False if none is left, or there is no room.
     pub fn spool_some(&mut self) -> bool {
         if self.spool.is_none() || self.spool_refuses {
             return false;
@@ -143,13 +142,13 @@ impl Core {
         false
     }
 
-    /// Moves a batch that was taken from the buffer to the spool. `None` if that is not possible.
+    /// Moves a batch from the buffer to the spool. `None` if the spool does not take it.
     fn spool_batch(&mut self, id: DestinationId, route: QueueId, batch: &Batch) -> Option<u64> {
         let name = self.destinations[id].spec.name;
         let busy: Vec<u64> =
             self.destinations.iter().flat_map(Destination::busy_files).copied().collect();
         let spool = self.spool.as_mut()?;
-        // Compressing is dear: not if nothing fits at all.
+        // The check avoids compressing a batch that cannot fit.
         let room = spool.could_hold(1, &busy);
         let written = room.and_then(|()| batch.to_compressed()).and_then(|batch| {
             for file in spool.make_room(batch.to_zstd()?.len() as u64, &busy)? {

@@ -24,32 +24,30 @@ use crate::{
 /// When batches are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trigger {
-    /// From a flush on, which the lifecycle begins at the end of each invocation.
+    /// From a flush on: the lifecycle flushes at the end of each invocation.
     Flush,
-    /// Whenever something was received: nobody tells when an invocation ends.
+    /// At each received payload, since no event shows the end of an invocation.
     Receive,
 }
 
-/// See the module's documentation.
 #[derive(Debug)]
 pub struct Core {
     pub(super) buffer: Buffer,
     pub(super) ledger: Ledger,
-    /// What earlier processes had counted, as they left it.
+    /// The sums of earlier processes.
     pub(super) earlier: Ledger,
     pub(super) spool: Option<Spool>,
     pub(super) destinations: Vec<Destination>,
     pub(super) trigger: Trigger,
-    /// It refused a batch since the last flush began: to compress the next would be in vain.
+    /// Whether the spool rejected a batch since the last flush, so that compressing another is pointless.
     pub(super) spool_refuses: bool,
-    /// What the log last said about the spool.
+    /// The last logged error of the spool.
     pub(super) spool_reported: bool,
-    /// Whether the log has said that the buffer is full.
+    /// Whether the full buffer was logged.
     pub(super) full_reported: bool,
 }
 
 impl Core {
-    /// A core without a spool.
     pub fn new(
         destinations: Vec<DestinationSpec>,
         buffer_bytes: usize,
@@ -77,10 +75,8 @@ impl Core {
         }
     }
 
-    /// Takes over the spool that an earlier process left, and its sums.
-    ///
-    /// The sums are brought in line with the files that are really there. Returns how many items were
-    /// lost with that process.
+    /// Uses the spool and sums of an earlier process. Corrects the sums to the files that exist. Returns
+    /// the number of items that were lost with that process.
     pub fn use_spool(&mut self, spool: Spool, mut ledger: Ledger) -> u64 {
         self.earlier = ledger.clone();
         for (id, destination) in self.destinations.iter().enumerate() {
@@ -100,7 +96,7 @@ impl Core {
         lost
     }
 
-    /// Keeps a signal for every destination that takes its kind.
+    /// Enqueues a payload for each destination that takes its kind.
     pub fn receive(&mut self, signal: Payload) {
         for destination in &self.destinations {
             if let Some(route) = destination.route_of(signal.kind) {
@@ -127,15 +123,15 @@ impl Core {
         }
     }
 
-    /// Keeps what was received for a later flush: it is to be [spooled](Self::spool_some).
+    /// Defers all received payloads to a later flush; they are [spooled](Self::spool_some).
     pub fn defer(&mut self) {
         self.buffer.mark();
         self.spool_refuses = false;
     }
 
-    /// Begins to send what was received, and to wait for every destination that may be sent to; a
-    /// drain tries the others too. What comes later, such as the platform's word on the invocation
-    /// that just ended, is the next flush's: waiting for it would cost a second round trip.
+    /// Begins a flush: sends to each destination whose breaker allows it, in a drain to all. Later
+    /// payloads, such as platform spans of the same invocation, wait for the next flush; awaiting them
+    /// would cost a second round trip.
     pub fn begin_flush(&mut self, now: Instant, drain: bool) {
         self.buffer.mark();
         self.spool_refuses = false;
@@ -157,16 +153,15 @@ impl Core {
         }
     }
 
-    /// Whether nobody is waited for any longer.
+    /// Whether the flush awaits no destination.
     pub fn flush_is_done(&self) -> bool {
         self.destinations.iter().all(|destination| destination.awaited.is_none())
     }
 
-    /// Ends the waiting before Next; sending goes on in the background. What was not delivered is to
-    /// be [spooled](Self::spool_some): a kill then loses what came since the flush began, and no more.
+    /// Ends the flush; sending continues in the background. Undelivered payloads are
+    /// [spooled](Self::spool_some), so a kill loses only those received since the flush began.
     ///
-    /// With `patience_over` there was time to answer: who has not, nothing in all the flush, is left
-    /// alone.
+    /// If `patience_over`, destinations that accepted nothing during this flush open their breaker.
     pub fn end_flush(&mut self, now: Instant, patience_over: bool) {
         for destination in &mut self.destinations {
             let silent = destination.awaited.take().is_some() && !destination.had_success;
@@ -177,7 +172,7 @@ impl Core {
         self.full_reported = false;
     }
 
-    /// The process was frozen for so long and goes on: what is under way may fail without anybody's fault.
+    /// Records a freeze: failures of batches in flight do not count against their destinations.
     pub fn thawed(&mut self, gap: Duration) {
         for destination in &mut self.destinations {
             destination.health.slept(gap);
@@ -187,7 +182,7 @@ impl Core {
         }
     }
 
-    /// The next batch that a destination is to be sent now.
+    /// The next batch to send to a destination.
     pub fn next_batch(&mut self, now: Instant, id: DestinationId) -> Option<Batch> {
         let destination = &self.destinations[id];
         let wanted = self.trigger == Trigger::Receive || destination.sending;
@@ -211,7 +206,7 @@ impl Core {
         Some(batch)
     }
 
-    /// Accounts for the batch under way.
+    /// Accounts for the result of the batch in flight.
     pub fn complete(
         &mut self,
         now: Instant,
@@ -225,7 +220,7 @@ impl Core {
                 let items = under_way.batch.items;
                 let rejected = receipt.rejected.min(items);
                 let unsampled = receipt.unsampled.min(items - rejected);
-                // Where all was left out nothing was sent, and so nothing is known.
+                // If all items were unsampled, nothing was sent, so the destination's state is unknown.
                 if unsampled < items {
                     self.destinations[id].succeeded();
                 }
@@ -254,7 +249,7 @@ impl Core {
         self.note_progress(id);
     }
 
-    /// Whether a destination has everything now.
+    /// Whether a destination lacks something.
     fn note_progress(&mut self, id: DestinationId) {
         let has_pending = self.has_pending(id);
         let destination = &mut self.destinations[id];
@@ -266,7 +261,7 @@ impl Core {
         }
     }
 
-    /// When [`next_batch`](Self::next_batch) may give something that it does not give now.
+    /// When [`next_batch`](Self::next_batch) may return a batch that it does not return now.
     pub fn wake_at(&self) -> Option<Instant> {
         let lacking = self.destinations.iter().enumerate().filter(|(id, destination)| {
             let wanted = self.trigger == Trigger::Receive || destination.sending;
@@ -275,12 +270,12 @@ impl Core {
         lacking.filter_map(|(_, destination)| destination.health.open_until()).min()
     }
 
-    /// How every destination fares.
+    /// The stats of each destination.
     pub fn destinations(&self, now: Instant) -> BTreeMap<&'static str, stats::DestinationStats> {
         self.destination_stats(now, |route| self.ledger.account(route))
     }
 
-    /// The same without what earlier processes had counted.
+    /// The stats of this process alone.
     pub fn own_destinations(
         &self,
         now: Instant,
@@ -308,7 +303,7 @@ impl Core {
         destinations.collect()
     }
 
-    /// The block to be written after each step.
+    /// The ledger, whose block is written after each step.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
     }
@@ -325,7 +320,7 @@ impl Core {
             || self.oldest_spooled_kind(id).is_some()
     }
 
-    /// A batch is done with, and so are its items.
+    /// Releases a completed batch from buffer or spool.
     fn release(&mut self, under_way: &InFlight, fates: &[(State, u64)]) {
         let from = match &under_way.origin {
             BatchOrigin::Buffer => {
@@ -348,8 +343,7 @@ impl Core {
         }
     }
 
-    /// Prepares a refused batch to be sent in parts, so that only the bad one is lost. False if it
-    /// has no parts.
+    /// Splits a rejected batch, so that only the bad part is lost. False if it cannot be split.
     fn split(&mut self, id: DestinationId, under_way: &InFlight) -> bool {
         let parts = match &under_way.origin {
             BatchOrigin::Buffer => under_way.batch.part_count(),
@@ -369,7 +363,7 @@ impl Core {
         true
     }
 
-    /// To the buffer; what is in the spool is still there.
+    /// Returns the batch to the buffer; a spooled batch stays in the spool.
     fn give_back(&mut self, under_way: &InFlight) {
         if under_way.origin == BatchOrigin::Buffer {
             self.buffer.give_back(under_way.route);

@@ -1,26 +1,20 @@
-//! A file of the spool, as its name tells of it.
+//! A spool file, described by its name.
 
 use crate::otlp::payload::SignalKind;
 
 const EXTENSION: &str = "zst";
 
-/// What a file takes on the disk is a multiple of this. Our choice: the block of ext4 and of most
-/// other file systems, where they are not told otherwise.
+/// A file takes a multiple of this on disk: the default block size of ext4 and most other file systems.
 /// <https://docs.kernel.org/filesystems/ext4/blocks.html>
 pub(super) const BLOCK: u64 = 4_096;
 
-/// What a file's name says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpoolFile {
-    /// Orders the files; unique.
+    /// Unique; orders the files.
     pub sequence: u64,
-    /// Whose batch it is.
     pub destination: String,
-    /// Which request it is.
     pub kind: SignalKind,
-    /// Number of items inside.
     pub items: u64,
-    /// Whether one of them has an error in it.
     pub has_error: bool,
     pub(super) bytes: u64,
 }
@@ -50,7 +44,7 @@ impl SpoolFile {
     }
 }
 
-/// What so many bytes take there.
+/// Rounds up to whole blocks.
 pub(super) fn on_disk(bytes: u64) -> u64 {
     bytes.max(1).next_multiple_of(BLOCK)
 }

@@ -1,12 +1,12 @@
-//! Batches on disk: what was not delivered in time, so that it outlives the process.
+//! Undelivered batches on disk, so that they outlive the process.
 //!
 //! One file per batch, `<sequence>.<destination>.<kind>.<items>.<flags>.zst`: the export request
 //! compressed with zstd, whose checksum guards it. A file is written under another name and then
-//! renamed, so it is whole or not there. The name says what accounting needs, also of a file that
-//! cannot be read. `/tmp` survives the reset of a sandbox, and the next process sends what it finds.
+//! renamed, so it is complete or missing. The name holds what the account needs, also for a file that
+//! cannot be read. `/tmp` survives the reset of a sandbox, and the next process sends the files.
 //!
-//! Bounded in blocks of the disk: for a new file those that were set aside go first, then the oldest
-//! without an error in it, then the oldest.
+//! The bound counts disk blocks. To make room, damaged files are removed first, then the oldest without
+//! an error, then the oldest.
 
 mod file;
 
@@ -21,63 +21,61 @@ use std::{
 pub use crate::pipeline::spool::file::SpoolFile;
 use crate::{delivery::batch::Batch, otlp::payload::SignalKind, pipeline::spool::file::on_disk};
 
-/// A file that is being written, or was when the process ended.
+/// The suffix of a file that is being written, or was at the end of the process.
 const UNFINISHED: &str = "unfinished";
 
-/// A file whose content is not what was written: kept for whoever wants to look at it, while there
-/// is room.
+/// The suffix of a damaged file, which is kept for inspection while there is room.
 const DAMAGED: &str = "damaged";
 
-/// The file that keeps what [`Spool::note_logged`] was told.
+/// The file of [`Spool::note_logged`].
 const LOGGED: &str = "logged";
 
-/// Most files. Our choice: as many as the default bound has blocks, so a larger bound makes the
-/// files larger, and not the lists of them longer.
+/// Most files: the number of blocks in the default bound. A larger bound allows larger files, not longer
+/// lists.
 const MAX_FILES: usize = 16_384;
 
-/// See the module's documentation.
 #[derive(Debug)]
 pub struct Spool {
     directory: PathBuf,
     max_bytes: u64,
-    /// By sequence number: the oldest first.
+    /// By sequence number, oldest first.
     files: BTreeMap<u64, SpoolFile>,
     /// Sequence numbers of each destination's files, by kind.
     queues: BTreeMap<String, [BTreeSet<u64>; SignalKind::ALL.len()]>,
-    /// Set aside, and what each takes on the disk.
+    /// Damaged files with their bytes on disk.
     damaged: Vec<(PathBuf, u64)>,
-    /// What all files take on the disk, those included.
+    /// Bytes of all files on disk, damaged ones included.
     bytes: u64,
     next_sequence: u64,
     logged: LastWarning,
 }
 
-/// What the log has had of the processes of this sandbox.
+/// The dead letters that the processes of this sandbox have written.
 #[derive(Clone, Copy, Debug, Default)]
 struct LastWarning {
     /// Bytes of lines.
     bytes: usize,
-    /// The first sequence number that the log was not told of.
+    /// The first sequence number without a dead letter.
     to: u64,
 }
 
-/// Why a file gives no batch.
+/// Why a file could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The function may empty `/tmp`.
+    /// The file is gone: the function may empty `/tmp`.
     #[error("is missing")]
     Missing,
     /// A frame or checksum is wrong.
     #[error("is damaged and set aside: {0}")]
     Damaged(io::Error),
-    /// The disk or the process failed, such as for want of file descriptors, which the function
-    /// shares. The content may be whole.
+    /// The disk or the process failed, for example without a free file descriptor, which the function
+    /// shares. The content may be intact.
     #[error("cannot be read now and is kept: {0}")]
     NotNow(io::Error),
 }
 
 impl Spool {
-    /// Makes the directory if it is missing, and lists what an earlier process left in it.
+    /// Creates the directory if it is missing, and lists the files of an earlier process.
     pub fn open(directory: &Path, max_bytes: u64) -> io::Result<Self> {
         fs::create_dir_all(directory)?;
         let mut spool = Self {
@@ -95,7 +93,7 @@ impl Spool {
             let (path, name) = (entry.path(), entry.file_name());
             let bytes = entry.metadata().map_or(0, |metadata| metadata.len());
             match path.extension().and_then(OsStr::to_str) {
-                // It was counted as held, and as lost with the process.
+                // The ledger counted it as held, and as lost with the process.
                 Some(UNFINISHED) => fs::remove_file(path)?,
                 Some(DAMAGED) => spool.set_aside(path, bytes),
                 _ => {
@@ -132,7 +130,7 @@ impl Spool {
         kinds.iter().filter_map(oldest).min().map(|(_, kind)| kind)
     }
 
-    /// Whether a file of so many bytes fits if all but the `busy` ones go.
+    /// Whether a file of this size fits if all files but the `busy` ones are removed.
     pub fn could_hold(&self, bytes: u64, busy: &[u64]) -> io::Result<()> {
         let kept = busy.iter().filter_map(|sequence| self.files.get(sequence));
         let kept: u64 = kept.map(SpoolFile::bytes_on_disk).sum();
@@ -143,8 +141,8 @@ impl Spool {
         Ok(())
     }
 
-    /// Removes files until one of so many bytes fits, but none of the `busy` ones, and returns what
-    /// they were. Fails, and removes nothing, if it [cannot fit](Self::could_hold).
+    /// Removes files except the `busy` ones until a file of this size fits, and returns them. Fails
+    /// without removing anything if it [cannot fit](Self::could_hold).
     pub fn make_room(&mut self, bytes: u64, busy: &[u64]) -> io::Result<Vec<SpoolFile>> {
         self.could_hold(bytes, busy)?;
         let bytes = on_disk(bytes);
@@ -184,9 +182,9 @@ impl Spool {
         Ok(self.next_sequence - 1)
     }
 
-    /// Replaces a file by some with [parts](Batch::split) of its batch; returns how many. Fails, and
-    /// changes nothing, if there is only one, or the disk is full. The parts are few enough that
-    /// they may exceed the bound until the next file.
+    /// Replaces a file by files with the [parts](Batch::split) of its batch; returns their number. Fails
+    /// without a change if there is only one part, or the disk is full. The few parts may exceed the
+    /// bound until the next file.
     pub fn split(&mut self, sequence: u64, batch: &Batch) -> io::Result<usize> {
         let file = self.files.get(&sequence);
         let destination = file.ok_or(io::ErrorKind::NotFound)?.destination.clone();
@@ -204,13 +202,13 @@ impl Spool {
                 }
             }
         }
-        // A disk that refuses leaves a file behind that may be sent again, by another process.
+        // If the disk fails to remove the file, a later process may send it again.
         let _ = self.remove(sequence);
         Ok(parts.len())
     }
 
-    /// A destination's oldest batch of a kind, or the next one `after` another, the skipped ones left
-    /// out. A missing or damaged file is no longer listed; one that cannot be read now stays.
+    /// A destination's oldest batch of a kind, or the next one `after` another, without the skipped ones.
+    /// A missing or damaged file is removed from the list; one that cannot be read now stays.
     pub fn next(
         &mut self,
         destination: &str,
@@ -230,7 +228,7 @@ impl Spool {
                 self.forget(file.sequence);
                 let path = self.path(&file);
                 let aside = path.with_extension(DAMAGED);
-                // If it cannot even be renamed it stays where it is, and is only forgotten.
+                // If the rename fails, the file stays and is only removed from the list.
                 if fs::rename(&path, &aside).is_ok() {
                     self.set_aside(aside, file.bytes);
                 }
@@ -244,24 +242,24 @@ impl Spool {
         zstd::decode_all(&fs::read(self.path(file))?[..])
     }
 
-    /// Bytes of log that the processes of this sandbox have written, as far as they said so.
+    /// Bytes of dead letters that the processes of this sandbox have recorded.
     pub fn logged_bytes(&self) -> usize {
         self.logged.bytes
     }
 
-    /// The files that [`note_logged`](Self::note_logged) was not told of, oldest first.
+    /// The files without dead letters, oldest first; see [`note_logged`](Self::note_logged).
     pub fn unlogged(&self) -> impl Iterator<Item = &SpoolFile> {
         self.files.range(self.logged.to..).map(|(_, file)| file)
     }
 
-    /// Remembers that the log was told of all files, and that so many bytes of it were written.
+    /// Records that all files have dead letters, and the bytes written for them.
     pub fn note_logged(&mut self, bytes: usize) -> io::Result<()> {
         self.logged = LastWarning { bytes: self.logged.bytes + bytes, to: self.next_sequence };
         let LastWarning { bytes, to } = self.logged;
         fs::write(self.directory.join(LOGGED), format!("{bytes} {to}"))
     }
 
-    /// Removes a file. It is gone from the list even if the disk refuses.
+    /// Removes a file, also from the list if the disk fails.
     pub fn remove(&mut self, sequence: u64) -> io::Result<()> {
         match self.forget(sequence) {
             Some(file) => fs::remove_file(self.path(&file)),
@@ -313,7 +311,7 @@ impl Spool {
 }
 
 impl LastWarning {
-    /// Nothing if the file is missing, or not what was written.
+    /// `None` if the file is missing or damaged.
     fn read(directory: &Path) -> Self {
         let text = fs::read_to_string(directory.join(LOGGED)).unwrap_or_default();
         let numbers = text.split_once(' ').and_then(|(bytes, to)| {

@@ -1,4 +1,4 @@
-//! How a request's body is written, and what is in it.
+//! The encoding and compression of request bodies.
 
 use std::io::Read;
 
@@ -12,7 +12,7 @@ use crate::receiver::{
     otlp::refusal::Refusal,
 };
 
-/// How the message is written; the reply is written the same way.
+/// The encoding of the message, and of its reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Encoding {
     /// `application/x-protobuf`
@@ -46,7 +46,7 @@ impl Encoding {
     }
 }
 
-/// The body, decompressed, and the room that it takes. At most `max_bytes`, before and after.
+/// Reads and decompresses a body, with its reservation: at most `max_bytes` before and after.
 pub(super) async fn read(
     request: Request<Incoming>,
     max_bytes: usize,

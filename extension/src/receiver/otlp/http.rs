@@ -2,8 +2,8 @@
 //! plain or gzip.
 //! <https://github.com/open-telemetry/opentelemetry-proto/blob/main/docs/specification.md>
 //!
-//! A request is checked all the way down ([`crate::otlp::wire`]), then kept as protobuf bytes: those that came, or the
-//! JSON's translation. A refused request is answered 4xx and never queued.
+//! A request is checked at every level ([`crate::otlp::wire`]), then kept as protobuf bytes: the received
+//! ones, or the translated JSON. A refused request is answered 4xx and never enqueued.
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -30,22 +30,18 @@ use crate::{
     },
 };
 
-/// Most objects in a JSON request: two bytes of JSON become hundreds when they are decoded. Our
-/// choice: 60 MB at worst, where a batch of 512 spans, OpenTelemetry's default, has some 20,000.
+/// Most objects in a JSON request, since two bytes of JSON become hundreds when decoded: 60 MB at worst.
+/// A batch of 512 spans, OpenTelemetry's default, has some 20,000 objects.
 const MAX_JSON_OBJECTS: usize = 100_000;
 
-/// Where signals go, and how large a request may be.
 #[derive(Debug)]
 pub struct OtlpReceiver {
-    /// Takes every accepted request.
     pub pipeline: PipelineHandle,
-    /// Learns which invocations are over.
     pub invocations: Processor,
-    /// `service.name` for senders that do not give theirs.
+    /// The `service.name` of resources without one.
     pub service_name: String,
-    /// Largest body, before and after decompression.
+    /// The largest body, before and after decompression.
     pub max_body_bytes: usize,
-    /// For all requests under way.
     pub room: BodyBudget,
 }
 
@@ -95,12 +91,12 @@ impl OtlpReceiver {
         let (signal, servers) =
             Payload::read(kind, bytes).map_err(|error| malformed(error.to_string()))?;
         let stopped = |_| {
-            // Not a status upon which clients try again, and hold their function.
+            // A status that clients do not retry, since a retry would hold the function.
             Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the pipeline has stopped")
         };
         let spans: Vec<_> =
             servers.iter().filter_map(|server| self.invocations.server_span(server)).collect();
-        // Before the pipeline has the spans: what is gathered is in the sums with them.
+        // Runs before the pipeline gets the spans, so that the ledger counts both together.
         let failures = self.invocations.otlp(&signal);
         for signal in signal.fit(&self.service_name).into_iter().chain(spans).chain(failures) {
             self.pipeline.receive(signal).await.map_err(stopped)?;
@@ -114,8 +110,7 @@ impl OtlpReceiver {
     }
 }
 
-/// The only place where a message is encoded anew: what is sent on is protobuf. Fails too if the decoder
-/// would drop a field without an error.
+/// Translates JSON to protobuf. Also fails if the decoder would drop a field without an error.
 pub fn to_protobuf(kind: SignalKind, json: &[u8]) -> serde_json::Result<Bytes> {
     let protobuf = match kind {
         SignalKind::Traces => {

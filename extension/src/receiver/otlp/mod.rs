@@ -1,4 +1,4 @@
-//! OTLP in.
+//! The OTLP receiver.
 
 mod refusal;
 mod encoding;

@@ -1,4 +1,4 @@
-//! Replies as the protocol wants them: the response message, or a `google.rpc.Status`.
+//! OTLP replies: the response message, or a `google.rpc.Status`.
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -7,7 +7,7 @@ use prost::Message;
 
 use crate::receiver::otlp::{encoding::Encoding, refusal::Refusal};
 
-/// `google.rpc.Status`; the specification leaves `code` to be ignored.
+/// `google.rpc.Status`; the specification tells clients to ignore `code`.
 #[derive(PartialEq, prost::Message)]
 struct Status {
     #[prost(string, tag = "2")]

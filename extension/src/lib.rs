@@ -22,9 +22,9 @@
 //! 2. [`otlp::wire`] checks the message without decoding it. [`otlp::payload`] keeps its bytes, counts
 //!    its spans and finds the server span, which proves the end of an invocation.
 //! 3. [`processor`] may derive platform spans and failures from it.
-//! 4. [`pipeline::handle`] hands the payload to the pipeline's task. [`pipeline::ledger`] counts it,
+//! 4. [`pipeline::PipelineHandle`] hands the payload to the pipeline's task. [`pipeline::ledger`] counts it,
 //!    [`pipeline::buffer`] holds it, and only then the receiver answers 200.
-//! 5. A flush cuts a [`delivery::batch`] for each destination. [`pipeline::worker`] runs the exporter,
+//! 5. A flush cuts a [`delivery::batch`] for each destination. `pipeline::worker` runs the exporter,
 //!    and [`client::freeze`] notices if the sandbox was frozen meanwhile.
 //! 6. [`exporter::honeycomb`] sends the bytes as they came; [`exporter::xray`] translates them.
 //! 7. [`pipeline::core`] completes the batch: delivered, retried, spooled or dropped.

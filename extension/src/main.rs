@@ -1,5 +1,4 @@
-//! The extension's process: on Lambda beside a function, elsewhere beside an emulator; or one of the
-//! commands of whoever operates it.
+//! The extension's process on Lambda or beside an emulator, or one of the operator's commands.
 
 use std::{env, ffi::OsString, io::IsTerminal, process::ExitCode};
 
@@ -35,14 +34,14 @@ fn main() -> ExitCode {
         }
     };
     let code = runtime.block_on(run(command));
-    // Names are resolved on a thread of its own: one that no name server answers must not hold
-    // the exit until Lambda loses its patience.
+    // Host names are resolved on a blocking thread. A name server that does not answer must not delay
+    // the exit beyond Lambda's limit.
     runtime.shutdown_background();
     code
 }
 
 async fn run(command: Command) -> ExitCode {
-    // What is no text is read as text that is wrong, and not as if nothing were there.
+    // Non-UTF-8 values are decoded lossily, so they are reported as invalid rather than treated as unset.
     let text = |value: OsString| value.to_string_lossy().into_owned();
     let (config, errors) = Config::from_vars(|name| env::var_os(name).map(text));
     start_log(config.log_level);
@@ -66,7 +65,7 @@ async fn run(command: Command) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// To standard error, which Lambda collects; it adds the time by itself.
+/// Logs to standard error, which Lambda collects with a time of its own.
 fn start_log(level: LevelFilter) {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
@@ -77,7 +76,7 @@ fn start_log(level: LevelFilter) {
         .init();
 }
 
-/// Lambda refuses any other name than that of the file that it started.
+/// Lambda rejects any name but the file name of the executable that it started.
 fn executable_name() -> String {
     let path = env::current_exe().ok();
     let name = path.as_deref().and_then(|path| path.file_name()?.to_str());

@@ -184,7 +184,7 @@ fn concat(parts: &[Bytes]) -> Bytes {
 
 /// Compresses the concatenated parts with zstd and checksums.
 ///
-/// Each [`FRAME_BYTES`] are one frame: zstd's streaming interface is a fifth slower.
+/// Each `FRAME_BYTES` are one frame: zstd's streaming interface is a fifth slower.
 pub fn compress(parts: impl Iterator<Item = impl AsRef<[u8]>>) -> io::Result<Bytes> {
     let mut compressor = Compressor::new(ZSTD_LEVEL)?;
     compressor.include_checksum(true)?;

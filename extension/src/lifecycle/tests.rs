@@ -7,7 +7,17 @@ use std::{
 };
 
 use super::*;
-use crate::lambda::telemetry_event::{PlatformEvent, RawEvent};
+use crate::{
+    flush::policy::FlushKind,
+    invocation::end::EndEvidence,
+    lambda::{
+        extensions_api::Invoke,
+        telemetry_event::{PlatformEvent, RawEvent},
+    },
+    otlp::payload::{Payload, SignalKind},
+    pipeline::Pipeline,
+    processor::Processor,
+};
 
 /// An Extensions API that gives these answers, one a connection; returns the calls' first lines.
 fn api_with(answers: &'static [&'static str]) -> (String, thread::JoinHandle<Vec<String>>) {

@@ -98,7 +98,6 @@ pub struct ServerSpan {
     pub trace_id: Option<TraceId>,
     /// `None` if the id is invalid.
     pub span_id: Option<SpanId>,
-    /// The W3C flag "sampled".
     pub is_sampled: bool,
     pub failed: bool,
     /// Whether the invocation sends nothing after this span. Our SDK sends its spans after the reply

@@ -3,7 +3,6 @@
 
 #[derive(Debug)]
 pub struct Schema {
-    /// Indexed by field number.
     fields: &'static [FieldKind],
 }
 

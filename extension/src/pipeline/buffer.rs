@@ -54,7 +54,6 @@ impl Cursor {
     }
 }
 
-/// An evicted payload.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Evicted {
     /// The queues that lack it.

@@ -19,7 +19,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 pub enum BreakerState {
     Closed,
     Open,
-    /// One attempt is allowed.
     HalfOpen,
 }
 

@@ -48,7 +48,6 @@ const MAX_PLAIN_BYTES: u64 = 16 << 20;
 
 #[derive(Debug)]
 pub struct DeadLetter {
-    /// The destination's name.
     pub destination: String,
     pub signal: Payload,
 }
@@ -58,7 +57,6 @@ pub struct DeadLetter {
 pub enum Unreadable {
     #[error("of another version")]
     OtherVersion,
-    /// Truncated or edited.
     #[error("damaged")]
     Damaged,
 }
@@ -68,7 +66,6 @@ pub enum Unreadable {
 pub struct DeadLetters {
     /// Bytes of all lines, line ends included.
     pub bytes: usize,
-    /// Items in the lines.
     pub items: u64,
     /// Items without room or time.
     pub left_out: u64,
@@ -83,9 +80,7 @@ pub struct DeadLetters {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ItemFilter {
-    /// Items with an error.
     Errors,
-    /// Items without an error.
     Others,
 }
 

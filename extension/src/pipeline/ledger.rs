@@ -35,11 +35,9 @@ pub enum State {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The destination rejected it.
     Rejected,
     /// The buffer was full and the spool could not take it.
     BufferFull,
-    /// The spool was full.
     SpoolFull,
     /// Its file in the spool cannot be read.
     SpoolDamaged,
@@ -118,7 +116,6 @@ impl Account {
 }
 
 impl Ledger {
-    /// All sums zero.
     pub fn new(routes: usize) -> Self {
         Self { accounts: vec![Account::default(); routes], expected: vec![0; routes] }
     }

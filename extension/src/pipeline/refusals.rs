@@ -23,7 +23,6 @@ const INTERVAL: Duration = Duration::from_secs(60);
 /// Most characters of a detail in the log. A decoder may quote a whole value.
 const MAX_DETAIL_CHARS: usize = 200;
 
-/// The receiver that refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Receiver {
@@ -42,7 +41,6 @@ pub enum RefusalReason {
     MediaType,
     /// No room now; clients retry.
     Busy,
-    /// The extension itself failed.
     Failed,
 }
 

@@ -23,7 +23,6 @@ pub const INTERVAL: Duration = Duration::from_secs(60);
 /// The accounts continue over restarts within a sandbox; all other values begin with the process.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct PipelineStats {
-    /// By name.
     pub destinations: BTreeMap<&'static str, DestinationStats>,
     pub holds: HoldStats,
     /// Requests that the receivers refused.
@@ -43,7 +42,6 @@ pub struct DestinationStats {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RequestStats {
-    /// Completed requests.
     pub requests: u64,
     /// Failed requests, whose items are retried or dropped.
     pub failed_requests: u64,

@@ -24,7 +24,6 @@ use crate::{
 pub(super) struct StatsReporter {
     function: String,
     told: PipelineStats,
-    /// Since the last report.
     holds: HoldStats,
     tell_at: Instant,
     /// Whether a payload arrived since the last report; these lines themselves do not count.

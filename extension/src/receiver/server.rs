@@ -63,9 +63,9 @@ where
             accepted = connections.accept(&listener) => accepted,
         };
         match accepted {
-            Ok((stream, place)) => {
+            Ok((stream, slot)) => {
                 reported = false;
-                connections.start(stream, place, Arc::clone(&handle));
+                connections.start(stream, slot, Arc::clone(&handle));
             }
             Err(error) => {
                 if !std::mem::replace(&mut reported, true) {
@@ -87,7 +87,7 @@ struct Connections {
     all: GracefulShutdown,
     /// Oldest first; those that have ended are removed at the next one.
     open: Vec<ServedConnection>,
-    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     reported: bool,
 }
 
@@ -101,7 +101,7 @@ impl Connections {
         Self {
             all: GracefulShutdown::new(),
             open: Vec::new(),
-            places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            slots: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             reported: false,
         }
     }
@@ -111,34 +111,34 @@ impl Connections {
         &mut self,
         listener: &TcpListener,
     ) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
-        let place = Arc::clone(&self.places).acquire_owned().await;
-        let place = place.map_err(std::io::Error::other)?; // never: nobody closes it
-        Ok((listener.accept().await?.0, place))
+        let slot = Arc::clone(&self.slots).acquire_owned().await;
+        let slot = slot.map_err(std::io::Error::other)?; // the semaphore is never closed
+        Ok((listener.accept().await?.0, slot))
     }
 
-    fn start<H, F>(&mut self, stream: TcpStream, place: OwnedSemaphorePermit, handle: Arc<H>)
+    fn start<H, F>(&mut self, stream: TcpStream, slot: OwnedSemaphorePermit, handle: Arc<H>)
     where
         H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
         F: Future<Output = Response<Full<Bytes>>> + Send,
     {
         let is_busy = Arc::new(AtomicBool::new(false));
-        let (busy, places) = (Arc::clone(&is_busy), Arc::clone(&self.places));
+        let (busy, slots) = (Arc::clone(&is_busy), Arc::clone(&self.slots));
         let answer = move |request| {
-            let (handle, busy, places) =
-                (Arc::clone(&handle), Arc::clone(&busy), Arc::clone(&places));
+            let (handle, busy, slots) =
+                (Arc::clone(&handle), Arc::clone(&busy), Arc::clone(&slots));
             async move {
                 busy.store(true, Ordering::Relaxed);
                 let handled = AssertUnwindSafe(handle(request)).catch_unwind().await;
                 let mut response = handled.unwrap_or_else(|_| failed());
                 busy.store(false, Ordering::Relaxed);
-                if places.available_permits() == 0 {
+                if slots.available_permits() == 0 {
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(header::CONNECTION, close);
                 }
                 response
             }
         };
-        let task = tokio::spawn(converse(stream, self.all.watcher(), answer, place));
+        let task = tokio::spawn(serve_connection(stream, self.all.watcher(), answer, slot));
         self.open.push(ServedConnection { task: task.abort_handle(), is_busy });
         self.make_room();
     }
@@ -146,7 +146,7 @@ impl Connections {
     /// Closes an idle connection if no slot is free.
     fn make_room(&mut self) {
         self.open.retain(|connection| !connection.task.is_finished());
-        if self.places.available_permits() > 0 {
+        if self.slots.available_permits() > 0 {
             return;
         }
         if !std::mem::replace(&mut self.reported, true) {
@@ -166,7 +166,7 @@ fn failed() -> Response<Full<Bytes>> {
 }
 
 /// Serves one connection, and returns its slot at the end.
-async fn converse<A, F>(
+async fn serve_connection<A, F>(
     stream: TcpStream,
     watcher: Watcher,
     answer: A,

@@ -57,7 +57,6 @@ impl TelemetryReceiver {
         receiver.take(rest.as_slice()).await;
     }
 
-    /// Answers one POST.
     async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (body, _room) = match body::read(request, self.max_body_bytes, &self.room).await {
             Ok(read) => read,

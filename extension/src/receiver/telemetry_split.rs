@@ -70,7 +70,6 @@ enum First<'a> {
 }
 
 impl Splitter {
-    /// Reads one POST.
     pub fn read<'a>(&mut self, body: &'a [u8]) -> Post<'a> {
         let mut post = Post::default();
         let joined = self.cut.as_ref().and_then(|cut| cut.joined(body));

@@ -55,7 +55,6 @@ pub enum SecretSource {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteSecret {
     service: SecretService,
-    /// Name or ARN.
     id: String,
     /// The JSON field of the secret that holds the key.
     field: Option<String>,

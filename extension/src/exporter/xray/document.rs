@@ -20,7 +20,6 @@ pub(super) struct Document<'a> {
     /// As `1-<8 hex>-<24 hex>`.
     #[serde(serialize_with = "xray_form")]
     pub(super) trace_id: TraceId,
-    /// Every subsegment has one.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "displayed_option")]
     pub(super) parent_id: Option<SpanId>,
     /// `subsegment`, or `None` for a segment.
@@ -47,7 +46,6 @@ pub(super) struct Document<'a> {
     /// A subsegment's AWS call; a segment's account, log groups and SDK.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) aws: Option<AwsBlock<'a>>,
-    /// Only of subsegments.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) sql: Option<SqlBlock<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,7 +53,6 @@ pub(super) struct Document<'a> {
     /// The end user, indexed; only of segments.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) user: Option<Cow<'a, str>>,
-    /// Only of segments.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) service: Option<ServiceBlock<'a>>,
     /// Indexed, so at most [`super::limits::MAX_ANNOTATIONS`] per trace.
@@ -128,10 +125,8 @@ pub(super) struct AwsBlock<'a> {
     pub(super) table_names: Vec<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) retries: Option<u64>,
-    /// Only of segments.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) cloudwatch_logs: Vec<LogGroup<'a>>,
-    /// Only of segments.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) xray: Option<Sdk<'a>>,
 }

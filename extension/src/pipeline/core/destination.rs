@@ -45,7 +45,6 @@ pub(super) struct InFlight {
 /// The parts of a rejected batch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Split {
-    /// Number of unsent parts.
     pub(super) left: usize,
     /// Whether the destination accepted one.
     pub(super) took_some: bool,

@@ -9,7 +9,7 @@ use crate::{
 };
 
 impl Core {
-    /// Sets the number of gathered failures; see [`Ledger::expect`].
+    /// Sets the number of gathered failures; see [`Ledger::expect`](crate::pipeline::ledger::Ledger::expect).
     pub fn expect_failures(&mut self, items: u64) {
         for destination in &self.destinations {
             if let Some(route) = destination.route_of(SignalKind::Failures) {

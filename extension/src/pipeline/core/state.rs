@@ -21,7 +21,6 @@ use crate::{
     },
 };
 
-/// When batches are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trigger {
     /// From a flush on: the lifecycle flushes at the end of each invocation.

@@ -10,7 +10,6 @@ pub(super) const BLOCK: u64 = 4_096;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpoolFile {
-    /// Unique; orders the files.
     pub sequence: u64,
     pub destination: String,
     pub kind: SignalKind,

@@ -145,7 +145,6 @@ pub struct TelemetryEntry {
 pub struct ItemRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// In capital letters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
     /// By `Header-Name`.

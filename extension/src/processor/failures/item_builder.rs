@@ -196,7 +196,6 @@ impl ItemBuilder {
                 host: Some(name(host)),
                 root: Some(ROOT.to_owned()),
                 code_version: version,
-                ..ItemServer::default()
             }),
             custom: self.custom(gathered, context, known),
             notifier: Some(Notifier {
@@ -345,7 +344,7 @@ impl ItemBuilder {
     }
 }
 
-/// `None` for an empty text, which Rollbar rejects.
+/// Replaces an empty text, which Rollbar rejects.
 fn non_empty(text: &str) -> String {
     let text = if text.trim().is_empty() { "(empty)" } else { text };
     text.to_owned()
@@ -389,7 +388,6 @@ fn frame(frame: &backtrace::StackFrame<'_>) -> ItemFrame {
         colno: frame.column,
         method: frame.function.map(|function| cut_to(function, 500)),
         in_project: frame.is_ours(),
-        ..ItemFrame::default()
     }
 }
 

@@ -57,7 +57,6 @@ pub(super) fn request(
         get,
         query_string: (!query.is_empty()).then_some(query),
         user_ip: client(facts).and_then(|ip| redact_address(ip, address)),
-        ..ItemRequest::default()
     })
 }
 

@@ -46,7 +46,6 @@ pub struct OtlpReceiver {
 }
 
 impl OtlpReceiver {
-    /// Answers one request.
     pub async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let encoding = Encoding::of(request.headers());
         match self.accept(request, encoding.as_ref().ok().copied()).await {

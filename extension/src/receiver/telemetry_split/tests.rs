@@ -57,7 +57,6 @@ fn read(posts: &[Vec<u8>]) -> (Vec<String>, usize) {
     (events, unreadable)
 }
 
-/// Of the partial events.
 fn partial_texts(events: &[String]) -> Vec<String> {
     let records = events.iter().map(|event| serde_json::from_str::<Value>(event).unwrap());
     let partial = records.filter(|event| event["record"]["partial"] == true);

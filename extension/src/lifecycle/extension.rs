@@ -1,0 +1,253 @@
+//! The parts that run beside the event loop: receivers, processor, pipeline and timers.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, timeout, timeout_at},
+};
+use tracing::{error, warn};
+
+use crate::{
+    config::Config,
+    flush::{
+        policy::{self, FlushKind},
+        state::FlushState,
+    },
+    invocation::{end::EndEvidence, xray_contexts::XrayContexts},
+    lambda::extensions_api::{ExtensionsApi, Invoke, Shutdown, error::ApiError},
+    otlp::payload::{Payload, SignalKind},
+    pipeline::{Pipeline, PipelineHandle, Trigger},
+    processor::{
+        Processor,
+        failures::{FailureReporter, SPANS_FOLLOW},
+        log_lines::LineEnricher,
+        platform_spans::PlatformSpans,
+    },
+    receiver::{body::BodyBudget, otlp::http::OtlpReceiver, server, telemetry::TelemetryReceiver},
+};
+
+/// How long SHUTDOWN waits for the event with the reason of a failed invocation or init. Lambda delivers
+/// it within the 25 ms of the subscription, or never.
+const FINAL_EVENT_WAIT: Duration = Duration::from_millis(100);
+
+/// The least limit for a POST of Lambda, however small the buffer is, since a rejected POST would be lost:
+/// twice the subscribed bytes, and a line of some megabytes.
+const MIN_TELEMETRY_BYTES: usize = 8 << 20;
+
+pub(super) struct Extension {
+    pub(super) pipeline: PipelineHandle,
+    pub(super) has_exporters: bool,
+    /// Whether a destination takes the function's lines.
+    pub(super) wants_lines: bool,
+    /// Whether lines are received: for a destination, or for failures in them.
+    pub(super) reads_lines: bool,
+    pub(super) invocations: Processor,
+    pub(super) trace_headers: XrayContexts,
+    pub(super) stop: watch::Sender<bool>,
+    pub(super) receivers: Vec<JoinHandle<()>>,
+}
+
+impl Extension {
+    pub(super) fn start(config: &Config, trigger: Trigger) -> Self {
+        let trace_headers = match config.exporters.xray.is_some() && config.spool_bytes > 0 {
+            true => XrayContexts::kept_in(&config.spool_directory),
+            false => XrayContexts::default(),
+        };
+        let exporters = config.exporters(Some(&trace_headers));
+        if exporters.is_empty() {
+            warn!(
+                "No exporter runs: neither is HONEYCOMB_API_KEY set, nor does CRUDDUR_EXPORTERS name one"
+            );
+        }
+        let has_exporters = !exporters.is_empty();
+        let wants_lines = exporters.iter().any(|it| it.spec().kinds.contains(&SignalKind::Lines));
+        let failures = config.failure_settings().map(FailureReporter::new);
+        let reads_lines = wants_lines || failures.is_some();
+        let invocations = Processor::new(
+            PlatformSpans::new(config.function_name.clone(), config.resource.clone()),
+            reads_lines.then(|| LineEnricher::new(config.line_settings())),
+            failures,
+        );
+        let (pipeline, handle) = Pipeline::new(exporters, &config.pipeline_settings(), trigger);
+        drop(supervised(
+            "pipeline",
+            pipeline.with_pending_failures(invocations.failure_counts()).run(),
+        ));
+        Self {
+            pipeline: handle,
+            has_exporters,
+            wants_lines,
+            reads_lines,
+            invocations,
+            trace_headers,
+            stop: watch::Sender::new(false),
+            receivers: Vec::new(),
+        }
+    }
+
+    pub(super) async fn receive_otlp(&mut self, config: &Config) -> std::io::Result<()> {
+        let address = config.otlp_listen;
+        let listener = TcpListener::bind(address).await.map_err(|error| {
+            let advice = format!(
+                "{address} cannot be listened on ({error}); CRUDDUR_OTLP_LISTEN names another"
+            );
+            std::io::Error::new(error.kind(), advice)
+        })?;
+        let receiver = Arc::new(OtlpReceiver {
+            pipeline: self.pipeline.clone(),
+            invocations: self.invocations.clone(),
+            service_name: config.service_name.clone(),
+            max_body_bytes: config.buffer_bytes,
+            room: BodyBudget::new(config.buffer_bytes.saturating_mul(2)),
+        });
+        let handle = move |request| {
+            let receiver = Arc::clone(&receiver);
+            async move { receiver.handle(request).await }
+        };
+        let serve = server::serve(listener, self.stop.subscribe(), handle);
+        self.receivers.push(supervised("OTLP receiver", serve));
+        Ok(())
+    }
+
+    /// Binds the listener before the subscription, since Lambda posts at once.
+    pub(super) async fn receive_telemetry(
+        &mut self,
+        lambda: &ExtensionsApi,
+        buffer_bytes: usize,
+    ) -> Result<(), ApiError> {
+        let max_body_bytes = buffer_bytes.max(MIN_TELEMETRY_BYTES);
+        const CALL: &str = "the Telemetry API listener";
+        let unreachable =
+            |source: std::io::Error| ApiError::Unreachable { call: CALL, source: source.into() };
+        // Lambda posts to `sandbox.localdomain`, which may not be the loopback address.
+        let listener = TcpListener::bind(("0.0.0.0", 0)).await.map_err(unreachable)?;
+        let port = listener.local_addr().map_err(unreachable)?.port();
+        let (pipeline, invocations) = (self.pipeline.clone(), self.invocations.clone());
+        let receiver = TelemetryReceiver::new(pipeline, invocations, max_body_bytes);
+        let serve = receiver.serve(listener, self.stop.subscribe());
+        self.receivers.push(supervised("telemetry receiver", serve));
+        let types: &[_] = if self.reads_lines { &["platform", "function"] } else { &["platform"] };
+        lambda.subscribe_telemetry(port, types).await
+    }
+
+    /// Flushes in the background, where no event shows the end of an invocation.
+    pub(super) fn flush_every(&self, period: Duration) {
+        let (pipeline, mut stop) = (self.pipeline.clone(), self.stop.subscribe());
+        let flushes = async move {
+            while timeout(period, stop.wait_for(|stopped| *stopped)).await.is_err() {
+                pipeline.flush(FlushKind::Background).await;
+            }
+        };
+        drop(supervised("timer", flushes));
+    }
+
+    /// Reports gathered failures by a timer: without INVOKE events nothing else releases them.
+    pub(super) fn spawn_failure_timer(&self) {
+        if !self.invocations.wants_failures() {
+            return;
+        }
+        let (pipeline, invocations) = (self.pipeline.clone(), self.invocations.clone());
+        let mut stop = self.stop.subscribe();
+        let telling = async move {
+            while timeout(SPANS_FOLLOW, stop.wait_for(|stopped| *stopped)).await.is_err() {
+                for failure in invocations.overdue_failures() {
+                    let _ = pipeline.receive(failure).await; // as `Extension::enqueue` does
+                }
+            }
+        };
+        drop(supervised("timer", telling));
+    }
+
+    /// Waits for the invocation's end and flushes its telemetry.
+    pub(super) async fn handle_invoke(&mut self, invoke: &Invoke, flushing: &mut FlushState) {
+        if self.pipeline.has_stopped() || !self.has_exporters {
+            return; // reported when it did, or at the start
+        }
+        let now = Instant::now();
+        let deadline = policy::deadline(invoke.deadline_ms, SystemTime::now(), now);
+        let earlier = self.invocations.on_invoke(invoke);
+        self.enqueue(earlier).await;
+        self.trace_headers.on_invoke(invoke, SystemTime::now());
+        let ended = flushing.wait_for_end(&self.invocations, &invoke.request_id, deadline).await;
+        let failed = self.wants_lines && self.invocations.has_failed(&invoke.request_id);
+        let kind = flushing.decide(ended, deadline, failed);
+        if let FlushKind::Wait(until) = kind {
+            let has_failures = self.invocations.has_failures(&invoke.request_id);
+            if self.wants_lines || has_failures {
+                let hold = (ended, until);
+                flushing.wait_for_lines(&self.invocations, &invoke.request_id, hold).await;
+            }
+            let failures = self.invocations.conclude(&invoke.request_id);
+            self.enqueue(failures).await;
+        }
+        self.pipeline.flush(kind).await;
+        self.pipeline.held(ended.elapsed()).await;
+    }
+
+    /// Awaits the last platform events, which arrive with the end of the sandbox, and enqueues their lines
+    /// and failures.
+    pub(super) async fn collect_final_events(&self, shutdown: &Shutdown) {
+        if shutdown.is_failure() {
+            let _ = timeout(FINAL_EVENT_WAIT, self.invocations.wait_for_init()).await;
+        }
+        if let Some(unexplained) = self.invocations.unexplained(shutdown) {
+            let end = self.invocations.wait_for_end(&unexplained, EndEvidence::Likely);
+            let _ = timeout_at(Instant::now() + FINAL_EVENT_WAIT, end).await;
+        }
+        if let Some(unreported) = self.invocations.unreported() {
+            let report = self.invocations.wait_for_report(&unreported);
+            let _ = timeout_at(Instant::now() + FINAL_EVENT_WAIT, report).await;
+        }
+        self.enqueue(self.invocations.last_lines(shutdown)).await;
+        self.enqueue(self.invocations.shut_down(shutdown)).await;
+    }
+
+    /// Enqueues payloads of our own. Fails only if the pipeline has stopped, which `supervised` logs.
+    pub(super) async fn enqueue(&self, signals: Vec<Payload>) {
+        for signal in signals {
+            let _ = self.pipeline.receive(signal).await;
+        }
+    }
+
+    /// Stops the receivers, then drains: nothing arrives after that.
+    pub(super) async fn shut_down(mut self, config: &Config, until: Instant) -> PipelineHandle {
+        self.stop.send_replace(true);
+        for receiver in self.receivers.drain(..) {
+            let _ = timeout_at(until, receiver).await;
+        }
+        if self.pipeline.has_stopped() {
+            // A second pipeline counts the items of the first as lost, and sends its spool.
+            let exporters = config.exporters(Some(&self.trace_headers));
+            let (pipeline, handle) =
+                Pipeline::new(exporters, &config.pipeline_settings(), Trigger::Flush);
+            drop(supervised("second pipeline", pipeline.run()));
+            self.pipeline = handle;
+        }
+        self.enqueue(self.invocations.last_failures()).await;
+        self.pipeline.flush(FlushKind::Drain(until)).await;
+        match self.pipeline.summary().await {
+            Ok(summary) => summary.log_at_end(),
+            Err(error) => error!("The stats of this process are unknown: {error}"),
+        }
+        self.pipeline
+    }
+}
+
+/// Starts a task and logs its panic.
+fn supervised(
+    name: &'static str,
+    task: impl Future<Output = ()> + Send + 'static,
+) -> JoinHandle<()> {
+    let task = tokio::spawn(task);
+    tokio::spawn(async move {
+        if let Err(error) = task.await {
+            error!("The {name} has ended, so telemetry may be lost: {error}");
+        }
+    })
+}

@@ -1,0 +1,183 @@
+//! Runs the extension: on Lambda by its events, elsewhere by received telemetry.
+//!
+//! On Lambda: register → bind receivers → subscribe → Next, with nothing else before the first
+//! Next, since that would delay the function's cold start. Then, for each event:
+//!
+//! | event | steps before the next Next |
+//! |---|---|
+//! | INVOKE | wait for the invocation's end, then flush, both bounded by [`crate::flush::policy`] |
+//! | SHUTDOWN | stop intake, drain, log the stats and [dead letters](crate::pipeline::dead_letter), exit 0 |
+//!
+//! The process never ends before SHUTDOWN, since that would fail the function's invocation. If it cannot
+//! work, it logs that once and keeps requesting events.
+//!
+//! **Managed Instances** run many invocations at once, never freeze, and send extensions only SHUTDOWN. A
+//! timer drives the flushes there ([`policy::FlushMode::period`]).
+//!
+//! **Elsewhere** (no `AWS_LAMBDA_RUNTIME_API`, or an address with a path, as the emulator of
+//! cargo-lambda sets it) the extension does not register. That emulator delivers no telemetry and no
+//! deadlines, answers Next for every function at once, and stops working when a registered extension
+//! ends. Received spans drive the flushes there, and SIGINT or SIGTERM is the SHUTDOWN. One process
+//! serves all functions and survives their reloads.
+
+mod extension;
+
+use std::{
+    panic::AssertUnwindSafe,
+    time::{Duration, SystemTime},
+};
+
+use futures_util::FutureExt;
+use tokio::{
+    signal::unix::{SignalKind as UnixSignal, signal},
+    time::{Instant, sleep},
+};
+use tracing::{error, info, level_filters::LevelFilter, warn};
+
+use self::extension::Extension;
+use crate::{
+    client::freeze::{Moment, THAW},
+    config::Config,
+    flush::{
+        policy::{self, DRAIN_BUDGET},
+        state::FlushState,
+    },
+    lambda::extensions_api::{EventTypes, ExtensionsApi, LambdaEvent, Shutdown, error::ApiError},
+    pipeline::{PipelineHandle, Trigger, dead_letter::DeadLetters},
+};
+
+/// Pause after a failed call to Lambda's API, so that the loop does not spin.
+const API_PAUSE: Duration = Duration::from_millis(500);
+
+/// Runs until SHUTDOWN. `name` is the executable's file name, by which Lambda knows the extension.
+pub async fn run_on_lambda(api: &str, name: &str, config: &Config) {
+    let lambda = register(api, name).await;
+    let mut extension = Extension::start(config, Trigger::Flush);
+    let shutdown = poll_until_shutdown(&lambda, event_loop(&lambda, &mut extension, config)).await;
+    let now = Instant::now();
+    let deadline = policy::deadline(shutdown.deadline_ms, SystemTime::now(), now);
+    extension.collect_final_events(&shutdown).await;
+    let until = policy::hold_until(now, deadline, DRAIN_BUDGET);
+    let handle = extension.shut_down(config, until).await;
+    if config.log_level != LevelFilter::OFF {
+        log_undelivered(&handle).await;
+    }
+}
+
+/// Starts the receivers and handles events until SHUTDOWN.
+async fn event_loop(
+    lambda: &ExtensionsApi,
+    extension: &mut Extension,
+    config: &Config,
+) -> Shutdown {
+    if let Err(error) = extension.receive_otlp(config).await {
+        error!("Spans of this function cannot be received: {error}");
+    }
+    let telemetry = extension.receive_telemetry(lambda, config.buffer_bytes).await;
+    if let Err(error) = &telemetry {
+        warn!("Platform events cannot be received: {error}");
+    }
+    match lambda.events() {
+        EventTypes::All => extension.invocations.expect_end_events(),
+        EventTypes::Shutdown => {
+            extension.flush_every(config.flush.period());
+            extension.spawn_failure_timer();
+        }
+    }
+    let mut last_error = None;
+    let mut flushing = FlushState::new(config.flush, config.max_hold, telemetry.is_ok());
+    loop {
+        let asked = Moment::now();
+        let event = lambda.next().await;
+        let waited = asked.elapsed();
+        if waited > THAW {
+            extension.pipeline.thawed(waited).await;
+        }
+        match event {
+            Ok(LambdaEvent::Invoke(invoke)) => {
+                flushing.gaps.record(waited);
+                extension.handle_invoke(&invoke, &mut flushing).await;
+            }
+            Ok(LambdaEvent::Shutdown(shutdown)) => {
+                info!("Shutting down: {}", shutdown.shutdown_reason);
+                return shutdown;
+            }
+            Err(error) => pause_after(error, &mut last_error).await,
+        }
+    }
+}
+
+/// Runs the event loop. After a panic it still requests events until SHUTDOWN, so that the function is
+/// not affected, and received telemetry is drained as usual.
+async fn poll_until_shutdown(
+    lambda: &ExtensionsApi,
+    work: impl Future<Output = Shutdown>,
+) -> Shutdown {
+    if let Ok(shutdown) = AssertUnwindSafe(work).catch_unwind().await {
+        return shutdown;
+    }
+    error!(
+        "The extension has failed; the function is not affected, and received telemetry is kept until \
+         SHUTDOWN"
+    );
+    let mut last_error = None;
+    loop {
+        match lambda.next().await {
+            Ok(LambdaEvent::Invoke(_)) => {}
+            Ok(LambdaEvent::Shutdown(shutdown)) => return shutdown,
+            Err(error) => pause_after(error, &mut last_error).await,
+        }
+    }
+}
+
+/// Runs until SIGINT or SIGTERM. Fails only if nothing can be received.
+pub async fn run_elsewhere(config: &Config) -> std::io::Result<()> {
+    let mut interrupt = signal(UnixSignal::interrupt())?;
+    let mut terminate = signal(UnixSignal::terminate())?;
+    let mut extension = Extension::start(config, Trigger::Receive);
+    extension.receive_otlp(config).await?;
+    extension.spawn_failure_timer();
+    info!("OTLP is received at http://{}", config.otlp_listen);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    extension.shut_down(config, Instant::now() + DRAIN_BUDGET).await;
+    Ok(())
+}
+
+/// Registers, and retries until that succeeds: nothing else works without an identifier.
+async fn register(api: &str, name: &str) -> ExtensionsApi {
+    let mut last_error = None;
+    loop {
+        match ExtensionsApi::register(api, name).await {
+            Ok(lambda) => return lambda,
+            Err(error) => pause_after(error, &mut last_error).await,
+        }
+    }
+}
+
+/// Logs an error of Lambda's API unless it is the same as the last one.
+async fn pause_after(error: ApiError, last_error: &mut Option<String>) {
+    let error = error.to_string();
+    if last_error.as_ref() != Some(&error) {
+        error!("Lambda's API failed, trying again: {error}");
+        *last_error = Some(error);
+    }
+    sleep(API_PAUSE).await;
+}
+
+/// Writes dead letters, since the sandbox may end now, and the spool with it.
+async fn log_undelivered(pipeline: &PipelineHandle) {
+    match pipeline.dead_letters().await {
+        Ok(Ok(DeadLetters { items, left_out, .. })) if items + left_out > 0 => warn!(
+            "{items} undelivered items are in this log, from where `cruddur-telemetry replay` \
+             sends them; {left_out} found no room"
+        ),
+        Ok(Ok(_)) | Err(_) => {}
+        Ok(Err(error)) => error!("Dead letters could not be written to the log: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use cruddur_telemetry::{
     otlp::payload::{SignalKind, Payload, only_sampled},
-    otlp::wire::{by_resource, regroup},
+    otlp::edit::{by_resource, regroup},
 };
 use libfuzzer_sys::fuzz_target;
 use opentelemetry_proto::tonic::{

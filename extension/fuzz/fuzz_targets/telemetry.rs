@@ -4,7 +4,8 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use cruddur_telemetry::{
-    processor::platform_spans::{PlatformEvent, PlatformSpans, RawEvent},
+    lambda::telemetry_event::{PlatformEvent, RawEvent},
+    processor::platform_spans::PlatformSpans,
     otlp::payload::{SignalKind, ServerSpan, Payload},
 };
 use libfuzzer_sys::fuzz_target;

@@ -3,7 +3,10 @@
 //! The first byte chooses the request.
 #![no_main]
 
-use cruddur_telemetry::otlp::wire::{LOGS_REQUEST, METRICS_REQUEST, TRACES_REQUEST, check};
+use cruddur_telemetry::otlp::{
+    schema::{LOGS_REQUEST, METRICS_REQUEST, TRACES_REQUEST},
+    wire::check,
+};
 use libfuzzer_sys::fuzz_target;
 use opentelemetry_proto::tonic::collector::{
     logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,

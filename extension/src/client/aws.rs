@@ -29,10 +29,8 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 
-use crate::{
-    client::http::{HttpClient, chain, pause, readable},
-    delivery::error::ExportError,
-};
+use crate::client::http::{HttpClient, chain, pause, readable};
+use crate::delivery::error::ExportError;
 
 /// The default of OpenTelemetry's exporters. The SDK sets no limit.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);

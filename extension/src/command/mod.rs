@@ -16,10 +16,11 @@ use lexopt::{
 };
 use tracing::warn;
 
-use crate::{
-    command::{board::BoardOptions, doctor::DoctorOptions, output::print, replay::ReplayOptions},
-    config::{Config, ConfigError},
-};
+use crate::command::board::BoardOptions;
+use crate::command::doctor::DoctorOptions;
+use crate::command::output::print;
+use crate::command::replay::ReplayOptions;
+use crate::config::{Config, ConfigError};
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {

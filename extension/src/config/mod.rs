@@ -10,16 +10,17 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use tracing::level_filters::LevelFilter;
 
+use crate::delivery::Exporter;
+use crate::exporter;
+use crate::exporter::ExporterSettings;
+use crate::exporter::honeycomb::config::HoneycombConfig;
+use crate::flush::policy::FlushMode;
+use crate::invocation::xray_contexts::XrayContexts;
+use crate::pipeline::PipelineSettings;
+use crate::processor::failures::FailureSettings;
+use crate::processor::log_lines::LineSettings;
 pub use crate::settings::ConfigError;
-use crate::{
-    delivery::Exporter,
-    exporter::{self, ExporterSettings, honeycomb::config::HoneycombConfig},
-    flush::policy::FlushMode,
-    invocation::xray_contexts::XrayContexts,
-    pipeline::PipelineSettings,
-    processor::{failures::FailureSettings, log_lines::LineSettings},
-    settings::{Reader, parse_names, parse_number, parse_size},
-};
+use crate::settings::{Reader, parse_names, parse_number, parse_size};
 
 /// Where the extension runs, what it listens on, where it sends to, and how much it may hold.
 ///

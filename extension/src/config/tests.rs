@@ -1,10 +1,9 @@
 use super::*;
 use http::HeaderValue;
 
-use crate::{
-    client::secret::SecretSource,
-    processor::failures::{item::ItemLevel, settings::ClientAddress},
-};
+use crate::client::secret::SecretSource;
+use crate::processor::failures::item::ItemLevel;
+use crate::processor::failures::settings::ClientAddress;
 
 fn read(vars: &[(&str, &str)]) -> (Config, Vec<ConfigError>) {
     Config::from_vars(|name| {

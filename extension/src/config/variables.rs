@@ -1,11 +1,11 @@
 //! Every variable that the extension reads, and its effect in the current configuration.
 
-use crate::{
-    client::{http::without_query, secret::SecretSource},
-    config::Config,
-    exporter::{cloudwatch_logs::config::CloudWatchLogsConfig, honeycomb::config::TEAM},
-    flush::policy::FlushMode,
-};
+use crate::client::http::without_query;
+use crate::client::secret::SecretSource;
+use crate::config::Config;
+use crate::exporter::cloudwatch_logs::config::CloudWatchLogsConfig;
+use crate::exporter::honeycomb::config::TEAM;
+use crate::flush::policy::FlushMode;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Variable {

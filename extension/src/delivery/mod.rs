@@ -7,14 +7,10 @@ pub mod healthcheck;
 
 use futures_util::future::BoxFuture;
 
-use crate::{
-    delivery::{
-        batch::Batch,
-        error::{ExportError, ExportOutcome},
-        healthcheck::Finding,
-    },
-    otlp::payload::SignalKind,
-};
+use crate::delivery::batch::Batch;
+use crate::delivery::error::{ExportError, ExportOutcome};
+use crate::delivery::healthcheck::Finding;
+use crate::otlp::payload::SignalKind;
 
 /// The place of a destination in the pipeline's list.
 pub type DestinationId = usize;

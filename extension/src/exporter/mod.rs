@@ -9,18 +9,18 @@ pub mod honeycomb;
 pub mod rollbar;
 pub mod xray;
 
-use crate::{
-    delivery::Exporter,
-    exporter::{
-        cloudwatch_logs::{CloudWatchLogs, config::CloudWatchLogsConfig},
-        console::Console,
-        honeycomb::{Honeycomb, config::HoneycombConfig},
-        rollbar::{Rollbar, config::RollbarConfig},
-        xray::{Xray, config::XrayConfig},
-    },
-    invocation::xray_contexts::XrayContexts,
-    settings::{Reader, parse_names},
-};
+use crate::delivery::Exporter;
+use crate::exporter::cloudwatch_logs::CloudWatchLogs;
+use crate::exporter::cloudwatch_logs::config::CloudWatchLogsConfig;
+use crate::exporter::console::Console;
+use crate::exporter::honeycomb::Honeycomb;
+use crate::exporter::honeycomb::config::HoneycombConfig;
+use crate::exporter::rollbar::Rollbar;
+use crate::exporter::rollbar::config::RollbarConfig;
+use crate::exporter::xray::Xray;
+use crate::exporter::xray::config::XrayConfig;
+use crate::invocation::xray_contexts::XrayContexts;
+use crate::settings::{Reader, parse_names};
 
 /// The names that `CRUDDUR_EXPORTERS` may list.
 const EXPORTERS: [&str; 5] = ["honeycomb", "xray", "cloudwatch", "rollbar", "console"];

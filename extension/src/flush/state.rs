@@ -5,11 +5,10 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
-use crate::{
-    flush::policy::{self, FlushInput, FlushKind, InvocationGaps},
-    invocation::end::EndEvidence,
-    processor::Processor,
-};
+use crate::flush::policy;
+use crate::flush::policy::{FlushInput, FlushKind, InvocationGaps};
+use crate::invocation::end::EndEvidence;
+use crate::processor::Processor;
 
 /// The inputs of the flush policy over time.
 pub(crate) struct FlushState {

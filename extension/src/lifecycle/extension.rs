@@ -13,24 +13,24 @@ use tokio::{
 };
 use tracing::{error, warn};
 
-use crate::{
-    config::Config,
-    flush::{
-        policy::{self, FlushKind},
-        state::FlushState,
-    },
-    invocation::{end::EndEvidence, xray_contexts::XrayContexts},
-    lambda::extensions_api::{ExtensionsApi, Invoke, Shutdown, error::ApiError},
-    otlp::payload::{Payload, SignalKind},
-    pipeline::{Pipeline, PipelineHandle, Trigger},
-    processor::{
-        Processor,
-        failures::{FailureReporter, SPANS_FOLLOW},
-        log_lines::LineEnricher,
-        platform_spans::PlatformSpans,
-    },
-    receiver::{body::BodyBudget, otlp::http::OtlpReceiver, server, telemetry::TelemetryReceiver},
-};
+use crate::config::Config;
+use crate::flush::policy;
+use crate::flush::policy::FlushKind;
+use crate::flush::state::FlushState;
+use crate::invocation::end::EndEvidence;
+use crate::invocation::xray_contexts::XrayContexts;
+use crate::lambda::extensions_api::error::ApiError;
+use crate::lambda::extensions_api::{ExtensionsApi, Invoke, Shutdown};
+use crate::otlp::payload::{Payload, SignalKind};
+use crate::pipeline::{Pipeline, PipelineHandle, Trigger};
+use crate::processor::Processor;
+use crate::processor::failures::{FailureReporter, SPANS_FOLLOW};
+use crate::processor::log_lines::LineEnricher;
+use crate::processor::platform_spans::PlatformSpans;
+use crate::receiver::body::BodyBudget;
+use crate::receiver::otlp::http::OtlpReceiver;
+use crate::receiver::server;
+use crate::receiver::telemetry::TelemetryReceiver;
 
 /// How long SHUTDOWN waits for the event with the reason of a failed invocation or init. Lambda delivers
 /// it within the 25 ms of the subscription, or never.

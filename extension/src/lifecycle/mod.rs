@@ -35,16 +35,15 @@ use tokio::{
 use tracing::{error, info, level_filters::LevelFilter, warn};
 
 use self::extension::Extension;
-use crate::{
-    client::freeze::{Moment, THAW},
-    config::Config,
-    flush::{
-        policy::{self, DRAIN_BUDGET},
-        state::FlushState,
-    },
-    lambda::extensions_api::{EventTypes, ExtensionsApi, LambdaEvent, Shutdown, error::ApiError},
-    pipeline::{PipelineHandle, Trigger, dead_letter::DeadLetters},
-};
+use crate::client::freeze::{Moment, THAW};
+use crate::config::Config;
+use crate::flush::policy;
+use crate::flush::policy::DRAIN_BUDGET;
+use crate::flush::state::FlushState;
+use crate::lambda::extensions_api::error::ApiError;
+use crate::lambda::extensions_api::{EventTypes, ExtensionsApi, LambdaEvent, Shutdown};
+use crate::pipeline::dead_letter::DeadLetters;
+use crate::pipeline::{PipelineHandle, Trigger};
 
 /// Pause after a failed call to Lambda's API, so that the loop does not spin.
 const API_PAUSE: Duration = Duration::from_millis(500);

@@ -7,17 +7,13 @@ use std::{
 };
 
 use super::*;
-use crate::{
-    flush::policy::FlushKind,
-    invocation::end::EndEvidence,
-    lambda::{
-        extensions_api::Invoke,
-        telemetry_event::{PlatformEvent, RawEvent},
-    },
-    otlp::payload::{Payload, SignalKind},
-    pipeline::Pipeline,
-    processor::Processor,
-};
+use crate::flush::policy::FlushKind;
+use crate::invocation::end::EndEvidence;
+use crate::lambda::extensions_api::Invoke;
+use crate::lambda::telemetry_event::{PlatformEvent, RawEvent};
+use crate::otlp::payload::{Payload, SignalKind};
+use crate::pipeline::Pipeline;
+use crate::processor::Processor;
 
 /// An Extensions API that gives these answers, one a connection; returns the calls' first lines.
 fn api_with(answers: &'static [&'static str]) -> (String, thread::JoinHandle<Vec<String>>) {

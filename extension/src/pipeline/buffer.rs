@@ -12,11 +12,9 @@ use std::{
     ops::Range,
 };
 
-use crate::{
-    delivery::batch::Batch,
-    otlp::payload::{MAX_BATCH_BYTES, Payload, SignalKind},
-    pipeline::ledger::QueueId,
-};
+use crate::delivery::batch::Batch;
+use crate::otlp::payload::{MAX_BATCH_BYTES, Payload, SignalKind};
+use crate::pipeline::ledger::QueueId;
 
 #[derive(Debug)]
 pub struct Buffer {

@@ -17,14 +17,10 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use flate2::Crc;
 
-use crate::{
-    delivery::batch::compress,
-    otlp::{
-        edit::regroup,
-        failure_codec,
-        payload::{Payload, SignalKind, is_error},
-    },
-};
+use crate::delivery::batch::compress;
+use crate::otlp::edit::regroup;
+use crate::otlp::failure_codec;
+use crate::otlp::payload::{Payload, SignalKind, is_error};
 
 /// The prefix of every line; a version and a colon follow.
 pub const MARK: &str = "cruddur-replay:";

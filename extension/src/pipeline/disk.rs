@@ -8,15 +8,11 @@ use std::{fs, io, path::PathBuf};
 
 use tracing::warn;
 
-use crate::{
-    delivery::DestinationSpec,
-    pipeline::{
-        core::state::Core,
-        ledger::{Ledger, LedgerFile},
-        settings::PipelineSettings,
-        spool::Spool,
-    },
-};
+use crate::delivery::DestinationSpec;
+use crate::pipeline::core::state::Core;
+use crate::pipeline::ledger::{Ledger, LedgerFile};
+use crate::pipeline::settings::PipelineSettings;
+use crate::pipeline::spool::Spool;
 
 #[derive(Debug)]
 pub(super) enum PipelineDisk {

@@ -4,11 +4,11 @@ use std::{io, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{
-    flush::policy::FlushKind,
-    otlp::payload::Payload,
-    pipeline::{dead_letter::DeadLetters, refusals::RefusedRequests, stats::PipelineStats},
-};
+use crate::flush::policy::FlushKind;
+use crate::otlp::payload::Payload;
+use crate::pipeline::dead_letter::DeadLetters;
+use crate::pipeline::refusals::RefusedRequests;
+use crate::pipeline::stats::PipelineStats;
 
 /// The handle of the pipeline, for receivers and lifecycle.
 #[derive(Clone, Debug)]

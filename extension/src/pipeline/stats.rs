@@ -8,14 +8,10 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::Serialize;
 use tracing::{info, warn};
 
-use crate::{
-    otlp::payload::SignalKind,
-    pipeline::{
-        circuit_breaker::BreakerState,
-        ledger::{Account, State},
-        refusals::RefusalCounts,
-    },
-};
+use crate::otlp::payload::SignalKind;
+use crate::pipeline::circuit_breaker::BreakerState;
+use crate::pipeline::ledger::{Account, State};
+use crate::pipeline::refusals::RefusalCounts;
 
 /// Shortest time between two lines: the resolution of CloudWatch's metrics.
 pub const INTERVAL: Duration = Duration::from_secs(60);

@@ -4,21 +4,14 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use crate::{
-    otlp::{
-        line_codec::{LinePayloads, LogLine},
-        payload::Payload,
-    },
-    pipeline::{
-        ledger::{Account, State},
-        stats::{self, DestinationStats, HoldStats, PipelineStats},
-    },
-    processor::log_lines::{
-        emf::{EmfMetrics, by_destination, by_function},
-        json::JsonObject,
-    },
-    time::{timestamp, unix_ms},
-};
+use crate::otlp::line_codec::{LinePayloads, LogLine};
+use crate::otlp::payload::Payload;
+use crate::pipeline::ledger::{Account, State};
+use crate::pipeline::stats;
+use crate::pipeline::stats::{DestinationStats, HoldStats, PipelineStats};
+use crate::processor::log_lines::emf::{EmfMetrics, by_destination, by_function};
+use crate::processor::log_lines::json::JsonObject;
+use crate::time::{timestamp, unix_ms};
 
 #[derive(Debug)]
 pub(super) struct StatsReporter {

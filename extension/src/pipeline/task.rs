@@ -13,22 +13,22 @@ use tokio::{
 };
 use tracing::warn;
 
-use crate::{
-    delivery::{DestinationId, Exporter, batch::Batch, error::ExportError},
-    flush::policy::{self, DEAD_LETTER_BUDGET, FlushKind, MIN_JUDGED_HOLD, SPOOL_GRACE},
-    otlp::payload::SignalKind,
-    pipeline::{
-        core::state::{Core, Trigger},
-        disk::PipelineDisk,
-        handle::{PipelineCommand, PipelineHandle},
-        refusals::RefusalLog,
-        settings::PipelineSettings,
-        stats::{self, DestinationStats, HoldStats, PipelineStats},
-        stats_lines::StatsReporter,
-        worker::{CompletedExport, run_worker},
-    },
-    processor::FailureCounts,
-};
+use crate::delivery::batch::Batch;
+use crate::delivery::error::ExportError;
+use crate::delivery::{DestinationId, Exporter};
+use crate::flush::policy;
+use crate::flush::policy::{DEAD_LETTER_BUDGET, FlushKind, MIN_JUDGED_HOLD, SPOOL_GRACE};
+use crate::otlp::payload::SignalKind;
+use crate::pipeline::core::state::{Core, Trigger};
+use crate::pipeline::disk::PipelineDisk;
+use crate::pipeline::handle::{PipelineCommand, PipelineHandle};
+use crate::pipeline::refusals::RefusalLog;
+use crate::pipeline::settings::PipelineSettings;
+use crate::pipeline::stats;
+use crate::pipeline::stats::{DestinationStats, HoldStats, PipelineStats};
+use crate::pipeline::stats_lines::StatsReporter;
+use crate::pipeline::worker::{CompletedExport, run_worker};
+use crate::processor::FailureCounts;
 
 /// Most queued commands. The task empties the queue without waiting, so it is rarely full.
 const COMMANDS: usize = 256;

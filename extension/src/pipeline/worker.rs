@@ -5,14 +5,10 @@ use std::panic::AssertUnwindSafe;
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 
-use crate::{
-    client::freeze::awake,
-    delivery::{
-        DestinationId, Exporter,
-        batch::Batch,
-        error::{ExportError, ExportOutcome},
-    },
-};
+use crate::client::freeze::awake;
+use crate::delivery::batch::Batch;
+use crate::delivery::error::{ExportError, ExportOutcome};
+use crate::delivery::{DestinationId, Exporter};
 
 /// How the export of a destination's batch ended.
 #[derive(Debug)]

@@ -20,22 +20,16 @@ use std::{
 
 use tokio::sync::watch;
 
+use crate::invocation::end::{EndEvidence, RecentIds};
+use crate::lambda::extensions_api::{Invoke, Shutdown};
+use crate::lambda::telemetry_event::{PlatformEvent, PlatformRecord, RawEvent};
+use crate::otlp::payload::{Payload, ServerSpan};
+use crate::processor::failures::{FailureReporter, PlatformFailure};
+use crate::processor::lock::locked;
+use crate::processor::log_lines::LineEnricher;
+use crate::processor::platform_spans::{PlatformSpans, TraceRefs};
 pub use crate::processor::reporter::FailureCounts;
-use crate::{
-    invocation::end::{EndEvidence, RecentIds},
-    lambda::{
-        extensions_api::{Invoke, Shutdown},
-        telemetry_event::{PlatformEvent, PlatformRecord, RawEvent},
-    },
-    otlp::payload::{Payload, ServerSpan},
-    processor::{
-        failures::{FailureReporter, PlatformFailure},
-        lock::locked,
-        log_lines::LineEnricher,
-        platform_spans::{PlatformSpans, TraceRefs},
-        reporter::GuardedReporter,
-    },
-};
+use crate::processor::reporter::GuardedReporter;
 
 /// Shared by the receivers and the lifecycle. The caller hands the returned payloads to the pipeline.
 #[derive(Clone, Debug)]

@@ -11,10 +11,9 @@ use std::{
 
 use tracing::error;
 
-use crate::{
-    otlp::payload::Payload,
-    processor::{failures::FailureReporter, lock::locked},
-};
+use crate::otlp::payload::Payload;
+use crate::processor::failures::FailureReporter;
+use crate::processor::lock::locked;
 
 /// Most panic messages that are kept to log each once. Each is a bug, so a few suffice.
 const MAX_MESSAGES: usize = 16;

@@ -13,18 +13,13 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::{net::TcpListener, sync::watch};
 
-use crate::{
-    lambda::telemetry_event::{PlatformEvent, RawEvent},
-    pipeline::{
-        PipelineHandle,
-        refusals::{Receiver, RefusalReason, RefusedRequests},
-    },
-    processor::Processor,
-    receiver::{
-        body::{self, BodyBudget, BodyError},
-        telemetry_split::{Post, Splitter},
-    },
-};
+use crate::lambda::telemetry_event::{PlatformEvent, RawEvent};
+use crate::pipeline::PipelineHandle;
+use crate::pipeline::refusals::{Receiver, RefusalReason, RefusedRequests};
+use crate::processor::Processor;
+use crate::receiver::body;
+use crate::receiver::body::{BodyBudget, BodyError};
+use crate::receiver::telemetry_split::{Post, Splitter};
 
 #[derive(Debug)]
 pub struct TelemetryReceiver {

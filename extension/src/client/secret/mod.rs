@@ -28,14 +28,10 @@ use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::{
-    client::{
-        aws,
-        http::{HttpClient, HttpReply, USER_AGENT, readable, without_query},
-    },
-    delivery::error::ExportError,
-    settings::{Reader, Rejected},
-};
+use crate::client::aws;
+use crate::client::http::{HttpClient, HttpReply, USER_AGENT, readable, without_query};
+use crate::delivery::error::ExportError;
+use crate::settings::{Reader, Rejected};
 
 /// Both services answer in milliseconds, so five seconds mean an outage.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);

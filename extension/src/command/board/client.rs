@@ -7,14 +7,10 @@ use http::{Method, StatusCode, header};
 use serde_json::Value;
 use tokio::time::sleep;
 
-use crate::{
-    client::http::{HttpReply, readable, retry_after},
-    delivery::error::ExportError,
-    exporter::honeycomb::{
-        config::HoneycombConfig,
-        request::{HoneycombApi, HoneycombCall},
-    },
-};
+use crate::client::http::{HttpReply, readable, retry_after};
+use crate::delivery::error::ExportError;
+use crate::exporter::honeycomb::config::HoneycombConfig;
+use crate::exporter::honeycomb::request::{HoneycombApi, HoneycombCall};
 
 /// Most bytes of a reply: a list of boards contains every board with all of its panels.
 const MAX_REPLY_BYTES: usize = 32 << 20;

@@ -17,13 +17,9 @@ use lexopt::{
 };
 use serde_json::{Value, json};
 
-use crate::{
-    command::{
-        board::client::{BoardError, Client},
-        output::{print, print_error},
-    },
-    config::{Config, ConfigError},
-};
+use crate::command::board::client::{BoardError, Client};
+use crate::command::output::{print, print_error};
+use crate::config::{Config, ConfigError};
 
 const BOARD: &str = include_str!("board.json");
 

@@ -19,11 +19,10 @@ use lexopt::{
 };
 use serde::Serialize;
 
-use crate::{
-    command::output::{print, print_error},
-    config::{Config, ConfigError, variables::VARIABLES},
-    delivery::healthcheck::{Finding, Severity},
-};
+use crate::command::output::{print, print_error};
+use crate::config::variables::VARIABLES;
+use crate::config::{Config, ConfigError};
+use crate::delivery::healthcheck::{Finding, Severity};
 
 /// Prefixes of variables of the extension or of Cruddur's functions.
 const OUR_PREFIXES: [&str; 3] = ["CRUDDUR_", "HONEYCOMB_", "ROLLBAR_"];

@@ -1,19 +1,13 @@
 //! One pipeline for each destination, since a dead letter is for one destination alone.
 
-use crate::{
-    command::{
-        output::print_error,
-        replay::outcome::{ReplayEnd, ReplayOutcome, Sums},
-    },
-    config::Config,
-    delivery::DestinationSpec,
-    otlp::payload::SignalKind,
-    pipeline::{
-        Pipeline, PipelineHandle, PipelineSettings, Trigger,
-        dead_letter::DeadLetter,
-        ledger::{Account, State},
-    },
-};
+use crate::command::output::print_error;
+use crate::command::replay::outcome::{ReplayEnd, ReplayOutcome, Sums};
+use crate::config::Config;
+use crate::delivery::DestinationSpec;
+use crate::otlp::payload::SignalKind;
+use crate::pipeline::dead_letter::DeadLetter;
+use crate::pipeline::ledger::{Account, State};
+use crate::pipeline::{Pipeline, PipelineHandle, PipelineSettings, Trigger};
 
 /// The durable destinations that are configured here; none in a dry run.
 #[derive(Debug, Default)]

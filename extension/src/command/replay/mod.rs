@@ -26,20 +26,14 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::{
-    command::{
-        output::{print, print_error},
-        replay::{
-            destinations::{Counts, Destinations},
-            outcome::Sums,
-            report::{Progress, REFRESH_INTERVAL},
-            scanner::{ScanCounts, Scanner},
-        },
-    },
-    config::Config,
-    otlp::payload::MAX_BATCH_BYTES,
-    pipeline::dead_letter::DeadLetter,
-};
+use crate::command::output::{print, print_error};
+use crate::command::replay::destinations::{Counts, Destinations};
+use crate::command::replay::outcome::Sums;
+use crate::command::replay::report::{Progress, REFRESH_INTERVAL};
+use crate::command::replay::scanner::{ScanCounts, Scanner};
+use crate::config::Config;
+use crate::otlp::payload::MAX_BATCH_BYTES;
+use crate::pipeline::dead_letter::DeadLetter;
 
 /// Beyond this many bytes in the pipeline, reading waits until all of them are sent: one batch.
 const MAX_PENDING_BYTES: usize = MAX_BATCH_BYTES;

@@ -2,13 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::{
-    otlp::payload::SignalKind,
-    pipeline::{
-        dead_letter::DeadLetter,
-        ledger::{Account, Reason, State},
-    },
-};
+use crate::otlp::payload::SignalKind;
+use crate::pipeline::dead_letter::DeadLetter;
+use crate::pipeline::ledger::{Account, Reason, State};
 
 /// The dead letters that the log holds.
 #[derive(Debug, Default)]

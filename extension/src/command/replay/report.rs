@@ -7,14 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    command::replay::{
-        destinations::Destinations,
-        outcome::{ReplayEnd, ReplayOutcome, Sums},
-        scanner::ScanCounts,
-    },
-    pipeline::ledger::{Reason, State},
-};
+use crate::command::replay::destinations::Destinations;
+use crate::command::replay::outcome::{ReplayEnd, ReplayOutcome, Sums};
+use crate::command::replay::scanner::ScanCounts;
+use crate::pipeline::ledger::{Reason, State};
 
 /// How often the progress is shown, which a person sees as continuous.
 pub(super) const REFRESH_INTERVAL: Duration = Duration::from_millis(50);

@@ -18,12 +18,11 @@ use opentelemetry_proto::tonic::{
 use prost::{DecodeError, Message};
 use serde_json::{Map, Value};
 
-use crate::{
-    processor::log_lines::{self, emf::AccessLines},
-    scrub::Scrubber,
-    text::without_colours,
-    time::timestamp,
-};
+use crate::processor::log_lines;
+use crate::processor::log_lines::emf::AccessLines;
+use crate::scrub::Scrubber;
+use crate::text::{hex, without_colours};
+use crate::time::timestamp;
 
 /// Fields that an attribute never sets. `xray_trace_id` is not one: a record has no such field.
 const RESERVED_FIELDS: [&str; 3] = ["requestId", "lambda", "claimed"];
@@ -157,10 +156,6 @@ fn value(any: AnyValue) -> Value {
         // An index into a table that only profiles have.
         Some(_) => Value::Null,
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

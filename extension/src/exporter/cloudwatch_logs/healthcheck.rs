@@ -3,10 +3,10 @@
 use aws_sdk_cloudwatchlogs::error::ProvideErrorMetadata;
 use jiff::Timestamp;
 
-use crate::{
-    client::aws, delivery::healthcheck::Finding, exporter::cloudwatch_logs::request::LogStream,
-    otlp::line_codec::LogLine,
-};
+use crate::client::aws;
+use crate::delivery::healthcheck::Finding;
+use crate::exporter::cloudwatch_logs::request::LogStream;
+use crate::otlp::line_codec::LogLine;
 
 /// Puts a line into a stream that does not exist, so it writes nothing. A role without permission is
 /// refused; otherwise the answer names the missing stream or group.

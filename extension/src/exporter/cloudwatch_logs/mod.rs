@@ -24,27 +24,22 @@ mod tests;
 use futures_util::future::BoxFuture;
 use tracing::warn;
 
-use crate::{
-    client::aws,
-    delivery::{
-        DestinationSpec, Exporter,
-        batch::Batch,
-        error::{ExportError, ExportOutcome},
-        healthcheck::Finding,
-    },
-    exporter::cloudwatch_logs::{
-        acknowledged::AcknowledgedLines,
-        chunk::into_requests,
-        config::CloudWatchLogsConfig,
-        request::{LogStream, about_service, accepted_events, is_invalid},
-    },
-    otlp::{
-        line_codec::{self, LogLine},
-        payload::SignalKind,
-    },
-    processor::log_lines::emf::AccessLines,
-    scrub::Scrubber,
+use crate::client::aws;
+use crate::delivery::batch::Batch;
+use crate::delivery::error::{ExportError, ExportOutcome};
+use crate::delivery::healthcheck::Finding;
+use crate::delivery::{DestinationSpec, Exporter};
+use crate::exporter::cloudwatch_logs::acknowledged::AcknowledgedLines;
+use crate::exporter::cloudwatch_logs::chunk::into_requests;
+use crate::exporter::cloudwatch_logs::config::CloudWatchLogsConfig;
+use crate::exporter::cloudwatch_logs::request::{
+    LogStream, about_service, accepted_events, is_invalid,
 };
+use crate::otlp::line_codec;
+use crate::otlp::line_codec::LogLine;
+use crate::otlp::payload::SignalKind;
+use crate::processor::log_lines::emf::AccessLines;
+use crate::scrub::Scrubber;
 
 /// Most halves of a refused request. One invalid event among 10,000 takes 28 halves, so this isolates
 /// 18 of them; a part that is refused after that is dropped whole.

@@ -14,10 +14,10 @@ use http::StatusCode;
 use jiff::{Timestamp, tz::TimeZone};
 use tracing::warn;
 
-use crate::{
-    client::aws, delivery::error::ExportError,
-    exporter::cloudwatch_logs::config::CloudWatchLogsConfig, otlp::line_codec::LogLine,
-};
+use crate::client::aws;
+use crate::delivery::error::ExportError;
+use crate::exporter::cloudwatch_logs::config::CloudWatchLogsConfig;
+use crate::otlp::line_codec::LogLine;
 
 #[derive(Debug)]
 pub(super) struct LogStream {

@@ -16,16 +16,12 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message;
 
-use crate::{
-    delivery::{
-        DestinationSpec, Exporter,
-        batch::Batch,
-        error::{ExportError, ExportOutcome},
-        healthcheck::Finding,
-    },
-    exporter::console::waterfall::ReceivedSpan,
-    otlp::payload::SignalKind,
-};
+use crate::delivery::batch::Batch;
+use crate::delivery::error::{ExportError, ExportOutcome};
+use crate::delivery::healthcheck::Finding;
+use crate::delivery::{DestinationSpec, Exporter};
+use crate::exporter::console::waterfall::ReceivedSpan;
+use crate::otlp::payload::SignalKind;
 use futures_util::future::BoxFuture;
 
 /// Most waiting spans, which bounds memory. Beyond it, all traces are drawn without an entry span.

@@ -2,10 +2,9 @@
 
 use http::{HeaderName, HeaderValue};
 
-use crate::{
-    client::secret::{self, SecretSource},
-    settings::{Reader, Rejected, parse_http_url},
-};
+use crate::client::secret;
+use crate::client::secret::SecretSource;
+use crate::settings::{Reader, Rejected, parse_http_url};
 
 /// Honeycomb in the US; the EU has another. <https://docs.honeycomb.io/api/>
 const DEFAULT_ENDPOINT: &str = "https://api.honeycomb.io";

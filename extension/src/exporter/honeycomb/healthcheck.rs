@@ -6,11 +6,10 @@ use bytes::Bytes;
 use http::{Method, StatusCode, header};
 use serde_json::Value;
 
-use crate::{
-    client::http::{HttpReply, readable},
-    delivery::{error::ExportError, healthcheck::Finding},
-    exporter::honeycomb::request::{HoneycombApi, HoneycombCall, MAX_REPLY_BYTES},
-};
+use crate::client::http::{HttpReply, readable};
+use crate::delivery::error::ExportError;
+use crate::delivery::healthcheck::Finding;
+use crate::exporter::honeycomb::request::{HoneycombApi, HoneycombCall, MAX_REPLY_BYTES};
 
 /// Describes the key. <https://api-docs.honeycomb.io/api/auth>
 const AUTH: HoneycombCall<'static> =

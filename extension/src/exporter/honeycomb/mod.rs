@@ -11,23 +11,16 @@ use bytes::Bytes;
 use http::{HeaderName, Method, StatusCode, header};
 use tracing::warn;
 
-use crate::{
-    client::http::{readable, retry_after},
-    delivery::{
-        DestinationSpec, Exporter,
-        batch::{Batch, compress},
-        error::{ExportError, ExportOutcome},
-        healthcheck::Finding,
-    },
-    exporter::honeycomb::{
-        config::HoneycombConfig,
-        request::{HoneycombApi, HoneycombCall, MAX_REPLY_BYTES},
-    },
-    otlp::{
-        payload::{SignalKind, only_sampled},
-        wire::{self, Value},
-    },
-};
+use crate::client::http::{readable, retry_after};
+use crate::delivery::batch::{Batch, compress};
+use crate::delivery::error::{ExportError, ExportOutcome};
+use crate::delivery::healthcheck::Finding;
+use crate::delivery::{DestinationSpec, Exporter};
+use crate::exporter::honeycomb::config::HoneycombConfig;
+use crate::exporter::honeycomb::request::{HoneycombApi, HoneycombCall, MAX_REPLY_BYTES};
+use crate::otlp::payload::{SignalKind, only_sampled};
+use crate::otlp::wire;
+use crate::otlp::wire::Value;
 use futures_util::future::BoxFuture;
 
 const HEADERS: &[(HeaderName, &str)] =

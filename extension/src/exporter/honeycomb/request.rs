@@ -6,14 +6,10 @@ use bytes::Bytes;
 use http::{HeaderName, Method, Request, StatusCode, header};
 use http_body_util::Full;
 
-use crate::{
-    client::{
-        http::{HttpClient, HttpReply, USER_AGENT},
-        secret::Secret,
-    },
-    delivery::error::ExportError,
-    exporter::honeycomb::config::{HoneycombConfig, TEAM, is_classic},
-};
+use crate::client::http::{HttpClient, HttpReply, USER_AGENT};
+use crate::client::secret::Secret;
+use crate::delivery::error::ExportError;
+use crate::exporter::honeycomb::config::{HoneycombConfig, TEAM, is_classic};
 
 /// OpenTelemetry's default for `OTEL_EXPORTER_OTLP_TIMEOUT`.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);

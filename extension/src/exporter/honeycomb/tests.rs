@@ -6,7 +6,8 @@ use std::{
 };
 
 use super::*;
-use crate::{config::Config, otlp::payload::Payload};
+use crate::config::Config;
+use crate::otlp::payload::Payload;
 
 /// Sends three spans to a server that writes `reply` and closes the connection.
 async fn answered(reply: Vec<u8>) -> Result<ExportOutcome, ExportError> {

@@ -1,13 +1,9 @@
 //! Settings of the Rollbar exporter.
 
-use crate::{
-    client::secret::SecretSource,
-    processor::failures::{
-        item::ItemLevel,
-        settings::{ClientAddress, ItemSettings},
-    },
-    settings::{Reader, parse_http_url},
-};
+use crate::client::secret::SecretSource;
+use crate::processor::failures::item::ItemLevel;
+use crate::processor::failures::settings::{ClientAddress, ItemSettings};
+use crate::settings::{Reader, parse_http_url};
 
 #[derive(Clone, Debug)]
 pub struct RollbarConfig {

@@ -4,11 +4,10 @@ use std::time::{Instant, SystemTime};
 
 use http::StatusCode;
 
-use crate::{
-    client::http::without_query,
-    delivery::{error::ExportError, healthcheck::Finding},
-    exporter::rollbar::request::{RollbarApi, refusal},
-};
+use crate::client::http::without_query;
+use crate::delivery::error::ExportError;
+use crate::delivery::healthcheck::Finding;
+use crate::exporter::rollbar::request::{RollbarApi, refusal};
 
 /// Not an item: Rollbar checks the token first and then refuses the body.
 const EMPTY: &str = "{}";

@@ -21,24 +21,16 @@ use futures_util::future::BoxFuture;
 use http::StatusCode;
 use tracing::warn;
 
-use crate::{
-    bounded_map::BoundedMap,
-    delivery::{
-        DestinationSpec, Exporter,
-        batch::{Batch, MAX_FAILURES},
-        error::{ExportError, ExportOutcome},
-        healthcheck::Finding,
-    },
-    exporter::rollbar::{
-        config::RollbarConfig,
-        request::{RollbarApi, refusal},
-    },
-    otlp::{
-        failure_codec::{EncodedItem, read},
-        payload::SignalKind,
-    },
-    processor::failures::truncate,
-};
+use crate::bounded_map::BoundedMap;
+use crate::delivery::batch::{Batch, MAX_FAILURES};
+use crate::delivery::error::{ExportError, ExportOutcome};
+use crate::delivery::healthcheck::Finding;
+use crate::delivery::{DestinationSpec, Exporter};
+use crate::exporter::rollbar::config::RollbarConfig;
+use crate::exporter::rollbar::request::{RollbarApi, refusal};
+use crate::otlp::failure_codec::{EncodedItem, read};
+use crate::otlp::payload::SignalKind;
+use crate::processor::failures::truncate;
 
 /// Most acknowledged items of unfinished batches: those of 16 batches.
 const MAX_ACKNOWLEDGED: usize = 16 * MAX_FAILURES;

@@ -7,14 +7,10 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::Full;
 
-use crate::{
-    client::{
-        http::{HttpClient, HttpReply, USER_AGENT, readable, retry_after},
-        secret::Secret,
-    },
-    delivery::error::ExportError,
-    exporter::rollbar::config::RollbarConfig,
-};
+use crate::client::http::{HttpClient, HttpReply, USER_AGENT, readable, retry_after};
+use crate::client::secret::Secret;
+use crate::delivery::error::ExportError;
+use crate::exporter::rollbar::config::RollbarConfig;
 
 /// Rollbar's own libraries wait 3 s, but their wait delays the application's reply; this one does not.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);

@@ -16,6 +16,7 @@ use crate::exporter::xray::{
     json_value::{JsonAttribute, MetadataValue, to_json},
     limits::{MAX_BLOCK_BYTES, MAX_TEXT_CHARS},
 };
+use crate::text::hex;
 
 /// Metadata namespace of attributes that name no other.
 const DEFAULT: &str = "default";
@@ -173,10 +174,6 @@ fn fields(attributes: &[KeyValue]) -> serde_json::Value {
         (attribute.key.clone(), value.unwrap_or_default())
     };
     attributes.iter().map(field).collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -8,15 +8,12 @@ use opentelemetry_proto::tonic::trace::v1::{
 };
 use trace_context::SpanId;
 
-use crate::{
-    backtrace::{self, frames, is_frames_alone},
-    exporter::xray::{
-        attributes::text,
-        document::{CauseBlock, SegmentException, SegmentFrame},
-        json_value::to_json,
-        limits::{MAX_BLOCK_BYTES, MAX_EXCEPTIONS, MAX_FRAMES, cut_field},
-    },
-};
+use crate::backtrace;
+use crate::backtrace::{frames, is_frames_alone};
+use crate::exporter::xray::attributes::text;
+use crate::exporter::xray::document::{CauseBlock, SegmentException, SegmentFrame};
+use crate::exporter::xray::json_value::to_json;
+use crate::exporter::xray::limits::{MAX_BLOCK_BYTES, MAX_EXCEPTIONS, MAX_FRAMES, cut_field};
 
 pub(super) const EXCEPTION: &str = "exception";
 

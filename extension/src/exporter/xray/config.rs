@@ -1,9 +1,7 @@
 //! Settings of the X-Ray exporter.
 
-use crate::{
-    exporter::xray::annotations::AnnotationFilter,
-    settings::{Reader, parse_share},
-};
+use crate::exporter::xray::annotations::AnnotationFilter;
+use crate::settings::{Reader, parse_share};
 
 #[derive(Clone, Debug)]
 pub struct XrayConfig {

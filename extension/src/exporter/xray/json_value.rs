@@ -1,11 +1,12 @@
 //! Values of annotations and metadata: borrowed attributes, texts, or JSON.
 
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
 
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value};
 use serde::{Serialize, Serializer, ser::Error};
 
 use crate::exporter::xray::limits::{MAX_TEXT_CHARS, cut};
+use crate::text::hex;
 
 /// Serialises to JSON: bytes as hex digits, NaN and infinities as text.
 #[derive(Clone, Debug)]
@@ -56,7 +57,7 @@ impl Serialize for JsonAttribute<'_> {
                 serializer.serialize_f64(*number)
             }
             Some(Value::DoubleValue(number)) => serializer.collect_str(number),
-            Some(Value::BytesValue(bytes)) => serializer.collect_str(&Hex(bytes)),
+            Some(Value::BytesValue(bytes)) => serializer.serialize_str(&hex(bytes)),
             Some(Value::ArrayValue(array)) => {
                 serializer.collect_seq(array.values.iter().map(JsonAttribute))
             }
@@ -75,12 +76,4 @@ impl Serialize for JsonAttribute<'_> {
 pub(super) fn to_json<S: Serialize + ?Sized>(value: &S) -> String {
     serde_json::to_string(value)
         .unwrap_or_else(|error| serde_json::Error::custom(error).to_string())
-}
-
-struct Hex<'a>(&'a [u8]);
-
-impl fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
 }

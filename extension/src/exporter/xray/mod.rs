@@ -41,28 +41,22 @@ use prost::Message;
 use trace_context::TraceId;
 use tracing::{debug, warn};
 
+use crate::bounded_map::BoundedMap;
+use crate::delivery::batch::Batch;
+use crate::delivery::error::{ExportError, ExportOutcome};
+use crate::delivery::healthcheck::Finding;
+use crate::delivery::{DestinationSpec, Exporter};
 pub use crate::exporter::xray::annotations::AnnotationFilter;
-use crate::{
-    bounded_map::BoundedMap,
-    delivery::{
-        DestinationSpec, Exporter,
-        batch::Batch,
-        error::{ExportError, ExportOutcome},
-        healthcheck::Finding,
-    },
-    exporter::xray::{
-        config::XrayConfig,
-        index::{Indexed, index},
-        limits::MAX_ANNOTATIONS,
-        placement::{Placement, Placer},
-        segment::{Segment, SegmentId, SegmentRefusal},
-        serialize::to_bounded_json,
-        translate::{SegmentPlace, translate},
-        transport::Transport,
-    },
-    invocation::xray_contexts::XrayContexts,
-    otlp::payload::SignalKind,
-};
+use crate::exporter::xray::config::XrayConfig;
+use crate::exporter::xray::index::{Indexed, index};
+use crate::exporter::xray::limits::MAX_ANNOTATIONS;
+use crate::exporter::xray::placement::{Placement, Placer};
+use crate::exporter::xray::segment::{Segment, SegmentId, SegmentRefusal};
+use crate::exporter::xray::serialize::to_bounded_json;
+use crate::exporter::xray::translate::{SegmentPlace, translate};
+use crate::exporter::xray::transport::Transport;
+use crate::invocation::xray_contexts::XrayContexts;
+use crate::otlp::payload::SignalKind;
 use futures_util::future::BoxFuture;
 
 /// Most acknowledged documents of failed batches, about 100 bytes each. Beyond it, the oldest may be

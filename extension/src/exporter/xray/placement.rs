@@ -33,12 +33,11 @@ use std::{
 use sha2::{Digest, Sha256};
 use trace_context::{SpanId, TraceId, XrayHeader};
 
-use crate::{
-    bounded_map::BoundedMap,
-    exporter::xray::{index::Indexed, translate::SegmentPlace},
-    invocation::xray_contexts::XrayContexts,
-    processor::platform_spans::{new_span_id, new_trace_id},
-};
+use crate::bounded_map::BoundedMap;
+use crate::exporter::xray::index::Indexed;
+use crate::exporter::xray::translate::SegmentPlace;
+use crate::invocation::xray_contexts::XrayContexts;
+use crate::processor::platform_spans::{new_span_id, new_trace_id};
 
 /// Most entry spans whose policy is kept for descendants in later batches.
 const MAX_ENTRIES: usize = 1024;

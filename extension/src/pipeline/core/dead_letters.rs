@@ -5,14 +5,10 @@ use std::io::{self, Write};
 use bytes::Bytes;
 use tracing::warn;
 
-use crate::{
-    otlp::payload::{Payload, SignalKind},
-    pipeline::{
-        core::state::Core,
-        dead_letter::{DeadLetters, ItemFilter, MAX_LOG_BYTES},
-        spool::{Spool, SpoolFile},
-    },
-};
+use crate::otlp::payload::{Payload, SignalKind};
+use crate::pipeline::core::state::Core;
+use crate::pipeline::dead_letter::{DeadLetters, ItemFilter, MAX_LOG_BYTES};
+use crate::pipeline::spool::{Spool, SpoolFile};
 
 impl Core {
     /// Writes the undelivered payloads of durable destinations, errors first, then the oldest, while

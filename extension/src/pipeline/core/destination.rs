@@ -3,11 +3,13 @@
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use crate::{
-    delivery::{DestinationSpec, batch::Batch, error::ExportError},
-    otlp::payload::SignalKind,
-    pipeline::{circuit_breaker::CircuitBreaker, ledger::QueueId, stats::RequestStats},
-};
+use crate::delivery::DestinationSpec;
+use crate::delivery::batch::Batch;
+use crate::delivery::error::ExportError;
+use crate::otlp::payload::SignalKind;
+use crate::pipeline::circuit_breaker::CircuitBreaker;
+use crate::pipeline::ledger::QueueId;
+use crate::pipeline::stats::RequestStats;
 
 #[derive(Debug)]
 pub(super) struct Destination {

@@ -1,12 +1,8 @@
 //! Counts failures that are not in payloads yet.
 
-use crate::{
-    otlp::payload::SignalKind,
-    pipeline::{
-        core::state::Core,
-        ledger::{Reason, State},
-    },
-};
+use crate::otlp::payload::SignalKind;
+use crate::pipeline::core::state::Core;
+use crate::pipeline::ledger::{Reason, State};
 
 impl Core {
     /// Sets the number of gathered failures; see [`Ledger::expect`](crate::pipeline::ledger::Ledger::expect).

@@ -15,25 +15,15 @@ use prost::Message;
 
 use tokio::time::Instant;
 
-use crate::{
-    delivery::{
-        DestinationId, DestinationSpec,
-        batch::Batch,
-        error::{ExportError, ExportOutcome},
-    },
-    otlp::{
-        payload::{Payload, SignalKind},
-        wire::nested,
-    },
-    pipeline::{
-        core::{
-            destination::Destination,
-            state::{Core, Trigger},
-        },
-        ledger::{Account, Ledger, Reason, State},
-        spool::Spool,
-    },
-};
+use crate::delivery::batch::Batch;
+use crate::delivery::error::{ExportError, ExportOutcome};
+use crate::delivery::{DestinationId, DestinationSpec};
+use crate::otlp::payload::{Payload, SignalKind};
+use crate::otlp::wire::nested;
+use crate::pipeline::core::destination::Destination;
+use crate::pipeline::core::state::{Core, Trigger};
+use crate::pipeline::ledger::{Account, Ledger, Reason, State};
+use crate::pipeline::spool::Spool;
 
 const BUFFER_BYTES: usize = 1_500;
 const SPOOL_BYTES: u64 = 7 * 4_096; // of as many files

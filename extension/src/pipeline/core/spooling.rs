@@ -2,18 +2,13 @@
 
 use tracing::warn;
 
-use crate::{
-    delivery::{DestinationId, batch::Batch},
-    otlp::payload::SignalKind,
-    pipeline::{
-        core::{
-            destination::{BatchOrigin, Destination},
-            state::Core,
-        },
-        ledger::{QueueId, Reason, State},
-        spool::{ReadError, SpoolFile},
-    },
-};
+use crate::delivery::DestinationId;
+use crate::delivery::batch::Batch;
+use crate::otlp::payload::SignalKind;
+use crate::pipeline::core::destination::{BatchOrigin, Destination};
+use crate::pipeline::core::state::Core;
+use crate::pipeline::ledger::{QueueId, Reason, State};
+use crate::pipeline::spool::{ReadError, SpoolFile};
 
 /// Most files in one batch. Reading this many small files blocks the process for a few milliseconds.
 const MAX_BATCH_FILES: usize = 64;

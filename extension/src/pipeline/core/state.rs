@@ -5,21 +5,15 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use crate::{
-    delivery::{
-        DestinationId, DestinationSpec,
-        batch::Batch,
-        error::{ExportError, ExportOutcome},
-    },
-    otlp::payload::{Payload, SignalKind},
-    pipeline::{
-        buffer::Buffer,
-        core::destination::{Attempt, BatchOrigin, Destination, InFlight, Split},
-        ledger::{Account, Ledger, QueueId, Reason, State},
-        spool::{Spool, SpoolFile},
-        stats,
-    },
-};
+use crate::delivery::batch::Batch;
+use crate::delivery::error::{ExportError, ExportOutcome};
+use crate::delivery::{DestinationId, DestinationSpec};
+use crate::otlp::payload::{Payload, SignalKind};
+use crate::pipeline::buffer::Buffer;
+use crate::pipeline::core::destination::{Attempt, BatchOrigin, Destination, InFlight, Split};
+use crate::pipeline::ledger::{Account, Ledger, QueueId, Reason, State};
+use crate::pipeline::spool::{Spool, SpoolFile};
+use crate::pipeline::stats;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trigger {

@@ -9,18 +9,12 @@ use serde_json::json;
 
 use tokio::time::Instant;
 
-use crate::{
-    delivery::{
-        DestinationId, DestinationSpec,
-        error::{ExportError, ExportOutcome},
-    },
-    otlp::payload::{Payload, SignalKind},
-    pipeline::{
-        core::state::{Core, Trigger},
-        ledger::{Account, Ledger, Reason, State},
-        spool::Spool,
-    },
-};
+use crate::delivery::error::{ExportError, ExportOutcome};
+use crate::delivery::{DestinationId, DestinationSpec};
+use crate::otlp::payload::{Payload, SignalKind};
+use crate::pipeline::core::state::{Core, Trigger};
+use crate::pipeline::ledger::{Account, Ledger, Reason, State};
+use crate::pipeline::spool::Spool;
 
 struct Bench {
     core: Core,

@@ -18,8 +18,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::delivery::batch::Batch;
+use crate::otlp::payload::SignalKind;
 pub use crate::pipeline::spool::file::SpoolFile;
-use crate::{delivery::batch::Batch, otlp::payload::SignalKind, pipeline::spool::file::on_disk};
+use crate::pipeline::spool::file::on_disk;
 
 /// The suffix of a file that is being written, or was at the end of the process.
 const UNFINISHED: &str = "unfinished";

@@ -1,5 +1,6 @@
 use super::*;
-use crate::{otlp::payload::Payload, pipeline::spool::file::BLOCK};
+use crate::otlp::payload::Payload;
+use crate::pipeline::spool::file::BLOCK;
 
 fn batch(kind: SignalKind, items: u64, has_error: bool) -> Batch {
     let bytes = vec![0; 10].into();

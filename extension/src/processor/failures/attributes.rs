@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use prost::Message as _;
 
-use crate::{
-    otlp::wire::nested,
-    processor::failures::{item::Texts, kept_text::cut, truncate::cut_to},
-};
+use crate::otlp::wire::nested;
+use crate::processor::failures::item::Texts;
+use crate::processor::failures::kept_text::cut;
+use crate::processor::failures::truncate::cut_to;
 
 /// Prefixes of the attributes that are kept; all others are dropped.
 const KEPT_PREFIXES: [&str; 17] = [

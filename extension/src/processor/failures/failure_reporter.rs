@@ -6,29 +6,22 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::{
-    lambda::extensions_api::Invoke,
-    otlp::{
-        line_codec,
-        payload::{Payload, SignalKind},
-    },
-    processor::{
-        failures::{
-            attributed_invocation::AttributedInvocation,
-            evidence::{Evidence, FailedPhase, PlatformEnd},
-            from_otlp,
-            item::Texts,
-            item_builder::{ItemBuilder, unix_ms},
-            log_record::ParsedLine,
-            platform_failure::PlatformFailure,
-            rate_limit::BurstLimiter,
-            recent_lines::RecentLines,
-            reported::ReportedKeys,
-            settings::{ClientAddress, FailureSettings},
-        },
-        platform_spans::TraceLookup,
-    },
-};
+use crate::lambda::extensions_api::Invoke;
+use crate::otlp::line_codec;
+use crate::otlp::payload::{Payload, SignalKind};
+use crate::processor::failures::attributed_invocation::AttributedInvocation;
+use crate::processor::failures::evidence::{Evidence, FailedPhase, PlatformEnd};
+use crate::processor::failures::from_otlp;
+use crate::processor::failures::item::Texts;
+use crate::processor::failures::item_builder::ItemBuilder;
+use crate::processor::failures::log_record::ParsedLine;
+use crate::processor::failures::platform_failure::PlatformFailure;
+use crate::processor::failures::rate_limit::BurstLimiter;
+use crate::processor::failures::recent_lines::RecentLines;
+use crate::processor::failures::reported::ReportedKeys;
+use crate::processor::failures::settings::{ClientAddress, FailureSettings};
+use crate::processor::platform_spans::TraceLookup;
+use crate::time::unix_ms;
 
 /// How long log records wait for the spans of their invocation where no event shows its end. SDKs send
 /// both within milliseconds.

@@ -2,10 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::{
-    processor::failures::item::{ItemContent, ItemData, ItemLevel, ItemTrace},
-    text::hex,
-};
+use crate::processor::failures::item::{ItemContent, ItemData, ItemLevel, ItemTrace};
+use crate::text::hex;
 
 /// Equal for failures of one kind at one place. Texts and line numbers are left out, since they differ
 /// between occurrences and versions.

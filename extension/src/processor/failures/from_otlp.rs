@@ -24,23 +24,21 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message as _;
 
-use crate::{
-    otlp::{
-        payload::{self, Payload, SignalKind, is_error},
-        wire::{self, Value, nested},
-    },
-    processor::failures::{
-        attributes::{self, MAX_ATTRIBUTES, SelectedAttributes, attribute, text},
-        evidence::{Evidence, Failure, FailureSource, ReportedMessage, SpanContext},
-        item::{ItemLevel, Texts},
-        kept_text::{cut, cut_stack},
-        recent_lines::RecentLine,
-        request::{CLIENT_ADDRESS, without_address},
-        settings::ClientAddress,
-        truncate::cut_to,
-    },
-    text::hex,
+use crate::otlp::payload::{Payload, SignalKind, is_error};
+use crate::otlp::wire::{Value, nested};
+use crate::otlp::{payload, wire};
+use crate::processor::failures::attributes;
+use crate::processor::failures::attributes::{MAX_ATTRIBUTES, SelectedAttributes, attribute, text};
+use crate::processor::failures::evidence::{
+    Evidence, Failure, FailureSource, ReportedMessage, SpanContext,
 };
+use crate::processor::failures::item::{ItemLevel, Texts};
+use crate::processor::failures::kept_text::{cut, cut_stack};
+use crate::processor::failures::recent_lines::RecentLine;
+use crate::processor::failures::request::{CLIENT_ADDRESS, without_address};
+use crate::processor::failures::settings::ClientAddress;
+use crate::processor::failures::truncate::cut_to;
+use crate::text::hex;
 
 /// The event that requests a message.
 const MESSAGE: &str = "rollbar.message";

@@ -1,37 +1,28 @@
 //! Builds Rollbar items of gathered evidence.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Value, json};
 use trace_context::XrayHeader;
 
-use crate::{
-    backtrace::{self, frames},
-    processor::{
-        failures::{
-            attributes::SelectedAttributes,
-            evidence::{
-                Evidence, FailedPhase, Failure, FailureSource, PlatformEnd, ReportedMessage,
-                SpanContext, each_text,
-            },
-            fingerprint::{fingerprint, hash},
-            item::{
-                Item, ItemBody, ItemContent, ItemData, ItemException, ItemFrame, ItemLevel,
-                ItemMessage, ItemServer, ItemTrace, Notifier, TelemetryEntry, Texts,
-            },
-            request,
-            settings::{FailureSettings, ItemSettings},
-            truncate::cut_to,
-        },
-        log_lines::context::xray_trace_id,
-        platform_spans::TraceRefs,
-    },
-    scrub::{MASK, Scrubber},
+use crate::backtrace;
+use crate::backtrace::frames;
+use crate::processor::failures::attributes::SelectedAttributes;
+use crate::processor::failures::evidence::{
+    Evidence, FailedPhase, Failure, FailureSource, PlatformEnd, ReportedMessage, SpanContext,
+    each_text,
 };
+use crate::processor::failures::fingerprint::{fingerprint, hash};
+use crate::processor::failures::item::{
+    Item, ItemBody, ItemContent, ItemData, ItemException, ItemFrame, ItemLevel, ItemMessage,
+    ItemServer, ItemTrace, Notifier, TelemetryEntry, Texts,
+};
+use crate::processor::failures::request;
+use crate::processor::failures::settings::{FailureSettings, ItemSettings};
+use crate::processor::failures::truncate::cut_to;
+use crate::processor::log_lines::context::xray_trace_id;
+use crate::processor::platform_spans::TraceRefs;
+use crate::scrub::{MASK, Scrubber};
 
 /// Most exceptions of a chain; longer chains repeat themselves.
 const MAX_CHAIN: usize = 5;
@@ -389,9 +380,4 @@ fn frame(frame: &backtrace::StackFrame<'_>) -> ItemFrame {
         method: frame.function.map(|function| cut_to(function, 500)),
         in_project: frame.is_ours(),
     }
-}
-
-/// Unix milliseconds.
-pub(super) fn unix_ms(time: SystemTime) -> i64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }

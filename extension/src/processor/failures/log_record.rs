@@ -6,19 +6,15 @@
 
 use serde_json::{Map, Value};
 
-use crate::{
-    backtrace::frames,
-    otlp::line_codec::LogLine,
-    processor::failures::{
-        evidence::{Failure, FailureSource},
-        item::ItemLevel,
-        kept_text::{cut, cut_stack},
-        recent_lines::RecentLine,
-        request::{CLIENT_ADDRESS, without_address},
-        settings::ClientAddress,
-        truncate::cut_to,
-    },
-};
+use crate::backtrace::frames;
+use crate::otlp::line_codec::LogLine;
+use crate::processor::failures::evidence::{Failure, FailureSource};
+use crate::processor::failures::item::ItemLevel;
+use crate::processor::failures::kept_text::{cut, cut_stack};
+use crate::processor::failures::recent_lines::RecentLine;
+use crate::processor::failures::request::{CLIENT_ADDRESS, without_address};
+use crate::processor::failures::settings::ClientAddress;
+use crate::processor::failures::truncate::cut_to;
 
 #[derive(Debug)]
 pub(super) struct ParsedLine {

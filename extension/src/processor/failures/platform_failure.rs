@@ -1,12 +1,8 @@
 //! Failures in platform events.
 
-use crate::{
-    lambda::telemetry_event::{PlatformEvent, PlatformRecord},
-    processor::failures::{
-        evidence::{FailedPhase, PlatformEnd},
-        item_builder::unix_ms,
-    },
-};
+use crate::lambda::telemetry_event::{PlatformEvent, PlatformRecord};
+use crate::processor::failures::evidence::{FailedPhase, PlatformEnd};
+use crate::time::unix_ms;
 
 /// The parts of a platform event that concern failures.
 #[derive(Debug)]

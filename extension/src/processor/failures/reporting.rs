@@ -4,19 +4,14 @@ use std::{sync::Arc, time::SystemTime};
 
 use trace_context::XrayHeader;
 
-use crate::{
-    otlp::failure_codec::signal,
-    processor::{
-        failures::{
-            attributed_invocation::AttributedInvocation,
-            evidence::{Evidence, PlatformEnd},
-            failure_reporter::FailureReporter,
-            item_builder::{ItemContext, NewItem},
-            truncate::fitted,
-        },
-        platform_spans::TraceLookup,
-    },
-};
+use crate::otlp::failure_codec::signal;
+use crate::processor::failures::attributed_invocation::AttributedInvocation;
+use crate::processor::failures::evidence::{Evidence, PlatformEnd};
+use crate::processor::failures::failure_reporter::FailureReporter;
+use crate::processor::failures::item_builder::{ItemContext, NewItem};
+
+use crate::processor::failures::truncate::fitted;
+use crate::processor::platform_spans::TraceLookup;
 
 impl FailureReporter {
     /// Reports an invocation that is over, unless its report may still name the cause.

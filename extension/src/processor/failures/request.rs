@@ -5,15 +5,11 @@ use std::net::IpAddr;
 
 use percent_encoding::percent_decode_str;
 
-use crate::{
-    processor::failures::{
-        attributes::SelectedAttributes,
-        item::{ItemPerson, ItemRequest, Texts},
-        settings::ClientAddress,
-        truncate::cut_to,
-    },
-    scrub::{MASK, Scrubber},
-};
+use crate::processor::failures::attributes::SelectedAttributes;
+use crate::processor::failures::item::{ItemPerson, ItemRequest, Texts};
+use crate::processor::failures::settings::ClientAddress;
+use crate::processor::failures::truncate::cut_to;
+use crate::scrub::{MASK, Scrubber};
 
 /// The field of an access line that holds the client's address.
 pub(super) const CLIENT_ADDRESS: &str = "client_address";

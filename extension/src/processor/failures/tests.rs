@@ -14,17 +14,13 @@ use prost::Message as _;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{
-    config::Config,
-    lambda::telemetry_event::{PlatformEvent, RawEvent},
-    otlp::{
-        failure_codec::read,
-        payload::{Payload, SignalKind},
-    },
-    processor::{
-        failures::truncate::MAX_ITEM_BYTES, log_lines::LineEnricher, platform_spans::TraceRefs,
-    },
-};
+use crate::config::Config;
+use crate::lambda::telemetry_event::{PlatformEvent, RawEvent};
+use crate::otlp::failure_codec::read;
+use crate::otlp::payload::{Payload, SignalKind};
+use crate::processor::failures::truncate::MAX_ITEM_BYTES;
+use crate::processor::log_lines::LineEnricher;
+use crate::processor::platform_spans::TraceRefs;
 
 mod account;
 mod content;

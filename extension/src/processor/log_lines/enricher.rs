@@ -5,31 +5,21 @@ use std::{borrow::Cow, time::SystemTime};
 use serde_json::{Value, json};
 use trace_context::TraceId;
 
-use crate::{
-    lambda::{
-        extensions_api::{Invoke, Shutdown},
-        telemetry_event::RawEvent,
-    },
-    otlp::{
-        line_codec::{LinePayloads, LogLine, MAX_LINE_BYTES},
-        payload::Payload,
-    },
-    processor::{
-        log_lines::{
-            context::{InvocationState, LineContext, xray_trace_id},
-            emf::{self, AccessLines, EmfMetrics, InvocationOutcome},
-            invocation_fields::{InvocationFields, PLATFORMS_OWN},
-            json::{JsonFields, JsonObject, cut, is_empty},
-            level::{LogLevel, level_in},
-            platform_message,
-            shorten::MESSAGE_BYTES,
-        },
-        platform_spans::TraceRefs,
-    },
-    scrub::Scrubber,
-    text::without_colours,
-    time::{timestamp, unix_ms},
-};
+use crate::lambda::extensions_api::{Invoke, Shutdown};
+use crate::lambda::telemetry_event::RawEvent;
+use crate::otlp::line_codec::{LinePayloads, LogLine, MAX_LINE_BYTES};
+use crate::otlp::payload::Payload;
+use crate::processor::log_lines::context::{InvocationState, LineContext, xray_trace_id};
+use crate::processor::log_lines::emf::{AccessLines, EmfMetrics, InvocationOutcome};
+use crate::processor::log_lines::invocation_fields::{InvocationFields, PLATFORMS_OWN};
+use crate::processor::log_lines::json::{JsonFields, JsonObject, cut, is_empty};
+use crate::processor::log_lines::level::{LogLevel, level_in};
+use crate::processor::log_lines::shorten::MESSAGE_BYTES;
+use crate::processor::log_lines::{emf, platform_message};
+use crate::processor::platform_spans::TraceRefs;
+use crate::scrub::Scrubber;
+use crate::text::without_colours;
+use crate::time::{timestamp, unix_ms};
 
 /// The function's description in lines, and the secrets to mask.
 #[derive(Clone, Debug)]

@@ -1,10 +1,8 @@
 //! Lines that are too long for a request of PutLogEvents.
 
-use crate::{
-    otlp::line_codec::MAX_LINE_BYTES,
-    processor::log_lines::json::{JsonFields, JsonObject, cut},
-    time::timestamp,
-};
+use crate::otlp::line_codec::MAX_LINE_BYTES;
+use crate::processor::log_lines::json::{JsonFields, JsonObject, cut};
+use crate::time::timestamp;
 
 /// The line itself, or a line with its beginning if it is longer than [`MAX_LINE_BYTES`]. Short ids and
 /// the level are kept.

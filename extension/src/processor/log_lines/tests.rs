@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use trace_context::{SpanId, TraceId};
 
 use super::*;
-use crate::{
-    config::Config,
-    lambda::{extensions_api::Invoke, telemetry_event::RawEvent},
-    otlp::{line_codec::MAX_LINE_BYTES, payload::Payload},
-    processor::platform_spans::TraceRefs,
-    test_clock::cpu_time,
-};
+use crate::config::Config;
+use crate::lambda::extensions_api::Invoke;
+use crate::lambda::telemetry_event::RawEvent;
+use crate::otlp::line_codec::MAX_LINE_BYTES;
+use crate::otlp::payload::Payload;
+use crate::processor::platform_spans::TraceRefs;
+use crate::test_clock::cpu_time;
 
 const XRAY: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
 const XRAY_TRACE: &str = "1-5759e988-bd862e3fe1be46a994272793";

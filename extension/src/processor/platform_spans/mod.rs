@@ -16,16 +16,12 @@ use std::{collections::VecDeque, time::SystemTime};
 
 use trace_context::{SpanId, TraceId, XrayHeader};
 
+use crate::lambda::extensions_api::{Invoke, Shutdown};
+use crate::lambda::telemetry_event::PhaseReport;
 pub use crate::lambda::telemetry_event::{PlatformEvent, PlatformRecord, RawEvent};
+use crate::otlp::payload::{Payload, ServerSpan};
+use crate::processor::platform_spans::span::{PlatformSpan, SpanParent, encode};
 pub(crate) use crate::processor::platform_spans::span::{new_span_id, new_trace_id};
-use crate::{
-    lambda::{
-        extensions_api::{Invoke, Shutdown},
-        telemetry_event::PhaseReport,
-    },
-    otlp::payload::{Payload, ServerSpan},
-    processor::platform_spans::span::{PlatformSpan, SpanParent, encode},
-};
 
 /// Lambda runs one invocation at a time and delivers a report when the next invocation is over, so a
 /// few suffice.

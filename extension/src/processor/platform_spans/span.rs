@@ -13,10 +13,10 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 use trace_context::{SpanId, TraceId};
 
-use crate::{
-    lambda::telemetry_event::{InvocationReport, PhaseReport, RuntimeDone, millis, parse_time},
-    otlp::payload::{Payload, SAMPLING_PRIORITY, SignalKind},
+use crate::lambda::telemetry_event::{
+    InvocationReport, PhaseReport, RuntimeDone, millis, parse_time,
 };
+use crate::otlp::payload::{Payload, SAMPLING_PRIORITY, SignalKind};
 
 /// The parent of an invocation's platform spans: its server span.
 #[derive(Clone, Copy, Debug)]

@@ -15,20 +15,14 @@ use opentelemetry_proto::tonic::collector::{
 };
 use prost::Message;
 
-use crate::{
-    invocation::end::EndEvidence,
-    otlp::payload::{Payload, SignalKind},
-    pipeline::PipelineHandle,
-    processor::Processor,
-    receiver::{
-        body::BodyBudget,
-        otlp::{
-            encoding::{self, Encoding},
-            refusal::Refusal,
-            reply,
-        },
-    },
-};
+use crate::invocation::end::EndEvidence;
+use crate::otlp::payload::{Payload, SignalKind};
+use crate::pipeline::PipelineHandle;
+use crate::processor::Processor;
+use crate::receiver::body::BodyBudget;
+use crate::receiver::otlp::encoding::Encoding;
+use crate::receiver::otlp::refusal::Refusal;
+use crate::receiver::otlp::{encoding, reply};
 
 /// Most objects in a JSON request, since two bytes of JSON become hundreds when decoded: 60 MB at worst.
 /// A batch of 512 spans, OpenTelemetry's default, has some 20,000 objects.

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use http::StatusCode;
 
-use crate::{pipeline::refusals, receiver::body::BodyError};
+use crate::pipeline::refusals;
+use crate::receiver::body::BodyError;
 
 #[derive(Debug)]
 pub(super) struct Refusal {

@@ -8,12 +8,10 @@ use tokio::{
 };
 
 use super::*;
-use crate::{
-    config::Config,
-    invocation::end::EndEvidence,
-    pipeline::{Pipeline, Trigger},
-    processor::platform_spans::PlatformSpans,
-};
+use crate::config::Config;
+use crate::invocation::end::EndEvidence;
+use crate::pipeline::{Pipeline, Trigger};
+use crate::processor::platform_spans::PlatformSpans;
 
 struct Rig {
     address: std::net::SocketAddr,

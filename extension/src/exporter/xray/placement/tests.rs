@@ -11,13 +11,9 @@ use prost::Message;
 use serde_json::json;
 
 use super::*;
-use crate::{
-    exporter::xray::{
-        index::index,
-        tests::{attributes, span_id, trace_id},
-    },
-    lambda::extensions_api::Invoke,
-};
+use crate::exporter::xray::index::index;
+use crate::exporter::xray::tests::{attributes, span_id, trace_id};
+use crate::lambda::extensions_api::Invoke;
 
 const T: u128 = 7;
 const ROOT: u128 = 0x5759_e988_bd86_2e3f_e1be_46a9_9427_2793;

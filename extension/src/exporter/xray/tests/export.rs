@@ -8,17 +8,16 @@ use prost::Message;
 use serde_json::{Value, json};
 use tokio::net::UdpSocket;
 
-use crate::{
-    delivery::{Exporter, batch::Batch, error::ExportOutcome},
-    exporter::xray::{
-        AnnotationFilter, ExportRun, SystemTime, Xray,
-        config::XrayConfig,
-        segment::{Segment, SegmentRefusal},
-        tests::{attributes, schema::Schema, span_id, trace_id},
-    },
-    invocation::xray_contexts::XrayContexts,
-    otlp::payload::{Payload, SignalKind},
-};
+use crate::delivery::Exporter;
+use crate::delivery::batch::Batch;
+use crate::delivery::error::ExportOutcome;
+use crate::exporter::xray::config::XrayConfig;
+use crate::exporter::xray::segment::{Segment, SegmentRefusal};
+use crate::exporter::xray::tests::schema::Schema;
+use crate::exporter::xray::tests::{attributes, span_id, trace_id};
+use crate::exporter::xray::{AnnotationFilter, ExportRun, SystemTime, Xray};
+use crate::invocation::xray_contexts::XrayContexts;
+use crate::otlp::payload::{Payload, SignalKind};
 
 fn batch(spans: Vec<Span>) -> Batch {
     let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];

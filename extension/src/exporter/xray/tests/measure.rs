@@ -8,20 +8,16 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 use serde_json::json;
 
-use crate::{
-    exporter::xray::{
-        SystemTime,
-        annotations::AnnotationFilter,
-        index::index,
-        limits::MAX_ANNOTATIONS,
-        placement::{Placement, Placer},
-        serialize::to_bounded_json,
-        tests::attributes,
-        translate::translate,
-    },
-    invocation::xray_contexts::XrayContexts,
-    test_clock::cpu_time,
-};
+use crate::exporter::xray::SystemTime;
+use crate::exporter::xray::annotations::AnnotationFilter;
+use crate::exporter::xray::index::index;
+use crate::exporter::xray::limits::MAX_ANNOTATIONS;
+use crate::exporter::xray::placement::{Placement, Placer};
+use crate::exporter::xray::serialize::to_bounded_json;
+use crate::exporter::xray::tests::attributes;
+use crate::exporter::xray::translate::translate;
+use crate::invocation::xray_contexts::XrayContexts;
+use crate::test_clock::cpu_time;
 
 const SPANS: u64 = 20_000;
 

@@ -4,14 +4,11 @@
 use aws_sdk_xray::Client;
 use http::StatusCode;
 
-use crate::{
-    client::{
-        aws::{export_error, sdk_config},
-        http::readable,
-    },
-    delivery::{error::ExportError, healthcheck::Finding},
-    exporter::xray::segment::{Segment, SegmentRefusal},
-};
+use crate::client::aws::{export_error, sdk_config};
+use crate::client::http::readable;
+use crate::delivery::error::ExportError;
+use crate::delivery::healthcheck::Finding;
+use crate::exporter::xray::segment::{Segment, SegmentRefusal};
 
 /// Most documents of one call: X-Ray answers "Exceeding maximum segment count: 50" to more.
 pub(super) const MAX_DOCUMENTS: usize = 50;

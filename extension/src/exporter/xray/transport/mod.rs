@@ -3,13 +3,11 @@
 mod api;
 mod daemon;
 
-use crate::{
-    delivery::{error::ExportError, healthcheck::Finding},
-    exporter::xray::{
-        segment::{Segment, SegmentRefusal},
-        transport::{api::XrayApi, daemon::Daemon},
-    },
-};
+use crate::delivery::error::ExportError;
+use crate::delivery::healthcheck::Finding;
+use crate::exporter::xray::segment::{Segment, SegmentRefusal};
+use crate::exporter::xray::transport::api::XrayApi;
+use crate::exporter::xray::transport::daemon::Daemon;
 
 #[derive(Debug)]
 pub(super) enum Transport {

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use crate::{otlp::payload::SignalKind, receiver::otlp::http::to_protobuf};
+use crate::otlp::payload::SignalKind;
+use crate::receiver::otlp::http::to_protobuf;
 
 fn metric(data: &str) -> String {
     format!(

@@ -2,7 +2,7 @@
 //!
 //! One process owns the directory: it locks the ledger's file before it touches anything else. A second
 //! process on the directory (an overlapping reset, a second local run) keeps its telemetry in memory,
-//! logs that once, and takes the directory over when the first process is gone.
+//! logs that once, and takes the directory over with the first flush after the first process is gone.
 
 use std::{fs, io, path::PathBuf};
 
@@ -65,7 +65,7 @@ impl PipelineDisk {
         }
     }
 
-    /// Retries after each failed write.
+    /// Writes changed sums. The next call retries a failed write.
     pub(super) fn write_sums(&mut self, ledger: &Ledger) {
         let Self::Open { sums, written, reported } = self else { return };
         if written == ledger {

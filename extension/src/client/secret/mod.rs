@@ -337,7 +337,8 @@ impl RemoteSecret {
 }
 
 /// Whether the value is a key instead of the place of one, by the forms of Honeycomb's and Rollbar's
-/// keys: `hcaik_…`, `hcaic_…`, or 32 hex digits and more. Such a value must not be printed.
+/// keys: `hcaik_…` and `hcaic_…` with any third letter, or 32 hex digits and more. Such a value must not
+/// be printed.
 fn looks_like_key(text: &str) -> bool {
     let is_ingest =
         matches!(text.as_bytes(), [b'h', b'c', b'a'..=b'z', b'i', b'k' | b'c', b'_', ..]);

@@ -30,7 +30,7 @@ use crate::{
 /// | `HONEYCOMB_API_KEY_SECRET` | where AWS keeps that key: see [`crate::client::secret`] | – |
 /// | `HONEYCOMB_API_ENDPOINT` | base URL; `/v1/traces` and the like are appended | `https://api.honeycomb.io` |
 /// | `HONEYCOMB_CONFIGURATION_KEY` | for the command `board` | the key above |
-/// | `OTEL_SERVICE_NAME`, or `HONEYCOMB_SERVICE_NAME` | `service.name` of the platform's spans, and of payloads without one | that of the next variable, or the function's name |
+/// | `OTEL_SERVICE_NAME`, or `HONEYCOMB_SERVICE_NAME` | `service.name` of the platform's spans, and of payloads without one | that of the next variable, the function's name, or `unknown_service` |
 /// | `OTEL_RESOURCE_ATTRIBUTES` | further attributes of their resource, `key=value,key=value`; values percent-encoded | – |
 /// | `AWS_LAMBDA_FUNCTION_NAME`, `AWS_LAMBDA_FUNCTION_VERSION`, `AWS_REGION` | set by Lambda | – |
 /// | `CRUDDUR_EXPORTERS` | comma list of `honeycomb`, `xray`, `cloudwatch`, `rollbar`, `console`: exactly those run | `honeycomb` if it has a key, `cloudwatch` if it has a group, `rollbar` if it has a token, `console` if there is no Lambda; `xray` only when named |

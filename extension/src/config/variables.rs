@@ -119,8 +119,8 @@ fn cloudwatch(config: &Config, now: fn(&CloudWatchLogsConfig) -> String) -> Stri
 }
 
 fn exporters(config: &Config) -> String {
-    let names = config.exporters(None);
-    let names: Vec<_> = names.iter().map(|exporter| exporter.spec().name).collect();
+    let exporters = config.exporters(None);
+    let names: Vec<_> = exporters.iter().map(|exporter| exporter.spec().name).collect();
     match names.is_empty() {
         true => "telemetry goes nowhere".into(),
         false => format!("telemetry goes to {}", names.join(" and ")),

@@ -6,7 +6,7 @@
 //! | event | steps before the next Next |
 //! |---|---|
 //! | INVOKE | wait for the invocation's end, then flush, both bounded by [`crate::flush::policy`] |
-//! | SHUTDOWN | stop intake, drain, log the stats and [dead letters](crate::pipeline::dead_letter), exit 0 |
+//! | SHUTDOWN | await the last events, stop intake, drain, log the stats and, unless the log is off, [dead letters](crate::pipeline::dead_letter), exit 0 |
 //!
 //! The process never ends before SHUTDOWN, since that would fail the function's invocation. If it cannot
 //! work, it logs that once and keeps requesting events.

@@ -1,4 +1,4 @@
-//! What holds when our own code fails.
+//! The lifecycle with failures of our own code, late events and failed invocations.
 
 use std::{
     io::{Read, Write},
@@ -80,7 +80,7 @@ fn invoke(request_id: &str, left: Duration) -> Invoke {
     serde_json::from_value(json).unwrap()
 }
 
-/// How long Next is kept by an invocation of which nobody tells the end.
+/// The time from INVOKE to the next Next.
 async fn held(extension: &mut Extension, flushing: &mut FlushState, invoke: &Invoke) -> Duration {
     let began = Instant::now();
     extension.handle_invoke(invoke, flushing).await;

@@ -49,19 +49,18 @@ impl PipelineDisk {
     }
 
     pub(super) fn open(&mut self, core: &mut Core) {
-        let Self::Unopened(place) = self else { return };
-        let place = place.clone();
-        *self = place.open(core);
-        if let Self::Taken(place) = self {
-            let directory = place.directory.display();
+        let Self::Unopened(settings) = self else { return };
+        *self = settings.clone().open(core);
+        if let Self::Taken(settings) = self {
+            let directory = settings.directory.display();
             warn!("Another process has {directory}, telemetry stays in memory until it ends");
         }
     }
 
     /// Opens the directory if the process that owned it is gone.
     pub(super) fn take_over(&mut self, core: &mut Core) {
-        if let Self::Taken(place) = self {
-            *self = place.clone().open(core);
+        if let Self::Taken(settings) = self {
+            *self = settings.clone().open(core);
         }
     }
 

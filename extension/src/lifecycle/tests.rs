@@ -242,7 +242,7 @@ async fn what_a_pipeline_held_that_failed_is_counted_as_lost_and_its_spool_is_ke
     let directory = tempfile::tempdir().unwrap();
     let variables = [
         ("HONEYCOMB_API_KEY", "key".to_owned()),
-        ("HONEYCOMB_API_ENDPOINT", "http://127.0.0.1:9".to_owned()), // nobody listens
+        ("HONEYCOMB_API_ENDPOINT", "http://127.0.0.1:9".to_owned()), // a closed port
         ("CRUDDUR_SPOOL_DIR", directory.path().display().to_string()),
     ];
     let (config, _) = Config::from_vars(|wanted| {

@@ -114,15 +114,15 @@ where
     };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
     let code = code(&error).unwrap_or_default().to_owned();
-    let said = error.as_service_error().and_then(ProvideErrorMetadata::message);
-    let said = said.map_or_else(|| chain(&error), str::to_owned);
+    let reason = error.as_service_error().and_then(ProvideErrorMetadata::message);
+    let reason = reason.map_or_else(|| chain(&error), str::to_owned);
     let status = match code.as_str() {
         "ThrottlingException"
         | "ThrottledException"
         | "Throttling"
         | "TooManyRequestsException"
         | "RequestLimitExceeded" => StatusCode::TOO_MANY_REQUESTS,
-        _ if status.is_client_error() && said.contains("Rate exceeded") => {
+        _ if status.is_client_error() && reason.contains("Rate exceeded") => {
             StatusCode::TOO_MANY_REQUESTS
         }
         "AccessDeniedException"
@@ -137,7 +137,7 @@ where
         "ServiceUnavailableException" => StatusCode::SERVICE_UNAVAILABLE,
         _ => status,
     };
-    let message = readable(format!("{code} {said}").trim().as_bytes());
+    let message = readable(format!("{code} {reason}").trim().as_bytes());
     let headers = error.raw_response().map(|reply| reply.headers());
     let retry_after = headers.and_then(|headers| headers.get("retry-after"));
     let retry_after = retry_after.and_then(|value| pause(value, SystemTime::now()));

@@ -35,8 +35,9 @@ impl Moment {
     }
 }
 
-/// Runs an export. After a freeze, connection errors and timeouts become [`ExportError::Frozen`],
-/// which does not count against the destination: its connection may be gone without a close.
+/// Runs an export. After a freeze, connection errors, timeouts and silence become
+/// [`ExportError::Frozen`], which does not count against the destination: its connection may be gone
+/// without a close.
 pub async fn awake<T>(
     export: impl Future<Output = Result<T, ExportError>>,
 ) -> Result<T, ExportError> {

@@ -44,7 +44,8 @@ impl Default for HttpClient {
 }
 
 impl HttpClient {
-    /// Sends a request and reads the whole reply, whatever its status.
+    /// Sends a request and reads the reply up to `max_reply_bytes`, whatever its status. Both take at
+    /// most `within`.
     pub async fn send(
         &self,
         request: Request<Full<Bytes>>,
@@ -68,7 +69,7 @@ pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     pause(headers.get(header::RETRY_AFTER)?.to_str().ok()?, now)
 }
 
-/// Reads a `Retry-After` value: seconds or a date.
+/// Reads a `Retry-After` value: seconds or a date. `None` for a past date.
 pub fn pause(value: &str, now: SystemTime) -> Option<Duration> {
     let seconds = value.trim().parse().ok().map(Duration::from_secs);
     seconds.or_else(|| httpdate::parse_http_date(value).ok()?.duration_since(now).ok())

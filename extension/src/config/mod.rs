@@ -26,12 +26,12 @@ use crate::settings::{Reader, parse_names, parse_number, parse_size};
 ///
 /// | variable | meaning | default |
 /// |---|---|---|
-/// | `AWS_LAMBDA_RUNTIME_API` | `host:port` of Lambda's APIs; anything else means no Lambda | – |
+/// | `AWS_LAMBDA_RUNTIME_API` | `host:port` of Lambda's APIs; unset or with a path means no Lambda | – |
 /// | `HONEYCOMB_API_KEY` | team key, or `x-honeycomb-team` in `OTEL_EXPORTER_OTLP_HEADERS` | off |
 /// | `HONEYCOMB_API_KEY_SECRET` | where AWS keeps that key: see [`crate::client::secret`] | – |
 /// | `HONEYCOMB_API_ENDPOINT` | base URL; `/v1/traces` and the like are appended | `https://api.honeycomb.io` |
 /// | `HONEYCOMB_CONFIGURATION_KEY` | for the command `board` | the key above |
-/// | `OTEL_SERVICE_NAME`, or `HONEYCOMB_SERVICE_NAME` | `service.name` of the platform's spans | that of the next variable, or the function's name |
+/// | `OTEL_SERVICE_NAME`, or `HONEYCOMB_SERVICE_NAME` | `service.name` of the platform's spans, and of payloads without one | that of the next variable, the function's name, or `unknown_service` |
 /// | `OTEL_RESOURCE_ATTRIBUTES` | further attributes of their resource, `key=value,key=value`; values percent-encoded | – |
 /// | `AWS_LAMBDA_FUNCTION_NAME`, `AWS_LAMBDA_FUNCTION_VERSION`, `AWS_REGION` | set by Lambda | – |
 /// | `CRUDDUR_EXPORTERS` | comma list of `honeycomb`, `xray`, `cloudwatch`, `rollbar`, `console`: exactly those run | `honeycomb` if it has a key, `cloudwatch` if it has a group, `rollbar` if it has a token, `console` if there is no Lambda; `xray` only when named |
@@ -54,7 +54,7 @@ use crate::settings::{Reader, parse_names, parse_number, parse_size};
 /// | `AWS_ENDPOINT_URL_XRAY` or `AWS_ENDPOINT_URL` | where that API is | AWS |
 /// | `CRUDDUR_FLUSH` | `end`, `periodic,MS` or `adaptive`: see [`FlushMode`] | `adaptive` |
 /// | `CRUDDUR_MAX_HOLD_MS` | longest wait for a flush after an invocation | 1000 |
-/// | `CRUDDUR_BUFFER_BYTES` | most bytes held, and largest accepted request | 16 MiB |
+/// | `CRUDDUR_BUFFER_BYTES` | most bytes held, and largest accepted OTLP request | 16 MiB |
 /// | `CRUDDUR_SPOOL_DIR` | where undelivered batches are kept on disk | `/tmp/cruddur-spool` |
 /// | `CRUDDUR_SPOOL_BYTES` | most bytes kept there; 0 keeps none | 64 MiB |
 /// | `CRUDDUR_LOG` | `off`, `error`, `warn`, `info`, `debug` or `trace` | `warn` |

@@ -14,7 +14,8 @@ pub struct Variable {
     pub now: fn(&Config) -> String,
 }
 
-/// In the order in which `doctor` prints them. The AWS SDK's own variables are not listed.
+/// In the order in which `doctor` prints them. The variables of the AWS SDK's endpoints and credentials
+/// are not listed.
 pub const VARIABLES: &[Variable] = &[
     Variable { name: "CRUDDUR_EXPORTERS", now: exporters },
     Variable { name: "HONEYCOMB_API_KEY", now: |config| key(config, "given") },
@@ -113,13 +114,13 @@ pub const VARIABLES: &[Variable] = &[
     Variable { name: "AWS_REGION", now: |config| of(config, "cloud.region") },
 ];
 
-fn cloudwatch(config: &Config, told: fn(&CloudWatchLogsConfig) -> String) -> String {
-    config.exporters.cloudwatch_logs.as_ref().map_or_else(|| "cloudwatch is off".into(), told)
+fn cloudwatch(config: &Config, now: fn(&CloudWatchLogsConfig) -> String) -> String {
+    config.exporters.cloudwatch_logs.as_ref().map_or_else(|| "cloudwatch is off".into(), now)
 }
 
 fn exporters(config: &Config) -> String {
-    let names = config.exporters(None);
-    let names: Vec<_> = names.iter().map(|exporter| exporter.spec().name).collect();
+    let exporters = config.exporters(None);
+    let names: Vec<_> = exporters.iter().map(|exporter| exporter.spec().name).collect();
     match names.is_empty() {
         true => "telemetry goes nowhere".into(),
         false => format!("telemetry goes to {}", names.join(" and ")),
@@ -173,9 +174,9 @@ fn token(config: &Config, place: &str) -> String {
 
 fn rollbar(
     config: &Config,
-    says: impl Fn(&crate::exporter::rollbar::config::RollbarConfig) -> String,
+    now: impl Fn(&crate::exporter::rollbar::config::RollbarConfig) -> String,
 ) -> String {
-    config.exporters.rollbar.as_ref().map_or_else(|| "nothing is sent to Rollbar".into(), says)
+    config.exporters.rollbar.as_ref().map_or_else(|| "nothing is sent to Rollbar".into(), now)
 }
 
 fn endpoint(config: &Config) -> String {

@@ -13,8 +13,8 @@ use crate::otlp::{
     payload::{self, MAX_BATCH_BYTES, Payload, SignalKind},
 };
 
-/// Most items of [`SignalKind::Failures`] in one batch. Each item needs a separate request; this many
-/// sequential round trips fit into a hold.
+/// Most payloads of [`SignalKind::Failures`] in one batch. Each payload needs a separate request; this
+/// many sequential round trips fit into a hold.
 pub const MAX_FAILURES: usize = 4;
 
 /// The fastest level that codes literals. Lower levels take a third less time and send up to two
@@ -54,8 +54,8 @@ enum BatchBody {
 }
 
 impl Batch {
-    /// Takes payloads while they fit into [`MAX_BATCH_BYTES`], and always the first one. `None` if
-    /// `payloads` is empty.
+    /// Takes payloads while they fit into [`MAX_BATCH_BYTES`], and always the first one, but at most
+    /// [`MAX_FAILURES`] of failures. `None` if `payloads` is empty.
     pub fn of<'a>(kind: SignalKind, payloads: impl Iterator<Item = &'a Payload>) -> Option<Self> {
         Self::up_to(MAX_BATCH_BYTES, kind, payloads)
     }

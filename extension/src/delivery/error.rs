@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-/// A destination's answer to a batch that it accepted.
+/// The result of an export without an error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExportOutcome {
     /// Items that the destination rejected: a partial success.
@@ -20,7 +20,7 @@ pub enum ExportError {
     Unreachable(String),
     #[error("no answer within {0:?}")]
     Timeout(Duration),
-    /// No answer within the longest hold of an invocation.
+    /// No answer within the hold of a flush.
     #[error("no answer within the hold")]
     HoldExpired,
     #[error("the process was frozen before there was an answer")]

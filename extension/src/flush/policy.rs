@@ -9,7 +9,7 @@
 //! | the same, with no time left | nothing: batches are sent in the background | – |
 //! | invocation done, `adaptive` in busy traffic ([`InvocationGaps`]) | nothing: batches are sent while the next invocations run | – |
 //! | invocation failed, and lines are sent somewhere | every destination with a closed breaker, in any mode and traffic | the longest hold, and never into the deadline's margin |
-//! | Next waits for a flush, and lines are sent somewhere | `platform.runtimeDone` before it, unless the last one was late: all lines of the invocation have arrived then | a quarter of the same |
+//! | Next waits for a flush, and lines are sent somewhere or the invocation has failures | `platform.runtimeDone` before it, unless the last one was late: all lines of the invocation have arrived then | a quarter of the hold |
 //! | invocation done, `periodic,MS` | nothing: batches are sent in the background, at most every MS | – |
 //! | a destination failed, or did not answer within the hold | the others, until its breaker allows an attempt ([`crate::pipeline::circuit_breaker`]) | – |
 //! | a payload arrives during a flush, such as a platform span | nothing: it waits for the next flush, since another round trip would be needed | – |
@@ -23,7 +23,7 @@ use tokio::time::Instant;
 /// How long a flush holds back Next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlushKind {
-    /// Nothing is sent. The buffer moves to the spool, and the next flush sends it.
+    /// Starts no sending. Payloads of durable destinations move to the spool; the next flush sends all.
     Defer,
     /// Batches are sent while the next invocations run.
     Background,
@@ -33,16 +33,17 @@ pub enum FlushKind {
     Drain(Instant),
 }
 
-/// A destination that stays silent for this long counts as failed, even if the deadline cut the hold
-/// short. Covers a new connection and one request to a distant region.
+/// Shortest hold at whose end a silent destination counts as failed, even if the deadline cut the hold
+/// short. A shorter longest hold replaces it. Covers a new connection and one request to a distant
+/// region.
 pub const MIN_JUDGED_HOLD: Duration = Duration::from_millis(400);
 
 /// A flush spools undelivered batches after this time, so that they are on disk when the hold ends. A
 /// healthy destination answers earlier and costs no write.
 const SPOOL_AFTER: Duration = Duration::from_millis(250);
 
-/// How far spooling may exceed a flush's hold; the rest is spooled in the background. A third of
-/// [`DEADLINE_MARGIN`].
+/// How far spooling may exceed a flush's hold, or its begin without a hold; the rest is spooled in the
+/// background. A third of [`DEADLINE_MARGIN`].
 pub const SPOOL_GRACE: Duration = Duration::from_millis(50);
 
 /// Most time for [writing dead letters](crate::pipeline::PipelineHandle::dead_letters): ten times
@@ -79,7 +80,7 @@ pub fn deadline(deadline_ms: u64, wall_clock: SystemTime, now: Instant) -> Optio
     now.checked_add(left.saturating_sub(DEADLINE_MARGIN))
 }
 
-/// The end of a hold of at most `longest`.
+/// The end of a hold of at most `longest` that ends by the deadline.
 pub fn hold_until(now: Instant, deadline: Option<Instant>, longest: Duration) -> Instant {
     let hold = now + longest.min(LONGEST_INVOCATION);
     deadline.map_or(hold, |deadline| hold.min(deadline))
@@ -97,7 +98,7 @@ pub enum FlushMode {
 }
 
 impl FlushMode {
-    /// Time between two flushes without INVOKE events.
+    /// Time between two flushes without INVOKE events: at least a tenth of a second.
     pub fn period(self) -> Duration {
         match self {
             Self::Periodic(period) => period.max(PERIOD / 10),
@@ -138,9 +139,9 @@ pub struct FlushInput {
     pub max_hold: Duration,
     /// Whether invocations follow each other closely.
     pub busy: bool,
-    /// Whether the invocation failed, and its lines are worth a wait.
+    /// Whether the invocation failed, and lines are sent somewhere.
     pub failed: bool,
-    /// When the last flush began.
+    /// When the last flush that was not deferred began.
     pub last_flush: Option<Instant>,
 }
 
@@ -161,7 +162,7 @@ pub fn decide(mode: FlushMode, input: &FlushInput) -> FlushKind {
     }
 }
 
-/// Remembers how long the sandbox lately waited for its next invocation.
+/// Counts the short waits for an invocation since the last long one.
 #[derive(Debug, Default)]
 pub struct InvocationGaps {
     short_run: usize,

@@ -33,9 +33,9 @@ impl FlushState {
         Self { mode, max_hold, gaps: InvocationGaps::default(), last: None, subscribed, miss: None }
     }
 
-    /// Waits for an invocation's end and returns the begin of the hold of Next. Without platform events, a
-    /// function that sends no spans gives no evidence of its end. In busy traffic Next is not held, so
-    /// the last spans leave with the next flush.
+    /// Waits for an invocation's end and returns the begin of the hold of Next. Without platform events,
+    /// a function that sends no spans gives no evidence of its end. In busy traffic the likely end is
+    /// enough, so the last spans leave with the next flush.
     pub(crate) async fn wait_for_end(
         &mut self,
         invocations: &Processor,
@@ -92,7 +92,8 @@ impl FlushState {
         }
     }
 
-    /// Logs a miss one invocation later, when the event of a timed-out invocation has arrived.
+    /// Ends a miss if an event has arrived since, else logs it once. Runs one invocation later, when the
+    /// event of a timed-out invocation has arrived.
     fn log_miss(&mut self, invocations: &Processor) {
         let came = |miss: &mut Miss| invocations.runtime_done_events() > miss.events;
         if self.miss.take_if(came).is_some() {

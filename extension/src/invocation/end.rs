@@ -9,7 +9,7 @@ use std::{
 
 use tokio::sync::watch;
 
-/// Lambda runs one invocation at a time, so a few ids suffice.
+/// Where the extension waits for ends, Lambda runs one invocation at a time, so a few ids suffice.
 const REMEMBERED: usize = 16;
 
 /// Evidence older than this at INVOKE belongs to an earlier attempt: Lambda waits a minute before it

@@ -1,7 +1,7 @@
 //! The X-Ray headers of recent invocations, as INVOKE brings them.
 //!
 //! The X-Ray exporter needs the header of an invocation as long as its spans may arrive. Without INVOKE
-//! events the map stays empty.
+//! events the list stays empty.
 //!
 //! Spans may wait in the spool for another process, and most do not name their invocation. So a file
 //! beside the spool holds one line for each invocation, and a second file the lines before.
@@ -89,7 +89,7 @@ impl XrayContexts {
         self.last(|traced| traced.header.is_some_and(|header| header.root == root))
     }
 
-    /// The header of the last invocation that began before `time`: Lambda runs one after the other.
+    /// The header of the last invocation that began at `time` or before: Lambda runs one after the other.
     pub fn at(&self, time: SystemTime) -> Option<XrayHeader> {
         self.last(|traced| traced.began <= time)
     }
@@ -111,8 +111,8 @@ impl XrayContexts {
 }
 
 impl InvocationContext {
-    /// Writes Unix milliseconds, request id and header, after a line end: a kill may have left a part of
-    /// the line before.
+    /// Unix milliseconds, request id and header, after a line end: a kill may have left a part of the
+    /// line before.
     fn line(&self) -> String {
         let since = self.began.duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut line = format!("\n{} {}", since.as_millis(), self.request_id);

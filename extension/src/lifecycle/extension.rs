@@ -32,8 +32,9 @@ use crate::receiver::otlp::http::OtlpReceiver;
 use crate::receiver::server;
 use crate::receiver::telemetry::TelemetryReceiver;
 
-/// How long SHUTDOWN waits for the event with the reason of a failed invocation or init. Lambda delivers
-/// it within the 25 ms of the subscription, or never.
+/// How long SHUTDOWN waits for each of the last events: the end of a failed init, the end of an
+/// unfinished invocation, and a report. Lambda delivers it within the 25 ms of the subscription, or
+/// never.
 const FINAL_EVENT_WAIT: Duration = Duration::from_millis(100);
 
 /// The least limit for a POST of Lambda, however small the buffer is, since a rejected POST would be lost:
@@ -154,14 +155,14 @@ impl Extension {
         }
         let (pipeline, invocations) = (self.pipeline.clone(), self.invocations.clone());
         let mut stop = self.stop.subscribe();
-        let telling = async move {
+        let reports = async move {
             while timeout(SPANS_FOLLOW, stop.wait_for(|stopped| *stopped)).await.is_err() {
                 for failure in invocations.overdue_failures() {
                     let _ = pipeline.receive(failure).await; // as `Extension::enqueue` does
                 }
             }
         };
-        drop(supervised("timer", telling));
+        drop(supervised("timer", reports));
     }
 
     /// Waits for the invocation's end and flushes its telemetry.
@@ -208,14 +209,16 @@ impl Extension {
         self.enqueue(self.invocations.shut_down(shutdown)).await;
     }
 
-    /// Enqueues payloads of our own. Fails only if the pipeline has stopped, which `supervised` logs.
+    /// Enqueues payloads of our own. An error means that the pipeline has stopped, which [`supervised`]
+    /// logs.
     pub(super) async fn enqueue(&self, signals: Vec<Payload>) {
         for signal in signals {
             let _ = self.pipeline.receive(signal).await;
         }
     }
 
-    /// Stops the receivers, then drains: nothing arrives after that.
+    /// Stops the receivers, then drains and logs the stats. Returns the pipeline, which may be a second
+    /// one.
     pub(super) async fn shut_down(mut self, config: &Config, until: Instant) -> PipelineHandle {
         self.stop.send_replace(true);
         for receiver in self.receivers.drain(..) {

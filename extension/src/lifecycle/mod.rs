@@ -1,4 +1,4 @@
-//! Runs the extension: on Lambda by its events, elsewhere by received telemetry.
+//! Runs the extension: on Lambda by its events, elsewhere until a signal.
 //!
 //! On Lambda: register → bind receivers → subscribe → Next, with nothing else before the first
 //! Next, since that would delay the function's cold start. Then, for each event:
@@ -6,7 +6,7 @@
 //! | event | steps before the next Next |
 //! |---|---|
 //! | INVOKE | wait for the invocation's end, then flush, both bounded by [`crate::flush::policy`] |
-//! | SHUTDOWN | stop intake, drain, log the stats and [dead letters](crate::pipeline::dead_letter), exit 0 |
+//! | SHUTDOWN | await the last events, stop intake, drain, log the stats and, unless the log is off, [dead letters](crate::pipeline::dead_letter), exit 0 |
 //!
 //! The process never ends before SHUTDOWN, since that would fail the function's invocation. If it cannot
 //! work, it logs that once and keeps requesting events.
@@ -17,7 +17,7 @@
 //! **Elsewhere** (no `AWS_LAMBDA_RUNTIME_API`, or an address with a path, as the emulator of
 //! cargo-lambda sets it) the extension does not register. That emulator delivers no telemetry and no
 //! deadlines, answers Next for every function at once, and stops working when a registered extension
-//! ends. Received spans drive the flushes there, and SIGINT or SIGTERM is the SHUTDOWN. One process
+//! ends. Each received payload is sent at once there, and SIGINT or SIGTERM is the SHUTDOWN. One process
 //! serves all functions and survives their reloads.
 
 mod extension;
@@ -129,7 +129,7 @@ async fn poll_until_shutdown(
     }
 }
 
-/// Runs until SIGINT or SIGTERM. Fails only if nothing can be received.
+/// Runs until SIGINT or SIGTERM. Fails only if the OTLP receiver or a signal's handler cannot start.
 pub async fn run_elsewhere(config: &Config) -> std::io::Result<()> {
     let mut interrupt = signal(UnixSignal::interrupt())?;
     let mut terminate = signal(UnixSignal::terminate())?;
@@ -156,7 +156,7 @@ async fn register(api: &str, name: &str) -> ExtensionsApi {
     }
 }
 
-/// Logs an error of Lambda's API unless it is the same as the last one.
+/// Logs an error of Lambda's API unless it is the same as the last one, then pauses.
 async fn pause_after(error: ApiError, last_error: &mut Option<String>) {
     let error = error.to_string();
     if last_error.as_ref() != Some(&error) {

@@ -1,4 +1,4 @@
-//! What holds when our own code fails.
+//! The lifecycle with failures of our own code, late events and failed invocations.
 
 use std::{
     io::{Read, Write},
@@ -76,7 +76,7 @@ fn invoke(request_id: &str, left: Duration) -> Invoke {
     serde_json::from_value(json).unwrap()
 }
 
-/// How long Next is kept by an invocation of which nobody tells the end.
+/// The time from INVOKE to the next Next.
 async fn held(extension: &mut Extension, flushing: &mut FlushState, invoke: &Invoke) -> Duration {
     let began = Instant::now();
     extension.handle_invoke(invoke, flushing).await;
@@ -238,7 +238,7 @@ async fn what_a_pipeline_held_that_failed_is_counted_as_lost_and_its_spool_is_ke
     let directory = tempfile::tempdir().unwrap();
     let variables = [
         ("HONEYCOMB_API_KEY", "key".to_owned()),
-        ("HONEYCOMB_API_ENDPOINT", "http://127.0.0.1:9".to_owned()), // nobody listens
+        ("HONEYCOMB_API_ENDPOINT", "http://127.0.0.1:9".to_owned()), // a closed port
         ("CRUDDUR_SPOOL_DIR", directory.path().display().to_string()),
     ];
     let (config, _) = Config::from_vars(|wanted| {

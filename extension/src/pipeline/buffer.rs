@@ -158,12 +158,12 @@ impl Buffer {
         self.cursors[route].taken_to = None;
     }
 
-    /// Whether a queue has payloads before the mark.
+    /// Whether a queue has payloads before the mark that no batch holds.
     pub fn has_waiting(&self, route: QueueId) -> bool {
         self.from(route).next().is_some()
     }
 
-    /// The payloads that a queue has not delivered, the batch in flight included.
+    /// The payloads that a queue is not done with, also those in flight and after the mark.
     pub fn lacking(&self, route: QueueId) -> impl Iterator<Item = &Payload> {
         let Cursor { kind, next, .. } = self.cursors[route];
         self.signals[kind as usize].range(next..).map(|(_, signal)| signal)

@@ -1,7 +1,8 @@
 //! A circuit breaker with backoff for one destination.
 //!
-//! The breaker opens at a failure. The pause doubles with each further failure, or is the one that the
-//! destination asked for, at most a minute. After the pause one attempt decides whether it closes.
+//! The breaker opens at a failure. The pause about doubles with each further failure, and is at least
+//! the one that the destination asked for, but at most a minute. After the pause one attempt decides
+//! whether it closes.
 
 use std::time::Duration;
 
@@ -49,7 +50,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// The end of the pause, if the last attempt failed.
+    /// The end of the last pause, also after it has passed. `None` if the breaker is closed.
     pub fn open_until(&self) -> Option<Instant> {
         self.open_until
     }
@@ -83,7 +84,8 @@ impl CircuitBreaker {
         self.open_until = self.open_until.map(sooner);
     }
 
-    /// Ends the pause, so that the next attempt may begin at once.
+    /// Closes the breaker, so that the next attempt may begin at once. The next pause is still a longer
+    /// one.
     pub fn try_now(&mut self) {
         self.open_until = None;
     }

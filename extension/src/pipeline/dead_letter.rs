@@ -63,7 +63,7 @@ pub struct DeadLetters {
     /// Bytes of all lines, line ends included.
     pub bytes: usize,
     pub items: u64,
-    /// Items without room or time.
+    /// Undelivered items that are in no line: without room or time, too large, or unreadable.
     pub left_out: u64,
     max_bytes: usize,
     /// Unwritten lines, without line ends.

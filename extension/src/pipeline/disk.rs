@@ -2,7 +2,7 @@
 //!
 //! One process owns the directory: it locks the ledger's file before it touches anything else. A second
 //! process on the directory (an overlapping reset, a second local run) keeps its telemetry in memory,
-//! logs that once, and takes the directory over when the first process is gone.
+//! logs that once, and takes the directory over with the first flush after the first process is gone.
 
 use std::{fs, io, path::PathBuf};
 
@@ -45,23 +45,22 @@ impl PipelineDisk {
     }
 
     pub(super) fn open(&mut self, core: &mut Core) {
-        let Self::Unopened(place) = self else { return };
-        let place = place.clone();
-        *self = place.open(core);
-        if let Self::Taken(place) = self {
-            let directory = place.directory.display();
+        let Self::Unopened(settings) = self else { return };
+        *self = settings.clone().open(core);
+        if let Self::Taken(settings) = self {
+            let directory = settings.directory.display();
             warn!("Another process has {directory}, telemetry stays in memory until it ends");
         }
     }
 
     /// Opens the directory if the process that owned it is gone.
     pub(super) fn take_over(&mut self, core: &mut Core) {
-        if let Self::Taken(place) = self {
-            *self = place.clone().open(core);
+        if let Self::Taken(settings) = self {
+            *self = settings.clone().open(core);
         }
     }
 
-    /// Retries after each failed write.
+    /// Writes changed sums. The next call retries a failed write.
     pub(super) fn write_sums(&mut self, ledger: &Ledger) {
         let Self::Open { sums, written, reported } = self else { return };
         if written == ledger {

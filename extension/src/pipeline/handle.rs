@@ -32,14 +32,16 @@ pub(super) enum PipelineCommand {
 }
 
 impl PipelineHandle {
-    /// Enqueues a payload. Returns when the ledger has counted it, so that a later kill is noticed.
+    /// Enqueues a payload. Returns after the ledger's file is written, if there is one, so that the next
+    /// process reports the payload as lost after a kill.
     pub async fn receive(&self, signal: Payload) -> Result<(), Stopped> {
         let (done, counted) = oneshot::channel();
         self.0.send(PipelineCommand::Receive(signal, done)).await.map_err(|_| Stopped)?;
         counted.await.map_err(|_| Stopped)
     }
 
-    /// Returns when the ledger has counted the pending failures; see [`Pipeline::with_pending_failures`](super::Pipeline::with_pending_failures).
+    /// Returns after the ledger's file has the number of pending failures; see
+    /// [`Pipeline::with_pending_failures`](super::Pipeline::with_pending_failures).
     pub async fn count(&self) {
         let (done, counted) = oneshot::channel();
         if self.0.send(PipelineCommand::Count(done)).await.is_ok() {
@@ -47,8 +49,10 @@ impl PipelineHandle {
         }
     }
 
-    /// Flushes. Returns when each destination has everything or has failed, or at the end of the hold.
-    /// Undelivered batches are in the spool then, or soon after if they are large.
+    /// Flushes. With a hold, returns when each awaited destination has everything or has failed, at the
+    /// end of the hold, or at the next flush. Without a hold, returns without waiting for a destination.
+    /// Undelivered batches of durable destinations are in the spool then, or soon after if they are
+    /// large.
     pub async fn flush(&self, kind: FlushKind) {
         let (done, flushed) = oneshot::channel();
         if self.0.send(PipelineCommand::Flush { kind, done }).await.is_ok() {
@@ -77,17 +81,18 @@ impl PipelineHandle {
         let _ = self.0.send(PipelineCommand::Thawed(gap)).await;
     }
 
-    /// The stats of this process so far.
+    /// The stats so far. The accounts include earlier processes of the sandbox.
     pub async fn summary(&self) -> Result<PipelineStats, Stopped> {
         let (reply, summary) = oneshot::channel();
         self.0.send(PipelineCommand::Stats(reply)).await.map_err(|_| Stopped)?;
         summary.await.map_err(|_| Stopped)
     }
 
-    /// Writes undelivered telemetry to standard error as dead letters, each once in a sandbox.
+    /// Writes undelivered telemetry of durable destinations to standard error as dead letters. A spool
+    /// file gets them at most once in a sandbox.
     pub async fn dead_letters(&self) -> Result<io::Result<DeadLetters>, Stopped> {
-        let (reply, words) = oneshot::channel();
+        let (reply, letters) = oneshot::channel();
         self.0.send(PipelineCommand::DeadLetters(reply)).await.map_err(|_| Stopped)?;
-        words.await.map_err(|_| Stopped)
+        letters.await.map_err(|_| Stopped)
     }
 }

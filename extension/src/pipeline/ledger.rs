@@ -39,7 +39,7 @@ pub enum Reason {
     /// The buffer was full and the spool could not take it.
     BufferFull,
     SpoolFull,
-    /// Its file in the spool cannot be read.
+    /// Its file in the spool is missing or damaged.
     SpoolDamaged,
     /// It was in memory when the process was killed, or in the failure reporter when that panicked.
     Killed,
@@ -69,8 +69,9 @@ const COLUMNS: usize = 10;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ledger {
-    accounts: Vec<Account>,
     /// One account for each queue.
+    accounts: Vec<Account>,
+    /// Number of pending failures of each queue.
     expected: Vec<u64>,
 }
 
@@ -164,7 +165,7 @@ impl Ledger {
         lost
     }
 
-    /// Adds the sums of another ledger with the same queues.
+    /// Adds the sums of another ledger with the same queues. Takes the other's pending failures.
     pub fn merge(&mut self, other: &Self) {
         for (account, other) in self.accounts.iter_mut().zip(&other.accounts) {
             account.0.iter_mut().zip(other.0).for_each(|(sum, number)| *sum += number);

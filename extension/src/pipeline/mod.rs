@@ -5,8 +5,8 @@
 //! lifecycle ───Flush───▶ │ pipeline │ ──batch──▶ worker ─▶ console
 //!                        └──────────┘ ◀─result── (each)
 //! ```
-//! Its task waits for commands and results only, so receiving never waits for a destination, and no
-//! destination waits for another: each has a worker task with at most one batch in flight. [`core`]
+//! Its task waits for commands, results and timers only, so receiving never waits for a destination, and
+//! no destination waits for another: each has a worker task with at most one batch in flight. [`core`]
 //! decides; the task adds channels, the clock and the disk.
 
 pub mod settings;

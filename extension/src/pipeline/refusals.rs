@@ -1,5 +1,8 @@
 //! Refused requests: counted by receiver and reason, and logged at most once a minute for each.
 //!
+//! The statuses are those of the OTLP receiver. The Telemetry API's listener answers 503
+//! to `busy`, 200 to a POST with at least one event, and 400 to the others.
+//!
 //! | reason | status |
 //! |---|---|
 //! | `invalid` | 400: the body cannot be read; at the Telemetry API's listener, each stretch that is not an event |

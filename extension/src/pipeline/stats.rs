@@ -1,7 +1,8 @@
 //! The extension's own stats: one line of JSON at SHUTDOWN, and one a minute if they have changed.
 //!
-//! A line with a new loss is a warning, as is the last line if telemetry is undelivered. All others
-//! have the level info, which `CRUDDUR_LOG=info` shows.
+//! A line with a new loss or a new refusal is a warning, as is the last line if telemetry was refused or
+//! is undelivered. A refusal with a retry does not count. All other lines have the level info, which
+//! `CRUDDUR_LOG=info` shows.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -131,7 +132,7 @@ mod tests {
     }
 
     impl Log {
-        /// Collects what this thread logs.
+        /// Collects the lines that this thread logs.
         fn start() -> (Self, tracing::subscriber::DefaultGuard) {
             let log = Self::default();
             let writer = log.clone();
@@ -144,7 +145,7 @@ mod tests {
             String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
         }
 
-        /// Level and text up to the JSON of each line that tells a summary.
+        /// Level and text up to the JSON of each line with a summary.
         fn take(&self) -> Vec<String> {
             let text = String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap();
             let lines = text.lines().filter_map(|line| {

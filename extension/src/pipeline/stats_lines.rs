@@ -19,7 +19,7 @@ pub(super) struct StatsReporter {
     told: PipelineStats,
     holds: HoldStats,
     tell_at: Instant,
-    /// Whether a payload arrived since the last report; these lines themselves do not count.
+    /// Whether a payload or a refusal arrived since the last report; these lines themselves do not count.
     has_news: bool,
 }
 
@@ -42,7 +42,8 @@ impl StatsReporter {
         self.has_news && (last || now >= self.tell_at)
     }
 
-    /// The changes since the last report, by this process's own sums.
+    /// The lines of the changes since the last report. `summary` leaves out the sums of earlier
+    /// processes.
     pub(super) fn tell(&mut self, now: Instant, summary: PipelineStats) -> Vec<Payload> {
         let holds = std::mem::take(&mut self.holds);
         let lines = account_lines(&self.function, &summary, &self.told, holds);
@@ -74,7 +75,8 @@ fn account_lines(
     signals.finish()
 }
 
-/// The metrics of the changes: for each destination, for refused requests, and for the holds.
+/// The metrics of the changes: for each destination, for the holds, and for refused requests. `Held` and
+/// `Spooled` are present numbers, not changes.
 fn metrics(
     function: &str,
     now: &PipelineStats,
@@ -141,7 +143,7 @@ mod tests {
         processor::log_lines::tests::assert_is_emf,
     };
 
-    /// What a process tells, that receives so much on top of an earlier one's sums and is killed then.
+    /// The report of a process that continues `sums`, receives `items`, and is killed then.
     fn process(directory: &tempfile::TempDir, sums: &mut Ledger, items: u64) -> Value {
         let kinds = vec![SignalKind::Traces];
         let spec =

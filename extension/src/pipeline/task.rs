@@ -41,7 +41,7 @@ pub struct Pipeline {
     thaws: watch::Sender<()>,
     core: Core,
     flush: Option<Flush>,
-    /// Failures that are gathered but not in payloads yet.
+    /// The numbers of failures that are gathered but not in payloads yet, and of lost ones.
     failures: Arc<FailureCounts>,
     /// Senders that wait until the ledger's file is written.
     ledger_waiters: Vec<oneshot::Sender<()>>,
@@ -51,7 +51,7 @@ pub struct Pipeline {
     disk: PipelineDisk,
     holds: HoldStats,
     refusals: RefusalLog,
-    /// The stats of the last log line, and the time of the next.
+    /// The stats of the last log line, and the earliest time of the next.
     logged: PipelineStats,
     log_at: Instant,
     /// `None` if no destination takes lines.
@@ -140,7 +140,7 @@ impl Pipeline {
             self.core.expect_failures(self.failures.waiting.load(Ordering::Relaxed));
             self.disk.write_sums(self.core.ledger());
             for done in self.ledger_waiters.drain(..) {
-                let _ = done.send(()); // who gave it may be gone
+                let _ = done.send(()); // the caller may be gone
             }
             self.log_summary();
         }
@@ -230,7 +230,8 @@ impl Pipeline {
         }
     }
 
-    /// Spools undelivered payloads until `until`.
+    /// Spools undelivered payloads until [`SPOOL_GRACE`] after `until`, or after now if `until` has
+    /// passed. The rest is spooled in the background.
     fn spool_until(&mut self, until: Instant) {
         let now = Instant::now();
         let until = until.max(now) + SPOOL_GRACE;

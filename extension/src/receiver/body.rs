@@ -76,8 +76,8 @@ pub async fn read(
     room: &BodyBudget,
 ) -> Result<(Bytes, Reservation<'_>), BodyError> {
     let (mut body, mut taken) = (request.into_body(), room.none());
-    let said = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    let mut all = BytesMut::with_capacity(said.min(MAX_AT_ONCE));
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let mut all = BytesMut::with_capacity(announced.min(MAX_AT_ONCE));
     let read = async {
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(BodyError::Broken)?.into_data() else { continue };

@@ -2,11 +2,11 @@
 //! events from Lambda ([`crate::receiver::telemetry`]), over HTTP/1.1.
 //!
 //! A receiver never waits for a destination: it hands payloads to the pipeline and answers. After a stop
-//! it answers no request, since the ledger would not count it. A panic is answered 500, which clients do
-//! not retry.
+//! it accepts no request, since the ledger would not count it; requests in progress get a tenth of a
+//! second. A panic is answered 500, which clients do not retry.
 //!
-//! A receiver has at most [`MAX_CONNECTIONS`]. Above that, the connection that has been idle longest is
-//! closed; if all are busy, new clients wait.
+//! A receiver has at most [`MAX_CONNECTIONS`]. When all slots are taken, the oldest idle connection is
+//! closed, and each answer closes its own; if all are busy, new clients wait.
 
 use std::{
     convert::Infallible,
@@ -170,7 +170,7 @@ async fn serve_connection<A, F>(
     stream: TcpStream,
     watcher: Watcher,
     answer: A,
-    _place: OwnedSemaphorePermit,
+    _slot: OwnedSemaphorePermit,
 ) where
     A: Fn(Request<Incoming>) -> F + Send + 'static,
     F: Future<Output = Response<Full<Bytes>>> + Send,

@@ -23,7 +23,7 @@ use crate::receiver::telemetry_split::{Post, Splitter};
 
 #[derive(Debug)]
 pub struct TelemetryReceiver {
-    /// Receives the spans of the platform, and the lines.
+    /// Receives the spans of the platform, the lines and the failures.
     pipeline: PipelineHandle,
     invocations: Processor,
     max_body_bytes: usize,
@@ -38,7 +38,8 @@ impl TelemetryReceiver {
         Self { pipeline, invocations, max_body_bytes, room, splitter: Mutex::default() }
     }
 
-    /// Answers until `stop` turns true; keeps the part of an event whose continuation has not come then.
+    /// Answers until `stop` turns true. Then enqueues the part of an event whose continuation has not
+    /// come.
     pub async fn serve(self, listener: TcpListener, stop: watch::Receiver<bool>) {
         let receiver = Arc::new(self);
         let handler = Arc::clone(&receiver);
@@ -76,8 +77,8 @@ impl TelemetryReceiver {
                 format!("parts of a POST of {bytes} bytes are not events; {kept} events are kept");
             self.refused(RefusalReason::Invalid, unreadable as u64, detail).await;
         }
-        let nothing_is_kept = events.is_empty() && unreadable > 0;
-        answer(if nothing_is_kept { StatusCode::BAD_REQUEST } else { StatusCode::OK })
+        let is_refused = events.is_empty() && unreadable > 0;
+        answer(if is_refused { StatusCode::BAD_REQUEST } else { StatusCode::OK })
     }
 
     fn split<T>(&self, act: impl FnOnce(&mut Splitter) -> T) -> T {

@@ -10,7 +10,7 @@
 //! | a complete event | is kept as it came |
 //! | an event cut by the end of the POST | waits for its continuation |
 //! | the continuation | is joined with the waiting part |
-//! | a part of an event without its counterpart | is a `function` event with `"partial": true` |
+//! | a part of an event without its counterpart, from its record on | is a `function` event with `"partial": true` |
 //! | other bytes | are counted as unreadable, once for each stretch |
 
 mod text;
@@ -26,7 +26,7 @@ use crate::receiver::telemetry_split::text::{decode, envelope_length, partial_ev
 /// two POSTs: four times the longest line that a destination takes.
 const MAX_CUT_BYTES: usize = 4 << 20;
 
-/// Readable POSTs after which a part no longer waits: the API sends a continuation at once.
+/// Most readable POSTs during which a part waits: the API sends a continuation at once.
 const MAX_POSTS_BETWEEN: u32 = 8;
 
 /// The events of one POST.
@@ -90,7 +90,8 @@ impl Splitter {
         post
     }
 
-    /// The part whose continuation never came.
+    /// The part whose continuation never came, as a partial event. `None` if no part waits, or it
+    /// ends before its record.
     pub fn finish(&mut self) -> Option<String> {
         partial_event(&decode(&self.cut.take()?.bytes).0)
     }
@@ -131,7 +132,8 @@ impl Splitter {
         }
     }
 
-    /// Reports what stands before the next event, which is returned.
+    /// Adds the bytes before the next event as a partial event, or counts them as unreadable. Returns
+    /// the rest of the text, from that event on.
     fn skip<'t>(&mut self, text: &'t str, post: &mut Post<'_>) -> &'t str {
         let end = restart(
             text,

@@ -91,7 +91,7 @@ impl SecretSource {
         }
         let Some(text) = reader.get(remote) else { return Ok(None) };
         match RemoteSecret::parse(&text, reader.region(), |name| reader.get(name)) {
-            Ok(place) => Ok(Some(Self::Remote(place))),
+            Ok(secret) => Ok(Some(Self::Remote(secret))),
             Err(reason) => {
                 reader.reject(remote, reason);
                 Err(Rejected)
@@ -302,11 +302,11 @@ impl RemoteSecret {
 
     fn refusal(&self, HttpReply { status, body, .. }: HttpReply, answer: &Value) -> SecretError {
         let kind = answer["__type"].as_str().and_then(|kind| kind.rsplit('#').next());
-        let said = answer["message"].as_str().or(answer["Message"].as_str());
-        let said = readable(said.map_or(&body[..], str::as_bytes));
+        let reason = answer["message"].as_str().or(answer["Message"].as_str());
+        let reason = readable(reason.map_or(&body[..], str::as_bytes));
         let is_busy = kind.is_some_and(|kind| kind.contains("Throttl") || kind.contains("TooMany"));
         if is_busy || status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-            let message = format!("{} {said}", kind.unwrap_or_default()).trim().to_owned();
+            let message = format!("{} {reason}", kind.unwrap_or_default()).trim().to_owned();
             let source = Box::new(ExportError::Status { status, message, retry_after: None });
             return SecretError::Unreachable { name: self.service.name(), source };
         }
@@ -314,9 +314,9 @@ impl RemoteSecret {
             Some("ResourceNotFoundException" | "ParameterNotFound") => {
                 format!("{self} does not exist in this account and region")
             }
-            Some("InvalidRequestException") => format!("{self} cannot be read: {said}"),
+            Some("InvalidRequestException") => format!("{self} cannot be read: {reason}"),
             Some("DecryptionFailure" | "InvalidKeyId") => {
-                format!("{self} cannot be decrypted: {said}")
+                format!("{self} cannot be decrypted: {reason}")
             }
             kind if status == StatusCode::FORBIDDEN
                 || kind.is_some_and(|kind| kind.starts_with("AccessDenied")) =>
@@ -324,16 +324,17 @@ impl RemoteSecret {
                 let action = self.service.action();
                 format!(
                     "{self} may not be read: allow {action} and, for a key of your own, \
-                     kms:Decrypt ({said})"
+                     kms:Decrypt ({reason})"
                 )
             }
-            kind => format!("{self} was not read: {status} {} {said}", kind.unwrap_or_default()),
+            kind => format!("{self} was not read: {status} {} {reason}", kind.unwrap_or_default()),
         })
     }
 }
 
 /// Whether the value is a key instead of the place of one, by the forms of Honeycomb's and Rollbar's
-/// keys: `hcaik_…`, `hcaic_…`, or 32 hex digits and more. Such a value must not be printed.
+/// keys: `hcaik_…` and `hcaic_…` with any third letter, or 32 hex digits and more. Such a value must not
+/// be printed.
 fn looks_like_key(text: &str) -> bool {
     let is_ingest =
         matches!(text.as_bytes(), [b'h', b'c', b'a'..=b'z', b'i', b'k' | b'c', b'_', ..]);

@@ -11,39 +11,40 @@ use crate::pipeline::dead_letter::{DeadLetters, ItemFilter, MAX_LOG_BYTES};
 use crate::pipeline::spool::{Spool, SpoolFile};
 
 impl Core {
-    /// Writes the undelivered payloads of durable destinations, errors first, then the oldest, while
-    /// there is time. No state changes: the sandbox may live on and send the spool.
+    /// Writes the undelivered payloads of durable destinations except lines, errors first, while there
+    /// is time and room. Payloads in memory come before the spool, and the oldest of each first. No item
+    /// changes its state: the sandbox may live on and send the spool.
     pub fn dead_letters(
         &mut self,
         log: &mut dyn Write,
         has_time: &dyn Fn() -> bool,
     ) -> io::Result<DeadLetters> {
-        let is_told = |file: &&SpoolFile| file.kind != SignalKind::Lines;
-        let files = self.spool.iter().flat_map(|spool| spool.unlogged().filter(is_told));
+        let is_kept = |file: &&SpoolFile| file.kind != SignalKind::Lines;
+        let files = self.spool.iter().flat_map(|spool| spool.unlogged().filter(is_kept));
         let files: Vec<SpoolFile> = files.cloned().collect();
         let logged_bytes = self.spool.as_ref().map_or(0, Spool::logged_bytes);
-        let mut words = DeadLetters::new(MAX_LOG_BYTES.saturating_sub(logged_bytes));
+        let mut letters = DeadLetters::new(MAX_LOG_BYTES.saturating_sub(logged_bytes));
         for which in [ItemFilter::Errors, ItemFilter::Others] {
             let requests = self.held_with(which).chain(self.spooled_with(which, &files));
             for (destination, kind, request) in requests {
-                words.add(destination, kind, &request, which);
-                words.write_to(log)?;
-                if words.is_full() || !has_time() {
+                letters.add(destination, kind, &request, which);
+                letters.write_to(log)?;
+                if letters.is_full() || !has_time() {
                     break;
                 }
             }
         }
-        words.end_line();
-        words.write_to(log)?;
+        letters.end_line();
+        letters.write_to(log)?;
         let spooled: u64 = files.iter().map(|file| file.items).sum();
         let held: u64 = self.held().map(|(_, signal)| signal.items).sum();
-        words.left_out = (held + spooled).saturating_sub(words.items);
-        if let Some(spool) = self.spool.as_mut().filter(|_| words.bytes > 0)
-            && let Err(error) = spool.note_logged(words.bytes)
+        letters.left_out = (held + spooled).saturating_sub(letters.items);
+        if let Some(spool) = self.spool.as_mut().filter(|_| letters.bytes > 0)
+            && let Err(error) = spool.note_logged(letters.bytes)
         {
             warn!("The log may get the same telemetry again: {error}");
         }
-        Ok(words)
+        Ok(letters)
     }
 
     fn held_with(
@@ -69,13 +70,13 @@ impl Core {
         })
     }
 
-    /// The payloads of durable destinations that are only in memory.
+    /// The payloads of durable destinations that are only in memory, without lines.
     fn held(&self) -> impl Iterator<Item = (&'static str, &Payload)> {
         let durable = self.destinations.iter().filter(|destination| destination.spec.durable);
         durable.flat_map(|destination| {
             let lacking = destination.routes().flat_map(|route| self.buffer.lacking(route));
-            let told = lacking.filter(|signal| signal.kind != SignalKind::Lines);
-            told.map(|signal| (destination.spec.name, signal))
+            let kept = lacking.filter(|signal| signal.kind != SignalKind::Lines);
+            kept.map(|signal| (destination.spec.name, signal))
         })
     }
 }

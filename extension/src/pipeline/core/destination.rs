@@ -40,13 +40,14 @@ pub(super) struct InFlight {
     pub(super) route: QueueId,
     pub(super) batch: Batch,
     pub(super) origin: BatchOrigin,
-    /// Whether the process was frozen meanwhile; a failure does not count then.
+    /// Whether the process was frozen meanwhile; only a final failure counts then.
     pub(super) thawed: bool,
 }
 
 /// The parts of a rejected batch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Split {
+    /// Number of parts that are not sent yet.
     pub(super) left: usize,
     /// Whether the destination accepted one.
     pub(super) took_some: bool,
@@ -63,7 +64,7 @@ pub(super) enum BatchOrigin {
 pub(super) enum Attempt {
     /// A batch from before the flush. If it fails, another attempt follows.
     Previous,
-    /// A batch of this flush. If it fails, the flush does not retry.
+    /// A batch of this flush. If it fails, the flush does not retry, unless a freeze caused the failure.
     Current,
 }
 
@@ -101,7 +102,7 @@ impl Destination {
         }
     }
 
-    /// Counts a request that ended.
+    /// Counts an export that ended, as one request.
     pub(super) fn count<T>(&mut self, items: u64, result: &Result<T, ExportError>) {
         self.requests.requests += 1;
         if let Err(error) = result {
@@ -126,7 +127,7 @@ impl Destination {
         match self.split {
             // The destination rejects every part.
             Some(Split { left: 0, took_some: false }) => self.health.failed(now, None),
-            _ => self.health.succeeded(), // it answers
+            _ => self.health.succeeded(), // it answers, or the batch itself is bad
         }
         self.report(error, &format!("{items} {unit} are dropped"));
     }
@@ -149,7 +150,7 @@ impl Destination {
         }
     }
 
-    /// Logs a failure once, and again only if its kind changes.
+    /// Logs a failure once, and again only if its kind changes or after a success.
     fn report(&mut self, error: ExportError, fate: &str) {
         let name = self.spec.name;
         if self.reported.as_ref().is_some_and(|reported| reported.is_same_kind(&error)) {

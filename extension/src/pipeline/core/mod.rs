@@ -1,9 +1,10 @@
 //! The pipeline's decisions, without tasks, channels or a clock: which batch goes where and when. Time
 //! is an argument, so that a simulation drives the same code.
 //!
-//! The life of an item: received → held in the buffer → taken in a batch → delivered. A batch that
-//! fails returns to the buffer; undelivered payloads go to the spool at the end of a flush, and are sent
-//! from there. [`Ledger`](crate::pipeline::ledger::Ledger) counts every step.
+//! The life of an item: received → held in the buffer → taken in a batch → delivered. A batch that fails
+//! returns to the buffer, unless its error is final. Undelivered payloads of durable destinations go to
+//! the spool during a flush, at its end, or when the buffer is full. They are sent from there.
+//! [`Ledger`](crate::pipeline::ledger::Ledger) counts every step.
 
 mod destination;
 pub mod state;

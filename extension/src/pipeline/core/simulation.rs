@@ -1,5 +1,5 @@
 //! A deterministic simulation: the production buffer, breaker, spool and ledger, driven through
-//! arbitrary interleavings of what can happen to them, faults included.
+//! arbitrary interleavings of steps and faults.
 //!
 //! The far end records which spans it acknowledged. At the end of a run everything heals, and then
 //! each span that was received has arrived or is counted as dropped: exactly as many as are missing.
@@ -35,12 +35,12 @@ struct World {
     directory: tempfile::TempDir,
     now: Instant,
     core: Core,
-    /// The block as it was written after the last step: what survives a kill.
+    /// The block that was written after the last step; a kill leaves it.
     sums: Vec<u8>,
-    /// What each worker was handed.
+    /// The batch of each worker.
     at_workers: Vec<Option<Batch>>,
     received: HashSet<u64>,
-    /// What the far end got and said so, for each destination.
+    /// Spans that the far end received and acknowledged, for each destination.
     acknowledged: Vec<HashSet<u64>>,
     next_span: u64,
 }
@@ -108,7 +108,7 @@ impl World {
         self.check();
     }
 
-    /// What the tasks around the core do after each step.
+    /// The steps of the tasks around the core after each step of the simulation.
     fn work(&mut self) {
         for id in 0..2 {
             if let Some(batch) = self.core.next_batch(self.now, id) {
@@ -183,13 +183,13 @@ impl World {
         self.start_process(seed);
     }
 
-    /// Before the sums are written.
+    /// Kills the process after spooling, before the sums are written.
     fn kill_after_spooling(&mut self) {
         self.spool();
         self.kill();
     }
 
-    /// All that is to be spooled, or some of it.
+    /// Spools one to three batches.
     fn spool(&mut self) {
         for _ in 0..self.rng.u32(1..4) {
             self.core.spool_some();
@@ -212,12 +212,12 @@ impl World {
         }
     }
 
-    /// For one flush nothing can be written.
+    /// Makes the spool reject batches until the next flush.
     fn fill_the_disk(&mut self) {
         self.core.spool_refuses = true;
     }
 
-    /// Everything answers again, for as long as it takes.
+    /// Completes every batch with success until nothing is pending.
     fn heal(&mut self) {
         for _ in 0..10_000 {
             self.now += Duration::from_secs(61);

@@ -17,13 +17,13 @@ const MAX_BATCH_FILES: usize = 64;
 /// not stop later files, but a process without descriptors can read none.
 pub(super) const MAX_UNREADABLE: usize = 8;
 
-/// Most bytes that are compressed in one step: a few milliseconds on a full core, about 50 ms at 128 MB
-/// (1/14 core).
+/// Most bytes of waiting payloads that are compressed in one step: a few milliseconds on a full core,
+/// about 50 ms at 128 MB (1/14 core). A single payload and a batch in flight may be larger.
 const PIECE_BYTES: usize = 1_000_000;
 
 impl Core {
-    /// The oldest spool files as one batch, since each of many small files would cost a round trip.
-    /// Missing and damaged files are counted and skipped.
+    /// The oldest spool files of one kind as one batch, since each of many small files would cost a
+    /// round trip. Missing and damaged files are counted and skipped.
     pub(super) fn next_spooled(
         &mut self,
         id: DestinationId,
@@ -90,7 +90,7 @@ impl Core {
         (whole, sequences)
     }
 
-    /// Skips a file until the next flush. Logs one line as long as the named file exists.
+    /// Skips a file until the next flush. Logs no other line while the file of the last line is listed.
     fn keep_unreadable(&mut self, id: DestinationId, file: &SpoolFile, error: &ReadError) {
         let destination = &mut self.destinations[id];
         destination.unreadable.push(file.sequence);
@@ -102,8 +102,8 @@ impl Core {
         }
     }
 
-    /// Moves one undelivered batch to the spool: a batch in flight, which continues, or a waiting one.
-    /// False if none is left, or there is no room.
+    /// Moves one undelivered batch of a durable destination to the spool: a batch in flight, which
+    /// continues, or a waiting one. False if none is left, or the spool rejects it.
     pub fn spool_some(&mut self) -> bool {
         if self.spool.is_none() || self.spool_refuses {
             return false;

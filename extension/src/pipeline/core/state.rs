@@ -32,11 +32,12 @@ pub struct Core {
     pub(super) spool: Option<Spool>,
     pub(super) destinations: Vec<Destination>,
     pub(super) trigger: Trigger,
-    /// Whether the spool rejected a batch since the last flush, so that compressing another is pointless.
+    /// Whether the spool rejected a batch, so that compressing another is pointless until a flush begins
+    /// or a file is removed.
     pub(super) spool_refuses: bool,
-    /// The last logged error of the spool.
+    /// Whether the spool's failure was logged; false again after a written batch.
     pub(super) spool_reported: bool,
-    /// Whether the full buffer was logged.
+    /// Whether the full buffer was logged since the end of the last flush.
     pub(super) full_reported: bool,
 }
 
@@ -69,7 +70,7 @@ impl Core {
     }
 
     /// Uses the spool and sums of an earlier process. Corrects the sums to the files that exist. Returns
-    /// the number of items that were lost with that process.
+    /// the number of items that process held in memory, which are lost.
     pub fn use_spool(&mut self, spool: Spool, mut ledger: Ledger) -> u64 {
         self.earlier = ledger.clone();
         for (id, destination) in self.destinations.iter().enumerate() {
@@ -116,13 +117,14 @@ impl Core {
         }
     }
 
-    /// Defers all received payloads to a later flush; they are [spooled](Self::spool_some).
+    /// Defers all received payloads to a later flush. The caller [spools](Self::spool_some) them.
     pub fn defer(&mut self) {
         self.buffer.mark();
         self.spool_refuses = false;
     }
 
-    /// Begins a flush: sends to each destination whose breaker allows it, in a drain to all. Later
+    /// Begins a flush: [`next_batch`](Self::next_batch) returns batches for each destination. The flush
+    /// awaits those whose breaker is not open; a drain ends their pauses first, so it awaits all. Later
     /// payloads, such as platform spans of the same invocation, wait for the next flush; awaiting them
     /// would cost a second round trip.
     pub fn begin_flush(&mut self, now: Instant, drain: bool) {
@@ -151,10 +153,12 @@ impl Core {
         self.destinations.iter().all(|destination| destination.awaited.is_none())
     }
 
-    /// Ends the flush; sending continues in the background. Undelivered payloads are
-    /// [spooled](Self::spool_some), so a kill loses only those received since the flush began.
+    /// Ends the flush; sending continues in the background. The caller [spools](Self::spool_some)
+    /// undelivered payloads. If the spool has room, a kill loses no payload of a durable destination
+    /// from before the flush.
     ///
-    /// If `patience_over`, destinations that accepted nothing during this flush open their breaker.
+    /// If `patience_over`, awaited destinations that accepted no batch during this flush open their
+    /// breaker.
     pub fn end_flush(&mut self, now: Instant, patience_over: bool) {
         for destination in &mut self.destinations {
             let silent = destination.awaited.take().is_some() && !destination.had_success;
@@ -165,7 +169,8 @@ impl Core {
         self.full_reported = false;
     }
 
-    /// Records a freeze: failures of batches in flight do not count against their destinations.
+    /// Records a freeze: failures of batches in flight do not count against their destinations, unless
+    /// they are final. The freeze counts as a part of each pause.
     pub fn thawed(&mut self, gap: Duration) {
         for destination in &mut self.destinations {
             destination.health.slept(gap);
@@ -175,7 +180,8 @@ impl Core {
         }
     }
 
-    /// The next batch to send to a destination.
+    /// The next batch to send to a destination, which is in flight from then on. `None` while another is
+    /// in flight or the breaker is open.
     pub fn next_batch(&mut self, now: Instant, id: DestinationId) -> Option<Batch> {
         let destination = &self.destinations[id];
         let wanted = self.trigger == Trigger::Receive || destination.sending;
@@ -242,7 +248,8 @@ impl Core {
         self.note_progress(id);
     }
 
-    /// Whether a destination lacks something.
+    /// Ends sending and awaiting for a destination that has everything. Otherwise an awaited
+    /// destination's next batch is one of this flush.
     fn note_progress(&mut self, id: DestinationId) {
         let has_pending = self.has_pending(id);
         let destination = &mut self.destinations[id];
@@ -268,7 +275,8 @@ impl Core {
         self.destination_stats(now, |route| self.ledger.account(route))
     }
 
-    /// The stats of this process alone.
+    /// The stats without the earlier processes' sums. Items that were lost with the last process count
+    /// as dropped here.
     pub fn own_destinations(
         &self,
         now: Instant,
@@ -286,12 +294,12 @@ impl Core {
         let destinations = self.destinations.iter().enumerate().map(|(id, destination)| {
             let had_any = |route: &QueueId| self.ledger.account(*route).received() > 0;
             let accounts = destination.routes().filter(had_any);
-            let fares = stats::DestinationStats {
+            let stats = stats::DestinationStats {
                 accounts: accounts.map(|route| (self.kind(id, route), account(route))).collect(),
                 requests: destination.requests,
                 breaker: destination.health.breaker(now),
             };
-            (destination.spec.name, fares)
+            (destination.spec.name, stats)
         });
         destinations.collect()
     }

@@ -77,7 +77,8 @@ pub enum ReadError {
 }
 
 impl Spool {
-    /// Creates the directory if it is missing, and lists the files of an earlier process.
+    /// Creates the directory if it is missing, lists the files of an earlier process, and removes
+    /// unfinished ones.
     pub fn open(directory: &Path, max_bytes: u64) -> io::Result<Self> {
         fs::create_dir_all(directory)?;
         let mut spool = Self {
@@ -132,7 +133,7 @@ impl Spool {
         kinds.iter().filter_map(oldest).min().map(|(_, kind)| kind)
     }
 
-    /// Whether a file of this size fits if all files but the `busy` ones are removed.
+    /// Fails if a file of this size does not fit after all files but the `busy` ones are removed.
     pub fn could_hold(&self, bytes: u64, busy: &[u64]) -> io::Result<()> {
         let kept = busy.iter().filter_map(|sequence| self.files.get(sequence));
         let kept: u64 = kept.map(SpoolFile::bytes_on_disk).sum();
@@ -185,8 +186,8 @@ impl Spool {
     }
 
     /// Replaces a file by files with the [parts](Batch::split) of its batch; returns their number. Fails
-    /// without a change if there is only one part, or the disk is full. The few parts may exceed the
-    /// bound until the next file.
+    /// without a change if there is only one part, or a write fails. The few parts may exceed the bound
+    /// until the next file.
     pub fn split(&mut self, sequence: u64, batch: &Batch) -> io::Result<usize> {
         let file = self.files.get(&sequence);
         let destination = file.ok_or(io::ErrorKind::NotFound)?.destination.clone();
@@ -254,7 +255,7 @@ impl Spool {
         self.files.range(self.logged.to..).map(|(_, file)| file)
     }
 
-    /// Records that all files have dead letters, and the bytes written for them.
+    /// Records that no present file gets dead letters again, and adds the bytes written.
     pub fn note_logged(&mut self, bytes: usize) -> io::Result<()> {
         self.logged = LastWarning { bytes: self.logged.bytes + bytes, to: self.next_sequence };
         let LastWarning { bytes, to } = self.logged;
@@ -313,7 +314,7 @@ impl Spool {
 }
 
 impl LastWarning {
-    /// `None` if the file is missing or damaged.
+    /// Zeros if the file is missing or damaged.
     fn read(directory: &Path) -> Self {
         let text = fs::read_to_string(directory.join(LOGGED)).unwrap_or_default();
         let numbers = text.split_once(' ').and_then(|(bytes, to)| {

@@ -29,7 +29,7 @@ pub(super) fn check_names(json: &[u8]) -> serde_json::Result<()> {
     serde_json::from_slice::<Named>(json).map(|Named| ())
 }
 
-/// The first value that emptied a metric, a data point or an exemplar.
+/// The first value that emptied a metric, a data point or an exemplar. `None` if none is found.
 pub(super) fn emptied(request: &ExportMetricsServiceRequest, json: &[u8]) -> Option<String> {
     let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
     if scopes.flat_map(|scope| &scope.metrics).all(is_complete) {

@@ -15,14 +15,14 @@ use crate::receiver::{
 /// The encoding of the message, and of its reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Encoding {
-    /// `application/x-protobuf`
+    /// `application/x-protobuf`, or `application/protobuf` in requests.
     #[default]
     Protobuf,
     /// `application/json`
     Json,
 }
 
-/// The content type is neither of the two.
+/// The content type is missing or not a known one.
 #[derive(Debug)]
 pub(super) struct UnknownEncoding;
 

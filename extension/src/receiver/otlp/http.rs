@@ -2,8 +2,9 @@
 //! plain or gzip.
 //! <https://github.com/open-telemetry/opentelemetry-proto/blob/main/docs/specification.md>
 //!
-//! A request is checked at every level ([`crate::otlp::wire`]), then kept as protobuf bytes: the received
-//! ones, or the translated JSON. A refused request is answered 4xx and never enqueued.
+//! A request is checked at every level ([`crate::otlp::wire`]), then kept as protobuf bytes: the
+//! received ones, or the translated JSON. A refused request is answered 4xx or 503 and not enqueued.
+//! After a panic of the pipeline the answer is 500.
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};

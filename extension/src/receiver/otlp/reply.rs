@@ -7,14 +7,14 @@ use prost::Message;
 
 use crate::receiver::otlp::{encoding::Encoding, refusal::Refusal};
 
-/// `google.rpc.Status`; the specification tells clients to ignore `code`.
+/// `google.rpc.Status`; by the specification, clients ignore `code`.
 #[derive(PartialEq, prost::Message)]
 struct Status {
     #[prost(string, tag = "2")]
     message: String,
 }
 
-/// Full success: an `ExportTraceServiceResponse` without `partial_success`.
+/// Full success: the response message of each kind without `partial_success`.
 pub(super) fn accepted(encoding: Encoding) -> Response<Full<Bytes>> {
     let body = match encoding {
         Encoding::Protobuf => Bytes::new(),

@@ -1,4 +1,4 @@
-//! What becomes of requests when our own code fails, or when it is over.
+//! Requests during a panic of the handler, and after a stop.
 
 use std::{convert::identity, net::SocketAddr};
 
@@ -22,7 +22,7 @@ async fn start() -> (SocketAddr, watch::Sender<bool>, JoinHandle<()>) {
     (address, stop, serve)
 }
 
-/// The first line of the answer; empty if there is none.
+/// The first line of the answer; empty without an answer.
 async fn status(connection: &mut TcpStream) -> String {
     let mut answer = vec![0; 4_096];
     let bytes = connection.read(&mut answer).await.map_or(0, identity);

@@ -76,7 +76,8 @@ pub(super) fn restart(text: &str, is_event: impl Fn(&str) -> bool) -> usize {
     starts.next().unwrap_or(text.len())
 }
 
-/// A `function` event with the text of a part of one; `None` if the part has no beginning of a record.
+/// A `function` event with the text of a part of one; `None` if the part has no beginning of a record,
+/// or is an extension's line.
 pub(super) fn partial_event(part: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Envelope<'a> {

@@ -1,4 +1,4 @@
-//! What a destination takes only in part, or not at all.
+//! Batches that a destination rejects in part or entirely.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What goes to the spool, and comes back from there.
+//! Batches that are moved to the spool, and sent from there.
 
 use super::*;
 
@@ -11,7 +11,7 @@ async fn what_is_left_when_a_flush_ends_is_spooled_and_sent_from_there() {
     bench.sent(0);
     bench.receive(2);
     for _ in 0..2 {
-        bench.defer(); // nothing is there twice
+        bench.defer(); // spools no payload twice
         assert_eq!(json!(bench.account(0)), json!({"received": 3, "spooled": 3}));
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
     }

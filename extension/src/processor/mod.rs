@@ -224,7 +224,8 @@ impl Processor {
         self.ended.add(request_id);
     }
 
-    /// Records the evidence and wakes the waits for it. Call it when the pipeline has the payloads of the outcome.
+    /// Records the evidence and wakes the waits for it. Call it when the pipeline has the payloads of the
+    /// outcome.
     pub fn record(&self, outcome: PlatformOutcome) {
         if outcome.is_init {
             self.init_is_over.send_replace(true);

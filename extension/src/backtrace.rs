@@ -98,7 +98,8 @@ pub fn is_frames_alone(stack: &str) -> bool {
     rest.all(|line| line.starts_with("at ") || rust_function(line).is_some())
 }
 
-/// `4: cruddur::store::read::h0123456789abcdef`, a frame's first line; the second one, its place, may be missing.
+/// `4: cruddur::store::read::h0123456789abcdef`, a frame's first line. The second line,
+/// its place, may be missing.
 fn rust_function(line: &str) -> Option<(u32, &str)> {
     let (number, function) = line.split_once(": ")?;
     if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -52,8 +52,8 @@ impl Scrubber {
         self.names.iter().any(|known| known.eq_ignore_ascii_case(name))
     }
 
-    /// The JSON on one line with masked secrets. Order and spelling of all other parts stay, but for line
-    /// ends and the blanks around colons. In text that is not JSON, only quoted parts and the
+    /// The JSON on one line with masked secrets. Order and spelling of all other parts stay, but
+    /// for line ends and the blanks around colons. In text that is not JSON, only quoted parts and the
     /// values after quoted names are masked.
     pub fn json(&self, json: &str) -> String {
         let mut out = String::with_capacity(json.len());

@@ -154,7 +154,8 @@ fn is_header(name: &str) -> bool {
     last.is_some_and(|last| HEADERS.iter().any(|known| known.eq_ignore_ascii_case(last)))
 }
 
-/// The quoted text at the beginning, without its quotes. The quotes may be escaped, or within `Some(…)` or `b'…'`.
+/// The quoted text at the beginning, without its quotes, which may be escaped, or within `Some(…)` or
+/// `b'…'`. Without an end, it is the rest.
 fn quoted(value: &str) -> Option<Range<usize>> {
     let inner = value.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "_(&".contains(c));
     let wrapper = &value[..value.len() - inner.len()];

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use crate::processor::failures::item_builder::{FAILURES, FURTHER_MESSAGES, NewItem};
 
-/// The length of an interval, which begins with its first failure. Rollbar's own limits are by the minute.
+/// The length of an interval, which begins with its first failure. Rollbar's own limits are by the
+/// minute.
 pub(super) const INTERVAL: Duration = Duration::from_secs(60);
 
 /// Failures of one fingerprint that become items of their own within an interval: enough to see whether

@@ -140,8 +140,8 @@ impl FailureReporter {
         }
     }
 
-    /// Whether this failure was already reported under its key or its trace. Call it for every invocation, because
-    /// the call also claims the trace.
+    /// Whether this failure was already reported under its key or its trace. Call it for every
+    /// invocation, because the call also claims the trace.
     fn is_told(&mut self, gathered: &Evidence, known: &ItemContext) -> bool {
         let mut is_reported = self.told.has(&known.key);
         for key in stray_keys(gathered) {
@@ -170,7 +170,8 @@ impl FailureReporter {
     }
 }
 
-/// The keys of evidence without an invocation, one for each trace: trace id and service. For [`ReportedKeys`](crate::processor::failures::reported::ReportedKeys).
+/// The keys of evidence without an invocation, one for each trace: trace id and service. For
+/// [`ReportedKeys`](crate::processor::failures::reported::ReportedKeys).
 fn stray_keys(gathered: &Evidence) -> Vec<String> {
     let service = gathered.service();
     gathered.trace_ids.iter().map(|trace_id| format!("{trace_id} {service}")).collect()

@@ -13,8 +13,8 @@
 //! | `claimed` | the function's own values of `requestId`, `xray_trace_id`, `lambda` and `claimed`, where ours differ |
 //! | `cut_from_bytes` | the length of the text or record that was cut, where the line was longer than [`MAX_LINE_BYTES`](crate::otlp::line_codec::MAX_LINE_BYTES) |
 //!
-//! Secrets are masked ([`crate::scrub`]), and terminal colours are removed from plain text. [`crate::otlp::line_codec`]
-//! encodes the lines.
+//! Secrets are masked ([`crate::scrub`]), and terminal colours are removed from plain text.
+//! [`crate::otlp::line_codec`] encodes the lines.
 
 pub mod context;
 pub mod emf;

@@ -1,10 +1,11 @@
-//! Splits stack texts of several languages into frames, the innermost first.
+//! Splits stack texts of several languages into frames. The order is the text's, which is the innermost
+//! first; Python's is reversed to match.
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StackFrame<'a> {
     /// The frame's number, 0 for the innermost, where the language prints it (Rust).
     pub number: Option<u32>,
-    /// As the language prints it, such as `cruddur::store::read`.
+    /// As the language prints it, such as `cruddur::store::read`, but without Rust's hash.
     pub function: Option<&'a str>,
     pub file: Option<&'a str>,
     pub line: Option<u32>,
@@ -31,7 +32,8 @@ const FOREIGN_PLACES: [&str; 16] = [
     "/toolchains/",
 ];
 
-/// Functions of the languages themselves, for frames without a file.
+/// Prefixes of functions of languages, runtimes and their usual libraries, for any frame: a frame may
+/// have no file, or a file without its directories.
 const FOREIGN_FUNCTIONS: [&str; 14] = [
     "std::",
     "core::",
@@ -50,7 +52,8 @@ const FOREIGN_FUNCTIONS: [&str; 14] = [
 ];
 
 impl StackFrame<'_> {
-    /// Whether the frame belongs to the program, judged by its path, and not to a library or runtime.
+    /// Whether the frame belongs to the program, and not to a library or runtime, by its path and
+    /// function. Without a file, a function without a module is not the program's.
     pub fn is_ours(&self) -> bool {
         let function = self.function.unwrap_or_default().trim_start_matches(['<', '&']);
         let is_foreign = FOREIGN_FUNCTIONS.iter().any(|prefix| function.starts_with(prefix));
@@ -61,8 +64,8 @@ impl StackFrame<'_> {
     }
 }
 
-/// Reads the frames of a stack of Rust, JavaScript, Java, .NET or Python. Empty for other text. Rust's
-/// frames keep their order.
+/// Reads the frames of a stack of Rust, JavaScript, Java, .NET or Python. Empty for other text. Only
+/// Python's frames are reordered.
 pub fn frames(stack: &str) -> Vec<StackFrame<'_>> {
     let mut frames = Vec::new();
     let mut python = Vec::new();
@@ -95,7 +98,8 @@ pub fn is_frames_alone(stack: &str) -> bool {
     rest.all(|line| line.starts_with("at ") || rust_function(line).is_some())
 }
 
-/// `4: cruddur::store::read::h0123456789abcdef`, the first of a frame's two lines.
+/// `4: cruddur::store::read::h0123456789abcdef`, a frame's first line. The second line,
+/// its place, may be missing.
 fn rust_function(line: &str) -> Option<(u32, &str)> {
     let (number, function) = line.split_once(": ")?;
     if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {

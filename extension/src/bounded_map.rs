@@ -1,4 +1,4 @@
-//! A map that drops its oldest entries.
+//! A map that drops its oldest entry when it is full.
 
 use std::{
     borrow::Borrow,
@@ -10,7 +10,7 @@ use std::{
 pub(crate) struct BoundedMap<K, V> {
     most: usize,
     values: HashMap<K, V>,
-    /// The oldest first. Removed keys may remain here.
+    /// The oldest first. Removed keys may remain here, and count as entries.
     order: VecDeque<K>,
 }
 

@@ -11,7 +11,7 @@
 //! ```
 //! Two promises order everything. *Telemetry never hurts the function*: the lifecycle waits for a
 //! destination only within the bounded hold of Next. *Nothing is lost silently*: [`pipeline::ledger`]
-//! counts every item that was received as delivered, held, or dropped with a reason.
+//! counts every received item as held, spooled, delivered, or dropped with a reason.
 //!
 //! The list of modules below is the order in which to read. A module imports only from modules above
 //! it in the list, and no two files import each other; a test of the workspace proves both.
@@ -26,7 +26,7 @@
 //!    [`pipeline::buffer`] holds it, and only then the receiver answers 200.
 //! 5. A flush cuts a [`delivery::batch`] for each destination. `pipeline::worker` runs the exporter,
 //!    and [`client::freeze`] notices if the sandbox was frozen meanwhile.
-//! 6. [`exporter::honeycomb`] sends the bytes as they came; [`exporter::xray`] translates them.
+//! 6. [`exporter::honeycomb`] sends the bytes without decoding them; [`exporter::xray`] translates them.
 //! 7. [`pipeline::core`] completes the batch: delivered, retried, spooled or dropped.
 //!
 //! # A log line
@@ -44,12 +44,12 @@
 //! 3. [`otlp::failure_codec`] encodes the item as a payload; [`exporter::rollbar`] posts it.
 //!
 //! # A flush decision
-//! 1. [`lifecycle`] gets INVOKE from [`lambda::extensions_api`] and asks [`flush::state`] how long to
-//!    wait for the end of the invocation.
-//! 2. [`invocation::end`] returns when the server span or `platform.runtimeDone` proves the end.
-//! 3. [`flush::policy`] decides: defer, send in the background, wait, or drain.
-//! 4. [`pipeline`] begins the flush. [`pipeline::circuit_breaker`] says which destinations may be sent
-//!    to. The flush ends when each destination has answered or the time is over.
+//! 1. [`lifecycle`] gets INVOKE from [`lambda::extensions_api`]. [`flush::state`] waits for the end of
+//!    the invocation, for a bounded time.
+//! 2. [`invocation::end`] ends that wait when the server span or `platform.runtimeDone` arrives.
+//! 3. [`flush::policy`] decides: defer, send in the background, or wait. SHUTDOWN always drains.
+//! 4. [`pipeline`] begins the flush. [`pipeline::circuit_breaker`] decides which destinations are sent
+//!    to. The flush ends when each of them has everything or has failed, or the time is over.
 //! 5. [`lifecycle`] asks Lambda for the next event.
 
 pub mod text; // colours, hex

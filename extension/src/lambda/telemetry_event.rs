@@ -1,4 +1,4 @@
-//! The Telemetry API's events: raw, and decoded as far as they become spans.
+//! The Telemetry API's events: raw, and decoded as far as spans, failures and waits need them.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html>
 //!
 //! Unknown and missing types and fields are accepted: Lambda adds some every year.
@@ -11,7 +11,7 @@ use std::{
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-/// Longer durations in an event are ignored as invalid: no sandbox lives for a week.
+/// Durations from this on are invalid and become zero: no sandbox lives for a week.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// An event with its undecoded record.
@@ -99,7 +99,8 @@ impl<'a> RawEvent<'a> {
         Ok(events.into_iter().filter_map(|event| Self::read(event.get(), now)).collect())
     }
 
-    /// Reads one event; `None` if it is not one.
+    /// Reads one event; `None` if the JSON is not an object, or has a field of another type. Without a valid
+    /// time the event has the time `now`.
     pub fn read(json: &'a str, now: SystemTime) -> Option<Self> {
         #[derive(Deserialize)]
         struct EventFields<'a> {
@@ -171,7 +172,7 @@ fn failure(status: Option<&String>, error_type: Option<&String>) -> Option<Strin
     Some(error_type.unwrap_or(failed).clone())
 }
 
-/// Milliseconds of an event; an invalid number becomes zero.
+/// Milliseconds of an event; a negative, invalid or too large number becomes zero.
 pub(crate) fn millis(millis: f64) -> Duration {
     let duration = Duration::try_from_secs_f64(millis / 1e3).unwrap_or_default();
     if duration < LONGEST { duration } else { Duration::ZERO }

@@ -15,7 +15,8 @@ const ATTRIBUTES: u32 = 1;
 /// become hundreds of megabytes. An SDK sends one resource, a collector a few.
 const MAX_EDITED: usize = 10_000;
 
-/// Splits a request into requests of at most `max_bytes`, and leaves out items that `keep` rejects.
+/// Splits a request into requests of at most `max_bytes` and a few bytes of field keys, and leaves out
+/// items that `keep` rejects.
 ///
 /// Each part repeats its resource and scope. A part is larger if a single item is, or if the repeated
 /// resources would make all parts together many times the request's size.
@@ -56,8 +57,8 @@ pub fn by_resource(request: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     })
 }
 
-/// Adds the attribute to each resource without it, to `MAX_EDITED` resources at most. `None` if all
-/// resources have it.
+/// Adds the attribute to each resource without it, to `MAX_EDITED` resources at most. `None` if no
+/// resource lacks it.
 ///
 /// Decoders merge a message field that occurs twice, so the attribute is appended as a second
 /// resource that holds nothing else.

@@ -1,4 +1,5 @@
-//! Rollbar items as they wait in payloads: one text line each, `uuid`, number of failures and JSON.
+//! Rollbar items as they wait in payloads: one text line each, `uuid`, [`items`](EncodedItem::items) and
+//! JSON.
 
 use bytes::Bytes;
 
@@ -7,7 +8,7 @@ use crate::otlp::payload::{Payload, SignalKind};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EncodedItem<'a> {
     pub id: &'a str,
-    /// Number of failures or messages that the item stands for.
+    /// Number of failed invocations and messages that the item stands for.
     pub items: u64,
     /// The body of the request to Rollbar.
     pub json: &'a str,

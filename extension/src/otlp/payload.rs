@@ -1,5 +1,5 @@
-//! The unit that travels through the pipeline: the bytes of one accepted OTLP request, of some
-//! [log lines](crate::otlp::line_codec), or of a [failure](crate::otlp::failure_codec).
+//! The unit that travels through the pipeline: the bytes of one accepted OTLP request or of a part of
+//! it, of some [log lines](crate::otlp::line_codec), or of an [item](crate::otlp::failure_codec).
 
 use std::collections::HashSet;
 
@@ -14,7 +14,8 @@ use crate::otlp::{
     wire::{self, Malformed, Value, nested},
 };
 
-/// Most bytes of protobuf in one batch, unless a single request is larger.
+/// Most uncompressed bytes in one batch, unless a single payload is larger. [`Payload::fit`] bounds those
+/// of OTLP.
 ///
 /// The limit of Honeycomb's own client library:
 /// <https://github.com/honeycombio/libhoney-go/blob/main/transmission/transmission.go>
@@ -30,7 +31,7 @@ pub enum SignalKind {
     Metrics,
     /// Lines of the function and records of the platform, counted in lines.
     Lines,
-    /// Counted in failures: an item may stand for several.
+    /// Counted in failed invocations and messages: an item may stand for several.
     Failures,
 }
 
@@ -85,11 +86,11 @@ pub struct Payload {
     pub items: u64,
     /// Whether it holds a failed span or an error record. Such payloads are dropped last.
     pub has_error: bool,
-    /// Whether a span carries the flag "not sampled".
+    /// Whether a span is unsampled; see [`SAMPLING_PRIORITY`].
     pub has_unsampled: bool,
 }
 
-/// An ended SERVER span that names its invocation, which proves that the invocation is over.
+/// An ended SERVER span that names its invocation, as evidence that the invocation is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerSpan {
     /// `faas.invocation_id`.
@@ -137,8 +138,8 @@ impl Payload {
 }
 
 impl Payload {
-    /// Gives every resource a service name and splits payloads that are larger than a batch; a single
-    /// item may still be larger. An empty request becomes no payload.
+    /// Gives resources without a service name this one, and splits payloads that are larger than a batch;
+    /// a single item may still be larger. A request without items is left out.
     pub fn fit(self, service_name: &str) -> Vec<Self> {
         if self.items == 0 {
             return Vec::new();

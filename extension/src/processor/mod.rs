@@ -1,7 +1,8 @@
 //! Derives platform spans, log lines and failures from received telemetry, and keeps the evidence of
 //! each invocation's end.
 //!
-//! The receivers hand in what arrives, the lifecycle hands in INVOKE and SHUTDOWN and waits for ends.
+//! The receivers call it for received telemetry; the lifecycle calls it for INVOKE and SHUTDOWN, and
+//! waits for ends.
 
 pub mod platform_spans;
 pub mod log_lines;
@@ -34,18 +35,20 @@ use crate::processor::reporter::GuardedReporter;
 /// Shared by the receivers and the lifecycle. The caller hands the returned payloads to the pipeline.
 #[derive(Clone, Debug)]
 pub struct Processor {
-    /// Evidence of [`EndEvidence::Likely`] or more.
+    /// Invocations with evidence of their end, of any strength.
     ended: RecentIds,
+    /// Invocations with [`EndEvidence::Certain`].
     over: RecentIds,
-    /// Invocations that the runtime has finished, so that all their lines have arrived.
+    /// Invocations whose `platform.runtimeDone` has arrived, and so all their lines.
     done: RecentIds,
     /// Number of `platform.runtimeDone` events received.
     runtime_done_events: Arc<AtomicU64>,
     failed: RecentIds,
+    /// Invocations whose `platform.report` has arrived.
     reported: RecentIds,
     init_is_over: watch::Sender<bool>,
     platform: Arc<Mutex<PlatformSpans>>,
-    /// `None` if no destination takes lines.
+    /// `None` if no destination takes lines or failures.
     lines: Option<Arc<Mutex<LineEnricher>>>,
     /// `None` if no destination takes failures. Its lock is taken before all others.
     reporter: Option<Arc<GuardedReporter>>,
@@ -74,12 +77,12 @@ impl Processor {
         }
     }
 
-    /// The failures that are not in payloads yet. The counts stay current.
+    /// The counts of failures that wait for a payload or were lost by a panic. They stay current.
     pub fn failure_counts(&self) -> Arc<FailureCounts> {
         Arc::clone(&self.counts)
     }
 
-    /// INVOKE will arrive for each invocation, perhaps after its end.
+    /// INVOKE and platform events will arrive for each invocation, perhaps after its end.
     pub fn expect_end_events(&self) {
         self.failures(FailureReporter::expect_end_events);
     }
@@ -107,27 +110,27 @@ impl Processor {
     }
 
     pub fn platform_event(&self, event: PlatformEvent) -> PlatformOutcome {
-        let mut news = PlatformOutcome::default();
-        let note = PlatformFailure::of(&event);
+        let mut outcome = PlatformOutcome::default();
+        let failure = PlatformFailure::of(&event);
         match &event.record {
             PlatformRecord::RuntimeDone(done) => {
                 if done.failure().is_some() {
                     self.failed.add(done.request_id.clone());
                 }
-                news.done = Some(done.request_id.clone());
+                outcome.done = Some(done.request_id.clone());
             }
-            PlatformRecord::Report(report) => news.reported = Some(report.request_id.clone()),
-            PlatformRecord::Init(_) => news.is_init = true,
+            PlatformRecord::Report(report) => outcome.reported = Some(report.request_id.clone()),
+            PlatformRecord::Init(_) => outcome.is_init = true,
             PlatformRecord::Restore(_) | PlatformRecord::Other => {}
         }
         let now = SystemTime::now();
-        news.spans = self.platform().event(event, now);
-        if let Some(note) = note {
-            news.failures = self.failures(|failures| {
-                failures.platform(note, now, &|id| self.traces(id));
+        outcome.spans = self.platform().event(event, now);
+        if let Some(failure) = failure {
+            outcome.failures = self.failures(|failures| {
+                failures.platform(failure, now, &|id| self.traces(id));
             });
         }
-        news
+        outcome
     }
 
     /// Whether a destination takes failures.
@@ -135,24 +138,25 @@ impl Processor {
         self.reporter.is_some()
     }
 
-    /// Handles an OTLP payload: returns the failures that are reported at once.
+    /// Handles an OTLP payload: returns the failures that become items now.
     pub fn otlp(&self, signal: &Payload) -> Vec<Payload> {
         let now = SystemTime::now();
         self.failures(|failures| failures.otlp(signal, now, &|id| self.traces(id)))
     }
 
-    /// Returns the failures that have waited for their spans long enough.
+    /// Returns the failures that have waited for their spans long enough, and the folded ones that are due.
     pub fn overdue_failures(&self) -> Vec<Payload> {
         let now = SystemTime::now();
         self.failures(|failures| failures.overdue(now, &|id| self.traces(id)))
     }
 
-    /// Whether the invocation has failures that are not reported yet.
+    /// Whether the end of the invocation may make items: its own evidence waits, or evidence without an
+    /// invocation.
     pub fn has_failures(&self, request_id: &str) -> bool {
         self.reporter.as_ref().is_some_and(|reporter| reporter.has_something(request_id))
     }
 
-    /// Returns the failures of an invocation that is over.
+    /// Returns the failures of an invocation that is over, unless its report may still name the cause.
     pub fn conclude(&self, request_id: &str) -> Vec<Payload> {
         let now = SystemTime::now();
         self.failures(|failures| failures.conclude(request_id, now, &|id| self.traces(id)))
@@ -164,7 +168,7 @@ impl Processor {
         self.failures(|failures| failures.finish(now, &|id| self.traces(id)))
     }
 
-    /// Makes lines of the Telemetry API's events, and failures of the lines.
+    /// Makes lines of the Telemetry API's events, and failures of the lines. Returns both.
     pub fn lines(&self, events: &[RawEvent<'_>]) -> Vec<Payload> {
         let Some(lines) = &self.lines else { return Vec::new() };
         let mut signals =
@@ -187,12 +191,13 @@ impl Processor {
         locked(lines).shut_down(shutdown, SystemTime::now())
     }
 
-    /// The invocation that failed with the sandbox and has no root span yet.
+    /// The last invocation, if the sandbox failed and the invocation has neither server span nor root.
     pub fn unexplained(&self, shutdown: &Shutdown) -> Option<String> {
         self.platform().unexplained(shutdown).map(str::to_owned)
     }
 
-    /// Handles SHUTDOWN: returns the root span and the failure of an unfinished invocation.
+    /// Handles SHUTDOWN: returns the root span, with the spans that waited for it, and the failure of the
+    /// [unexplained](Self::unexplained) invocation.
     pub fn shut_down(&self, shutdown: &Shutdown) -> Vec<Payload> {
         let now = SystemTime::now();
         let unexplained = self.unexplained(shutdown);
@@ -213,17 +218,18 @@ impl Processor {
         self.ended.add(request_id);
     }
 
-    /// Wakes the waits for this evidence. Call it when the pipeline has the payloads of the outcome.
-    pub fn record(&self, news: PlatformOutcome) {
-        if news.is_init {
+    /// Records the evidence and wakes the waits for it. Call it when the pipeline has the payloads of the
+    /// outcome.
+    pub fn record(&self, outcome: PlatformOutcome) {
+        if outcome.is_init {
             self.init_is_over.send_replace(true);
         }
-        if let Some(request_id) = news.done {
+        if let Some(request_id) = outcome.done {
             self.runtime_done_events.fetch_add(1, Ordering::Relaxed);
             self.done.add(request_id.clone());
             self.ended(request_id, EndEvidence::Certain);
         }
-        news.reported.into_iter().for_each(|request_id| self.reported.add(request_id));
+        outcome.reported.into_iter().for_each(|request_id| self.reported.add(request_id));
     }
 
     /// Returns when init is over: its report has arrived, or an invocation has begun.
@@ -232,9 +238,9 @@ impl Processor {
         let _ = self.init_is_over.subscribe().wait_for(|over| *over).await;
     }
 
-    /// Returns when the end of the invocation is proved with this evidence.
-    pub async fn wait_for_end(&self, request_id: &str, sure: EndEvidence) {
-        match sure {
+    /// Returns when there is evidence of the invocation's end that is at least this strong.
+    pub async fn wait_for_end(&self, request_id: &str, evidence: EndEvidence) {
+        match evidence {
             EndEvidence::Likely => self.ended.wait_for(request_id).await,
             EndEvidence::Certain => self.over.wait_for(request_id).await,
         }
@@ -254,7 +260,7 @@ impl Processor {
         self.reported.wait_for(request_id).await;
     }
 
-    /// Whether the server span or the platform reported a failure.
+    /// Whether the server span or `platform.runtimeDone` reported a failure.
     pub fn has_failed(&self, request_id: &str) -> bool {
         self.failed.has(request_id)
     }

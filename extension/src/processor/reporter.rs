@@ -1,4 +1,4 @@
-//! Guards the failure reporter: a panic costs only the evidence that the reporter held.
+//! Guards the failure reporter: a panic drops the evidence that the reporter held, and nothing else.
 
 use std::{
     any::Any,
@@ -15,7 +15,7 @@ use crate::otlp::payload::Payload;
 use crate::processor::failures::FailureReporter;
 use crate::processor::lock::locked;
 
-/// Most panic messages that are kept to log each once. Each is a bug, so a few suffice.
+/// Most panic messages that are logged, each once. Each is a bug, so a few suffice.
 const MAX_MESSAGES: usize = 16;
 
 /// Failures that are not in payloads. The pipeline reads both counts.
@@ -47,8 +47,8 @@ impl GuardedReporter {
         }
     }
 
-    /// Returns the items that `act` made. After a panic the reporter is emptied, since its content may
-    /// have caused the panic.
+    /// Returns the items that `act` made, also before a panic. After a panic the evidence is dropped, since
+    /// it may have caused the panic.
     pub(super) fn act(
         &self,
         counts: &FailureCounts,
@@ -76,7 +76,7 @@ impl GuardedReporter {
         made
     }
 
-    /// Whether the invocation has something to report; false after a panic.
+    /// See [`FailureReporter::has_something`]; false if that panics.
     pub(super) fn has_something(&self, request_id: &str) -> bool {
         let failures = locked(&self.failures);
         catch_unwind(AssertUnwindSafe(|| failures.has_something(request_id))).unwrap_or(false)

@@ -52,8 +52,9 @@ impl Scrubber {
         self.names.iter().any(|known| known.eq_ignore_ascii_case(name))
     }
 
-    /// The JSON on one line with masked secrets. Order and spelling of all other parts stay. Text that
-    /// is not JSON is returned nearly unchanged.
+    /// The JSON on one line with masked secrets. Order and spelling of all other parts stay, but
+    /// for line ends and the blanks around colons. In text that is not JSON, only quoted parts and the
+    /// values after quoted names are masked.
     pub fn json(&self, json: &str) -> String {
         let mut out = String::with_capacity(json.len());
         let mut rest = json;
@@ -87,13 +88,13 @@ impl Scrubber {
     }
 }
 
-/// Line ends between JSON tokens are replaced by blanks.
+/// Appends the tokens without the line ends between them.
 fn push_on_one_line(out: &mut String, tokens: &str) {
     let pieces = tokens.split(['\n', '\r']);
     pieces.for_each(|piece| out.push_str(piece));
 }
 
-/// The text between a JSON string's quotes. Invalid escapes stay as they are.
+/// The text between a JSON string's quotes. With an invalid escape, all its escapes stay as they are.
 fn unescaped(string: &str) -> Cow<'_, str> {
     let inner = string.strip_prefix('"').unwrap_or(string);
     let inner = inner.strip_suffix('"').unwrap_or(inner);
@@ -103,7 +104,7 @@ fn unescaped(string: &str) -> Cow<'_, str> {
     serde_json::from_str(string).map_or(Cow::Borrowed(inner), Cow::Owned)
 }
 
-/// Bytes of the JSON string at the beginning, quotes included.
+/// Bytes of the JSON string at the beginning, quotes included; all bytes if it does not end.
 fn string_length(json: &str) -> usize {
     let mut escaped = false;
     for (index, byte) in json.bytes().enumerate().skip(1) {
@@ -117,7 +118,7 @@ fn string_length(json: &str) -> usize {
     json.len()
 }
 
-/// Bytes of the JSON value at the beginning.
+/// Bytes of the JSON value at the beginning; all bytes if it does not end.
 fn value_length(json: &str) -> usize {
     let (mut depth, mut index) = (0_usize, 0);
     while let Some(byte) = json.as_bytes().get(index) {

@@ -6,10 +6,11 @@
 //! | `name:`, also as `%3A` | at a blank or `"` |
 //! | the same, and then a quote, also as `\"` | at the quote that belongs to it |
 //! | the same, and then a bracket | at its counterpart |
-//! | `Authorization:`, `Cookie:`, `Set-Cookie:` | at the end of the line |
-//! | `scheme://user:` | at the `@` |
+//! | `Authorization:`, `Cookie:`, `Set-Cookie:` | at the end of the line, or at the next `"` if one stands directly before the name |
+//! | `scheme://user:`, or `scheme://` without a password | at the last `@` of the authority |
 //!
-//! In doubt, more text is masked rather than less.
+//! After a quoted name, `,`, `}` and `]` end an unquoted secret as well. After `Bearer`, `Basic` or
+//! `Token` the next word is masked too. In doubt, more text is masked rather than less.
 
 use std::{borrow::Cow, ops::Range};
 
@@ -54,7 +55,7 @@ impl Scrubber {
     }
 
     /// The value after a sign, if the name before the sign is a secret's. The name begins at `from` or
-    /// later, the value at `start` or later.
+    /// later, the value at `start`.
     fn value<'a>(
         &self,
         text: &'a str,
@@ -135,7 +136,7 @@ fn gap(text: &str) -> usize {
     until(text, |c| ![' ', '\t', '=', '>'].contains(&c))
 }
 
-/// Bytes before the first such character and its escapes.
+/// Bytes before the first such character, and before the backslashes of a `"`.
 fn until(text: &str, ends: impl Fn(char) -> bool) -> usize {
     match text.find(ends) {
         Some(end) if text[end..].starts_with('"') => text[..end].trim_end_matches('\\').len(),
@@ -153,7 +154,8 @@ fn is_header(name: &str) -> bool {
     last.is_some_and(|last| HEADERS.iter().any(|known| known.eq_ignore_ascii_case(last)))
 }
 
-/// The quoted text at the beginning. The quotes may be escaped, or within `Some(…)` or `b'…'`.
+/// The quoted text at the beginning, without its quotes, which may be escaped, or within `Some(…)` or
+/// `b'…'`. Without an end, it is the rest.
 fn quoted(value: &str) -> Option<Range<usize>> {
     let inner = value.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "_(&".contains(c));
     let wrapper = &value[..value.len() - inner.len()];

@@ -35,7 +35,8 @@ pub struct HoneycombConfig {
 }
 
 impl HoneycombConfig {
-    /// `named`: whether `CRUDDUR_EXPORTERS` names the exporter, so that a missing key is an error.
+    /// `named`: whether `CRUDDUR_EXPORTERS` names the exporter, so that it is an error if
+    /// both key and `CRUDDUR_OTLP_HEADERS` are missing.
     pub fn read(reader: &mut Reader<'_>, named: bool) -> Option<Self> {
         let key = read_key(reader);
         let endpoint = read_endpoint(reader);

@@ -16,8 +16,8 @@ pub struct RollbarConfig {
 impl RollbarConfig {
     /// `named`: whether `CRUDDUR_EXPORTERS` names the exporter, so that a missing token is an error.
     ///
-    /// An invalid variable falls back to its default; an invalid token or endpoint switches the
-    /// exporter off.
+    /// An invalid variable falls back to its default, but for two: an invalid token or endpoint switches
+    /// the exporter off, and an invalid `ROLLBAR_CAPTURE_IP` sends no address.
     pub fn read(reader: &mut Reader<'_>, named: bool) -> Option<Self> {
         let token =
             SecretSource::read(reader, "ROLLBAR_ACCESS_TOKEN", "ROLLBAR_ACCESS_TOKEN_SECRET")

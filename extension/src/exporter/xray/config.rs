@@ -5,7 +5,7 @@ use crate::settings::{Reader, parse_share};
 
 #[derive(Clone, Debug)]
 pub struct XrayConfig {
-    /// The share, 0 to 1, of undecided invocations that is sent.
+    /// The share, 0 to 1, that is sent of traces without a sampling decision.
     pub undecided: f64,
     /// The attributes that become annotations.
     pub annotations: AnnotationFilter,
@@ -32,7 +32,7 @@ impl XrayConfig {
     }
 }
 
-/// `host:port`, or `tcp:host:port udp:host:port` as X-Ray's own SDKs take it.
+/// `host:port`, or `tcp:host:port udp:host:port` as X-Ray's own SDKs take it: the UDP address counts.
 fn daemon_address(text: &str) -> Result<String, String> {
     let mut parts = text.split_whitespace().filter(|part| !part.starts_with("tcp:"));
     let address = parts.next_back().unwrap_or_default().trim_start_matches("udp:");

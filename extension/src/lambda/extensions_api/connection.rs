@@ -61,8 +61,8 @@ impl ApiConnection {
         let (mut sender, request) = match open.take() {
             None => (connect(&self.address).await?, request),
             Some(mut sender) => {
-                // The connection's task first notices a close, perhaps during a freeze, and returns
-                // the request unsent. A request on a closed connection would be lost.
+                // The yield lets the connection's task notice a close, perhaps during a freeze. The
+                // request is then returned unsent; otherwise it would be lost.
                 yield_now().await;
                 let _ = sender.ready().await;
                 match sender.try_send_request(request).await {
@@ -110,8 +110,8 @@ mod tests {
 
     use super::*;
 
-    /// Takes a request on each of so many connections, answers it or does not, and closes the
-    /// connection without a word; the receiver learns when.
+    /// Accepts one connection for each of `answers` and reads a request from it. Answers if the value is
+    /// true, closes the connection, and reports the close to the receiver.
     fn api(answers: &'static [bool]) -> (ApiConnection, mpsc::Receiver<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();

@@ -73,7 +73,7 @@ impl Shutdown {
 }
 
 impl ExtensionsApi {
-    /// Registers for INVOKE and SHUTDOWN, or for SHUTDOWN alone where INVOKE is refused: extensions on
+    /// Registers for INVOKE and SHUTDOWN, or for SHUTDOWN alone after a 403: extensions on
     /// Lambda Managed Instances get no INVOKE. `name` must be the executable's file name.
     pub async fn register(api: &str, name: &str) -> Result<Self, ApiError> {
         match Self::register_for(EventTypes::All, api, name).await {

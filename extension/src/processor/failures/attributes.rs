@@ -47,13 +47,13 @@ impl SelectedAttributes {
         found.map(String::as_str)
     }
 
-    /// The value of the first attribute that is set and not empty.
+    /// The value of the first key that is set; `None` if that value is empty.
     pub(super) fn first(&self, keys: &[&str]) -> Option<&str> {
         keys.iter().find_map(|key| self.get(key)).filter(|text| !text.is_empty())
     }
 }
 
-/// Decodes the kept attributes of encoded `KeyValue`s.
+/// Decodes the first [`MAX_ATTRIBUTES`] kept attributes of encoded `KeyValue`s.
 pub(super) fn kept<'a>(attributes: impl Iterator<Item = &'a [u8]>) -> Texts {
     let is_kept = |pair: &&[u8]| {
         let key = nested(pair, 1).last().unwrap_or_default();
@@ -70,13 +70,13 @@ pub(super) fn texts(attributes: impl Iterator<Item = KeyValue>) -> Texts {
     attributes.map(pair).collect::<BTreeMap<_, _>>()
 }
 
-/// The text of an attribute; empty without it.
+/// The text of an attribute; empty if it is missing.
 pub(super) fn attribute(attributes: &[KeyValue], key: &str) -> String {
     let found = attributes.iter().find(|attribute| attribute.key == key);
     found.map(|found| text(found.value.as_ref())).unwrap_or_default()
 }
 
-/// A value as text; the values of a list are joined by commas. Maps and bytes become empty.
+/// A value as text; the first 20 values of a list are joined by commas. Maps and bytes become empty.
 pub(super) fn text(value: Option<&AnyValue>) -> String {
     match value.and_then(|value| value.value.as_ref()) {
         Some(any_value::Value::StringValue(text)) => text.clone(),

@@ -10,7 +10,8 @@ use crate::processor::{
     platform_spans::TraceLookup,
 };
 
-/// Most invocations whose evidence may still arrive. Lambda runs one at a time.
+/// Most invocations that are kept, since their evidence may still arrive. The oldest is reported when
+/// another one arrives.
 const REMEMBERED: usize = 16;
 
 /// Most traces without an invocation whose evidence is kept apart. The oldest is reported when another
@@ -18,8 +19,8 @@ const REMEMBERED: usize = 16;
 const MAX_TRACES: usize = 64;
 
 impl FailureReporter {
-    /// The invocation of this trace: a running one, unless its server span may still arrive, else one
-    /// that is over.
+    /// The newest invocation with this trace. While an invocation runs, one that is over is left out: the
+    /// trace may be the running one's too, and its server span may still arrive.
     pub(super) fn of_trace(&self, trace_id: &str) -> Option<String> {
         if trace_id.is_empty() {
             return None;
@@ -59,7 +60,7 @@ impl FailureReporter {
         let found = self.invocations.iter().position(|it| it.request_id == request_id);
         let index = found.unwrap_or_else(|| {
             if self.invocations.len() == REMEMBERED {
-                self.invocations[0].is_reported = true; // it cannot wait for that
+                self.invocations[0].is_reported = true; // its report is no longer awaited
                 let oldest = self.invocations[0].request_id.clone();
                 self.conclude(&oldest, now, lookup);
                 self.invocations.pop_front();

@@ -8,7 +8,7 @@ use crate::processor::failures::{
 };
 
 /// Most failures and messages that are kept for one invocation; later ones are only counted, since the
-/// first ones show the cause.
+/// first ones show the cause. A server span's failure replaces the last one.
 const MAX_FAILURES: usize = 10;
 const MAX_MESSAGES: usize = 50;
 
@@ -22,7 +22,7 @@ pub(super) struct Failure {
     pub(super) message: String,
     /// As [`crate::backtrace`] reads it; may be empty.
     pub(super) stack: String,
-    /// The span's name; empty for lines.
+    /// The span's name or the log record's event name; empty for lines.
     pub(super) place: String,
     pub(super) time_ms: i64,
 }
@@ -47,7 +47,7 @@ pub(super) struct ReportedMessage {
     pub(super) key: String,
 }
 
-/// A failed end that the platform reported.
+/// A failed end that a platform event or SHUTDOWN reported.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct PlatformEnd {
     /// Such as `Runtime.OutOfMemory` or `timeout`.
@@ -63,7 +63,7 @@ pub(super) enum FailedPhase {
     Invocation,
 }
 
-/// The parts of a span and its resource that items show.
+/// The parts of a span or log record, and of its resource, that items show.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct SpanContext {
     pub(super) is_server: bool,
@@ -80,10 +80,11 @@ pub(super) struct Evidence {
     /// Hex digits.
     pub(super) trace_ids: Vec<String>,
     pub(super) context: Option<SpanContext>,
-    /// Oldest first.
+    /// In the order of their arrival.
     pub(super) failures: Vec<Failure>,
-    /// Failures that were not only found in lines.
+    /// Number of failures from other sources than lines.
     failure_count: u64,
+    /// Number of failures from lines.
     line_count: u64,
     pub(super) messages: Vec<ReportedMessage>,
     pub(super) message_count: u64,
@@ -119,7 +120,7 @@ impl Evidence {
         }
     }
 
-    /// Keeps the server span, else the span that ended last, which is the outermost.
+    /// Keeps the server span, else the last span or record that arrived: outer spans end after inner ones.
     pub(super) fn add_context(&mut self, context: SpanContext) {
         if context.is_server || !self.has_server() {
             self.context = Some(context);
@@ -143,7 +144,7 @@ impl Evidence {
             if source != FailureSource::Server || self.failures.last().is_some_and(is_server) {
                 return;
             }
-            self.failures.pop(); // the server span comes last, and says most
+            self.failures.pop(); // the server span's failure shows the result of the request
         }
         self.failures.push(failure());
     }
@@ -155,7 +156,7 @@ impl Evidence {
         }
     }
 
-    /// Moves all evidence of `other` here.
+    /// Moves all evidence of `other` here, within the limits; the counts stay exact.
     pub(super) fn merge(&mut self, other: Self) {
         other.trace_ids.iter().for_each(|trace_id| self.add_trace(trace_id));
         other.context.into_iter().for_each(|context| self.add_context(context));

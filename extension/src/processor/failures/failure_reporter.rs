@@ -35,11 +35,11 @@ pub struct FailureReporter {
     /// Oldest first.
     pub(super) invocations: VecDeque<AttributedInvocation>,
     /// Evidence of traces without a known invocation, oldest first. The one without a trace holds lines
-    /// from outside of any invocation.
+    /// without an invocation, and log records without either.
     pub(super) strays: VecDeque<Evidence>,
     pub(super) told: ReportedKeys,
     pub(super) lines: RecentLines,
-    /// The resource of the function's last spans.
+    /// The resource of the function's last spans or log records that held evidence.
     pub(super) resource: Arc<Texts>,
     /// An init that failed during an invocation and is not reported yet.
     pub(super) failed_init: Option<PlatformEnd>,
@@ -47,7 +47,7 @@ pub struct FailureReporter {
     pub(super) spans_follow: Option<SystemTime>,
     /// Whether INVOKE and platform events show when invocations begin and end.
     pub(super) has_end_events: bool,
-    /// Whether an invocation has begun.
+    /// Whether an INVOKE has arrived.
     pub(super) has_begun: bool,
     /// Until then lines may explain why init fails.
     pub(super) init_is_over: bool,
@@ -90,7 +90,7 @@ impl FailureReporter {
         self.made.clear();
     }
 
-    /// INVOKE and platform events will arrive, perhaps after the end of a fast invocation.
+    /// INVOKE and platform events will arrive; INVOKE perhaps after the end of a fast invocation.
     pub fn expect_end_events(&mut self) {
         self.has_end_events = true;
     }
@@ -109,14 +109,15 @@ impl FailureReporter {
         let over: Vec<_> = over.collect();
         over.iter().for_each(|request_id| self.conclude(request_id, now, lookup));
         let invocation = self.invocation(&invoke.request_id, now, lookup);
-        invocation.is_done = false; // Lambda tries it again
+        invocation.is_done = false; // a retry has the same id
         invocation.is_reported = false;
         invocation.is_first = Some(is_first);
         invocation.deadline_ms = i64::try_from(invoke.deadline_ms).ok().filter(|ms| *ms > 0);
         self.fold(now);
     }
 
-    /// Gathers the evidence of an OTLP payload.
+    /// Gathers the evidence of an OTLP payload, and reports that of invocations that are over. Without
+    /// end events, spans are reported at once.
     pub fn otlp(&mut self, signal: &Payload, now: SystemTime, lookup: TraceLookup<'_>) {
         if signal.kind == SignalKind::Metrics {
             return;
@@ -155,7 +156,7 @@ impl FailureReporter {
         }
     }
 
-    /// Reports the evidence that has waited long enough.
+    /// Reports the evidence that has waited long enough, and the folded failures that are due.
     pub fn overdue(&mut self, now: SystemTime, lookup: TraceLookup<'_>) {
         let is_over = |since: &SystemTime| match now.duration_since(*since) {
             Ok(age) => age >= SPANS_FOLLOW,
@@ -169,7 +170,7 @@ impl FailureReporter {
         self.fold(now);
     }
 
-    /// Gathers the evidence of log lines.
+    /// Gathers the evidence of log lines, and reports that of invocations that are over.
     pub fn lines(&mut self, signals: &[Payload], now: SystemTime, lookup: TraceLookup<'_>) {
         for signal in signals {
             for line in line_codec::read(&signal.bytes) {
@@ -197,9 +198,9 @@ impl FailureReporter {
     }
 
     /// Handles a platform event. The lookup already knows this event.
-    pub fn platform(&mut self, note: PlatformFailure, now: SystemTime, lookup: TraceLookup<'_>) {
-        let PlatformFailure { request_id, is_done, is_report, max_memory_mb, ended, .. } = note;
-        let PlatformFailure { is_init, is_repeated_init, .. } = note;
+    pub fn platform(&mut self, failure: PlatformFailure, now: SystemTime, lookup: TraceLookup<'_>) {
+        let PlatformFailure { request_id, is_done, is_report, max_memory_mb, ended, .. } = failure;
+        let PlatformFailure { is_init, is_repeated_init, .. } = failure;
         self.init_is_over |= is_init;
         let Some(request_id) = request_id else {
             match ended {
@@ -248,7 +249,7 @@ impl FailureReporter {
         self.conclude(request_id, now, lookup);
     }
 
-    /// Whether the end of the invocation would make an item.
+    /// Whether the invocation has evidence, or evidence without an invocation waits.
     pub fn has_something(&self, request_id: &str) -> bool {
         let found = self.invocations.iter().find(|it| it.request_id == request_id);
         found.is_some_and(|it| !it.gathered.is_empty())

@@ -5,8 +5,8 @@ use sha2::{Digest, Sha256};
 use crate::processor::failures::item::{ItemContent, ItemData, ItemLevel, ItemTrace};
 use crate::text::hex;
 
-/// Equal for failures of one kind at one place. Texts and line numbers are left out, since they differ
-/// between occurrences and versions.
+/// Equal for failures of one kind at one place. An exception's message and line numbers are left out,
+/// since they differ between occurrences and versions; of a plain message, only the numbers are.
 pub(super) fn fingerprint(data: &ItemData) -> String {
     let place = |trace: &ItemTrace| {
         let innermost = trace.frames.iter().rev().find(|frame| frame.in_project);

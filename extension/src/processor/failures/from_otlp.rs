@@ -3,8 +3,8 @@
 //! | source | level |
 //! |---|---|
 //! | an `exception` event | error |
-//! | a server span with error status or a reply of 5xx | error |
-//! | another span with error status, without an exception | warning, since the error was handled; more if its server span failed too |
+//! | a server span with error status or a reply of 5xx, without an exception | error |
+//! | another span with error status, without an exception | warning, since the error was handled |
 //! | a log record of severity ERROR or FATAL | error, critical |
 //! | a `rollbar.message` event | its own `level`, else info |
 //!
@@ -56,13 +56,14 @@ const SOURCE: &[u8] = b"cruddur.source";
 pub(super) struct OtlpEvidence {
     /// Hex digits; empty without a trace.
     pub(super) trace_id: String,
-    /// From its own attribute, or from a server span of its trace.
+    /// From the server span's or record's attribute, or from such a span or record of its trace.
     pub(super) request_id: Option<String>,
     pub(super) gathered: Evidence,
 }
 
-/// Calls `found` for each failure and message of a payload, in order.
-pub(super) fn find(signal: &Payload, address: ClientAddress, mut tell: impl FnMut(OtlpEvidence)) {
+/// Calls `found` for each span or record that may hold evidence, in order. Server spans are among them
+/// without any failure, since they show the trace of the invocation.
+pub(super) fn find(signal: &Payload, address: ClientAddress, mut found: impl FnMut(OtlpEvidence)) {
     let claims = request_ids_by_trace(signal);
     for resource_items in resources(signal) {
         let mut resource = None;
@@ -72,15 +73,15 @@ pub(super) fn find(signal: &Payload, address: ClientAddress, mut tell: impl FnMu
                 let attributes = nested(resource_items, 1).flat_map(|it| nested(it, 1));
                 Arc::new(attributes::kept(attributes))
             });
-            let found = match signal.kind {
+            let evidence = match signal.kind {
                 SignalKind::Traces => Some(of_span(item, resource)),
                 _ => of_record(item, resource, address),
             };
-            let Some(mut finding) = found else { continue };
+            let Some(mut evidence) = evidence else { continue };
             let claim = || claims.get(trace_id(signal.kind, item)?);
             let claimed = || Some(String::from_utf8_lossy(claim()?).into_owned());
-            finding.request_id = finding.request_id.or_else(claimed);
-            tell(finding);
+            evidence.request_id = evidence.request_id.or_else(claimed);
+            found(evidence);
         }
     }
 }
@@ -108,7 +109,7 @@ fn resources(signal: &Payload) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// The invocations that spans name, by trace id.
+/// The invocations that server spans or log records name, by trace id.
 fn request_ids_by_trace(signal: &Payload) -> HashMap<&[u8], &[u8]> {
     let items = resources(signal).flat_map(|it| nested(it, 2)).flat_map(|scope| nested(scope, 2));
     let claim = |item| {
@@ -132,12 +133,12 @@ fn is_server(span: &[u8]) -> bool {
     kinds.last() == Some((6, Value::Varint(SpanKind::Server as u64)))
 }
 
-/// Whether a span can hold evidence. It is not decoded for this, since most spans hold none.
+/// Whether a span or record can hold evidence. It is not decoded for this, since most spans hold none.
 fn is_relevant(kind: SignalKind, item: &[u8]) -> bool {
-    let told = [EXCEPTION.as_bytes(), MESSAGE.as_bytes()];
-    let tells = |event| nested(event, 2).last().is_some_and(|name| told.contains(&name));
+    let names = [EXCEPTION.as_bytes(), MESSAGE.as_bytes()];
+    let has_evidence = |event| nested(event, 2).last().is_some_and(|name| names.contains(&name));
     is_error(kind, item)
-        || kind == SignalKind::Traces && (is_server(item) || nested(item, 11).any(tells))
+        || kind == SignalKind::Traces && (is_server(item) || nested(item, 11).any(has_evidence))
 }
 
 fn of_span(span: &[u8], resource: &Arc<Texts>) -> OtlpEvidence {
@@ -182,13 +183,13 @@ fn of_span(span: &[u8], resource: &Arc<Texts>) -> OtlpEvidence {
 
 fn exception(event: &[u8], source: FailureSource, place: &str) -> Failure {
     let event = Event::decode(event).unwrap_or_default();
-    let told = |key: &str| attribute(&event.attributes, key);
+    let text = |key: &str| attribute(&event.attributes, key);
     Failure {
         source,
         level: ItemLevel::Error,
-        class: cut_to(&told("exception.type"), 255),
-        message: cut(&told("exception.message")),
-        stack: cut_stack(&told("exception.stacktrace")),
+        class: cut_to(&text("exception.type"), 255),
+        message: cut(&text("exception.message")),
+        stack: cut_stack(&text("exception.stacktrace")),
         place: place.to_owned(),
         time_ms: (event.time_unix_nano / 1_000_000) as i64,
     }
@@ -233,11 +234,11 @@ fn message(event: &[u8], span_id: &str, index: usize) -> ReportedMessage {
 fn of_record(item: &[u8], resource: &Arc<Texts>, address: ClientAddress) -> Option<OtlpEvidence> {
     // Decoding succeeds, because the receiver has checked the message.
     let record = LogRecord::decode(item).ok()?;
-    let told = |key: &str| attribute(&record.attributes, key);
+    let text = |key: &str| attribute(&record.attributes, key);
     let body = said(&record, address);
-    let thrown = told("exception.message");
-    let class = cut_to(&told("exception.type"), 255);
-    let stack = cut_stack(&told("exception.stacktrace"));
+    let thrown = text("exception.message");
+    let class = cut_to(&text("exception.type"), 255);
+    let stack = cut_stack(&text("exception.stacktrace"));
     let has_exception = !class.is_empty() || !stack.is_empty();
     let facts = SelectedAttributes {
         resource: Arc::clone(resource),
@@ -273,7 +274,7 @@ fn said(record: &LogRecord, address: ClientAddress) -> String {
     without_address(text(record.body.as_ref()), &client, address)
 }
 
-/// The lowest number of each class, as in `SeverityNumber`.
+/// Classes begin at their lowest `SeverityNumber`; an unset number counts as info.
 fn level(record: &LogRecord) -> ItemLevel {
     match record.severity_number {
         21.. => ItemLevel::Critical,

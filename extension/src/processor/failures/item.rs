@@ -71,7 +71,7 @@ pub enum ItemLevel {
 pub struct ItemBody {
     #[serde(flatten)]
     pub content: ItemContent,
-    /// Log lines before the failure, oldest first.
+    /// The last log lines of the invocation when the item was made, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub telemetry: Vec<TelemetryEntry>,
 }

@@ -44,19 +44,21 @@ pub(super) const FURTHER_MESSAGES: &str = "further_messages";
 /// An item with the keys that decide whether it is sent.
 #[derive(Clone, Debug)]
 pub(super) struct NewItem {
-    /// The item's `uuid`, derived from the failure, so that every process makes the same.
+    /// The item's `uuid`, derived from the function and the [key](ItemContext::key), so that every process
+    /// makes the same.
     pub(super) id: String,
     /// Failures with one fingerprint are repetitions.
     pub(super) fingerprint: String,
     pub(super) item: Item,
-    /// Number of failures or messages that the item stands for.
+    /// Number of failed invocations and messages that the item stands for.
     pub(super) items: u64,
 }
 
 /// The facts about a failure beside its evidence.
 #[derive(Debug, Default)]
 pub(super) struct ItemContext {
-    /// The item's id is derived from this: the request id, else the trace id.
+    /// The item's id is derived from this: the request id, else the trace id, else the time of the failed
+    /// init, else time and message of the first failure.
     pub(super) key: String,
     pub(super) request_id: Option<String>,
     pub(super) traces: TraceRefs,
@@ -65,7 +67,7 @@ pub(super) struct ItemContext {
     pub(super) max_memory_mb: Option<f64>,
     /// Whether the invocation is the first of the sandbox.
     pub(super) is_first: Option<bool>,
-    /// The resource of the function's last spans.
+    /// The resource of the function's last spans or log records that held evidence.
     pub(super) resource: Arc<Texts>,
     pub(super) lines: Vec<TelemetryEntry>,
 }
@@ -214,8 +216,8 @@ impl ItemBuilder {
         let server = known.traces.server.map(|(trace, span)| (trace.to_string(), span.to_string()));
         let (trace_id, span_id) = server.unzip();
         let own = Some(&context.trace_id).filter(|id| context.is_server && !id.is_empty());
-        let told = own.or(gathered.trace_ids.first()).cloned();
-        let trace_id = trace_id.or(told).or(root);
+        let gathered_id = own.or(gathered.trace_ids.first()).cloned();
+        let trace_id = trace_id.or(gathered_id).or(root);
         let span_id = Some(context.span_id.clone()).filter(|id| !id.is_empty()).or(span_id);
         let xray = header.and_then(xray_trace_id);
         let end = Some(context.end_ms).filter(|_| context.is_server);
@@ -223,7 +225,7 @@ impl ItemBuilder {
         let cold_start = facts.first(&["faas.coldstart"]).map(|text| text == "true");
         let cold_start = cold_start.or(known.is_first);
         let text = |keys: &[&str]| facts.first(keys).map(|text| json!(text));
-        let told = [
+        let fields = [
             ("request_id", known.request_id.as_ref().map(|id| json!(id))),
             ("function", text(&["faas.name"]).or(Some(json!(self.function)))),
             (
@@ -242,7 +244,7 @@ impl ItemBuilder {
             ("span_id", span_id.map(Value::from)),
             ("xray_trace_id", xray.map(Value::from)),
         ];
-        told.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+        fields.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
     }
 
     fn trace_url(&self, trace_id: &str) -> Option<String> {
@@ -259,17 +261,17 @@ impl ItemBuilder {
 
     fn trace(&self, failure: &Failure) -> ItemTrace {
         let mut found = frames(&failure.stack);
-        found.sort_by_key(|frame| frame.number); // ours may have been put first
-        let mut told: Vec<ItemFrame> = found.iter().take(MAX_FRAMES).map(frame).collect();
+        found.sort_by_key(|frame| frame.number); // the function's log puts frames of the program first
+        let mut item_frames: Vec<ItemFrame> = found.iter().take(MAX_FRAMES).map(frame).collect();
         // Rollbar expects the most recent call last.
-        told.reverse();
-        if told.is_empty() {
-            told.push(self.place(&failure.place));
+        item_frames.reverse();
+        if item_frames.is_empty() {
+            item_frames.push(self.place(&failure.place));
         }
         let class = if failure.class.is_empty() { "Error" } else { &failure.class };
         let message = failure.message.as_str();
         ItemTrace {
-            frames: told,
+            frames: item_frames,
             exception: ItemException {
                 class: class.to_owned(),
                 message: Some(message).filter(|text| !text.is_empty()).map(str::to_owned),
@@ -279,13 +281,13 @@ impl ItemBuilder {
 
     /// The trace of an end that only the platform reported.
     fn platform(&self, ended: &PlatformEnd, known: &ItemContext) -> ItemTrace {
-        let (class, what) = match ended.error_type.as_str() {
+        let (class, outcome) = match ended.error_type.as_str() {
             "timeout" | "Sandbox.Timedout" | "Sandbox.Timeout" => ("Timeout", "ran out of time"),
             "Runtime.OutOfMemory" => ("OutOfMemory", "ran out of memory"),
             "failure" => ("Crash", "ended with its sandbox"),
             other => (other, "failed"),
         };
-        let who = match ended.phase {
+        let subject = match ended.phase {
             FailedPhase::Init => "The function's init",
             FailedPhase::Restore => "The function's restore",
             FailedPhase::Invocation => "The invocation",
@@ -295,7 +297,7 @@ impl ItemBuilder {
             memory.map(|(used, size)| format!(", {used} of {size} MB")).unwrap_or_default();
         let exception = ItemException {
             class: class.to_owned(),
-            message: Some(format!("{who} {what}: {}{memory}", ended.error_type)),
+            message: Some(format!("{subject} {outcome}: {}{memory}", ended.error_type)),
         };
         ItemTrace { frames: vec![self.place("")], exception }
     }
@@ -342,8 +344,8 @@ fn non_empty(text: &str) -> String {
 }
 
 /// The exceptions, the outermost first: the server span shows the result of the request, and inner
-/// spans end first. Lines count only without another source, or if the platform ended the invocation
-/// and a line shows where.
+/// spans end first. Lines count only without another source: the first with an exception type, else the
+/// first, unless the platform reported the end.
 fn chain(failures: &[Failure], is_ended: bool) -> Vec<&Failure> {
     let mut spans: Vec<_> =
         failures.iter().filter(|it| it.source != FailureSource::Line).rev().collect();
@@ -359,9 +361,9 @@ fn chain(failures: &[Failure], is_ended: bool) -> Vec<&Failure> {
             None => chain.push(failure),
         }
     }
-    // A failed span without a cause of its own, beside an exception that has one.
-    let says_more = chain.iter().any(|failure| failure.level >= ItemLevel::Error);
-    chain.retain(|failure| failure.level >= ItemLevel::Error || !says_more);
+    // Failed spans without an exception, beside a failure of a higher level.
+    let has_error = chain.iter().any(|failure| failure.level >= ItemLevel::Error);
+    chain.retain(|failure| failure.level >= ItemLevel::Error || !has_error);
     chain.truncate(MAX_CHAIN);
     if chain.is_empty() {
         let lines = || failures.iter().filter(|failure| failure.source == FailureSource::Line);

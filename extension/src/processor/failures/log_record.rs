@@ -2,7 +2,7 @@
 //!
 //! The lines are made by [`crate::processor::log_lines`]. Loggers and Lambda's runtimes put exceptions
 //! into these fields: `errorType`, `errorMessage` and `stackTrace`; `exception.…`; `error` as an
-//! object; a JSON object or a traceback within the text.
+//! object; a JSON object or a stack within the text.
 
 use serde_json::{Map, Value};
 
@@ -95,7 +95,7 @@ impl ParsedLine {
         })
     }
 
-    /// Type, message and stack; type and stack may be empty.
+    /// Type, message and stack; each may be empty.
     fn exception(&self) -> (String, String, String) {
         let inner = self.message.find('{').and_then(|start| {
             serde_json::from_str::<Map<String, Value>>(self.message[start..].trim_end()).ok()
@@ -106,7 +106,7 @@ impl ParsedLine {
         let found = candidates.filter_map(in_object).next();
         let (mut class, message, stack) = found.unwrap_or_else(|| in_text(&self.message));
         if class.is_empty() && message.starts_with("Panicked:") {
-            class = "panic".to_owned(); // as the functions' own log has it
+            class = "panic".to_owned(); // the form of the functions' log
         }
         (class, message, stack)
     }
@@ -153,17 +153,17 @@ fn text(value: &Value) -> Option<String> {
 
 /// A text that may hold a stack: Rust's panics, `[ERROR] ValueError: bad value` and a traceback.
 fn in_text(message: &str) -> (String, String, String) {
-    // Python's runtime has carriage returns between the lines of an event.
+    // Python's runtime writes carriage returns between the lines of an event.
     let text = message.replace('\r', "\n");
     let nothing = || (String::new(), text.clone(), String::new());
     if let Some((_, place)) = text.split_once("panicked at ") {
         let (place, rest) = place.split_once('\n').unwrap_or((place, ""));
-        let said = rest.lines().next().unwrap_or_default().trim();
+        let reason = rest.lines().next().unwrap_or_default().trim();
         let stack = match frames(rest).is_empty() {
             true => format!("at {}", place.trim().trim_end_matches(':')),
             false => rest.to_owned(),
         };
-        let message = if said.is_empty() { place } else { said };
+        let message = if reason.is_empty() { place } else { reason };
         return ("panic".to_owned(), message.to_owned(), stack);
     }
     if frames(&text).is_empty() {
@@ -179,11 +179,11 @@ fn in_text(message: &str) -> (String, String, String) {
     if !frames(head).is_empty() {
         return (String::new(), String::new(), text); // it begins with the stack
     }
-    let Some((class, said)) = head.split_once(": ") else {
+    let Some((class, reason)) = head.split_once(": ") else {
         return (String::new(), head.to_owned(), text.clone());
     };
     let class = class.rsplit(['\t', ' ']).next().unwrap_or(class);
-    (class.to_owned(), said.to_owned(), text)
+    (class.to_owned(), reason.to_owned(), text)
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ impl PlatformFailure {
             let time_ms = unix_ms(event.time);
             error_type.map(|error_type| PlatformEnd { error_type, time_ms, phase })
         };
-        let mut note = Self {
+        let mut failure = Self {
             request_id: None,
             is_done: false,
             is_report: false,
@@ -34,26 +34,27 @@ impl PlatformFailure {
         };
         match &event.record {
             PlatformRecord::RuntimeDone(done) => {
-                note.request_id = Some(done.request_id.clone());
-                note.is_done = true;
-                note.ended = ended(done.failure(), FailedPhase::Invocation);
+                failure.request_id = Some(done.request_id.clone());
+                failure.is_done = true;
+                failure.ended = ended(done.failure(), FailedPhase::Invocation);
             }
             PlatformRecord::Report(report) => {
-                note.request_id = Some(report.request_id.clone());
-                note.is_report = true;
-                note.max_memory_mb = report.max_memory_used_mb();
-                note.ended = ended(report.failure(), FailedPhase::Invocation);
+                failure.request_id = Some(report.request_id.clone());
+                failure.is_report = true;
+                failure.max_memory_mb = report.max_memory_used_mb();
+                failure.ended = ended(report.failure(), FailedPhase::Invocation);
             }
             PlatformRecord::Init(phase) => {
-                note.is_init = true;
-                note.ended = ended(phase.failure(), FailedPhase::Init);
-                note.is_repeated_init = phase.is_repeated();
+                failure.is_init = true;
+                failure.ended = ended(phase.failure(), FailedPhase::Init);
+                failure.is_repeated_init = phase.is_repeated();
             }
             PlatformRecord::Restore(phase) => {
-                note.ended = ended(phase.failure(), FailedPhase::Restore)
+                failure.ended = ended(phase.failure(), FailedPhase::Restore)
             }
             PlatformRecord::Other => return None,
         }
-        (note.is_init || note.ended.is_some() || note.request_id.is_some()).then_some(note)
+        (failure.is_init || failure.ended.is_some() || failure.request_id.is_some())
+            .then_some(failure)
     }
 }

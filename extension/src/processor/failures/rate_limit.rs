@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use crate::processor::failures::item_builder::{FAILURES, FURTHER_MESSAGES, NewItem};
 
-/// The length of an interval. Rollbar's own limits are by the minute.
+/// The length of an interval, which begins with its first failure. Rollbar's own limits are by the
+/// minute.
 pub(super) const INTERVAL: Duration = Duration::from_secs(60);
 
 /// Failures of one fingerprint that become items of their own within an interval: enough to see whether
@@ -40,8 +41,9 @@ struct Burst {
 #[derive(Debug)]
 struct Suppressed {
     last: NewItem,
-    /// The ids of the folded invocations.
+    /// Number of failures in the folded invocations.
     failures: u64,
+    /// The ids of the first folded invocations.
     request_ids: Vec<Value>,
 }
 
@@ -69,11 +71,11 @@ impl BurstLimiter {
         folded.map(|folded| folded.last.items).sum()
     }
 
-    /// Takes the folded items of intervals that are over, and begins new intervals.
+    /// Takes the folded items of intervals that are over. The next failure of the kind begins a new one.
     pub(super) fn due(&mut self, now: SystemTime) -> Vec<NewItem> {
         let is_over = |burst: &Burst| match now.duration_since(burst.began) {
             Ok(age) => age >= INTERVAL,
-            Err(_) => true, // the clock was set back: no telling how long ago that was
+            Err(_) => true, // the clock was set back, so the age is unknown
         };
         self.release(is_over)
     }

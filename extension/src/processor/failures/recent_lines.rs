@@ -34,7 +34,8 @@ impl RecentLines {
         self.0.push_back(line);
     }
 
-    /// The lines of an invocation, or of none. Log records may name only the trace.
+    /// The last lines of an invocation or, if `request_id` is `None`, those without one. Log records
+    /// may name only the trace.
     pub(super) fn of(&self, request_id: Option<&str>, trace_ids: &[String]) -> Vec<TelemetryEntry> {
         let is_its = |line: &&RecentLine| match &line.request_id {
             None if !line.trace_id.is_empty() => trace_ids.contains(&line.trace_id),

@@ -18,15 +18,14 @@ struct ReportedEntry {
 
 impl ReportedKeys {
     pub(super) fn has(&self, key: &str) -> bool {
-        self.0.iter().any(|told| told.key == key)
+        self.0.iter().any(|entry| entry.key == key)
     }
 
     /// Whether the report of a trace belongs to this request. The first request to ask claims it.
     pub(super) fn has_of(&mut self, trace: &str, request_id: &str) -> bool {
-        self.0
-            .iter_mut()
-            .filter(|told| told.key == trace)
-            .any(|told| told.request_id.get_or_insert_with(|| request_id.to_owned()) == request_id)
+        self.0.iter_mut().filter(|entry| entry.key == trace).any(|entry| {
+            entry.request_id.get_or_insert_with(|| request_id.to_owned()) == request_id
+        })
     }
 
     pub(super) fn add(&mut self, key: String) {

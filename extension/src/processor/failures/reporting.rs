@@ -14,7 +14,8 @@ use crate::processor::failures::truncate::fitted;
 use crate::processor::platform_spans::TraceLookup;
 
 impl FailureReporter {
-    /// Reports an invocation that is over, unless its report may still name the cause.
+    /// Reports an invocation that is over, unless its report may still name the cause. Strays of other
+    /// invocations are reported too.
     pub fn conclude(&mut self, request_id: &str, now: SystemTime, lookup: TraceLookup<'_>) {
         let found = self.invocations.iter().position(|it| it.request_id == request_id);
         let Some(index) = found.filter(|index| !self.invocations[*index].awaits_report()) else {
@@ -114,7 +115,7 @@ impl FailureReporter {
     }
 
     fn tell(&mut self, gathered: Evidence, mut known: ItemContext, now: SystemTime) {
-        let is_told = self.is_told(&gathered, &known);
+        let is_reported = self.is_told(&gathered, &known);
         if gathered.is_empty() {
             return;
         }
@@ -123,7 +124,7 @@ impl FailureReporter {
         for made in self.maker.messages(&gathered, &known) {
             self.offer(made, now);
         }
-        if !is_told && let Some(made) = self.maker.failure(&gathered, &known) {
+        if !is_reported && let Some(made) = self.maker.failure(&gathered, &known) {
             match known.request_id {
                 None if !gathered.trace_ids.is_empty() => {
                     stray_keys(&gathered).into_iter().for_each(|key| self.told.add(key));
@@ -134,17 +135,17 @@ impl FailureReporter {
         }
     }
 
-    /// Whether this failure was already reported under its trace. Call it for every invocation, because
-    /// the call also claims the trace.
+    /// Whether this failure was already reported under its key or its trace. Call it for every
+    /// invocation, because the call also claims the trace.
     fn is_told(&mut self, gathered: &Evidence, known: &ItemContext) -> bool {
-        let mut is_told = self.told.has(&known.key);
+        let mut is_reported = self.told.has(&known.key);
         for key in stray_keys(gathered) {
-            is_told |= match &known.request_id {
+            is_reported |= match &known.request_id {
                 Some(request_id) => self.told.has_of(&key, request_id),
                 None => self.told.has(&key),
             };
         }
-        is_told
+        is_reported
     }
 
     fn offer(&mut self, made: NewItem, now: SystemTime) {
@@ -164,7 +165,8 @@ impl FailureReporter {
     }
 }
 
-/// The key of a service in a trace, for [`ReportedKeys`](crate::processor::failures::reported::ReportedKeys).
+/// The keys of evidence without an invocation, one for each trace: trace id and service. For
+/// [`ReportedKeys`](crate::processor::failures::reported::ReportedKeys).
 fn stray_keys(gathered: &Evidence) -> Vec<String> {
     let service = gathered.service();
     gathered.trace_ids.iter().map(|trace_id| format!("{trace_id} {service}")).collect()

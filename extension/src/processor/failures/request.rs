@@ -1,4 +1,4 @@
-//! The request and the person of an item, from the server span's attributes.
+//! The request and the person of an item, from the attributes of a span or log record.
 //! <https://opentelemetry.io/docs/specs/semconv/http/http-spans/>, and the names before those.
 
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use crate::processor::failures::settings::ClientAddress;
 use crate::processor::failures::truncate::cut_to;
 use crate::scrub::{MASK, Scrubber};
 
-/// The field of an access line that holds the client's address.
+/// The field of a line, or the attribute of a log record, that holds the client's address.
 pub(super) const CLIENT_ADDRESS: &str = "client_address";
 
 /// Attributes that may hold the client's address.
@@ -32,7 +32,7 @@ pub(super) fn route(facts: &SelectedAttributes) -> Option<&str> {
     facts.first(&["http.route"])
 }
 
-/// `None` if the span is not an HTTP span. Bodies are never sent.
+/// `None` without an HTTP method. Bodies are never sent.
 pub(super) fn request(
     facts: &SelectedAttributes,
     scrubber: &Scrubber,
@@ -81,7 +81,7 @@ pub(super) fn person(facts: &SelectedAttributes) -> Option<ItemPerson> {
     })
 }
 
-/// Scheme, authority and the rest of the URL, if the whole URL is known.
+/// Scheme, authority without the user, and the rest of the URL, if the whole URL is known.
 fn whole_url(facts: &SelectedAttributes) -> Option<(&str, &str, &str)> {
     let (scheme, rest) = facts.first(&["url.full", "http.url"])?.split_once("://")?;
     let (authority, target) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
@@ -142,7 +142,7 @@ fn capitalised(name: &str) -> String {
     words.collect::<Vec<_>>().join("-")
 }
 
-/// The values of `{key}`, `:key` and `<key>` in the route, by position.
+/// The values of `{key}`, `:key` and `<key>` in the route, by position from the end.
 fn route_parameters(route: &str, path: &str, scrubber: &Scrubber) -> Texts {
     let (route, path): (Vec<_>, Vec<_>) = (route.split('/').collect(), path.split('/').collect());
     // The path may begin with the name of a stage.

@@ -24,7 +24,7 @@ pub struct ItemSettings {
     /// The URL of a trace, with `{trace_id}` in place of its id.
     pub trace_url: Option<String>,
     pub memory_mb: Option<u64>,
-    /// The name of the sandbox's log stream.
+    /// The name of the sandbox's log stream, for spans without a host.
     pub host: Option<String>,
 }
 
@@ -32,7 +32,7 @@ pub struct ItemSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAddress {
     Whole,
-    /// IPv4 without the last part; the first 48 bits of IPv6.
+    /// IPv4 with 0 as the last part; the first 48 bits of IPv6.
     Anonymized,
     None,
 }

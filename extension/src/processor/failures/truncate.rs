@@ -6,7 +6,7 @@
 //! | `frames` | the middle of stacks longer than 20 frames; then of those longer than 6 |
 //! | `causes` | all exceptions of a chain but the first two |
 //! | `request` | headers, parameters and query; the URL is cut |
-//! | `texts` | the rest of messages after 1,000 characters, and long values of `custom` |
+//! | `texts` | the rest of messages after 1,000 characters, and long values of `custom` and of messages' fields |
 //!
 //! `custom.trimmed` names the steps that an item went through.
 
@@ -22,7 +22,7 @@ pub const MAX_ITEM_BYTES: usize = 128 * 1024;
 /// Characters that stay of a text that is cut: enough for the first sentences of a message.
 const SHORT_CHARS: usize = 1_000;
 
-/// Longest value that stays in `custom` then, in bytes of JSON and its name.
+/// Longest field that the step `texts` keeps: bytes of its name and of its JSON.
 const SHORT_VALUE_BYTES: usize = 200;
 
 /// The name and function of a step.
@@ -50,7 +50,7 @@ const STEPS: [Step; 7] = [
     ("texts", cut_texts),
 ];
 
-/// The item's JSON, trimmed until it fits.
+/// The item's JSON, trimmed until it fits or no step is left.
 pub fn fitted(mut item: Item) -> String {
     let mut json = to_json(&item);
     for (name, step) in STEPS {
@@ -101,7 +101,7 @@ fn keep_last<T>(items: &mut Vec<T>, count: usize) {
     items.drain(..items.len().saturating_sub(count));
 }
 
-/// Keeps the outermost and innermost frames.
+/// Keeps the `count` outermost and the `count` innermost frames.
 fn keep_ends(trace: &mut ItemTrace, count: usize) {
     if trace.frames.len() > 2 * count {
         trace.frames.drain(count..trace.frames.len() - count);
@@ -127,7 +127,7 @@ fn cut(text: &mut String) {
     *text = cut_to(text, SHORT_CHARS);
 }
 
-/// Truncates to this many characters.
+/// The first `max_chars` characters.
 pub fn cut_to(text: &str, max_chars: usize) -> String {
     let end = text.char_indices().nth(max_chars).map_or(text.len(), |(end, _)| end);
     text[..end].to_owned()

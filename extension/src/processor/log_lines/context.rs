@@ -1,12 +1,13 @@
 //! Attributes lines to invocations by the order of the Telemetry API's events: lines between one
-//! `platform.start` and the next belong to the first. Managed Instances run several invocations at once:
-//! there a line belongs to the invocation that it names, or to the only one.
+//! `platform.start` and the next belong to the first. A line that names a known invocation belongs to it.
+//! Managed Instances run several invocations at once: there other lines belong to the only running one
+//! or, while none runs, to the last. While several run, they belong to none.
 //!
 //! | `phase` | when | `requestId` |
 //! |---|---|---|
 //! | `init` | the function is starting, before its first invocation or again within one | of that one, if any |
-//! | `invoke` | the invocation is running | its |
-//! | `after` | the runtime has finished the invocation, or ended with it | its |
+//! | `invoke` | the invocation is running | its own |
+//! | `after` | the runtime has finished the invocation, or ended with it | its own |
 
 use std::{collections::VecDeque, time::SystemTime};
 
@@ -30,13 +31,13 @@ pub enum LambdaPhase {
     After,
 }
 
-/// An invocation, as known from platform events.
+/// An invocation, as known from INVOKE and platform events.
 #[derive(Clone, Debug)]
 pub struct InvocationState {
     pub request_id: String,
     /// `1-<8 hex>-<24 hex>`
     pub xray_trace_id: Option<String>,
-    /// Taken from the first of its lines that has a trace id.
+    /// Taken from the first of its JSON lines that has a trace id.
     pub trace_id: Option<TraceId>,
     /// Whether it is the first of the sandbox.
     pub is_first: bool,
@@ -51,16 +52,17 @@ pub struct InvocationState {
 #[derive(Debug)]
 pub struct LineContext {
     pub function: String,
-    /// `None` until an event has it.
+    /// From the settings, then from events; `None` until one of them has it.
     pub version: Option<String>,
     /// Such as `on-demand`.
     pub initialization_type: Option<String>,
     pub phase: LambdaPhase,
-    /// The last one is the current one.
+    /// In the order of their start. Where they run one by one, the last is the current one.
     pub invocations: VecDeque<InvocationState>,
-    /// From the Extensions API, which may be ahead of the Telemetry API or know more.
+    /// The invocation of the last INVOKE, until its `platform.start` arrives; that event may be late or
+    /// missing.
     invoked: Option<InvocationState>,
-    /// Whether INVOKE events arrive, as they do where invocations run one by one.
+    /// Whether an INVOKE has arrived, as it does only where invocations run one by one.
     one_by_one: bool,
     pub has_had_invocation: bool,
 }
@@ -129,16 +131,16 @@ impl LineContext {
         let Some(request_id) = record["requestId"].as_str() else { return };
         // A retried event is two invocations with one id. An invocation that began before its start
         // event arrived is one.
-        let begun = self.invocations.iter().position(|known| known.request_id == request_id);
+        let begun = self.invocations.iter().position(|it| it.request_id == request_id);
         let begun = begun.and_then(|index| self.invocations.remove(index));
         let begun = begun.filter(|begun| !begun.is_reported);
-        let told = begun.or_else(|| self.invoked.take_if(|told| told.request_id == request_id));
-        let is_first = told.as_ref().is_some_and(|told| told.is_first);
+        let known = begun.or_else(|| self.invoked.take_if(|it| it.request_id == request_id));
+        let is_first = known.as_ref().is_some_and(|it| it.is_first);
         let header = record["tracing"]["value"].as_str().and_then(xray_trace_id);
         self.push(InvocationState {
             request_id: request_id.to_owned(),
-            trace_id: told.as_ref().and_then(|told| told.trace_id),
-            xray_trace_id: header.or_else(|| told?.xray_trace_id),
+            trace_id: known.as_ref().and_then(|it| it.trace_id),
+            xray_trace_id: header.or_else(|| known?.xray_trace_id),
             is_first,
             started: time,
             status: None,
@@ -171,14 +173,14 @@ impl LineContext {
         self.invoked.as_ref().or(last)
     }
 
-    /// Oldest first.
+    /// All invocations without metrics in a line, oldest first.
     pub fn all_unreported(&mut self) -> impl Iterator<Item = &mut InvocationState> {
         self.take_over_invoked();
         self.invocations.iter_mut().filter(|known| !known.is_reported)
     }
 
-    /// Index of the invocation to which a line of this time belongs. `named` is the request id in the
-    /// line; unknown request ids are ignored.
+    /// Index of the invocation to which a line belongs. `named` is the request id in the line; unknown
+    /// request ids are ignored. `time` matters only while no `platform.start` has arrived.
     pub fn invocation(&mut self, named: Option<&str>, time: SystemTime) -> Option<usize> {
         // A process that started during an invocation has not received its start event.
         if self.invocations.is_empty() && self.invoked.as_ref().is_some_and(|it| it.started <= time)

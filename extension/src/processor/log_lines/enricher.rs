@@ -83,7 +83,8 @@ impl LineEnricher {
             self.context.all_unreported().map(|it| it.request_id.clone()).collect();
         for (index, request_id) in left.iter().enumerate() {
             let Some(invocation) = self.context.find(request_id) else { continue };
-            // The reason of the SHUTDOWN applies to the last invocation only.
+            // The reason of the SHUTDOWN applies to the last invocation, and to others whose end no event
+            // has reported.
             let is_over = index + 1 < left.len() && invocation.status.is_some();
             let ended_well = is_over || !shutdown.is_failure();
             let outcome = report(invocation, (!ended_well).then_some(reason.as_str()));
@@ -156,7 +157,7 @@ impl LineEnricher {
         for (key, value) in &fields.0 {
             let key = key.as_ref();
             if ["trace_id", "span_id"].contains(&key) && is_empty(value) {
-                continue; // what the line does not know is ours to say
+                continue; // an empty id is replaced by ours
             }
             if !PLATFORMS_OWN.contains(&key) {
                 line.raw(key, value);
@@ -206,7 +207,8 @@ impl LineEnricher {
         (json, level == "ERROR")
     }
 
-    /// Makes a line of a text or a platform record; `named` is the request id in it.
+    /// Makes a line of a text, a platform record, or a JSON line that is too long; `named` is the request id
+    /// in it.
     fn wrapped(
         &mut self,
         time: SystemTime,
@@ -277,7 +279,7 @@ impl LineEnricher {
 /// A longer value is not a level. The longest known level has nine letters.
 const MAX_LEVEL_BYTES: usize = 32;
 
-/// Bytes of the member `cut_from_bytes`.
+/// Most bytes of the member `cut_from_bytes`.
 const CUT_BYTES: usize = 40;
 
 /// A record of the platform, or of the end of the sandbox.
@@ -288,11 +290,11 @@ struct LineRecord<'a> {
     metrics: Option<EmfMetrics>,
 }
 
-/// The outcome of an invocation, once.
+/// The outcome of an invocation; `None` from the second call on.
 fn report(invocation: &mut InvocationState, status: Option<&str>) -> Option<InvocationOutcome> {
-    let is_news = !std::mem::replace(&mut invocation.is_reported, true);
+    let is_new = !std::mem::replace(&mut invocation.is_reported, true);
     let status = status.or(invocation.status.as_deref()).unwrap_or("success");
-    is_news.then(|| InvocationOutcome {
+    is_new.then(|| InvocationOutcome {
         is_first: invocation.is_first,
         failed: status != "success",
         timed_out: status == "timeout",

@@ -66,12 +66,12 @@ impl<'a> InvocationFields<'a> {
         Self { request_id, lambda: lambda(context, false), ..Self::default() }
     }
 
-    /// For a line without an invocation, or before the first one.
+    /// For a line that belongs to no invocation, such as one before the first.
     pub(super) fn of_nothing(context: &LineContext) -> Self {
         Self { lambda: lambda(context, !context.has_had_invocation), ..Self::default() }
     }
 
-    /// Whether the line has this field with the same value.
+    /// Whether our field has this value; false for `lambda` and `claimed`, whose values always differ.
     pub(super) fn says(&self, key: &str, value: &str) -> bool {
         let own = match key {
             "requestId" => self.request_id,
@@ -82,7 +82,8 @@ impl<'a> InvocationFields<'a> {
         own.zip(value.ok()).is_some_and(|(own, value)| own == value)
     }
 
-    /// Adds the fields that the line does not have.
+    /// Adds the fields, but for ids of the line's own: `trace_id` if `says` is true for it, and `span_id` if
+    /// it is true for either.
     pub(super) fn write(&self, line: &mut JsonObject, says: impl Fn(&str) -> bool) {
         let trace_id = self.trace_id.as_deref().filter(|_| !says("trace_id"));
         let span_id = self.span_id.as_deref().filter(|_| !says("trace_id") && !says("span_id"));

@@ -59,7 +59,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonFields<'a> {
     }
 }
 
-/// Whether a value is empty.
+/// Whether a value is null or an empty string.
 pub(crate) fn is_empty(value: &str) -> bool {
     ["null", "\"\""].contains(&value)
 }
@@ -107,7 +107,7 @@ fn quoted(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_else(|_| "\"\"".to_owned())
 }
 
-/// The beginning of a text that takes at most this many bytes as a JSON string.
+/// The beginning of a text that takes at most this many bytes as a JSON string, without its quotes.
 pub(crate) fn cut(text: &str, bytes: usize) -> &str {
     let mut left = bytes;
     for (index, char) in text.char_indices() {

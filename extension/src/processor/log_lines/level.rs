@@ -1,4 +1,4 @@
-//! The level of a line, from its own text.
+//! The level of a line, from its own text or fields.
 
 use serde::Deserialize;
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 #[serde(untagged)]
 pub(crate) enum LogLevel {
     Name(String),
-    /// The numbers of bunyan and pino: 50 is an error.
+    /// The numbers of bunyan and pino: 50 and above are errors.
     Number(f64),
 }
 
@@ -30,7 +30,7 @@ impl LogLevel {
 const ERRORS: [&str; 6] = ["ERROR", "ERR", "FATAL", "CRITICAL", "PANIC", "EMERGENCY"];
 
 /// The number of words in which a level is searched: `2026-01-01 00:00:00,000 - a.logger - ERROR` has
-/// seven.
+/// eight.
 const WORDS: usize = 10;
 
 /// Bytes of a long line in which a level is searched: ten long words.

@@ -1,20 +1,20 @@
 //! Log lines: each line of the function and each platform record becomes one JSON object when it is
-//! received. Exporters only cut the lines into requests.
+//! received. Exporters cut the lines into requests.
 //!
 //! | field | content |
 //! |---|---|
 //! | the function's own | as the function wrote them, in its order; plain text is a `message` |
 //! | `timestamp`, `level`, `message` | of plain text (the level if the text shows one) and of platform records |
-//! | `type`, `record` | of platform records: the type, such as `platform.report`, and the whole record |
+//! | `type`, `record` | of platform records: the type, such as `platform.report`, and the record, if it takes less than half of the longest line |
 //! | `requestId`, `xray_trace_id` | the invocation's, as the platform has them |
-//! | `trace_id`, `span_id` | the line's own, else the server span's if it has arrived |
+//! | `trace_id`, `span_id` | the line's own, else the server span's if it has arrived; else the trace id of an earlier line of the invocation |
 //! | `_aws`, and the members that it names | metrics: see [`emf`] |
 //! | `lambda` | `function`, `version`, `coldStart`, `initializationType`, `phase`: see [`context`] |
-//! | `claimed` | the function's own values of these fields, where the platform's differ |
-//! | `cut_from_bytes` | the line's length, where it was longer than [`MAX_LINE_BYTES`](crate::otlp::line_codec::MAX_LINE_BYTES) |
+//! | `claimed` | the function's own values of `requestId`, `xray_trace_id`, `lambda` and `claimed`, where ours differ |
+//! | `cut_from_bytes` | the length of the text or record that was cut, where the line was longer than [`MAX_LINE_BYTES`](crate::otlp::line_codec::MAX_LINE_BYTES) |
 //!
-//! Secrets are masked ([`crate::scrub`]) and terminal colours removed. [`crate::otlp::line_codec`]
-//! encodes the lines.
+//! Secrets are masked ([`crate::scrub`]), and terminal colours are removed from plain text.
+//! [`crate::otlp::line_codec`] encodes the lines.
 
 pub mod context;
 pub mod emf;

@@ -4,8 +4,8 @@ use crate::otlp::line_codec::MAX_LINE_BYTES;
 use crate::processor::log_lines::json::{JsonFields, JsonObject, cut};
 use crate::time::timestamp;
 
-/// The line itself, or a line with its beginning if it is longer than [`MAX_LINE_BYTES`]. Short ids and
-/// the level are kept.
+/// The line itself, or a line with its beginning if it is longer than [`MAX_LINE_BYTES`]. Level,
+/// service and ids are kept, unless they are long.
 pub fn shortened(json: String, time_ms: i64) -> String {
     if json.len() <= MAX_LINE_BYTES {
         return json;
@@ -30,5 +30,5 @@ pub fn shortened(json: String, time_ms: i64) -> String {
 /// Longer values are left out of a [shortened] line. Ids have 38 bytes at most.
 const MAX_PLACE_BYTES: usize = 128;
 
-/// Bytes of a message beside its text: its name, quotes, a comma, a brace.
+/// Most bytes of a message beside its text: its name, quotes, a comma, a brace.
 pub(super) const MESSAGE_BYTES: usize = 16;

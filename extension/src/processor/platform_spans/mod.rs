@@ -23,8 +23,8 @@ use crate::otlp::payload::{Payload, ServerSpan};
 use crate::processor::platform_spans::span::{PlatformSpan, SpanParent, encode};
 pub(crate) use crate::processor::platform_spans::span::{new_span_id, new_trace_id};
 
-/// Lambda runs one invocation at a time and delivers a report when the next invocation is over, so a
-/// few suffice.
+/// Most invocations that are kept. Where INVOKE arrives, Lambda runs one at a time and delivers a report
+/// one invocation later, so a few suffice.
 const REMEMBERED: usize = 8;
 
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub struct PlatformSpans {
     function_name: String,
     /// Oldest first.
     invocations: VecDeque<PendingInvocation>,
-    /// `init` or `restore`, until the following invocation has its S.
+    /// `init` or `restore`, until the following invocation has its S, or the root in its place.
     before_first: Vec<PlatformSpan>,
 }
 
@@ -77,7 +77,7 @@ impl PlatformSpans {
         invocation.xray_header = invoke.xray_header();
     }
 
-    /// Returns the spans that waited for this S.
+    /// Returns the spans that waited for this S. Ignores an S with invalid ids.
     pub fn server_span(&mut self, server: &ServerSpan, now: SystemTime) -> Option<Payload> {
         let place = SpanParent {
             trace_id: server.trace_id?,
@@ -91,7 +91,7 @@ impl PlatformSpans {
         self.release(&server.request_id)
     }
 
-    /// Returns the spans that this event completes.
+    /// Returns the spans of the invocation that have a place now, this event's among them.
     pub fn event(&mut self, event: PlatformEvent, now: SystemTime) -> Option<Payload> {
         match event.record {
             PlatformRecord::Init(phase) => self.phase("init", &phase, event.time),
@@ -116,7 +116,7 @@ impl PlatformSpans {
     }
 
     /// Adds the span of init or restore to the next invocation or, if the event is late, to the first
-    /// invocation that began after it.
+    /// invocation that began after it and has its S.
     fn phase(
         &mut self,
         name: &'static str,
@@ -143,13 +143,13 @@ impl PlatformSpans {
         }
     }
 
-    /// The invocation that failed with the sandbox and has no root yet.
+    /// The last invocation, if the sandbox failed and the invocation has neither S nor root.
     pub fn unexplained(&self, shutdown: &Shutdown) -> Option<&str> {
         let last = self.invocations.back().filter(|last| last.server.is_none());
         last.filter(|_| shutdown.is_failure()).map(|last| &*last.request_id)
     }
 
-    /// Handles SHUTDOWN: a failed invocation without S gets its root.
+    /// Handles SHUTDOWN: the unexplained invocation gets its root.
     pub fn shut_down(&mut self, shutdown: &Shutdown, now: SystemTime) -> Option<Payload> {
         let request_id = self.unexplained(shutdown)?.to_owned();
         self.make_root(&request_id, &shutdown.shutdown_reason.to_ascii_lowercase(), now)

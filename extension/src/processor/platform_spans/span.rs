@@ -18,7 +18,7 @@ use crate::lambda::telemetry_event::{
 };
 use crate::otlp::payload::{Payload, SAMPLING_PRIORITY, SignalKind};
 
-/// The parent of an invocation's platform spans: its server span.
+/// The parent of an invocation's platform spans: its server span, or the root in its place.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SpanParent {
     pub(crate) trace_id: TraceId,
@@ -143,7 +143,7 @@ impl PlatformSpan {
     }
 }
 
-/// Encodes all spans of an invocation as one request.
+/// Encodes spans of one trace as one payload.
 pub(crate) fn encode(
     resource: &[(String, String)],
     server: SpanParent,

@@ -1,5 +1,7 @@
 //! OTLP as bytes: what a request holds, and how it is kept.
 
+pub mod any_value;
+pub mod log_level;
 pub mod schema;
 pub mod wire;
 pub mod edit;

@@ -1,14 +1,15 @@
 //! Finds [dead letters](crate::pipeline::dead_letter) in a log of any format.
 //!
-//! The scanner searches for the mark and reads the word that begins there. So it finds dead letters in
-//! plain text, behind the columns of `aws logs tail`, and inside JSON, which may be one line of a
-//! gigabyte. A mark counts only at the start, behind white space or a quotation mark, or directly
-//! behind a truncated dead letter. So a logged URL that contains the mark is ignored.
+//! The scanner searches each line for the mark and reads the word that begins there. So it finds dead
+//! letters in plain text, behind the columns of `aws logs tail`, and inside JSON. A mark counts only at
+//! the start, behind white space, a quotation mark or an escaped line end, or directly behind a
+//! truncated dead letter. So a logged URL that contains the mark is ignored.
 
 use std::{
     collections::HashSet,
     hash::{DefaultHasher, Hash, Hasher},
-    io::{self, BufRead, BufReader, Read},
+    io::{self, BufRead},
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -19,16 +20,12 @@ use memchr::memmem;
 
 use crate::pipeline::dead_letter::{self, DeadLetter, MARK, MAX_LINE_BYTES, Unreadable};
 
-/// Most bytes per read.
-const CHUNK_BYTES: usize = 256 << 10;
-
-/// Needs memory for a few dead letters, whatever the size of the input.
+/// Needs memory for the longest line of the log.
 #[derive(Debug)]
 pub(super) struct Scanner<R> {
-    input: BufReader<R>,
-    /// Begins with the byte before `start`, which decides whether a mark at `start` counts.
-    window: Vec<u8>,
-    /// Offset of the first unread byte in `window`, at least 1.
+    input: R,
+    line: Vec<u8>,
+    /// Offset of the first unread byte in `line`.
     start: usize,
     /// Hashes of the dead letters found so far, eight bytes each.
     found: HashSet<u64>,
@@ -45,89 +42,66 @@ pub(super) struct ScanCounts {
     pub(super) repeated: AtomicU64,
 }
 
-impl<R: Read> Scanner<R> {
+impl<R: BufRead> Scanner<R> {
     pub(super) fn new(input: R, counts: Arc<ScanCounts>) -> Self {
-        Self {
-            input: BufReader::with_capacity(CHUNK_BYTES, input),
-            window: vec![b'\n'],
-            start: 1,
-            found: HashSet::new(),
-            counts,
-        }
+        Self { input, line: Vec::new(), start: 0, found: HashSet::new(), counts }
     }
 
     /// The next readable dead letter. `None` at the end of the input.
     pub(super) fn next(&mut self) -> io::Result<Option<DeadLetter>> {
-        while self.find_mark()? {
-            let length = self.word_length()?;
-            let word = &self.window[self.start..self.start + length];
-            self.start += length;
+        loop {
+            let Some(range) = find_word(&self.line, self.start) else {
+                if !self.read_line()? {
+                    return Ok(None);
+                }
+                continue;
+            };
+            self.start = range.end;
+            let word = &self.line[range];
             let skipped = match parse(word) {
                 None => continue,
-                Some(Ok(line)) if self.found.insert(hash(word)) => return Ok(Some(line)),
+                Some(Ok(letter)) if self.found.insert(hash(word)) => return Ok(Some(letter)),
                 Some(Ok(_)) => &self.counts.repeated,
                 Some(Err(Unreadable::Damaged)) => &self.counts.damaged,
                 Some(Err(Unreadable::OtherVersion)) => &self.counts.of_other_versions,
             };
             skipped.fetch_add(1, Ordering::Relaxed);
         }
-        Ok(None)
     }
 
-    /// Moves `start` to the next mark that counts. False at the end of the input.
-    fn find_mark(&mut self) -> io::Result<bool> {
-        // Directly behind a truncated dead letter.
-        if self.window[self.start..].starts_with(MARK.as_bytes()) {
-            return Ok(true);
+    /// False at the end of the input.
+    fn read_line(&mut self) -> io::Result<bool> {
+        self.line.clear();
+        self.start = 0;
+        let read = self.input.read_until(b'\n', &mut self.line)?;
+        if self.counts.bytes.fetch_add(read as u64, Ordering::Relaxed) == 0 {
+            reject_encoded(&self.line)?;
         }
-        loop {
-            if let Some(offset) = memmem::find(&self.window[self.start..], MARK.as_bytes()) {
-                self.start += offset;
-                let before = self.window[self.start - 1];
-                if before.is_ascii_whitespace() || before == b'"' {
-                    return Ok(true);
-                }
-                self.start += MARK.len();
-                continue;
-            }
-            // The window may end with the beginning of a mark.
-            self.start = self.start.max(self.window.len().saturating_sub(MARK.len() - 1));
-            if !self.fill_window()? {
-                return Ok(false);
-            }
-        }
-    }
-
-    /// Length of the word at `start`, which ends before the next mark. The length of a word above
-    /// [`MAX_LINE_BYTES`] is any value above that limit.
-    fn word_length(&mut self) -> io::Result<usize> {
-        loop {
-            let rest = &self.window[self.start..];
-            let next = memmem::find(&rest[MARK.len()..], MARK.as_bytes());
-            let next = next.map(|offset| MARK.len() + offset);
-            let until_next = &rest[..next.unwrap_or(rest.len())];
-            let end = until_next.iter().position(|byte| !is_word_byte(*byte)).or(next);
-            let length = rest.len();
-            if end.is_some() || length > MAX_LINE_BYTES || !self.fill_window()? {
-                return Ok(end.unwrap_or(length));
-            }
-        }
-    }
-
-    /// Appends the available bytes without waiting for more. False at the end of the input.
-    fn fill_window(&mut self) -> io::Result<bool> {
-        let is_first = self.counts.bytes.load(Ordering::Relaxed) == 0;
-        let chunk = self.input.fill_buf()?;
-        if is_first {
-            reject_encoded(chunk)?;
-        }
-        let read = chunk.len();
-        self.window.drain(..self.start - 1);
-        self.start = 1;
-        self.window.extend_from_slice(chunk);
-        self.input.consume(read);
-        self.counts.bytes.fetch_add(read as u64, Ordering::Relaxed);
         Ok(read > 0)
+    }
+}
+
+/// The next word from `start` on that begins with a mark that counts. The word ends before the next
+/// mark.
+fn find_word(line: &[u8], start: usize) -> Option<Range<usize>> {
+    let follows_word = start > 0; // a truncated dead letter ends where the next begins
+    let mut marks = memmem::find_iter(&line[start..], MARK).map(|offset| start + offset).peekable();
+    while let Some(mark) = marks.next() {
+        if (follows_word && mark == start) || ends_word(&line[..mark]) {
+            let end = marks.peek().copied().unwrap_or(line.len());
+            let length = line[mark..end].iter().position(|byte| !is_word_byte(*byte));
+            return Some(mark..length.map_or(end, |length| mark + length));
+        }
+    }
+    None
+}
+
+/// Whether a mark counts behind `before`.
+fn ends_word(before: &[u8]) -> bool {
+    match before {
+        [.., b'\\', b'n' | b'r' | b't'] => true,
+        [.., last] => last.is_ascii_whitespace() || *last == b'"',
+        [] => true,
     }
 }
 
@@ -195,6 +169,8 @@ mod tests {
         String::from_utf8(log).unwrap().trim_end().to_owned()
     }
 
+    use std::io::{BufReader, Read};
+
     /// Returns a few bytes per read.
     struct Slow<'a>(&'a [u8], usize);
 
@@ -208,7 +184,7 @@ mod tests {
     /// Returns the items of each dead letter, and the counts of damaged, other-version and repeated ones.
     fn scan(input: &[u8], at_once: usize) -> (Vec<u64>, [u64; 3]) {
         let counts = Arc::new(ScanCounts::default());
-        let mut scanner = Scanner::new(Slow(input, at_once), Arc::clone(&counts));
+        let mut scanner = Scanner::new(BufReader::new(Slow(input, at_once)), Arc::clone(&counts));
         let lines = std::iter::from_fn(|| scanner.next().unwrap());
         let items = lines.map(|letter| letter.signal.items).collect();
         let skipped = [&counts.damaged, &counts.of_other_versions, &counts.repeated];
@@ -231,6 +207,7 @@ mod tests {
             ),
             serde_json::json!({"events": [{"message": format!("{line}\n")}]}).to_string(),
             format!("\"2026\",\"{line}\"\n"),
+            format!(r#"{{"log":"START\n{line}\nEND"}}"#),
         ] {
             assert_eq!(scan(input.as_bytes(), 1_000), (vec![1], [0; 3]), "{input}");
         }
@@ -306,7 +283,9 @@ mod tests {
             }
         }
 
-        let found = Scanner::new(Following(text.as_bytes()), Arc::default()).next().unwrap();
+        let found = Scanner::new(BufReader::new(Following(text.as_bytes())), Arc::default())
+            .next()
+            .unwrap();
 
         assert_eq!(found.map(|letter| letter.signal.items), Some(1));
     }

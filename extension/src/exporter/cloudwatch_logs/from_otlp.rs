@@ -12,16 +12,18 @@
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::{
     collector::logs::v1::ExportLogsServiceRequest,
-    common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value},
+    common::v1::{AnyValue, InstrumentationScope, KeyValue},
     logs::v1::LogRecord,
 };
 use prost::{DecodeError, Message};
 use serde_json::{Map, Value};
 
+use crate::otlp::any_value::JsonValue;
+use crate::otlp::log_level::LogLevel;
 use crate::processor::log_lines;
 use crate::processor::log_lines::emf::AccessLines;
 use crate::scrub::Scrubber;
-use crate::text::{hex, without_colours};
+use crate::text::hex;
 use crate::time::timestamp;
 
 /// Fields that an attribute never sets. `xray_trace_id` is not one: a record has no such field.
@@ -95,20 +97,15 @@ fn time(record: &LogRecord) -> Timestamp {
 
 fn fields(record: LogRecord, origin: &RecordOrigin, time: Timestamp) -> Map<String, Value> {
     let mut fields = object(record.attributes);
-    let level = match record.severity_number {
-        _ if !record.severity_text.is_empty() => record.severity_text,
-        1..=4 => "TRACE".to_owned(),
-        5..=8 => "DEBUG".to_owned(),
-        13..=16 => "WARN".to_owned(),
-        17..=20 => "ERROR".to_owned(),
-        21.. => "FATAL".to_owned(),
-        _ => "INFO".to_owned(),
+    let level = match record.severity_text.is_empty() {
+        true => LogLevel::from_severity(record.severity_number).name().to_owned(),
+        false => record.severity_text,
     };
     let own_id = fields.remove("faas.invocation_id");
     let record_fields = [
         ("timestamp", timestamp(time.into()).into()),
         ("level", level.into()),
-        ("message", record.body.map_or(Value::Null, value)),
+        ("message", record.body.as_ref().map_or(Value::Null, value)),
         ("service", origin.service.clone()),
         ("requestId", own_id.unwrap_or_else(|| origin.request_id.clone())),
         ("trace_id", hex(&record.trace_id).into()),
@@ -138,29 +135,19 @@ fn is_empty(value: &Value) -> bool {
 }
 
 fn object(attributes: Vec<KeyValue>) -> Map<String, Value> {
-    let pair = |KeyValue { key, value: it, .. }: KeyValue| (key, it.map_or(Value::Null, value));
+    let pair =
+        |KeyValue { key, value: it, .. }: KeyValue| (key, it.as_ref().map_or(Value::Null, value));
     attributes.into_iter().map(pair).collect()
 }
 
-fn value(any: AnyValue) -> Value {
-    use any_value::Value as Any;
-    match any.value {
-        None => Value::Null,
-        Some(Any::StringValue(text)) => without_colours(&text).into(),
-        Some(Any::BoolValue(bool)) => bool.into(),
-        Some(Any::IntValue(number)) => number.into(),
-        Some(Any::DoubleValue(number)) => number.into(),
-        Some(Any::BytesValue(bytes)) => hex(&bytes).into(),
-        Some(Any::ArrayValue(array)) => array.values.into_iter().map(value).collect(),
-        Some(Any::KvlistValue(list)) => Value::Object(object(list.values)),
-        // An index into a table that only profiles have.
-        Some(_) => Value::Null,
-    }
+fn value(any: &AnyValue) -> Value {
+    serde_json::to_value(JsonValue(any)).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use opentelemetry_proto::tonic::{
+        common::v1::any_value,
         logs::v1::{ResourceLogs, ScopeLogs},
         resource::v1::Resource,
     };

@@ -10,10 +10,12 @@ use std::{
 
 use anstyle::{AnsiColor, Style};
 use opentelemetry_proto::tonic::{
-    common::v1::{AnyValue, KeyValue, any_value::Value},
+    common::v1::{AnyValue, KeyValue},
     trace::v1::{Span, status::StatusCode},
 };
 use trace_context::TraceId;
+
+use crate::otlp::any_value::text;
 
 const TITLE: Style = Style::new().bold();
 const BAR: Style = AnsiColor::Cyan.on_default();
@@ -202,17 +204,7 @@ fn words(attributes: &[KeyValue]) -> impl Iterator<Item = String> {
 }
 
 pub(super) fn value(value: Option<&AnyValue>) -> String {
-    match value.and_then(|value| value.value.as_ref()) {
-        None => String::new(),
-        Some(Value::StringValue(text)) => clean(text),
-        Some(Value::BoolValue(value)) => value.to_string(),
-        Some(Value::IntValue(value)) => value.to_string(),
-        Some(Value::DoubleValue(value)) => value.to_string(),
-        Some(Value::BytesValue(bytes)) => format!("{} bytes", bytes.len()),
-        Some(Value::ArrayValue(array)) => format!("{} values", array.values.len()),
-        Some(Value::KvlistValue(list)) => format!("{} pairs", list.values.len()),
-        Some(Value::StringValueStrindex(_)) => String::new(),
-    }
+    clean(&text(value))
 }
 
 fn clean(text: &str) -> String {

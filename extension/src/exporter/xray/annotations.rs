@@ -13,9 +13,10 @@ use serde_json::json;
 
 use crate::exporter::xray::{
     attributes::{Attributes, Slot, text},
-    json_value::{JsonAttribute, MetadataValue, to_json},
+    json_value::{MetadataValue, to_json},
     limits::{MAX_BLOCK_BYTES, MAX_TEXT_CHARS},
 };
+use crate::otlp::any_value::JsonValue;
 use crate::text::hex;
 
 /// Metadata namespace of attributes that name no other.
@@ -167,10 +168,8 @@ fn namespaced<'a>(
 
 fn fields(attributes: &[KeyValue]) -> serde_json::Value {
     let field = |attribute: &KeyValue| {
-        let value = attribute
-            .value
-            .as_ref()
-            .and_then(|value| serde_json::to_value(JsonAttribute(value)).ok());
+        let value =
+            attribute.value.as_ref().and_then(|value| serde_json::to_value(JsonValue(value)).ok());
         (attribute.key.clone(), value.unwrap_or_default())
     };
     attributes.iter().map(field).collect()

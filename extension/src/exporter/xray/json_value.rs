@@ -6,7 +6,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value};
 use serde::{Serialize, Serializer, ser::Error};
 
 use crate::exporter::xray::limits::{MAX_TEXT_CHARS, cut};
-use crate::text::hex;
+use crate::otlp::any_value::JsonValue;
 
 /// Serialises to JSON: bytes as hex digits, NaN and infinities as text.
 #[derive(Clone, Debug)]
@@ -38,37 +38,9 @@ impl<'a> MetadataValue<'a> {
 impl Serialize for MetadataValue<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Any(value) => JsonAttribute(value).serialize(serializer),
+            Self::Any(value) => JsonValue(value).serialize(serializer),
             Self::Text(text) => serializer.serialize_str(text),
             Self::Json(value) => value.serialize(serializer),
-        }
-    }
-}
-
-pub(super) struct JsonAttribute<'a>(pub &'a AnyValue);
-
-impl Serialize for JsonAttribute<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0.value.as_ref() {
-            Some(Value::StringValue(text)) => serializer.serialize_str(text),
-            Some(Value::BoolValue(value)) => serializer.serialize_bool(*value),
-            Some(Value::IntValue(number)) => serializer.serialize_i64(*number),
-            Some(Value::DoubleValue(number)) if number.is_finite() => {
-                serializer.serialize_f64(*number)
-            }
-            Some(Value::DoubleValue(number)) => serializer.collect_str(number),
-            Some(Value::BytesValue(bytes)) => serializer.serialize_str(&hex(bytes)),
-            Some(Value::ArrayValue(array)) => {
-                serializer.collect_seq(array.values.iter().map(JsonAttribute))
-            }
-            Some(Value::KvlistValue(list)) => {
-                let entries = list.values.iter();
-                serializer.collect_map(
-                    entries.map(|entry| (&entry.key, entry.value.as_ref().map(JsonAttribute))),
-                )
-            }
-            // An index into a table that trace requests do not have.
-            Some(Value::StringValueStrindex(_)) | None => serializer.serialize_none(),
         }
     }
 }

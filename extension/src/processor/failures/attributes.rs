@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+use opentelemetry_proto::tonic::common::v1::KeyValue;
 use prost::Message as _;
 
+use crate::otlp::any_value::text;
 use crate::otlp::wire::nested;
 use crate::processor::failures::item::Texts;
 use crate::processor::failures::kept_text::cut;
@@ -73,20 +74,5 @@ pub(super) fn texts(attributes: impl Iterator<Item = KeyValue>) -> Texts {
 /// The text of an attribute; empty if it is missing.
 pub(super) fn attribute(attributes: &[KeyValue], key: &str) -> String {
     let found = attributes.iter().find(|attribute| attribute.key == key);
-    found.map(|found| text(found.value.as_ref())).unwrap_or_default()
-}
-
-/// A value as text; the first 20 values of a list are joined by commas. Maps and bytes become empty.
-pub(super) fn text(value: Option<&AnyValue>) -> String {
-    match value.and_then(|value| value.value.as_ref()) {
-        Some(any_value::Value::StringValue(text)) => text.clone(),
-        Some(any_value::Value::BoolValue(it)) => it.to_string(),
-        Some(any_value::Value::IntValue(it)) => it.to_string(),
-        Some(any_value::Value::DoubleValue(it)) => it.to_string(),
-        Some(any_value::Value::ArrayValue(list)) => {
-            let texts: Vec<_> = list.values.iter().take(20).map(|it| text(Some(it))).collect();
-            texts.join(", ")
-        }
-        _ => String::new(),
-    }
+    found.map(|found| text(found.value.as_ref()).into_owned()).unwrap_or_default()
 }

@@ -24,11 +24,13 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message as _;
 
+use crate::otlp::any_value::text;
+use crate::otlp::log_level::LogLevel;
 use crate::otlp::payload::{Payload, SignalKind, is_error};
 use crate::otlp::wire::{Value, nested};
 use crate::otlp::{payload, wire};
 use crate::processor::failures::attributes;
-use crate::processor::failures::attributes::{MAX_ATTRIBUTES, SelectedAttributes, attribute, text};
+use crate::processor::failures::attributes::{MAX_ATTRIBUTES, SelectedAttributes, attribute};
 use crate::processor::failures::evidence::{
     Evidence, Failure, FailureSource, ReportedMessage, SpanContext,
 };
@@ -93,7 +95,7 @@ pub(super) fn lines(signal: &Payload, address: ClientAddress) -> impl Iterator<I
         let request_id = attribute(&record.attributes, INVOCATION);
         RecentLine {
             time_ms: time_ms(&record),
-            level: level(&record),
+            level: LogLevel::from_severity(record.severity_number).into(),
             message: cut(&said(&record, address)),
             request_id: Some(request_id).filter(|id| !id.is_empty()),
             trace_id: hex_id(&record.trace_id),
@@ -219,11 +221,11 @@ fn failed(status: Status, context: &SpanContext) -> Option<Failure> {
 
 fn message(event: &[u8], span_id: &str, index: usize) -> ReportedMessage {
     let event = Event::decode(event).unwrap_or_default();
-    let level = ItemLevel::parse(&attribute(&event.attributes, "level"));
+    let level = LogLevel::parse(&attribute(&event.attributes, "level"));
     let body = attribute(&event.attributes, "body");
     let is_more = |it: &KeyValue| !["level", "body"].contains(&it.key.as_str());
     ReportedMessage {
-        level: level.unwrap_or(ItemLevel::Info),
+        level: level.map_or(ItemLevel::Info, ItemLevel::from),
         body: cut(&body),
         more: attributes::texts(event.attributes.into_iter().filter(is_more).take(MAX_ATTRIBUTES)),
         time_ms: (event.time_unix_nano / 1_000_000) as i64,
@@ -252,7 +254,7 @@ fn of_record(item: &[u8], resource: &Arc<Texts>, address: ClientAddress) -> Opti
     let source = if has_exception { FailureSource::Otlp } else { FailureSource::Line };
     gathered.add_failure(source, || Failure {
         source,
-        level: level(&record),
+        level: LogLevel::from_severity(record.severity_number).into(),
         class,
         message: cut(if thrown.is_empty() { &body } else { &thrown }),
         stack,
@@ -271,18 +273,7 @@ fn of_record(item: &[u8], resource: &Arc<Texts>, address: ClientAddress) -> Opti
 /// The text of a record, with the client's address redacted as configured.
 fn said(record: &LogRecord, address: ClientAddress) -> String {
     let client = attribute(&record.attributes, CLIENT_ADDRESS);
-    without_address(text(record.body.as_ref()), &client, address)
-}
-
-/// Classes begin at their lowest `SeverityNumber`; an unset number counts as info.
-fn level(record: &LogRecord) -> ItemLevel {
-    match record.severity_number {
-        21.. => ItemLevel::Critical,
-        17.. => ItemLevel::Error,
-        13.. => ItemLevel::Warning,
-        1..9 => ItemLevel::Debug,
-        _ => ItemLevel::Info,
-    }
+    without_address(text(record.body.as_ref()).into_owned(), &client, address)
 }
 
 fn time_ms(record: &LogRecord) -> i64 {

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::otlp::log_level::LogLevel;
+
 pub type Texts = BTreeMap<String, String>;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -200,16 +202,16 @@ impl ItemLevel {
             Self::Critical => "critical",
         }
     }
+}
 
-    /// Reads the names that loggers use, in any case.
-    pub fn parse(text: &str) -> Option<Self> {
-        Some(match text.to_ascii_lowercase().as_str() {
-            "trace" | "debug" => Self::Debug,
-            "info" | "information" | "notice" => Self::Info,
-            "warn" | "warning" => Self::Warning,
-            "err" | "error" => Self::Error,
-            "critical" | "fatal" | "panic" | "emergency" => Self::Critical,
-            _ => return None,
-        })
+impl From<LogLevel> for ItemLevel {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Trace | LogLevel::Debug => Self::Debug,
+            LogLevel::Info => Self::Info,
+            LogLevel::Warn => Self::Warning,
+            LogLevel::Error => Self::Error,
+            LogLevel::Fatal => Self::Critical,
+        }
     }
 }

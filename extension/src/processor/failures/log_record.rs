@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::backtrace::frames;
 use crate::otlp::line_codec::LogLine;
+use crate::otlp::log_level::LogLevel;
 use crate::processor::failures::evidence::{Failure, FailureSource};
 use crate::processor::failures::item::ItemLevel;
 use crate::processor::failures::kept_text::{cut, cut_stack};
@@ -37,15 +38,8 @@ impl ParsedLine {
         let text = |key: &str| fields.get(key)?.as_str().map(str::to_owned);
         let level = ["level", "severity", "levelname"].iter().find_map(|key| fields.get(*key));
         let level = match level {
-            Some(Value::String(name)) => ItemLevel::parse(name),
-            // The numbers of bunyan and pino.
-            Some(Value::Number(number)) => number.as_f64().map(|number| match number {
-                ..30.0 => ItemLevel::Debug,
-                ..40.0 => ItemLevel::Info,
-                ..50.0 => ItemLevel::Warning,
-                ..60.0 => ItemLevel::Error,
-                _ => ItemLevel::Critical,
-            }),
+            Some(Value::String(name)) => LogLevel::parse(name),
+            Some(Value::Number(number)) => number.as_f64().map(LogLevel::from_number),
             _ => None,
         };
         let message = ["message", "msg"].iter().find_map(|key| match fields.get(*key)? {
@@ -57,7 +51,7 @@ impl ParsedLine {
         let is_trace = |id: &String| id.len() == 32 && id.bytes().all(|it| it.is_ascii_hexdigit());
         Some(Self {
             time_ms: line.time_ms,
-            level: level.unwrap_or(ItemLevel::Info),
+            level: level.map_or(ItemLevel::Info, ItemLevel::from),
             message: without_address(message.unwrap_or_default(), &client, address),
             request_id: text("requestId"),
             trace_id: text("trace_id").filter(is_trace).unwrap_or_default(),

@@ -8,12 +8,13 @@ use trace_context::TraceId;
 use crate::lambda::extensions_api::{Invoke, Shutdown};
 use crate::lambda::telemetry_event::RawEvent;
 use crate::otlp::line_codec::{LinePayloads, LogLine, MAX_LINE_BYTES};
+use crate::otlp::log_level::LogLevel;
 use crate::otlp::payload::Payload;
 use crate::processor::log_lines::context::{InvocationState, LineContext, xray_trace_id};
 use crate::processor::log_lines::emf::{AccessLines, EmfMetrics, InvocationOutcome};
 use crate::processor::log_lines::invocation_fields::{InvocationFields, PLATFORMS_OWN};
 use crate::processor::log_lines::json::{JsonFields, JsonObject, cut, is_empty};
-use crate::processor::log_lines::level::{LogLevel, level_in};
+use crate::processor::log_lines::level::level_in;
 use crate::processor::log_lines::shorten::MESSAGE_BYTES;
 use crate::processor::log_lines::{emf, platform_message};
 use crate::processor::platform_spans::TraceRefs;
@@ -126,7 +127,7 @@ impl LineEnricher {
         fields: &JsonFields<'_>,
         traces: &impl Fn(&str) -> TraceRefs,
     ) -> (String, bool) {
-        let is_error = fields.level().is_some_and(|level| level.is_error());
+        let is_error = fields.level() >= Some(LogLevel::Error);
         let mut line = self.object_begun(event, fields, traces);
         let value = |key: &str| serde_json::from_str(fields.get(key)?).ok();
         let members = self.access_lines.members(event.time, value);
@@ -136,9 +137,7 @@ impl LineEnricher {
         if json.len() <= MAX_LINE_BYTES {
             return (json, is_error);
         }
-        let level = fields.level();
-        let level = level.as_ref().and_then(LogLevel::as_str);
-        let level = level.filter(|level| level.len() <= MAX_LEVEL_BYTES);
+        let level = fields.level().map(LogLevel::name);
         let named = fields.text("requestId");
         (self.wrapped(event.time, level, &json, named.as_deref(), None, traces), is_error)
     }
@@ -182,7 +181,7 @@ impl LineEnricher {
         let plain = without_colours(text);
         let level = level_in(&plain);
         let masked = self.scrubber.text(plain.trim_end_matches(['\n', '\r'])).into_owned();
-        let is_error = level.is_some_and(|level| LogLevel::Name(level.into()).is_error());
+        let is_error = level.and_then(LogLevel::parse) >= Some(LogLevel::Error);
         (self.wrapped(event.time, level, &masked, None, None, traces), is_error)
     }
 
@@ -275,9 +274,6 @@ impl LineEnricher {
         InvocationFields::of(&self.context, &self.context.invocations[index], &known)
     }
 }
-
-/// A longer value is not a level. The longest known level has nine letters.
-const MAX_LEVEL_BYTES: usize = 32;
 
 /// Most bytes of the member `cut_from_bytes`.
 const CUT_BYTES: usize = 40;

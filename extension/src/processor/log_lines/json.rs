@@ -6,9 +6,9 @@ use serde::{
     Deserialize, Deserializer, Serialize,
     de::{MapAccess, Visitor},
 };
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
-use crate::processor::log_lines::level::LogLevel;
+use crate::otlp::log_level::LogLevel;
 
 /// A JSON object's fields in order, with undecoded values.
 #[derive(Debug)]
@@ -31,7 +31,11 @@ impl<'a> JsonFields<'a> {
     /// The level, under the names that loggers use.
     pub(crate) fn level(&self) -> Option<LogLevel> {
         let value = ["level", "severity", "levelname"].iter().find_map(|key| self.get(key))?;
-        serde_json::from_str(value).ok()
+        match serde_json::from_str(value).ok()? {
+            Value::String(name) => LogLevel::parse(&name),
+            Value::Number(number) => number.as_f64().map(LogLevel::from_number),
+            _ => None,
+        }
     }
 }
 

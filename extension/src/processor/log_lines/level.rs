@@ -1,33 +1,4 @@
-//! The level of a line, from its own text or fields.
-
-use serde::Deserialize;
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum LogLevel {
-    Name(String),
-    /// The numbers of bunyan and pino: 50 and above are errors.
-    Number(f64),
-}
-
-impl LogLevel {
-    pub(super) fn as_str(&self) -> Option<&str> {
-        match self {
-            Self::Name(name) => Some(name),
-            Self::Number(_) => None,
-        }
-    }
-
-    pub(super) fn is_error(&self) -> bool {
-        match self {
-            Self::Name(name) => ERRORS.iter().any(|known| known.eq_ignore_ascii_case(name)),
-            Self::Number(number) => *number >= 50.0,
-        }
-    }
-}
-
-/// Levels that count as errors.
-const ERRORS: [&str; 6] = ["ERROR", "ERR", "FATAL", "CRITICAL", "PANIC", "EMERGENCY"];
+//! The level in the text of a plain line.
 
 /// The number of words in which a level is searched: `2026-01-01 00:00:00,000 - a.logger - ERROR` has
 /// eight.

@@ -1,6 +1,6 @@
 //! Timestamps.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Unix milliseconds; 0 for a time that the calendar cannot express.
 pub fn unix_ms(time: SystemTime) -> i64 {
@@ -11,4 +11,9 @@ pub fn unix_ms(time: SystemTime) -> i64 {
 pub fn timestamp(time: SystemTime) -> String {
     let time = jiff::Timestamp::try_from(time).unwrap_or_default();
     time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
+/// Nanoseconds since the epoch as a time; `None` for 0, which OTLP uses for an unknown time.
+pub fn time_at(unix_nanos: u64) -> Option<SystemTime> {
+    UNIX_EPOCH.checked_add(Duration::from_nanos(unix_nanos)).filter(|_| unix_nanos > 0)
 }

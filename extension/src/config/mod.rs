@@ -15,7 +15,7 @@ use crate::exporter;
 use crate::exporter::ExporterSettings;
 use crate::exporter::honeycomb::config::HoneycombConfig;
 use crate::flush::policy::FlushMode;
-use crate::invocation::xray_contexts::XrayContexts;
+use crate::invocation::registry::Registry;
 use crate::pipeline::PipelineSettings;
 use crate::processor::failures::FailureSettings;
 use crate::processor::log_lines::LineSettings;
@@ -133,9 +133,9 @@ impl Config {
         }
     }
 
-    /// The exporters that are configured. `contexts` are the X-Ray headers of the invocations.
-    pub fn exporters(&self, contexts: Option<&XrayContexts>) -> Vec<Box<dyn Exporter>> {
-        exporter::configured(&self.exporters, contexts)
+    /// The exporters that are configured. `registry` are the X-Ray headers of the invocations.
+    pub fn exporters(&self, registry: Option<&Registry>) -> Vec<Box<dyn Exporter>> {
+        exporter::configured(&self.exporters, registry)
     }
 
     pub fn pipeline_settings(&self) -> PipelineSettings {

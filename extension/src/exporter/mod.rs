@@ -19,7 +19,7 @@ use crate::exporter::rollbar::Rollbar;
 use crate::exporter::rollbar::config::RollbarConfig;
 use crate::exporter::xray::Xray;
 use crate::exporter::xray::config::XrayConfig;
-use crate::invocation::xray_contexts::XrayContexts;
+use crate::invocation::registry::Registry;
 use crate::settings::{Reader, parse_names};
 
 /// The names that `CRUDDUR_EXPORTERS` may list.
@@ -55,16 +55,16 @@ impl ExporterSettings {
     }
 }
 
-/// The exporters that the settings name. Opens no connection. `contexts` are the X-Ray headers of the
+/// The exporters that the settings name. Opens no connection. `registry` are the X-Ray headers of the
 /// invocations; `None` if there are no invocations.
 pub fn configured(
     settings: &ExporterSettings,
-    contexts: Option<&XrayContexts>,
+    registry: Option<&Registry>,
 ) -> Vec<Box<dyn Exporter>> {
     let ExporterSettings { honeycomb, xray, cloudwatch_logs, rollbar, console } = settings;
     let mut exporters: Vec<Box<dyn Exporter>> = Vec::new();
     exporters.extend(honeycomb.iter().map(|it| Box::new(Honeycomb::new(it.clone())) as _));
-    exporters.extend(xray.iter().map(|it| Box::new(Xray::new(it.clone(), contexts.cloned())) as _));
+    exporters.extend(xray.iter().map(|it| Box::new(Xray::new(it.clone(), registry.cloned())) as _));
     exporters.extend(cloudwatch_logs.iter().map(|it| Box::new(CloudWatchLogs::new(it)) as _));
     exporters.extend(rollbar.iter().map(|it| Box::new(Rollbar::new(it)) as _));
     exporters.extend(console.then(|| Box::new(Console::default()) as _));

@@ -7,8 +7,9 @@ use tracing::warn;
 
 use crate::flush::policy;
 use crate::flush::policy::{FlushInput, FlushKind, InvocationGaps};
+use crate::invocation::attempt::AttemptId;
 use crate::invocation::end::EndEvidence;
-use crate::processor::Processor;
+use crate::invocation::registry::Registry;
 
 /// The inputs of the flush policy over time.
 pub(crate) struct FlushState {
@@ -38,16 +39,16 @@ impl FlushState {
     /// enough, so the last spans leave with the next flush.
     pub(crate) async fn wait_for_end(
         &mut self,
-        invocations: &Processor,
-        request_id: &str,
+        registry: &Registry,
+        attempt: AttemptId,
         deadline: Option<Instant>,
     ) -> Instant {
-        self.log_miss(invocations);
+        self.log_miss(registry);
         let until = deadline.filter(|_| self.awaits_done());
         let until = until.unwrap_or(policy::hold_until(Instant::now(), deadline, self.max_hold));
-        let likely = invocations.wait_for_end(request_id, EndEvidence::Likely);
+        let likely = registry.wait_for(attempt, EndEvidence::is_likely);
         if timeout_at(until, likely).await.is_err() {
-            self.record_miss(invocations);
+            self.record_miss(registry);
             return Instant::now();
         }
         let likely = Instant::now();
@@ -56,9 +57,9 @@ impl FlushState {
         }
         // Half of the hold, so that the flush has the other half.
         let until = policy::hold_until(likely, deadline, self.max_hold / 2);
-        let certain = invocations.wait_for_end(request_id, EndEvidence::Certain);
+        let certain = registry.wait_for(attempt, EndEvidence::is_certain);
         if timeout_at(until, certain).await.is_err() {
-            self.record_miss(invocations);
+            self.record_miss(registry);
             return likely;
         }
         Instant::now()
@@ -68,16 +69,16 @@ impl FlushState {
     /// flush needs the rest.
     pub(crate) async fn wait_for_lines(
         &mut self,
-        invocations: &Processor,
-        request_id: &str,
+        registry: &Registry,
+        attempt: AttemptId,
         (began, until): (Instant, Instant),
     ) {
         if !self.awaits_done() {
             return;
         }
-        let done = invocations.wait_for_runtime_done(request_id);
+        let done = registry.wait_for(attempt, |it| it == EndEvidence::RuntimeDone);
         if timeout_at(began + (until - began) / 4, done).await.is_err() {
-            self.record_miss(invocations);
+            self.record_miss(registry);
         }
     }
 
@@ -85,17 +86,17 @@ impl FlushState {
         self.subscribed && self.miss.is_none()
     }
 
-    fn record_miss(&mut self, invocations: &Processor) {
+    fn record_miss(&mut self, registry: &Registry) {
         if self.awaits_done() {
-            let events = invocations.runtime_done_events();
+            let events = registry.runtime_done_events();
             self.miss = Some(Miss { events, is_logged: false });
         }
     }
 
     /// Ends a miss if an event has arrived since, else logs it once. Runs one invocation later, when the
     /// event of a timed-out invocation has arrived.
-    fn log_miss(&mut self, invocations: &Processor) {
-        let came = |miss: &mut Miss| invocations.runtime_done_events() > miss.events;
+    fn log_miss(&mut self, registry: &Registry) {
+        let came = |miss: &mut Miss| registry.runtime_done_events() > miss.events;
         if self.miss.take_if(came).is_some() {
             return;
         }

@@ -1,4 +1,6 @@
-//! Facts about each invocation: evidence of its end, and its X-Ray header.
+//! What is known of each invocation, and the evidence of its end.
 
 pub mod end;
-pub mod xray_contexts;
+pub mod attempt;
+mod attempts;
+pub mod registry;

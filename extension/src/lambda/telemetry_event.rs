@@ -35,6 +35,7 @@ pub struct PlatformEvent {
 pub enum PlatformRecord {
     Init(PhaseReport),
     Restore(PhaseReport),
+    Start(InvocationStart),
     RuntimeDone(RuntimeDone),
     Report(InvocationReport),
     Other,
@@ -49,6 +50,15 @@ pub struct PhaseReport {
     pub(crate) status: Option<String>,
     pub(crate) error_type: Option<String>,
     pub(crate) metrics: ReportMetrics,
+}
+
+/// An invocation begins.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InvocationStart {
+    pub request_id: String,
+    #[serde(default)]
+    tracing: Value,
 }
 
 /// The runtime has finished an invocation, or never will. Only the id is required, whatever the form of
@@ -126,6 +136,7 @@ impl PlatformEvent {
         let record = match kind.as_ref() {
             "platform.initReport" => serde_json::from_str(record).map(PlatformRecord::Init),
             "platform.restoreReport" => serde_json::from_str(record).map(PlatformRecord::Restore),
+            "platform.start" => serde_json::from_str(record).map(PlatformRecord::Start),
             "platform.runtimeDone" => serde_json::from_str(record).map(PlatformRecord::RuntimeDone),
             "platform.report" => serde_json::from_str(record).map(PlatformRecord::Report),
             _ => Ok(PlatformRecord::Other),
@@ -134,7 +145,19 @@ impl PlatformEvent {
     }
 }
 
+impl InvocationStart {
+    /// The value of `X-Amzn-Trace-Id`.
+    pub fn xray_header(&self) -> Option<&str> {
+        self.tracing.get("value")?.as_str()
+    }
+}
+
 impl RuntimeDone {
+    /// Such as `success` or `timeout`; empty in another form.
+    pub fn status(&self) -> &str {
+        self.status.as_str().unwrap_or_default()
+    }
+
     /// The error type or status of a failed invocation.
     pub fn failure(&self) -> Option<String> {
         let status = self.status.as_str().filter(|status| !["", "success"].contains(status))?;

@@ -18,7 +18,7 @@ use crate::flush::policy;
 use crate::flush::policy::FlushKind;
 use crate::flush::state::FlushState;
 use crate::invocation::end::EndEvidence;
-use crate::invocation::xray_contexts::XrayContexts;
+use crate::invocation::registry::Registry;
 use crate::lambda::extensions_api::error::ApiError;
 use crate::lambda::extensions_api::{ExtensionsApi, Invoke, Shutdown};
 use crate::otlp::payload::{Payload, SignalKind};
@@ -49,18 +49,14 @@ pub(super) struct Extension {
     /// Whether lines are received: for a destination, or for failures in them.
     pub(super) reads_lines: bool,
     pub(super) invocations: Processor,
-    pub(super) trace_headers: XrayContexts,
     pub(super) stop: watch::Sender<bool>,
     pub(super) receivers: Vec<JoinHandle<()>>,
 }
 
 impl Extension {
     pub(super) fn start(config: &Config, trigger: Trigger) -> Self {
-        let trace_headers = match config.exporters.xray.is_some() && config.spool_bytes > 0 {
-            true => XrayContexts::kept_in(&config.spool_directory),
-            false => XrayContexts::default(),
-        };
-        let exporters = config.exporters(Some(&trace_headers));
+        let registry = Registry::default();
+        let exporters = config.exporters(Some(&registry));
         if exporters.is_empty() {
             warn!(
                 "No exporter runs: neither is HONEYCOMB_API_KEY set, nor does CRUDDUR_EXPORTERS name one"
@@ -68,13 +64,14 @@ impl Extension {
         }
         let has_exporters = !exporters.is_empty();
         let wants_lines = exporters.iter().any(|it| it.spec().kinds.contains(&SignalKind::Lines));
-        let failures = config.failure_settings().map(FailureReporter::new);
+        let new_reporter = |settings| FailureReporter::new(settings, registry.clone());
+        let failures = config.failure_settings().map(new_reporter);
         let reads_lines = wants_lines || failures.is_some();
-        let invocations = Processor::new(
-            PlatformSpans::new(config.function_name.clone(), config.resource.clone()),
-            reads_lines.then(|| LineEnricher::new(config.line_settings())),
-            failures,
-        );
+        let (name, resource) = (config.function_name.clone(), config.resource.clone());
+        let platform = PlatformSpans::new(name, resource, registry.clone());
+        let lines =
+            reads_lines.then(|| LineEnricher::new(config.line_settings(), registry.clone()));
+        let invocations = Processor::new(registry, platform, lines, failures);
         let (pipeline, handle) = Pipeline::new(exporters, &config.pipeline_settings(), trigger);
         drop(supervised(
             "pipeline",
@@ -86,7 +83,6 @@ impl Extension {
             wants_lines,
             reads_lines,
             invocations,
-            trace_headers,
             stop: watch::Sender::new(false),
             receivers: Vec::new(),
         }
@@ -106,6 +102,7 @@ impl Extension {
             service_name: config.service_name.clone(),
             max_body_bytes: config.buffer_bytes,
             room: BodyBudget::new(config.buffer_bytes.saturating_mul(2)),
+            adds_xray_header: config.exporters.xray.is_some(),
         });
         let handle = move |request| {
             let receiver = Arc::clone(&receiver);
@@ -172,19 +169,18 @@ impl Extension {
         }
         let now = Instant::now();
         let deadline = policy::deadline(invoke.deadline_ms, SystemTime::now(), now);
-        let earlier = self.invocations.on_invoke(invoke);
+        let (attempt, earlier) = self.invocations.on_invoke(invoke);
         self.enqueue(earlier).await;
-        self.trace_headers.on_invoke(invoke, SystemTime::now());
-        let ended = flushing.wait_for_end(&self.invocations, &invoke.request_id, deadline).await;
-        let failed = self.wants_lines && self.invocations.has_failed(&invoke.request_id);
+        let registry = self.invocations.registry().clone();
+        let ended = flushing.wait_for_end(&registry, attempt, deadline).await;
+        let failed = self.wants_lines && registry.get(attempt).is_some_and(|it| it.has_failed);
         let kind = flushing.decide(ended, deadline, failed);
         if let FlushKind::Wait(until) = kind {
-            let has_failures = self.invocations.has_failures(&invoke.request_id);
+            let has_failures = self.invocations.has_failures(attempt);
             if self.wants_lines || has_failures {
-                let hold = (ended, until);
-                flushing.wait_for_lines(&self.invocations, &invoke.request_id, hold).await;
+                flushing.wait_for_lines(&registry, attempt, (ended, until)).await;
             }
-            let failures = self.invocations.conclude(&invoke.request_id);
+            let failures = self.invocations.conclude(attempt);
             self.enqueue(failures).await;
         }
         self.pipeline.flush(kind).await;
@@ -194,15 +190,16 @@ impl Extension {
     /// Awaits the last platform events, which arrive with the end of the sandbox, and enqueues their lines
     /// and failures.
     pub(super) async fn collect_final_events(&self, shutdown: &Shutdown) {
+        let registry = self.invocations.registry();
         if shutdown.is_failure() {
-            let _ = timeout(FINAL_EVENT_WAIT, self.invocations.wait_for_init()).await;
+            let _ = timeout(FINAL_EVENT_WAIT, registry.wait_for_init()).await;
         }
-        if let Some(unexplained) = self.invocations.unexplained(shutdown) {
-            let end = self.invocations.wait_for_end(&unexplained, EndEvidence::Likely);
+        if let Some(unexplained) = registry.unexplained(shutdown) {
+            let end = registry.wait_for(unexplained.id, EndEvidence::is_likely);
             let _ = timeout_at(Instant::now() + FINAL_EVENT_WAIT, end).await;
         }
         if let Some(unreported) = self.invocations.unreported() {
-            let report = self.invocations.wait_for_report(&unreported);
+            let report = registry.wait_for(unreported, |it| it == EndEvidence::Report);
             let _ = timeout_at(Instant::now() + FINAL_EVENT_WAIT, report).await;
         }
         self.enqueue(self.invocations.last_lines(shutdown)).await;
@@ -226,7 +223,7 @@ impl Extension {
         }
         if self.pipeline.has_stopped() {
             // A second pipeline counts the items of the first as lost, and sends its spool.
-            let exporters = config.exporters(Some(&self.trace_headers));
+            let exporters = config.exporters(Some(self.invocations.registry()));
             let (pipeline, handle) =
                 Pipeline::new(exporters, &config.pipeline_settings(), Trigger::Flush);
             drop(supervised("second pipeline", pipeline.run()));

@@ -10,7 +10,7 @@ use super::*;
 use crate::flush::policy::FlushKind;
 use crate::invocation::end::EndEvidence;
 use crate::lambda::extensions_api::Invoke;
-use crate::lambda::telemetry_event::{PlatformEvent, RawEvent};
+use crate::lambda::telemetry_event::RawEvent;
 use crate::otlp::payload::{Payload, SignalKind};
 use crate::pipeline::Pipeline;
 use crate::processor::Processor;
@@ -107,10 +107,9 @@ fn runtime_done(invocations: &Processor, request_id: &str) {
         "type": "platform.runtimeDone",
         "record": {"requestId": request_id, "status": "success"},
     }]);
-    for event in RawEvent::read_all(&event.to_string(), SystemTime::now()).unwrap() {
-        let news = invocations.platform_event(PlatformEvent::read(&event));
-        invocations.record(news);
-    }
+    let json = event.to_string();
+    let events = RawEvent::read_all(&json, SystemTime::now()).unwrap();
+    invocations.record(invocations.telemetry(&events));
 }
 
 /// Extension with these exporters, and without the sums that an earlier process left.
@@ -135,7 +134,7 @@ async fn after_a_server_span_a_lost_runtime_done_holds_next_once_and_within_the_
 
     let mut holds = Vec::new();
     for request_id in ["a", "b", "c"] {
-        extension.invocations.ended(request_id.to_owned(), EndEvidence::Likely);
+        extension.invocations.ended(request_id, EndEvidence::ServerSpan);
         holds.push(held(&mut extension, &mut flushing, &invoke(request_id, minute)).await);
     }
     assert!(holds[0] > Duration::ZERO && holds[0] <= config.max_hold, "{holds:?}");
@@ -145,7 +144,7 @@ async fn after_a_server_span_a_lost_runtime_done_holds_next_once_and_within_the_
 
     // The platform's events come again, even if late and of another invocation.
     runtime_done(&extension.invocations, "a");
-    extension.invocations.ended("d".to_owned(), EndEvidence::Likely);
+    extension.invocations.ended("d", EndEvidence::ServerSpan);
     let soon = Duration::from_millis(100);
     let invocations = extension.invocations.clone();
     tokio::spawn(async move {
@@ -167,7 +166,7 @@ async fn when_lines_are_wanted_a_lost_runtime_done_costs_one_wait_and_the_batch_
     let (mut holds, mut delivered) = (Vec::new(), Vec::new());
     for request_id in ["a", "b", "c"] {
         extension.enqueue(vec![signal.clone()]).await;
-        extension.invocations.ended(request_id.to_owned(), EndEvidence::Certain);
+        extension.invocations.ended(request_id, EndEvidence::LastSpan);
         holds.push(held(&mut extension, &mut flushing, &invoke(request_id, minute)).await);
         let summary = serde_json::json!(extension.pipeline.summary().await.unwrap());
         delivered.push(summary["destinations"]["console"]["traces"]["delivered"].clone());
@@ -177,7 +176,7 @@ async fn when_lines_are_wanted_a_lost_runtime_done_costs_one_wait_and_the_batch_
     assert_eq!(delivered, [1, 2, 3]);
 
     runtime_done(&extension.invocations, "c");
-    extension.invocations.ended("d".to_owned(), EndEvidence::Certain);
+    extension.invocations.ended("d", EndEvidence::LastSpan);
     let hold = held(&mut extension, &mut flushing, &invoke("d", minute)).await;
     assert_eq!(hold, holds[0], "the wait is back");
 }
@@ -200,7 +199,7 @@ async fn the_hold_of_next_begins_with_the_invocations_end() {
         Config::from_vars(|name| (name == "CRUDDUR_EXPORTERS").then(|| "console".into()));
     let mut extension = Extension::start(&config, Trigger::Flush);
     extension.wants_lines = true; // they are waited for, and never come
-    extension.invocations.ended("a".to_owned(), EndEvidence::Certain);
+    extension.invocations.ended("a", EndEvidence::LastSpan);
     let mut flushing = FlushState::new(config.flush, config.max_hold, true);
 
     let hold = held(&mut extension, &mut flushing, &invoke("a", Duration::from_secs(60))).await;
@@ -220,7 +219,7 @@ async fn a_panic_of_the_failure_reporter_ends_no_invocation_and_is_in_the_sums()
     for request_id in ["a", "b"] {
         extension.invocations.break_reporter();
         extension.enqueue(vec![signal.clone()]).await;
-        extension.invocations.ended(request_id.to_owned(), EndEvidence::Certain);
+        extension.invocations.ended(request_id, EndEvidence::LastSpan);
         extension.handle_invoke(&invoke(request_id, Duration::from_secs(60)), &mut flushing).await;
     }
 

@@ -1,7 +1,7 @@
 //! The unit that travels through the pipeline: the bytes of one accepted OTLP request or of a part of
 //! it, of some [log lines](crate::otlp::line_codec), or of an [item](crate::otlp::failure_codec).
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::SystemTime};
 
 use bytes::Bytes;
 use memchr::memmem;
@@ -13,6 +13,7 @@ use crate::otlp::{
     schema::{LOGS_REQUEST, METRICS_REQUEST, Schema, TRACES_REQUEST},
     wire::{self, Malformed, Value, nested},
 };
+use crate::time::time_at;
 
 /// Most uncompressed bytes in one batch, unless a single payload is larger. [`Payload::fit`] bounds those
 /// of OTLP.
@@ -93,7 +94,7 @@ pub struct Payload {
 /// An ended SERVER span that names its invocation, as evidence that the invocation is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerSpan {
-    /// `faas.invocation_id`.
+    /// One of [`REQUEST_ID_KEYS`].
     pub request_id: String,
     /// `None` if the id is invalid.
     pub trace_id: Option<TraceId>,
@@ -101,10 +102,22 @@ pub struct ServerSpan {
     pub span_id: Option<SpanId>,
     pub is_sampled: bool,
     pub failed: bool,
+    /// `None` without an end time.
+    pub ended: Option<SystemTime>,
     /// Whether the invocation sends nothing after this span. Our SDK sends its spans after the reply
-    /// and marks them with `cruddur.xray_header`; other SDKs may send a server span earlier.
+    /// and marks them with [`XRAY_HEADER_KEY`]; other SDKs may send a server span earlier.
     pub is_last_word: bool,
 }
+
+/// The attribute of a server span that names its invocation, and its name in older conventions.
+pub const REQUEST_ID_KEYS: [&str; 2] = ["faas.invocation_id", "faas.execution"];
+
+/// The attribute of a span, or of a resource, that holds the value of `X-Amzn-Trace-Id`.
+pub const XRAY_HEADER_KEY: &str = "cruddur.xray_header";
+
+/// The resource attribute of spans that the function forwards for another program, such as a page. They are
+/// no evidence of an invocation.
+pub const FORWARDED_KEY: &[u8] = b"cruddur.source";
 
 const SERVER: u64 = 2; // SpanKind::Server
 const STATUS_ERROR: u64 = 2; // StatusCode::Error
@@ -120,17 +133,21 @@ impl Payload {
         let mut servers = Vec::new();
         // Few payloads hold this key: one search over the bytes avoids looking into each span.
         let has_priority = memmem::find(&bytes, SAMPLING_PRIORITY.as_bytes()).is_some();
-        for item in items(&bytes) {
-            signal.items += 1;
-            match kind {
-                SignalKind::Traces => {
-                    let span = SpanView::of(item);
-                    signal.has_error |= span.failed;
-                    signal.has_unsampled |= has_priority && !span.is_sampled();
-                    servers.extend(span.server_span());
+        let has_forwarded = memmem::find(&bytes, FORWARDED_KEY).is_some();
+        for resource in nested(&bytes, 1) {
+            let is_forwarded = has_forwarded && is_forwarded(resource);
+            for item in nested(resource, 2).flat_map(|scope| nested(scope, 2)) {
+                signal.items += 1;
+                match kind {
+                    SignalKind::Traces => {
+                        let span = SpanView::of(item);
+                        signal.has_error |= span.failed;
+                        signal.has_unsampled |= has_priority && !span.is_sampled();
+                        servers.extend(span.server_span().filter(|_| !is_forwarded));
+                    }
+                    SignalKind::Logs => signal.has_error |= severity(item) >= SEVERITY_ERROR,
+                    SignalKind::Metrics | SignalKind::Lines | SignalKind::Failures => {}
                 }
-                SignalKind::Logs => signal.has_error |= severity(item) >= SEVERITY_ERROR,
-                SignalKind::Metrics | SignalKind::Lines | SignalKind::Failures => {}
             }
         }
         Ok((signal, servers))
@@ -156,6 +173,21 @@ impl Payload {
         };
         parts.map(part).collect()
     }
+}
+
+/// Whether the spans of an encoded `ResourceSpans` are forwarded.
+pub fn is_forwarded(resource_spans: &[u8]) -> bool {
+    let resource = nested(resource_spans, 1).flat_map(|resource| nested(resource, 1));
+    resource.into_iter().any(|pair| nested(pair, 1).last() == Some(FORWARDED_KEY))
+}
+
+/// When an encoded span ended.
+pub fn ended(span: &[u8]) -> Option<SystemTime> {
+    let nanos = wire::fields(span).flatten().filter_map(|field| match field {
+        (8, Value::Fixed64(nanos)) => Some(nanos),
+        _ => None,
+    });
+    time_at(nanos.last()?)
 }
 
 /// The items of a request. All OTLP signals nest alike: resource (1) → scope (2) → item (2).
@@ -247,7 +279,7 @@ impl<'a> SpanView<'a> {
         if self.kind != SERVER {
             return None;
         }
-        let id = attribute(self.message, 9, b"faas.invocation_id")?;
+        let id = request_id(self.message, 9)?;
         let trace_id = self.trace_id().and_then(|id| TraceId::from_bytes(id.try_into().ok()?));
         let span_id = nested(self.message, 2).last();
         Some(ServerSpan {
@@ -256,9 +288,15 @@ impl<'a> SpanView<'a> {
             span_id: span_id.and_then(|id| SpanId::from_bytes(id.try_into().ok()?)),
             is_sampled: self.is_sampled(),
             failed: self.failed,
-            is_last_word: attribute(self.message, 9, b"cruddur.xray_header").is_some(),
+            ended: ended(self.message),
+            is_last_word: attribute(self.message, 9, XRAY_HEADER_KEY.as_bytes()).is_some(),
         })
     }
+}
+
+/// The invocation that a message names in its repeated `KeyValue` field.
+pub fn request_id(message: &[u8], field: u32) -> Option<&[u8]> {
+    REQUEST_ID_KEYS.iter().find_map(|key| attribute(message, field, key.as_bytes()))
 }
 
 /// The text of an attribute in a message's repeated `KeyValue` field.
@@ -277,7 +315,8 @@ mod tests {
     use opentelemetry_proto::tonic::{
         collector::trace::v1::ExportTraceServiceRequest,
         common::v1::{AnyValue, KeyValue, any_value},
-        trace::v1::{ResourceSpans, ScopeSpans, Span, Status},
+        resource::v1::Resource,
+        trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span::SpanKind},
     };
     use prost::Message;
 
@@ -323,5 +362,39 @@ mod tests {
     #[test]
     fn where_all_is_sampled_nothing_is_copied() {
         assert!(only_sampled(&request(vec![span(1, 0x101, 0)])).is_none());
+    }
+
+    fn attribute(key: &str, text: &str) -> KeyValue {
+        let value = Some(any_value::Value::StringValue(text.to_owned()));
+        KeyValue { key: key.to_owned(), value: Some(AnyValue { value }), ..KeyValue::default() }
+    }
+
+    #[test]
+    fn a_server_span_names_its_invocation_in_either_convention_and_not_if_it_is_forwarded() {
+        for (key, source, expected) in [
+            ("faas.invocation_id", None, Some("r")),
+            ("faas.execution", None, Some("r")),
+            ("faas.other", None, None),
+            ("faas.invocation_id", Some(attribute("cruddur.source", "page")), None),
+        ] {
+            let server = Span {
+                kind: SpanKind::Server as i32,
+                attributes: vec![attribute(key, "r")],
+                end_time_unix_nano: 1_000_000_000,
+                ..span(1, 0, 0)
+            };
+            let mut request = ExportTraceServiceRequest::decode(request(vec![server])).unwrap();
+            let attributes = source.into_iter().collect();
+            request.resource_spans[0].resource =
+                Some(Resource { attributes, ..Resource::default() });
+
+            let bytes = request.encode_to_vec().into();
+            let (_, servers) = Payload::read(SignalKind::Traces, bytes).unwrap();
+
+            let found = servers.first().map(|server| server.request_id.as_str());
+            assert_eq!(found, expected, "{key}");
+            let ended = servers.first().and_then(|server| server.ended);
+            assert_eq!(ended, expected.and(time_at(1_000_000_000)));
+        }
     }
 }

@@ -11,6 +11,7 @@ use std::{
 
 use tracing::error;
 
+use crate::invocation::attempt::AttemptId;
 use crate::otlp::payload::Payload;
 use crate::processor::failures::FailureReporter;
 use crate::processor::lock::locked;
@@ -77,9 +78,9 @@ impl GuardedReporter {
     }
 
     /// See [`FailureReporter::has_something`]; false if that panics.
-    pub(super) fn has_something(&self, request_id: &str) -> bool {
+    pub(super) fn has_something(&self, attempt: AttemptId) -> bool {
         let failures = locked(&self.failures);
-        catch_unwind(AssertUnwindSafe(|| failures.has_something(request_id))).unwrap_or(false)
+        catch_unwind(AssertUnwindSafe(|| failures.has_something(attempt))).unwrap_or(false)
     }
 
     fn log(&self, panic: &(dyn Any + Send), lost: u64) {

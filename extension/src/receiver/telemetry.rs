@@ -13,7 +13,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::{net::TcpListener, sync::watch};
 
-use crate::lambda::telemetry_event::{PlatformEvent, RawEvent};
+use crate::lambda::telemetry_event::RawEvent;
 use crate::pipeline::PipelineHandle;
 use crate::pipeline::refusals::{Receiver, RefusalReason, RefusedRequests};
 use crate::processor::Processor;
@@ -91,21 +91,13 @@ impl TelemetryReceiver {
     }
 
     async fn take(&self, events: &[RawEvent<'_>]) {
-        // Fails only if the pipeline has stopped, which its owner reports.
-        for lines in self.invocations.lines(events) {
-            let _ = self.pipeline.receive(lines).await;
+        let mut derived = self.invocations.telemetry(events);
+        for payload in derived.payloads.drain(..) {
+            // Fails only if the pipeline has stopped, which its owner reports.
+            let _ = self.pipeline.receive(payload).await;
         }
-        for event in events.iter().filter(|event| event.kind.starts_with("platform.")) {
-            let mut news = self.invocations.platform_event(PlatformEvent::read(event));
-            if let Some(spans) = news.spans.take() {
-                let _ = self.pipeline.receive(spans).await;
-            }
-            for failure in news.failures.drain(..) {
-                let _ = self.pipeline.receive(failure).await;
-            }
-            // After the pipeline has everything: the end of the wait begins a flush.
-            self.invocations.record(news);
-        }
+        // After the pipeline has everything: the end of the wait begins a flush.
+        self.invocations.record(derived);
         if self.invocations.wants_failures() {
             self.pipeline.count().await;
         }

@@ -20,6 +20,7 @@ use serde_json::{Map, Value};
 
 use crate::otlp::any_value::JsonValue;
 use crate::otlp::log_level::LogLevel;
+use crate::otlp::payload::REQUEST_ID_KEYS;
 use crate::processor::log_lines;
 use crate::processor::log_lines::emf::AccessLines;
 use crate::scrub::Scrubber;
@@ -71,7 +72,7 @@ impl RecordOrigin {
     /// Omits attributes of the telemetry SDK, which do not help readers of lines.
     fn from_resource(mut resource: Map<String, Value>) -> Self {
         let service = resource.remove("service.name").unwrap_or_default();
-        let request_id = resource.remove("faas.invocation_id").unwrap_or_default();
+        let request_id = take_request_id(&mut resource).unwrap_or_default();
         resource.retain(|key, _| !key.starts_with("telemetry."));
         Self { service, request_id, resource, scope: Map::new() }
     }
@@ -101,7 +102,7 @@ fn fields(record: LogRecord, origin: &RecordOrigin, time: Timestamp) -> Map<Stri
         true => LogLevel::from_severity(record.severity_number).name().to_owned(),
         false => record.severity_text,
     };
-    let own_id = fields.remove("faas.invocation_id");
+    let own_id = take_request_id(&mut fields);
     let record_fields = [
         ("timestamp", timestamp(time.into()).into()),
         ("level", level.into()),
@@ -123,6 +124,11 @@ fn fields(record: LogRecord, origin: &RecordOrigin, time: Timestamp) -> Map<Stri
         fields.insert("claimed".to_owned(), claimed.into());
     }
     fields
+}
+
+fn take_request_id(attributes: &mut Map<String, Value>) -> Option<Value> {
+    let ids = REQUEST_ID_KEYS.map(|key| attributes.remove(key));
+    ids.into_iter().flatten().next()
 }
 
 fn is_empty(value: &Value) -> bool {

@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use trace_context::{SpanId, TraceId};
 
+use crate::otlp::payload;
+use crate::otlp::payload::{XRAY_HEADER_KEY, is_forwarded};
 use crate::otlp::wire::{self, Value, nested};
 
 #[derive(Debug, Default)]
@@ -28,16 +30,15 @@ pub(super) struct Indexed<'a> {
     pub(super) is_entry: bool,
     /// Request id of the invocation; only of server spans.
     pub(super) invocation: Option<&'a str>,
-    /// X-Ray's header that the function received.
+    /// X-Ray's header that the function received, in an attribute of the span or its resource.
     pub(super) header: Option<&'a str>,
 }
 
 const SERVER: u64 = 2; // SpanKind::Server
+const HEADER: &[u8] = XRAY_HEADER_KEY.as_bytes();
 /// `SpanFlags::ContextHasIsRemoteMask`: whether [`REMOTE`] is meaningful.
 const KNOWS_REMOTE: u32 = 0x100;
 const REMOTE: u32 = 0x200; // SpanFlags::ContextIsRemoteMask
-/// Resource attribute of spans that the function forwards for another program.
-const SOURCE: &[u8] = b"cruddur.source";
 
 impl Indexed<'_> {
     pub(super) fn ended(&self) -> SystemTime {
@@ -50,9 +51,15 @@ pub(super) fn index(request: &[u8]) -> (Vec<Indexed<'_>>, Vec<&[u8]>) {
     let (mut spans, mut resources) = (Vec::new(), Vec::new());
     for resource_spans in nested(request, 1) {
         let resource = nested(resource_spans, 1).last().unwrap_or_default();
-        let is_forwarded = nested(resource, 1).any(|pair| nested(pair, 1).last() == Some(SOURCE));
+        let is_forwarded = is_forwarded(resource_spans);
+        let header = header(resource);
         for span in nested(resource_spans, 2).flat_map(|scope| nested(scope, 2)) {
-            spans.push(Indexed { is_forwarded, ..read(span, resources.len()) });
+            let span = read(span, resources.len());
+            spans.push(Indexed {
+                is_forwarded,
+                header: span.header.or(header.filter(|_| !is_forwarded)),
+                ..span
+            });
         }
         resources.push(resource);
     }
@@ -62,7 +69,6 @@ pub(super) fn index(request: &[u8]) -> (Vec<Indexed<'_>>, Vec<&[u8]>) {
 fn read(bytes: &[u8], resource: usize) -> Indexed<'_> {
     let mut span = Indexed { bytes, resource, ..Indexed::default() };
     let (mut is_server, mut flags, mut is_local_root) = (false, 0, false);
-    let mut invocation = None;
     for field in wire::fields(bytes).flatten() {
         match field {
             (1, Value::Bytes(id)) => {
@@ -73,8 +79,7 @@ fn read(bytes: &[u8], resource: usize) -> Indexed<'_> {
             (6, Value::Varint(kind)) => is_server = kind == SERVER,
             (8, Value::Fixed64(nanos)) => span.end = nanos,
             (9, Value::Bytes(pair)) => match nested(pair, 1).last() {
-                Some(b"faas.invocation_id" | b"faas.execution") => invocation = text(pair),
-                Some(b"cruddur.xray_header") => span.header = text(pair),
+                Some(HEADER) => span.header = text(pair),
                 Some(b"aws.span.kind") => is_local_root = text(pair) == Some("LOCAL_ROOT"),
                 _ => {}
             },
@@ -82,13 +87,19 @@ fn read(bytes: &[u8], resource: usize) -> Indexed<'_> {
             _ => {}
         }
     }
-    span.invocation = invocation.filter(|_| is_server);
+    let invocation = payload::request_id(bytes, 9).filter(|_| is_server);
+    span.invocation = invocation.and_then(|id| std::str::from_utf8(id).ok());
     let is_parent_remote = match flags & KNOWS_REMOTE {
         0 => is_server,
         _ => flags & REMOTE != 0,
     };
     span.is_entry = is_parent_remote || is_local_root || span.invocation.is_some();
     span
+}
+
+/// The header that the extension has added to a resource.
+fn header(resource: &[u8]) -> Option<&str> {
+    nested(resource, 1).filter(|pair| nested(pair, 1).last() == Some(HEADER)).find_map(text)
 }
 
 fn text(pair: &[u8]) -> Option<&str> {

@@ -55,7 +55,7 @@ use crate::exporter::xray::segment::{Segment, SegmentId, SegmentRefusal};
 use crate::exporter::xray::serialize::to_bounded_json;
 use crate::exporter::xray::translate::{SegmentPlace, translate};
 use crate::exporter::xray::transport::Transport;
-use crate::invocation::xray_contexts::XrayContexts;
+use crate::invocation::registry::Registry;
 use crate::otlp::payload::SignalKind;
 use futures_util::future::BoxFuture;
 
@@ -80,11 +80,11 @@ struct AcknowledgedSegment {
 }
 
 impl Xray {
-    /// Opens no connection. `contexts` is `None` for spans from a log.
-    pub fn new(config: XrayConfig, contexts: Option<XrayContexts>) -> Self {
+    /// Opens no connection. `registry` is `None` for spans from a log.
+    pub fn new(config: XrayConfig, registry: Option<Registry>) -> Self {
         Self {
             annotation_filter: config.annotations,
-            placer: Placer::new(contexts, config.undecided),
+            placer: Placer::new(registry, config.undecided),
             transport: Transport::new(config.daemon),
             acknowledged: BoundedMap::new(MAX_ACKNOWLEDGED),
             has_reported_trimming: false,

@@ -36,7 +36,7 @@ use trace_context::{SpanId, TraceId, XrayHeader};
 use crate::bounded_map::BoundedMap;
 use crate::exporter::xray::index::Indexed;
 use crate::exporter::xray::translate::SegmentPlace;
-use crate::invocation::xray_contexts::XrayContexts;
+use crate::invocation::registry::Registry;
 use crate::processor::platform_spans::{new_span_id, new_trace_id};
 
 /// Most entry spans whose policy is kept for descendants in later batches.
@@ -72,15 +72,15 @@ type ResolvedSpan = (TracePolicy, bool);
 #[derive(Debug)]
 pub(super) struct Placer {
     /// `None` for spans from a log.
-    contexts: Option<XrayContexts>,
+    registry: Option<Registry>,
     /// Share of undecided traces that is sent, 0 to 1.
     undecided: f64,
     entries: BoundedMap<(TraceId, SpanId), TracePolicy>,
 }
 
 impl Placer {
-    pub(super) fn new(contexts: Option<XrayContexts>, undecided: f64) -> Self {
-        Self { contexts, undecided, entries: BoundedMap::new(MAX_ENTRIES) }
+    pub(super) fn new(registry: Option<Registry>, undecided: f64) -> Self {
+        Self { registry, undecided, entries: BoundedMap::new(MAX_ENTRIES) }
     }
 
     /// Identical copies of a span get one place.
@@ -129,15 +129,16 @@ impl Placer {
         {
             return (*policy, false);
         }
-        let contexts = self.contexts.as_ref();
-        let by_request_id = || contexts?.of_request(span.invocation?);
+        let registry = self.registry.as_ref();
+        let by_request_id = || registry?.header_of_request(span.invocation?, Some(span.ended()));
         let carried = || XrayHeader::parse(span.header?);
         let by_trace_or_time = || {
-            let contexts = contexts.filter(|_| span.invocation.is_none())?;
-            let at_end = || contexts.at(span.ended()).filter(|_| !span.is_forwarded);
-            contexts.of_root(trace_id).or_else(at_end)
+            let registry = registry.filter(|_| span.invocation.is_none())?;
+            let at_end = || registry.header_at(span.ended()).filter(|_| !span.is_forwarded);
+            registry.header_of_root(trace_id).or_else(at_end)
         };
-        let header = by_request_id().or_else(carried).or_else(by_trace_or_time);
+        let header = by_request_id().map(|header| header.parsed).or_else(carried);
+        let header = header.or_else(|| by_trace_or_time().map(|header| header.parsed));
         let policy = self.policy(header, trace_id);
         let is_entry = span.is_entry || span.parent.is_none();
         if let Some(id) = span.span_id.filter(|_| is_entry) {
@@ -153,7 +154,7 @@ impl Placer {
             Some(true) => parent.map_or(EntryPolicy::Segments, EntryPolicy::Under),
             Some(false) => EntryPolicy::NotSent,
             None if is_chosen(trace_id, self.undecided) => EntryPolicy::Segments,
-            None if header.is_none() && self.contexts.is_none() => EntryPolicy::Unknown,
+            None if header.is_none() && self.registry.is_none() => EntryPolicy::Unknown,
             None => EntryPolicy::NotSent,
         };
         TracePolicy { trace_id, entries }

@@ -6,6 +6,7 @@ use opentelemetry_proto::tonic::common::v1::KeyValue;
 use prost::Message as _;
 
 use crate::otlp::any_value::text;
+use crate::otlp::payload::XRAY_HEADER_KEY;
 use crate::otlp::wire::nested;
 use crate::processor::failures::item::Texts;
 use crate::processor::failures::kept_text::cut;
@@ -17,7 +18,7 @@ const KEPT_PREFIXES: [&str; 17] = [
     "aws.lambda.",
     "client.",
     "cloud.",
-    "cruddur.xray_header",
+    XRAY_HEADER_KEY,
     "enduser.",
     "error.type",
     "faas.",

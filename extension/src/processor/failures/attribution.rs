@@ -2,17 +2,13 @@
 
 use std::time::SystemTime;
 
-use crate::processor::{
-    failures::{
-        attributed_invocation::AttributedInvocation, evidence::Evidence,
-        failure_reporter::FailureReporter,
-    },
-    platform_spans::TraceLookup,
-};
+use crate::invocation::attempt::AttemptId;
+use crate::processor::failures::attributed_invocation::AttributedInvocation;
+use crate::processor::failures::evidence::Evidence;
+use crate::processor::failures::failure_reporter::FailureReporter;
 
-/// Most invocations that are kept, since their evidence may still arrive. The oldest is reported when
-/// another one arrives.
-const REMEMBERED: usize = 16;
+/// Most invocations that are over and have nothing to report, whose traces are kept for late spans.
+const MAX_ENDED: usize = 16;
 
 /// Most traces without an invocation whose evidence is kept apart. The oldest is reported when another
 /// one arrives.
@@ -21,17 +17,17 @@ const MAX_TRACES: usize = 64;
 impl FailureReporter {
     /// The newest invocation with this trace. While an invocation runs, one that is over is left out: the
     /// trace may be the running one's too, and its server span may still arrive.
-    pub(super) fn of_trace(&self, trace_id: &str) -> Option<String> {
+    pub(super) fn of_trace(&self, trace_id: &str) -> Option<AttemptId> {
         if trace_id.is_empty() {
             return None;
         }
-        let mut known = self.invocations.iter().rev();
-        let has_it =
-            |it: &&AttributedInvocation| it.gathered.trace_ids.iter().any(|id| id == trace_id);
-        let is_going_on = |it: &&AttributedInvocation| !it.is_done;
-        let going_on = self.has_end_events && known.clone().any(|it| is_going_on(&it));
-        let found = known.find(|it| has_it(it) && (!going_on || is_going_on(it)));
-        found.map(|it| it.request_id.clone())
+        let is_running = |id: AttemptId| self.registry.is_running(id);
+        let going_on = self.has_end_events && self.invoked.is_some_and(is_running);
+        let has_it = |it: &&AttributedInvocation| {
+            it.gathered.trace_ids.iter().any(|id| id == trace_id)
+                && (!going_on || is_running(it.id))
+        };
+        self.invocations.iter().rev().find(has_it).map(|it| it.id)
     }
 
     pub(super) fn stray(&mut self, trace_id: &str, now: SystemTime) -> &mut Evidence {
@@ -51,25 +47,27 @@ impl FailureReporter {
         &mut self.strays[index]
     }
 
-    pub(super) fn invocation(
-        &mut self,
-        request_id: &str,
-        now: SystemTime,
-        lookup: TraceLookup<'_>,
-    ) -> &mut AttributedInvocation {
-        let found = self.invocations.iter().position(|it| it.request_id == request_id);
-        let index = found.unwrap_or_else(|| {
-            if self.invocations.len() == REMEMBERED {
-                self.invocations[0].is_reported = true; // its report is no longer awaited
-                let oldest = self.invocations[0].request_id.clone();
-                self.conclude(&oldest, now, lookup);
-                self.invocations.pop_front();
-            }
-            let request_id = request_id.to_owned();
-            self.invocations
-                .push_back(AttributedInvocation { request_id, ..AttributedInvocation::default() });
-            self.invocations.len() - 1
+    /// The registry bounds the invocations: it evicts the oldest, which [`FailureReporter::evict`]
+    /// concludes.
+    pub(super) fn invocation(&mut self, id: AttemptId) -> &mut AttributedInvocation {
+        let index = self.invocations.binary_search_by_key(&id, |it| it.id);
+        let index = index.unwrap_or_else(|index| {
+            self.invocations.insert(index, AttributedInvocation::new(id));
+            index
         });
         &mut self.invocations[index]
+    }
+
+    /// Forgets the oldest invocations that are over and have nothing to report.
+    pub(super) fn forget_ended(&mut self) {
+        let is_ended =
+            |it: &AttributedInvocation| it.gathered.is_empty() && !self.registry.is_running(it.id);
+        let ended = self.invocations.iter().filter(|it| is_ended(it)).count();
+        let mut excess = ended.saturating_sub(MAX_ENDED);
+        self.invocations.retain(|it| {
+            let is_forgotten = excess > 0 && is_ended(it);
+            excess -= usize::from(is_forgotten);
+            !is_forgotten
+        });
     }
 }

@@ -1,12 +1,13 @@
 //! Gathers evidence by invocation and decides when it becomes items.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use crate::lambda::extensions_api::Invoke;
+use crate::invocation::attempt::{Attempt, AttemptId};
+use crate::invocation::registry::Registry;
 use crate::otlp::line_codec;
 use crate::otlp::payload::{Payload, SignalKind};
 use crate::processor::failures::attributed_invocation::AttributedInvocation;
@@ -20,7 +21,6 @@ use crate::processor::failures::rate_limit::BurstLimiter;
 use crate::processor::failures::recent_lines::RecentLines;
 use crate::processor::failures::reported::ReportedKeys;
 use crate::processor::failures::settings::{ClientAddress, FailureSettings};
-use crate::processor::platform_spans::TraceLookup;
 use crate::time::unix_ms;
 
 /// How long log records wait for the spans of their invocation where no event shows its end. SDKs send
@@ -32,8 +32,11 @@ pub struct FailureReporter {
     pub(super) maker: ItemBuilder,
     pub(super) address: ClientAddress,
     pub(super) bursts: BurstLimiter,
+    pub(super) registry: Registry,
     /// Oldest first.
     pub(super) invocations: VecDeque<AttributedInvocation>,
+    /// The invocations that have new evidence or have ended since the last report.
+    pub(super) changed: Vec<AttemptId>,
     /// Evidence of traces without a known invocation, oldest first. The one without a trace holds lines
     /// without an invocation, and log records without either.
     pub(super) strays: VecDeque<Evidence>,
@@ -47,20 +50,22 @@ pub struct FailureReporter {
     pub(super) spans_follow: Option<SystemTime>,
     /// Whether INVOKE and platform events show when invocations begin and end.
     pub(super) has_end_events: bool,
-    /// Whether an INVOKE has arrived.
-    pub(super) has_begun: bool,
+    /// The invocation of the last INVOKE.
+    pub(super) invoked: Option<AttemptId>,
     /// Until then lines may explain why init fails.
     pub(super) init_is_over: bool,
     pub(super) made: Vec<Payload>,
 }
 
 impl FailureReporter {
-    pub fn new(settings: FailureSettings) -> Self {
+    pub fn new(settings: FailureSettings, registry: Registry) -> Self {
         Self {
             address: settings.items.client_address,
             maker: ItemBuilder::new(settings),
             bursts: BurstLimiter::default(),
+            registry,
             invocations: VecDeque::new(),
+            changed: Vec::new(),
             strays: VecDeque::new(),
             told: ReportedKeys::default(),
             lines: RecentLines::default(),
@@ -68,7 +73,7 @@ impl FailureReporter {
             failed_init: None,
             spans_follow: None,
             has_end_events: false,
-            has_begun: false,
+            invoked: None,
             init_is_over: false,
             made: Vec::new(),
         }
@@ -83,6 +88,7 @@ impl FailureReporter {
     pub fn drop_all(&mut self) {
         self.bursts = BurstLimiter::default();
         self.invocations.clear();
+        self.changed.clear();
         self.strays.clear();
         self.lines = RecentLines::default();
         self.failed_init = None;
@@ -95,47 +101,42 @@ impl FailureReporter {
         self.has_end_events = true;
     }
 
-    /// Handles INVOKE: all other invocations are over.
-    pub fn on_invoke(&mut self, invoke: &Invoke, now: SystemTime, lookup: TraceLookup<'_>) {
+    /// Handles INVOKE of this invocation: all others are over.
+    pub fn on_invoke(&mut self, id: AttemptId, now: SystemTime) {
         self.expect_end_events();
-        let is_first = !std::mem::replace(&mut self.has_begun, true);
         self.init_is_over = true;
-        let others = self.invocations.iter_mut().filter(|it| it.request_id != invoke.request_id);
-        let over = others.filter_map(|it| {
-            it.is_reported = true;
-            let was_done = std::mem::replace(&mut it.is_done, true);
-            (!was_done || !it.gathered.is_empty()).then(|| it.request_id.clone())
-        });
-        let over: Vec<_> = over.collect();
-        over.iter().for_each(|request_id| self.conclude(request_id, now, lookup));
-        let invocation = self.invocation(&invoke.request_id, now, lookup);
-        invocation.is_done = false; // a retry has the same id
-        invocation.is_reported = false;
-        invocation.is_first = Some(is_first);
-        invocation.deadline_ms = i64::try_from(invoke.deadline_ms).ok().filter(|ms| *ms > 0);
+        let before = self.invoked.replace(id).filter(|before| *before != id);
+        let has_evidence = |it: &&AttributedInvocation| it.id != id && !it.gathered.is_empty();
+        let others = self.invocations.iter().filter(has_evidence).map(|it| it.id);
+        // Evidence without an invocation may belong to the last one, if its end was not reported.
+        let before =
+            before.filter(|before| !self.registry.get(*before).is_some_and(|it| it.is_done()));
+        let over: BTreeSet<_> = others.chain(before).collect();
+        over.into_iter().for_each(|id| self.conclude(id, now));
+        self.invocation(id); // strays may belong to it
         self.fold(now);
     }
 
     /// Gathers the evidence of an OTLP payload, and reports that of invocations that are over. Without
     /// end events, spans are reported at once.
-    pub fn otlp(&mut self, signal: &Payload, now: SystemTime, lookup: TraceLookup<'_>) {
+    pub fn otlp(&mut self, signal: &Payload, now: SystemTime) {
         if signal.kind == SignalKind::Metrics {
             return;
         }
-        self.overdue(now, lookup);
+        self.overdue(now);
         from_otlp::lines(signal, self.address).for_each(|line| self.lines.keep(line));
         let mut has_found = false;
         from_otlp::find(signal, self.address, |finding| {
-            let from_otlp::OtlpEvidence { trace_id, request_id, gathered } = finding;
+            let from_otlp::OtlpEvidence { trace_id, request_id, ended, gathered } = finding;
             has_found = true;
             if let Some(context) = &gathered.context {
                 self.resource = Arc::clone(&context.facts.resource);
             }
-            match request_id.or_else(|| self.of_trace(&trace_id)) {
-                Some(request_id) => {
-                    let invocation = self.invocation(&request_id, now, lookup);
-                    invocation.has_changed = true;
-                    invocation.gathered.merge(gathered);
+            let named = request_id.and_then(|id| self.registry.of_evidence(&id, ended, now));
+            match named.or_else(|| self.of_trace(&trace_id)) {
+                Some(id) => {
+                    self.changed.push(id);
+                    self.invocation(id).gathered.merge(gathered);
                 }
                 None => self.stray(&trace_id, now).merge(gathered),
             }
@@ -147,7 +148,7 @@ impl FailureReporter {
             self.spans_follow.get_or_insert(now);
             return;
         }
-        self.report_changed(now, lookup);
+        self.report_changed(now);
         if !self.has_end_events {
             self.report_strays(now);
             if self.invocations.iter().all(|it| it.gathered.is_empty()) {
@@ -157,52 +158,49 @@ impl FailureReporter {
     }
 
     /// Reports the evidence that has waited long enough, and the folded failures that are due.
-    pub fn overdue(&mut self, now: SystemTime, lookup: TraceLookup<'_>) {
+    pub fn overdue(&mut self, now: SystemTime) {
         let is_over = |since: &SystemTime| match now.duration_since(*since) {
             Ok(age) => age >= SPANS_FOLLOW,
             Err(_) => true, // the clock was set back
         };
         if self.spans_follow.take_if(|since| is_over(since)).is_some() {
-            self.invocations.iter_mut().for_each(|it| it.has_changed = true);
-            self.report_changed(now, lookup);
+            self.changed.extend(self.invocations.iter().map(|it| it.id));
+            self.report_changed(now);
             self.report_strays(now);
         }
         self.fold(now);
     }
 
     /// Gathers the evidence of log lines, and reports that of invocations that are over.
-    pub fn lines(&mut self, signals: &[Payload], now: SystemTime, lookup: TraceLookup<'_>) {
+    pub fn lines(&mut self, signals: &[Payload], now: SystemTime) {
         for signal in signals {
             for line in line_codec::read(&signal.bytes) {
                 let Some(logged) = ParsedLine::read(line, self.address) else { continue };
                 self.lines.keep(logged.line());
                 let failure = signal.has_error.then(|| logged.failure()).flatten();
                 let Some(failure) = failure else { continue };
-                let gathered = match &logged.request_id {
-                    Some(request_id) => {
-                        let invocation = self.invocation(request_id, now, lookup);
-                        invocation.has_changed = true;
-                        invocation.gathered.add_trace(&logged.trace_id);
-                        &mut invocation.gathered
+                let named = logged.request_id.as_deref();
+                let gathered = match named.and_then(|id| self.registry.of_record(id)) {
+                    Some(id) => {
+                        self.changed.push(id);
+                        let gathered = &mut self.invocation(id).gathered;
+                        gathered.add_trace(&logged.trace_id);
+                        gathered
                     }
                     None => self.stray("", now),
                 };
                 gathered.add_failure(failure.source, || failure);
             }
         }
-        self.report_changed(now, lookup);
-        if !self.has_end_events && self.init_is_over {
-            self.report_strays(now);
-        }
-        self.fold(now);
     }
 
-    /// Handles a platform event. The lookup already knows this event.
-    pub fn platform(&mut self, failure: PlatformFailure, now: SystemTime, lookup: TraceLookup<'_>) {
-        let PlatformFailure { request_id, is_done, is_report, max_memory_mb, ended, .. } = failure;
+    /// Handles a platform event, which the registry already has. [`report_ended`](Self::report_ended)
+    /// follows.
+    pub fn platform(&mut self, failure: PlatformFailure, now: SystemTime) {
+        let PlatformFailure { attempt, is_done, is_report, max_memory_mb, ended, .. } = failure;
         let PlatformFailure { is_init, is_repeated_init, .. } = failure;
         self.init_is_over |= is_init;
-        let Some(request_id) = request_id else {
+        let Some(id) = attempt else {
             match ended {
                 Some(ended) if is_repeated_init => self.failed_init = Some(ended),
                 Some(ended) => self.report_init(ended, now),
@@ -218,49 +216,59 @@ impl FailureReporter {
         if ended.is_some() {
             self.failed_init = None;
         }
-        let invocation = self.invocation(&request_id, now, lookup);
-        invocation.is_done |= is_done;
-        invocation.max_memory_mb = max_memory_mb.or(invocation.max_memory_mb);
-        let knows_better = is_report && ended.is_some() && invocation.awaits_report();
-        invocation.is_reported |= is_report;
-        let known = &mut invocation.gathered.ended;
-        *known = known.take().filter(|_| !knows_better).or(ended);
-        if is_done || !invocation.gathered.is_empty() {
-            self.conclude(&request_id, now, lookup);
+        if is_done {
+            self.changed.push(id);
         }
+        if ended.is_some() || self.invocations.iter().any(|it| it.id == id) {
+            self.changed.push(id);
+            let invocation = self.invocation(id);
+            invocation.max_memory_mb = max_memory_mb.or(invocation.max_memory_mb);
+            let knows_better = is_report && ended.is_some() && invocation.has_exited();
+            let known = &mut invocation.gathered.ended;
+            *known = known.take().filter(|_| !knows_better).or(ended);
+        }
+    }
+
+    /// Reports the invocations that have ended and those with new evidence that are over.
+    pub fn report_ended(&mut self, now: SystemTime) {
+        self.report_changed(now);
+        if !self.has_end_events && self.init_is_over {
+            self.report_strays(now);
+        }
+        self.forget_ended();
         self.fold(now);
     }
 
     /// Handles the end of the sandbox during an invocation.
-    pub fn ended_with_sandbox(
-        &mut self,
-        request_id: &str,
-        error_type: String,
-        now: SystemTime,
-        lookup: TraceLookup<'_>,
-    ) {
-        let ended =
-            PlatformEnd { error_type, time_ms: unix_ms(now), phase: FailedPhase::Invocation };
-        let invocation = self.invocation(request_id, now, lookup);
-        invocation.is_reported = true;
-        let known = &mut invocation.gathered.ended;
+    pub fn ended_with_sandbox(&mut self, id: AttemptId, error_type: String, now: SystemTime) {
+        let phase = FailedPhase::Invocation;
+        let ended = PlatformEnd { error_type, time_ms: unix_ms(now), phase };
+        let known = &mut self.invocation(id).gathered.ended;
         *known = known.take().or(Some(ended));
         self.failed_init = None;
-        self.conclude(request_id, now, lookup);
+        if let Some(attempt) = self.registry.get(id) {
+            self.report(&attempt, now);
+        }
+    }
+
+    /// Handles an invocation whose record was evicted: it is reported with what is known.
+    pub fn evict(&mut self, attempt: &Attempt, now: SystemTime) {
+        self.report(attempt, now);
+        self.invocations.retain(|it| it.id != attempt.id);
     }
 
     /// Whether the invocation has evidence, or evidence without an invocation waits.
-    pub fn has_something(&self, request_id: &str) -> bool {
-        let found = self.invocations.iter().find(|it| it.request_id == request_id);
+    pub fn has_something(&self, id: AttemptId) -> bool {
+        let found = self.invocations.iter().find(|it| it.id == id);
         found.is_some_and(|it| !it.gathered.is_empty())
             || self.strays.iter().any(|gathered| !gathered.is_empty())
     }
 
     /// Reports all evidence at the end of the sandbox.
-    pub fn finish(&mut self, now: SystemTime, lookup: TraceLookup<'_>) {
-        self.invocations.iter_mut().for_each(|it| it.is_reported = true);
-        let all: Vec<_> = self.invocations.iter().map(|it| it.request_id.clone()).collect();
-        all.iter().for_each(|request_id| self.conclude(request_id, now, lookup));
+    pub fn finish(&mut self, now: SystemTime) {
+        let all: Vec<_> = self.invocations.iter().map(|it| it.id).collect();
+        let all = all.into_iter().filter_map(|id| self.registry.get(id));
+        all.collect::<Vec<_>>().iter().for_each(|attempt| self.report(attempt, now));
         if let Some(ended) = self.failed_init.take() {
             self.report_init(ended, now);
         }

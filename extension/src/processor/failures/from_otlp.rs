@@ -11,7 +11,7 @@
 //! A request may be as large as the buffer and hold failures only. So each is decoded by itself, and
 //! only the parts that [`Evidence`] keeps are copied.
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, sync::Arc, time::SystemTime};
 
 use opentelemetry_proto::tonic::{
     common::v1::KeyValue,
@@ -26,7 +26,7 @@ use prost::Message as _;
 
 use crate::otlp::any_value::text;
 use crate::otlp::log_level::LogLevel;
-use crate::otlp::payload::{Payload, SignalKind, is_error};
+use crate::otlp::payload::{Payload, REQUEST_ID_KEYS, SignalKind, is_error};
 use crate::otlp::wire::{Value, nested};
 use crate::otlp::{payload, wire};
 use crate::processor::failures::attributes;
@@ -41,17 +41,12 @@ use crate::processor::failures::request::{CLIENT_ADDRESS, without_address};
 use crate::processor::failures::settings::ClientAddress;
 use crate::processor::failures::truncate::cut_to;
 use crate::text::hex;
+use crate::time::time_at;
 
 /// The event that requests a message.
 const MESSAGE: &str = "rollbar.message";
 
 const EXCEPTION: &str = "exception";
-
-const INVOCATION: &str = "faas.invocation_id";
-
-/// The resource attribute of forwarded spans, such as a page's. They are ignored here, since anyone may
-/// send them.
-const SOURCE: &[u8] = b"cruddur.source";
 
 /// The evidence of one span or record.
 #[derive(Debug)]
@@ -60,6 +55,8 @@ pub(super) struct OtlpEvidence {
     pub(super) trace_id: String,
     /// From the server span's or record's attribute, or from such a span or record of its trace.
     pub(super) request_id: Option<String>,
+    /// The span's end or the record's time.
+    pub(super) ended: Option<SystemTime>,
     pub(super) gathered: Evidence,
 }
 
@@ -92,12 +89,12 @@ pub(super) fn lines(signal: &Payload, address: ClientAddress) -> impl Iterator<I
     let items = resources(signal).filter(|_| signal.kind == SignalKind::Logs);
     let items = items.flat_map(|it| nested(it, 2)).flat_map(|scope| nested(scope, 2));
     items.filter_map(|item| LogRecord::decode(item).ok()).map(move |record| {
-        let request_id = attribute(&record.attributes, INVOCATION);
+        let request_id = request_id(&record.attributes);
         RecentLine {
             time_ms: time_ms(&record),
             level: LogLevel::from_severity(record.severity_number).into(),
             message: cut(&said(&record, address)),
-            request_id: Some(request_id).filter(|id| !id.is_empty()),
+            request_id,
             trace_id: hex_id(&record.trace_id),
         }
     })
@@ -105,10 +102,12 @@ pub(super) fn lines(signal: &Payload, address: ClientAddress) -> impl Iterator<I
 
 /// The `ResourceSpans` or `ResourceLogs` of the function itself.
 fn resources(signal: &Payload) -> impl Iterator<Item = &[u8]> {
-    nested(&signal.bytes, 1).filter(|resource_items| {
-        let mut attributes = nested(resource_items, 1).flat_map(|resource| nested(resource, 1));
-        !attributes.any(|pair| nested(pair, 1).last() == Some(SOURCE))
-    })
+    nested(&signal.bytes, 1).filter(|resource_items| !payload::is_forwarded(resource_items))
+}
+
+fn request_id(attributes: &[KeyValue]) -> Option<String> {
+    let ids = REQUEST_ID_KEYS.iter().map(|key| attribute(attributes, key));
+    ids.into_iter().find(|id| !id.is_empty())
 }
 
 /// The invocations that server spans or log records name, by trace id.
@@ -120,7 +119,7 @@ fn request_ids_by_trace(signal: &Payload) -> HashMap<&[u8], &[u8]> {
             SignalKind::Traces => return None,
             _ => 6,
         };
-        let id = payload::attribute(item, attributes, INVOCATION.as_bytes())?;
+        let id = payload::request_id(item, attributes)?;
         Some((trace_id(signal.kind, item)?, id))
     };
     items.filter_map(claim).collect()
@@ -150,12 +149,13 @@ fn of_span(span: &[u8], resource: &Arc<Texts>) -> OtlpEvidence {
         (8, Value::Fixed64(nanos)) => Some(nanos),
         _ => None,
     });
+    let end = end.last().unwrap_or_default();
     let context = SpanContext {
         is_server,
         name: cut_to(&utf8(bytes(5)), 255),
         trace_id: hex_id(bytes(1)),
         span_id: hex(bytes(2)),
-        end_ms: (end.last().unwrap_or_default() / 1_000_000) as i64,
+        end_ms: (end / 1_000_000) as i64,
         facts: SelectedAttributes {
             resource: Arc::clone(resource),
             own: attributes::kept(nested(span, 9)),
@@ -177,10 +177,10 @@ fn of_span(span: &[u8], resource: &Arc<Texts>) -> OtlpEvidence {
         gathered.add_failure(source, || failure);
     }
     let trace_id = context.trace_id.clone();
-    let request_id = context.facts.get(INVOCATION).filter(|_| is_server).map(str::to_owned);
+    let request_id = context.facts.first(&REQUEST_ID_KEYS).filter(|_| is_server).map(str::to_owned);
     gathered.add_trace(&trace_id);
     gathered.add_context(context);
-    OtlpEvidence { trace_id, request_id, gathered }
+    OtlpEvidence { trace_id, request_id, ended: time_at(end), gathered }
 }
 
 fn exception(event: &[u8], source: FailureSource, place: &str) -> Failure {
@@ -247,7 +247,7 @@ fn of_record(item: &[u8], resource: &Arc<Texts>, address: ClientAddress) -> Opti
         own: attributes::kept(nested(item, 6)),
     };
     let trace_id = hex_id(&record.trace_id);
-    let request_id = facts.get(INVOCATION).map(str::to_owned);
+    let request_id = facts.first(&REQUEST_ID_KEYS).map(str::to_owned);
     let mut gathered = Evidence::default();
     gathered.add_trace(&trace_id);
     // A record without an exception counts like a line.
@@ -267,7 +267,8 @@ fn of_record(item: &[u8], resource: &Arc<Texts>, address: ClientAddress) -> Opti
         facts,
         ..SpanContext::default()
     });
-    Some(OtlpEvidence { trace_id, request_id, gathered })
+    let ended = time_at(record.time_unix_nano.max(record.observed_time_unix_nano));
+    Some(OtlpEvidence { trace_id, request_id, ended, gathered })
 }
 
 /// The text of a record, with the client's address redacted as configured.

@@ -7,6 +7,8 @@ use trace_context::XrayHeader;
 
 use crate::backtrace;
 use crate::backtrace::frames;
+use crate::invocation::attempt::Attempt;
+use crate::otlp::payload::XRAY_HEADER_KEY;
 use crate::processor::failures::attributes::SelectedAttributes;
 use crate::processor::failures::evidence::{
     Evidence, FailedPhase, Failure, FailureSource, PlatformEnd, ReportedMessage, SpanContext,
@@ -20,8 +22,6 @@ use crate::processor::failures::item::{
 use crate::processor::failures::request;
 use crate::processor::failures::settings::{FailureSettings, ItemSettings};
 use crate::processor::failures::truncate::cut_to;
-use crate::processor::log_lines::context::xray_trace_id;
-use crate::processor::platform_spans::TraceRefs;
 use crate::scrub::{MASK, Scrubber};
 
 /// Most exceptions of a chain; longer chains repeat themselves.
@@ -57,16 +57,11 @@ pub(super) struct NewItem {
 /// The facts about a failure beside its evidence.
 #[derive(Debug, Default)]
 pub(super) struct ItemContext {
-    /// The item's id is derived from this: the request id, else the trace id, else the time of the failed
-    /// init, else time and message of the first failure.
+    /// The item's id is derived from this: the [attempt's key](Attempt::key), else the trace id, else the
+    /// time of the failed init, else time and message of the first failure.
     pub(super) key: String,
-    pub(super) request_id: Option<String>,
-    pub(super) traces: TraceRefs,
-    /// Unix milliseconds at which the invocation times out.
-    pub(super) deadline_ms: Option<i64>,
+    pub(super) attempt: Option<Attempt>,
     pub(super) max_memory_mb: Option<f64>,
-    /// Whether the invocation is the first of the sandbox.
-    pub(super) is_first: Option<bool>,
     /// The resource of the function's last spans or log records that held evidence.
     pub(super) resource: Arc<Texts>,
     pub(super) lines: Vec<TelemetryEntry>,
@@ -210,23 +205,27 @@ impl ItemBuilder {
         known: &ItemContext,
     ) -> BTreeMap<String, Value> {
         let facts = &context.facts;
-        let header = known.traces.xray_header.as_deref();
-        let header = header.or(facts.first(&["cruddur.xray_header"]));
-        let root = header.and_then(XrayHeader::parse).map(|header| header.root.to_string());
-        let server = known.traces.server.map(|(trace, span)| (trace.to_string(), span.to_string()));
+        let attempt = known.attempt.as_ref();
+        let header = attempt.and_then(|it| Some(it.xray_header.as_ref()?.parsed));
+        let header = header.or_else(|| XrayHeader::parse(facts.first(&[XRAY_HEADER_KEY])?));
+        let root = header.map(|header| header.root.to_string());
+        let server = attempt.and_then(|it| it.server);
+        let server = server.map(|it| (it.trace_id.to_string(), it.span_id.to_string()));
         let (trace_id, span_id) = server.unzip();
         let own = Some(&context.trace_id).filter(|id| context.is_server && !id.is_empty());
         let gathered_id = own.or(gathered.trace_ids.first()).cloned();
         let trace_id = trace_id.or(gathered_id).or(root);
         let span_id = Some(context.span_id.clone()).filter(|id| !id.is_empty()).or(span_id);
-        let xray = header.and_then(xray_trace_id);
+        let xray = header.map(|header| header.root.to_xray());
         let end = Some(context.end_ms).filter(|_| context.is_server);
-        let remaining = known.deadline_ms.zip(end).map(|(deadline, end)| deadline - end);
+        let deadline = attempt.and_then(|it| i64::try_from(it.deadline_ms?).ok());
+        let remaining = deadline.zip(end).map(|(deadline, end)| deadline - end);
         let cold_start = facts.first(&["faas.coldstart"]).map(|text| text == "true");
-        let cold_start = cold_start.or(known.is_first);
+        let begun = attempt.filter(|it| it.has_begun());
+        let cold_start = cold_start.or(begun.map(|it| it.is_first));
         let text = |keys: &[&str]| facts.first(keys).map(|text| json!(text));
         let fields = [
-            ("request_id", known.request_id.as_ref().map(|id| json!(id))),
+            ("request_id", attempt.map(|it| json!(&*it.request_id))),
             ("function", text(&["faas.name"]).or(Some(json!(self.function)))),
             (
                 "function_version",

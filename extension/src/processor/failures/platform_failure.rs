@@ -1,5 +1,6 @@
 //! Failures in platform events.
 
+use crate::invocation::attempt::AttemptId;
 use crate::lambda::telemetry_event::{PlatformEvent, PlatformRecord};
 use crate::processor::failures::evidence::{FailedPhase, PlatformEnd};
 use crate::time::unix_ms;
@@ -7,7 +8,7 @@ use crate::time::unix_ms;
 /// The parts of a platform event that concern failures.
 #[derive(Debug)]
 pub struct PlatformFailure {
-    pub(super) request_id: Option<String>,
+    pub(super) attempt: Option<AttemptId>,
     pub(super) is_done: bool,
     pub(super) is_report: bool,
     pub(super) max_memory_mb: Option<f64>,
@@ -17,14 +18,14 @@ pub struct PlatformFailure {
 }
 
 impl PlatformFailure {
-    /// `None` for events that do not concern failures.
-    pub fn of(event: &PlatformEvent) -> Option<Self> {
+    /// `None` for events that do not concern failures. `attempt` is the one that the event is about.
+    pub fn of(event: &PlatformEvent, attempt: Option<AttemptId>) -> Option<Self> {
         let ended = |error_type: Option<String>, phase| {
             let time_ms = unix_ms(event.time);
             error_type.map(|error_type| PlatformEnd { error_type, time_ms, phase })
         };
         let mut failure = Self {
-            request_id: None,
+            attempt,
             is_done: false,
             is_report: false,
             max_memory_mb: None,
@@ -34,12 +35,10 @@ impl PlatformFailure {
         };
         match &event.record {
             PlatformRecord::RuntimeDone(done) => {
-                failure.request_id = Some(done.request_id.clone());
                 failure.is_done = true;
                 failure.ended = ended(done.failure(), FailedPhase::Invocation);
             }
             PlatformRecord::Report(report) => {
-                failure.request_id = Some(report.request_id.clone());
                 failure.is_report = true;
                 failure.max_memory_mb = report.max_memory_used_mb();
                 failure.ended = ended(report.failure(), FailedPhase::Invocation);
@@ -52,9 +51,8 @@ impl PlatformFailure {
             PlatformRecord::Restore(phase) => {
                 failure.ended = ended(phase.failure(), FailedPhase::Restore)
             }
-            PlatformRecord::Other => return None,
+            PlatformRecord::Start(_) | PlatformRecord::Other => return None,
         }
-        (failure.is_init || failure.ended.is_some() || failure.request_id.is_some())
-            .then_some(failure)
+        (failure.is_init || failure.ended.is_some() || attempt.is_some()).then_some(failure)
     }
 }

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 
 use serde_json::json;
 
+use crate::invocation::attempt::Attempt;
 use crate::processor::failures::item::{ItemLevel, TelemetryEntry};
+use crate::time::unix_ms;
 
 /// Lines in an item: about one screen.
 const LAST: usize = 20;
@@ -34,12 +36,19 @@ impl RecentLines {
         self.0.push_back(line);
     }
 
-    /// The last lines of an invocation or, if `request_id` is `None`, those without one. Log records
-    /// may name only the trace.
-    pub(super) fn of(&self, request_id: Option<&str>, trace_ids: &[String]) -> Vec<TelemetryEntry> {
+    /// The last lines of an invocation or, if that is `None`, those without one. Log records may name only
+    /// the trace.
+    pub(super) fn of(
+        &self,
+        attempt: Option<&Attempt>,
+        trace_ids: &[String],
+    ) -> Vec<TelemetryEntry> {
+        let request_id = attempt.map(|it| &*it.request_id);
+        // Lines before a later attempt began belong to the attempt before.
+        let since_ms = attempt.filter(|it| it.number > 1).map_or(i64::MIN, |it| unix_ms(it.began));
         let is_its = |line: &&RecentLine| match &line.request_id {
             None if !line.trace_id.is_empty() => trace_ids.contains(&line.trace_id),
-            named => named.as_deref() == request_id,
+            named => named.as_deref() == request_id && line.time_ms >= since_ms,
         };
         let entry = |line: &RecentLine| TelemetryEntry {
             level: line.level,

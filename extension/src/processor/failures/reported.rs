@@ -12,8 +12,8 @@ pub(super) struct ReportedKeys(VecDeque<ReportedEntry>);
 #[derive(Debug)]
 struct ReportedEntry {
     key: String,
-    /// For a trace: the request that the failure belongs to, once it is known.
-    request_id: Option<String>,
+    /// For a trace: the invocation that the failure belongs to, once it is known.
+    invocation: Option<String>,
 }
 
 impl ReportedKeys {
@@ -21,10 +21,10 @@ impl ReportedKeys {
         self.0.iter().any(|entry| entry.key == key)
     }
 
-    /// Whether the report of a trace belongs to this request. The first request to ask claims it.
-    pub(super) fn has_of(&mut self, trace: &str, request_id: &str) -> bool {
+    /// Whether the report of a trace belongs to this invocation. The first one to ask claims it.
+    pub(super) fn has_of(&mut self, trace: &str, invocation: &str) -> bool {
         self.0.iter_mut().filter(|entry| entry.key == trace).any(|entry| {
-            entry.request_id.get_or_insert_with(|| request_id.to_owned()) == request_id
+            entry.invocation.get_or_insert_with(|| invocation.to_owned()) == invocation
         })
     }
 
@@ -32,6 +32,6 @@ impl ReportedKeys {
         if self.0.len() == MAX_TOLD {
             self.0.pop_front();
         }
-        self.0.push_back(ReportedEntry { key, request_id: None });
+        self.0.push_back(ReportedEntry { key, invocation: None });
     }
 }

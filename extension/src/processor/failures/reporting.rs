@@ -1,47 +1,46 @@
 //! Turns evidence into items.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
 
-use trace_context::XrayHeader;
-
+use crate::invocation::attempt::{Attempt, AttemptId};
 use crate::otlp::failure_codec::signal;
 use crate::processor::failures::attributed_invocation::AttributedInvocation;
 use crate::processor::failures::evidence::{Evidence, PlatformEnd};
 use crate::processor::failures::failure_reporter::FailureReporter;
 use crate::processor::failures::item_builder::{ItemContext, NewItem};
-
 use crate::processor::failures::truncate::fitted;
-use crate::processor::platform_spans::TraceLookup;
 
 impl FailureReporter {
     /// Reports an invocation that is over, unless its report may still name the cause. Strays of other
     /// invocations are reported too.
-    pub fn conclude(&mut self, request_id: &str, now: SystemTime, lookup: TraceLookup<'_>) {
-        let found = self.invocations.iter().position(|it| it.request_id == request_id);
-        let Some(index) = found.filter(|index| !self.invocations[*index].awaits_report()) else {
-            return;
-        };
-        let traces = lookup(request_id);
-        let invocation = &mut self.invocations[index];
+    pub fn conclude(&mut self, id: AttemptId, now: SystemTime) {
+        let found = self.invocations.iter().find(|it| it.id == id);
+        let awaits_report =
+            found.is_some_and(AttributedInvocation::has_exited) && !self.registry.is_over(id);
+        if let Some(attempt) = self.registry.get(id).filter(|_| !awaits_report) {
+            self.report(&attempt, now);
+        }
+    }
+
+    pub(super) fn report(&mut self, attempt: &Attempt, now: SystemTime) {
+        let has_end_events = self.has_end_events;
+        let strays = std::mem::take(&mut self.strays);
+        let invocation = self.invocation(attempt.id);
         let gathered = &mut invocation.gathered;
         if gathered.trace_ids.is_empty() {
-            let root = traces.xray_header.as_deref().and_then(XrayHeader::parse);
-            let server = traces.server.map(|(trace_id, _)| trace_id);
-            let trace_id = server.or(root.map(|header| header.root));
+            let root = attempt.xray_header.as_ref().map(|header| header.parsed.root);
+            let trace_id = attempt.server.map(|server| server.trace_id).or(root);
             trace_id.iter().for_each(|id| gathered.add_trace(&id.to_string()));
         }
         // Decided before any stray is merged, so that their order does not matter.
-        let is_its = |stray: &Evidence| gathered.owns(stray, self.has_end_events);
-        let (its, others): (Vec<_>, Vec<_>) = self.strays.drain(..).partition(is_its);
+        let is_its = |stray: &Evidence| gathered.owns(stray, has_end_events);
+        let (its, others): (Vec<_>, Vec<_>) = strays.into_iter().partition(is_its);
         its.into_iter().for_each(|stray| gathered.merge(stray));
-        let gathered = gathered.take();
+        let (gathered, max_memory_mb) = (gathered.take(), invocation.max_memory_mb);
         let known = ItemContext {
-            key: request_id.to_owned(),
-            request_id: Some(request_id.to_owned()),
-            traces,
-            deadline_ms: invocation.deadline_ms,
-            max_memory_mb: invocation.max_memory_mb,
-            is_first: invocation.is_first,
+            key: attempt.key(),
+            attempt: Some(attempt.clone()),
+            max_memory_mb,
             ..ItemContext::default()
         };
         self.tell(gathered, known, now);
@@ -52,7 +51,7 @@ impl FailureReporter {
     /// may show that several are one.
     pub fn pending_count(&self) -> u64 {
         // Strays will be reported with the running invocation.
-        let open = self.invocations.iter().rposition(|it| !it.is_done);
+        let open = self.invocations.iter().rposition(|it| self.registry.is_running(it.id));
         let is_its = |stray: &&Evidence| {
             let takes = |it: &AttributedInvocation| it.gathered.owns(stray, self.has_end_events);
             open.is_some_and(|index| takes(&self.invocations[index]))
@@ -61,8 +60,8 @@ impl FailureReporter {
         let fails = |gathered: &&Evidence| self.maker.level(gathered).is_some();
         let failing = self.invocations.iter().enumerate().filter(|(index, it)| {
             let more = its.iter().copied().filter(|_| open == Some(*index));
-            !self.told.has(&it.request_id)
-                && std::iter::once(&it.gathered).chain(more).any(|part| fails(&part))
+            std::iter::once(&it.gathered).chain(more).any(|part| fails(&part))
+                && self.registry.get(it.id).is_some_and(|it| !self.told.has(&it.key()))
         });
         let failing = failing.count() + others.iter().copied().filter(fails).count();
         let gathered = self.invocations.iter().map(|it| &it.gathered).chain(&self.strays);
@@ -73,14 +72,11 @@ impl FailureReporter {
     }
 
     /// Reports the changed invocations that are over.
-    pub(super) fn report_changed(&mut self, now: SystemTime, lookup: TraceLookup<'_>) {
-        let touched = self.invocations.iter_mut().filter_map(|it| {
-            let has_changed = std::mem::take(&mut it.has_changed);
-            let is_over = it.is_done || !self.has_end_events;
-            (has_changed && is_over).then(|| it.request_id.clone())
-        });
-        let over: Vec<_> = touched.collect();
-        over.iter().for_each(|request_id| self.conclude(request_id, now, lookup));
+    pub(super) fn report_changed(&mut self, now: SystemTime) {
+        let changed: BTreeSet<_> = std::mem::take(&mut self.changed).into_iter().collect();
+        let is_over = |id: &AttemptId| !self.has_end_events || !self.registry.is_running(*id);
+        let over: Vec<_> = changed.into_iter().filter(is_over).collect();
+        over.into_iter().for_each(|id| self.conclude(id, now));
     }
 
     pub(super) fn report_strays(&mut self, now: SystemTime) {
@@ -101,9 +97,9 @@ impl FailureReporter {
             it.gathered.trace_ids.iter().any(|id| gathered.trace_ids.contains(id))
         };
         if let Some(owner) = self.invocations.iter().rev().find(has_trace) {
-            let request_id = Some(owner.request_id.clone());
-            let known =
-                ItemContext { key: owner.request_id.clone(), request_id, ..ItemContext::default() };
+            let attempt = self.registry.get(owner.id);
+            let key = attempt.as_ref().map(Attempt::key).unwrap_or_default();
+            let known = ItemContext { key, attempt, ..ItemContext::default() };
             return self.tell(gathered, known, now);
         }
         let logged = || {
@@ -119,13 +115,13 @@ impl FailureReporter {
         if gathered.is_empty() {
             return;
         }
-        known.lines = self.lines.of(known.request_id.as_deref(), &gathered.trace_ids);
+        known.lines = self.lines.of(known.attempt.as_ref(), &gathered.trace_ids);
         known.resource = Arc::clone(&self.resource);
         for made in self.maker.messages(&gathered, &known) {
             self.offer(made, now);
         }
         if !is_reported && let Some(made) = self.maker.failure(&gathered, &known) {
-            match known.request_id {
+            match known.attempt {
                 None if !gathered.trace_ids.is_empty() => {
                     stray_keys(&gathered).into_iter().for_each(|key| self.told.add(key));
                 }
@@ -140,8 +136,8 @@ impl FailureReporter {
     fn is_told(&mut self, gathered: &Evidence, known: &ItemContext) -> bool {
         let mut is_reported = self.told.has(&known.key);
         for key in stray_keys(gathered) {
-            is_reported |= match &known.request_id {
-                Some(request_id) => self.told.has_of(&key, request_id),
+            is_reported |= match &known.attempt {
+                Some(_) => self.told.has_of(&key, &known.key),
                 None => self.told.has(&key),
             };
         }

@@ -15,12 +15,14 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::Config;
+use crate::invocation::attempt::AttemptId;
+use crate::invocation::registry::Registry;
 use crate::lambda::telemetry_event::{PlatformEvent, RawEvent};
 use crate::otlp::failure_codec::read;
+use crate::otlp::line_codec::LinePayloads;
 use crate::otlp::payload::{Payload, SignalKind};
 use crate::processor::failures::truncate::MAX_ITEM_BYTES;
 use crate::processor::log_lines::LineEnricher;
-use crate::processor::platform_spans::TraceRefs;
 
 mod account;
 mod content;
@@ -32,12 +34,6 @@ fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_800_000_000)
 }
 
-/// Of every invocation the platform knows the same trace.
-fn lookup(_: &str) -> TraceRefs {
-    let header = format!("Root=1-{}-{};Sampled=1", &ROOT[..8], &ROOT[8..]);
-    TraceRefs { xray_header: Some(header), server: None }
-}
-
 fn config(more: &[(&str, &str)]) -> Config {
     let given = [("ROLLBAR_ACCESS_TOKEN", "t"), ("AWS_REGION", "us-east-1")];
     let all: HashMap<_, _> = given.iter().chain(more).copied().collect();
@@ -46,6 +42,7 @@ fn config(more: &[(&str, &str)]) -> Config {
 
 /// FailureReporter, and all items that were made so far.
 struct World {
+    registry: Registry,
     failures: FailureReporter,
     lines: LineEnricher,
     items: Vec<Value>,
@@ -55,13 +52,19 @@ struct World {
 impl World {
     fn new(more: &[(&str, &str)]) -> Self {
         let config = config(more);
-        let failures = FailureReporter::new(config.failure_settings().unwrap());
+        let registry = Registry::default();
+        let settings = config.failure_settings().unwrap();
         Self {
-            failures,
-            lines: LineEnricher::new(config.line_settings()),
+            failures: FailureReporter::new(settings, registry.clone()),
+            lines: LineEnricher::new(config.line_settings(), registry.clone()),
+            registry,
             items: Vec::new(),
             now: now(),
         }
+    }
+
+    fn attempt(&self, request_id: &str) -> AttemptId {
+        self.registry.of_record(request_id).unwrap()
     }
 
     fn take(&mut self) {
@@ -77,9 +80,11 @@ impl World {
     }
 
     fn on_invoke(&mut self, request_id: &str) {
-        let invoke = serde_json::from_value(json!({ "requestId": request_id })).unwrap();
-        self.failures.on_invoke(&invoke, self.now, &lookup);
-        self.lines.invoked(&invoke, self.now);
+        let header = format!("Root=1-{}-{};Sampled=1", &ROOT[..8], &ROOT[8..]);
+        let invoke = json!({ "requestId": request_id, "tracing": { "value": header } });
+        let invoke = serde_json::from_value(invoke).unwrap();
+        let attempt = self.registry.on_invoke(&invoke, self.now);
+        self.failures.on_invoke(attempt, self.now);
         self.event("platform.start", json!({ "requestId": request_id }));
     }
 
@@ -87,11 +92,15 @@ impl World {
         let event = json!([{ "time": "2027-01-15T08:00:00.000Z", "type": kind, "record": record }]);
         let json = event.to_string();
         let events = RawEvent::read_all(&json, self.now).unwrap();
-        let lines = self.lines.take(&events, lookup);
-        self.failures.lines(&lines, self.now, &lookup);
-        if let Some(note) = PlatformFailure::of(&PlatformEvent::read(&events[0])) {
-            self.failures.platform(note, self.now, &lookup);
+        let event = PlatformEvent::read(&events[0]);
+        let attempt = self.registry.on_platform_event(&event);
+        let mut lines = LinePayloads::default();
+        self.lines.add_line(&events[0], attempt, &mut lines);
+        self.failures.lines(&lines.finish(), self.now);
+        if let Some(failure) = PlatformFailure::of(&event, attempt) {
+            self.failures.platform(failure, self.now);
         }
+        self.failures.report_ended(self.now);
         self.take();
     }
 
@@ -107,9 +116,12 @@ impl World {
         let resource_spans =
             ResourceSpans { resource: Some(resource), scope_spans, ..ResourceSpans::default() };
         let request = ExportTraceServiceRequest { resource_spans: vec![resource_spans] };
-        let (signal, _) =
+        let (signal, servers) =
             Payload::read(SignalKind::Traces, request.encode_to_vec().into()).unwrap();
-        self.failures.otlp(&signal, self.now, &lookup);
+        for server in servers {
+            self.registry.on_server_span(&server, self.now);
+        }
+        self.failures.otlp(&signal, self.now);
         self.take();
     }
 
@@ -118,7 +130,7 @@ impl World {
         let resource_logs = vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }];
         let request = ExportLogsServiceRequest { resource_logs };
         let (signal, _) = Payload::read(SignalKind::Logs, request.encode_to_vec().into()).unwrap();
-        self.failures.otlp(&signal, self.now, &lookup);
+        self.failures.otlp(&signal, self.now);
         self.take();
     }
 
@@ -140,7 +152,7 @@ impl World {
     }
 
     fn finish(&mut self) -> Vec<Value> {
-        self.failures.finish(self.now, &lookup);
+        self.failures.finish(self.now);
         self.take();
         let schema = jsonschema::validator_for(&serde_json::from_str(SCHEMA).unwrap()).unwrap();
         for item in &self.items {
@@ -315,7 +327,7 @@ fn an_error_that_only_a_log_record_tells_of_does_not_wait_long() {
     world.logs(vec![record("first")]);
 
     for (millis, expected) in [(999, 0), (1_000, 1), (9_000, 1)] {
-        world.failures.overdue(world.now + Duration::from_millis(millis), &lookup);
+        world.failures.overdue(world.now + Duration::from_millis(millis));
         world.take();
         assert_eq!(world.items.len(), expected, "after {millis} ms");
     }
@@ -342,7 +354,8 @@ fn a_log_record_without_an_exception_is_none_of_the_chain() {
 fn a_sandbox_that_ends_ends_its_invocation() {
     let mut world = World::new(&[]);
     world.on_invoke("first");
-    world.failures.ended_with_sandbox("first", "timeout".to_owned(), now(), &lookup);
+    let attempt = world.attempt("first");
+    world.failures.ended_with_sandbox(attempt, "timeout".to_owned(), now());
 
     let items = world.finish();
 
@@ -382,4 +395,22 @@ fn what_a_page_sends_is_no_failure_of_the_function() {
     world.step(&Step::Next, "");
 
     assert!(world.finish().is_empty());
+}
+
+#[test]
+fn a_retried_event_that_fails_for_another_reason_is_another_failure() {
+    let mut world = World::new(&[]);
+    for reason in ["Runtime.OutOfMemory", "Runtime.ExitError"] {
+        world.on_invoke("first");
+        let record = json!({ "requestId": "first", "status": "error", "errorType": reason });
+        world.event("platform.runtimeDone", record.clone());
+        world.event("platform.report", record);
+        world.now += Duration::from_secs(60);
+    }
+
+    let items = world.finish();
+
+    let reasons: Vec<_> = items.iter().map(|item| &item["custom"]["platform_error"]).collect();
+    assert_eq!(reasons, ["Runtime.OutOfMemory", "Runtime.ExitError"]);
+    assert_ne!(items[0]["uuid"], items[1]["uuid"]);
 }

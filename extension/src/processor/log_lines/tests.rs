@@ -8,23 +8,51 @@ use trace_context::{SpanId, TraceId};
 
 use super::*;
 use crate::config::Config;
+use crate::invocation::attempt::SpanParent;
+use crate::invocation::registry::Registry;
 use crate::lambda::extensions_api::Invoke;
-use crate::lambda::telemetry_event::RawEvent;
-use crate::otlp::line_codec::MAX_LINE_BYTES;
+use crate::lambda::telemetry_event::{PlatformEvent, RawEvent};
+use crate::otlp::line_codec::{LinePayloads, MAX_LINE_BYTES};
 use crate::otlp::payload::Payload;
-use crate::processor::platform_spans::TraceRefs;
 use crate::test_clock::cpu_time;
 
 const XRAY: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
 const XRAY_TRACE: &str = "1-5759e988-bd862e3fe1be46a994272793";
 
-fn lines() -> LineEnricher {
+struct Rig {
+    registry: Registry,
+    enricher: LineEnricher,
+}
+
+impl Rig {
+    fn invoked(&mut self, invoke: &Invoke, now: SystemTime) {
+        self.registry.on_invoke(invoke, now);
+    }
+
+    fn unreported(&self) -> Option<String> {
+        let last = self.registry.get(self.registry.last_without_metrics()?)?;
+        Some(last.request_id.to_string())
+    }
+
+    /// Takes one POST.
+    fn take(&mut self, events: &[RawEvent<'_>]) -> Vec<Payload> {
+        let mut lines = LinePayloads::default();
+        for event in events {
+            let attempt = self.registry.on_platform_event(&PlatformEvent::read(event));
+            self.enricher.add_line(event, attempt, &mut lines);
+        }
+        lines.finish()
+    }
+}
+
+fn lines() -> Rig {
     let variable = |name: &str| match name {
         "AWS_LAMBDA_FUNCTION_NAME" => Some("home".to_owned()),
         "CRUDDUR_SCRUB" => Some("pin".to_owned()),
         _ => None,
     };
-    LineEnricher::new(Config::from_vars(variable).0.line_settings())
+    let (settings, registry) = (Config::from_vars(variable).0.line_settings(), Registry::default());
+    Rig { enricher: LineEnricher::new(settings, registry.clone()), registry }
 }
 
 fn now() -> SystemTime {
@@ -32,19 +60,11 @@ fn now() -> SystemTime {
 }
 
 /// Takes one POST of `(type, record)`, all of one time.
-fn take(lines: &mut LineEnricher, events: &[(&str, Value)]) -> Vec<Value> {
-    take_with(lines, events, |_| TraceRefs::default())
-}
-
-fn take_with(
-    lines: &mut LineEnricher,
-    events: &[(&str, Value)],
-    traces: impl Fn(&str) -> TraceRefs,
-) -> Vec<Value> {
+fn take(lines: &mut Rig, events: &[(&str, Value)]) -> Vec<Value> {
     let event = |(kind, record): &(&str, Value)| json!({ "time": "2023-11-14T22:13:20.123Z", "type": kind, "record": record });
     let json = events.iter().map(event).collect::<Value>().to_string();
     let events = RawEvent::read_all(&json, now()).unwrap();
-    let signals = lines.take(&events, traces);
+    let signals = lines.take(&events);
     let read = |signal: &Payload| -> Vec<Value> {
         assert_eq!(crate::otlp::line_codec::read(&signal.bytes).count() as u64, signal.items);
         crate::otlp::line_codec::read(&signal.bytes)
@@ -54,12 +74,12 @@ fn take_with(
     signals.iter().flat_map(read).collect()
 }
 
-fn started(lines: &mut LineEnricher, request_id: &str) {
+fn started(lines: &mut Rig, request_id: &str) {
     let start = json!({"requestId": request_id, "version": "7", "tracing": {"type": "X-Amzn-Trace-Id", "value": XRAY}});
     take(lines, &[("platform.start", start)]);
 }
 
-fn function(lines: &mut LineEnricher, record: Value) -> Value {
+fn function(lines: &mut Rig, record: Value) -> Value {
     take(lines, &[("function", record)]).remove(0)
 }
 
@@ -102,7 +122,7 @@ fn half_a_surrogate_costs_nobody_a_line() {
     let json = r#"[{"type":"function","record":"\ud800"},{"type":"function","record":"next"}]"#;
     let events = RawEvent::read_all(json, now()).unwrap();
 
-    let signals = lines().take(&events, |_| TraceRefs::default());
+    let signals = lines().take(&events);
 
     assert_eq!(signals.iter().map(|signal| signal.items).sum::<u64>(), 2);
 }
@@ -112,15 +132,15 @@ fn invoke(request_id: &str) -> Invoke {
     serde_json::from_str(&json).unwrap()
 }
 
-fn report(lines: &mut LineEnricher, request_id: &str) -> Value {
+fn report(lines: &mut Rig, request_id: &str) -> Value {
     let report = json!({"requestId": request_id, "status": "success"});
     take(lines, &[("platform.report", report)]).remove(0)
 }
 
 /// The lines at the end of the sandbox.
-fn shut_down(lines: &mut LineEnricher, reason: &str) -> Vec<Value> {
+fn shut_down(lines: &mut Rig, reason: &str) -> Vec<Value> {
     let shutdown = serde_json::from_str(&format!(r#"{{"shutdownReason":"{reason}"}}"#)).unwrap();
-    let signals = lines.shut_down(&shutdown, now());
+    let signals = lines.enricher.shut_down(&shutdown, now());
     let read = |signal: &Payload| -> Vec<Value> {
         crate::otlp::line_codec::read(&signal.bytes)
             .map(|line| serde_json::from_str(line.json).unwrap())
@@ -143,13 +163,16 @@ fn a_line_without_trace_ids_gets_the_server_spans_or_those_of_an_earlier_line() 
     assert!(empty.get("span_id").is_none() && empty.get("a").is_some());
 
     let hex = "0af7651916cd43dd8448eb211c80319c";
-    let server = TraceId::from_hex(hex).zip(SpanId::from_hex("b7ad6b7169203331"));
-    let traces = |_: &str| TraceRefs { xray_header: None, server };
-    let line = take_with(&mut lines, &[("function", json!("plain"))], traces).remove(0);
+    let attempt = lines.registry.of_line(None, now()).unwrap();
+    let (trace_id, span_id) = (TraceId::from_hex(hex), SpanId::from_hex("b7ad6b7169203331"));
+    let server =
+        SpanParent { trace_id: trace_id.unwrap(), span_id: span_id.unwrap(), is_sampled: true };
+    lines.registry.set_root(attempt, server);
+    let line = function(&mut lines, json!("plain"));
 
     assert_eq!((&line["trace_id"], &line["span_id"]), (&json!(hex), &json!("b7ad6b7169203331")));
     let own = json!({"span_id": "own", "trace_id": null});
-    let line = take_with(&mut lines, &[("function", own)], traces).remove(0);
+    let line = function(&mut lines, own);
     assert_eq!((&line["trace_id"], &line["span_id"]), (&json!(hex), &json!("own")));
 }
 
@@ -353,7 +376,7 @@ fn errors_get_signals_of_their_own_unless_they_are_few() {
         .collect::<Value>()
         .to_string();
 
-    let signals = lines.take(&RawEvent::read_all(&json, now()).unwrap(), |_| TraceRefs::default());
+    let signals = lines.take(&RawEvent::read_all(&json, now()).unwrap());
 
     let told: Vec<_> = signals.iter().map(|signal| (signal.items, signal.has_error)).collect();
     assert_eq!(told, [(100, false), (100, true), (100, false), (100, true)]);
@@ -392,7 +415,7 @@ fn what_a_line_costs() {
     let began = cpu_time();
     for _ in 0..LINES / 1_000 {
         let events = RawEvent::read_all(&post, now()).unwrap();
-        let signals = lines.take(&events, |_| TraceRefs::default());
+        let signals = lines.take(&events);
         assert_eq!(signals.iter().map(|signal| signal.items).sum::<u64>(), 1_000);
     }
 

@@ -12,106 +12,67 @@
 
 pub(crate) mod span;
 
-use std::{collections::VecDeque, time::SystemTime};
+use std::{collections::BTreeMap, time::SystemTime};
 
-use trace_context::{SpanId, TraceId, XrayHeader};
-
-use crate::lambda::extensions_api::{Invoke, Shutdown};
+use crate::invocation::attempt::{Attempt, AttemptId, SpanParent};
+use crate::invocation::registry::Registry;
+use crate::lambda::extensions_api::Shutdown;
 use crate::lambda::telemetry_event::PhaseReport;
 pub use crate::lambda::telemetry_event::{PlatformEvent, PlatformRecord, RawEvent};
-use crate::otlp::payload::{Payload, ServerSpan};
-use crate::processor::platform_spans::span::{PlatformSpan, SpanParent, encode};
+use crate::otlp::payload::{Payload, XRAY_HEADER_KEY};
+use crate::processor::platform_spans::span::{PlatformSpan, encode};
 pub(crate) use crate::processor::platform_spans::span::{new_span_id, new_trace_id};
 
-/// Most invocations that are kept. Where INVOKE arrives, Lambda runs one at a time and delivers a report
-/// one invocation later, so a few suffice.
-const REMEMBERED: usize = 8;
+/// Most invocations that are over and whose spans still wait for S: the functions of most SDKs send S at
+/// the latest during the next invocation.
+const MAX_WAITING: usize = 8;
 
 #[derive(Debug)]
 pub struct PlatformSpans {
     resource: Vec<(String, String)>,
     function_name: String,
-    /// Oldest first.
-    invocations: VecDeque<PendingInvocation>,
+    registry: Registry,
+    /// Spans that wait for S, by invocation.
+    waiting: BTreeMap<AttemptId, Vec<PlatformSpan>>,
     /// `init` or `restore`, until the following invocation has its S, or the root in its place.
     before_first: Vec<PlatformSpan>,
 }
 
-/// The ids of an invocation in the trace backends.
-#[derive(Clone, Debug, Default)]
-pub struct TraceRefs {
-    /// The value of `X-Amzn-Trace-Id`.
-    pub xray_header: Option<String>,
-    /// The server span, or the root in its place.
-    pub server: Option<(TraceId, SpanId)>,
-}
-
-/// Looks up the trace ids of an invocation.
-pub type TraceLookup<'a> = &'a dyn Fn(&str) -> TraceRefs;
-
-#[derive(Debug)]
-struct PendingInvocation {
-    request_id: String,
-    /// Whether INVOKE has arrived; a fast function's S may arrive first.
-    begun: bool,
-    started: SystemTime,
-    xray_header: Option<String>,
-    /// S, or the root in its place.
-    server: Option<SpanParent>,
-    /// Spans that wait for S.
-    waiting: Vec<PlatformSpan>,
-}
-
 impl PlatformSpans {
     /// `resource` describes the function, as the resource of its own spans does.
-    pub fn new(function_name: String, resource: Vec<(String, String)>) -> Self {
-        Self { resource, function_name, invocations: VecDeque::new(), before_first: Vec::new() }
+    pub fn new(function_name: String, resource: Vec<(String, String)>, registry: Registry) -> Self {
+        let (waiting, before_first) = (BTreeMap::new(), Vec::new());
+        Self { resource, function_name, registry, waiting, before_first }
     }
 
-    /// Handles INVOKE. A second INVOKE with the same id is another invocation.
-    pub fn invoked(&mut self, invoke: &Invoke, now: SystemTime) {
-        self.invocations.retain(|known| !(known.begun && known.request_id == invoke.request_id));
-        let invocation = self.invocation(&invoke.request_id, now);
-        invocation.begun = true;
-        invocation.started = now;
-        invocation.xray_header = invoke.xray_header();
-    }
-
-    /// Returns the spans that waited for this S. Ignores an S with invalid ids.
-    pub fn server_span(&mut self, server: &ServerSpan, now: SystemTime) -> Option<Payload> {
-        let place = SpanParent {
-            trace_id: server.trace_id?,
-            span_id: server.span_id?,
-            is_sampled: server.is_sampled,
-        };
+    /// Returns the spans that waited for the S of this invocation.
+    pub fn on_server_span(&mut self, id: AttemptId) -> Option<Payload> {
+        let attempt = self.registry.get(id).filter(|attempt| attempt.server.is_some())?;
         let before = std::mem::take(&mut self.before_first);
-        let invocation = self.invocation(&server.request_id, now);
-        invocation.server = Some(place);
-        invocation.waiting.extend(before);
-        self.release(&server.request_id)
+        self.add(id, before);
+        self.release(&attempt)
     }
 
-    /// Returns the spans of the invocation that have a place now, this event's among them.
-    pub fn event(&mut self, event: PlatformEvent, now: SystemTime) -> Option<Payload> {
+    /// Returns the spans of the invocation that have a place now, this event's among them. `attempt` is the
+    /// one that the event is about.
+    pub fn event(&mut self, event: PlatformEvent, attempt: Option<AttemptId>) -> Option<Payload> {
         match event.record {
             PlatformRecord::Init(phase) => self.phase("init", &phase, event.time),
             PlatformRecord::Restore(phase) => self.phase("restore", &phase, event.time),
             PlatformRecord::RuntimeDone(done) => {
-                let invocation = self.invocation(&done.request_id, now);
-                invocation.waiting.extend(PlatformSpan::overhead(&done));
-                let failed = done.failure();
-                match failed.filter(|_| invocation.server.is_none()) {
-                    Some(error_type) => self.make_root(&done.request_id, &error_type, event.time),
-                    None => self.release(&done.request_id),
+                let attempt = self.registry.get(attempt?)?;
+                self.add(attempt.id, PlatformSpan::overhead(&done));
+                match done.failure().filter(|_| attempt.server.is_none()) {
+                    Some(error_type) => self.make_root(&attempt, Some(&error_type), event.time),
+                    None => self.release(&attempt),
                 }
             }
             PlatformRecord::Report(report) => {
-                let invocation = self.invocation(&report.request_id, now);
-                let span = PlatformSpan::report(&report, invocation.started);
-                invocation.waiting.push(span);
-                self.release(&report.request_id)
+                let attempt = self.registry.get(attempt?)?;
+                self.add(attempt.id, Some(PlatformSpan::report(&report, attempt.began)));
+                self.release(&attempt)
             }
-            PlatformRecord::Other => None,
+            PlatformRecord::Start(_) | PlatformRecord::Other => None,
         }
     }
 
@@ -124,86 +85,76 @@ impl PlatformSpans {
         end: SystemTime,
     ) -> Option<Payload> {
         let span = PlatformSpan::phase(name, phase, end);
-        let after = self.invocations.iter_mut().find(|it| it.started >= end && it.server.is_some());
-        let Some(invocation) = after else {
+        let Some(after) = self.registry.first_placed_after(end) else {
             self.before_first.push(span);
             return None;
         };
-        invocation.waiting.push(span);
-        let request_id = invocation.request_id.clone();
-        self.release(&request_id)
-    }
-
-    /// The X-Ray header and server span of an invocation.
-    pub fn traces(&self, request_id: &str) -> TraceRefs {
-        let found = self.invocations.iter().find(|known| known.request_id == request_id);
-        TraceRefs {
-            xray_header: found.and_then(|known| known.xray_header.clone()),
-            server: found.and_then(|known| known.server).map(|it| (it.trace_id, it.span_id)),
-        }
-    }
-
-    /// The last invocation, if the sandbox failed and the invocation has neither S nor root.
-    pub fn unexplained(&self, shutdown: &Shutdown) -> Option<&str> {
-        let last = self.invocations.back().filter(|last| last.server.is_none());
-        last.filter(|_| shutdown.is_failure()).map(|last| &*last.request_id)
+        self.add(after, Some(span));
+        self.release(&self.registry.get(after)?)
     }
 
     /// Handles SHUTDOWN: the unexplained invocation gets its root.
-    pub fn shut_down(&mut self, shutdown: &Shutdown, now: SystemTime) -> Option<Payload> {
-        let request_id = self.unexplained(shutdown)?.to_owned();
-        self.make_root(&request_id, &shutdown.shutdown_reason.to_ascii_lowercase(), now)
+    pub fn shut_down(
+        &mut self,
+        unexplained: &Attempt,
+        shutdown: &Shutdown,
+        now: SystemTime,
+    ) -> Option<Payload> {
+        let reason = shutdown.shutdown_reason.to_ascii_lowercase();
+        self.make_root(unexplained, Some(&reason), now)
+    }
+
+    /// Handles an invocation whose record was evicted while its spans waited: they get a root.
+    pub fn evict(&mut self, attempt: &Attempt, now: SystemTime) -> Option<Payload> {
+        let is_waiting = self.waiting.contains_key(&attempt.id);
+        if is_waiting { self.make_root(attempt, None, now) } else { None }
     }
 
     fn make_root(
         &mut self,
-        request_id: &str,
-        error_type: &str,
+        attempt: &Attempt,
+        error_type: Option<&str>,
         end: SystemTime,
     ) -> Option<Payload> {
-        let function_name = self.function_name.clone();
+        let header = attempt.xray_header.as_ref();
+        let trace_id = header.map_or_else(|| new_trace_id(attempt.began), |it| it.parsed.root);
+        let name = self.function_name.clone();
+        // Without a start event the begin may be unknown.
+        let began = attempt.began.min(end);
+        let mut root = PlatformSpan::root(name, began, end, error_type);
+        root.attribute("faas.invocation_id", attempt.request_id.to_string());
+        let server = SpanParent { trace_id, span_id: root.id, is_sampled: true };
+        self.registry.set_root(attempt.id, server);
         let before = std::mem::take(&mut self.before_first);
-        let invocation = self.invocation(request_id, end);
-        let header = invocation.xray_header.as_deref().and_then(XrayHeader::parse);
-        let trace_id = header.map_or_else(|| span::new_trace_id(invocation.started), |x| x.root);
-        let mut root = PlatformSpan::root(function_name, invocation.started, end, error_type);
-        root.attribute("faas.invocation_id", invocation.request_id.clone());
-        invocation.server = Some(SpanParent { trace_id, span_id: root.id, is_sampled: true });
-        invocation.waiting.extend(before);
-        invocation.waiting.push(root);
-        self.release(request_id)
+        self.add(attempt.id, before.into_iter().chain([root]));
+        let mut placed = attempt.clone();
+        placed.server = Some(server);
+        self.release(&placed)
     }
 
     /// Takes all spans that wait for an invocation's S, if S is known.
-    fn release(&mut self, request_id: &str) -> Option<Payload> {
-        let found = self.invocations.iter_mut().find(|known| known.request_id == request_id);
-        let invocation = found.filter(|known| !known.waiting.is_empty())?;
-        let server = invocation.server?;
-        let mut spans = std::mem::take(&mut invocation.waiting);
+    fn release(&mut self, attempt: &Attempt) -> Option<Payload> {
+        let server = attempt.server?;
+        let mut spans = self.waiting.remove(&attempt.id)?;
         // A later process may send these spans from the spool, without this invocation's header.
-        if let Some(header) = &invocation.xray_header {
-            spans.iter_mut().for_each(|span| span.attribute("cruddur.xray_header", header.clone()));
+        if let Some(header) = &attempt.xray_header {
+            spans.iter_mut().for_each(|span| span.attribute(XRAY_HEADER_KEY, &*header.text));
         }
         Some(encode(&self.resource, server, spans))
     }
 
-    fn invocation(&mut self, request_id: &str, now: SystemTime) -> &mut PendingInvocation {
-        let known = self.invocations.iter().position(|known| known.request_id == request_id);
-        let index = known.unwrap_or_else(|| {
-            if self.invocations.len() == REMEMBERED {
-                self.invocations.pop_front();
-            }
-            self.invocations.push_back(PendingInvocation {
-                request_id: request_id.to_owned(),
-                begun: false,
-                started: now,
-                xray_header: None,
-                server: None,
-                waiting: Vec::new(),
-            });
-            self.invocations.len() - 1
-        });
-        &mut self.invocations[index]
+    fn add(&mut self, id: AttemptId, spans: impl IntoIterator<Item = PlatformSpan>) {
+        let mut spans = spans.into_iter().peekable();
+        if spans.peek().is_none() {
+            return;
+        }
+        self.waiting.entry(id).or_default().extend(spans);
+        if self.waiting.len() > MAX_WAITING
+            && let Some(oldest) = self.waiting.first_entry()
+            && self.registry.is_over(*oldest.key())
+        {
+            oldest.remove(); // its function sends no S
+        }
     }
 }
 

@@ -13,18 +13,11 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 use trace_context::{SpanId, TraceId};
 
+use crate::invocation::attempt::SpanParent;
 use crate::lambda::telemetry_event::{
     InvocationReport, PhaseReport, RuntimeDone, millis, parse_time,
 };
 use crate::otlp::payload::{Payload, SAMPLING_PRIORITY, SignalKind};
-
-/// The parent of an invocation's platform spans: its server span, or the root in its place.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SpanParent {
-    pub(crate) trace_id: TraceId,
-    pub(crate) span_id: SpanId,
-    pub(crate) is_sampled: bool,
-}
 
 /// A span without a trace yet.
 #[derive(Debug)]
@@ -103,16 +96,21 @@ impl PlatformSpan {
     }
 
     /// The root of an invocation without a server span.
-    pub(crate) fn root(name: String, start: SystemTime, end: SystemTime, error_type: &str) -> Self {
+    pub(crate) fn root(
+        name: String,
+        start: SystemTime,
+        end: SystemTime,
+        error_type: Option<&str>,
+    ) -> Self {
         let mut span = Self::new(name, start, end.max(start));
         span.is_root = true;
-        span.failed = true;
-        span.attribute("error.type", error_type.to_owned());
+        span.failed = error_type.is_some();
+        error_type.into_iter().for_each(|error_type| span.attribute("error.type", error_type));
         span
     }
 
-    pub(crate) fn attribute(&mut self, key: &str, text: String) {
-        self.push(key, Value::StringValue(text));
+    pub(crate) fn attribute(&mut self, key: &str, text: impl Into<String>) {
+        self.push(key, Value::StringValue(text.into()));
     }
 
     fn push(&mut self, key: &str, value: Value) {

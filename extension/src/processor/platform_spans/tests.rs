@@ -6,14 +6,45 @@ use opentelemetry_proto::tonic::{
     trace::v1::{Span, span::SpanKind},
 };
 use prost::Message;
-use trace_context::{SpanId, TraceId};
+use trace_context::{SpanId, TraceId, XrayHeader};
 
 use super::*;
+use crate::lambda::extensions_api::Invoke;
+use crate::otlp::payload::ServerSpan;
 
 const ROOT: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
 
-fn platform() -> PlatformSpans {
-    PlatformSpans::new("home".into(), vec![("service.name".into(), "cruddur".into())])
+struct Rig {
+    registry: Registry,
+    platform: PlatformSpans,
+}
+
+impl Rig {
+    fn invoked(&mut self, invoke: &Invoke, now: SystemTime) {
+        self.registry.on_invoke(invoke, now);
+    }
+
+    fn server_span(&mut self, server: &ServerSpan) -> Option<Payload> {
+        let attempt = self.registry.on_server_span(server, now())?;
+        self.platform.on_server_span(attempt)
+    }
+
+    fn event(&mut self, event: PlatformEvent) -> Option<Payload> {
+        let attempt = self.registry.on_platform_event(&event);
+        self.platform.event(event, attempt)
+    }
+
+    fn shut_down(&mut self, reason: &str) -> Option<Payload> {
+        let shutdown = Shutdown { shutdown_reason: reason.into(), deadline_ms: 0 };
+        let unexplained = self.registry.unexplained(&shutdown)?;
+        self.platform.shut_down(&unexplained, &shutdown, now())
+    }
+}
+
+fn platform() -> Rig {
+    let registry = Registry::default();
+    let resource = vec![("service.name".into(), "cruddur".into())];
+    Rig { platform: PlatformSpans::new("home".into(), resource, registry.clone()), registry }
 }
 
 fn invoke(request_id: &str) -> Invoke {
@@ -31,6 +62,7 @@ fn server(request_id: &str) -> ServerSpan {
         span_id: SpanId::from_hex("b7ad6b7169203331"),
         is_sampled: true,
         failed: false,
+        ended: None,
     }
 }
 
@@ -64,6 +96,8 @@ const INIT: &str = r#"[{"time":"2023-11-14T22:13:19.500Z","type":"platform.initR
 const DONE: &str = r#"[{"time":"2023-11-14T22:13:21.000Z","type":"platform.runtimeDone","record":{"requestId":"a","status":"success",
     "spans":[{"name":"responseLatency","start":"2023-11-14T22:13:20.000Z","durationMs":3.0},
              {"name":"runtimeOverhead","start":"2023-11-14T22:13:20:900Z","durationMs":1.25}]}}]"#;
+const START: &str =
+    r#"[{"time":"2023-11-14T22:13:20.000Z","type":"platform.start","record":{"requestId":"a"}}]"#;
 const TIMEOUT: &str = r#"[{"time":"2023-11-14T22:13:23.000Z","type":"platform.runtimeDone",
     "record":{"requestId":"a","status":"timeout","metrics":{"durationMs":3000}}}]"#;
 
@@ -71,23 +105,26 @@ const TIMEOUT: &str = r#"[{"time":"2023-11-14T22:13:23.000Z","type":"platform.ru
 fn an_init_that_is_told_late_is_still_the_first_invocations() {
     let mut platform = platform();
     platform.invoked(&invoke("a"), now());
-    assert!(platform.server_span(&server("a"), now()).is_none());
+    assert!(platform.server_span(&server("a")).is_none());
     platform.invoked(&invoke("b"), now() + Duration::from_secs(1));
 
-    let late = events(INIT).into_iter().flat_map(|event| spans(platform.event(event, now())));
+    let late = events(INIT).into_iter().flat_map(|event| spans(platform.event(event)));
 
     assert_eq!(late.map(|span| span.name).collect::<Vec<_>>(), ["init"]);
-    assert!(platform.server_span(&server("b"), now()).is_none());
+    assert!(platform.server_span(&server("b")).is_none());
 }
 
 #[test]
 fn an_invocation_that_is_begun_again_has_a_root_of_its_own() {
     let mut platform = platform();
     platform.invoked(&invoke("a"), now());
-    platform.server_span(&server("a"), now());
+    platform.server_span(&server("a"));
     platform.invoked(&invoke("a"), now() + Duration::from_secs(60));
+    for start in events(START).into_iter().chain(events(START)) {
+        platform.event(start);
+    }
 
-    let root = events(TIMEOUT).into_iter().flat_map(|event| spans(platform.event(event, now())));
+    let root = events(TIMEOUT).into_iter().flat_map(|event| spans(platform.event(event)));
 
     assert_eq!(root.filter(|span| span.name == "home").count(), 1);
 }
@@ -109,11 +146,11 @@ fn the_end_of_an_invocation_is_known_in_whatever_form_the_rest_comes() {
 fn init_waits_for_the_server_span_and_becomes_its_child() {
     let mut platform = platform();
     for event in events(INIT) {
-        assert!(platform.event(event, now()).is_none());
+        assert!(platform.event(event).is_none());
     }
     platform.invoked(&invoke("a"), now());
 
-    let spans = spans(platform.server_span(&server("a"), now()));
+    let spans = spans(platform.server_span(&server("a")));
 
     let [init] = &spans[..] else { panic!("{spans:?}") };
     assert_eq!((init.name.as_str(), init.kind), ("init", SpanKind::Internal as i32));
@@ -130,13 +167,13 @@ fn the_overhead_is_a_child_in_whichever_order_it_and_the_server_span_come() {
         platform.invoked(&invoke("a"), now());
         let mut all = Vec::new();
         if server_first {
-            all.extend(spans(platform.server_span(&server("a"), now())));
+            all.extend(spans(platform.server_span(&server("a"))));
         }
         for event in events(DONE) {
-            all.extend(spans(platform.event(event, now())));
+            all.extend(spans(platform.event(event)));
         }
         if !server_first {
-            all.extend(spans(platform.server_span(&server("a"), now())));
+            all.extend(spans(platform.server_span(&server("a"))));
         }
 
         let [overhead] = &all[..] else { panic!("{all:?}") };
@@ -150,15 +187,14 @@ fn the_overhead_is_a_child_in_whichever_order_it_and_the_server_span_come() {
 fn a_report_that_comes_during_the_next_invocation_is_placed_in_its_own() {
     let mut platform = platform();
     platform.invoked(&invoke("a"), now());
-    platform.server_span(&server("a"), now());
+    platform.server_span(&server("a"));
     platform.invoked(&invoke("b"), now());
 
     let report = events(
         r#"[{"time":"x","type":"platform.report","record":{"requestId":"a","status":"success",
             "metrics":{"durationMs":12.5,"billedDurationMs":13,"memorySizeMB":256,"maxMemoryUsedMB":31}}}]"#,
     );
-    let all: Vec<_> =
-        report.into_iter().flat_map(|event| spans(platform.event(event, now()))).collect();
+    let all: Vec<_> = report.into_iter().flat_map(|event| spans(platform.event(event))).collect();
 
     let [report] = &all[..] else { panic!("{all:?}") };
     assert_eq!(report.name, "platform.report");
@@ -171,7 +207,7 @@ fn an_invocation_that_times_out_without_a_server_span_gets_a_root() {
     platform.invoked(&invoke("a"), now());
 
     let all: Vec<_> =
-        events(TIMEOUT).into_iter().flat_map(|event| spans(platform.event(event, now()))).collect();
+        events(TIMEOUT).into_iter().flat_map(|event| spans(platform.event(event))).collect();
 
     let [root] = &all[..] else { panic!("{all:?}") };
     assert_eq!((root.name.as_str(), root.kind), ("home", SpanKind::Server as i32));
@@ -187,33 +223,32 @@ fn an_invocation_that_times_out_without_a_server_span_gets_a_root() {
 fn a_failure_after_the_server_span_makes_no_second_root() {
     let mut platform = platform();
     platform.invoked(&invoke("a"), now());
-    platform.server_span(&server("a"), now());
+    platform.server_span(&server("a"));
 
     for event in events(TIMEOUT) {
-        assert!(platform.event(event, now()).is_none());
+        assert!(platform.event(event).is_none());
     }
 }
 
 #[test]
 fn a_failed_sandbox_explains_its_last_invocation_once() {
-    let shutdown = |reason: &str| Shutdown { shutdown_reason: reason.into(), deadline_ms: 0 };
     let mut platform = platform();
-    assert!(platform.shut_down(&shutdown("FAILURE"), now()).is_none(), "no invocation");
+    assert!(platform.shut_down("FAILURE").is_none(), "no invocation");
     platform.invoked(&invoke("a"), now());
-    assert!(platform.shut_down(&shutdown("SPINDOWN"), now()).is_none());
+    assert!(platform.shut_down("SPINDOWN").is_none());
 
-    let all = spans(platform.shut_down(&shutdown("FAILURE"), now()));
+    let all = spans(platform.shut_down("FAILURE"));
 
     let [root] = &all[..] else { panic!("{all:?}") };
     assert_eq!(text(root, "error.type"), Some("failure"));
-    assert!(platform.shut_down(&shutdown("FAILURE"), now()).is_none());
+    assert!(platform.shut_down("FAILURE").is_none());
 }
 
 #[test]
 fn events_that_nobody_can_read_are_passed_over() {
     let mut platform = platform();
     platform.invoked(&invoke("a"), now());
-    platform.server_span(&server("a"), now());
+    platform.server_span(&server("a"));
     let odd = r#"[{},{"type":7},{"type":"platform.report","record":"text"},
         {"type":"platform.report","record":{"requestId":"a","metrics":{"durationMs":-1e300}}},
         {"type":"platform.report","record":{"requestId":"a","metrics":{"durationMs":1e22}}},
@@ -226,7 +261,7 @@ fn events_that_nobody_can_read_are_passed_over() {
 
     assert_eq!(events.len(), 8, "all but the one without a readable type");
     for event in events {
-        platform.event(event, now());
+        platform.event(event);
     }
     assert!(RawEvent::read_all("{}", now()).is_err());
 }

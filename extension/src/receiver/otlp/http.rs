@@ -16,10 +16,9 @@ use opentelemetry_proto::tonic::collector::{
 };
 use prost::Message;
 
-use crate::invocation::end::EndEvidence;
 use crate::otlp::payload::{Payload, SignalKind};
 use crate::pipeline::PipelineHandle;
-use crate::processor::Processor;
+use crate::processor::{Processor, xray_header};
 use crate::receiver::body::BodyBudget;
 use crate::receiver::otlp::encoding::Encoding;
 use crate::receiver::otlp::refusal::Refusal;
@@ -38,6 +37,8 @@ pub struct OtlpReceiver {
     /// The largest body, before and after decompression.
     pub max_body_bytes: usize,
     pub room: BodyBudget,
+    /// Whether spans get X-Ray's header; see [`xray_header`].
+    pub adds_xray_header: bool,
 }
 
 impl OtlpReceiver {
@@ -88,18 +89,18 @@ impl OtlpReceiver {
             // A status that clients do not retry, since a retry would hold the function.
             Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the pipeline has stopped")
         };
-        let spans: Vec<_> =
-            servers.iter().filter_map(|server| self.invocations.server_span(server)).collect();
         // Runs before the pipeline gets the spans, so that the ledger counts both together.
-        let failures = self.invocations.otlp(&signal);
-        for signal in signal.fit(&self.service_name).into_iter().chain(spans).chain(failures) {
+        let mut derived = self.invocations.otlp(&signal, &servers);
+        let signal = match self.adds_xray_header {
+            true => xray_header::with_header(signal, &servers, self.invocations.registry()),
+            false => signal,
+        };
+        let own = derived.payloads.drain(..);
+        for signal in signal.fit(&self.service_name).into_iter().chain(own) {
             self.pipeline.receive(signal).await.map_err(stopped)?;
         }
-        for server in servers {
-            // After the pipeline has the spans: the end of the wait begins a flush.
-            let end = if server.is_last_word { EndEvidence::Certain } else { EndEvidence::Likely };
-            self.invocations.ended(server.request_id, end);
-        }
+        // After the pipeline has the spans: the end of the wait begins a flush.
+        self.invocations.record(derived);
         Ok(())
     }
 }

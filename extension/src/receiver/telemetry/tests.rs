@@ -10,6 +10,7 @@ use tokio::{
 use super::*;
 use crate::config::Config;
 use crate::invocation::end::EndEvidence;
+use crate::invocation::registry::Registry;
 use crate::pipeline::{Pipeline, Trigger};
 use crate::processor::platform_spans::PlatformSpans;
 
@@ -27,8 +28,9 @@ impl Rig {
         let (task, pipeline) =
             Pipeline::new(Vec::new(), &config.pipeline_settings(), Trigger::Flush);
         tokio::spawn(task.run());
-        let platform = PlatformSpans::new("function".to_owned(), Vec::new());
-        let invocations = Processor::new(platform, None, None);
+        let registry = Registry::default();
+        let platform = PlatformSpans::new("function".to_owned(), Vec::new(), registry.clone());
+        let invocations = Processor::new(registry, platform, None, None);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), watch::Sender::new(false));
         let receiver = TelemetryReceiver::new(pipeline.clone(), invocations.clone(), 1 << 20);
@@ -45,6 +47,12 @@ impl Rig {
         let mut answer = String::new();
         connection.read_to_string(&mut answer).await.unwrap();
         answer.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    async fn end_of(&self, request_id: &str) {
+        let registry = self.invocations.registry();
+        let attempt = registry.of_span(request_id, None).unwrap();
+        registry.wait_for(attempt, EndEvidence::is_certain).await;
     }
 
     async fn refused(&self) -> Value {
@@ -68,8 +76,8 @@ async fn the_end_of_an_invocation_beside_a_cut_record_is_received() {
 
     assert_eq!((head, tail), (200, 200));
     // Returns at once, or the test does not end.
-    rig.invocations.wait_for_end("before", EndEvidence::Certain).await;
-    rig.invocations.wait_for_end("after", EndEvidence::Certain).await;
+    rig.end_of("before").await;
+    rig.end_of("after").await;
     assert_eq!(rig.refused().await, json!({}));
 }
 
@@ -82,8 +90,8 @@ async fn the_readable_events_of_a_broken_post_are_received_and_the_rest_is_count
     let too_long = rig.post(&"x".repeat((1 << 20) + 1)).await;
 
     assert_eq!((broken, garbage, too_long), (200, 400, 400));
-    rig.invocations.wait_for_end("one", EndEvidence::Certain).await;
-    rig.invocations.wait_for_end("two", EndEvidence::Certain).await;
+    rig.end_of("one").await;
+    rig.end_of("two").await;
     assert_eq!(rig.refused().await, json!({"telemetry": {"invalid": 2, "too_large": 1}}));
     rig.stop.send_replace(true);
     rig.serve.await.unwrap();

@@ -19,8 +19,8 @@ const T: u128 = 7;
 const ROOT: u128 = 0x5759_e988_bd86_2e3f_e1be_46a9_9427_2793;
 const P: u64 = 0x5399_5c3f_42cd_8ad8;
 
-fn headers(invocations: &[(&str, u64, &str)]) -> XrayContexts {
-    let headers = XrayContexts::default();
+fn headers(invocations: &[(&str, u64, &str)]) -> Registry {
+    let headers = Registry::default();
     for (request_id, second, header) in invocations {
         let event = json!({ "requestId": request_id, "tracing": { "value": header } });
         let invoke: Invoke = serde_json::from_value(event).unwrap();
@@ -83,7 +83,7 @@ fn a_sampled_invocations_spans_hang_under_its_parent_whatever_their_own_trace() 
 
 #[test]
 fn without_invoke_the_header_that_the_span_carries_counts() {
-    let mut placer = Placer::new(Some(XrayContexts::default()), 0.0);
+    let mut placer = Placer::new(Some(Registry::default()), 0.0);
     let header = sampled();
     let spans = [Indexed { header: Some(&header), ..server(1, None, "r") }];
 
@@ -115,7 +115,7 @@ fn each_decision_of_lambdas_is_followed() {
 
 #[test]
 fn the_undecided_are_sent_at_the_rate_and_each_trace_as_a_whole() {
-    let mut placer = Placer::new(Some(XrayContexts::default()), 0.25);
+    let mut placer = Placer::new(Some(Registry::default()), 0.25);
     let mut chosen = 0;
     for trace in 1..=4_000_u128 {
         // Spread as random ids are.
@@ -146,7 +146,7 @@ fn children_that_come_before_their_server_span_find_its_trace() {
 
 #[test]
 fn spans_that_come_after_their_server_span_join_it() {
-    let mut placer = Placer::new(Some(XrayContexts::default()), 0.0);
+    let mut placer = Placer::new(Some(Registry::default()), 0.0);
     let header = sampled();
     sent(&mut placer, &[Indexed { header: Some(&header), ..server(1, Some(99), "r") }]);
 
@@ -200,7 +200,7 @@ fn what_an_invocation_passes_on_stays_in_its_own_trace() {
 
 #[test]
 fn a_cycle_of_parents_is_cut_open() {
-    let mut placer = Placer::new(Some(XrayContexts::default()), 1.0);
+    let mut placer = Placer::new(Some(Registry::default()), 1.0);
     let spans =
         [span(1, Some(2)), span(2, Some(3)), span(3, Some(1)), span(4, Some(3)), span(5, Some(5))];
 
@@ -225,7 +225,7 @@ fn a_chain_of_parents_of_any_depth_is_followed() {
 
 #[test]
 fn zero_and_duplicate_ids_are_replaced_by_the_same_at_each_attempt() {
-    let mut placer = Placer::new(Some(XrayContexts::default()), 1.0);
+    let mut placer = Placer::new(Some(Registry::default()), 1.0);
     let with = |bytes| Indexed { bytes, ..span(1, None) };
     let none = Indexed { bytes: b"c", span_id: None, trace_id: None, ..span(9, None) };
     let spans = [with(b"a"), with(b"a"), with(b"b"), none];
@@ -270,7 +270,7 @@ fn a_server_span_of_the_same_process_is_no_entry() {
 
 #[test]
 fn a_platforms_span_tells_the_header_after_the_invocation_is_forgotten() {
-    let mut placer = Placer::new(Some(XrayContexts::default()), 0.0);
+    let mut placer = Placer::new(Some(Registry::default()), 0.0);
     let header = sampled();
     let report = Indexed { header: Some(&header), ..span(2, Some(1)) };
 

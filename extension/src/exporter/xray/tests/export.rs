@@ -16,7 +16,7 @@ use crate::exporter::xray::segment::{Segment, SegmentRefusal};
 use crate::exporter::xray::tests::schema::Schema;
 use crate::exporter::xray::tests::{attributes, span_id, trace_id};
 use crate::exporter::xray::{AnnotationFilter, ExportRun, SystemTime, Xray};
-use crate::invocation::xray_contexts::XrayContexts;
+use crate::invocation::registry::Registry;
 use crate::otlp::payload::{Payload, SignalKind};
 
 fn batch(spans: Vec<Span>) -> Batch {
@@ -39,7 +39,7 @@ fn span(id: u8, parent: u8, attributes_json: Value) -> Span {
     }
 }
 
-fn xray(undecided: f64, daemon: String, contexts: Option<XrayContexts>) -> Xray {
+fn xray(undecided: f64, daemon: String, contexts: Option<Registry>) -> Xray {
     let config =
         XrayConfig { undecided, annotations: AnnotationFilter::default(), daemon: Some(daemon) };
     Xray::new(config, contexts)
@@ -49,7 +49,7 @@ fn xray(undecided: f64, daemon: String, contexts: Option<XrayContexts>) -> Xray 
 async fn exported(undecided: f64, spans: Vec<Span>) -> (ExportOutcome, Vec<Value>) {
     let daemon = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = daemon.local_addr().unwrap().to_string();
-    let mut xray = xray(undecided, address, Some(XrayContexts::default()));
+    let mut xray = xray(undecided, address, Some(Registry::default()));
     let (sent, schema) = (batch(spans), Schema::new());
     let items = sent.items;
 
@@ -129,7 +129,7 @@ async fn of_spans_from_a_log_those_of_which_nothing_is_known_are_not_taken() {
 async fn the_same_span_twice_is_one_document() {
     let twins = || vec![span(1, 0, json!({})), span(1, 0, json!({})), span(2, 1, json!({}))];
     let daemon = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let headers = Some(XrayContexts::default());
+    let headers = Some(Registry::default());
     let mut sampled = xray(1.0, daemon.local_addr().unwrap().to_string(), headers.clone());
     let mut unsampled = xray(0.0, "127.0.0.1:9".to_owned(), headers);
 
@@ -182,7 +182,7 @@ async fn each_refusal_costs_the_spans_of_one_document() {
 async fn documents_accepted_before_a_failure_are_not_sent_again_and_their_annotations_count() {
     let daemon = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = daemon.local_addr().unwrap().to_string();
-    let mut xray = xray(1.0, address, Some(XrayContexts::default()));
+    let mut xray = xray(1.0, address, Some(Registry::default()));
     let keys = |prefix: &str| (0..30).map(|n| (format!("app.{prefix}{n}"), json!(n))).collect();
     let (first, second) = (span(1, 0, keys("a")), span(2, 1, keys("b")));
     let mut run = ExportRun::new(SystemTime::now());

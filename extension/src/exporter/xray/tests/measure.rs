@@ -16,7 +16,7 @@ use crate::exporter::xray::placement::{Placement, Placer};
 use crate::exporter::xray::serialize::to_bounded_json;
 use crate::exporter::xray::tests::attributes;
 use crate::exporter::xray::translate::translate;
-use crate::invocation::xray_contexts::XrayContexts;
+use crate::invocation::registry::Registry;
 use crate::test_clock::cpu_time;
 
 const SPANS: u64 = 20_000;
@@ -50,7 +50,7 @@ fn measure() {
         vec![ScopeSpans { spans: (0..SPANS).map(span).collect(), ..Default::default() }];
     let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
     let request = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
-    let mut placer = Placer::new(Some(XrayContexts::default()), 1.0);
+    let mut placer = Placer::new(Some(Registry::default()), 1.0);
     let (filter, now, began) = (AnnotationFilter::default(), SystemTime::now(), cpu_time());
 
     let (spans, _) = index(&request);

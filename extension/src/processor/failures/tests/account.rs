@@ -63,7 +63,8 @@ fn a_report_may_know_why_a_process_ended() {
         world.on_invoke("first");
         let exit = json!({ "requestId": "first", "status": "error", "errorType": EXIT });
         world.event("platform.runtimeDone", exit);
-        world.failures.conclude("first", world.now, &lookup);
+        let attempt = world.attempt("first");
+        world.failures.conclude(attempt, world.now);
         world.take();
         assert_eq!((world.items.len(), world.failures.pending_count()), (0, 1), "it may yet come");
         world.step(if is_told { &Step::Report } else { &Step::Next }, "first");

@@ -220,7 +220,8 @@ proptest! {
             let line = json!({ "level": level, key.clone(): text }).to_string();
             let mut signals = LinePayloads::default();
             signals.push(crate::otlp::line_codec::LogLine { time_ms: -1, json: &line }, true);
-            world.failures.lines(&signals.finish(), now(), &lookup);
+            world.failures.lines(&signals.finish(), now());
+            world.failures.report_ended(now());
         }
         world.finish();
     }

@@ -1,0 +1,92 @@
+//! One attempt of a request: an invocation.
+
+use std::{sync::Arc, time::SystemTime};
+
+use trace_context::{SpanId, TraceId, XrayHeader};
+
+use crate::invocation::end::EndEvidence;
+
+/// Ascends in the order in which the attempts became known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptId(pub(super) u64);
+
+/// Clones share the texts, so a copy costs the same whatever the length of the input.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    pub id: AttemptId,
+    pub request_id: Arc<str>,
+    /// 1 for the first attempt with this request id in this process.
+    pub number: u32,
+    /// Whether it is the first invocation of this process.
+    pub is_first: bool,
+    /// The time of `platform.start`, else of INVOKE's arrival, else of the first evidence.
+    pub began: SystemTime,
+    /// Unix milliseconds; `None` without INVOKE.
+    pub deadline_ms: Option<u64>,
+    /// The value of `X-Amzn-Trace-Id`.
+    pub xray_header: Option<TracingHeader>,
+    /// The server span, or the root in its place.
+    pub server: Option<SpanParent>,
+    /// The trace id in the first of its JSON log lines that has one.
+    pub line_trace_id: Option<TraceId>,
+    /// `success`, `error`, `timeout` or `failure`, once `platform.runtimeDone` has arrived.
+    pub status: Option<Arc<str>>,
+    /// Whether the server span or `platform.runtimeDone` reported a failure.
+    pub has_failed: bool,
+    /// Whether `platform.report` has arrived.
+    pub is_reported: bool,
+    /// Whether a log line has carried its metrics.
+    pub has_metrics_line: bool,
+    pub(super) has_invoke: bool,
+    pub(super) has_start: bool,
+    /// The evidence whose payloads are in the pipeline.
+    pub(super) evidence: Vec<EndEvidence>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TracingHeader {
+    pub text: Arc<str>,
+    pub parsed: XrayHeader,
+}
+
+/// The parent of an invocation's platform spans: its server span, or the root in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpanParent {
+    pub trace_id: TraceId,
+    pub span_id: SpanId,
+    pub is_sampled: bool,
+}
+
+impl Attempt {
+    /// Distinguishes this attempt from other attempts of the request, in other processes too where INVOKE
+    /// arrives: each attempt has its own deadline.
+    pub fn key(&self) -> String {
+        match (self.deadline_ms, self.number) {
+            (Some(deadline_ms), _) => format!("{} {deadline_ms}", self.request_id),
+            (None, 1) => self.request_id.to_string(),
+            (None, number) => format!("{} #{number}", self.request_id),
+        }
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.status.is_some()
+    }
+
+    /// Whether INVOKE or `platform.start` has arrived. Without either it began in an earlier process, or is
+    /// beginning now.
+    pub fn has_begun(&self) -> bool {
+        self.has_invoke || self.has_start
+    }
+
+    /// Whether INVOKE or a platform event named it: spans may name any request id.
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.has_begun() || self.is_done() || self.is_reported
+    }
+}
+
+impl TracingHeader {
+    /// `None` for a header that X-Ray's format does not allow.
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(Self { parsed: XrayHeader::parse(text)?, text: text.into() })
+    }
+}

@@ -1,0 +1,305 @@
+//! One record for each attempt of a request, shared by receivers, processors, lifecycle and exporters.
+//!
+//! The lock covers look-ups and changes of state only: nothing is parsed, formatted or copied by input
+//! size under it.
+
+use std::{
+    ops::{Deref, DerefMut},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::SystemTime,
+};
+
+use tokio::sync::watch;
+use trace_context::TraceId;
+
+use crate::invocation::attempt::{Attempt, AttemptId, SpanParent, TracingHeader};
+use crate::invocation::attempts::Attempts;
+use crate::invocation::end::EndEvidence;
+use crate::lambda::extensions_api::{Invoke, Shutdown};
+use crate::lambda::telemetry_event::{
+    InvocationReport, InvocationStart, PlatformEvent, PlatformRecord, RuntimeDone,
+};
+use crate::otlp::payload::ServerSpan;
+
+#[derive(Clone, Debug, Default)]
+pub struct Registry(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    attempts: Mutex<Attempts>,
+    /// Signals recorded evidence.
+    changed: watch::Sender<()>,
+    init_is_over: watch::Sender<bool>,
+    runtime_done_events: AtomicU64,
+    /// CPU time of the longest lock, in nanoseconds.
+    #[cfg(test)]
+    longest_lock: AtomicU64,
+}
+
+impl Registry {
+    /// Opens an attempt on INVOKE, or continues the one that its platform events have opened.
+    pub fn on_invoke(&self, invoke: &Invoke, now: SystemTime) -> AttemptId {
+        let header = invoke.xray_header().as_deref().and_then(TracingHeader::parse);
+        let deadline_ms = Some(invoke.deadline_ms).filter(|ms| *ms > 0);
+        let request_id = invoke.request_id.as_str().into();
+        self.0.init_is_over.send_replace(true);
+        self.lock().on_invoke(&request_id, header, deadline_ms, now)
+    }
+
+    /// Advances the attempt that the event is about, and returns it.
+    pub fn on_platform_event(&self, event: &PlatformEvent) -> Option<AttemptId> {
+        match &event.record {
+            PlatformRecord::Start(start) => Some(self.on_start(start, event.time)),
+            PlatformRecord::RuntimeDone(done) => Some(self.on_runtime_done(done, event.time)),
+            PlatformRecord::Report(report) => Some(self.on_report(report, event.time)),
+            PlatformRecord::Init(_) | PlatformRecord::Restore(_) | PlatformRecord::Other => None,
+        }
+    }
+
+    fn on_start(&self, start: &InvocationStart, time: SystemTime) -> AttemptId {
+        let header = start.xray_header().and_then(TracingHeader::parse);
+        let request_id = start.request_id.as_str().into();
+        self.lock().on_start(&request_id, header, time)
+    }
+
+    fn on_runtime_done(&self, done: &RuntimeDone, time: SystemTime) -> AttemptId {
+        let (request_id, status) = (done.request_id.as_str().into(), done.status().into());
+        let has_failed = done.failure().is_some();
+        self.lock().on_runtime_done(&request_id, status, has_failed, time)
+    }
+
+    fn on_report(&self, report: &InvocationReport, time: SystemTime) -> AttemptId {
+        let request_id = report.request_id.as_str().into();
+        self.lock().on_report(&request_id, time)
+    }
+
+    /// `None` for an attempt that is no longer known.
+    pub fn on_server_span(&self, server: &ServerSpan, now: SystemTime) -> Option<AttemptId> {
+        let parent = server.trace_id.zip(server.span_id).map(|(trace_id, span_id)| {
+            let is_sampled = server.is_sampled;
+            SpanParent { trace_id, span_id, is_sampled }
+        });
+        let request_id = server.request_id.as_str().into();
+        let end = (server.ended, server.failed);
+        self.lock().on_server_span(&request_id, parent, end, now)
+    }
+
+    /// The attempt that a span or record names. A new one if the request id is unknown.
+    pub fn of_evidence(
+        &self,
+        request_id: &str,
+        ended: Option<SystemTime>,
+        now: SystemTime,
+    ) -> Option<AttemptId> {
+        let request_id = request_id.into();
+        self.lock().on_server_span(&request_id, None, (ended, false), now)
+    }
+
+    /// The root takes the place of the server span.
+    pub fn set_root(&self, id: AttemptId, root: SpanParent) {
+        if let Some(attempt) = self.lock().get_mut(id) {
+            attempt.server = Some(root);
+        }
+    }
+
+    /// Records evidence and wakes the waits for it. Call it when the pipeline has the payloads.
+    pub fn record(&self, id: AttemptId, evidence: EndEvidence) {
+        if evidence == EndEvidence::RuntimeDone {
+            self.0.runtime_done_events.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(attempt) = self.lock().get_mut(id)
+            && !attempt.evidence.contains(&evidence)
+        {
+            attempt.evidence.push(evidence);
+        }
+        self.0.changed.send_replace(());
+    }
+
+    pub fn record_init(&self) {
+        self.0.init_is_over.send_replace(true);
+    }
+
+    /// Returns when init is over: its report has arrived, or an invocation has begun.
+    pub async fn wait_for_init(&self) {
+        // `wait_for` fails only without a sender, and `self` holds it.
+        let _ = self.0.init_is_over.subscribe().wait_for(|over| *over).await;
+    }
+
+    /// Returns when such evidence is recorded. Never returns for an unknown attempt.
+    pub async fn wait_for(&self, id: AttemptId, is_it: impl Fn(EndEvidence) -> bool) {
+        let mut changed = self.0.changed.subscribe();
+        loop {
+            let has_it = |it: &Attempt| it.evidence.iter().any(|evidence| is_it(*evidence));
+            if self.lock().get(id).is_some_and(has_it) {
+                return;
+            }
+            let _ = changed.changed().await; // `self` holds the sender
+        }
+    }
+
+    /// Number of `platform.runtimeDone` events whose payloads are in the pipeline.
+    pub fn runtime_done_events(&self) -> u64 {
+        self.0.runtime_done_events.load(Ordering::Relaxed)
+    }
+
+    pub fn get(&self, id: AttemptId) -> Option<Attempt> {
+        self.lock().get(id).cloned()
+    }
+
+    /// Whether no more events of the attempt are expected; true for an unknown one.
+    pub fn is_over(&self, id: AttemptId) -> bool {
+        let attempts = self.lock();
+        attempts.get(id).is_none_or(|attempt| attempts.is_over(attempt))
+    }
+
+    /// Whether the attempt runs, as far as events show.
+    pub fn is_running(&self, id: AttemptId) -> bool {
+        let attempts = self.lock();
+        attempts.get(id).is_some_and(|it| !it.is_done() && !attempts.is_over(it))
+    }
+
+    /// Whether an invocation has begun in this process.
+    pub fn has_begun(&self) -> bool {
+        self.lock().has_begun
+    }
+
+    pub fn of_span(&self, request_id: &str, ended: Option<SystemTime>) -> Option<AttemptId> {
+        self.lock().of_span(request_id, ended, false)
+    }
+
+    /// The attempt to which a line belongs, by its request id or by the time of its event. Unknown request
+    /// ids are ignored.
+    pub fn of_line(&self, request_id: Option<&str>, time: SystemTime) -> Option<AttemptId> {
+        let attempts = self.lock();
+        let named = request_id.and_then(|id| attempts.last_started(id));
+        named.or_else(|| attempts.running(time))
+    }
+
+    /// The attempt to which a platform record with this request id belongs.
+    pub fn of_record(&self, request_id: &str) -> Option<AttemptId> {
+        self.lock().last_started(request_id)
+    }
+
+    pub fn set_line_trace(&self, id: AttemptId, trace_id: TraceId) {
+        if let Some(attempt) = self.lock().get_mut(id) {
+            attempt.line_trace_id.get_or_insert(trace_id);
+        }
+    }
+
+    /// Marks that a line has the metrics. False from the second call on.
+    pub fn claim_metrics(&self, id: AttemptId) -> bool {
+        let mut attempts = self.lock();
+        let attempt = attempts.get_mut(id);
+        attempt.is_some_and(|it| !std::mem::replace(&mut it.has_metrics_line, true))
+    }
+
+    /// The attempts without metrics in a line, oldest first.
+    pub fn without_metrics(&self) -> Vec<Attempt> {
+        let attempts = self.lock();
+        attempts.iter().filter(|it| it.has_begun() && !it.has_metrics_line).cloned().collect()
+    }
+
+    /// The last attempt without metrics in a line: that of the last INVOKE if its start event is missing.
+    pub fn last_without_metrics(&self) -> Option<AttemptId> {
+        let attempts = self.lock();
+        let lacks = |it: &&Attempt| it.has_begun() && !it.has_metrics_line;
+        let invoked = attempts.invoked.and_then(|id| attempts.get(id));
+        let invoked = invoked.filter(|it| !it.has_start && lacks(it));
+        invoked.or_else(|| attempts.newest_first().find(lacks)).map(|it| it.id)
+    }
+
+    /// The first attempt that began after this time and has its server span.
+    pub fn first_placed_after(&self, time: SystemTime) -> Option<AttemptId> {
+        let attempts = self.lock();
+        attempts.iter().find(|it| it.began >= time && it.server.is_some()).map(|it| it.id)
+    }
+
+    /// The last invocation, if the sandbox failed and neither a server span nor `platform.runtimeDone`
+    /// shows how it ended.
+    pub fn unexplained(&self, shutdown: &Shutdown) -> Option<Attempt> {
+        let attempts = self.lock();
+        let last = attempts.newest_first().find(|it| it.is_confirmed())?;
+        let is_unexplained = shutdown.is_failure() && last.server.is_none() && !last.is_done();
+        is_unexplained.then(|| last.clone())
+    }
+
+    /// The X-Ray header of the attempt in which a span with this request id ended.
+    pub fn header_of_request(
+        &self,
+        request_id: &str,
+        ended: Option<SystemTime>,
+    ) -> Option<TracingHeader> {
+        let attempts = self.lock();
+        let id = attempts.of_span(request_id, ended, true)?;
+        attempts.get(id)?.xray_header.clone()
+    }
+
+    /// The header of the last attempt in this X-Ray trace.
+    pub fn header_of_root(&self, root: TraceId) -> Option<TracingHeader> {
+        let attempts = self.lock();
+        attempts.get(attempts.of_root(root)?)?.xray_header.clone()
+    }
+
+    /// The header of the last attempt that began at `time` or before: Lambda runs one after the other
+    /// where INVOKE arrives. Without INVOKE there is none.
+    pub fn header_at(&self, time: SystemTime) -> Option<TracingHeader> {
+        let attempts = self.lock();
+        attempts.invoked?;
+        let mut begun = attempts.newest_first().filter(|it| it.has_invoke && it.began <= time);
+        begun.next()?.xray_header.clone()
+    }
+
+    /// Takes the attempts that were evicted before they were over.
+    pub fn take_evicted(&self) -> Vec<Attempt> {
+        std::mem::take(&mut self.lock().evicted)
+    }
+
+    fn lock(&self) -> Locked<'_> {
+        // A panic under the lock costs one change of state, not all later calls.
+        let attempts = self.0.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        Locked {
+            attempts,
+            #[cfg(test)]
+            since: crate::test_clock::cpu_time(),
+            #[cfg(test)]
+            longest: &self.0.longest_lock,
+        }
+    }
+}
+
+/// Measures in tests how long the lock is held.
+struct Locked<'a> {
+    attempts: MutexGuard<'a, Attempts>,
+    #[cfg(test)]
+    since: std::time::Duration,
+    #[cfg(test)]
+    longest: &'a AtomicU64,
+}
+
+impl Deref for Locked<'_> {
+    type Target = Attempts;
+
+    fn deref(&self) -> &Attempts {
+        &self.attempts
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Attempts {
+        &mut self.attempts
+    }
+}
+
+#[cfg(test)]
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        let held = crate::test_clock::cpu_time() - self.since;
+        self.longest.fetch_max(held.as_nanos() as u64, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests;

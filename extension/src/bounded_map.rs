@@ -6,7 +6,7 @@ use std::{
     hash::Hash,
 };
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct BoundedMap<K, V> {
     most: usize,
     values: HashMap<K, V>,

@@ -5,6 +5,41 @@
 
 use http::Uri;
 
+/// An environment variable: what the reader accepts, `doctor` shows and the documents list.
+#[derive(Debug)]
+pub struct Variable {
+    pub name: &'static str,
+    /// Read in place of an unset variable; empty if there is none.
+    pub default: &'static str,
+    pub meaning: &'static str,
+    show: fn(&str) -> String,
+}
+
+impl Variable {
+    pub const fn new(name: &'static str, default: &'static str, meaning: &'static str) -> Self {
+        Self { name, default, meaning, show: str::to_owned }
+    }
+
+    /// Its value is never shown.
+    pub const fn secret(self) -> Self {
+        Self { show: |_| "set".to_owned(), ..self }
+    }
+
+    /// Its query is not shown, since that may hold a secret.
+    pub const fn url(self) -> Self {
+        Self { show: |url| url.split_once('?').map_or(url, |(shown, _)| shown).to_owned(), ..self }
+    }
+
+    /// The value as people may see it, or the default.
+    pub fn shown(&self, value: Option<&str>) -> String {
+        match value {
+            Some(value) => (self.show)(value),
+            None if self.default.is_empty() => "not set".to_owned(),
+            None => self.default.to_owned(),
+        }
+    }
+}
+
 /// An ignored variable and the reason. Never shows a secret's value.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{variable} {reason}")]
@@ -30,17 +65,53 @@ pub struct Rejected;
 /// Reads variables through a function, so that tests pass values instead of changing the process.
 pub struct Reader<'a> {
     var: &'a dyn Fn(&str) -> Option<String>,
+    known: Vec<&'static Variable>,
     errors: Vec<ConfigError>,
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(var: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        Self { var, errors: Vec::new() }
+    /// `known` are all variables that may be read.
+    pub fn new(
+        var: &'a dyn Fn(&str) -> Option<String>,
+        known: impl Iterator<Item = &'static Variable>,
+    ) -> Self {
+        Self { var, known: known.collect(), errors: Vec::new() }
     }
 
     /// The trimmed value. An empty value counts as unset.
     pub fn get(&self, variable: &str) -> Option<String> {
+        debug_assert!(
+            self.known.iter().any(|known| known.name == variable)
+                || variable.starts_with("AWS_ENDPOINT_URL"),
+            "{variable} is not in a list of variables"
+        );
         (self.var)(variable).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    /// The value as `parse` reads it, or the default if the variable is unset. An invalid value is
+    /// rejected, because the default would do something that was not asked for.
+    pub fn valid_or_default<T>(
+        &mut self,
+        variable: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<T, Rejected> {
+        match self.get(variable) {
+            Some(_) => self.parsed(variable, parse).ok_or(Rejected),
+            None => Ok(self.or_default(variable, parse)),
+        }
+    }
+
+    /// The value as `parse` reads it; the default if the variable is unset or invalid.
+    pub fn or_default<T>(
+        &mut self,
+        variable: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> T {
+        let valid = self.parsed(variable, &parse);
+        let known = self.known.iter().find(|known| known.name == variable);
+        let default = || parse(known.map_or("", |known| known.default));
+        // A test reads every default.
+        valid.unwrap_or_else(|| default().unwrap_or_else(|reason| panic!("{variable} {reason}")))
     }
 
     /// The value as `parse` reads it; `None` if it is unset or invalid.
@@ -78,6 +149,11 @@ impl<'a> Reader<'a> {
     pub fn into_errors(self) -> Vec<ConfigError> {
         self.errors
     }
+}
+
+/// Any text.
+pub fn parse_text(text: &str) -> Result<String, String> {
+    Ok(text.to_owned())
 }
 
 pub fn parse_number(text: &str) -> Result<u64, String> {

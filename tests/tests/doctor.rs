@@ -119,12 +119,14 @@ async fn every_variable_is_listed_with_what_it_means_and_wrong_ones_with_the_rea
     assert_eq!(printed.code, 1);
     let hold = variable(&printed, "CRUDDUR_MAX_HOLD_MS");
     assert_eq!(hold["is_set"], true);
-    assert!(hold["text"].as_str().expect("a text").contains("250ms"), "{hold}");
+    assert_eq!(hold["text"], "250");
+    assert!(hold["meaning"].as_str().expect("a text").contains("milliseconds"), "{hold}");
     assert_eq!(variable(&printed, "CRUDDUR_FLUSH")["level"], "misconfigured");
     let misspelt = variable(&printed, "CRUDDUR_FLUHS");
     assert_eq!(misspelt["level"], "warning");
     assert!(misspelt["text"].as_str().expect("a text").contains("misspelt"), "{misspelt}");
-    assert_eq!(variable(&printed, "CRUDDUR_SPOOL_BYTES")["is_set"], false);
+    let spool = variable(&printed, "CRUDDUR_SPOOL_BYTES");
+    assert_eq!((&spool["is_set"], &spool["text"]), (&json!(false), &json!("67108864")));
     assert_eq!(findings(&printed, "console").len(), 1);
 }
 

@@ -4,7 +4,25 @@ use std::collections::BTreeMap;
 
 use percent_encoding::percent_decode_str;
 
-use crate::settings::Reader;
+use crate::settings::{Reader, Variable};
+
+pub(super) const VARIABLES: &[Variable] = &[
+    Variable::new(
+        "OTEL_SERVICE_NAME",
+        "",
+        "service.name of platform spans and of payloads without one; unset: the next two, or the function's name",
+    ),
+    Variable::new("HONEYCOMB_SERVICE_NAME", "", "the same"),
+    Variable::new(
+        "OTEL_RESOURCE_ATTRIBUTES",
+        "",
+        "attributes of the resource of platform spans, key=value,…; values percent-encoded",
+    ),
+    Variable::new("AWS_LAMBDA_FUNCTION_NAME", "", "set by Lambda"),
+    Variable::new("AWS_LAMBDA_FUNCTION_VERSION", "", "set by Lambda"),
+    Variable::new("AWS_REGION", "", "set by Lambda"),
+    Variable::new("AWS_DEFAULT_REGION", "", "the region if AWS_REGION is unset"),
+];
 
 /// The service's name and all attributes of the resource.
 type Described = (String, Vec<(String, String)>);

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use crate::delivery::batch::Batch;
 use crate::delivery::error::{ExportError, ExportOutcome};
 use crate::delivery::healthcheck::Finding;
-use crate::otlp::payload::SignalKind;
+use crate::otlp::payload::{Payload, SignalKind};
 
 /// The place of a destination in the pipeline's list.
 pub type DestinationId = usize;
@@ -34,6 +34,10 @@ pub trait Exporter: Send {
         &'a mut self,
         batch: &'a Batch,
     ) -> BoxFuture<'a, Result<ExportOutcome, ExportError>>;
+
+    /// The documents that the destination would get for a payload, as text. Sends nothing and changes no
+    /// state.
+    fn preview(&self, payload: &Payload) -> Result<Vec<String>, ExportError>;
 
     /// Drops pooled connections: after a freeze the other end may be gone without a close.
     fn reset_connections(&mut self) {}

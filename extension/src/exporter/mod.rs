@@ -1,79 +1,74 @@
 //! The destinations. Each folder has the same files for the same jobs: `mod.rs` (the exporter),
 //! `config.rs` (its settings), `request.rs` (bytes on the wire), `healthcheck.rs` (for `doctor`).
 //!
-//! A new exporter is a folder, a field of [`ExporterSettings`], and a line in [`configured`].
+//! A new exporter is a folder, its module below, and its kind in [`KINDS`].
 
+pub mod kind;
 pub mod cloudwatch_logs;
 pub mod console;
 pub mod honeycomb;
 pub mod rollbar;
 pub mod xray;
 
-use crate::delivery::Exporter;
-use crate::exporter::cloudwatch_logs::CloudWatchLogs;
-use crate::exporter::cloudwatch_logs::config::CloudWatchLogsConfig;
-use crate::exporter::console::Console;
-use crate::exporter::honeycomb::Honeycomb;
-use crate::exporter::honeycomb::config::HoneycombConfig;
-use crate::exporter::rollbar::Rollbar;
-use crate::exporter::rollbar::config::RollbarConfig;
-use crate::exporter::xray::Xray;
-use crate::exporter::xray::config::XrayConfig;
-use crate::invocation::registry::Registry;
-use crate::settings::{Reader, parse_names};
+use std::any::Any;
 
-/// The names that `CRUDDUR_EXPORTERS` may list.
-const EXPORTERS: [&str; 5] = ["honeycomb", "xray", "cloudwatch", "rollbar", "console"];
+use crate::delivery::Exporter;
+use crate::exporter::kind::{ExporterConfig, ExporterKind, Selection};
+use crate::invocation::registry::Registry;
+use crate::settings::{Reader, Variable, parse_names};
+
+/// In the order in which they start.
+const KINDS: [&ExporterKind; 5] = [
+    &honeycomb::config::KIND,
+    &xray::config::KIND,
+    &cloudwatch_logs::config::KIND,
+    &rollbar::config::KIND,
+    &console::config::KIND,
+];
+
+const EXPORTERS: Variable = Variable::new(
+    "CRUDDUR_EXPORTERS",
+    "",
+    "comma list of the exporters that run: honeycomb, xray, cloudwatch, rollbar, console; unset: those with \
+     a key, a log group or a token, and console outside Lambda",
+);
+
+pub fn variables() -> impl Iterator<Item = &'static Variable> {
+    const LIST: &[Variable] = &[EXPORTERS];
+    LIST.iter().chain(KINDS.iter().flat_map(|kind| kind.variables))
+}
 
 /// The settings of each exporter that runs.
 #[derive(Debug)]
-pub struct ExporterSettings {
-    pub honeycomb: Option<HoneycombConfig>,
-    pub xray: Option<XrayConfig>,
-    pub cloudwatch_logs: Option<CloudWatchLogsConfig>,
-    pub rollbar: Option<RollbarConfig>,
-    pub console: bool,
-}
+pub struct ExporterSettings(Vec<Box<dyn ExporterConfig>>);
 
 impl ExporterSettings {
-    /// Without `CRUDDUR_EXPORTERS`, every exporter with a key, a token or a log group runs, and outside
-    /// Lambda the console. X-Ray runs only if it is named: without its permission, every export would
-    /// fail.
     pub fn read(reader: &mut Reader<'_>, is_on_lambda: bool) -> Self {
-        let list = reader.parsed("CRUDDUR_EXPORTERS", parse_exporters);
-        let named = |name: &str| Some(list.as_ref()?.iter().any(|named| named == name));
-        // `None` if the exporter is switched off, else whether it was named.
-        let wanted = |name| named(name).map_or(Some(false), |named| named.then_some(true));
-        Self {
-            honeycomb: wanted("honeycomb").and_then(|named| HoneycombConfig::read(reader, named)),
-            xray: wanted("xray").filter(|named| *named).and_then(|_| XrayConfig::read(reader)),
-            cloudwatch_logs: wanted("cloudwatch")
-                .and_then(|named| CloudWatchLogsConfig::read(reader, named)),
-            rollbar: wanted("rollbar").and_then(|named| RollbarConfig::read(reader, named)),
-            console: named("console").unwrap_or(!is_on_lambda),
-        }
+        let list = reader.parsed(EXPORTERS.name, parse_exporters);
+        let read = |kind: &&ExporterKind| {
+            let is_named = list.as_ref().map(|list| list.iter().any(|name| name == kind.name));
+            if is_named == Some(false) {
+                return None;
+            }
+            (kind.read)(reader, Selection { is_named: is_named.is_some(), is_on_lambda })
+        };
+        Self(KINDS.iter().filter_map(read).collect())
     }
-}
 
-/// The exporters that the settings name. Opens no connection. `registry` are the X-Ray headers of the
-/// invocations; `None` if there are no invocations.
-pub fn configured(
-    settings: &ExporterSettings,
-    registry: Option<&Registry>,
-) -> Vec<Box<dyn Exporter>> {
-    let ExporterSettings { honeycomb, xray, cloudwatch_logs, rollbar, console } = settings;
-    let mut exporters: Vec<Box<dyn Exporter>> = Vec::new();
-    exporters.extend(honeycomb.iter().map(|it| Box::new(Honeycomb::new(it.clone())) as _));
-    exporters.extend(xray.iter().map(|it| Box::new(Xray::new(it.clone(), registry.cloned())) as _));
-    exporters.extend(cloudwatch_logs.iter().map(|it| Box::new(CloudWatchLogs::new(it)) as _));
-    exporters.extend(rollbar.iter().map(|it| Box::new(Rollbar::new(it)) as _));
-    exporters.extend(console.then(|| Box::new(Console::default()) as _));
-    exporters
+    /// The settings of one exporter, if it runs.
+    pub fn get<T: ExporterConfig>(&self) -> Option<&T> {
+        self.0.iter().find_map(|config| (&**config as &dyn Any).downcast_ref())
+    }
+
+    /// Opens no connection. `registry` has the X-Ray headers; `None` if there are no invocations.
+    pub fn start(&self, registry: Option<&Registry>) -> Vec<Box<dyn Exporter>> {
+        self.0.iter().map(|config| config.start(registry)).collect()
+    }
 }
 
 fn parse_exporters(list: &str) -> Result<Vec<String>, String> {
     let names = parse_names(list);
-    match names.iter().find(|name| !EXPORTERS.contains(&name.as_str())) {
+    match names.iter().find(|name| !KINDS.iter().any(|kind| kind.name == **name)) {
         Some(unknown) => Err(format!("is ignored: there is no exporter {unknown:?}")),
         None => Ok(names),
     }

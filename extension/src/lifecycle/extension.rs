@@ -14,6 +14,7 @@ use tokio::{
 use tracing::{error, warn};
 
 use crate::config::Config;
+use crate::exporter::xray::config::XrayConfig;
 use crate::flush::policy;
 use crate::flush::policy::FlushKind;
 use crate::flush::state::FlushState;
@@ -102,7 +103,7 @@ impl Extension {
             service_name: config.service_name.clone(),
             max_body_bytes: config.buffer_bytes,
             room: BodyBudget::new(config.buffer_bytes.saturating_mul(2)),
-            adds_xray_header: config.exporters.xray.is_some(),
+            adds_xray_header: config.exporters.get::<XrayConfig>().is_some(),
         });
         let handle = move |request| {
             let receiver = Arc::clone(&receiver);

@@ -5,10 +5,10 @@ use std::{env, ffi::OsStr, fs, io, os::unix::process::CommandExt, process::Comma
 
 use serde_json::Value;
 
-use crate::config::variables::VARIABLES;
+use crate::config::variables;
 
 /// Replaces this process by a `doctor` with the function's variables, because the AWS SDK reads them
-/// from the process, too. Credentials stay. `own_variables` are removed, like all of [`VARIABLES`].
+/// from the process, too. Credentials stay. `own_variables` are removed, like all of [`variables`].
 ///
 /// Returns only on failure, with the reason.
 pub(super) fn run_doctor<'a>(
@@ -30,8 +30,7 @@ pub(super) fn run_doctor<'a>(
         Err(error) => return error.to_string(),
     };
     let mut doctor = Command::new(program);
-    VARIABLES
-        .iter()
+    variables::all()
         .map(|variable| variable.name)
         .chain(own_variables.map(String::as_str))
         .for_each(|name| {

@@ -1,7 +1,5 @@
-//! `doctor`: shows the effect of every variable, and checks every destination.
-//!
-//! A destination is checked by [`crate::delivery::Exporter::healthcheck`]; a variable's effect is in
-//! [`VARIABLES`](crate::config::variables::VARIABLES).
+//! `doctor`: shows the value of every variable, and checks every destination by
+//! [`crate::delivery::Exporter::healthcheck`].
 
 mod function;
 
@@ -20,7 +18,7 @@ use lexopt::{
 use serde::Serialize;
 
 use crate::command::output::{print, print_error};
-use crate::config::variables::VARIABLES;
+use crate::config::variables;
 use crate::config::{Config, ConfigError};
 use crate::delivery::healthcheck::{Finding, Severity};
 
@@ -30,7 +28,7 @@ const OUR_PREFIXES: [&str; 3] = ["CRUDDUR_", "HONEYCOMB_", "ROLLBAR_"];
 const MISCONFIGURED: u8 = 1;
 
 pub(super) const HELP: &str = "\
-Shows the effect of every variable and checks whether the destinations accept telemetry.
+Shows the value of every variable and checks whether the destinations accept telemetry.
 
 Usage: cruddur-telemetry doctor [OPTIONS]
 
@@ -83,9 +81,10 @@ struct DoctorReport {
 struct Setting {
     name: String,
     is_set: bool,
-    /// The variable's effect, or why it is invalid.
+    /// The value or the default, or why the value is invalid.
     #[serde(flatten)]
     finding: Finding,
+    meaning: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -105,7 +104,7 @@ pub(super) async fn run(
         print_error(&function::run_doctor(file, options.json, variables.keys().filter(is_ours)));
         return ExitCode::from(MISCONFIGURED);
     }
-    let settings = settings(variables, config, errors);
+    let settings = settings(variables, errors);
     let is_valid = |variable: &str| {
         let found = settings.iter().find(|setting| setting.name == variable);
         found.is_some_and(|it| it.is_set && it.finding.level == Severity::Fine)
@@ -140,22 +139,19 @@ pub(super) async fn run(
 }
 
 /// All known variables, and unknown ones with a prefix of ours.
-fn settings(
-    variables: &BTreeMap<String, String>,
-    config: &Config,
-    errors: &[ConfigError],
-) -> Vec<Setting> {
-    let is_set = |name: &str| variables.get(name).is_some_and(|value| !value.trim().is_empty());
-    let known = VARIABLES.iter().map(|variable| {
+fn settings(variables: &BTreeMap<String, String>, errors: &[ConfigError]) -> Vec<Setting> {
+    let value = |name: &str| Some(variables.get(name)?.trim()).filter(|value| !value.is_empty());
+    let known = variables::all().map(|variable| {
         let errors = errors.iter().filter(|error| error.variable() == variable.name);
         let reasons: Vec<_> = errors.map(ConfigError::reason).collect();
         let finding = match reasons[..] {
-            [] => Finding::fine((variable.now)(config)),
+            [] => Finding::fine(variable.shown(value(variable.name))),
             _ => Finding::misconfigured(reasons.join("; ")),
         };
-        Setting { name: variable.name.to_owned(), is_set: is_set(variable.name), finding }
+        let is_set = value(variable.name).is_some();
+        Setting { name: variable.name.to_owned(), is_set, finding, meaning: variable.meaning }
     });
-    let is_known = |name: &&String| VARIABLES.iter().any(|variable| variable.name == *name);
+    let is_known = |name: &&String| variables::all().any(|variable| variable.name == *name);
     let unknown = variables.keys().filter(|name| is_ours(name) && !is_known(name));
     let unknown = unknown.map(|name| Setting {
         name: name.clone(),
@@ -163,6 +159,7 @@ fn settings(
         finding: Finding::warning(
             "is unknown to the extension: it is for the function, or misspelt",
         ),
+        meaning: "",
     });
     known.chain(unknown).collect()
 }
@@ -190,13 +187,17 @@ impl fmt::Display for DoctorReport {
         writeln!(page, "{bold}cruddur-telemetry {}{bold:#}\n", self.version)?;
         writeln!(page, "{bold}Variables{bold:#}")?;
         let width = self.variables.iter().map(|setting| setting.name.len()).max().unwrap_or(0);
-        for Setting { name, is_set, finding } in &self.variables {
+        for Setting { name, is_set, finding, meaning } in &self.variables {
             let (mark, text) = (Mark(finding.level), &finding.text);
             match (is_set, finding.level) {
                 (false, Severity::Fine) => {
-                    writeln!(page, "  {dim}·{dim:#} {name:width$}  {dim}{text}{dim:#}")?;
+                    write!(page, "  {dim}·{dim:#} {name:width$}  {dim}{text}{dim:#}")?;
                 }
-                _ => writeln!(page, "  {mark} {name:width$}  {text}")?,
+                _ => write!(page, "  {mark} {name:width$}  {text}")?,
+            }
+            match meaning.is_empty() {
+                true => writeln!(page)?,
+                false => writeln!(page, "  {dim}({meaning}){dim:#}")?,
             }
         }
         writeln!(page, "\n{bold}Destinations{bold:#}")?;

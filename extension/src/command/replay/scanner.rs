@@ -8,7 +8,7 @@
 use std::{
     collections::HashSet,
     hash::{DefaultHasher, Hash, Hasher},
-    io::{self, BufRead},
+    io::{self, BufRead, Read},
     ops::Range,
     sync::{
         Arc,
@@ -20,13 +20,24 @@ use memchr::memmem;
 
 use crate::pipeline::dead_letter::{self, DeadLetter, MARK, MAX_LINE_BYTES, Unreadable};
 
-/// Needs memory for the longest line of the log.
+/// Most bytes that are read of a line at once, since a JSON export may be one line of a gigabyte.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// Bytes before a mark that decide whether it counts.
+const CONTEXT_BYTES: usize = 2;
+
+/// Needs memory for a few dead letters, whatever the size of the log.
 #[derive(Debug)]
 pub(super) struct Scanner<R> {
     input: R,
+    /// A line, or a part of a long one.
     line: Vec<u8>,
+    /// Whether the line continues in the input.
+    is_cut: bool,
     /// Offset of the first unread byte in `line`.
     start: usize,
+    /// Whether a dead letter, perhaps a truncated one, ends at `start`.
+    follows_word: bool,
     /// Hashes of the dead letters found so far, eight bytes each.
     found: HashSet<u64>,
     counts: Arc<ScanCounts>,
@@ -44,19 +55,27 @@ pub(super) struct ScanCounts {
 
 impl<R: BufRead> Scanner<R> {
     pub(super) fn new(input: R, counts: Arc<ScanCounts>) -> Self {
-        Self { input, line: Vec::new(), start: 0, found: HashSet::new(), counts }
+        let (line, found) = (Vec::new(), HashSet::new());
+        Self { input, line, is_cut: false, start: 0, follows_word: false, found, counts }
     }
 
     /// The next readable dead letter. `None` at the end of the input.
     pub(super) fn next(&mut self) -> io::Result<Option<DeadLetter>> {
         loop {
-            let Some(range) = find_word(&self.line, self.start) else {
-                if !self.read_line()? {
+            let Some(range) = self.find_word() else {
+                // A cut line may end with the beginning of a mark.
+                let keep = if self.is_cut { MARK.len() - 1 } else { 0 };
+                if !self.read_from(self.line.len().saturating_sub(keep).max(self.start))? {
                     return Ok(None);
                 }
                 continue;
             };
-            self.start = range.end;
+            let may_continue = range.end == self.line.len() && range.len() <= MAX_LINE_BYTES;
+            if self.is_cut && may_continue {
+                self.read_from(range.start)?;
+                continue;
+            }
+            (self.start, self.follows_word) = (range.end, true);
             let word = &self.line[range];
             let skipped = match parse(word) {
                 None => continue,
@@ -69,31 +88,37 @@ impl<R: BufRead> Scanner<R> {
         }
     }
 
-    /// False at the end of the input.
-    fn read_line(&mut self) -> io::Result<bool> {
-        self.line.clear();
-        self.start = 0;
-        let read = self.input.read_until(b'\n', &mut self.line)?;
+    /// Drops what stands before `from`, and reads on: the rest of a cut line, else the next line. False at
+    /// the end of the input.
+    fn read_from(&mut self, from: usize) -> io::Result<bool> {
+        let kept_from = from.saturating_sub(CONTEXT_BYTES);
+        self.follows_word &= from == self.start && self.is_cut;
+        self.line.drain(..if self.is_cut { kept_from } else { self.line.len() });
+        self.start = if self.is_cut { from - kept_from } else { 0 };
+        let mut chunk = (&mut self.input).take(CHUNK_BYTES as u64);
+        let read = chunk.read_until(b'\n', &mut self.line)?;
+        let was_cut = std::mem::replace(&mut self.is_cut, read == CHUNK_BYTES);
+        self.is_cut &= !self.line.ends_with(b"\n");
         if self.counts.bytes.fetch_add(read as u64, Ordering::Relaxed) == 0 {
             reject_encoded(&self.line)?;
         }
-        Ok(read > 0)
+        Ok(read > 0 || was_cut)
     }
-}
 
-/// The next word from `start` on that begins with a mark that counts. The word ends before the next
-/// mark.
-fn find_word(line: &[u8], start: usize) -> Option<Range<usize>> {
-    let follows_word = start > 0; // a truncated dead letter ends where the next begins
-    let mut marks = memmem::find_iter(&line[start..], MARK).map(|offset| start + offset).peekable();
-    while let Some(mark) = marks.next() {
-        if (follows_word && mark == start) || ends_word(&line[..mark]) {
-            let end = marks.peek().copied().unwrap_or(line.len());
-            let length = line[mark..end].iter().position(|byte| !is_word_byte(*byte));
-            return Some(mark..length.map_or(end, |length| mark + length));
+    /// The next word with a mark that counts. It ends before the next mark.
+    fn find_word(&self) -> Option<Range<usize>> {
+        let (line, start) = (&self.line, self.start);
+        let marks = memmem::find_iter(&line[start..], MARK).map(|offset| start + offset);
+        let mut marks = marks.peekable();
+        while let Some(mark) = marks.next() {
+            if (self.follows_word && mark == start) || ends_word(&line[..mark]) {
+                let end = marks.peek().copied().unwrap_or(line.len());
+                let length = line[mark..end].iter().position(|byte| !is_word_byte(*byte));
+                return Some(mark..length.map_or(end, |length| mark + length));
+            }
         }
+        None
     }
-    None
 }
 
 /// Whether a mark counts behind `before`.
@@ -169,7 +194,7 @@ mod tests {
         String::from_utf8(log).unwrap().trim_end().to_owned()
     }
 
-    use std::io::{BufReader, Read};
+    use std::io::BufReader;
 
     /// Returns a few bytes per read.
     struct Slow<'a>(&'a [u8], usize);

@@ -1,7 +1,32 @@
 //! Settings of the CloudWatch Logs exporter. Region, credentials and endpoint are the SDK's own
 //! variables.
 
-use crate::settings::{Reader, parse_names};
+use crate::delivery::Exporter;
+use crate::exporter::cloudwatch_logs::CloudWatchLogs;
+use crate::exporter::kind::{ExporterConfig, ExporterKind};
+use crate::invocation::registry::Registry;
+use crate::settings::{Reader, Variable, parse_names};
+
+pub const KIND: ExporterKind = ExporterKind {
+    name: "cloudwatch",
+    variables: VARIABLES,
+    read: |reader, selection| {
+        Some(Box::new(CloudWatchLogsConfig::read(reader, selection.is_named)?))
+    },
+};
+
+const VARIABLES: &[Variable] = &[
+    Variable::new(
+        "CRUDDUR_LOG_GROUP",
+        "",
+        "log group for the function's lines, the platform's records and metrics; switches cloudwatch on",
+    ),
+    Variable::new(
+        "CRUDDUR_LOG_RETENTION_DAYS",
+        "30",
+        "days that a group keeps lines if the extension has to create it",
+    ),
+];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloudWatchLogsConfig {
@@ -15,6 +40,12 @@ pub struct CloudWatchLogsConfig {
     pub scrub: Vec<String>,
 }
 
+impl ExporterConfig for CloudWatchLogsConfig {
+    fn start(&self, _: Option<&Registry>) -> Box<dyn Exporter> {
+        Box::new(CloudWatchLogs::new(self))
+    }
+}
+
 impl CloudWatchLogsConfig {
     /// `named`: whether `CRUDDUR_EXPORTERS` names the exporter, so that a missing group is an error.
     pub fn read(reader: &mut Reader<'_>, named: bool) -> Option<Self> {
@@ -23,7 +54,7 @@ impl CloudWatchLogsConfig {
             reader.reject("CRUDDUR_EXPORTERS", reason);
         }
         let group = reader.parsed("CRUDDUR_LOG_GROUP", parse_log_group)?;
-        let retention_days = reader.parsed("CRUDDUR_LOG_RETENTION_DAYS", parse_retention);
+        let retention_days = reader.or_default("CRUDDUR_LOG_RETENTION_DAYS", parse_retention);
         if reader.region().is_none() {
             reader.reject("AWS_REGION", "must be set, or cloudwatch gets nothing");
             return None;
@@ -31,7 +62,7 @@ impl CloudWatchLogsConfig {
         let version = reader.get("AWS_LAMBDA_FUNCTION_VERSION");
         Some(Self {
             group,
-            retention_days: retention_days.unwrap_or(30),
+            retention_days,
             function: reader.function_name(),
             version: version.unwrap_or_else(|| "$LATEST".to_owned()),
             scrub: scrub_names(reader),

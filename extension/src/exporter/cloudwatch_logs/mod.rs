@@ -37,7 +37,7 @@ use crate::exporter::cloudwatch_logs::request::{
 };
 use crate::otlp::line_codec;
 use crate::otlp::line_codec::LogLine;
-use crate::otlp::payload::SignalKind;
+use crate::otlp::payload::{Payload, SignalKind};
 use crate::processor::log_lines::emf::AccessLines;
 use crate::scrub::Scrubber;
 
@@ -165,6 +165,17 @@ impl Exporter for CloudWatchLogs {
         batch: &'a Batch,
     ) -> BoxFuture<'a, Result<ExportOutcome, ExportError>> {
         Box::pin(self.send_batch(batch))
+    }
+
+    fn preview(&self, payload: &Payload) -> Result<Vec<String>, ExportError> {
+        if payload.kind == SignalKind::Lines {
+            let lines = line_codec::read(&payload.bytes);
+            return Ok(lines.map(|line| line.json.to_owned()).collect());
+        }
+        let mut access_lines = self.access_lines.clone();
+        let lines = from_otlp::lines(&payload.bytes, &self.scrubber, &mut access_lines);
+        let lines = lines.map_err(|error| ExportError::Unreadable(error.to_string()))?;
+        Ok(lines.into_iter().map(|(_, json)| json).collect())
     }
 
     fn reset_connections(&mut self) {

@@ -3,6 +3,7 @@
 //! Spans wait for the entry span of the process: a root, a SERVER span, or a span whose parent is in
 //! another process.
 
+pub mod config;
 mod waterfall;
 
 use std::{
@@ -21,7 +22,7 @@ use crate::delivery::error::{ExportError, ExportOutcome};
 use crate::delivery::healthcheck::Finding;
 use crate::delivery::{DestinationSpec, Exporter};
 use crate::exporter::console::waterfall::ReceivedSpan;
-use crate::otlp::payload::SignalKind;
+use crate::otlp::payload::{Payload, SignalKind};
 use futures_util::future::BoxFuture;
 
 /// Most waiting spans, which bounds memory. Beyond it, all traces are drawn without an entry span.
@@ -100,6 +101,15 @@ impl Exporter for Console {
         batch: &'a Batch,
     ) -> BoxFuture<'a, Result<ExportOutcome, ExportError>> {
         Box::pin(self.draw_batch(batch))
+    }
+
+    fn preview(&self, payload: &Payload) -> Result<Vec<String>, ExportError> {
+        let unreadable = |error: prost::DecodeError| ExportError::Unreadable(error.to_string());
+        let traces = ExportTraceServiceRequest::decode(&payload.bytes[..]).map_err(unreadable)?;
+        let mut console = Self::default();
+        console.collect(traces);
+        let all = console.waiting.keys().cloned().collect();
+        Ok(vec![console.draw(all)])
     }
 
     fn healthcheck(&mut self) -> BoxFuture<'_, Vec<Finding>> {

@@ -4,10 +4,51 @@ use http::{HeaderName, HeaderValue};
 
 use crate::client::secret;
 use crate::client::secret::SecretSource;
-use crate::settings::{Reader, Rejected, parse_http_url};
+use crate::delivery::Exporter;
+use crate::exporter::honeycomb::Honeycomb;
+use crate::exporter::kind::{ExporterConfig, ExporterKind};
+use crate::invocation::registry::Registry;
+use crate::settings::{Reader, Rejected, Variable, parse_http_url};
 
-/// Honeycomb in the US; the EU has another. <https://docs.honeycomb.io/api/>
-const DEFAULT_ENDPOINT: &str = "https://api.honeycomb.io";
+pub const KIND: ExporterKind = ExporterKind {
+    name: "honeycomb",
+    variables: VARIABLES,
+    read: |reader, selection| Some(Box::new(HoneycombConfig::read(reader, selection.is_named)?)),
+};
+
+const VARIABLES: &[Variable] = &[
+    Variable::new("HONEYCOMB_API_KEY", "", "the team's key; switches honeycomb on").secret(),
+    Variable::new(
+        "HONEYCOMB_API_KEY_SECRET",
+        "",
+        "where AWS keeps that key: the ARN of a secret, ARN:FIELD, or a parameter",
+    ),
+    Variable::new(
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "",
+        "holds the key as x-honeycomb-team if the two above are unset",
+    )
+    .secret(),
+    Variable::new(
+        "HONEYCOMB_API_ENDPOINT",
+        "https://api.honeycomb.io",
+        "base URL of Honeycomb or of another OTLP backend",
+    )
+    .url(),
+    Variable::new("HONEYCOMB_DATASET", "", "the dataset of a classic key"),
+    Variable::new(
+        "CRUDDUR_OTLP_HEADERS",
+        "",
+        "further headers name=value,… for another OTLP backend",
+    )
+    .secret(),
+    Variable::new(
+        "HONEYCOMB_CONFIGURATION_KEY",
+        "",
+        "key of the command board; unset: the key above",
+    )
+    .secret(),
+];
 
 pub const TEAM: &str = "x-honeycomb-team";
 
@@ -32,6 +73,12 @@ pub struct HoneycombConfig {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Base URL without a slash at its end; the signals' paths are appended.
     pub endpoint: String,
+}
+
+impl ExporterConfig for HoneycombConfig {
+    fn start(&self, _: Option<&Registry>) -> Box<dyn Exporter> {
+        Box::new(Honeycomb::new(self.clone()))
+    }
 }
 
 impl HoneycombConfig {
@@ -88,10 +135,7 @@ fn read_key(reader: &mut Reader<'_>) -> Result<Option<SecretSource>, Rejected> {
 /// An invalid endpoint switches the exporter off: falling back to the default would send telemetry
 /// to a place that was not asked for.
 fn read_endpoint(reader: &mut Reader<'_>) -> Result<String, Rejected> {
-    match reader.get("HONEYCOMB_API_ENDPOINT") {
-        None => Ok(DEFAULT_ENDPOINT.to_owned()),
-        Some(_) => reader.parsed("HONEYCOMB_API_ENDPOINT", base_url).ok_or(Rejected),
-    }
+    reader.valid_or_default("HONEYCOMB_API_ENDPOINT", base_url)
 }
 
 fn parse_headers(list: &str) -> Result<Vec<(HeaderName, HeaderValue)>, String> {

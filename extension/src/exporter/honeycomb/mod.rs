@@ -9,6 +9,12 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::{HeaderName, Method, StatusCode, header};
+use opentelemetry_proto::tonic::collector::{
+    logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
+    trace::v1::ExportTraceServiceRequest,
+};
+use prost::Message;
+use serde::Serialize;
 use tracing::warn;
 
 use crate::client::http::{readable, retry_after};
@@ -18,7 +24,7 @@ use crate::delivery::healthcheck::Finding;
 use crate::delivery::{DestinationSpec, Exporter};
 use crate::exporter::honeycomb::config::HoneycombConfig;
 use crate::exporter::honeycomb::request::{HoneycombApi, HoneycombCall, MAX_REPLY_BYTES};
-use crate::otlp::payload::{SignalKind, only_sampled};
+use crate::otlp::payload::{Payload, SignalKind, only_sampled};
 use crate::otlp::wire;
 use crate::otlp::wire::Value;
 use futures_util::future::BoxFuture;
@@ -74,6 +80,18 @@ impl Exporter for Honeycomb {
         Box::pin(self.send_batch(batch))
     }
 
+    /// As OTLP JSON; the destination gets the same message as protobuf.
+    fn preview(&self, payload: &Payload) -> Result<Vec<String>, ExportError> {
+        let sampled = (payload.kind == SignalKind::Traces).then(|| only_sampled(&payload.bytes));
+        let bytes = sampled.flatten().map_or(payload.bytes.clone(), |(kept, _)| kept.into());
+        match payload.kind {
+            SignalKind::Traces => to_json::<ExportTraceServiceRequest>(&bytes),
+            SignalKind::Logs => to_json::<ExportLogsServiceRequest>(&bytes),
+            SignalKind::Metrics => to_json::<ExportMetricsServiceRequest>(&bytes),
+            SignalKind::Lines | SignalKind::Failures => Ok(Vec::new()),
+        }
+    }
+
     fn reset_connections(&mut self) {
         self.api.reset_connections();
     }
@@ -81,6 +99,12 @@ impl Exporter for Honeycomb {
     fn healthcheck(&mut self) -> BoxFuture<'_, Vec<Finding>> {
         Box::pin(healthcheck::check(&mut self.api))
     }
+}
+
+fn to_json<T: Message + Serialize + Default>(message: &[u8]) -> Result<Vec<String>, ExportError> {
+    let request = T::decode(message).map_err(|error| ExportError::Unreadable(error.to_string()))?;
+    let json = serde_json::to_string(&request);
+    Ok(vec![json.map_err(|error| ExportError::Unreadable(error.to_string()))?])
 }
 
 /// The request body without unsampled traces, and the number of omitted items. `None` if no item

@@ -28,7 +28,9 @@ async fn answered(reply: Vec<u8>) -> Result<ExportOutcome, ExportError> {
     let request = [0x0a, 8, 0x12, 6, 0x12, 0, 0x12, 0, 0x12, 0];
     let (signal, _) = Payload::read(SignalKind::Traces, request.to_vec().into()).unwrap();
     let batch = Batch::of(SignalKind::Traces, [&signal].into_iter()).unwrap();
-    let result = Honeycomb::new(config.exporters.honeycomb.unwrap()).export(&batch).await;
+    let result = Honeycomb::new(config.exporters.get::<HoneycombConfig>().unwrap().clone())
+        .export(&batch)
+        .await;
     server.await.unwrap();
     result
 }

@@ -1,9 +1,58 @@
 //! Settings of the Rollbar exporter.
 
 use crate::client::secret::SecretSource;
+use crate::delivery::Exporter;
+use crate::exporter::kind::{ExporterConfig, ExporterKind};
+use crate::exporter::rollbar::Rollbar;
+use crate::invocation::registry::Registry;
 use crate::processor::failures::item::ItemLevel;
 use crate::processor::failures::settings::{ClientAddress, ItemSettings};
-use crate::settings::{Reader, parse_http_url};
+use crate::settings::{Reader, Variable, parse_http_url};
+
+pub const KIND: ExporterKind = ExporterKind {
+    name: "rollbar",
+    variables: VARIABLES,
+    read: |reader, selection| Some(Box::new(RollbarConfig::read(reader, selection.is_named)?)),
+};
+
+const VARIABLES: &[Variable] = &[
+    Variable::new(
+        "ROLLBAR_ACCESS_TOKEN",
+        "",
+        "a token of scope post_server_item; switches rollbar on",
+    )
+    .secret(),
+    Variable::new(
+        "ROLLBAR_ACCESS_TOKEN_SECRET",
+        "",
+        "where AWS keeps that token, as HONEYCOMB_API_KEY_SECRET",
+    ),
+    Variable::new(
+        "ROLLBAR_ENDPOINT",
+        "https://api.rollbar.com/api/1/item/",
+        "the whole URL to which items are posted",
+    )
+    .url(),
+    Variable::new("ROLLBAR_ENVIRONMENT", "production", "the environment of the items"),
+    Variable::new(
+        "ROLLBAR_LEVEL",
+        "error",
+        "the lowest level of a failure that is sent: debug, info, warning, error or critical",
+    ),
+    Variable::new(
+        "ROLLBAR_CAPTURE_IP",
+        "true",
+        "the client's address: true, anonymize (without its last part) or false",
+    ),
+    Variable::new(
+        "CRUDDUR_TRACE_URL",
+        "",
+        "the URL of a trace, {trace_id} in place of its id: a link in each item",
+    )
+    .url(),
+    Variable::new("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "", "megabytes; set by Lambda"),
+    Variable::new("AWS_LAMBDA_LOG_STREAM_NAME", "", "set by Lambda"),
+];
 
 #[derive(Clone, Debug)]
 pub struct RollbarConfig {
@@ -11,6 +60,12 @@ pub struct RollbarConfig {
     pub token: SecretSource,
     pub endpoint: String,
     pub items: ItemSettings,
+}
+
+impl ExporterConfig for RollbarConfig {
+    fn start(&self, _: Option<&Registry>) -> Box<dyn Exporter> {
+        Box::new(Rollbar::new(self))
+    }
 }
 
 impl RollbarConfig {
@@ -29,27 +84,19 @@ impl RollbarConfig {
             }
             return None;
         };
-        let endpoint = match reader.get("ROLLBAR_ENDPOINT") {
-            None => "https://api.rollbar.com/api/1/item/".to_owned(),
-            Some(_) => reader.parsed("ROLLBAR_ENDPOINT", parse_endpoint)?,
-        };
+        let endpoint = reader.valid_or_default("ROLLBAR_ENDPOINT", parse_endpoint).ok()?;
         Some(Self { token, endpoint, items: read_items(reader) })
     }
 }
 
 fn read_items(reader: &mut Reader<'_>) -> ItemSettings {
     ItemSettings {
-        environment: reader
-            .parsed("ROLLBAR_ENVIRONMENT", parse_environment)
-            .unwrap_or_else(|| "production".to_owned()),
-        min_level: reader.parsed("ROLLBAR_LEVEL", parse_level).unwrap_or(ItemLevel::Error),
-        client_address: match reader.get("ROLLBAR_CAPTURE_IP") {
-            None => ClientAddress::Whole,
-            // A misspelt value meant something other than the default, so no address is sent.
-            Some(_) => reader
-                .parsed("ROLLBAR_CAPTURE_IP", parse_client_address)
-                .unwrap_or(ClientAddress::None),
-        },
+        environment: reader.or_default("ROLLBAR_ENVIRONMENT", parse_environment),
+        min_level: reader.or_default("ROLLBAR_LEVEL", parse_level),
+        // A misspelt value meant something other than the default, so no address is sent.
+        client_address: reader
+            .valid_or_default("ROLLBAR_CAPTURE_IP", parse_client_address)
+            .unwrap_or(ClientAddress::None),
         trace_url: reader.parsed("CRUDDUR_TRACE_URL", parse_trace_url),
         memory_mb: reader
             .get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")

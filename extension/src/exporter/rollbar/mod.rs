@@ -29,7 +29,7 @@ use crate::delivery::{DestinationSpec, Exporter};
 use crate::exporter::rollbar::config::RollbarConfig;
 use crate::exporter::rollbar::request::{RollbarApi, refusal};
 use crate::otlp::failure_codec::{EncodedItem, read};
-use crate::otlp::payload::SignalKind;
+use crate::otlp::payload::{Payload, SignalKind};
 use crate::processor::failures::truncate;
 
 /// Most acknowledged items of unfinished batches: those of 16 batches.
@@ -115,6 +115,10 @@ impl Exporter for Rollbar {
         batch: &'a Batch,
     ) -> BoxFuture<'a, Result<ExportOutcome, ExportError>> {
         Box::pin(self.send_batch(batch))
+    }
+
+    fn preview(&self, payload: &Payload) -> Result<Vec<String>, ExportError> {
+        Ok(read(&payload.bytes).map(|item| item.json.to_owned()).collect())
     }
 
     fn reset_connections(&mut self) {

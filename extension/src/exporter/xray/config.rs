@@ -1,7 +1,38 @@
 //! Settings of the X-Ray exporter.
 
+use crate::delivery::Exporter;
+use crate::exporter::kind::{ExporterConfig, ExporterKind};
+use crate::exporter::xray::Xray;
 use crate::exporter::xray::annotations::AnnotationFilter;
-use crate::settings::{Reader, parse_share};
+use crate::invocation::registry::Registry;
+use crate::settings::{Reader, Variable, parse_share};
+
+pub const KIND: ExporterKind = ExporterKind {
+    name: "xray",
+    variables: VARIABLES,
+    read: |reader, selection| {
+        // Without its permission every export would fail, so it runs only if it is named.
+        Some(Box::new(selection.is_named.then(|| XrayConfig::read(reader))??))
+    },
+};
+
+const VARIABLES: &[Variable] = &[
+    Variable::new(
+        "CRUDDUR_XRAY_UNDECIDED",
+        "0",
+        "the share, 0 to 1, of undecided invocations that X-Ray gets as root segments",
+    ),
+    Variable::new(
+        "CRUDDUR_XRAY_ANNOTATIONS",
+        "app.*,enduser.id,http.route,user.id",
+        "comma list of attributes that X-Ray indexes; * ends a prefix",
+    ),
+    Variable::new(
+        "AWS_XRAY_DAEMON_ADDRESS",
+        "",
+        "host:port of a daemon that gets the segments by UDP; unset: X-Ray's API",
+    ),
+];
 
 #[derive(Clone, Debug)]
 pub struct XrayConfig {
@@ -13,12 +44,17 @@ pub struct XrayConfig {
     pub daemon: Option<String>,
 }
 
+impl ExporterConfig for XrayConfig {
+    fn start(&self, registry: Option<&Registry>) -> Box<dyn Exporter> {
+        Box::new(Xray::new(self.clone(), registry.cloned()))
+    }
+}
+
 impl XrayConfig {
     pub fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let undecided = reader.parsed("CRUDDUR_XRAY_UNDECIDED", parse_share).unwrap_or(0.0);
-        let annotations = reader.get("CRUDDUR_XRAY_ANNOTATIONS");
-        let annotations = annotations
-            .map_or_else(AnnotationFilter::default, |list| AnnotationFilter::parse(&list));
+        let undecided = reader.or_default("CRUDDUR_XRAY_UNDECIDED", parse_share);
+        let parse = |list: &str| Ok(AnnotationFilter::parse(list));
+        let annotations = reader.or_default("CRUDDUR_XRAY_ANNOTATIONS", parse);
         let daemon = match reader.get("AWS_XRAY_DAEMON_ADDRESS") {
             None => None,
             Some(_) => Some(reader.parsed("AWS_XRAY_DAEMON_ADDRESS", daemon_address)?),

@@ -56,7 +56,7 @@ use crate::exporter::xray::serialize::to_bounded_json;
 use crate::exporter::xray::translate::{SegmentPlace, translate};
 use crate::exporter::xray::transport::Transport;
 use crate::invocation::registry::Registry;
-use crate::otlp::payload::SignalKind;
+use crate::otlp::payload::{Payload, SignalKind};
 use futures_util::future::BoxFuture;
 
 /// Most acknowledged documents of failed batches, about 100 bytes each. Beyond it, the oldest may be
@@ -238,6 +238,21 @@ impl Exporter for Xray {
         batch: &'a Batch,
     ) -> BoxFuture<'a, Result<ExportOutcome, ExportError>> {
         Box::pin(self.send_batch(batch))
+    }
+
+    fn preview(&self, payload: &Payload) -> Result<Vec<String>, ExportError> {
+        let (spans, resources) = index(&payload.bytes);
+        let resources: Vec<_> = resources.into_iter().map(attributes_of).collect();
+        let now = SystemTime::now();
+        let placements = self.placer.clone().place_spans(&spans, now);
+        let document = |(span, placement): (&Indexed<'_>, &Placement)| {
+            let Placement::Sent(place) = placement else { return None };
+            let (decoded, resource) = (Span::decode(span.bytes).ok()?, &resources[span.resource]);
+            let filter = &self.annotation_filter;
+            let document = translate(&decoded, resource, place, filter, MAX_ANNOTATIONS, now);
+            Some(to_bounded_json(document).0)
+        };
+        Ok(spans.iter().zip(&placements).filter_map(document).collect())
     }
 
     fn reset_connections(&mut self) {

@@ -69,7 +69,7 @@ enum EntryPolicy {
 /// A span's policy, and whether the span is an entry span.
 type ResolvedSpan = (TracePolicy, bool);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Placer {
     /// `None` for spans from a log.
     registry: Option<Registry>,

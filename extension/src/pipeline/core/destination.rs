@@ -21,7 +21,7 @@ pub(super) struct Destination {
     /// Whether a flush has begun and the destination does not have everything yet.
     pub(super) sending: bool,
     /// The batch that the present flush waits for.
-    pub(super) awaited: Option<Attempt>,
+    pub(super) awaited: Option<BatchAttempt>,
     /// A rejected batch that is sent in parts.
     pub(super) split: Option<Split>,
     /// Whether the destination accepted a batch in the present flush.
@@ -61,7 +61,7 @@ pub(super) enum BatchOrigin {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Attempt {
+pub(super) enum BatchAttempt {
     /// A batch from before the flush. If it fails, another attempt follows.
     Previous,
     /// A batch of this flush. If it fails, the flush does not retry, unless a freeze caused the failure.
@@ -139,7 +139,7 @@ impl Destination {
 
     pub(super) fn retry_or_open(&mut self, now: Instant, under_way: &InFlight, error: ExportError) {
         match self.awaited {
-            Some(Attempt::Previous) => debug!("A batch of before is sent again: {error}"),
+            Some(BatchAttempt::Previous) => debug!("A batch of before is sent again: {error}"),
             _ if under_way.thawed || matches!(error, ExportError::Frozen) => {
                 debug!("A freeze cut a batch, which is sent again: {error}")
             }

@@ -10,7 +10,7 @@ use crate::delivery::error::{ExportError, ExportOutcome};
 use crate::delivery::{DestinationId, DestinationSpec};
 use crate::otlp::payload::{Payload, SignalKind};
 use crate::pipeline::buffer::Buffer;
-use crate::pipeline::core::destination::{Attempt, BatchOrigin, Destination, InFlight, Split};
+use crate::pipeline::core::destination::{BatchAttempt, BatchOrigin, Destination, InFlight, Split};
 use crate::pipeline::ledger::{Account, Ledger, QueueId, Reason, State};
 use crate::pipeline::spool::{Spool, SpoolFile};
 use crate::pipeline::stats;
@@ -137,8 +137,8 @@ impl Core {
             }
             let destination = &self.destinations[id];
             let attempt = match destination.under_way {
-                Some(_) => Attempt::Previous,
-                None => Attempt::Current,
+                Some(_) => BatchAttempt::Previous,
+                None => BatchAttempt::Current,
             };
             let waits = !destination.health.is_open(now) && self.has_pending(id);
             let destination = &mut self.destinations[id];
@@ -254,7 +254,7 @@ impl Core {
         let has_pending = self.has_pending(id);
         let destination = &mut self.destinations[id];
         if has_pending {
-            destination.awaited = destination.awaited.map(|_| Attempt::Current);
+            destination.awaited = destination.awaited.map(|_| BatchAttempt::Current);
         } else {
             destination.awaited = None;
             destination.sending = false;

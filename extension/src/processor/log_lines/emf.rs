@@ -105,7 +105,7 @@ pub fn by_destination(name: &str) -> EmfMetrics {
 }
 
 /// Recognises access lines, and bounds their routes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct AccessLines {
     routes: Vec<String>,
 }

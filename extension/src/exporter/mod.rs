@@ -18,7 +18,7 @@ use crate::invocation::registry::Registry;
 use crate::settings::{Reader, Variable, parse_names};
 
 /// In the order in which they start.
-const KINDS: [&ExporterKind; 5] = [
+const KINDS: &[&ExporterKind] = &[
     &honeycomb::config::KIND,
     &xray::config::KIND,
     &cloudwatch_logs::config::KIND,
@@ -29,8 +29,8 @@ const KINDS: [&ExporterKind; 5] = [
 const EXPORTERS: Variable = Variable::new(
     "CRUDDUR_EXPORTERS",
     "",
-    "comma list of the exporters that run: honeycomb, xray, cloudwatch, rollbar, console; unset: those with \
-     a key, a log group or a token, and console outside Lambda",
+    "comma list of the exporters that run; unset: those with a key, a log group or a token, and console \
+     outside Lambda",
 );
 
 pub fn variables() -> impl Iterator<Item = &'static Variable> {
@@ -69,7 +69,14 @@ impl ExporterSettings {
 fn parse_exporters(list: &str) -> Result<Vec<String>, String> {
     let names = parse_names(list);
     match names.iter().find(|name| !KINDS.iter().any(|kind| kind.name == **name)) {
-        Some(unknown) => Err(format!("is ignored: there is no exporter {unknown:?}")),
+        Some(unknown) => {
+            let known: Vec<_> = KINDS.iter().map(|kind| kind.name).collect();
+            let known = known.join(", ");
+            Err(format!("is ignored: {unknown:?} is not an exporter; known are {known}"))
+        }
         None => Ok(names),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@ use http::HeaderValue;
 
 use crate::client::secret::SecretSource;
 use crate::exporter::cloudwatch_logs::config::CloudWatchLogsConfig;
-use crate::exporter::console::config::ConsoleConfig;
+use crate::exporter::console::ConsoleConfig;
 use crate::exporter::xray::config::XrayConfig;
 use crate::processor::failures::item::ItemLevel;
 use crate::processor::failures::settings::ClientAddress;

@@ -18,13 +18,8 @@ use crate::invocation::registry::Registry;
 use crate::settings::{Reader, Variable, parse_names};
 
 /// In the order in which they start.
-const KINDS: &[&ExporterKind] = &[
-    &honeycomb::config::KIND,
-    &xray::config::KIND,
-    &cloudwatch_logs::config::KIND,
-    &rollbar::config::KIND,
-    &console::config::KIND,
-];
+const KINDS: &[&ExporterKind] =
+    &[&honeycomb::KIND, &xray::KIND, &cloudwatch_logs::KIND, &rollbar::KIND, &console::KIND];
 
 const EXPORTERS: Variable = Variable::new(
     "CRUDDUR_EXPORTERS",

@@ -1,21 +1,9 @@
 //! Settings of the CloudWatch Logs exporter. Region, credentials and endpoint are the SDK's own
 //! variables.
 
-use crate::delivery::Exporter;
-use crate::exporter::cloudwatch_logs::CloudWatchLogs;
-use crate::exporter::kind::{ExporterConfig, ExporterKind};
-use crate::invocation::registry::Registry;
 use crate::settings::{Reader, Variable, parse_names};
 
-pub const KIND: ExporterKind = ExporterKind {
-    name: "cloudwatch",
-    variables: VARIABLES,
-    read: |reader, selection| {
-        Some(Box::new(CloudWatchLogsConfig::read(reader, selection.is_named)?))
-    },
-};
-
-const VARIABLES: &[Variable] = &[
+pub(super) const VARIABLES: &[Variable] = &[
     Variable::new(
         "CRUDDUR_LOG_GROUP",
         "",
@@ -38,12 +26,6 @@ pub struct CloudWatchLogsConfig {
     pub version: String,
     /// Further names of fields whose values are masked as secrets.
     pub scrub: Vec<String>,
-}
-
-impl ExporterConfig for CloudWatchLogsConfig {
-    fn start(&self, _: Option<&Registry>) -> Box<dyn Exporter> {
-        Box::new(CloudWatchLogs::new(self))
-    }
 }
 
 impl CloudWatchLogsConfig {

@@ -31,10 +31,12 @@ use crate::delivery::healthcheck::Finding;
 use crate::delivery::{DestinationSpec, Exporter};
 use crate::exporter::cloudwatch_logs::acknowledged::AcknowledgedLines;
 use crate::exporter::cloudwatch_logs::chunk::into_requests;
-use crate::exporter::cloudwatch_logs::config::CloudWatchLogsConfig;
+use crate::exporter::cloudwatch_logs::config::{CloudWatchLogsConfig, VARIABLES};
 use crate::exporter::cloudwatch_logs::request::{
     LogStream, about_service, accepted_events, is_invalid,
 };
+use crate::exporter::kind::{ExporterConfig, ExporterKind};
+use crate::invocation::registry::Registry;
 use crate::otlp::line_codec;
 use crate::otlp::line_codec::LogLine;
 use crate::otlp::payload::{Payload, SignalKind};
@@ -44,6 +46,20 @@ use crate::scrub::Scrubber;
 /// Most halves of a refused request. One invalid event among 10,000 takes 28 halves, so this isolates
 /// 18 of them; a part that is refused after that is dropped whole.
 const MAX_HALVES: usize = 512;
+
+pub const KIND: ExporterKind = ExporterKind {
+    name: "cloudwatch",
+    variables: VARIABLES,
+    read: |reader, selection| {
+        Some(Box::new(CloudWatchLogsConfig::read(reader, selection.is_named)?))
+    },
+};
+
+impl ExporterConfig for CloudWatchLogsConfig {
+    fn start(&self, _: Option<&Registry>) -> Box<dyn Exporter> {
+        Box::new(CloudWatchLogs::new(self))
+    }
+}
 
 #[derive(Debug)]
 pub struct CloudWatchLogs {

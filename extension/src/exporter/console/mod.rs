@@ -3,7 +3,6 @@
 //! Spans wait for the entry span of the process: a root, a SERVER span, or a span whose parent is in
 //! another process.
 
-pub mod config;
 mod waterfall;
 
 use std::{
@@ -22,6 +21,8 @@ use crate::delivery::error::{ExportError, ExportOutcome};
 use crate::delivery::healthcheck::Finding;
 use crate::delivery::{DestinationSpec, Exporter};
 use crate::exporter::console::waterfall::ReceivedSpan;
+use crate::exporter::kind::{ExporterConfig, ExporterKind, Selection};
+use crate::invocation::registry::Registry;
 use crate::otlp::payload::{Payload, SignalKind};
 use futures_util::future::BoxFuture;
 
@@ -33,6 +34,23 @@ const MAX_DRAWN: usize = 256;
 
 /// Columns if standard output is not a terminal.
 const DEFAULT_WIDTH: usize = 120;
+
+pub const KIND: ExporterKind = ExporterKind {
+    name: "console",
+    variables: &[],
+    read: |_, Selection { is_named, is_on_lambda }| {
+        (is_named || !is_on_lambda).then(|| Box::new(ConsoleConfig) as _)
+    },
+};
+
+#[derive(Debug)]
+pub struct ConsoleConfig;
+
+impl ExporterConfig for ConsoleConfig {
+    fn start(&self, _: Option<&Registry>) -> Box<dyn Exporter> {
+        Box::new(Console::default())
+    }
+}
 
 #[derive(Debug, Default)]
 pub struct Console {

@@ -4,19 +4,9 @@ use http::{HeaderName, HeaderValue};
 
 use crate::client::secret;
 use crate::client::secret::SecretSource;
-use crate::delivery::Exporter;
-use crate::exporter::honeycomb::Honeycomb;
-use crate::exporter::kind::{ExporterConfig, ExporterKind};
-use crate::invocation::registry::Registry;
 use crate::settings::{Reader, Rejected, Variable, parse_http_url};
 
-pub const KIND: ExporterKind = ExporterKind {
-    name: "honeycomb",
-    variables: VARIABLES,
-    read: |reader, selection| Some(Box::new(HoneycombConfig::read(reader, selection.is_named)?)),
-};
-
-const VARIABLES: &[Variable] = &[
+pub(super) const VARIABLES: &[Variable] = &[
     Variable::new("HONEYCOMB_API_KEY", "", "the team's key; switches honeycomb on").secret(),
     Variable::new(
         "HONEYCOMB_API_KEY_SECRET",
@@ -73,12 +63,6 @@ pub struct HoneycombConfig {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Base URL without a slash at its end; the signals' paths are appended.
     pub endpoint: String,
-}
-
-impl ExporterConfig for HoneycombConfig {
-    fn start(&self, _: Option<&Registry>) -> Box<dyn Exporter> {
-        Box::new(Honeycomb::new(self.clone()))
-    }
 }
 
 impl HoneycombConfig {

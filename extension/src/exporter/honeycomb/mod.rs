@@ -22,8 +22,10 @@ use crate::delivery::batch::{Batch, compress};
 use crate::delivery::error::{ExportError, ExportOutcome};
 use crate::delivery::healthcheck::Finding;
 use crate::delivery::{DestinationSpec, Exporter};
-use crate::exporter::honeycomb::config::HoneycombConfig;
+use crate::exporter::honeycomb::config::{HoneycombConfig, VARIABLES};
 use crate::exporter::honeycomb::request::{HoneycombApi, HoneycombCall, MAX_REPLY_BYTES};
+use crate::exporter::kind::{ExporterConfig, ExporterKind};
+use crate::invocation::registry::Registry;
 use crate::otlp::payload::{Payload, SignalKind, only_sampled};
 use crate::otlp::wire;
 use crate::otlp::wire::Value;
@@ -31,6 +33,18 @@ use futures_util::future::BoxFuture;
 
 const HEADERS: &[(HeaderName, &str)] =
     &[(header::CONTENT_TYPE, "application/x-protobuf"), (header::CONTENT_ENCODING, "zstd")];
+
+pub const KIND: ExporterKind = ExporterKind {
+    name: "honeycomb",
+    variables: VARIABLES,
+    read: |reader, selection| Some(Box::new(HoneycombConfig::read(reader, selection.is_named)?)),
+};
+
+impl ExporterConfig for HoneycombConfig {
+    fn start(&self, _: Option<&Registry>) -> Box<dyn Exporter> {
+        Box::new(Honeycomb::new(self.clone()))
+    }
+}
 
 #[derive(Debug)]
 pub struct Honeycomb {

@@ -1,21 +1,11 @@
 //! Settings of the Rollbar exporter.
 
 use crate::client::secret::SecretSource;
-use crate::delivery::Exporter;
-use crate::exporter::kind::{ExporterConfig, ExporterKind};
-use crate::exporter::rollbar::Rollbar;
-use crate::invocation::registry::Registry;
 use crate::processor::failures::item::ItemLevel;
 use crate::processor::failures::settings::{ClientAddress, ItemSettings};
 use crate::settings::{Reader, Variable, parse_http_url};
 
-pub const KIND: ExporterKind = ExporterKind {
-    name: "rollbar",
-    variables: VARIABLES,
-    read: |reader, selection| Some(Box::new(RollbarConfig::read(reader, selection.is_named)?)),
-};
-
-const VARIABLES: &[Variable] = &[
+pub(super) const VARIABLES: &[Variable] = &[
     Variable::new(
         "ROLLBAR_ACCESS_TOKEN",
         "",
@@ -60,12 +50,6 @@ pub struct RollbarConfig {
     pub token: SecretSource,
     pub endpoint: String,
     pub items: ItemSettings,
-}
-
-impl ExporterConfig for RollbarConfig {
-    fn start(&self, _: Option<&Registry>) -> Box<dyn Exporter> {
-        Box::new(Rollbar::new(self))
-    }
 }
 
 impl RollbarConfig {

@@ -26,14 +26,28 @@ use crate::delivery::batch::{Batch, MAX_FAILURES};
 use crate::delivery::error::{ExportError, ExportOutcome};
 use crate::delivery::healthcheck::Finding;
 use crate::delivery::{DestinationSpec, Exporter};
-use crate::exporter::rollbar::config::RollbarConfig;
+use crate::exporter::kind::{ExporterConfig, ExporterKind};
+use crate::exporter::rollbar::config::{RollbarConfig, VARIABLES};
 use crate::exporter::rollbar::request::{RollbarApi, refusal};
+use crate::invocation::registry::Registry;
 use crate::otlp::failure_codec::{EncodedItem, read};
 use crate::otlp::payload::{Payload, SignalKind};
 use crate::processor::failures::truncate;
 
 /// Most acknowledged items of unfinished batches: those of 16 batches.
 const MAX_ACKNOWLEDGED: usize = 16 * MAX_FAILURES;
+
+pub const KIND: ExporterKind = ExporterKind {
+    name: "rollbar",
+    variables: VARIABLES,
+    read: |reader, selection| Some(Box::new(RollbarConfig::read(reader, selection.is_named)?)),
+};
+
+impl ExporterConfig for RollbarConfig {
+    fn start(&self, _: Option<&Registry>) -> Box<dyn Exporter> {
+        Box::new(Rollbar::new(self))
+    }
+}
 
 #[derive(Debug)]
 pub struct Rollbar {

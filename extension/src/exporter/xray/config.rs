@@ -1,22 +1,9 @@
 //! Settings of the X-Ray exporter.
 
-use crate::delivery::Exporter;
-use crate::exporter::kind::{ExporterConfig, ExporterKind};
-use crate::exporter::xray::Xray;
 use crate::exporter::xray::annotations::AnnotationFilter;
-use crate::invocation::registry::Registry;
 use crate::settings::{Reader, Variable, parse_share};
 
-pub const KIND: ExporterKind = ExporterKind {
-    name: "xray",
-    variables: VARIABLES,
-    read: |reader, selection| {
-        // Without its permission every export would fail, so it runs only if it is named.
-        Some(Box::new(selection.is_named.then(|| XrayConfig::read(reader))??))
-    },
-};
-
-const VARIABLES: &[Variable] = &[
+pub(super) const VARIABLES: &[Variable] = &[
     Variable::new(
         "CRUDDUR_XRAY_UNDECIDED",
         "0",
@@ -42,12 +29,6 @@ pub struct XrayConfig {
     pub annotations: AnnotationFilter,
     /// `host:port` of the daemon that gets the documents instead of X-Ray's API.
     pub daemon: Option<String>,
-}
-
-impl ExporterConfig for XrayConfig {
-    fn start(&self, registry: Option<&Registry>) -> Box<dyn Exporter> {
-        Box::new(Xray::new(self.clone(), registry.cloned()))
-    }
 }
 
 impl XrayConfig {

@@ -46,8 +46,9 @@ use crate::delivery::batch::Batch;
 use crate::delivery::error::{ExportError, ExportOutcome};
 use crate::delivery::healthcheck::Finding;
 use crate::delivery::{DestinationSpec, Exporter};
+use crate::exporter::kind::{ExporterConfig, ExporterKind};
 pub use crate::exporter::xray::annotations::AnnotationFilter;
-use crate::exporter::xray::config::XrayConfig;
+use crate::exporter::xray::config::{VARIABLES, XrayConfig};
 use crate::exporter::xray::index::{Indexed, index};
 use crate::exporter::xray::limits::MAX_ANNOTATIONS;
 use crate::exporter::xray::placement::{Placement, Placer};
@@ -62,6 +63,21 @@ use futures_util::future::BoxFuture;
 /// Most acknowledged documents of failed batches, about 100 bytes each. Beyond it, the oldest may be
 /// sent again, which X-Ray asks senders to avoid.
 const MAX_ACKNOWLEDGED: usize = 10_000;
+
+pub const KIND: ExporterKind = ExporterKind {
+    name: "xray",
+    variables: VARIABLES,
+    read: |reader, selection| {
+        // Without its permission every export would fail, so it runs only if it is named.
+        Some(Box::new(selection.is_named.then(|| XrayConfig::read(reader))??))
+    },
+};
+
+impl ExporterConfig for XrayConfig {
+    fn start(&self, registry: Option<&Registry>) -> Box<dyn Exporter> {
+        Box::new(Xray::new(self.clone(), registry.cloned()))
+    }
+}
 
 #[derive(Debug)]
 pub struct Xray {

@@ -3,6 +3,7 @@
 
 use std::{
     error::Error,
+    sync::OnceLock,
     time::{Duration, SystemTime},
 };
 
@@ -23,7 +24,8 @@ pub const USER_AGENT: &str = concat!("cruddur-telemetry/", env!("CARGO_PKG_VERSI
 /// Characters of an error reply that are logged: enough for a message, too few to flood the log.
 const MAX_MESSAGE_CHARS: usize = 200;
 
-/// A client with its connection pool. Creating one reads the TLS roots, so it is not done in init.
+/// A client with its connection pool. All clients share one TLS configuration, whose sessions shorten later
+/// handshakes. Creating the first reads the TLS roots, so it is not done in init.
 #[derive(Clone, Debug)]
 pub struct HttpClient(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
 
@@ -37,9 +39,14 @@ pub struct HttpReply {
 
 impl Default for HttpClient {
     fn default() -> Self {
-        let connector =
-            HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().build();
-        Self(Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector))
+        static CONNECTOR: OnceLock<HttpsConnector<HttpConnector>> = OnceLock::new();
+        let connector = CONNECTOR.get_or_init(|| {
+            HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().build()
+        });
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .build(connector.clone());
+        Self(client)
     }
 }
 

@@ -14,13 +14,14 @@ use crate::delivery::Exporter;
 use crate::exporter::ExporterSettings;
 use crate::exporter::honeycomb::config::HoneycombConfig;
 use crate::exporter::rollbar::config::RollbarConfig;
+use crate::flush::credit::HoldSettings;
 use crate::flush::policy::FlushMode;
 use crate::invocation::registry::Registry;
 use crate::pipeline::PipelineSettings;
 use crate::processor::failures::FailureSettings;
 use crate::processor::log_lines::LineSettings;
 pub use crate::settings::ConfigError;
-use crate::settings::{Reader, parse_names, parse_number, parse_size, parse_text};
+use crate::settings::{Reader, parse_names, parse_number, parse_share, parse_size, parse_text};
 
 /// Where the extension runs, what it listens on, where it sends to, and how much it may hold.
 /// [`variables`] lists the variables.
@@ -46,6 +47,8 @@ pub struct Config {
     pub flush: FlushMode,
     /// The longest wait for a flush between the end of an invocation and Next.
     pub max_hold: Duration,
+    pub hold_share: f64,
+    pub hold_bank: Duration,
     /// The most bytes of payloads held for all destinations together.
     pub buffer_bytes: usize,
     /// Where undelivered batches are kept on disk.
@@ -79,6 +82,10 @@ impl Config {
             }),
             flush: reader.or_default("CRUDDUR_FLUSH", FlushMode::parse),
             max_hold: Duration::from_millis(reader.or_default("CRUDDUR_MAX_HOLD_MS", parse_number)),
+            hold_share: reader.or_default("CRUDDUR_HOLD_SHARE", parse_share),
+            hold_bank: Duration::from_millis(
+                reader.or_default("CRUDDUR_HOLD_BANK_MS", parse_number),
+            ),
             buffer_bytes: reader.or_default("CRUDDUR_BUFFER_BYTES", parse_size),
             spool_directory: reader.or_default("CRUDDUR_SPOOL_DIR", parse_text).into(),
             spool_bytes: reader.or_default("CRUDDUR_SPOOL_BYTES", parse_number),
@@ -93,6 +100,11 @@ impl Config {
     /// The exporters that are configured. `registry` are the X-Ray headers of the invocations.
     pub fn exporters(&self, registry: Option<&Registry>) -> Vec<Box<dyn Exporter>> {
         self.exporters.start(registry)
+    }
+
+    pub fn hold_settings(&self) -> HoldSettings {
+        let (share, bank, max_hold) = (self.hold_share, self.hold_bank, self.max_hold);
+        HoldSettings { share, bank, max_hold }
     }
 
     pub fn pipeline_settings(&self) -> PipelineSettings {

@@ -10,12 +10,22 @@ const OWN: &[Variable] = &[
     Variable::new(
         "CRUDDUR_FLUSH",
         "adaptive",
-        "end: before each Next; periodic,MS: in the background; adaptive: before Next in sparse traffic",
+        "end: before each Next; periodic,MS: in the background; adaptive: before Next while CRUDDUR_HOLD_SHARE allows it",
     ),
     Variable::new(
         "CRUDDUR_MAX_HOLD_MS",
         "1000",
         "longest wait for a flush after an invocation, in milliseconds",
+    ),
+    Variable::new(
+        "CRUDDUR_HOLD_SHARE",
+        "0.01",
+        "share of the time, 0 to 1, that holds of Next may take with adaptive",
+    ),
+    Variable::new(
+        "CRUDDUR_HOLD_BANK_MS",
+        "1000",
+        "most unused time for holds that adaptive saves, and that of a new sandbox, in milliseconds",
     ),
     Variable::new(
         "CRUDDUR_BUFFER_BYTES",

@@ -1,24 +1,31 @@
 //! Decides when Next is called. All functions are pure, so tables of cases test them.
 //!
-//! | input | Next waits for | at most |
+//! C is the usual time until every healthy destination that lacks something has answered, and
+//! [`DONE_WAIT`] more if `platform.runtimeDone` is wanted. The first row that fits decides:
+//!
+//! | situation | evidence awaited | before Next |
 //! |---|---|---|
-//! | invocation running, telemetry subscribed | its server span or `platform.runtimeDone` | the deadline less [`DEADLINE_MARGIN`] |
-//! | its server span has arrived, traffic is sparse | `platform.runtimeDone`, which proves that it is over | half of the longest hold |
-//! | invocation running, no telemetry (local emulators), or the last `platform.runtimeDone` was late and none has arrived since | its server span | the longest hold |
-//! | invocation done, mode `end`, or `adaptive` in sparse traffic | every destination with a closed breaker | the longest hold, and never into the deadline's margin |
-//! | the same, with no time left | nothing: batches are sent in the background | – |
-//! | invocation done, `adaptive` in busy traffic ([`InvocationGaps`]) | nothing: batches are sent while the next invocations run | – |
-//! | invocation failed, and lines are sent somewhere | every destination with a closed breaker, in any mode and traffic | the longest hold, and never into the deadline's margin |
-//! | Next waits for a flush, and lines are sent somewhere or the invocation has failures | `platform.runtimeDone` before it, unless the last one was late: all lines of the invocation have arrived then | a quarter of the hold |
-//! | invocation done, `periodic,MS` | nothing: batches are sent in the background, at most every MS | – |
-//! | a destination failed, or did not answer within the hold | the others, until its breaker allows an attempt ([`crate::pipeline::circuit_breaker`]) | – |
-//! | a payload arrives during a flush, such as a platform span | nothing: it waits for the next flush, since another round trip would be needed | – |
-//! | no INVOKE events (Managed Instances) | nothing: a timer flushes each [`FlushMode::period`] | – |
-//! | SHUTDOWN | every destination, also with an open breaker | [`DRAIN_BUDGET`], and never into the deadline's margin |
+//! | SHUTDOWN | the last platform events | every destination, also with an open breaker, at most [`DRAIN_BUDGET`] |
+//! | no time before the deadline's margin, nothing to send, or all breakers open | the invocation's end | – |
+//! | no server span in the last [`SILENT_INVOCATIONS`], and the [credit](crate::flush::credit) is below C | none | – |
+//! | mode `end` | server span; `runtimeDone` if wanted | every destination with a closed breaker, at most the longest hold |
+//! | mode `periodic,MS` | server span | – ; batches are sent in the background, at most every MS |
+//! | `adaptive`, the invocation failed, and the credit is not overdrawn by a second | as in mode `end` | the same |
+//! | `adaptive`, the credit is C or more: the first invocations, sparse traffic, then one invocation per 100·C | the same | the same, at most the credit |
+//! | `adaptive`, busy traffic ([`InvocationGaps`]) | server span | – ; batches are sent while the next invocations run |
+//! | `adaptive`, otherwise | server span | – ; payloads move to the spool |
+//! | an invocation has run for [`LONG_RUN`], then every [`LONG_RUN_PERIOD`] | – | batches are sent in the background |
+//! | no INVOKE events (Managed Instances) | – | a timer flushes each [`FlushMode::period`] |
+//!
+//! `platform.runtimeDone` is wanted if lines or failures of the invocation are sent, or if the server span
+//! may not be the last span. After a late one it is not awaited until another has arrived. A payload that
+//! arrives during a flush, such as a platform span, waits for the next one.
 
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
+
+use crate::flush::credit::HoldCredit;
 
 /// How long a flush holds back Next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +59,19 @@ pub const DEAD_LETTER_BUDGET: Duration = Duration::from_millis(200);
 
 /// Kept free before an event's deadline, so that Next or the exit is never late, even on a slow core.
 pub const DEADLINE_MARGIN: Duration = Duration::from_millis(150);
+
+/// How long `platform.runtimeDone` is awaited before a flush: Lambda delivers it within the 25 ms of the
+/// subscription.
+pub const DONE_WAIT: Duration = Duration::from_millis(30);
+
+/// If none of so many invocations had a server span, the function sends none, so that only
+/// `platform.runtimeDone` would end the wait.
+pub const SILENT_INVOCATIONS: usize = 8;
+
+/// A long invocation's telemetry is sent in the background after this time, and then at this interval: a
+/// kill loses at most the telemetry of that time.
+pub const LONG_RUN: Duration = Duration::from_secs(1);
+pub const LONG_RUN_PERIOD: Duration = Duration::from_secs(5);
 
 /// Traffic is busy while the sandbox waits less than this for its next invocation: the time of a request
 /// to a destination in the same region.
@@ -93,7 +113,7 @@ pub enum FlushMode {
     End,
     /// `periodic,MS`: in the background, at most every MS.
     Periodic(Duration),
-    /// `adaptive`: before Next while traffic is sparse, in the background while it is busy.
+    /// `adaptive`: before Next while the credit for holds allows it.
     Adaptive,
 }
 
@@ -135,11 +155,14 @@ pub struct FlushInput {
     pub now: Instant,
     /// When the invocation's work must be over.
     pub deadline: Option<Instant>,
-    /// The longest hold of Next.
+    /// The longest hold of Next in mode `end`.
     pub max_hold: Duration,
+    pub credit: HoldCredit,
+    /// C, see the table; `None` if nothing can be sent.
+    pub answer_time: Option<Duration>,
     /// Whether invocations follow each other closely.
     pub busy: bool,
-    /// Whether the invocation failed, and lines are sent somewhere.
+    /// Whether the invocation failed.
     pub failed: bool,
     /// When the last flush that was not deferred began.
     pub last_flush: Option<Instant>,
@@ -147,18 +170,25 @@ pub struct FlushInput {
 
 /// Decides how an invocation is flushed when it ends.
 pub fn decide(mode: FlushMode, input: &FlushInput) -> FlushKind {
-    let FlushInput { now, deadline, max_hold, busy, failed, last_flush } = *input;
-    let until = hold_until(now, deadline, max_hold);
-    let wait = if until > now { FlushKind::Wait(until) } else { FlushKind::Background };
+    let FlushInput { now, deadline, max_hold, credit, answer_time, busy, failed, last_flush } =
+        *input;
+    let hold = |longest| match hold_until(now, deadline, longest) {
+        until if until > now => FlushKind::Wait(until),
+        _ => FlushKind::Background,
+    };
+    let Some(answer_time) = answer_time else { return FlushKind::Defer };
     match mode {
-        FlushMode::End => wait,
-        _ if failed => wait,
-        FlushMode::Adaptive if busy => FlushKind::Background,
-        FlushMode::Adaptive => wait,
+        FlushMode::End => hold(max_hold),
         FlushMode::Periodic(period) if last_flush.is_some_and(|last| now - last < period) => {
             FlushKind::Defer
         }
         FlushMode::Periodic(_) => FlushKind::Background,
+        FlushMode::Adaptive if failed && credit.longest_overdrawn() > Duration::ZERO => {
+            hold(credit.longest_overdrawn())
+        }
+        FlushMode::Adaptive if credit.covers(answer_time) => hold(credit.longest_hold()),
+        FlushMode::Adaptive if busy => FlushKind::Background,
+        FlushMode::Adaptive => FlushKind::Defer,
     }
 }
 
@@ -182,6 +212,7 @@ impl InvocationGaps {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flush::credit::HoldSettings;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -203,55 +234,67 @@ mod tests {
         }
     }
 
+    const MS: Duration = Duration::from_millis(1);
+
+    fn credit(millis: i32) -> HoldCredit {
+        let mut credit =
+            HoldCredit::new(HoldSettings { share: 0.01, bank: SECOND, max_hold: SECOND });
+        credit.earn(SECOND);
+        match u32::try_from(1_000 - millis) {
+            Ok(spent) => credit.spend(spent * MS),
+            Err(_) => panic!("a bank of a second"),
+        }
+        credit
+    }
+
+    fn input(now: Instant) -> FlushInput {
+        FlushInput {
+            now,
+            deadline: None,
+            max_hold: SECOND,
+            credit: credit(1_000),
+            answer_time: Some(50 * MS),
+            busy: false,
+            failed: false,
+            last_flush: None,
+        }
+    }
+
     #[test]
     fn no_variable_is_too_large() {
         let (now, longest) = (Instant::now(), Duration::from_millis(u64::MAX));
 
         assert_eq!(hold_until(now, None, longest) - now, Duration::from_secs(900));
-        let (last_flush, max_hold) = (Some(now), longest);
-        let input =
-            FlushInput { now, deadline: None, max_hold, busy: false, failed: false, last_flush };
+        let input = FlushInput { max_hold: longest, last_flush: Some(now), ..input(now) };
         assert_eq!(decide(FlushMode::Periodic(longest), &input), FlushKind::Defer);
     }
 
     #[test]
-    fn the_mode_and_the_traffic_decide_whether_next_waits() {
+    fn the_table_decides() {
+        use FlushKind::{Background, Defer};
         let now = Instant::now();
-        let wait = FlushKind::Wait(now + SECOND);
-        let (recent, old) = (Some(now - SECOND / 2), Some(now - 2 * SECOND));
-        for (mode, busy, last_flush, expected) in [
-            (FlushMode::End, true, recent, wait),
-            (FlushMode::Adaptive, false, recent, wait),
-            (FlushMode::Adaptive, true, recent, FlushKind::Background),
-            (FlushMode::Periodic(SECOND), false, None, FlushKind::Background),
-            (FlushMode::Periodic(SECOND), false, recent, FlushKind::Defer),
-            (FlushMode::Periodic(SECOND), true, old, FlushKind::Background),
-        ] {
-            let failed = false;
-            let input =
-                FlushInput { now, deadline: None, max_hold: SECOND, busy, failed, last_flush };
-
-            assert_eq!(decide(mode, &input), expected, "{mode:?}, busy: {busy}");
-            let failed = FlushInput { failed: true, ..input };
-            assert_eq!(decide(mode, &failed), wait, "{mode:?}, busy: {busy}, failed");
+        let wait = |millis: u32| FlushKind::Wait(now + millis * MS);
+        let (busy, failed) = (true, true);
+        let rows = [
+            ("nothing to send", FlushInput { answer_time: None, ..input(now) }, Defer),
+            ("a new sandbox", input(now), wait(1_000)),
+            ("the credit is enough", FlushInput { credit: credit(50), ..input(now) }, wait(50)),
+            ("too little credit", FlushInput { credit: credit(49), ..input(now) }, Defer),
+            ("the same, busy", FlushInput { credit: credit(49), busy, ..input(now) }, Background),
+            ("busy with credit", FlushInput { busy, ..input(now) }, wait(1_000)),
+            ("failed", FlushInput { credit: credit(-999), failed, ..input(now) }, wait(1_000)),
+            ("overdrawn", FlushInput { credit: credit(-1_000), failed, ..input(now) }, Defer),
+            ("no time", FlushInput { deadline: Some(now), ..input(now) }, Background),
+        ];
+        for (name, input, expected) in rows {
+            assert_eq!(decide(FlushMode::Adaptive, &input), expected, "{name}");
         }
-    }
-
-    #[test]
-    fn where_there_is_no_time_to_wait_nobody_waits() {
-        let now = Instant::now();
-        let none = FlushInput {
-            now,
-            deadline: None,
-            max_hold: Duration::ZERO,
-            busy: false,
-            failed: false,
-            last_flush: None,
-        };
-        let late = FlushInput { deadline: Some(now), max_hold: SECOND, ..none };
-
-        assert_eq!(decide(FlushMode::End, &none), FlushKind::Background);
-        assert_eq!(decide(FlushMode::Adaptive, &late), FlushKind::Background);
+        let poor = FlushInput { credit: credit(-1_000), ..input(now) };
+        assert_eq!(decide(FlushMode::End, &poor), wait(1_000));
+        let periodic = FlushMode::Periodic(SECOND);
+        assert_eq!(decide(periodic, &input(now)), Background);
+        let recent = FlushInput { last_flush: Some(now - SECOND / 2), ..input(now) };
+        assert_eq!(decide(periodic, &recent), Defer);
     }
 
     #[test]

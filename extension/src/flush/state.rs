@@ -1,22 +1,29 @@
-//! The flush policy's state: how long Next waits for an invocation's end and its lines.
+//! The inputs of the flush policy over time, and the waits for the evidence of an invocation's end.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::warn;
 
+use crate::client::freeze::Moment;
+use crate::flush::credit::{HoldCredit, HoldSettings};
 use crate::flush::policy;
-use crate::flush::policy::{FlushInput, FlushKind, InvocationGaps};
+use crate::flush::policy::{
+    DONE_WAIT, FlushInput, FlushKind, FlushMode, InvocationGaps, LONG_RUN, LONG_RUN_PERIOD,
+    SILENT_INVOCATIONS,
+};
 use crate::invocation::attempt::AttemptId;
 use crate::invocation::end::EndEvidence;
 use crate::invocation::registry::Registry;
 
-/// The inputs of the flush policy over time.
 pub(crate) struct FlushState {
-    mode: policy::FlushMode,
+    mode: FlushMode,
     max_hold: Duration,
-    pub(crate) gaps: InvocationGaps,
-    last: Option<Instant>,
+    credit: HoldCredit,
+    /// When time was last added to the credit.
+    earned: Moment,
+    gaps: InvocationGaps,
+    last_flush: Option<Instant>,
     /// Whether the Telemetry API accepted the subscription.
     subscribed: bool,
     /// Set after a late `platform.runtimeDone`; then none is awaited until one arrives.
@@ -30,56 +37,126 @@ struct Miss {
 }
 
 impl FlushState {
-    pub(crate) fn new(mode: policy::FlushMode, max_hold: Duration, subscribed: bool) -> Self {
-        Self { mode, max_hold, gaps: InvocationGaps::default(), last: None, subscribed, miss: None }
+    pub(crate) fn new(mode: FlushMode, settings: HoldSettings, subscribed: bool) -> Self {
+        Self {
+            mode,
+            max_hold: settings.max_hold,
+            credit: HoldCredit::new(settings),
+            earned: Moment::now(),
+            gaps: InvocationGaps::default(),
+            last_flush: None,
+            subscribed,
+            miss: None,
+        }
     }
 
-    /// Waits for an invocation's end and returns the begin of the hold of Next. Without platform events,
-    /// a function that sends no spans gives no evidence of its end. In busy traffic the likely end is
-    /// enough, so the last spans leave with the next flush.
+    /// An INVOKE has arrived, after Next waited for so long.
+    pub(crate) fn on_invoke(&mut self, waited: Duration) {
+        self.gaps.record(waited);
+        self.credit.earn(self.earned.elapsed());
+        self.earned = Moment::now();
+    }
+
+    /// An earlier process of the sandbox has crashed.
+    pub(crate) fn follow_crash(&mut self) {
+        self.credit.empty();
+    }
+
+    /// Whether Next is called without waiting for the invocation's end: only `platform.runtimeDone` would
+    /// show that, and the credit does not cover a flush after it.
+    pub(crate) fn skips_end(&self, registry: &Registry, usual: Option<Duration>) -> bool {
+        let cost = usual.unwrap_or_default() + DONE_WAIT;
+        self.mode == FlushMode::Adaptive
+            && self.subscribed
+            && !self.credit.covers(cost)
+            && !registry.has_recent_server_span(SILENT_INVOCATIONS)
+    }
+
+    /// Waits for an invocation's end and returns the begin of the hold of Next. Calls `run_long` while the
+    /// invocation runs for long. Without platform events, a function that sends no spans gives no evidence
+    /// of its end.
     pub(crate) async fn wait_for_end(
         &mut self,
         registry: &Registry,
         attempt: AttemptId,
         deadline: Option<Instant>,
+        run_long: impl AsyncFn(),
     ) -> Instant {
         self.log_miss(registry);
+        let began = Instant::now();
         let until = deadline.filter(|_| self.awaits_done());
-        let until = until.unwrap_or(policy::hold_until(Instant::now(), deadline, self.max_hold));
+        let until = until.unwrap_or(policy::hold_until(began, deadline, self.max_hold));
+        let mut next_send = began + LONG_RUN;
         let likely = registry.wait_for(attempt, EndEvidence::is_likely);
-        if timeout_at(until, likely).await.is_err() {
-            self.record_miss(registry);
-            return Instant::now();
+        let mut likely = std::pin::pin!(likely);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut likely => break,
+                () = sleep_until(until) => {
+                    self.record_miss(registry);
+                    break;
+                }
+                () = sleep_until(next_send) => {
+                    next_send += LONG_RUN_PERIOD;
+                    run_long().await;
+                }
+            }
         }
-        let likely = Instant::now();
-        if !self.awaits_done() || self.gaps.is_busy() {
-            return likely;
-        }
-        // Half of the hold, so that the flush has the other half.
-        let until = policy::hold_until(likely, deadline, self.max_hold / 2);
-        let certain = registry.wait_for(attempt, EndEvidence::is_certain);
-        if timeout_at(until, certain).await.is_err() {
-            self.record_miss(registry);
-            return likely;
-        }
-        Instant::now()
+        let lag = registry.get(attempt).and_then(|it| it.done_at.filter(|_| it.server.is_none()));
+        let lag = lag.and_then(|done_at| SystemTime::now().duration_since(done_at).ok());
+        // The runtime may have been done for as long as the event was buffered.
+        let now = Instant::now();
+        now.checked_sub(lag.unwrap_or_default().min(DONE_WAIT)).map_or(now, |end| end.max(began))
     }
 
-    /// Waits for the lines of an invocation, for at most a quarter of the hold from `began` to `until`: the
-    /// flush needs the rest.
+    /// Decides how the invocation is flushed. `answer_time` is the usual time until every healthy
+    /// destination that lacks something has answered; `None` if nothing can be sent.
+    pub(crate) fn decide(
+        &mut self,
+        deadline: Option<Instant>,
+        (answer_time, wants_done, failed): (Option<Duration>, bool, bool),
+    ) -> FlushKind {
+        let now = Instant::now();
+        let waits_for_done = wants_done && self.awaits_done();
+        let done_wait = if waits_for_done { DONE_WAIT } else { Duration::ZERO };
+        let input = FlushInput {
+            now,
+            deadline,
+            max_hold: self.max_hold,
+            credit: self.credit,
+            answer_time: answer_time.map(|time| time + done_wait),
+            busy: self.gaps.is_busy(),
+            failed,
+            last_flush: self.last_flush,
+        };
+        let kind = policy::decide(self.mode, &input);
+        if kind != FlushKind::Defer {
+            self.last_flush = Some(now);
+        }
+        kind
+    }
+
+    /// Waits for all lines of an invocation, for at most [`DONE_WAIT`] and half of the hold until `until`:
+    /// the flush needs the rest.
     pub(crate) async fn wait_for_lines(
         &mut self,
         registry: &Registry,
         attempt: AttemptId,
-        (began, until): (Instant, Instant),
+        until: Instant,
     ) {
         if !self.awaits_done() {
             return;
         }
         let done = registry.wait_for(attempt, |it| it == EndEvidence::RuntimeDone);
-        if timeout_at(began + (until - began) / 4, done).await.is_err() {
+        let now = Instant::now();
+        if timeout_at(now + DONE_WAIT.min((until - now) / 2), done).await.is_err() {
             self.record_miss(registry);
         }
+    }
+
+    pub(crate) fn spend(&mut self, hold: Duration) {
+        self.credit.spend(hold);
     }
 
     fn awaits_done(&self) -> bool {
@@ -107,20 +184,5 @@ impl FlushState {
                  alone until another one comes"
             );
         }
-    }
-
-    pub(crate) fn decide(
-        &mut self,
-        now: Instant,
-        deadline: Option<Instant>,
-        failed: bool,
-    ) -> FlushKind {
-        let (busy, max_hold) = (self.gaps.is_busy(), self.max_hold);
-        let input = FlushInput { now, deadline, max_hold, busy, failed, last_flush: self.last };
-        let kind = policy::decide(self.mode, &input);
-        if kind != FlushKind::Defer {
-            self.last = Some(now);
-        }
-        kind
     }
 }

@@ -1,6 +1,9 @@
 //! One attempt of a request: an invocation.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use trace_context::{SpanId, TraceId, XrayHeader};
 
@@ -31,6 +34,10 @@ pub struct Attempt {
     pub line_trace_id: Option<TraceId>,
     /// `success`, `error`, `timeout` or `failure`, once `platform.runtimeDone` has arrived.
     pub status: Option<Arc<str>>,
+    /// The time of `platform.runtimeDone`.
+    pub done_at: Option<SystemTime>,
+    /// How long Next was held after this invocation.
+    pub hold: Option<Duration>,
     /// Whether the server span or `platform.runtimeDone` reported a failure.
     pub has_failed: bool,
     /// Whether `platform.report` has arrived.
@@ -66,6 +73,10 @@ impl Attempt {
             (None, 1) => self.request_id.to_string(),
             (None, number) => format!("{} #{number}", self.request_id),
         }
+    }
+
+    pub fn has_evidence(&self, is_it: impl Fn(EndEvidence) -> bool) -> bool {
+        self.evidence.iter().any(|evidence| is_it(*evidence))
     }
 
     pub fn is_done(&self) -> bool {

@@ -154,6 +154,7 @@ impl Attempts {
         let id = known.unwrap_or_else(|| self.open(request_id, time));
         if let Some(attempt) = self.by_id.get_mut(&id) {
             attempt.status = Some(status);
+            attempt.done_at = Some(time);
             attempt.has_failed |= has_failed;
         }
         self.running.remove(&id);
@@ -278,6 +279,8 @@ impl Attempts {
             server: None,
             line_trace_id: None,
             status: None,
+            done_at: None,
+            hold: None,
             has_failed: false,
             is_reported: false,
             has_metrics_line: false,

@@ -9,7 +9,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use tokio::sync::watch;
@@ -98,6 +98,20 @@ impl Registry {
         self.lock().on_server_span(&request_id, None, (ended, false), now)
     }
 
+    /// Whether one of the last `count` invocations had a server span, or fewer have begun.
+    pub fn has_recent_server_span(&self, count: usize) -> bool {
+        let attempts = self.lock();
+        let mut before = attempts.newest_first().filter(|it| it.has_begun()).skip(1);
+        let without = before.by_ref().take(count).take_while(|it| it.server.is_none());
+        without.count() < count
+    }
+
+    pub fn set_hold(&self, id: AttemptId, hold: Duration) {
+        if let Some(attempt) = self.lock().get_mut(id) {
+            attempt.hold = Some(hold);
+        }
+    }
+
     /// The root takes the place of the server span.
     pub fn set_root(&self, id: AttemptId, root: SpanParent) {
         if let Some(attempt) = self.lock().get_mut(id) {
@@ -132,8 +146,7 @@ impl Registry {
     pub async fn wait_for(&self, id: AttemptId, is_it: impl Fn(EndEvidence) -> bool) {
         let mut changed = self.0.changed.subscribe();
         loop {
-            let has_it = |it: &Attempt| it.evidence.iter().any(|evidence| is_it(*evidence));
-            if self.lock().get(id).is_some_and(has_it) {
+            if self.lock().get(id).is_some_and(|it| it.has_evidence(&is_it)) {
                 return;
             }
             let _ = changed.changed().await; // `self` holds the sender

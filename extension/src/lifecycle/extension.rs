@@ -50,6 +50,8 @@ pub(super) struct Extension {
     /// Whether lines are received: for a destination, or for failures in them.
     pub(super) reads_lines: bool,
     pub(super) invocations: Processor,
+    /// Whether the flush state has the news of an earlier process's crash.
+    pub(super) knows_crash: bool,
     pub(super) stop: watch::Sender<bool>,
     pub(super) receivers: Vec<JoinHandle<()>>,
 }
@@ -84,6 +86,7 @@ impl Extension {
             wants_lines,
             reads_lines,
             invocations,
+            knows_crash: false,
             stop: watch::Sender::new(false),
             receivers: Vec::new(),
         }
@@ -173,19 +176,34 @@ impl Extension {
         let (attempt, earlier) = self.invocations.on_invoke(invoke);
         self.enqueue(earlier).await;
         let registry = self.invocations.registry().clone();
-        let ended = flushing.wait_for_end(&registry, attempt, deadline).await;
-        let failed = self.wants_lines && registry.get(attempt).is_some_and(|it| it.has_failed);
-        let kind = flushing.decide(ended, deadline, failed);
+        let outlook = self.pipeline.outlook().await;
+        if outlook.follows_crash && !std::mem::replace(&mut self.knows_crash, true) {
+            flushing.follow_crash();
+        }
+        if flushing.skips_end(&registry, outlook.usual) {
+            return self.pipeline.flush(FlushKind::Defer).await;
+        }
+        let send = async || self.pipeline.flush(FlushKind::Background).await;
+        let ended = flushing.wait_for_end(&registry, attempt, deadline, send).await;
+        let known = registry.get(attempt);
+        let has_failures = self.invocations.has_failures(attempt);
+        let has_failed = has_failures || known.as_ref().is_some_and(|it| it.has_failed);
+        let is_certain = known.is_some_and(|it| it.has_evidence(EndEvidence::is_certain));
+        let wants_done = !is_certain || self.wants_lines || has_failures;
+        let pending = self.pipeline.outlook().await.pending;
+        let kind = flushing.decide(deadline, (pending, wants_done, has_failed));
         if let FlushKind::Wait(until) = kind {
-            let has_failures = self.invocations.has_failures(attempt);
-            if self.wants_lines || has_failures {
-                flushing.wait_for_lines(&registry, attempt, (ended, until)).await;
+            if wants_done {
+                flushing.wait_for_lines(&registry, attempt, until).await;
             }
             let failures = self.invocations.conclude(attempt);
             self.enqueue(failures).await;
         }
         self.pipeline.flush(kind).await;
-        self.pipeline.held(ended.elapsed()).await;
+        let hold = ended.elapsed();
+        flushing.spend(hold);
+        registry.set_hold(attempt, hold);
+        self.pipeline.held(hold).await;
     }
 
     /// Awaits the last platform events, which arrive with the end of the sandbox, and enqueues their lines

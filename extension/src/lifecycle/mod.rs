@@ -84,7 +84,7 @@ async fn event_loop(
         }
     }
     let mut last_error = None;
-    let mut flushing = FlushState::new(config.flush, config.max_hold, telemetry.is_ok());
+    let mut flushing = FlushState::new(config.flush, config.hold_settings(), telemetry.is_ok());
     loop {
         let asked = Moment::now();
         let event = lambda.next().await;
@@ -94,7 +94,7 @@ async fn event_loop(
         }
         match event {
             Ok(LambdaEvent::Invoke(invoke)) => {
-                flushing.gaps.record(waited);
+                flushing.on_invoke(waited);
                 extension.handle_invoke(&invoke, &mut flushing).await;
             }
             Ok(LambdaEvent::Shutdown(shutdown)) => {

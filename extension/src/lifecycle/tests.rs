@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::*;
-use crate::flush::policy::FlushKind;
+use crate::flush::policy::{DONE_WAIT, FlushKind};
 use crate::invocation::end::EndEvidence;
 use crate::lambda::extensions_api::Invoke;
 use crate::lambda::telemetry_event::RawEvent;
@@ -63,7 +63,7 @@ async fn without_a_pipeline_no_invocation_is_waited_for() {
 
     extension.has_exporters = true;
     extension
-        .handle_invoke(&invoke, &mut FlushState::new(config.flush, config.max_hold, true))
+        .handle_invoke(&invoke, &mut FlushState::new(config.flush, config.hold_settings(), true))
         .await;
 
     assert_eq!(began.elapsed(), Duration::ZERO);
@@ -88,7 +88,7 @@ async fn when_the_platform_falls_silent_next_is_not_kept_until_the_deadline_for_
     let (config, _) =
         Config::from_vars(|name| (name == "CRUDDUR_EXPORTERS").then(|| "console".into()));
     let mut extension = Extension::start(&config, Trigger::Flush);
-    let mut flushing = FlushState::new(config.flush, config.max_hold, true);
+    let mut flushing = FlushState::new(config.flush, config.hold_settings(), true);
     let minute = Duration::from_secs(60);
 
     let mut holds = Vec::new();
@@ -99,6 +99,11 @@ async fn when_the_platform_falls_silent_next_is_not_kept_until_the_deadline_for_
     let long = |hold: &Duration| *hold > minute / 2;
     assert_eq!(holds.iter().map(long).collect::<Vec<_>>(), [true, false, false], "{holds:?}");
     assert!(holds[1..].iter().all(|hold| *hold <= config.max_hold), "{holds:?}");
+}
+
+fn span() -> Payload {
+    let span = [0x0a, 4, 0x12, 2, 0x12, 0]; // a resource with a scope with an empty span
+    Payload::read(SignalKind::Traces, span.to_vec().into()).unwrap().0
 }
 
 fn runtime_done(invocations: &Processor, request_id: &str) {
@@ -129,23 +134,24 @@ fn with_exporters(exporters: &str) -> (Config, Extension) {
 #[tokio::test(start_paused = true)]
 async fn after_a_server_span_a_lost_runtime_done_holds_next_once_and_within_the_longest_hold() {
     let (config, mut extension) = with_exporters("console");
-    let mut flushing = FlushState::new(config.flush, config.max_hold, true);
+    let mut flushing = FlushState::new(config.flush, config.hold_settings(), true);
     let minute = Duration::from_secs(60);
 
     let mut holds = Vec::new();
     for request_id in ["a", "b", "c"] {
+        extension.enqueue(vec![span()]).await;
         extension.invocations.ended(request_id, EndEvidence::ServerSpan);
         holds.push(held(&mut extension, &mut flushing, &invoke(request_id, minute)).await);
     }
-    assert!(holds[0] > Duration::ZERO && holds[0] <= config.max_hold, "{holds:?}");
-    assert_eq!(holds[1..], [Duration::ZERO; 2]);
+    assert_eq!(holds, [DONE_WAIT, Duration::ZERO, Duration::ZERO]);
     let longest = extension.pipeline.summary().await.unwrap().holds.longest_ms;
     assert_eq!(longest, holds[0].as_secs_f64() * 1e3, "the wait counts as a hold");
 
     // The platform's events come again, even if late and of another invocation.
     runtime_done(&extension.invocations, "a");
+    extension.enqueue(vec![span()]).await;
     extension.invocations.ended("d", EndEvidence::ServerSpan);
-    let soon = Duration::from_millis(100);
+    let soon = DONE_WAIT / 2;
     let invocations = extension.invocations.clone();
     tokio::spawn(async move {
         sleep(soon).await;
@@ -158,10 +164,9 @@ async fn after_a_server_span_a_lost_runtime_done_holds_next_once_and_within_the_
 async fn when_lines_are_wanted_a_lost_runtime_done_costs_one_wait_and_the_batch_is_delivered() {
     let (config, mut extension) = with_exporters("console");
     extension.wants_lines = true;
-    let mut flushing = FlushState::new(config.flush, config.max_hold, true);
+    let mut flushing = FlushState::new(config.flush, config.hold_settings(), true);
     let minute = Duration::from_secs(60);
-    let span = [0x0a, 4, 0x12, 2, 0x12, 0]; // a resource with a scope with an empty span
-    let signal = Payload::read(SignalKind::Traces, span.to_vec().into()).unwrap().0;
+    let signal = span();
 
     let (mut holds, mut delivered) = (Vec::new(), Vec::new());
     for request_id in ["a", "b", "c"] {
@@ -171,11 +176,11 @@ async fn when_lines_are_wanted_a_lost_runtime_done_costs_one_wait_and_the_batch_
         let summary = serde_json::json!(extension.pipeline.summary().await.unwrap());
         delivered.push(summary["destinations"]["console"]["traces"]["delivered"].clone());
     }
-    assert!(holds[0] > Duration::ZERO && holds[0] <= config.max_hold / 4, "{holds:?}");
-    assert_eq!(holds[1..], [Duration::ZERO; 2]);
+    assert_eq!(holds, [DONE_WAIT, Duration::ZERO, Duration::ZERO]);
     assert_eq!(delivered, [1, 2, 3]);
 
     runtime_done(&extension.invocations, "c");
+    extension.enqueue(vec![signal]).await;
     extension.invocations.ended("d", EndEvidence::LastSpan);
     let hold = held(&mut extension, &mut flushing, &invoke("d", minute)).await;
     assert_eq!(hold, holds[0], "the wait is back");
@@ -186,7 +191,7 @@ async fn without_a_destination_nobody_waits_for_an_invocations_end() {
     let (config, _) =
         Config::from_vars(|name| (name == "CRUDDUR_EXPORTERS").then(|| "honeycomb".into()));
     let mut extension = Extension::start(&config, Trigger::Flush);
-    let mut flushing = FlushState::new(config.flush, config.max_hold, true);
+    let mut flushing = FlushState::new(config.flush, config.hold_settings(), true);
 
     let hold = held(&mut extension, &mut flushing, &invoke("a", Duration::from_secs(60))).await;
 
@@ -199,22 +204,22 @@ async fn the_hold_of_next_begins_with_the_invocations_end() {
         Config::from_vars(|name| (name == "CRUDDUR_EXPORTERS").then(|| "console".into()));
     let mut extension = Extension::start(&config, Trigger::Flush);
     extension.wants_lines = true; // they are waited for, and never come
+    extension.enqueue(vec![span()]).await;
     extension.invocations.ended("a", EndEvidence::LastSpan);
-    let mut flushing = FlushState::new(config.flush, config.max_hold, true);
+    let mut flushing = FlushState::new(config.flush, config.hold_settings(), true);
 
     let hold = held(&mut extension, &mut flushing, &invoke("a", Duration::from_secs(60))).await;
 
     let holds = extension.pipeline.summary().await.unwrap().holds;
     assert_eq!((holds.count, holds.longest_ms), (1, hold.as_secs_f64() * 1e3));
-    assert_eq!(hold, config.max_hold / 4);
+    assert_eq!(hold, DONE_WAIT);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_of_the_failure_reporter_ends_no_invocation_and_is_in_the_sums() {
     let (config, mut extension) = with_exporters("console,rollbar");
-    let mut flushing = FlushState::new(config.flush, config.max_hold, true);
-    let span = [0x0a, 4, 0x12, 2, 0x12, 0];
-    let signal = Payload::read(SignalKind::Traces, span.to_vec().into()).unwrap().0;
+    let mut flushing = FlushState::new(config.flush, config.hold_settings(), true);
+    let signal = span();
 
     for request_id in ["a", "b"] {
         extension.invocations.break_reporter();
@@ -245,8 +250,7 @@ async fn what_a_pipeline_held_that_failed_is_counted_as_lost_and_its_spool_is_ke
         given.map(|(_, value)| value.clone())
     });
     let mut extension = Extension::start(&config, Trigger::Flush);
-    let span = [0x0a, 4, 0x12, 2, 0x12, 0]; // a resource with a scope with an empty span
-    let signal = Payload::read(SignalKind::Traces, span.to_vec().into()).unwrap().0;
+    let signal = span();
     extension.enqueue(vec![signal.clone(), signal.clone()]).await;
     extension.pipeline.flush(FlushKind::Defer).await;
     extension.enqueue(vec![signal]).await;
@@ -261,7 +265,7 @@ async fn what_a_pipeline_held_that_failed_is_counted_as_lost_and_its_spool_is_ke
     assert!(extension.pipeline.has_stopped());
     let Ok(LambdaEvent::Invoke(invoke)) = serde_json::from_str(INVOKE) else { panic!("no INVOKE") };
     extension
-        .handle_invoke(&invoke, &mut FlushState::new(config.flush, config.max_hold, true))
+        .handle_invoke(&invoke, &mut FlushState::new(config.flush, config.hold_settings(), true))
         .await;
     let pipeline = extension.shut_down(&config, Instant::now() + DRAIN_BUDGET).await;
 

@@ -1,7 +1,7 @@
 //! A circuit breaker with backoff for one destination.
 //!
 //! The breaker opens at a failure. The pause about doubles with each further failure, and is at least
-//! the one that the destination asked for, but at most a minute. After the pause one attempt decides
+//! the one that the destination asked for. After the pause one attempt decides
 //! whether it closes.
 
 use std::time::Duration;
@@ -14,6 +14,9 @@ use tokio::time::Instant;
 /// minute would delay telemetry after a short outage.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// The longest pause that a destination may ask for. Hardly any sandbox lives longer than some hours.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3_600);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -74,7 +77,8 @@ impl CircuitBreaker {
                 .build()
         });
         let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
-        let pause = pause.max(retry_after.unwrap_or_default()).min(LONGEST_PAUSE);
+        let asked = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
+        let pause = pause.min(LONGEST_PAUSE).max(asked);
         self.open_until = Some(now + pause);
     }
 
@@ -116,7 +120,8 @@ mod tests {
     #[tokio::test]
     async fn a_destination_may_ask_for_more_but_neither_for_less_nor_for_ever() {
         assert_eq!(pauses(Some(30), 1), [Duration::from_secs(30)]);
-        assert_eq!(pauses(Some(u64::MAX), 1), [LONGEST_PAUSE]);
+        assert_eq!(pauses(Some(600), 1), [Duration::from_secs(600)]);
+        assert_eq!(pauses(Some(u64::MAX), 1), [LONGEST_RETRY_AFTER]);
         assert_eq!(pauses(Some(0), 8), pauses(None, 8));
     }
 

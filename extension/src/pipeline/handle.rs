@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::flush::policy::FlushKind;
 use crate::otlp::payload::Payload;
+use crate::pipeline::core::state::FlushOutlook;
 use crate::pipeline::dead_letter::DeadLetters;
 use crate::pipeline::refusals::RefusedRequests;
 use crate::pipeline::stats::PipelineStats;
@@ -27,6 +28,7 @@ pub(super) enum PipelineCommand {
     Held(Duration),
     Refused(RefusedRequests),
     Thawed(Duration),
+    Outlook(oneshot::Sender<FlushOutlook>),
     Stats(oneshot::Sender<PipelineStats>),
     DeadLetters(oneshot::Sender<io::Result<DeadLetters>>),
 }
@@ -79,6 +81,15 @@ impl PipelineHandle {
     /// Records a freeze. Exporters reconnect after it.
     pub async fn thawed(&self, gap: Duration) {
         let _ = self.0.send(PipelineCommand::Thawed(gap)).await;
+    }
+
+    /// What a flush would cost now; nothing can be sent if the pipeline has stopped.
+    pub async fn outlook(&self) -> FlushOutlook {
+        let (reply, outlook) = oneshot::channel();
+        match self.0.send(PipelineCommand::Outlook(reply)).await {
+            Ok(()) => outlook.await.unwrap_or_default(),
+            Err(_) => FlushOutlook::default(),
+        }
     }
 
     /// The stats so far. The accounts include earlier processes of the sandbox.

@@ -87,7 +87,7 @@ impl Pipeline {
         let wants_lines = specs.iter().any(|spec| spec.kinds.contains(&SignalKind::Lines));
         let function = || settings.function_name.clone();
         let accounting = wants_lines.then(|| StatsReporter::new(function(), Instant::now()));
-        let core = Core::new(specs, settings.buffer_bytes, trigger, u64::from(std::process::id()));
+        let core = Core::new(specs, settings.buffer_bytes, trigger, fastrand::u64(..));
         let (command_sender, commands) = mpsc::channel(COMMANDS);
         let pipeline = Self {
             commands,
@@ -198,6 +198,7 @@ impl Pipeline {
                 self.core.thawed(gap);
                 self.thaws.send_replace(());
             }
+            PipelineCommand::Outlook(reply) => drop(reply.send(self.core.outlook(now))),
             PipelineCommand::Stats(reply) => drop(reply.send(self.summary(now))),
             PipelineCommand::DeadLetters(reply) => {
                 let has_time = || now.elapsed() < DEAD_LETTER_BUDGET;

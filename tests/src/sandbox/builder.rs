@@ -63,6 +63,8 @@ impl Builder {
         let customer = [
             ("CRUDDUR_OTLP_LISTEN".to_owned(), otlp.to_string()),
             ("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), format!("http://{otlp}")),
+            // On a busy machine a slow answer must not use up the time for holds.
+            ("CRUDDUR_HOLD_BANK_MS".to_owned(), "10000".to_owned()),
         ];
         Builder {
             function_name: function_name.to_owned(),

@@ -1,5 +1,7 @@
 //! One destination's state in the core: its batch in flight, its breaker, and its last log line.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -31,6 +33,8 @@ pub(super) struct Destination {
     /// The unreadable file that was logged.
     pub(super) reported_unreadable: Option<u64>,
     pub(super) requests: RequestStats,
+    /// The usual time from a request to its answer: a moving average. `None` before the first answer.
+    pub(super) answer_time: Option<Duration>,
     /// The error of the last log line, so that an outage is one line.
     pub(super) reported: Option<ExportError>,
 }
@@ -40,8 +44,17 @@ pub(super) struct InFlight {
     pub(super) route: QueueId,
     pub(super) batch: Batch,
     pub(super) origin: BatchOrigin,
+    pub(super) sent_at: Instant,
     /// Whether the process was frozen meanwhile; only a final failure counts then.
     pub(super) thawed: bool,
+    /// Whether the destination has failed already because it did not answer within the hold.
+    pub(super) has_failed: bool,
+}
+
+impl InFlight {
+    pub(super) fn new(route: QueueId, batch: Batch, origin: BatchOrigin, now: Instant) -> Self {
+        Self { route, batch, origin, sent_at: now, thawed: false, has_failed: false }
+    }
 }
 
 /// The parts of a rejected batch.
@@ -82,6 +95,7 @@ impl Destination {
             unreadable: Vec::new(),
             reported_unreadable: None,
             requests: RequestStats::default(),
+            answer_time: None,
             reported: None,
         }
     }
@@ -122,6 +136,15 @@ impl Destination {
         }
     }
 
+    /// Adds an answer to the moving average, unless a freeze lengthened it.
+    pub(super) fn answered(&mut self, now: Instant, under_way: &InFlight) {
+        if !under_way.thawed {
+            let latest = now - under_way.sent_at;
+            let average = |before: Duration| (before * 3 + latest) / 4;
+            self.answer_time = Some(self.answer_time.map_or(latest, average));
+        }
+    }
+
     pub(super) fn refused(&mut self, now: Instant, error: ExportError, batch: &Batch) {
         let (items, unit) = (batch.items, batch.kind.items());
         match self.split {
@@ -143,6 +166,7 @@ impl Destination {
             _ if under_way.thawed || matches!(error, ExportError::Frozen) => {
                 debug!("A freeze cut a batch, which is sent again: {error}")
             }
+            _ if under_way.has_failed => debug!("A request failed after its hold: {error}"),
             _ => {
                 self.awaited = None;
                 self.failed(now, error);

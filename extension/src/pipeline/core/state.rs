@@ -23,6 +23,15 @@ pub enum Trigger {
     Receive,
 }
 
+/// What a flush would cost, for [`crate::flush::policy`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FlushOutlook {
+    pub usual: Option<Duration>,
+    pub pending: Option<Duration>,
+    /// Whether an earlier process of the sandbox has left its sums.
+    pub follows_crash: bool,
+}
+
 #[derive(Debug)]
 pub struct Core {
     pub(super) buffer: Buffer,
@@ -32,6 +41,7 @@ pub struct Core {
     pub(super) spool: Option<Spool>,
     pub(super) destinations: Vec<Destination>,
     pub(super) trigger: Trigger,
+    pub(super) follows_crash: bool,
     /// Whether the spool rejected a batch, so that compressing another is pointless until a flush begins
     /// or a file is removed.
     pub(super) spool_refuses: bool,
@@ -63,6 +73,7 @@ impl Core {
             buffer: Buffer::new(buffer_bytes, kinds),
             spool: None,
             trigger,
+            follows_crash: false,
             spool_refuses: false,
             spool_reported: false,
             full_reported: false,
@@ -72,6 +83,7 @@ impl Core {
     /// Uses the spool and sums of an earlier process. Corrects the sums to the files that exist. Returns
     /// the number of items that process held in memory, which are lost.
     pub fn use_spool(&mut self, spool: Spool, mut ledger: Ledger) -> u64 {
+        self.follows_crash = ledger.routes() > 0 && ledger != Ledger::new(ledger.routes());
         self.earlier = ledger.clone();
         for (id, destination) in self.destinations.iter().enumerate() {
             for route in destination.routes() {
@@ -164,9 +176,30 @@ impl Core {
             let silent = destination.awaited.take().is_some() && !destination.had_success;
             if silent && patience_over {
                 destination.failed(now, ExportError::HoldExpired);
+                destination.under_way.iter_mut().for_each(|it| it.has_failed = true);
             }
         }
         self.full_reported = false;
+    }
+
+    /// The usual time until every healthy destination has answered, and that of those which lack
+    /// something. `None` if there are none; a destination without an answer yet counts as quick.
+    pub fn outlook(&self, now: Instant) -> FlushOutlook {
+        let healthy = self.destinations.iter().enumerate();
+        let healthy = healthy.filter(|(_, it)| !it.health.is_open(now));
+        let time = |it: &Destination| it.answer_time.unwrap_or_default();
+        let lacking = healthy.clone().filter(|(id, _)| self.has_unsent(*id));
+        FlushOutlook {
+            usual: healthy.map(|(_, it)| time(it)).max(),
+            pending: lacking.map(|(_, it)| time(it)).max(),
+            follows_crash: self.follows_crash,
+        }
+    }
+
+    /// Like [`has_pending`](Self::has_pending), with payloads that no flush has released yet.
+    fn has_unsent(&self, id: DestinationId) -> bool {
+        let has_new = |route| self.buffer.lacking(route).next().is_some();
+        self.has_pending(id) || self.destinations[id].routes().any(has_new)
     }
 
     /// Records a freeze: failures of batches in flight do not count against their destinations, unless
@@ -200,8 +233,7 @@ impl Core {
         };
         let destination = &mut self.destinations[id];
         destination.split = split.map(|split| Split { left: split.left - 1, ..split });
-        destination.under_way =
-            Some(InFlight { route, batch: batch.clone(), origin, thawed: false });
+        destination.under_way = Some(InFlight::new(route, batch.clone(), origin, now));
         Some(batch)
     }
 
@@ -221,6 +253,7 @@ impl Core {
                 let unsampled = receipt.unsampled.min(items - rejected);
                 // If all items were unsampled, nothing was sent, so the destination's state is unknown.
                 if unsampled < items {
+                    self.destinations[id].answered(now, &under_way);
                     self.destinations[id].succeeded();
                 }
                 self.release(

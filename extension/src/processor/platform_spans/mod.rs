@@ -69,7 +69,8 @@ impl PlatformSpans {
             }
             PlatformRecord::Report(report) => {
                 let attempt = self.registry.get(attempt?)?;
-                self.add(attempt.id, Some(PlatformSpan::report(&report, attempt.began)));
+                let span = PlatformSpan::report(&report, attempt.began, attempt.hold);
+                self.add(attempt.id, Some(span));
                 self.release(&attempt)
             }
             PlatformRecord::Start(_) | PlatformRecord::Other => None,

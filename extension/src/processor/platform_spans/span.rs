@@ -72,8 +72,16 @@ impl PlatformSpan {
     }
 
     /// The span `platform.report`: the invocation's cost over its duration.
-    pub(crate) fn report(report: &InvocationReport, start: SystemTime) -> Self {
+    /// `hold` is how long the extension held Next, which is a part of the billed time.
+    pub(crate) fn report(
+        report: &InvocationReport,
+        start: SystemTime,
+        hold: Option<Duration>,
+    ) -> Self {
         let metrics = &report.metrics;
+        let hold_ms = hold.map(|hold| hold.as_secs_f64() * 1e3);
+        let billed = metrics.billed_duration_ms.filter(|billed| *billed > 0.0);
+        let hold_share = hold_ms.zip(billed).map(|(hold, billed)| hold / billed);
         let end = start + millis(metrics.duration_ms.unwrap_or_default());
         let mut span = Self::new("platform.report", start, end);
         let figures = [
@@ -83,6 +91,8 @@ impl PlatformSpan {
             ("aws.lambda.max_memory_used_mb", metrics.max_memory_used_mb),
             ("aws.lambda.init_duration_ms", metrics.init_duration_ms),
             ("aws.lambda.restore_duration_ms", metrics.restore_duration_ms),
+            ("cruddur.hold_ms", hold_ms),
+            ("cruddur.hold_share", hold_share),
         ];
         for (key, figure) in figures {
             if let Some(figure) = figure {

@@ -1,0 +1,64 @@
+//! The credit for holds of Next: a small share of the time, saved up for the moments that need it.
+//!
+//! Users are billed for a hold, and the next request may meet it. So holds take at most a share of the
+//! time, frozen time included, and sparse traffic can afford one for each invocation.
+
+use std::time::Duration;
+
+/// How far a failed invocation may overdraw the credit: an outage of everything costs this once.
+const OVERDRAFT: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HoldSettings {
+    /// `CRUDDUR_HOLD_SHARE`: the share of the time that holds may take, 0 to 1.
+    pub share: f64,
+    /// `CRUDDUR_HOLD_BANK_MS`: the most credit, and that of a new sandbox.
+    pub bank: Duration,
+    /// `CRUDDUR_MAX_HOLD_MS`: the longest single hold.
+    pub max_hold: Duration,
+}
+
+/// In seconds, since it may be negative.
+#[derive(Clone, Copy, Debug)]
+pub struct HoldCredit {
+    seconds: f64,
+    settings: HoldSettings,
+}
+
+impl HoldCredit {
+    pub fn new(settings: HoldSettings) -> Self {
+        Self { seconds: settings.bank.as_secs_f64(), settings }
+    }
+
+    /// For a process that follows a crash, which may follow from a hold.
+    pub fn empty(&mut self) {
+        self.seconds = self.seconds.min(0.0);
+    }
+
+    /// Time passes.
+    pub fn earn(&mut self, elapsed: Duration) {
+        let earned = self.seconds + elapsed.as_secs_f64() * self.settings.share;
+        self.seconds = earned.min(self.settings.bank.as_secs_f64());
+    }
+
+    pub fn spend(&mut self, hold: Duration) {
+        self.seconds -= hold.as_secs_f64();
+    }
+
+    pub fn covers(&self, hold: Duration) -> bool {
+        self.seconds >= hold.as_secs_f64()
+    }
+
+    /// The longest hold that the credit allows.
+    pub fn longest_hold(&self) -> Duration {
+        Duration::try_from_secs_f64(self.seconds).unwrap_or_default().min(self.settings.max_hold)
+    }
+
+    /// The longest hold of a failed invocation, which may overdraw the credit.
+    pub fn longest_overdrawn(&self) -> Duration {
+        match self.seconds > -OVERDRAFT.as_secs_f64() {
+            true => self.settings.max_hold,
+            false => Duration::ZERO,
+        }
+    }
+}

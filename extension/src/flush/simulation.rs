@@ -1,0 +1,153 @@
+//! Days of traffic against the flush policy, on a virtual clock.
+//!
+//! A model of the lifecycle: an invocation that waits for its flush is held for the answer time, and its
+//! telemetry and all earlier telemetry is delivered. Otherwise its telemetry waits, or in busy traffic
+//! arrives in the background.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::flush::credit::{HoldCredit, HoldSettings};
+use crate::flush::policy::{FlushInput, FlushKind, FlushMode, InvocationGaps, decide};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+struct Day {
+    settings: HoldSettings,
+    answer_time: Duration,
+    now: Instant,
+    credit: HoldCredit,
+    gaps: InvocationGaps,
+    waiting_since: Vec<Instant>,
+    /// The hold of each invocation, with the time of its end.
+    holds: Vec<(Instant, Duration)>,
+    /// The age of each invocation's telemetry when it was delivered.
+    ages: Vec<Duration>,
+}
+
+impl Day {
+    fn new(answer_ms: u64) -> Self {
+        let settings = HoldSettings { share: 0.01, bank: SECOND, max_hold: SECOND };
+        Self {
+            settings,
+            answer_time: Duration::from_millis(answer_ms),
+            now: Instant::now(),
+            credit: HoldCredit::new(settings),
+            gaps: InvocationGaps::default(),
+            waiting_since: Vec::new(),
+            holds: Vec::new(),
+            ages: Vec::new(),
+        }
+    }
+
+    /// One invocation that ends after this gap. `is_dead`: every destination is silent, with a breaker that
+    /// allows an attempt.
+    fn invoke(&mut self, gap: Duration, failed: bool, is_dead: bool) {
+        self.now += gap;
+        self.credit.earn(gap);
+        self.gaps.record(gap);
+        self.waiting_since.push(self.now);
+        let input = FlushInput {
+            now: self.now,
+            deadline: None,
+            max_hold: self.settings.max_hold,
+            credit: self.credit,
+            answer_time: Some(self.answer_time),
+            busy: self.gaps.is_busy(),
+            failed,
+            last_flush: None,
+        };
+        let mut hold = Duration::ZERO;
+        match decide(FlushMode::Adaptive, &input) {
+            FlushKind::Wait(until) => {
+                let longest = until - self.now;
+                hold = if is_dead { longest } else { self.answer_time.min(longest) };
+            }
+            FlushKind::Background | FlushKind::Defer => {}
+            FlushKind::Drain(_) => unreachable!("only SHUTDOWN drains"),
+        }
+        let is_delivered = hold >= self.answer_time && !is_dead;
+        self.now += hold;
+        self.credit.earn(hold);
+        self.credit.spend(hold);
+        self.holds.push((self.now, hold));
+        if is_delivered {
+            self.deliver();
+        }
+    }
+
+    fn deliver(&mut self) {
+        self.ages.extend(self.waiting_since.drain(..).map(|since| self.now - since));
+    }
+
+    /// The share of holds in the time after `settle`.
+    fn share_after(&self, settle: Duration) -> f64 {
+        let from = self.holds[0].0 + settle;
+        let held: Duration =
+            self.holds.iter().filter(|(at, _)| *at >= from).map(|(_, hold)| *hold).sum();
+        held.as_secs_f64() / (self.now - from).as_secs_f64()
+    }
+
+    fn held(&self) -> Duration {
+        self.holds.iter().map(|(_, hold)| *hold).sum()
+    }
+}
+
+#[test]
+fn steady_traffic_is_held_for_a_hundredth_of_the_time_and_its_data_stays_young() {
+    for (gap_ms, answer_ms) in
+        [(100, 0), (100, 50), (100, 200), (1_000, 50), (3_000, 50), (3_000, 200)]
+    {
+        let mut day = Day::new(answer_ms);
+        for _ in 0..3_600_000 / gap_ms {
+            day.invoke(Duration::from_millis(gap_ms), false, false);
+        }
+
+        let share = day.share_after(120 * SECOND);
+        assert!(share <= 0.0101, "{gap_ms} ms, {answer_ms} ms: {share}");
+        let mut holds: Vec<_> = day.holds.iter().map(|(_, hold)| *hold).collect();
+        let answer_time = day.answer_time;
+        let median = *holds.select_nth_unstable(day.holds.len() / 2).1;
+        assert!(gap_ms >= 20 * answer_ms || median <= Duration::from_millis(2), "{median:?}");
+        let oldest = day.ages.iter().max().unwrap();
+        let limit = (100 * answer_time + Duration::from_millis(gap_ms)).max(2 * SECOND);
+        assert!(*oldest <= limit, "{gap_ms} ms, {answer_ms} ms: {oldest:?}");
+    }
+}
+
+#[test]
+fn sparse_traffic_delivers_each_invocation_before_next() {
+    let mut day = Day::new(50);
+    for _ in 0..10_000 {
+        day.invoke(10 * SECOND, false, false);
+    }
+
+    assert!(day.holds.iter().all(|(_, hold)| *hold == day.answer_time));
+    assert_eq!(day.ages.len(), 10_000);
+}
+
+#[test]
+fn sessions_leave_little_behind() {
+    let (mut day, mut rng) = (Day::new(50), fastrand::Rng::with_seed(7));
+    for _ in 0..96 {
+        for request in 0..rng.usize(1..12) {
+            let gap = if request == 0 { 15 * 60 * SECOND } else { SECOND };
+            day.invoke(gap, false, false);
+        }
+    }
+
+    let old = day.ages.iter().filter(|age| **age > 60 * SECOND).count() + day.waiting_since.len();
+    assert!(old * 50 <= day.holds.len(), "{old} of {}", day.holds.len());
+}
+
+#[test]
+fn an_outage_of_everything_costs_a_second_twice_and_then_a_hundredth() {
+    let mut day = Day::new(50);
+    for _ in 0..36_000 {
+        day.invoke(SECOND / 10, true, true);
+    }
+
+    // The credit of a new sandbox, one overdraft, and the share of the hour.
+    assert!(day.held() <= 3 * SECOND + (day.now - day.holds[0].0) / 100, "{:?}", day.held());
+}

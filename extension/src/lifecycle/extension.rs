@@ -190,8 +190,11 @@ impl Extension {
         let has_failed = has_failures || known.as_ref().is_some_and(|it| it.has_failed);
         let is_certain = known.is_some_and(|it| it.has_evidence(EndEvidence::is_certain));
         let wants_done = !is_certain || self.wants_lines || has_failures;
-        let pending = self.pipeline.outlook().await.pending;
-        let kind = flushing.decide(deadline, (pending, wants_done, has_failed));
+        let outlook = self.pipeline.outlook().await;
+        // The invocation's lines arrive with `platform.runtimeDone`.
+        let expected = outlook.usual.filter(|_| self.wants_lines);
+        let answer_time = outlook.pending.max(expected);
+        let kind = flushing.decide(deadline, (answer_time, wants_done, has_failed));
         if let FlushKind::Wait(until) = kind {
             if wants_done {
                 flushing.wait_for_lines(&registry, attempt, until).await;

@@ -89,7 +89,7 @@ pub use fake::{Answer, Recorded};
 pub use honeycomb::Honeycomb;
 pub use honeycomb_api::HoneycombApi;
 pub use load::{Burst, Load};
-pub use network::{Fault, Network};
+pub use network::{Fault, Freeze, Network};
 pub use proxy::Proxy;
 pub use record::{PATIENCE, Record};
 pub use rollbar::Rollbar;

@@ -27,6 +27,24 @@ pub enum Fault {
     Drip(Duration),
 }
 
+/// Load balancers drop an idle connection after a minute; a test has less time.
+const LONG_FREEZE: Duration = Duration::from_secs(1);
+
+/// What becomes of bytes while the sandbox is frozen: Lambda stops its network, too. Answers always wait
+/// for the thaw.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Freeze {
+    /// A request that was written before the freeze arrives.
+    #[default]
+    RequestArrives,
+    /// It waits for the thaw.
+    RequestWaits,
+    /// The connection is reset at the thaw after a long freeze, as by a load balancer that has dropped it.
+    Reset,
+    /// The connection carries nothing after a long freeze, and nobody is told.
+    Silent,
+}
+
 /// See the module's text. Dropping it closes the port and all connections.
 pub struct Network {
     address: SocketAddr,
@@ -37,6 +55,8 @@ pub struct Network {
 struct Shared {
     destination: SocketAddr,
     fault: watch::Sender<Fault>,
+    freeze: watch::Sender<Freeze>,
+    is_frozen: watch::Sender<bool>,
     /// Counts the calls of [`Network::cut`].
     cuts: watch::Sender<usize>,
     struck: Record<Instant>,
@@ -51,6 +71,8 @@ impl Network {
         let shared = Arc::new(Shared {
             destination,
             fault: watch::Sender::new(Fault::None),
+            freeze: watch::Sender::default(),
+            is_frozen: watch::Sender::new(false),
             cuts: watch::Sender::new(0),
             struck: Record::default(),
         });
@@ -66,6 +88,16 @@ impl Network {
     /// From now on, on every connection.
     pub fn always(&self, fault: Fault) {
         self.shared.fault.send_replace(fault);
+    }
+
+    /// What a freeze of the sandbox does, from now on.
+    pub fn on_freeze(&self, freeze: Freeze) {
+        self.shared.freeze.send_replace(freeze);
+    }
+
+    /// For the sandbox, which freezes and thaws the network with its processes.
+    pub(crate) fn switch(&self) -> watch::Sender<bool> {
+        self.shared.is_frozen.clone()
     }
 
     /// Closes every connection at once, as a peer does that has no patience with sleepers.
@@ -105,12 +137,17 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 
 async fn carry(mut client: TcpStream, mut server: TcpStream, shared: &Shared) {
     let mut cuts = shared.cuts.subscribe();
+    let mut is_frozen = shared.is_frozen.subscribe();
     let (mut there, mut back) = (vec![0; 64 << 10], vec![0; 64 << 10]);
-    let mut carried = 0;
+    let (mut carried, mut frozen_at) = (0, Instant::now());
     loop {
         let done = tokio::select! {
             read = client.read(&mut there) => {
                 let Ok(bytes @ 1..) = read else { return };
+                let waits = *shared.freeze.borrow() != Freeze::RequestArrives;
+                if waits && has_frozen_for_long(&mut is_frozen).await && is_struck(&client, shared).await {
+                    break;
+                }
                 carried += bytes;
                 match *shared.fault.borrow() {
                     Fault::ResetAfter(limit) if carried > limit => break,
@@ -120,6 +157,13 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, shared: &Shared) {
             }
             read = server.read(&mut back) => {
                 let Ok(bytes @ 1..) = read else { return };
+                let was_long = tokio::select! {
+                    was_long = has_frozen_for_long(&mut is_frozen) => was_long,
+                    _ = cuts.changed() => break,
+                };
+                if was_long && is_struck(&client, shared).await {
+                    break;
+                }
                 let fault = *shared.fault.borrow();
                 match fault {
                     Fault::LoseAnswer => break,
@@ -129,6 +173,14 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, shared: &Shared) {
                     }
                     _ => client.write_all(&back[..bytes]).await,
                 }
+            }
+            _ = is_frozen.changed() => {
+                if *is_frozen.borrow_and_update() {
+                    frozen_at = Instant::now();
+                } else if frozen_at.elapsed() > LONG_FREEZE && is_struck(&client, shared).await {
+                    break;
+                }
+                Ok(())
             }
             _ = cuts.changed() => break,
         };
@@ -140,6 +192,27 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, shared: &Shared) {
     let _ = client.set_zero_linger();
     drop(client);
     shared.struck.push(Instant::now());
+}
+
+/// Waits for the end of a freeze, if there is one. True if it was long.
+async fn has_frozen_for_long(is_frozen: &mut watch::Receiver<bool>) -> bool {
+    let began = Instant::now();
+    let _ = is_frozen.wait_for(|frozen| !frozen).await; // without a sender the network is gone
+    began.elapsed() > LONG_FREEZE
+}
+
+/// Whether the connection is reset at the thaw. One that falls silent does not return until the other end
+/// closes it.
+async fn is_struck(client: &TcpStream, shared: &Shared) -> bool {
+    let freeze = *shared.freeze.borrow();
+    if freeze == Freeze::Silent {
+        shared.struck.push(Instant::now());
+        // Only a close makes it readable for ever, but whatever it carries is never read.
+        while client.peek(&mut [0]).await.is_ok_and(|bytes| bytes > 0) {
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+    matches!(freeze, Freeze::Reset | Freeze::Silent)
 }
 
 async fn drip(client: &mut TcpStream, bytes: &[u8], pause: Duration) -> std::io::Result<()> {

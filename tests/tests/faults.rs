@@ -10,6 +10,7 @@
 
 mod answers;
 mod disk;
+mod frozen;
 mod life;
 mod network;
 mod outcome;

@@ -37,7 +37,7 @@ pub(super) async fn run_worker(
     exports: mpsc::Sender<CompletedExport>,
 ) {
     let mut used = Moment::now();
-    let mut longest_answer = Duration::ZERO;
+    let mut shortest_answer: Option<Duration> = None; // the one that no freeze has lengthened
     while let Some(batch) = batches.recv().await {
         let is_old = used.elapsed() >= MAX_IDLE;
         if is_old {
@@ -46,11 +46,14 @@ pub(super) async fn run_worker(
         let may_be_gone = thaws.has_changed().unwrap_or(false) && !is_old;
         thaws.mark_unchanged();
         let began = Instant::now();
-        let limit = may_be_gone.then(|| FIRST_ANSWER.max(2 * longest_answer));
+        let limit = may_be_gone.then(|| FIRST_ANSWER.max(3 * shortest_answer.unwrap_or_default()));
         let export = within(limit, exporter.export(&batch));
         let result = catch_panic(awake(export)).await;
         match &result {
-            Ok(_) => longest_answer = longest_answer.max(began.elapsed()),
+            Ok(_) => {
+                let answer = began.elapsed();
+                shortest_answer = Some(shortest_answer.map_or(answer, |it| it.min(answer)));
+            }
             Err(ExportError::Frozen) => exporter.reset_connections(),
             Err(_) => {}
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::machine::{self, Notes};
 use super::process::Program;
@@ -14,6 +14,7 @@ use super::{Phase, Sandbox, routes};
 use crate::binaries::binaries;
 use crate::honeycomb::Honeycomb;
 use crate::loopback;
+use crate::network::Network;
 use crate::rollbar::Rollbar;
 use crate::store::Store;
 
@@ -39,6 +40,7 @@ pub(crate) struct Setup {
     pub(crate) memory_mb: u64,
     pub(crate) limits: Limits,
     pub(crate) freezing: bool,
+    pub(crate) networks: Vec<watch::Sender<bool>>,
     pub(crate) invoke_events: bool,
 }
 
@@ -50,6 +52,7 @@ pub struct Builder {
     customer: BTreeMap<String, String>,
     limits: Limits,
     freezing: bool,
+    networks: Vec<watch::Sender<bool>>,
     invoke_events: bool,
     demo_store: bool,
     /// Variables that hold a path in the sandbox's directory.
@@ -79,6 +82,7 @@ impl Builder {
                 runtime_shutdown: Duration::from_millis(600),
             },
             freezing: true,
+            networks: Vec::new(),
             invoke_events: true,
             demo_store: false,
             // Each sandbox has a /tmp of its own.
@@ -151,6 +155,12 @@ impl Builder {
     /// Whether processes are stopped (SIGSTOP) between invocations, as in Lambda; on by default.
     pub fn freezing(mut self, freezing: bool) -> Builder {
         self.freezing = freezing;
+        self
+    }
+
+    /// This network is frozen with the processes.
+    pub fn network(mut self, network: &Network) -> Builder {
+        self.networks.push(network.switch());
         self
     }
 
@@ -245,6 +255,7 @@ impl Builder {
             memory_mb: 512,
             limits: self.limits,
             freezing: self.freezing,
+            networks: self.networks,
             invoke_events: self.invoke_events,
         }
     }

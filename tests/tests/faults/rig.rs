@@ -44,7 +44,8 @@ impl Rig {
             .honeycomb(&honeycomb)
             .env("HONEYCOMB_API_ENDPOINT", &network.url())
             .env("CRUDDUR_MAX_HOLD_MS", &MAX_HOLD.as_millis().to_string())
-            .env("CRUDDUR_LOG", "info");
+            .env("CRUDDUR_LOG", "info")
+            .network(&network);
         let builder = change(builder);
         let max_hold = MAX_HOLD;
         Rig { title, max_hold, honeycomb, network, sandbox: builder.start().await, load }

@@ -363,6 +363,9 @@ impl Machine {
         }
         self.frozen = frozen;
         let signal = if frozen { Signal::SIGSTOP } else { Signal::SIGCONT };
+        for network in &self.setup.networks {
+            network.send_replace(frozen);
+        }
         for running in self.running.values() {
             running.signal(signal);
         }

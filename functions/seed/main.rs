@@ -190,7 +190,7 @@ async fn main() -> Result<(), Error> {
         let user = made.ok_or_else(|| format!("another user has the handle {handle}"))?;
         let user = User { bio: Bio::parse(bio).ok(), display_name: name_of(handle)?, ..user };
         let bio = Some(&user.bio);
-        users::update_profile(table, &user.key, &user.display_name, bio, None, now).await?;
+        users::update_profile(table, user.key, &user.display_name, bio, None, now).await?;
     }
     let mut reply_count = 0;
     for demo in ACTIVITIES {
@@ -241,7 +241,7 @@ async fn talk(
         let user = users::by_handle(table, &Handle::parse(handle)?, now).await?;
         two.push(user.ok_or_else(|| format!("there is no {handle}"))?);
     }
-    let group_uuid = conversation_uuid(&two[0].key, &two[1].key);
+    let group_uuid = conversation_uuid(two[0].key, two[1].key);
     let first = PageRequest { limit: 1, after: None };
     if !messages::messages(table, group_uuid, &first, now).await?.entries.is_empty() {
         return Ok(());
@@ -256,7 +256,7 @@ async fn talk(
             message: LongText::parse(text)?,
             created_at: now - SignedDuration::from_mins((texts.len() - said) as i64),
         };
-        messages::send(table, &from.key, &to.key, &message, None, now).await?;
+        messages::send(table, from.key, to.key, &message, None, now).await?;
     }
     Ok(())
 }

@@ -145,7 +145,7 @@ mod tests {
     async fn a_thread_that_is_written_again_is_there_once_and_as_new() {
         let table = SqliteTable::open(Path::new(":memory:")).unwrap();
         let now: Timestamp = "2100-01-01T12:00:00Z".parse().unwrap();
-        let worf = UserKey::parse("worf").unwrap();
+        let worf = UserKey::of_token("", "worf").unwrap();
         seed(&table, now - SignedDuration::from_hours(20)).await;
         let id = Uuid::from_u128(1);
         let old = threads::find(&table, id, now).await.unwrap().unwrap();
@@ -154,7 +154,7 @@ mod tests {
                 reply(n, &activity(old.expires_at() - SignedDuration::from_hours(24)), "q", now);
             assert!(threads::reply(&table, &old, &other, None, now).await.unwrap());
         }
-        assert!(likes::set_liked(&table, &old, &worf, true, now).await.unwrap());
+        assert!(likes::set_liked(&table, &old, worf, true, now).await.unwrap());
 
         seed(&table, now).await;
 
@@ -169,7 +169,7 @@ mod tests {
         assert_eq!([home.len(), feed.len(), found.len(), told.len()], [1, 1, 1, 1]);
         // Likes of the old thread do not count for the new one.
         let entry = threads::find(&table, id, now).await.unwrap().unwrap();
-        assert!(likes::set_liked(&table, &entry, &worf, true, now).await.unwrap());
+        assert!(likes::set_liked(&table, &entry, worf, true, now).await.unwrap());
         let entry = threads::find(&table, id, now).await.unwrap().unwrap();
         assert_eq!(entry.counters().likes, 6);
     }

@@ -38,7 +38,7 @@ struct NewActivity {
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let identity = identity(&request, app.config().local.as_ref())?;
     let new = parse(&request)?;
-    let idempotency = Idempotency::of(&request, &ROUTE, "", &identity.key)?;
+    let idempotency = Idempotency::of(&request, &ROUTE, "", identity.key)?;
     let (table, now) = (app.table().await?, app.now());
     idempotency
         .run(table, now, async || publish(table, &identity, new, &idempotency, now).await)

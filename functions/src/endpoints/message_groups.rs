@@ -16,8 +16,8 @@ pub const ROUTE: Route = Route::new(&["GET"], "/api/message_groups");
 /// An array of conversations, the one with the newest message first.
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let reader = user_key(&request, app.config().local.as_ref())?;
-    let list = PagedList { route: ROUTE.path, of: reader.as_str(), query: PAGED };
-    let groups = read_groups(app, &reader, &list.page(&request)?).await?;
+    let list = PagedList { route: ROUTE.path, of: &reader.to_string(), query: PAGED };
+    let groups = read_groups(app, reader, &list.page(&request)?).await?;
     let rows: Vec<_> = groups.entries.iter().map(group_json).collect();
     shared::paged_response(&request, &list, groups.next.as_deref(), &rows)
 }
@@ -25,7 +25,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
 #[instrument(name = "message-groups", skip_all, fields(app.result_length = Empty))]
 async fn read_groups(
     app: &App,
-    reader: &UserKey,
+    reader: UserKey,
     page: &PageRequest,
 ) -> Result<PageOf<MessageGroup>, ApiError> {
     let groups = messages::groups(app.table().await?, reader, page, app.now()).await?;

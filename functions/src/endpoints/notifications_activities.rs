@@ -5,7 +5,7 @@ use tracing::{field::Empty, instrument};
 use super::shared;
 use crate::{
     domain::{EntryTree, Identity},
-    http::{ApiError, PAGED, PagedList, Request, Response, Route, entry_json, identity},
+    http::{ApiError, PAGED, PagedList, Request, Response, Route, entry_json, reader},
     runtime::App,
     store::{PageOf, PageRequest, feeds, users},
 };
@@ -16,8 +16,8 @@ pub const ROUTE: Route = Route::new(&["GET"], "/api/activities/notifications");
 /// An array of others' replies to the reader and of activities that mention them, newest first, all
 /// in the full shape.
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
-    let reader = identity(&request, app.config().local.as_ref())?;
-    let list = PagedList { route: ROUTE.path, of: reader.key.as_str(), query: PAGED };
+    let reader = reader(&request, app.config().local.as_ref())?;
+    let list = PagedList { route: ROUTE.path, of: &reader.key.to_string(), query: PAGED };
     let notifications = read_notifications(app, &reader, &list.page(&request)?).await?;
     let entries: Vec<_> = notifications.entries.iter().map(entry_json).collect();
     shared::paged_response(&request, &list, notifications.next.as_deref(), &entries)

@@ -32,7 +32,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let body: ReplyActivityBody = request.json(MAX_MESSAGE_BODY)?;
     let message = parsed_message(LongText::parse(body.message.as_str()))?;
     let parent = PathKey::uuid(&request, Missing::Activity)?;
-    let idempotency = Idempotency::of(&request, &ROUTE, &parent.to_string(), &identity.key)?;
+    let idempotency = Idempotency::of(&request, &ROUTE, &parent.to_string(), identity.key)?;
     let (table, now) = (app.table().await?, app.now());
     idempotency
         .run(table, now, async || {

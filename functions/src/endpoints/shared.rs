@@ -71,7 +71,7 @@ impl Idempotency {
         request: &Request,
         route: &Route,
         about: &str,
-        user: &UserKey,
+        user: UserKey,
     ) -> Result<Self, ApiError> {
         if !request.has_header(IDEMPOTENCY_KEY) {
             return Ok(Self(None));

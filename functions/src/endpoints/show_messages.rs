@@ -24,7 +24,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let reader = user_key(&request, app.config().local.as_ref())?;
     let key = PathKey::of(&request, Missing::MessageGroup)?;
     let (table, now) = (app.table().await?, app.now());
-    let group = group_of(table, &reader, &key, now).await?;
+    let group = group_of(table, reader, &key, now).await?;
     let of = group.as_ref().map(Uuid::to_string).unwrap_or_default();
     let list = PagedList { route: ROUTE.path, of: &of, query: PAGED };
     let page = list.page(&request)?;
@@ -42,7 +42,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
 /// conversations.
 async fn group_of(
     table: &dyn Table,
-    reader: &UserKey,
+    reader: UserKey,
     key: &PathKey,
     now: Timestamp,
 ) -> Result<Option<Uuid>, ApiError> {
@@ -53,7 +53,7 @@ async fn group_of(
         },
         PathKey::Handle(other) => {
             let other = users::by_handle(table, other, now).await?;
-            Ok(other.map(|other| conversation_uuid(reader, &other.key)))
+            Ok(other.map(|other| conversation_uuid(reader, other.key)))
         }
     }
 }

@@ -37,7 +37,7 @@ struct Note {
 
 impl IdempotentRequest {
     /// `content` is all that makes the request what it is: where it goes and its body.
-    pub fn new(user: &UserKey, route: &str, idempotency_key: &str, content: &[&[u8]]) -> Self {
+    pub fn new(user: UserKey, route: &str, idempotency_key: &str, content: &[&[u8]]) -> Self {
         let hash = digest::of(content);
         Self {
             key: keys::answered_request(user, route, idempotency_key),

@@ -38,7 +38,7 @@ struct MessageAttributes {
 /// those whom they are with.
 pub async fn groups(
     table: &dyn Table,
-    user: &UserKey,
+    user: UserKey,
     page: &PageRequest,
     now: Timestamp,
 ) -> Result<PageOf<MessageGroup>, StoreError> {
@@ -48,7 +48,7 @@ pub async fn groups(
         let uuid = codec::parsed_key(&item, keys::parse_member)?;
         Ok((uuid, codec::attributes::<Member>(item)?))
     })?;
-    let others: Vec<UserKey> = entries.iter().map(|(_, member)| member.other.clone()).collect();
+    let others: Vec<UserKey> = entries.iter().map(|(_, member)| member.other).collect();
     let others = users::by_keys(table, &others, now).await?;
     let group = |((uuid, member), other): ((Uuid, Member), User)| MessageGroup {
         uuid,
@@ -64,7 +64,7 @@ pub async fn groups(
 /// is not a member.
 pub async fn other_member(
     table: &dyn Table,
-    user: &UserKey,
+    user: UserKey,
     group: Uuid,
     now: Timestamp,
 ) -> Result<Option<UserKey>, StoreError> {
@@ -96,8 +96,8 @@ pub async fn messages(
 /// [`Message::group_uuid`] must be theirs: [`conversation_uuid`].
 pub async fn send(
     table: &dyn Table,
-    from: &UserKey,
-    to: &UserKey,
+    from: UserKey,
+    to: UserKey,
     message: &Message,
     answered: Option<Write>,
     now: Timestamp,
@@ -122,13 +122,10 @@ pub async fn send(
 }
 
 /// Makes the two members, or the one of a conversation with oneself.
-fn begin(from: &UserKey, to: &UserKey, message: &Message) -> Result<Vec<Write>, StoreError> {
-    let member = |(of, other): (&UserKey, &UserKey)| {
-        let member = Member {
-            other: other.clone(),
-            message: message.message.clone(),
-            created_at: message.created_at,
-        };
+fn begin(from: UserKey, to: UserKey, message: &Message) -> Result<Vec<Write>, StoreError> {
+    let member = |(of, other): (UserKey, UserKey)| {
+        let member =
+            Member { other, message: message.message.clone(), created_at: message.created_at };
         let item = codec::with_attributes(keys::member(of, message.group_uuid), None, &member)?;
         Ok(Write::Insert(Item { listing: Some(listing(of, message)), ..item }))
     };
@@ -136,12 +133,12 @@ fn begin(from: &UserKey, to: &UserKey, message: &Message) -> Result<Vec<Write>, 
 }
 
 /// Shows both the new message on top.
-fn moved_up(from: &UserKey, to: &UserKey, message: &Message) -> Vec<Write> {
+fn moved_up(from: UserKey, to: UserKey, message: &Message) -> Vec<Write> {
     let last = [
         ("message".to_owned(), json!(message.message)),
         ("created_at".to_owned(), json!(message.created_at)),
     ];
-    let update = |(of, _): (&UserKey, &UserKey)| {
+    let update = |(of, _): (UserKey, UserKey)| {
         Write::Update(Update {
             key: keys::member(of, message.group_uuid),
             add: Vec::new(),
@@ -153,14 +150,11 @@ fn moved_up(from: &UserKey, to: &UserKey, message: &Message) -> Vec<Write> {
 }
 
 /// Each of the two with the other; oneself once.
-fn participants<'a>(
-    from: &'a UserKey,
-    to: &'a UserKey,
-) -> impl Iterator<Item = (&'a UserKey, &'a UserKey)> {
+fn participants(from: UserKey, to: UserKey) -> impl Iterator<Item = (UserKey, UserKey)> {
     std::iter::once((from, to)).chain((from != to).then_some((to, from)))
 }
 
-fn listing(of: &UserKey, message: &Message) -> Key {
+fn listing(of: UserKey, message: &Message) -> Key {
     keys::by_time(keys::groups_partition(of), message.created_at, message.group_uuid)
 }
 

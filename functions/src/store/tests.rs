@@ -68,10 +68,10 @@ async fn an_expired_activity_is_neither_answered_nor_liked() {
     // Found when it was alive, and gone when it comes to writing.
     let found = Entry::Activity(activity.clone());
     let late = reply(2, &activity, 1, 1, activity.expires_at);
-    let user = UserKey::parse("worf").unwrap();
+    let user = UserKey::of_token("", "worf").unwrap();
 
     let replied = threads::reply(&table, &found, &late, None, activity.expires_at).await.unwrap();
-    let liked = likes::set_liked(&table, &found, &user, true, activity.expires_at).await.unwrap();
+    let liked = likes::set_liked(&table, &found, user, true, activity.expires_at).await.unwrap();
 
     assert_eq!((replied, liked), (false, false));
     assert_eq!(threads::find(&table, late.uuid, start()).await.unwrap(), None);
@@ -100,9 +100,9 @@ async fn a_reply_to_a_reply_goes_with_the_activity_at_the_top() {
 #[tokio::test]
 async fn an_answer_is_remembered_for_a_day() {
     let table = table();
-    let user = UserKey::parse("andrew").unwrap();
-    let request = idempotency::IdempotentRequest::new(&user, "/x", "k", &[b"body"]);
-    let other = idempotency::IdempotentRequest::new(&user, "/x", "k", &[b"another body"]);
+    let user = UserKey::of_token("", "andrew").unwrap();
+    let request = idempotency::IdempotentRequest::new(user, "/x", "k", &[b"body"]);
+    let other = idempotency::IdempotentRequest::new(user, "/x", "k", &[b"another body"]);
     let note = request.remember("the answer", start()).unwrap();
     table.transact_write(&[note], start()).await.unwrap();
 
@@ -117,8 +117,8 @@ async fn an_answer_is_remembered_for_a_day() {
 #[tokio::test]
 async fn of_two_who_do_the_same_request_at_once_one_does_it() {
     let table = table();
-    let user = UserKey::parse("andrew").unwrap();
-    let request = idempotency::IdempotentRequest::new(&user, "/x", "k", &[b"body"]);
+    let user = UserKey::of_token("", "andrew").unwrap();
+    let request = idempotency::IdempotentRequest::new(user, "/x", "k", &[b"body"]);
     // Both have looked, and neither has found an answer.
     let note = || request.remember("the answer", start()).map(Some).unwrap();
 

@@ -12,7 +12,6 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
-use uuid::Uuid;
 
 use super::{Item, Key, StoreError, Table, Update, Write, codec, idempotency, keys};
 use crate::domain::{Bio, DisplayName, Handle, Identity, User, UserKey};
@@ -26,7 +25,6 @@ const FORMER_HANDLE_KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 #[derive(Serialize, Deserialize)]
 struct UserAttributes {
     key: UserKey,
-    uuid: Uuid,
     handle: Handle,
     display_name: DisplayName,
     bio: Option<Bio>,
@@ -62,7 +60,7 @@ pub async fn get_or_create(
             None if is_taken => return Ok(None),
             None => made(identity)?,
         };
-        writes.push(Write::Insert(owner_item(&identity.handle, &identity.key, None)?));
+        writes.push(Write::Insert(owner_item(&identity.handle, identity.key, None)?));
         match table.transact_write(&writes, now).await {
             Err(StoreError::ConditionsFailed { .. }) => {} // another write was faster: look again
             done => return done.map(|()| Some(user)),
@@ -97,7 +95,7 @@ pub async fn by_handle(
 ) -> Result<Option<User>, StoreError> {
     let owner = table.get(&[keys::handle(handle)], now).await?.pop().flatten();
     let Some(owner) = owner.map(read_owner).transpose()? else { return Ok(None) };
-    let user = table.get(&[keys::user(&owner)], now).await?.pop().flatten();
+    let user = table.get(&[keys::user(owner)], now).await?.pop().flatten();
     user.map(read_user).transpose()
 }
 
@@ -108,7 +106,7 @@ pub(super) async fn by_keys(
     users: &[UserKey],
     now: Timestamp,
 ) -> Result<Vec<User>, StoreError> {
-    let keys: Vec<Key> = users.iter().map(keys::user).collect();
+    let keys: Vec<Key> = users.iter().copied().map(keys::user).collect();
     let found = table.get(&keys, now).await?.into_iter().zip(&keys);
     let user = |(item, key): (Option<Item>, &Key)| {
         item.ok_or_else(|| codec::corrupt(key, "there is no such user")).and_then(read_user)
@@ -120,7 +118,7 @@ pub(super) async fn by_keys(
 /// none.
 pub async fn update_profile(
     table: &dyn Table,
-    user: &UserKey,
+    user: UserKey,
     display_name: &DisplayName,
     bio: Option<&Option<Bio>>,
     answered: Option<Write>,
@@ -148,6 +146,7 @@ async fn find(
     now: Timestamp,
 ) -> Result<Ownership, StoreError> {
     let Identity { key, handle, .. } = identity;
+    let key = *key;
     let keys = [keys::user(key), keys::handle(handle), keys::former_handle(key)];
     let mut read = table.get(&keys, now).await?.into_iter();
     let mut next = || read.next().flatten();
@@ -172,26 +171,24 @@ fn read_owner(item: Item) -> Result<UserKey, StoreError> {
 
 fn owner_item(
     handle: &Handle,
-    user: &UserKey,
+    user: UserKey,
     until: Option<Timestamp>,
 ) -> Result<Item, StoreError> {
-    codec::with_attributes(keys::handle(handle), until, &Owner { user: user.clone() })
+    codec::with_attributes(keys::handle(handle), until, &Owner { user })
 }
 
 fn made(identity: &Identity) -> Result<(User, Vec<Write>), StoreError> {
     let handle = identity.handle.clone();
     // A handle is longer than a name may be, so it is cut.
     let short: String = handle.as_str().chars().take(64).collect();
-    let key = keys::user(&identity.key);
+    let key = keys::user(identity.key);
     let display_name = match &identity.name {
         Some(name) => name.clone(),
         None => DisplayName::parse(&short).map_err(|error| codec::corrupt(&key, error))?,
     };
-    let user =
-        User { key: identity.key.clone(), uuid: Uuid::new_v4(), handle, display_name, bio: None };
+    let user = User { key: identity.key, handle, display_name, bio: None };
     let attributes = UserAttributes {
-        key: user.key.clone(),
-        uuid: user.uuid,
+        key: user.key,
         handle: user.handle.clone(),
         display_name: user.display_name.clone(),
         bio: None,
@@ -207,7 +204,7 @@ fn renamed(
     now: Timestamp,
 ) -> Result<(User, Vec<Write>), StoreError> {
     let update = Write::Update(Update {
-        key: keys::user(&user.key),
+        key: keys::user(user.key),
         add: Vec::new(),
         set: Map::from_iter([("handle".to_owned(), json!(identity.handle))]),
         listing: None,
@@ -216,12 +213,12 @@ fn renamed(
     let former = Former { handle: user.handle.clone() };
     // Of two changes at once the second finds this one, and makes none.
     let former =
-        Write::Insert(codec::with_attributes(keys::former_handle(&user.key), until, &former)?);
-    let kept = Write::Upsert(owner_item(&user.handle, &user.key, until)?);
+        Write::Insert(codec::with_attributes(keys::former_handle(user.key), until, &former)?);
+    let kept = Write::Upsert(owner_item(&user.handle, user.key, until)?);
     Ok((User { handle: identity.handle.clone(), ..user }, vec![update, former, kept]))
 }
 
 fn read_user(item: Item) -> Result<User, StoreError> {
-    let UserAttributes { key, uuid, handle, display_name, bio } = codec::attributes(item)?;
-    Ok(User { key, uuid, handle, display_name, bio })
+    let UserAttributes { key, handle, display_name, bio } = codec::attributes(item)?;
+    Ok(User { key, handle, display_name, bio })
 }

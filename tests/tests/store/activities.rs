@@ -240,7 +240,7 @@ async fn an_expired_activity_cannot_be_answered_or_liked(store: Store) {
         let late = reply_to(parent, "worf", 0);
         let now = root.expires_at();
         assert!(!threads::reply(table, parent, &late, None, now).await.unwrap_or(false));
-        assert!(!likes::set_liked(table, parent, &worf.key, true, now).await.unwrap());
+        assert!(!likes::set_liked(table, parent, worf.key, true, now).await.unwrap());
     }
 
     assert!(store.dump().await.len() <= before);
@@ -279,12 +279,12 @@ async fn a_like_counts_once_and_can_be_taken_back(store: Store) {
             (&worf, false, 1),
             (&worf, true, 2),
         ] {
-            assert!(likes::set_liked(table, entry, &who.key, liked, now()).await.unwrap());
+            assert!(likes::set_liked(table, entry, who.key, liked, now()).await.unwrap());
             assert_eq!(likes_of(table, entry.uuid()).await, count);
         }
     }
     let gone = Entry::Activity(activity("andrew", "never published", 9));
-    assert!(!likes::set_liked(table, &gone, &worf.key, true, now()).await.unwrap());
+    assert!(!likes::set_liked(table, &gone, worf.key, true, now()).await.unwrap());
 }
 
 async fn fifty_users_count_fifty(store: Store) {
@@ -322,7 +322,7 @@ async fn like(store: &Store, entry: &Entry, sub: String, liked: bool) {
     let key = identity(&sub, "whoever").key;
     let liking =
         tokio::spawn(
-            async move { likes::set_liked(table.as_ref(), &entry, &key, liked, now()).await },
+            async move { likes::set_liked(table.as_ref(), &entry, key, liked, now()).await },
         );
     assert!(liking.await.unwrap().unwrap());
 }

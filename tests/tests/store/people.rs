@@ -77,7 +77,7 @@ fn chosen(sub: &str, handle_text: &str) -> Identity {
 async fn a_handle_changes_only_to_one_that_was_chosen(store: Store) {
     let table = store.table();
     let worf = user(table, "worf").await;
-    let sub = worf.key.as_str();
+    let sub = "sub-worf";
 
     // What access tokens say, and id tokens before anything was chosen.
     for other in ["7f3c-user-name", "worf", "google_117"] {
@@ -87,7 +87,7 @@ async fn a_handle_changes_only_to_one_that_was_chosen(store: Store) {
 
     let renamed =
         users::get_or_create(table, &chosen(sub, "ambassador"), now()).await.unwrap().unwrap();
-    assert_eq!((renamed.uuid, &renamed.handle), (worf.uuid, &handle("ambassador")));
+    assert_eq!((renamed.key, &renamed.handle), (worf.key, &handle("ambassador")));
     for token in [identity(sub, "worf"), identity(sub, "x"), chosen(sub, "ambassador")] {
         let after = users::get_or_create(table, &token, now()).await.unwrap();
         assert_eq!(after, Some(renamed.clone()), "{token:?}");
@@ -96,8 +96,8 @@ async fn a_handle_changes_only_to_one_that_was_chosen(store: Store) {
 
 async fn a_former_handle_is_kept_for_a_month_and_nobody_holds_a_third(store: Store) {
     let table = store.table();
-    let worf = user(table, "worf").await;
-    let sub = worf.key.as_str();
+    user(table, "worf").await;
+    let sub = "sub-worf";
     let month = SignedDuration::from_hours(30 * 24);
     let ensure = async |who, at| users::get_or_create(table, &who, at).await.unwrap();
     let thief = || identity("sub-thief", "worf");
@@ -125,9 +125,9 @@ async fn a_former_handle_is_kept_for_a_month_and_nobody_holds_a_third(store: Sto
 }
 
 async fn of_two_changes_at_once_one_is_made(store: Store) {
-    let worf = user(store.table(), "worf").await;
+    user(store.table(), "worf").await;
     let changes = ["one", "two", "three", "four"].map(|name| {
-        let (table, token) = (store.connect(), chosen(worf.key.as_str(), name));
+        let (table, token) = (store.connect(), chosen("sub-worf", name));
         tokio::spawn(
             async move { users::get_or_create(table.as_ref(), &token, now()).await.unwrap() },
         )
@@ -144,8 +144,8 @@ async fn of_two_changes_at_once_one_is_made(store: Store) {
 
 async fn notices_follow_a_user_to_a_new_handle(store: Store) {
     let table = store.table();
-    let worf = user(table, "worf").await;
-    let sub = worf.key.as_str();
+    user(table, "worf").await;
+    let sub = "sub-worf";
     let activity_before = Entry::Activity(publish(table, activity("worf", "Hello", 50)).await);
     let before = answer(table, &activity_before, "data", 40).await.uuid;
     users::get_or_create(table, &chosen(sub, "ambassador"), now()).await.unwrap().unwrap();
@@ -178,10 +178,10 @@ async fn a_profile_is_replaced(store: Store) {
         let display_name = cruddur::domain::DisplayName::parse("Lt. Worf 🖖").unwrap();
         let profile = User { display_name, bio, ..before.clone() };
         let User { key, display_name, bio, .. } = &profile;
-        users::update_profile(table, key, display_name, Some(bio), None, now()).await.unwrap();
+        users::update_profile(table, *key, display_name, Some(bio), None, now()).await.unwrap();
         let after = users::by_handle(table, &handle("worf"), now()).await.unwrap();
         assert_eq!(after, Some(profile.clone()));
-        users::update_profile(table, key, &before.display_name, None, None, now()).await.unwrap();
+        users::update_profile(table, *key, &before.display_name, None, None, now()).await.unwrap();
         let renamed = users::by_handle(table, &handle("worf"), now()).await.unwrap();
         assert_eq!(renamed.unwrap().bio, profile.bio);
     }
@@ -204,10 +204,10 @@ async fn others_replies_and_mentions_are_notified_newest_first(store: Store) {
     }
 }
 
-fn message(from: &User, to: &UserKey, text: &str, minutes_ago: i64) -> Message {
+fn message(from: &User, to: UserKey, text: &str, minutes_ago: i64) -> Message {
     Message {
         uuid: Uuid::new_v4(),
-        group_uuid: conversation_uuid(&from.key, to),
+        group_uuid: conversation_uuid(from.key, to),
         handle: from.handle.clone(),
         display_name: from.display_name.clone(),
         message: LongText::parse(text).unwrap(),
@@ -216,15 +216,15 @@ fn message(from: &User, to: &UserKey, text: &str, minutes_ago: i64) -> Message {
 }
 
 async fn send(table: &dyn Table, from: &User, to: &User, text: &str, minutes_ago: i64) -> Message {
-    let message = message(from, &to.key, text, minutes_ago);
-    messages::send(table, &from.key, &to.key, &message, None, now()).await.unwrap();
+    let message = message(from, to.key, text, minutes_ago);
+    messages::send(table, from.key, to.key, &message, None, now()).await.unwrap();
     message
 }
 
 /// What a user sees of their conversations, once the index shows so many.
 async fn groups(table: &dyn Table, of: &User, count: usize) -> Vec<(String, String)> {
     let ask = || async {
-        let groups = messages::groups(table, &of.key, &first(40), now()).await.unwrap().entries;
+        let groups = messages::groups(table, of.key, &first(40), now()).await.unwrap().entries;
         groups.iter().map(|one| (one.handle.to_string(), one.message.to_string())).collect()
     };
     eventually(ask, |groups: &Vec<_>| groups.len() == count).await
@@ -237,7 +237,7 @@ async fn a_conversation_is_the_same_for_both(store: Store) {
     let first_one = send(table, &andrew, &worf, "Hello", 9).await;
     let second = send(table, &worf, &andrew, "What is it?", 8).await;
 
-    let group = conversation_uuid(&worf.key, &andrew.key);
+    let group = conversation_uuid(worf.key, andrew.key);
     let read = messages::messages(table, group, &first(40), now()).await.unwrap().entries;
     assert_eq!(read, [second, first_one]);
     let row = |who: &str| vec![(who.to_owned(), "What is it?".to_owned())];
@@ -250,10 +250,7 @@ async fn a_conversation_is_with_the_other_one_as_they_are_called_now(store: Stor
     let [andrew, worf] = [user(table, "andrew").await, user(table, "worf").await];
     send(table, &worf, &andrew, "Hello", 9).await;
 
-    users::get_or_create(table, &chosen(worf.key.as_str(), "ambassador"), now())
-        .await
-        .unwrap()
-        .unwrap();
+    users::get_or_create(table, &chosen("sub-worf", "ambassador"), now()).await.unwrap().unwrap();
     let month = now() + SignedDuration::from_hours(30 * 24);
     let heir = users::get_or_create(table, &identity("sub-heir", "worf"), month).await.unwrap();
 
@@ -275,7 +272,7 @@ async fn parallel_first_messages_make_one_conversation(store: Store) {
         sent.unwrap();
     }
 
-    let group = conversation_uuid(&worf.key, &andrew.key);
+    let group = conversation_uuid(worf.key, andrew.key);
     let read = messages::messages(store.table(), group, &first(40), now()).await.unwrap().entries;
     assert_eq!(read.len(), 10);
     assert_eq!(groups(store.table(), &andrew, 1).await.len(), 1);
@@ -294,7 +291,7 @@ async fn messages_come_in_pages_and_groups_by_their_last_message(store: Store) {
         sent.insert(0, send(table, &others[0], &andrew, "Qapla'", minutes).await.uuid);
     }
 
-    let group = conversation_uuid(&andrew.key, &others[0].key);
+    let group = conversation_uuid(andrew.key, others[0].key);
     let read = async |page| messages::messages(table, group, &page, now()).await.unwrap();
     let mut seen: Vec<Uuid> = all_pages(7, read).await.iter().map(|one| one.uuid).collect();
     assert_eq!(seen.len(), 21);
@@ -345,7 +342,7 @@ async fn only_the_two_have_part_in_a_conversation(store: Store) {
     let group = send(table, &andrew, &worf, "Hello", 9).await.group_uuid;
 
     let other =
-        async |of: &User| messages::other_member(table, &of.key, group, now()).await.unwrap();
+        async |of: &User| messages::other_member(table, of.key, group, now()).await.unwrap();
 
     assert_eq!(other(&andrew).await, Some(worf.key.clone()));
     assert_eq!(other(&worf).await, Some(andrew.key.clone()));
@@ -365,14 +362,14 @@ async fn messages_do_not_expire(store: Store) {
     assert_eq!(read.len(), 1);
 }
 
-fn once(user: &UserKey, content: &str) -> IdempotentRequest {
+fn once(user: UserKey, content: &str) -> IdempotentRequest {
     IdempotentRequest::new(user, "/api/activities", "a key", &[content.as_bytes()])
 }
 
 async fn a_request_is_done_once_and_its_answer_kept_for_a_day(store: Store) {
     let table = store.table();
     let [worf, data] = ["sub-worf", "sub-data"].map(|sub| identity(sub, "x").key);
-    let request = once(&worf, "body");
+    let request = once(worf, "body");
     let at = async |time| request.earlier(table, time).await.unwrap();
     assert_eq!(at(now()).await, Lookup::Nothing);
 
@@ -386,9 +383,9 @@ async fn a_request_is_done_once_and_its_answer_kept_for_a_day(store: Store) {
     let almost = SignedDuration::from_secs(1);
     assert_eq!(at(now() + day - almost).await, Lookup::Answer("the answer".to_owned()));
     assert_eq!(at(now() + day).await, Lookup::Nothing);
-    let other_body = once(&worf, "another body").earlier(table, now()).await.unwrap();
+    let other_body = once(worf, "another body").earlier(table, now()).await.unwrap();
     assert_eq!(other_body, Lookup::OtherRequest);
-    assert_eq!(once(&data, "body").earlier(table, now()).await.unwrap(), Lookup::Nothing);
+    assert_eq!(once(data, "body").earlier(table, now()).await.unwrap(), Lookup::Nothing);
     let feed = feeds::of_user(table, &handle("worf"), &first(40), now()).await.unwrap().entries;
     let texts: Vec<&MessageText> = feed.iter().map(|one| &one.message).collect();
     assert_eq!(texts, [&MessageText::parse("once").unwrap()]);
@@ -397,7 +394,7 @@ async fn a_request_is_done_once_and_its_answer_kept_for_a_day(store: Store) {
 async fn of_equal_requests_at_once_one_is_done(store: Store) {
     let worf = identity("sub-worf", "worf").key;
     let attempts = (0..10).map(|n| {
-        let (table, request) = (store.connect(), once(&worf, "body"));
+        let (table, request) = (store.connect(), once(worf, "body"));
         let activity = activity("worf", "once", n);
         tokio::spawn(async move {
             let note = request.remember(&n.to_string(), now()).unwrap();

@@ -73,7 +73,7 @@ pub(super) async fn found(table: &dyn Table, uuid: Uuid) -> Option<Entry> {
 
 pub(super) fn identity(sub: &str, handle_text: &str) -> Identity {
     Identity {
-        key: UserKey::parse(sub).unwrap(),
+        key: UserKey::of_token("", sub).unwrap(),
         handle: handle(handle_text),
         handle_is_chosen: false,
         name: None,

@@ -311,7 +311,7 @@ async fn the_largest_page_of_every_list_fits_a_reply() {
     let (table, now) = (api.app.table().await.unwrap(), api.app.now());
     // Escaped twice, since the body is a text in the reply, a NUL has 7 bytes: `\\u0000`.
     let handle = Handle::parse(&"𐐨".repeat(128)).unwrap();
-    let display_name = Some(DisplayName::parse(&"\0".repeat(64)).unwrap());
+    let display_name = Some(DisplayName::parse(&"𐐨".repeat(64)).unwrap());
     let counters = Counters { likes: u32::MAX.into(), replies: u32::MAX.into(), reposts: 7 };
     for n in 1..=100 {
         let activity = crate::domain::Activity {

@@ -8,7 +8,7 @@ use crate::domain::{DisplayName, Handle, LongText, Message, MessageGroup, User};
 
 /// A user in short.
 pub fn user_json(user: &User) -> impl Serialize + '_ {
-    UserJson { uuid: user.uuid, handle: &user.handle, display_name: &user.display_name }
+    UserJson { uuid: user.key.uuid(), handle: &user.handle, display_name: &user.display_name }
 }
 
 /// A conversation, named after the other one in it.

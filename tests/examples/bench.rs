@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use cruddur::domain::{Activity, Counters, Handle, MessageText};
 use cruddur::store::threads;
 use cruddur_tests::usage::cpu_time;
-use cruddur_tests::{Event, Party, Program, Proxy, Sandbox, Store, event};
+use cruddur_tests::{Event, Party, Program, Proxy, Sandbox, Store, Units, event};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
@@ -150,11 +150,12 @@ async fn measure(store: &Store, function: &str) -> Result<String, Failure> {
 async fn cost(store: &Store, proxy: &Proxy, function: &str) -> Result<String, Failure> {
     const COUNTED: usize = 3;
     let sandbox = start(store, function).await?;
-    let before = (proxy.requests().len(), proxy.consumed_units());
+    let before = (proxy.requests().len(), proxy.consumed().len());
     for _ in 0..COUNTED {
         call(&sandbox, function).await?;
     }
     let requests = (proxy.requests().len() - before.0) as f64 / COUNTED as f64;
-    let units = (proxy.consumed_units() - before.1) / COUNTED as f64;
+    let units: Units = proxy.consumed().into_iter().skip(before.1).sum();
+    let units = units.total() / COUNTED as f64;
     Ok(format!("{requests:.1} | {units:.1}"))
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{DisplayName, Handle, LongText, UserKey};
+use super::{LongText, UserKey};
 use crate::domain::digest;
 
 /// The id of the conversation of two users, the same for both.
@@ -24,10 +24,8 @@ pub struct Message {
     pub uuid: Uuid,
     /// The conversation that it is part of.
     pub group_uuid: Uuid,
-    /// The sender's handle.
-    pub handle: Handle,
-    /// How they wanted to be called then.
-    pub display_name: DisplayName,
+    /// The sender.
+    pub from: UserKey,
     /// What they wrote.
     pub message: LongText,
     /// When, to the microsecond.
@@ -39,10 +37,8 @@ pub struct Message {
 pub struct MessageGroup {
     /// Its id, of version 4.
     pub uuid: Uuid,
-    /// The other one.
-    pub handle: Handle,
-    /// How the other one wanted to be called when they last wrote, or when it began.
-    pub display_name: DisplayName,
+    /// The other user; the reader in a conversation with oneself.
+    pub other: UserKey,
     /// The last message.
     pub message: LongText,
     /// When it was written.

@@ -63,6 +63,9 @@ pub enum TextError {
     /// A name has only characters that show nothing.
     #[error("the text shows nothing")]
     Invisible,
+    /// The handle of [`Handle::gone`].
+    #[error("the handle stands for users who are gone")]
+    Reserved,
     /// Another spelling of a handle, in a place that accepts only the handle itself.
     #[error("the text differs from its handle in more than case")]
     LookAlike,
@@ -100,9 +103,17 @@ impl Handle {
     /// them would get the same handle from `parse`.
     pub fn parse_exact(text: &str) -> Result<Self, TextError> {
         let handle = Self::parse(text)?;
+        if handle == Self::gone() {
+            return Err(TextError::Reserved);
+        }
         // The sign for kelvin folds to an ordinary k, so case alone does not decide.
         let is_exact = text.nfkc().eq(text.chars()) && folded(text) == handle.0;
         if is_exact { Ok(handle) } else { Err(TextError::LookAlike) }
+    }
+
+    /// Stands in for the handle of a user who does not exist any more. No user can have it.
+    pub fn gone() -> Self {
+        Self("(gone)".to_owned())
     }
 
     /// As it is written in keys and replies.
@@ -131,6 +142,11 @@ impl DisplayName {
             true => Err(TextError::Invisible),
             false => Ok(Self(name)),
         }
+    }
+
+    /// Stands in for the name of a user who does not exist any more.
+    pub fn gone() -> Self {
+        Self(Text("Gone".to_owned()))
     }
 
     /// As it was written.
@@ -331,6 +347,7 @@ mod tests {
         }
         assert_eq!(Handle::parse_exact("an\u{200b}drew"), Err(TextError::Forbidden('\u{200b}')));
         assert_eq!(Handle::parse_exact("@"), Err(TextError::Blank));
+        assert_eq!(Handle::parse_exact("(GONE)"), Err(TextError::Reserved));
     }
 
     #[test]

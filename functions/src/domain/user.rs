@@ -1,6 +1,6 @@
 //! Users, and who is asking.
 
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
 use serde::{Deserialize, Serialize};
 use uuid::{Uuid, uuid};
@@ -81,6 +81,37 @@ pub struct User {
     pub display_name: DisplayName,
     /// What they say about themselves, if anything.
     pub bio: Option<Bio>,
+}
+
+/// The names of a user at the time of reading.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Names {
+    /// The handle.
+    pub handle: Handle,
+    /// The display name.
+    pub display_name: DisplayName,
+}
+
+/// The names of the users of a page. A user who does not exist any more is shown as gone.
+#[derive(Clone, Debug)]
+pub struct People {
+    known: HashMap<UserKey, Names>,
+    gone: Names,
+}
+
+impl People {
+    /// The names of these users.
+    pub fn new(users: impl IntoIterator<Item = User>) -> Self {
+        let named =
+            |user: User| (user.key, Names { handle: user.handle, display_name: user.display_name });
+        let gone = Names { handle: Handle::gone(), display_name: DisplayName::gone() };
+        Self { known: users.into_iter().map(named).collect(), gone }
+    }
+
+    /// The names of a user; those of [`Handle::gone`] for a missing one.
+    pub fn names_of(&self, user: UserKey) -> &Names {
+        self.known.get(&user).unwrap_or(&self.gone)
+    }
 }
 
 #[cfg(test)]

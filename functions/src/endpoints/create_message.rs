@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::shared::{self, Idempotency, MAX_MESSAGE_BODY};
 use crate::{
-    domain::{Handle, Identity, LongText, Message, TextError, UserKey, conversation_uuid},
+    domain::{Handle, Identity, LongText, Message, People, TextError, UserKey, conversation_uuid},
     http::{
         ApiError, Invalid, Missing, Request, Response, Route, TextField, identity, message_json,
         parse_uuid, parsed_message,
@@ -82,15 +82,14 @@ async fn send(
     let message = Message {
         uuid: Uuid::new_v4(),
         group_uuid: conversation_uuid(from.key, to),
-        handle: from.handle.clone(),
-        display_name: from.display_name.clone(),
+        from: from.key,
         message,
         created_at: now,
     };
     Span::current().record("app.message_uuid", message.uuid.to_string());
     Span::current().record("app.message_group_uuid", message.group_uuid.to_string());
-    let reply = Response::ok(&message_json(&message))?;
-    messages::send(table, from.key, to, &message, idempotency.remember(&reply, now)?, now).await?;
+    let reply = Response::ok(&message_json(&message, &People::new([from])))?;
+    messages::send(table, to, &message, idempotency.remember(&reply, now)?, now).await?;
     info!(message.uuid = %message.uuid, "Sent a message");
     Ok(reply)
 }

@@ -36,7 +36,7 @@ struct Profile {
     bio: Option<Option<Bio>>,
 }
 
-/// The user in short. What they wrote before keeps the name that it had. Without a `bio` theirs
+/// The user in short. Without a `bio` theirs
 /// stays as it is; an empty one, or null, takes it away.
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let identity = identity(&request, app.config().local.as_ref())?;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{engines::sqlite::SqliteTable, idempotency::Lookup, *};
 use crate::{
     domain::{Activity, Entry, Handle, MessageText, UserKey},
-    test_support::{activity, reply},
+    test_support::{activity, key, reply},
 };
 
 const ALL: PageRequest = PageRequest { limit: 100, after: None };
@@ -21,10 +21,6 @@ fn start() -> Timestamp {
 
 fn table() -> SqliteTable {
     SqliteTable::open(Path::new(":memory:")).unwrap()
-}
-
-fn andrew() -> Handle {
-    Handle::parse("andrew").unwrap()
 }
 
 /// An activity of andrew that lives for a day and can be found in every way there is.
@@ -41,20 +37,19 @@ async fn in_the_second_in_which_it_expires_an_activity_and_its_replies_are_nowhe
     threads::reply(&table, &Entry::Activity(activity.clone()), &answer, None, start())
         .await
         .unwrap();
-    let worf = Handle::parse("worf").unwrap();
+    let worf = [Handle::parse("worf").unwrap()];
     let words = ["hello".to_owned()];
 
     for (now, places) in
         [(activity.expires_at - SignedDuration::from_micros(1), 6), (activity.expires_at, 0)]
     {
         let home = feeds::home(&table, &ALL, now).await.unwrap().entries.len();
-        let feed = feeds::of_user(&table, &andrew(), &ALL, now).await.unwrap().entries.len();
+        let feed = feeds::of_user(&table, key("andrew"), &ALL, now).await.unwrap().entries.len();
         let found = feeds::search(&table, &words, &ALL, now).await.unwrap().entries.len();
-        let told = async |handle: &Handle| {
-            let reader = std::slice::from_ref(handle);
-            feeds::notifications(&table, reader, &ALL, now).await.unwrap().entries.len()
+        let told = async |reader: UserKey| {
+            feeds::notifications(&table, reader, &worf, &ALL, now).await.unwrap().entries.len()
         };
-        let (mentioned, answered) = (told(&worf).await, told(&andrew()).await);
+        let (mentioned, answered) = (told(key("worf")).await, told(key("andrew")).await);
         let shown = threads::show(&table, answer.uuid, &ALL, now).await.unwrap().iter().count();
         assert_eq!(home + feed + found + mentioned + answered + shown, places, "{now}");
     }

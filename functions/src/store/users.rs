@@ -6,15 +6,24 @@
 //!
 //! The former handle stays reserved for 30 days, the longest life of an activity: it resolves to
 //! the user, and its notifications are theirs. The handle cannot change again in that time, so a
-//! user holds two handles at most. Activities stay on the feed of the handle under which they were
-//! written.
+//! user holds two handles at most. Other items hold the user's key, so a change of the handle
+//! changes nothing else.
+//!
+//! No function deletes a user. An operator may, by deleting the item; lists then show the user as
+//! gone, and the next write of the same identity creates the user again.
+
+use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 
-use super::{Item, Key, StoreError, Table, Update, Write, codec, idempotency, keys};
-use crate::domain::{Bio, DisplayName, Handle, Identity, User, UserKey};
+use super::{
+    Consistency, Item, Key, StoreError, Table, Update, Write,
+    codec::{self, Recipient},
+    idempotency, keys, pages,
+};
+use crate::domain::{Bio, DisplayName, Handle, Identity, People, User, UserKey, mentions};
 
 /// Most attempts of a first write, when other writes of the same user come between.
 const MAX_ATTEMPTS: usize = 5;
@@ -53,6 +62,7 @@ pub async fn get_or_create(
     for _ in 0..MAX_ATTEMPTS {
         let Ownership { known, owner, former } = find(table, identity, now).await?;
         let is_taken = owner.is_some_and(|owner| owner != identity.key);
+        let is_owner = owner.is_some() && !is_taken;
         let changes = identity.handle_is_chosen && former.is_none() && !is_taken;
         let (user, mut writes) = match known {
             Some(user) if user.handle == identity.handle || !changes => return Ok(Some(user)),
@@ -60,7 +70,11 @@ pub async fn get_or_create(
             None if is_taken => return Ok(None),
             None => made(identity)?,
         };
-        writes.push(Write::Insert(owner_item(&identity.handle, identity.key, None)?));
+        let owner = owner_item(&identity.handle, identity.key, None)?;
+        writes.push(match is_owner {
+            true => Write::Upsert(owner), // of a user who was deleted
+            false => Write::Insert(owner),
+        });
         match table.transact_write(&writes, now).await {
             Err(StoreError::ConditionsFailed { .. }) => {} // another write was faster: look again
             done => return done.map(|()| Some(user)),
@@ -93,25 +107,39 @@ pub async fn by_handle(
     handle: &Handle,
     now: Timestamp,
 ) -> Result<Option<User>, StoreError> {
-    let owner = table.get(&[keys::handle(handle)], now).await?.pop().flatten();
+    let owner = table.get(&[keys::handle(handle)], Consistency::Strong, now).await?.pop().flatten();
     let Some(owner) = owner.map(read_owner).transpose()? else { return Ok(None) };
-    let user = table.get(&[keys::user(owner)], now).await?.pop().flatten();
+    let user = table.get(&[keys::user(owner)], Consistency::Strong, now).await?.pop().flatten();
     user.map(read_user).transpose()
 }
 
-/// The users with these keys, in their order. Fails if one is missing, because users are never
-/// deleted.
-pub(super) async fn by_keys(
+/// The names of the users with these keys, for one page. One read.
+pub async fn people(
     table: &dyn Table,
-    users: &[UserKey],
+    users: BTreeSet<UserKey>,
     now: Timestamp,
-) -> Result<Vec<User>, StoreError> {
-    let keys: Vec<Key> = users.iter().copied().map(keys::user).collect();
-    let found = table.get(&keys, now).await?.into_iter().zip(&keys);
-    let user = |(item, key): (Option<Item>, &Key)| {
-        item.ok_or_else(|| codec::corrupt(key, "there is no such user")).and_then(read_user)
+) -> Result<People, StoreError> {
+    let keys: Vec<Key> = users.into_iter().map(keys::user).collect();
+    let items = pages::pointed_to(table, &keys, now).await?;
+    Ok(People::new(pages::readable(items, read_user)))
+}
+
+/// Where the mentions in a text go. One read, of the owners of the handles.
+pub async fn mentioned(
+    table: &dyn Table,
+    text: &str,
+    now: Timestamp,
+) -> Result<BTreeSet<Recipient>, StoreError> {
+    let handles = mentions(text);
+    let keys: Vec<Key> = handles.iter().map(keys::handle).collect();
+    let owners = table.get(&keys, Consistency::Eventual, now).await?.into_iter();
+    let recipient = |(owner, handle): (Option<Item>, Handle)| {
+        Ok(match owner.map(read_owner).transpose()? {
+            Some(user) => Recipient::User(user),
+            None => Recipient::Handle(handle),
+        })
     };
-    found.map(user).collect()
+    owners.zip(handles).map(recipient).collect()
 }
 
 /// Replaces what a user says about themselves; `bio` only if there is one to replace it with, be it
@@ -148,7 +176,7 @@ async fn find(
     let Identity { key, handle, .. } = identity;
     let key = *key;
     let keys = [keys::user(key), keys::handle(handle), keys::former_handle(key)];
-    let mut read = table.get(&keys, now).await?.into_iter();
+    let mut read = table.get(&keys, Consistency::Strong, now).await?.into_iter();
     let mut next = || read.next().flatten();
     let mut found = Ownership {
         known: next().map(read_user).transpose()?,
@@ -159,7 +187,7 @@ async fn find(
     if found.former.is_some()
         && found.known.as_ref().map(|user| &user.handle) == found.former.as_ref()
     {
-        let user = table.get(&[keys::user(key)], now).await?.pop().flatten();
+        let user = table.get(&[keys::user(key)], Consistency::Strong, now).await?.pop().flatten();
         found.known = user.map(read_user).transpose()?;
     }
     Ok(found)

@@ -28,6 +28,7 @@ mod bad_input;
 mod bad_requests;
 mod concurrency;
 mod identity;
+mod people;
 mod story;
 pub(crate) mod samples;
 

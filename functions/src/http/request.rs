@@ -182,7 +182,7 @@ impl Request {
     }
 }
 
-/// The event without claims that are not texts; `None` if there are none of those.
+/// The event with the claims that are texts alone; `None` if all are texts.
 fn with_text_claims_only(json: &str) -> Option<String> {
     let mut event: Value = serde_json::from_str(json).ok()?;
     let claims = event.pointer_mut("/requestContext/authorizer/jwt/claims")?.as_object_mut()?;

@@ -39,7 +39,7 @@ pub trait Table: Send + Sync {
         now: Timestamp,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// Makes the items or replaces those with their keys. Each is a write of its own, for half the
+    /// Writes each item by itself, over one with its key if there is one, for half the
     /// price of a transaction. After an error, some of them may be written.
     fn put_each<'a>(&'a self, items: &'a [Item]) -> BoxFuture<'a, Result<(), StoreError>>;
 }

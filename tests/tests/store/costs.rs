@@ -57,10 +57,9 @@ async fn fill(direct: &dyn Table, activities: usize) {
     for some in all.chunks(500) {
         let mut items = Vec::new();
         for n in some {
-            let text = format!("prune juice {n:06}");
             let created_at = now() - jiff::SignedDuration::from_secs(1 + *n as i64);
             let author = format!("author{}", n.min(&(AUTHORS - 1)));
-            let activity = Activity { created_at, ..activity(&author, &text, 0) };
+            let activity = Activity { created_at, ..activity(&author, "prune juice", 0) };
             let notified = [codec::Recipient::User(key_of("andrew"))].into();
             items.extend(codec::activity_items(&activity, &notified).unwrap());
             items.extend(codec::word_items(&activity));

@@ -14,7 +14,7 @@ on_both_stores! {
     a_pointer_to_nothing_takes_no_place_on_a_page,
 }
 
-/// Writes activities that mention worf, each item by itself, which deletes nothing.
+/// Writes activities that mention worf. Writes of single items delete no expired ones.
 async fn fill(table: &dyn Table, activities: &[Activity]) {
     let mut items = Vec::new();
     for activity in activities {

@@ -23,10 +23,7 @@ macro_rules! on_both_stores {
     };
 }
 
-mod port_reads;
-mod port_writes;
-mod port_paging;
-mod port_concurrency;
+mod conformance;
 mod faults;
 
 mod world;

@@ -119,7 +119,7 @@ async fn a_missing_user_is_gone_on_every_list_and_takes_no_list_along(store: Sto
     let gone = names(table, worf).await;
     assert_eq!((gone.handle.as_str(), gone.display_name.as_str()), ("(gone)", "Gone"));
     assert_eq!(names(table, key_of("andrew")).await.handle, handle("andrew"));
-    assert!(Handle::parse_exact("(gone)").is_err(), "nobody else may have the handle");
+    assert!(Handle::parse_exact("(gone)").is_err(), "the handle is free for a user");
     assert_eq!(users::by_handle(table, &handle("worf"), now()).await.unwrap(), None);
     // The conversation goes on.
     let message = to(key_of("andrew"), worf, "Where are you?", 1);

@@ -137,7 +137,7 @@ async fn notices_follow_a_user_to_a_new_handle(store: Store) {
     let before = answer(table, &activity_before, "data", 40).await.uuid;
     users::get_or_create(table, &chosen(sub, "ambassador"), now()).await.unwrap().unwrap();
     let after = publish(table, activity("q", "@worf is @ambassador now", 30)).await.uuid;
-    answer(table, &activity_before, "worf", 20).await; // users get no notification of their own texts
+    answer(table, &activity_before, "worf", 20).await; // an own text does not notify
 
     let handles = users::handles_of(table, &identity(sub, "worf"), now()).await.unwrap().unwrap();
     for limit in [1, 40] {

@@ -68,7 +68,7 @@ async fn what_was_published_is_home_and_on_its_authors_feed(store: Store) {
     let shown = shown(table, ours.uuid).await;
 
     assert_eq!(feed[1], Thread::new(ours.clone(), Vec::new()));
-    assert_eq!(of_author, [ours.clone()]);
+    assert_eq!(of_author, std::slice::from_ref(&ours));
     assert_eq!(shown, Some(EntryTree::Activity(Thread::new(ours, Vec::new()))));
     let nobody = feeds::of_user(table, key_of("nobody"), &first(40), now()).await.unwrap();
     assert_eq!(nobody.entries, []);

@@ -166,8 +166,8 @@ async fn only_the_two_have_part_in_a_conversation(store: Store) {
     let other =
         async |of: &User| messages::other_member(table, of.key, group, now()).await.unwrap();
 
-    assert_eq!(other(&andrew).await, Some(worf.key.clone()));
-    assert_eq!(other(&worf).await, Some(andrew.key.clone()));
+    assert_eq!(other(&andrew).await, Some(worf.key));
+    assert_eq!(other(&worf).await, Some(andrew.key));
     assert_eq!(other(&q).await, None);
     assert_eq!(groups(table, &q, 0).await, []);
 }

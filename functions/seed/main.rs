@@ -190,7 +190,7 @@ async fn main() -> Result<(), Error> {
         let user = made.ok_or_else(|| format!("another user has the handle {handle}"))?;
         let user = User { bio: Bio::parse(bio).ok(), display_name: name_of(handle)?, ..user };
         let bio = Some(&user.bio);
-        users::update_profile(table, &user.key, &user.display_name, bio, None, now).await?;
+        users::update_profile(table, user.key, &user.display_name, bio, None, now).await?;
     }
     let mut reply_count = 0;
     for demo in ACTIVITIES {
@@ -225,6 +225,10 @@ fn identity(handle: &str, display_name: &str) -> Result<Identity, Error> {
     })
 }
 
+fn author(handle: &str) -> Result<UserKey, Error> {
+    Ok(UserKey::local(&Handle::parse(handle)?))
+}
+
 fn name_of(handle: &str) -> Result<DisplayName, Error> {
     let user = USERS.iter().find(|(known, _, _)| *known == handle);
     Ok(DisplayName::parse(user.map_or(handle, |(_, name, _)| name))?)
@@ -241,7 +245,7 @@ async fn talk(
         let user = users::by_handle(table, &Handle::parse(handle)?, now).await?;
         two.push(user.ok_or_else(|| format!("there is no {handle}"))?);
     }
-    let group_uuid = conversation_uuid(&two[0].key, &two[1].key);
+    let group_uuid = conversation_uuid(two[0].key, two[1].key);
     let first = PageRequest { limit: 1, after: None };
     if !messages::messages(table, group_uuid, &first, now).await?.entries.is_empty() {
         return Ok(());
@@ -251,12 +255,11 @@ async fn talk(
         let message = Message {
             uuid: Uuid::new_v4(),
             group_uuid,
-            handle: from.handle.clone(),
-            display_name: from.display_name.clone(),
+            from: from.key,
             message: LongText::parse(text)?,
             created_at: now - SignedDuration::from_mins((texts.len() - said) as i64),
         };
-        messages::send(table, &from.key, &to.key, &message, None, now).await?;
+        messages::send(table, to.key, &message, None, now).await?;
     }
     Ok(())
 }
@@ -265,8 +268,7 @@ fn activity_of(demo: &DemoActivity, now: Timestamp) -> Result<Activity, Error> {
     let created_at = now - SignedDuration::from_mins(demo.minutes_ago);
     Ok(Activity {
         uuid: demo.uuid,
-        handle: Handle::parse(demo.handle)?,
-        display_name: Some(name_of(demo.handle)?),
+        author: author(demo.handle)?,
         message: MessageText::parse(demo.message)?,
         created_at,
         expires_at: created_at + SignedDuration::from_hours(demo.hours_to_live),
@@ -292,8 +294,7 @@ fn add_replies(
             root_uuid: root.uuid,
             reply_to_activity_uuid: parent,
             depth,
-            handle: Handle::parse(answer.handle)?,
-            display_name: Some(name_of(answer.handle)?),
+            author: author(answer.handle)?,
             message: LongText::parse(answer.message)?,
             created_at: now - SignedDuration::from_mins(answer.minutes_ago),
             expires_at: root.expires_at,

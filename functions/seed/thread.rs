@@ -3,8 +3,12 @@
 use std::collections::BTreeSet;
 
 use cruddur::{
-    domain::{Activity, Entry, Handle, Reply},
-    store::{Item, Key, MAX_WRITES, Order, Query, StoreError, Table, Write, codec, keys},
+    domain::{Activity, Entry, Reply, UserKey},
+    store::{
+        Consistency, Item, Key, MAX_WRITES, Order, Query, StoreError, Table, Write,
+        codec::{self, Recipient},
+        keys, users,
+    },
 };
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -21,7 +25,7 @@ pub(crate) async fn remove(table: &dyn Table, uuid: Uuid) -> Result<(), StoreErr
     }
     // The notes of likes are nothing that an entry knows of.
     let mut keys: BTreeSet<Key> =
-        thread_items(&entries)?.into_iter().map(|item| item.key).collect();
+        thread_items(table, &entries).await?.into_iter().map(|item| item.key).collect();
     for entry in &entries {
         let likes = all_of(table, keys::likes_partition(entry.uuid())).await?;
         keys.extend(likes.into_iter().map(|item| item.key));
@@ -37,24 +41,32 @@ pub(crate) async fn publish(
 ) -> Result<(), StoreError> {
     let mut entries = vec![Entry::Activity(activity)];
     entries.extend(replies.into_iter().map(Entry::Reply));
-    write(table, thread_items(&entries)?.into_iter().map(Write::Upsert).collect()).await
+    let items = thread_items(table, &entries).await?;
+    write(table, items.into_iter().map(Write::Upsert).collect()).await
 }
 
-fn thread_items(entries: &[Entry]) -> Result<Vec<Item>, StoreError> {
-    let author_of = |uuid: Uuid, author: &Handle| -> Handle {
-        let entry = entries.iter().find(|entry| entry.uuid() == uuid);
-        entry.map_or(author, Entry::handle).clone()
+async fn thread_items(table: &dyn Table, entries: &[Entry]) -> Result<Vec<Item>, StoreError> {
+    let now = Timestamp::UNIX_EPOCH;
+    let author_of = |uuid: Uuid| -> Option<UserKey> {
+        entries.iter().find(|entry| entry.uuid() == uuid).map(Entry::author)
     };
     let mut items = Vec::new();
     for entry in entries {
-        items.extend(match entry {
-            Entry::Activity(activity) => codec::activity_items(activity)?,
-            Entry::Reply(reply) => {
-                let root = author_of(reply.root_uuid, &reply.handle);
-                let parent = author_of(reply.reply_to_activity_uuid, &reply.handle);
-                codec::reply_items(reply, &root, &parent)?
+        match entry {
+            Entry::Activity(activity) => {
+                let mut notified = users::mentioned(table, activity.message.as_str(), now).await?;
+                notified.remove(&Recipient::User(activity.author));
+                items.extend(codec::activity_items(activity, &notified)?);
+                items.extend(codec::word_items(activity));
             }
-        });
+            Entry::Reply(reply) => {
+                let mut notified = users::mentioned(table, reply.message.as_str(), now).await?;
+                let answered = [reply.root_uuid, reply.reply_to_activity_uuid].map(author_of);
+                notified.extend(answered.into_iter().flatten().map(Recipient::User));
+                notified.remove(&Recipient::User(reply.author));
+                items.extend(codec::reply_items(reply, &notified)?);
+            }
+        }
     }
     Ok(items)
 }
@@ -66,6 +78,7 @@ async fn all_of(table: &dyn Table, partition: String) -> Result<Vec<Item>, Store
         partition,
         between: None,
         order: Order::Ascending,
+        consistency: Consistency::Strong,
         after: None,
         limit: MAX_WRITES,
         now: Timestamp::UNIX_EPOCH,
@@ -94,7 +107,7 @@ mod tests {
     use std::path::Path;
 
     use cruddur::{
-        domain::{Counters, EntryTree, LongText, MessageText, UserKey},
+        domain::{Counters, EntryTree, Handle, LongText, MessageText},
         store::{PageRequest, engines::sqlite::SqliteTable, feeds, likes, threads},
     };
     use jiff::SignedDuration;
@@ -103,15 +116,14 @@ mod tests {
 
     const ALL: PageRequest = PageRequest { limit: 100, after: None };
 
-    fn handle(text: &str) -> Handle {
-        Handle::parse(text).unwrap()
+    fn key(name: &str) -> UserKey {
+        UserKey::of_token("", name).unwrap()
     }
 
     fn activity(created_at: Timestamp) -> Activity {
         Activity {
             uuid: Uuid::from_u128(1),
-            handle: handle("andrew"),
-            display_name: None,
+            author: key("andrew"),
             message: MessageText::parse("Hello @worf #rust").unwrap(),
             created_at,
             expires_at: created_at + SignedDuration::from_hours(24),
@@ -125,8 +137,7 @@ mod tests {
             root_uuid: activity.uuid,
             reply_to_activity_uuid: activity.uuid,
             depth: 1,
-            handle: handle(author),
-            display_name: None,
+            author: key(author),
             message: LongText::parse("Qapla'").unwrap(),
             created_at,
             expires_at: activity.expires_at,
@@ -145,7 +156,7 @@ mod tests {
     async fn a_thread_that_is_written_again_is_there_once_and_as_new() {
         let table = SqliteTable::open(Path::new(":memory:")).unwrap();
         let now: Timestamp = "2100-01-01T12:00:00Z".parse().unwrap();
-        let worf = UserKey::parse("worf").unwrap();
+        let worf = key("worf");
         seed(&table, now - SignedDuration::from_hours(20)).await;
         let id = Uuid::from_u128(1);
         let old = threads::find(&table, id, now).await.unwrap().unwrap();
@@ -154,7 +165,7 @@ mod tests {
                 reply(n, &activity(old.expires_at() - SignedDuration::from_hours(24)), "q", now);
             assert!(threads::reply(&table, &old, &other, None, now).await.unwrap());
         }
-        assert!(likes::set_liked(&table, &old, &worf, true, now).await.unwrap());
+        assert!(likes::set_liked(&table, &old, worf, true, now).await.unwrap());
 
         seed(&table, now).await;
 
@@ -162,14 +173,14 @@ mod tests {
         let EntryTree::Activity(thread) = new.tree else { panic!("an activity") };
         assert_eq!((thread.activity, thread.replies.len()), (activity(now), 1));
         let home = feeds::home(&table, &ALL, now).await.unwrap().entries;
-        let feed = feeds::of_user(&table, &handle("andrew"), &ALL, now).await.unwrap().entries;
+        let feed = feeds::of_user(&table, key("andrew"), &ALL, now).await.unwrap().entries;
         let found = feeds::search(&table, &["rust".to_owned()], &ALL, now).await.unwrap().entries;
-        let told = [handle("worf")];
-        let told = feeds::notifications(&table, &told, &ALL, now).await.unwrap().entries;
+        let handles = [Handle::parse("worf").unwrap()]; // mentioned before the first write
+        let told = feeds::notifications(&table, worf, &handles, &ALL, now).await.unwrap().entries;
         assert_eq!([home.len(), feed.len(), found.len(), told.len()], [1, 1, 1, 1]);
         // Likes of the old thread do not count for the new one.
         let entry = threads::find(&table, id, now).await.unwrap().unwrap();
-        assert!(likes::set_liked(&table, &entry, &worf, true, now).await.unwrap());
+        assert!(likes::set_liked(&table, &entry, worf, true, now).await.unwrap());
         let entry = threads::find(&table, id, now).await.unwrap().unwrap();
         assert_eq!(entry.counters().likes, 6);
     }

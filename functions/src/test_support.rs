@@ -17,8 +17,11 @@ use prost::Message;
 #[cfg(feature = "local")]
 use {
     crate::{
-        domain::{Activity, Counters, Handle, LongText, MessageText, Reply},
-        store::{self, MAX_WRITES, Table, codec},
+        domain::{Activity, Counters, LongText, MessageText, Reply, UserKey},
+        store::{
+            self, MAX_WRITES, Table,
+            codec::{self, Recipient},
+        },
     },
     jiff::{SignedDuration, Timestamp},
     uuid::Uuid,
@@ -176,13 +179,18 @@ fn read_head(reader: &mut impl BufRead) -> Option<String> {
     Some(head)
 }
 
+/// The key of the user whom [`Event::by`] names.
+#[cfg(feature = "local")]
+pub(crate) fn key(handle: &str) -> UserKey {
+    UserKey::of_token("", &format!("sub of {handle}")).unwrap()
+}
+
 /// An activity of `andrew`, without replies, written at `created_at` to live for a day.
 #[cfg(feature = "local")]
 pub(crate) fn activity(uuid: u128, created_at: Timestamp) -> Activity {
     Activity {
         uuid: Uuid::from_u128(uuid),
-        handle: Handle::parse("andrew").unwrap(),
-        display_name: None,
+        author: key("andrew"),
         message: MessageText::parse("Hello").unwrap(),
         created_at,
         expires_at: created_at + SignedDuration::from_hours(24),
@@ -193,9 +201,11 @@ pub(crate) fn activity(uuid: u128, created_at: Timestamp) -> Activity {
 /// Writes an activity and replies as they are, counters included.
 #[cfg(feature = "local")]
 pub(crate) async fn write_thread(table: &dyn Table, activity: &Activity, replies: &[Reply]) {
-    let mut items = codec::activity_items(activity).unwrap();
+    let mut items = codec::activity_items(activity, &[].into()).unwrap();
+    items.extend(codec::word_items(activity));
     for reply in replies {
-        items.extend(codec::reply_items(reply, &activity.handle, &activity.handle).unwrap());
+        let notified = [Recipient::User(activity.author)].into();
+        items.extend(codec::reply_items(reply, &notified).unwrap());
     }
     let writes: Vec<_> = items.into_iter().map(store::Write::Upsert).collect();
     for writes in writes.chunks(MAX_WRITES) {
@@ -217,8 +227,7 @@ pub(crate) fn reply(
         root_uuid: root.uuid,
         reply_to_activity_uuid: Uuid::from_u128(parent),
         depth,
-        handle: Handle::parse("worf").unwrap(),
-        display_name: None,
+        author: key("worf"),
         message: LongText::parse("Qapla'").unwrap(),
         created_at,
         expires_at: root.expires_at,

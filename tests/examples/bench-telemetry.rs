@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cruddur::domain::{Activity, Counters, Handle, MessageText};
+use cruddur::domain::{Activity, Counters, Handle, MessageText, UserKey};
 use cruddur::store::threads;
 use cruddur_tests::usage::cpu_time;
 use cruddur_tests::{Builder, EXTENSION, Honeycomb, Party, Program, Sandbox, Store, What, event};
@@ -182,8 +182,7 @@ fn millis(time: Duration) -> f64 {
 fn activity(now: Timestamp) -> Result<Activity, Failure> {
     Ok(Activity {
         uuid: Uuid::new_v4(),
-        handle: Handle::parse("andrew")?,
-        display_name: None,
+        author: UserKey::local(&Handle::parse("andrew")?),
         message: MessageText::parse("Hello")?,
         created_at: now,
         expires_at: now + SignedDuration::from_hours(24),

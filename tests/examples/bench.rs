@@ -11,10 +11,10 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use cruddur::domain::{Activity, Counters, Handle, MessageText};
-use cruddur::store::threads;
+use cruddur::domain::{Activity, Counters, Handle, Identity, MessageText, UserKey};
+use cruddur::store::{threads, users};
 use cruddur_tests::usage::cpu_time;
-use cruddur_tests::{Event, Party, Program, Proxy, Sandbox, Store, event};
+use cruddur_tests::{Event, Party, Program, Proxy, Sandbox, Store, Units, event};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
@@ -66,6 +66,9 @@ async fn main() -> Result<(), Failure> {
 async fn fill(store: &Store, activities: u32) -> Result<(), Failure> {
     const WRITERS: u32 = 4;
     let now = Timestamp::now();
+    for n in 0..50 {
+        users::get_or_create(store.table(), &identity(n)?, now).await?;
+    }
     let writers = (0..WRITERS).map(|writer| {
         let table = store.connect();
         tokio::spawn(async move {
@@ -85,13 +88,19 @@ async fn fill(store: &Store, activities: u32) -> Result<(), Failure> {
     Ok(())
 }
 
+/// One of 50 users.
+fn identity(n: u32) -> Result<Identity, Failure> {
+    let handle = Handle::parse(&format!("user {}", n % 50))?;
+    let key = UserKey::local(&handle);
+    Ok(Identity { key, handle, handle_is_chosen: false, name: None })
+}
+
 fn activity(n: u32, created_at: Timestamp) -> Result<Activity, Failure> {
     let word = |step: u32| WORDS[(n / step) as usize % WORDS.len()];
     let text = format!("{} {} {}", word(1), word(12), word(144));
     Ok(Activity {
         uuid: Uuid::new_v4(),
-        handle: Handle::parse(&format!("user {}", n % 50))?,
-        display_name: None,
+        author: identity(n)?.key,
         message: MessageText::parse(&text)?,
         created_at,
         expires_at: created_at + SignedDuration::from_hours(24),
@@ -150,11 +159,12 @@ async fn measure(store: &Store, function: &str) -> Result<String, Failure> {
 async fn cost(store: &Store, proxy: &Proxy, function: &str) -> Result<String, Failure> {
     const COUNTED: usize = 3;
     let sandbox = start(store, function).await?;
-    let before = (proxy.requests().len(), proxy.consumed_units());
+    let before = (proxy.requests().len(), proxy.consumed().len());
     for _ in 0..COUNTED {
         call(&sandbox, function).await?;
     }
     let requests = (proxy.requests().len() - before.0) as f64 / COUNTED as f64;
-    let units = (proxy.consumed_units() - before.1) / COUNTED as f64;
+    let units: Units = proxy.consumed().into_iter().skip(before.1).sum();
+    let units = units.total() / COUNTED as f64;
     Ok(format!("{requests:.1} | {units:.1}"))
 }

@@ -83,6 +83,7 @@ pub mod usage;
 pub mod xray;
 
 pub use binaries::{Binaries, binaries, function_of, functions};
+pub use capacity::Units;
 pub use cli::{Cli, Printed};
 pub use event::{Event, event, raw_event};
 pub use fake::{Answer, Recorded};

@@ -15,7 +15,7 @@ use http::Response;
 use http_body_util::Full;
 use serde_json::{Map, Value, json};
 
-use crate::capacity;
+use crate::capacity::{self, Units};
 use crate::fake::{Answer, Answered, Fake, Recorded};
 use crate::http_client::{self, HttpReply};
 use crate::record::Record;
@@ -30,7 +30,7 @@ const INDEX_KEY: [&str; 2] = ["listing_pk", "listing_sk"];
 /// See the module's text. Dropping it closes the port and all connections.
 pub struct Proxy {
     fake: Fake,
-    units: Record<f64>,
+    units: Record<Units>,
 }
 
 impl Proxy {
@@ -72,9 +72,9 @@ impl Proxy {
         self.fake.connections().all().len()
     }
 
-    /// What DynamoDB would have charged for all that was passed on, in capacity units.
-    pub fn consumed_units(&self) -> f64 {
-        self.units.all().iter().sum()
+    /// What DynamoDB would have charged for each request that was passed on.
+    pub fn consumed(&self) -> Vec<Units> {
+        self.units.all()
     }
 
     /// The bodies of all requests of an operation.
@@ -113,7 +113,7 @@ struct Upstream {
     /// Transactions that were done, by token: the request that did it. As JSON, since the order of
     /// an item's attributes means nothing.
     done: Mutex<HashMap<String, Value>>,
-    units: Record<f64>,
+    units: Record<Units>,
 }
 
 impl Upstream {

@@ -1,21 +1,19 @@
 //! Activities, and the replies under them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{DisplayName, Handle, LongText, MessageText};
+use super::{LongText, MessageText, UserKey};
 
 /// The root of a thread, alive until `expires_at`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Activity {
     /// Its id, of version 4.
     pub uuid: Uuid,
-    /// The author's handle.
-    pub handle: Handle,
-    /// How its author wants to be called, if they said.
-    pub display_name: Option<DisplayName>,
+    /// The author. Handles change, so [`super::People`] has the current one.
+    pub author: UserKey,
     /// What they wrote.
     pub message: MessageText,
     /// When, to the microsecond.
@@ -24,21 +22,6 @@ pub struct Activity {
     pub expires_at: Timestamp,
     /// What others did with it.
     pub counters: Counters,
-}
-
-/// What does not change about an activity while it lives: how lists without counters show it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Excerpt {
-    /// The activity's id.
-    pub uuid: Uuid,
-    /// The author's handle.
-    pub handle: Handle,
-    /// What they wrote.
-    pub message: MessageText,
-    /// When, to the microsecond.
-    pub created_at: Timestamp,
-    /// When it disappears.
-    pub expires_at: Timestamp,
 }
 
 /// How often an activity was liked, answered and repeated.
@@ -63,10 +46,8 @@ pub struct Reply {
     pub reply_to_activity_uuid: Uuid,
     /// How many steps below the root: 1 answers the activity itself.
     pub depth: u8,
-    /// The author's handle.
-    pub handle: Handle,
-    /// How its author wants to be called, if they said.
-    pub display_name: Option<DisplayName>,
+    /// The author. Handles change, so [`super::People`] has the current one.
+    pub author: UserKey,
     /// What they wrote.
     pub message: LongText,
     /// When, to the microsecond.
@@ -112,11 +93,11 @@ impl Entry {
         }
     }
 
-    /// The author's handle.
-    pub fn handle(&self) -> &Handle {
+    /// The author.
+    pub fn author(&self) -> UserKey {
         match self {
-            Entry::Activity(activity) => &activity.handle,
-            Entry::Reply(reply) => &reply.handle,
+            Entry::Activity(activity) => activity.author,
+            Entry::Reply(reply) => reply.author,
         }
     }
 
@@ -163,6 +144,20 @@ pub struct ReplyTree {
     pub replies: Vec<ReplyTree>,
 }
 
+impl EntryTree {
+    /// The authors of the entry and the replies below it.
+    pub fn authors(&self) -> BTreeSet<UserKey> {
+        match self {
+            EntryTree::Activity(thread) => thread.authors(),
+            EntryTree::Reply(tree) => {
+                let mut authors = BTreeSet::new();
+                tree.add_authors(&mut authors);
+                authors
+            }
+        }
+    }
+}
+
 impl Thread {
     /// Hangs each reply under what it answers, in the given order.
     ///
@@ -172,6 +167,15 @@ impl Thread {
         let replies = replies_to(activity.uuid, &mut by_parent);
         Self { activity, replies }
     }
+
+    /// The authors of the activity and its replies.
+    pub fn authors(&self) -> BTreeSet<UserKey> {
+        let mut authors = BTreeSet::from([self.activity.author]);
+        for tree in &self.replies {
+            tree.add_authors(&mut authors);
+        }
+        authors
+    }
 }
 
 impl ReplyTree {
@@ -179,6 +183,13 @@ impl ReplyTree {
     pub fn new(reply: Reply, replies: Vec<Reply>) -> Self {
         let mut by_parent = by_parent(replies);
         Self { replies: replies_to(reply.uuid, &mut by_parent), reply }
+    }
+
+    fn add_authors(&self, authors: &mut BTreeSet<UserKey>) {
+        authors.insert(self.reply.author);
+        for tree in &self.replies {
+            tree.add_authors(authors);
+        }
     }
 }
 

@@ -21,14 +21,6 @@ pub struct PageOf<T> {
     pub next: Option<String>,
 }
 
-impl<T> PageOf<T> {
-    /// The same part, with something else for each entry.
-    pub fn try_map<U, E>(self, read: impl FnMut(T) -> Result<U, E>) -> Result<PageOf<U>, E> {
-        let entries = self.entries.into_iter().map(read).collect::<Result<_, _>>()?;
-        Ok(PageOf { entries, next: self.next })
-    }
-}
-
 /// The position of something in a list that is sorted by time, `<time>#<uuid>`.
 pub fn position(created_at: Timestamp, uuid: Uuid) -> String {
     format!("{}#{uuid}", sortable(created_at))

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use caseless::Caseless;
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
@@ -16,10 +17,18 @@ const MAX_LONG_CHARS: usize = 1024;
 /// <https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_AdminCreateUser.html>
 const MAX_HANDLE_CHARS: usize = 128;
 
+/// Most characters of a display name. Nothing outside sets a limit; 64 fit one line of the page.
+const MAX_NAME_CHARS: usize = 64;
+
 /// A user's name in URLs: "andrew". The `@` belongs to the URL, not to the name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Handle(String);
+
+/// The name of a user beside the handle: 1 to 64 characters in one line, of which one is visible.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DisplayName(Text<MAX_NAME_CHARS>);
 
 /// Something written by a user: 1 to `MAX` characters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,10 +41,7 @@ pub type MessageText = Text<MAX_MESSAGE_CHARS>;
 /// The text of a reply or a message.
 pub type LongText = Text<MAX_LONG_CHARS>;
 
-/// How a user wants to be called. The limit is our choice.
-pub type DisplayName = Text<64>;
-
-/// What a user says about themselves. The limit is our choice.
+/// What a user says about themselves. The limit of 280 is that of an activity.
 pub type Bio = Text<280>;
 
 /// Why a text was refused.
@@ -50,24 +56,31 @@ pub enum TextError {
         /// How many characters it has.
         chars: usize,
     },
-    /// A handle holds a character that means something in a URL's path, or that cannot be seen.
-    #[error("a handle may not hold {0:?}")]
+    /// A handle holds a character that means something in a URL's path or cannot be seen; a name
+    /// holds one that ends the line or sets its direction.
+    #[error("the text may not hold {0:?}")]
     Forbidden(char),
+    /// A name has only characters that show nothing.
+    #[error("the text shows nothing")]
+    Invisible,
+    /// The handle of [`Handle::gone`].
+    #[error("the handle stands for users who are gone")]
+    Reserved,
     /// Another spelling of a handle, in a place that accepts only the handle itself.
     #[error("the text differs from its handle in more than case")]
     LookAlike,
 }
 
 impl Handle {
-    /// Accepts blanks and any script, but none of `% / ? #`: handles are parts of a path, which a
-    /// gateway or an emulator may or may not have decoded.
+    /// Accepts blanks and any script. Refuses `% / ? # \`, `.` and `..`: handles are parts of a
+    /// path, which clients and gateways decode, split and shorten.
     ///
-    /// Folds capitals, width, the encoding of accents (NFKC) and runs of blanks, and strips blanks
-    /// around the handle and an `@` before it. Refuses invisible characters: control, format and
+    /// Folds case (Unicode default case folding), width and the encoding of accents (NFKC) and runs
+    /// of blanks, and strips blanks around the handle and an `@` before it. Refuses invisible characters: control, format and
     /// unassigned characters, and blank letters. Letters of two scripts that look alike stay
     /// different.
     pub fn parse(text: &str) -> Result<Self, TextError> {
-        let plain: String = text.nfkc().flat_map(char::to_lowercase).nfkc().collect();
+        let plain = folded(text);
         let words: Vec<&str> = plain.split_whitespace().collect();
         let handle = words.join(" ").trim_start_matches(['@', ' ']).to_owned();
         match handle.chars().count() {
@@ -75,7 +88,10 @@ impl Handle {
             chars if chars > MAX_HANDLE_CHARS => return Err(TextError::TooLong { chars }),
             _ => {}
         }
-        match handle.chars().find(|char| "%/?#".contains(*char) || is_invisible(*char)) {
+        if handle == "." || handle == ".." {
+            return Err(TextError::Forbidden('.')); // URLs leave these parts of a path out
+        }
+        match handle.chars().find(|char| "%/?#\\".contains(*char) || is_invisible(*char)) {
             Some(char) => Err(TextError::Forbidden(char)),
             None => Ok(Self(handle)),
         }
@@ -87,16 +103,66 @@ impl Handle {
     /// them would get the same handle from `parse`.
     pub fn parse_exact(text: &str) -> Result<Self, TextError> {
         let handle = Self::parse(text)?;
-        let small: String = text.chars().flat_map(char::to_lowercase).nfkc().collect();
-        // The sign for kelvin has an ordinary k as its small letter, so case alone does not decide.
-        let is_exact = text.nfkc().eq(text.chars()) && small == handle.0;
+        if handle == Self::gone() {
+            return Err(TextError::Reserved);
+        }
+        // The sign for kelvin folds to an ordinary k, so case alone does not decide.
+        let is_exact = text.nfkc().eq(text.chars()) && folded(text) == handle.0;
         if is_exact { Ok(handle) } else { Err(TextError::LookAlike) }
+    }
+
+    /// Stands in for the handle of a user who does not exist any more. No user can have it.
+    pub fn gone() -> Self {
+        Self("(gone)".to_owned())
     }
 
     /// As it is written in keys and replies.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// The form in which texts are compared without regard to case, width and the encoding of accents.
+/// <https://www.unicode.org/versions/latest/core-spec/chapter-3/#G53253> (D146)
+fn folded(text: &str) -> String {
+    text.nfd().default_case_fold().nfkd().default_case_fold().nfkc().collect()
+}
+
+impl DisplayName {
+    /// Refuses control characters, and those that set the direction of the text behind the name.
+    pub fn parse(text: &str) -> Result<Self, TextError> {
+        let name = Text::parse(text)?;
+        if text.trim().is_empty() {
+            return Err(TextError::Blank);
+        }
+        if let Some(char) = text.chars().find(|char| turns_text(*char) || breaks_line(*char)) {
+            return Err(TextError::Forbidden(char));
+        }
+        match text.chars().all(|char| char.is_whitespace() || is_invisible(char)) {
+            true => Err(TextError::Invisible),
+            false => Ok(Self(name)),
+        }
+    }
+
+    /// Stands in for the name of a user who does not exist any more.
+    pub fn gone() -> Self {
+        Self(Text("Gone".to_owned()))
+    }
+
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+/// The property Bidi_Control.
+/// <https://www.unicode.org/Public/UCD/latest/ucd/PropList.txt>
+fn turns_text(char: char) -> bool {
+    matches!(char, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn breaks_line(char: char) -> bool {
+    char.is_control() || matches!(char, '\u{2028}' | '\u{2029}')
 }
 
 /// Whether a character shows nothing, or nothing that is known.
@@ -131,6 +197,12 @@ impl<const MAX: usize> Text<MAX> {
 impl fmt::Display for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for DisplayName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -199,7 +271,12 @@ mod tests {
         ] {
             assert_eq!(Handle::parse(same), Ok(zoe.clone()), "{same:?}");
         }
-        assert_eq!(Handle::parse("ΟΔΟΣ").unwrap().as_str(), "οδοσ"); // whatever stands behind it
+        for (one, other) in
+            [("οδός", "ΟΔΌΣ"), ("ΟΔΟΣ", "οδος"), ("straße", "STRASSE"), ("ẞ", "ß"), ("Ꭰ", "ꭰ")]
+        {
+            assert_eq!(Handle::parse(one), Handle::parse(other), "{one} {other}");
+            assert_eq!(Handle::parse_exact(one), Handle::parse(other), "{one} {other}");
+        }
     }
 
     #[test]
@@ -233,9 +310,12 @@ mod tests {
             let refused = Handle::parse(&format!("wo{hidden}rf"));
             assert!(matches!(refused, Err(TextError::Forbidden(_))), "{hidden:?}: {refused:?}");
         }
-        for path in ["an／drew", "50％", "℀", "who？", "＃1"] {
+        for path in
+            ["an／drew", "50％", "℀", "who？", "＃1", "a\\b", "a＼b", ".", "..", "․", "@.", " .. "]
+        {
             assert!(matches!(Handle::parse(path), Err(TextError::Forbidden(_))), "{path}");
         }
+        assert!(Handle::parse("...").is_ok() && Handle::parse(".a").is_ok());
         assert_eq!(Handle::parse(&"ﷺ".repeat(8)), Err(TextError::TooLong { chars: 144 }));
     }
 
@@ -267,6 +347,24 @@ mod tests {
         }
         assert_eq!(Handle::parse_exact("an\u{200b}drew"), Err(TextError::Forbidden('\u{200b}')));
         assert_eq!(Handle::parse_exact("@"), Err(TextError::Blank));
+        assert_eq!(Handle::parse_exact("(GONE)"), Err(TextError::Reserved));
+    }
+
+    #[test]
+    fn a_name_shows_something_in_one_line_and_leaves_the_line_its_direction() {
+        for name in ["Zoë", "山田", "🖖🏽", "👩\u{200d}🚀", "שרה", "a\u{200b}b", "❤\u{fe0f}", " a "]
+        {
+            assert_eq!(DisplayName::parse(name).unwrap().as_str(), name);
+        }
+        for hidden in ["\u{200b}", "\u{3164}", "\u{2800}", "\u{ad}\u{feff}", "\u{200d} \u{fe0f}"] {
+            assert_eq!(DisplayName::parse(hidden), Err(TextError::Invisible), "{hidden:?}");
+        }
+        for char in "\0\n\r\t\u{1b}\u{7f}\u{85}\u{61c}\u{200e}\u{200f}\u{202a}\u{202e}\u{2028}\u{2029}\u{2066}\u{2069}".chars() {
+            let refused = DisplayName::parse(&format!("a{char}b"));
+            assert_eq!(refused, Err(TextError::Forbidden(char)), "{char:?}");
+        }
+        assert_eq!(DisplayName::parse(" \t"), Err(TextError::Blank));
+        assert_eq!(DisplayName::parse(&"x".repeat(65)), Err(TextError::TooLong { chars: 65 }));
     }
 
     #[test]

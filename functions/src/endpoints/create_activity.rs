@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::shared::{self, Idempotency, MAX_MESSAGE_BODY};
 use crate::{
-    domain::{Activity, Counters, Identity, MessageText, Thread, Ttl},
+    domain::{Activity, Counters, Identity, MessageText, People, Thread, Ttl},
     http::{
         ApiError, Invalid, Request, Response, Route, TextField, identity, parsed_message,
         thread_json,
@@ -38,7 +38,7 @@ struct NewActivity {
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let identity = identity(&request, app.config().local.as_ref())?;
     let new = parse(&request)?;
-    let idempotency = Idempotency::of(&request, &ROUTE, "", &identity.key)?;
+    let idempotency = Idempotency::of(&request, &ROUTE, "", identity.key)?;
     let (table, now) = (app.table().await?, app.now());
     idempotency
         .run(table, now, async || publish(table, &identity, new, &idempotency, now).await)
@@ -64,8 +64,7 @@ async fn publish(
     let author = shared::ensure_author(table, identity, now).await?;
     let activity = Activity {
         uuid: Uuid::new_v4(),
-        handle: author.handle,
-        display_name: Some(author.display_name),
+        author: author.key,
         message: new.message,
         created_at: now,
         expires_at: new.ttl.expires_at(now),
@@ -73,7 +72,7 @@ async fn publish(
     };
     Span::current().record("app.activity_uuid", activity.uuid.to_string());
     let thread = Thread::new(activity, Vec::new());
-    let reply = Response::ok(&thread_json(&thread))?;
+    let reply = Response::ok(&thread_json(&thread, &People::new([author])))?;
     threads::publish(table, &thread.activity, idempotency.remember(&reply, now)?, now).await?;
     info!(activity.uuid = %thread.activity.uuid, "Published an activity");
     Ok(reply)

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::shared::{self, Idempotency, MAX_MESSAGE_BODY};
 use crate::{
-    domain::{Handle, Identity, LongText, Message, TextError, UserKey, conversation_uuid},
+    domain::{Handle, Identity, LongText, Message, People, TextError, UserKey, conversation_uuid},
     http::{
         ApiError, Invalid, Missing, Request, Response, Route, TextField, identity, message_json,
         parse_uuid, parsed_message,
@@ -41,7 +41,7 @@ enum Receiver {
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let identity = identity(&request, app.config().local.as_ref())?;
     let (message, receiver) = parse(&request)?;
-    let idempotency = Idempotency::of(&request, &ROUTE, "", &identity.key)?;
+    let idempotency = Idempotency::of(&request, &ROUTE, "", identity.key)?;
     let (table, now) = (app.table().await?, app.now());
     idempotency
         .run(table, now, async || {
@@ -81,17 +81,15 @@ async fn send(
     let from = shared::ensure_author(table, identity, now).await?;
     let message = Message {
         uuid: Uuid::new_v4(),
-        group_uuid: conversation_uuid(&from.key, &to),
-        handle: from.handle.clone(),
-        display_name: from.display_name.clone(),
+        group_uuid: conversation_uuid(from.key, to),
+        from: from.key,
         message,
         created_at: now,
     };
     Span::current().record("app.message_uuid", message.uuid.to_string());
     Span::current().record("app.message_group_uuid", message.group_uuid.to_string());
-    let reply = Response::ok(&message_json(&message))?;
-    messages::send(table, &from.key, &to, &message, idempotency.remember(&reply, now)?, now)
-        .await?;
+    let reply = Response::ok(&message_json(&message, &People::new([from])))?;
+    messages::send(table, to, &message, idempotency.remember(&reply, now)?, now).await?;
     info!(message.uuid = %message.uuid, "Sent a message");
     Ok(reply)
 }
@@ -103,7 +101,7 @@ async fn find_receiver(
     now: Timestamp,
 ) -> Result<UserKey, ApiError> {
     match receiver {
-        Receiver::Group(group) => messages::other_member(table, &from.key, *group, now)
+        Receiver::Group(group) => messages::other_member(table, from.key, *group, now)
             .await?
             .ok_or(ApiError::NotFound(Missing::MessageGroup)),
         Receiver::User(handle) => {

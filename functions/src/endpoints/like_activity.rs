@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::shared;
 use crate::{
-    domain::Identity,
-    http::{ApiError, Missing, PathKey, Request, Response, Route, identity},
+    domain::{Identity, UserKey},
+    http::{ApiError, Missing, PathKey, Request, Response, Route, identity, user_key},
     runtime::App,
     store::likes,
 };
@@ -24,25 +24,33 @@ struct LikeJson {
 
 /// Whether the caller likes it now, and how many do. Asking again changes nothing.
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
-    let identity = identity(&request, app.config().local.as_ref())?;
+    let local = app.config().local.as_ref();
+    let caller = match request.method() == http::Method::PUT {
+        true => Caller::Likes(identity(&request, local)?),
+        false => Caller::Unlikes(user_key(&request, local)?),
+    };
+    let liked = matches!(caller, Caller::Likes(_));
     let uuid = PathKey::uuid(&request, Missing::Activity)?;
-    let liked = request.method() == http::Method::PUT;
-    let likes_count = set_like(app, &identity, uuid, liked).await?;
+    let likes_count = set_like(app, &caller, uuid, liked).await?;
     info!(activity.uuid = %uuid, liked, "Noted a like");
     Ok(Response::ok(&LikeJson { uuid, liked, likes_count })?)
 }
 
+/// A like is a write, so it may create the user. Taking one back creates nothing.
+enum Caller {
+    Likes(Identity),
+    Unlikes(UserKey),
+}
+
 #[instrument(name = "like-activity", skip_all, fields(app.activity_uuid = %uuid, app.liked = liked, app.likes_count = Empty))]
-async fn set_like(
-    app: &App,
-    identity: &Identity,
-    uuid: Uuid,
-    liked: bool,
-) -> Result<u64, ApiError> {
+async fn set_like(app: &App, caller: &Caller, uuid: Uuid, liked: bool) -> Result<u64, ApiError> {
     let (table, now) = (app.table().await?, app.now());
     let entry = shared::find_entry(table, uuid, now).await?;
-    let user = shared::ensure_author(table, identity, now).await?;
-    if !likes::set_liked(table, &entry, &user.key, liked, now).await? {
+    let user = match caller {
+        Caller::Likes(identity) => shared::ensure_author(table, identity, now).await?.key,
+        Caller::Unlikes(user) => *user,
+    };
+    if !likes::set_liked(table, &entry, user, liked, now).await? {
         return Err(ApiError::NotFound(Missing::Activity));
     }
     let likes = shared::find_entry(table, uuid, now).await?.counters().likes;

@@ -4,8 +4,8 @@ use tracing::{field::Empty, instrument};
 
 use super::shared;
 use crate::{
-    domain::{EntryTree, Identity},
-    http::{ApiError, PAGED, PagedList, Request, Response, Route, entry_json, identity},
+    domain::{EntryTree, Identity, People},
+    http::{ApiError, PAGED, PagedList, Request, Response, Route, entry_json, reader},
     runtime::App,
     store::{PageOf, PageRequest, feeds, users},
 };
@@ -16,10 +16,12 @@ pub const ROUTE: Route = Route::new(&["GET"], "/api/activities/notifications");
 /// An array of others' replies to the reader and of activities that mention them, newest first, all
 /// in the full shape.
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
-    let reader = identity(&request, app.config().local.as_ref())?;
-    let list = PagedList { route: ROUTE.path, of: reader.key.as_str(), query: PAGED };
-    let notifications = read_notifications(app, &reader, &list.page(&request)?).await?;
-    let entries: Vec<_> = notifications.entries.iter().map(entry_json).collect();
+    let reader = reader(&request, app.config().local.as_ref())?;
+    let list = PagedList { route: ROUTE.path, of: &reader.key.to_string(), query: PAGED };
+    let page = list.page(&request)?;
+    let (notifications, people) = read_notifications(app, &reader, &page).await?;
+    let entries: Vec<_> =
+        notifications.entries.iter().map(|entry| entry_json(entry, &people)).collect();
     shared::paged_response(&request, &list, notifications.next.as_deref(), &entries)
 }
 
@@ -28,8 +30,9 @@ async fn read_notifications(
     app: &App,
     reader: &Identity,
     page: &PageRequest,
-) -> Result<PageOf<EntryTree>, ApiError> {
+) -> Result<(PageOf<EntryTree>, People), ApiError> {
     let (table, now) = (app.table().await?, app.now());
     let handles = users::handles_of(table, reader, now).await?.ok_or(ApiError::HandleTaken)?;
-    Ok(shared::record_length(feeds::notifications(table, &handles, page, now).await?))
+    let found = feeds::notifications(table, reader.key, &handles, page, now).await?;
+    shared::with_people(table, found, EntryTree::authors, now).await
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::shared::{self, Idempotency, MAX_MESSAGE_BODY};
 use crate::{
-    domain::{Counters, Identity, LongText, Reply, ReplyTree},
+    domain::{Counters, Identity, LongText, People, Reply, ReplyTree},
     http::{
         ApiError, Missing, PathKey, Request, Response, Route, TextField, identity, parsed_message,
         reply_json,
@@ -32,7 +32,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let body: ReplyActivityBody = request.json(MAX_MESSAGE_BODY)?;
     let message = parsed_message(LongText::parse(body.message.as_str()))?;
     let parent = PathKey::uuid(&request, Missing::Activity)?;
-    let idempotency = Idempotency::of(&request, &ROUTE, &parent.to_string(), &identity.key)?;
+    let idempotency = Idempotency::of(&request, &ROUTE, &parent.to_string(), identity.key)?;
     let (table, now) = (app.table().await?, app.now());
     idempotency
         .run(table, now, async || {
@@ -58,8 +58,7 @@ async fn answer(
         reply_to_activity_uuid: parent.uuid(),
         // Deeper than any feed shows, it does not matter.
         depth: parent.depth().saturating_add(1),
-        handle: author.handle,
-        display_name: Some(author.display_name),
+        author: author.key,
         message,
         created_at: now,
         expires_at: parent.expires_at(),
@@ -67,7 +66,7 @@ async fn answer(
     };
     Span::current().record("app.activity_uuid", reply.uuid.to_string());
     let tree = ReplyTree { reply, replies: Vec::new() };
-    let answer = Response::ok(&reply_json(&tree))?;
+    let answer = Response::ok(&reply_json(&tree, &People::new([author])))?;
     let noted = idempotency.remember(&answer, now)?;
     if !threads::reply(table, &parent, &tree.reply, noted, now).await? {
         return Err(ApiError::NotFound(Missing::Activity));

@@ -4,7 +4,7 @@ use tracing::{field::Empty, instrument};
 
 use super::shared;
 use crate::{
-    domain::{Excerpt, search_words},
+    domain::{Activity, People, search_words},
     http::{ApiError, Invalid, PagedList, Request, Response, Route, search_json},
     runtime::App,
     store::{PageOf, PageRequest, feeds},
@@ -22,8 +22,9 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     }
     let words = search_words(term);
     let list = PagedList { route: ROUTE.path, of: &words.join(" "), query: &["limit", "term"] };
-    let found = search(app, &words, &list.page(&request)?).await?;
-    let activities: Vec<_> = found.entries.iter().map(search_json).collect();
+    let (found, people) = search(app, &words, &list.page(&request)?).await?;
+    let activities: Vec<_> =
+        found.entries.iter().map(|activity| search_json(activity, &people)).collect();
     shared::paged_response(&request, &list, found.next.as_deref(), &activities)
 }
 
@@ -32,7 +33,8 @@ async fn search(
     app: &App,
     words: &[String],
     page: &PageRequest,
-) -> Result<PageOf<Excerpt>, ApiError> {
-    let found = feeds::search(app.table().await?, words, page, app.now()).await?;
-    Ok(shared::record_length(found))
+) -> Result<(PageOf<Activity>, People), ApiError> {
+    let (table, now) = (app.table().await?, app.now());
+    let found = feeds::search(table, words, page, now).await?;
+    shared::with_people(table, found, |activity| [activity.author], now).await
 }

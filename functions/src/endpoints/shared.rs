@@ -6,7 +6,7 @@ use tracing::{Span, info};
 use uuid::Uuid;
 
 use crate::{
-    domain::{Entry, Identity, User, UserKey},
+    domain::{Entry, Identity, People, User, UserKey},
     http::{ApiError, Invalid, Missing, PagedList, Request, Response, Route},
     store::{
         PageOf, Table, Write,
@@ -52,6 +52,18 @@ pub(super) async fn ensure_author(
     users::get_or_create(table, identity, now).await?.ok_or(ApiError::HandleTaken)
 }
 
+/// The page with the names of the users in its entries, whom `users` lists.
+pub(super) async fn with_people<T, U: IntoIterator<Item = UserKey>>(
+    table: &dyn Table,
+    page: PageOf<T>,
+    users: impl Fn(&T) -> U,
+    now: Timestamp,
+) -> Result<(PageOf<T>, People), ApiError> {
+    let people = page.entries.iter().flat_map(users).collect();
+    let people = users::people(table, people, now).await?;
+    Ok((record_length(page), people))
+}
+
 /// An activity or reply that is alive.
 pub(super) async fn find_entry(
     table: &dyn Table,
@@ -71,7 +83,7 @@ impl Idempotency {
         request: &Request,
         route: &Route,
         about: &str,
-        user: &UserKey,
+        user: UserKey,
     ) -> Result<Self, ApiError> {
         if !request.has_header(IDEMPOTENCY_KEY) {
             return Ok(Self(None));

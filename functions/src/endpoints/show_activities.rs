@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::shared;
 use crate::{
-    domain::{Excerpt, Handle},
+    domain::{Activity, Handle, People},
     http::{
         ApiError, Missing, PAGED, PagedList, PathKey, Request, Response, Route, entry_json,
         feed_json,
@@ -14,6 +14,7 @@ use crate::{
     store::{
         PageOf, PageRequest, feeds,
         threads::{self, ThreadView},
+        users,
     },
 };
 
@@ -29,26 +30,29 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
         PathKey::Uuid(uuid) => {
             let of = uuid.to_string();
             let replies = list(&of);
-            let shown = show(app, uuid, &replies.page(&request)?).await?;
+            let (shown, people) = show(app, uuid, &replies.page(&request)?).await?;
             info!(activity.uuid = %uuid, "Serving an activity");
-            let reply = Response::ok(&[entry_json(&shown.tree)])?;
+            let reply = Response::ok(&[entry_json(&shown.tree, &people)])?;
             Ok(replies.link(reply, &request, shown.next.as_deref()))
         }
         PathKey::Handle(author) => {
             let list = list(author.as_str());
-            let feed = read_feed(app, &author, &list.page(&request)?).await?;
-            let activities: Vec<_> = feed.entries.iter().map(feed_json).collect();
+            let (feed, people) = read_feed(app, &author, &list.page(&request)?).await?;
+            let activities: Vec<_> =
+                feed.entries.iter().map(|activity| feed_json(activity, &people)).collect();
             shared::paged_response(&request, &list, feed.next.as_deref(), &activities)
         }
     }
 }
 
 #[instrument(name = "show-activity", skip_all, fields(app.activity_uuid = %uuid, app.result_length = Empty))]
-async fn show(app: &App, uuid: Uuid, page: &PageRequest) -> Result<ThreadView, ApiError> {
-    let shown = threads::show(app.table().await?, uuid, page, app.now()).await?;
+async fn show(app: &App, uuid: Uuid, page: &PageRequest) -> Result<(ThreadView, People), ApiError> {
+    let (table, now) = (app.table().await?, app.now());
+    let shown = threads::show(table, uuid, page, now).await?;
     let shown = shown.ok_or(ApiError::NotFound(Missing::Activity))?;
     Span::current().record("app.result_length", 1);
-    Ok(shown)
+    let people = users::people(table, shown.tree.authors(), now).await?;
+    Ok((shown, people))
 }
 
 #[instrument(name = "user-activities", skip_all, fields(app.result_length = Empty))]
@@ -56,7 +60,12 @@ async fn read_feed(
     app: &App,
     author: &Handle,
     page: &PageRequest,
-) -> Result<PageOf<Excerpt>, ApiError> {
-    let feed = feeds::of_user(app.table().await?, author, page, app.now()).await?;
-    Ok(shared::record_length(feed))
+) -> Result<(PageOf<Activity>, People), ApiError> {
+    let (table, now) = (app.table().await?, app.now());
+    let author = users::by_handle(table, author, now).await?;
+    let feed = match &author {
+        Some(author) => feeds::of_user(table, author.key, page, now).await?,
+        None => PageOf { entries: Vec::new(), next: None },
+    };
+    Ok((shared::record_length(feed), People::new(author)))
 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::shared;
 use crate::{
-    domain::{Message, UserKey, conversation_uuid},
+    domain::{Message, People, UserKey, conversation_uuid},
     http::{
         ApiError, Missing, PAGED, PagedList, PathKey, Request, Response, Route, message_json,
         user_key,
@@ -24,7 +24,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let reader = user_key(&request, app.config().local.as_ref())?;
     let key = PathKey::of(&request, Missing::MessageGroup)?;
     let (table, now) = (app.table().await?, app.now());
-    let group = group_of(table, &reader, &key, now).await?;
+    let group = group_of(table, reader, &key, now).await?;
     let of = group.as_ref().map(Uuid::to_string).unwrap_or_default();
     let list = PagedList { route: ROUTE.path, of: &of, query: PAGED };
     let page = list.page(&request)?;
@@ -32,9 +32,10 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
         info!(result_length = 0, "Serving a conversation that has not begun");
         return Ok(Response::ok(&[(); 0])?);
     };
-    let mut messages = read_messages(table, group, &page, now).await?;
+    let (mut messages, people) = read_messages(table, group, &page, now).await?;
     messages.entries.reverse();
-    let texts: Vec<_> = messages.entries.iter().map(message_json).collect();
+    let texts: Vec<_> =
+        messages.entries.iter().map(|message| message_json(message, &people)).collect();
     shared::paged_response(&request, &list, messages.next.as_deref(), &texts)
 }
 
@@ -42,7 +43,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
 /// conversations.
 async fn group_of(
     table: &dyn Table,
-    reader: &UserKey,
+    reader: UserKey,
     key: &PathKey,
     now: Timestamp,
 ) -> Result<Option<Uuid>, ApiError> {
@@ -53,7 +54,7 @@ async fn group_of(
         },
         PathKey::Handle(other) => {
             let other = users::by_handle(table, other, now).await?;
-            Ok(other.map(|other| conversation_uuid(reader, &other.key)))
+            Ok(other.map(|other| conversation_uuid(reader, other.key)))
         }
     }
 }
@@ -64,6 +65,7 @@ async fn read_messages(
     group: Uuid,
     page: &PageRequest,
     now: Timestamp,
-) -> Result<PageOf<Message>, ApiError> {
-    Ok(shared::record_length(messages::messages(table, group, page, now).await?))
+) -> Result<(PageOf<Message>, People), ApiError> {
+    let messages = messages::messages(table, group, page, now).await?;
+    shared::with_people(table, messages, |message| [message.from], now).await
 }

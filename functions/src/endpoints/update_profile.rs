@@ -9,7 +9,10 @@ use tracing::{Span, field::Empty, info, instrument};
 use super::shared::{self, Idempotency, MAX_MESSAGE_BODY};
 use crate::{
     domain::{Bio, DisplayName, Identity, TextError, User},
-    http::{ApiError, Invalid, Request, Response, Route, TextField, identity, present, user_json},
+    http::{
+        ApiError, Invalid, Request, Response, Route, TextField, identity, parsed_name, present,
+        user_json,
+    },
     runtime::App,
     store::{Table, users},
 };
@@ -33,12 +36,12 @@ struct Profile {
     bio: Option<Option<Bio>>,
 }
 
-/// The user in short. What they wrote before keeps the name that it had. Without a `bio` theirs
+/// The user in short. Without a `bio` theirs
 /// stays as it is; an empty one, or null, takes it away.
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let identity = identity(&request, app.config().local.as_ref())?;
     let profile = parse(&request)?;
-    let idempotency = Idempotency::of(&request, &ROUTE, "", &identity.key)?;
+    let idempotency = Idempotency::of(&request, &ROUTE, "", identity.key)?;
     let (table, now) = (app.table().await?, app.now());
     idempotency
         .run(table, now, async || update(table, &identity, profile, &idempotency, now).await)
@@ -47,11 +50,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
 
 fn parse(request: &Request) -> Result<Profile, ApiError> {
     let body: UpdateProfileBody = request.json(MAX_MESSAGE_BODY)?;
-    let display_name =
-        DisplayName::parse(body.display_name.as_str().trim()).map_err(|error| match error {
-            TextError::Blank => Invalid::DisplayNameBlank,
-            too_long => Invalid::DisplayNameTooLong(too_long),
-        })?;
+    let display_name = parsed_name(body.display_name.as_str())?;
     Ok(Profile { display_name, bio: body.bio.map(parse_bio).transpose()? })
 }
 
@@ -78,11 +77,11 @@ async fn update(
 ) -> Result<Response, ApiError> {
     let Profile { display_name, bio } = profile;
     let user = User { display_name, ..shared::ensure_author(table, identity, now).await? };
-    Span::current().record("app.user_uuid", user.uuid.to_string());
+    Span::current().record("app.user_uuid", user.key.to_string());
     let reply = Response::ok(&user_json(&user))?;
     let answered = idempotency.remember(&reply, now)?;
     let name = &user.display_name;
-    users::update_profile(table, &user.key, name, bio.as_ref(), answered, now).await?;
-    info!(user.uuid = %user.uuid, "Updated a profile");
+    users::update_profile(table, user.key, name, bio.as_ref(), answered, now).await?;
+    info!(user.uuid = %user.key, "Updated a profile");
     Ok(reply)
 }

@@ -17,7 +17,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let text = request.path_parameter("handle");
     let handle = path_handle(text.strip_prefix('@').unwrap_or(&text))?;
     let user = find(app, &handle).await?;
-    info!(user.uuid = %user.uuid, "Serving a user");
+    info!(user.uuid = %user.key, "Serving a user");
     Ok(Response::ok(&user_json(&user))?)
 }
 
@@ -25,6 +25,6 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
 async fn find(app: &App, handle: &Handle) -> Result<User, ApiError> {
     let user = users::by_handle(app.table().await?, handle, app.now()).await?;
     let user = user.ok_or(ApiError::NotFound(Missing::User))?;
-    Span::current().record("app.user_uuid", user.uuid.to_string());
+    Span::current().record("app.user_uuid", user.key.to_string());
     Ok(user)
 }

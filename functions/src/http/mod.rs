@@ -11,14 +11,14 @@ mod response;
 mod validation;
 mod views; // the JSON of replies
 
-pub use auth::{identity, user_key};
+pub use auth::{identity, reader, user_key};
 pub use error::{ApiError, Missing};
 pub use lenient_text::{TextField, present};
 pub use pagination::{PAGED, PagedList};
 pub use path_key::{PathKey, parse_uuid, path_handle};
 pub use request::{Request, Route};
 pub use response::Response;
-pub use validation::{Invalid, parsed_message};
+pub use validation::{Invalid, parsed_message, parsed_name};
 pub use views::{
     entry_json, feed_json, group_json, message_json, reply_json, search_json, thread_json,
     user_json,

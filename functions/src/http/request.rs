@@ -11,6 +11,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
 };
+use serde_json::Value;
 
 use super::ApiError;
 use crate::panics;
@@ -57,11 +58,19 @@ impl Route {
 pub struct Request(lambda_http::Request);
 
 impl Request {
-    /// Reads the event's JSON.
+    /// Reads the event's JSON. Claims that are not texts are left out: no function reads them, and
+    /// the library refuses the whole event for one.
     ///
     /// The library panics on some events, such as one with an invalid host name. The event is at
     /// fault, so the error is [`ApiError::MalformedEvent`], as for any other bad event.
     pub fn from_event(json: &str) -> Result<Self, ApiError> {
+        Self::read(json).or_else(|error| match with_text_claims_only(json) {
+            Some(cleaned) => Self::read(&cleaned),
+            None => Err(error),
+        })
+    }
+
+    fn read(json: &str) -> Result<Self, ApiError> {
         match panics::catch(|| lambda_http::request::from_str(json)) {
             Ok(Ok(request)) => Ok(Self(request)),
             Ok(Err(error)) => Err(ApiError::MalformedEvent(error.to_string())),
@@ -173,6 +182,15 @@ impl Request {
     }
 }
 
+/// The event with the claims that are texts alone; `None` if all are texts.
+fn with_text_claims_only(json: &str) -> Option<String> {
+    let mut event: Value = serde_json::from_str(json).ok()?;
+    let claims = event.pointer_mut("/requestContext/authorizer/jwt/claims")?.as_object_mut()?;
+    let before = claims.len();
+    claims.retain(|_, claim| claim.is_string());
+    (claims.len() < before).then(|| event.to_string())
+}
+
 /// A value that was written as an object. By itself serde reads a struct from an array as well.
 struct Object<T>(T);
 
@@ -198,6 +216,8 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::test_support::HOME_EVENT as HOME;
 
@@ -219,6 +239,20 @@ mod tests {
 
             assert_eq!(error.status_and_code().1, "malformed_event", "{event}");
         }
+    }
+
+    #[test]
+    fn claims_that_are_not_texts_are_left_out_and_refuse_nothing() {
+        let mut event: Value = serde_json::from_str(HOME).unwrap();
+        event["requestContext"]["authorizer"] = json!({"jwt": {"scopes": null, "claims": {
+            "sub": "user-1", "exp": 1_795_168_800, "rate": 1.5, "email_verified": true,
+            "nonce": null, "groups": ["a"], "address": {"country": "CA"}, "username": 7,
+        }}});
+
+        let request = Request::from_event(&event.to_string()).unwrap();
+
+        let claims = HashMap::from([("sub".to_owned(), "user-1".to_owned())]);
+        assert_eq!(request.claims(), Some(&claims));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Errors in the content of a well-formed request.
 
-use crate::domain::TextError;
+use crate::domain::{DisplayName, TextError};
 
 /// Why a request was refused with 422. `Display` is for the log and never holds what was written.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +30,9 @@ pub enum Invalid {
     /// No name, or nothing in it.
     #[error("the display name is blank")]
     DisplayNameBlank,
+    /// A name that shows nothing, or turns the text around it.
+    #[error("the display name cannot be shown: {0}")]
+    DisplayNameInvalid(TextError),
     /// Too long a name.
     #[error("the display name is too long: {0}")]
     DisplayNameTooLong(TextError),
@@ -56,16 +59,24 @@ impl Invalid {
             Invalid::PathHandleBlank => "blank_user_handle", // in the original's order of words
             Invalid::TokenHandle(TextError::Blank) => "user_handle_blank",
             Invalid::TokenHandle(TextError::TooLong { .. }) => "user_handle_exceed_max_chars",
-            Invalid::TokenHandle(TextError::Forbidden(_) | TextError::LookAlike) => {
-                "user_handle_invalid"
-            }
+            Invalid::TokenHandle(_) => "user_handle_invalid",
             Invalid::DisplayNameBlank => "display_name_blank",
+            Invalid::DisplayNameInvalid(_) => "display_name_invalid",
             Invalid::DisplayNameTooLong(_) => "display_name_exceed_max_chars",
             Invalid::BioNoText => "bio_invalid",
             Invalid::BioTooLong(_) => "bio_exceed_max_chars",
             Invalid::IdempotencyKeyReused => "idempotency_key_reused",
         }
     }
+}
+
+/// The parsed display name, or the reason for refusing it.
+pub fn parsed_name(text: &str) -> Result<DisplayName, Invalid> {
+    DisplayName::parse(text.trim()).map_err(|error| match error {
+        TextError::Blank => Invalid::DisplayNameBlank,
+        TextError::TooLong { .. } => Invalid::DisplayNameTooLong(error),
+        _ => Invalid::DisplayNameInvalid(error),
+    })
 }
 
 /// The parsed message of a body, or the reason for refusing it.

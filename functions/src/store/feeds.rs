@@ -1,11 +1,14 @@
 //! Lists of activities: the home feed, those of a user, of a search and of notifications.
 
-use jiff::Timestamp;
+use std::collections::HashMap;
 
-use super::{Index, Order, Query, StoreError, Table, codec, keys, pages};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{Index, Item, Key, Order, Query, StoreError, Table, codec, keys, pages};
 use crate::domain::{
-    Activity, Entry, EntryTree, Excerpt, Handle, PageOf, PageRequest, ReplyTree, Thread, position,
-    words,
+    Activity, Entry, EntryTree, Handle, PageOf, PageRequest, Reply, ReplyTree, Thread, UserKey,
+    position, words,
 };
 
 /// Most replies of a thread in a feed. Every page carries them.
@@ -29,62 +32,62 @@ const MIN_SEARCHED: usize = 20;
 
 /// The newest activities, newest first, each with its first [`FEED_REPLIES`] replies.
 ///
-/// Costs one query for each shard of the index and one for each activity that has replies, in two
-/// rounds; none of it grows with the store.
+/// Costs one query for each shard of the index, one read of the activities, and one query for each
+/// activity that has replies, in three rounds; none of it grows with the store.
 pub async fn home(
     table: &dyn Table,
     page: &PageRequest,
     now: Timestamp,
 ) -> Result<PageOf<Thread>, StoreError> {
-    let index = Some(Index::Listing);
     let shards: Vec<Query> = keys::home_partitions()
         .map(|partition| Query {
-            index,
+            index: Some(Index::Listing),
             // The page begins at a position in time, and so in every shard.
             ..pages::query(partition, Order::Descending, page, now)
         })
         .collect();
-    let shards = table.query(&shards).await?;
-    let newest = pages::merge(shards, index, page.limit).try_map(codec::read_activity)?;
-    let entries = with_replies(table, newest.entries, now).await?;
-    Ok(PageOf { entries, next: newest.next })
+    let PageOf { entries, next } = pages::newest(table, &shards).await?;
+    let keys: Vec<Key> = entries.into_iter().map(|item| item.key).collect();
+    let items = pages::pointed_to(table, &keys, now).await?;
+    let activities = pages::readable(items, codec::read_activity);
+    Ok(PageOf { entries: with_replies(table, activities, now).await?, next })
 }
 
-/// The activities of a user, newest first; none if there is no such user. One query.
+/// The activities of a user, newest first. One query, and one read of the activities.
 pub async fn of_user(
     table: &dyn Table,
-    author: &Handle,
+    author: UserKey,
     page: &PageRequest,
     now: Timestamp,
-) -> Result<PageOf<Excerpt>, StoreError> {
-    let partition = keys::feed_partition(author);
-    pages::newest(table, None, partition, page, now).await?.try_map(codec::read_excerpt)
+) -> Result<PageOf<Activity>, StoreError> {
+    let partition = keys::author_partition(author);
+    activities_of(table, [partition], page, now).await
 }
 
 /// The activities that have all of `words`, newest first; see [`crate::domain::search_words`].
 ///
-/// One query for one word, and at most `MAX_SEARCH_ROUNDS` for several.
+/// Costs one query for each shard of one word and one read of the activities, at most
+/// `MAX_SEARCH_ROUNDS` times.
 pub async fn search(
     table: &dyn Table,
     words_sought: &[String],
     page: &PageRequest,
     now: Timestamp,
-) -> Result<PageOf<Excerpt>, StoreError> {
+) -> Result<PageOf<Activity>, StoreError> {
     // Long words are rare words.
     let Some(rarest) = words_sought.iter().max_by_key(|word| word.len()) else {
         return Ok(PageOf { entries: Vec::new(), next: None });
     };
-    let has_all = |activity: &Excerpt| {
+    let has_all = |activity: &Activity| {
         let words = words(activity.message.as_str());
         words_sought.iter().all(|word| words.contains(word))
     };
-    let mut entries: Vec<Excerpt> = Vec::new();
+    let mut entries: Vec<Activity> = Vec::new();
     let mut next = page.after.clone();
     for _ in 0..MAX_SEARCH_ROUNDS {
         let limit = (page.limit - entries.len()).max(MIN_SEARCHED);
         let rest = PageRequest { limit, after: next };
-        let read = pages::newest(table, None, keys::word_partition(rarest), &rest, now).await?;
-        let read = read.try_map(codec::read_excerpt)?;
+        let read = activities_of(table, keys::word_partitions(rarest), &rest, now).await?;
         entries.extend(read.entries.into_iter().filter(has_all));
         next = read.next;
         if entries.len() > page.limit {
@@ -98,29 +101,49 @@ pub async fn search(
     Ok(PageOf { entries, next })
 }
 
+/// The activities to which the pointers in `partitions` lead.
+async fn activities_of(
+    table: &dyn Table,
+    partitions: impl IntoIterator<Item = String>,
+    page: &PageRequest,
+    now: Timestamp,
+) -> Result<PageOf<Activity>, StoreError> {
+    let query = |partition| pages::query(partition, Order::Descending, page, now);
+    let queries: Vec<Query> = partitions.into_iter().map(query).collect();
+    let PageOf { entries, next } = pages::newest(table, &queries).await?;
+    let activity = |pointer: Item| {
+        let (_, uuid) = codec::parsed_key(&pointer, keys::parse_by_time)?;
+        Ok(keys::activity(uuid))
+    };
+    let keys = pages::readable(entries, activity);
+    let items = pages::pointed_to(table, &keys, now).await?;
+    Ok(PageOf { entries: pages::readable(items, codec::read_activity), next })
+}
+
 /// The notifications of a reader with these handles (see [`super::users::handles_of`]), newest
-/// first: replies to the reader's activities and replies, and activities that mention the reader.
+/// first: replies to the reader's activities and replies, and entries that mention the reader.
 /// Activities come with replies as in the home feed, replies without.
 ///
-/// Costs one query for each handle, one read of the entries, and one query for each activity that
-/// has replies.
+/// Costs one query for the reader and one for each handle, one read of the entries, and one query
+/// for each activity that has replies.
 pub async fn notifications(
     table: &dyn Table,
-    reader: &[Handle],
+    reader: UserKey,
+    handles: &[Handle],
     page: &PageRequest,
     now: Timestamp,
 ) -> Result<PageOf<EntryTree>, StoreError> {
-    let queries: Vec<Query> = reader
-        .iter()
-        .map(|handle| pages::query(keys::notices_partition(handle), Order::Descending, page, now))
+    let mentioned = handles.iter().map(keys::mentioned_partition);
+    let queries: Vec<Query> = std::iter::once(keys::notified_partition(reader))
+        .chain(mentioned)
+        .map(|partition| pages::query(partition, Order::Descending, page, now))
         .collect();
-    let notices = table.query(&queries).await?;
-    let notices = pages::merge(notices, None, page.limit);
-    let keys = notices.try_map(codec::read_pointer)?;
-    let found = table.get(&keys.entries, now).await?.into_iter().flatten();
-    let mut found = found.map(codec::read_entry).collect::<Result<Vec<_>, _>>()?;
-    // Replies by the reader under another handle are left out.
-    found.retain(|entry| !reader.contains(entry.handle()));
+    let PageOf { entries, next } = pages::newest(table, &queries).await?;
+    let keys = pages::readable(entries, codec::read_pointer);
+    let items = pages::pointed_to(table, &keys, now).await?;
+    let mut found = pages::readable(items, codec::read_entry);
+    // The reader may have had no such handle when they wrote it.
+    found.retain(|entry| entry.author() != reader);
     let activities: Vec<Activity> = found
         .iter()
         .filter_map(|entry| match entry {
@@ -133,7 +156,7 @@ pub async fn notifications(
         Entry::Activity(_) => threads.next().map(EntryTree::Activity),
         Entry::Reply(reply) => Some(EntryTree::Reply(ReplyTree { reply, replies: Vec::new() })),
     };
-    Ok(PageOf { entries: found.into_iter().filter_map(tree).collect(), next: keys.next })
+    Ok(PageOf { entries: found.into_iter().filter_map(tree).collect(), next })
 }
 
 /// The threads of `activities`, with one query for each that has replies.
@@ -151,12 +174,14 @@ async fn with_replies(
             ..pages::query(keys::thread_partition(activity.uuid), Order::Ascending, &first, now)
         })
         .collect();
-    let mut pages = table.query(&threads).await?.into_iter();
+    let items = table.query(&threads).await?.into_iter().flat_map(|page| page.items).collect();
+    let mut replies: HashMap<Uuid, Vec<Reply>> = HashMap::new();
+    for reply in pages::readable(items, codec::read_reply) {
+        replies.entry(reply.root_uuid).or_default().push(reply);
+    }
     let thread = |activity: Activity| {
-        let page = (activity.counters.replies > 0).then(|| pages.next()).flatten();
-        let items = page.map(|page| page.items).unwrap_or_default();
-        let replies = items.into_iter().map(codec::read_reply).collect::<Result<_, _>>()?;
-        Ok(Thread::new(activity, replies))
+        let replies = replies.remove(&activity.uuid).unwrap_or_default();
+        Thread::new(activity, replies)
     };
-    activities.into_iter().map(thread).collect()
+    Ok(activities.into_iter().map(thread).collect())
 }

@@ -6,7 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Key, StoreError, Table, Write, codec, keys};
+use super::{Consistency, Key, StoreError, Table, Write, codec, keys};
 use crate::domain::{UserKey, digest};
 
 /// How long an answer is remembered.
@@ -37,7 +37,7 @@ struct Note {
 
 impl IdempotentRequest {
     /// `content` is all that makes the request what it is: where it goes and its body.
-    pub fn new(user: &UserKey, route: &str, idempotency_key: &str, content: &[&[u8]]) -> Self {
+    pub fn new(user: UserKey, route: &str, idempotency_key: &str, content: &[&[u8]]) -> Self {
         let hash = digest::of(content);
         Self {
             key: keys::answered_request(user, route, idempotency_key),
@@ -47,8 +47,9 @@ impl IdempotentRequest {
 
     /// Whether it has been done before.
     pub async fn earlier(&self, table: &dyn Table, now: Timestamp) -> Result<Lookup, StoreError> {
-        let item = table.get(std::slice::from_ref(&self.key), now).await?.pop().flatten();
-        let note = item.map(codec::attributes::<Note>).transpose()?;
+        let mut items =
+            table.get(std::slice::from_ref(&self.key), Consistency::Strong, now).await?;
+        let note = items.pop().flatten().map(codec::attributes::<Note>).transpose()?;
         Ok(match note {
             None => Lookup::Nothing,
             Some(note) if note.fingerprint == self.fingerprint => Lookup::Answer(note.body),

@@ -2,20 +2,27 @@
 //!
 //! | item | partition | sort key | in the listing index |
 //! |---|---|---|---|
-//! | activity | `ACTIVITY#<uuid>` | `ROOT` | `HOME#<shard>`, `<time>#<uuid>` |
-//! | reply | `ACTIVITY#<root's uuid>` | `REPLY#<depth>#<time>#<uuid>` | – |
-//! | where a reply is | `REPLY#<uuid>` | `PLACE` | – |
-//! | a reply, below what it answers | `REPLIES#<activity's or reply's uuid>` | `<time>#<uuid>` | – |
-//! | like | `LIKES#<activity's or reply's uuid>` | `<user key>` | – |
-//! | excerpt of an activity, for its author's feed | `FEED#<handle>` | `<time>#<uuid>` | – |
-//! | excerpt of an activity, for search | `WORD#<word>` | `<time>#<uuid>` | – |
-//! | notification | `NOTICES#<handle>` | `<time>#<uuid>` | – |
-//! | user | `USER#<user key>` | `USER` | – |
-//! | the handle that a user had before | `USER#<user key>` | `FORMER` | – |
-//! | owner of a handle | `HANDLE#<handle>` | `HANDLE` | – |
-//! | membership in a conversation | `MEMBER#<user key>` | `<group's uuid>` | `GROUPS#<user key>`, `<time>#<group's uuid>` |
-//! | message | `GROUP#<group's uuid>` | `<time>#<uuid>` | – |
-//! | answered request | `REQUESTS#<user key>` | `<route> <idempotency key>` | – |
+//! | activity | `THREAD#<uuid>` | `ROOT` | `LATEST#<shard>`, `<time>#<uuid>` |
+//! | reply | `THREAD#<root's uuid>` | `REPLY#<depth>#<time>#<uuid>` | – |
+//! | where a reply is | `PLACE#<uuid>` | `PLACE` | – |
+//! | a reply, below what it answers | `ANSWERS#<activity's or reply's uuid>` | `<time>#<uuid>` | – |
+//! | like | `LIKED#<activity's or reply's uuid>` | `<user>` | – |
+//! | activity of an author | `AUTHOR#<user>` | `<time>#<uuid>` | – |
+//! | activity with a word | `WORDS#<shard>#<word>` | `<time>#<uuid>` | – |
+//! | notification | `NOTIFIED#<user>` | `<time>#<uuid>` | – |
+//! | notification of a handle that no user had | `MENTIONED#<handle>` | `<time>#<uuid>` | – |
+//! | user | `PERSON#<user>` | `PERSON` | – |
+//! | the handle that a user had before | `PERSON#<user>` | `FORMER` | – |
+//! | owner of a handle | `OWNER#<handle>` | `OWNER` | – |
+//! | membership in a conversation | `MEMBER_OF#<user>` | `<group's uuid>` | `TALKS#<user>`, `<time>#<group's uuid>` |
+//! | message | `MESSAGES#<group's uuid>` | `<time>#<uuid>` | – |
+//! | answered request | `REQUESTS#<user>` | `<route> <idempotency key>` | – |
+//!
+//! `<user>` is the user's uuid: handles change, so they stand in their owners' keys alone. Items of
+//! an author or a word are pointers, whose sort key names the activity.
+//!
+//! No partition takes all writes: activities spread by their own uuid, and so do the pointers of a
+//! word, which a few words share with every text. The readers merge the [`SHARDS`].
 //!
 //! A thread is one partition, so that a feed reads the beginning of it by one query. Depth comes
 //! before time in a reply's key: read from the start, a parent always comes before its children,
@@ -30,11 +37,12 @@ use uuid::Uuid;
 use super::Key;
 use crate::domain::{Handle, UserKey, parse_position, position, sortable};
 
-/// Partitions of the home feed. One takes 1,000 writes a second, and each new activity is a write.
+/// Partitions of the home feed, and of each word. One takes 1,000 write units a second.
 /// A change of this number hides older activities until they have expired.
-pub const HOME_SHARDS: u8 = 4;
+pub const SHARDS: u8 = 4;
 
 const ROOT: &str = "ROOT";
+const WORDS: &str = "WORDS#";
 
 /// What a reply's key says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +59,7 @@ pub struct ReplyKey {
 
 /// The partition of an activity and all replies below it.
 pub fn thread_partition(root: Uuid) -> String {
-    format!("ACTIVITY#{root}")
+    format!("THREAD#{root}")
 }
 
 /// The key of an activity.
@@ -92,44 +100,68 @@ pub fn replies_down_to(depth: u8) -> (String, String) {
 
 /// An activity's key in the home index.
 pub fn home(uuid: Uuid, created_at: Timestamp) -> Key {
+    by_time(home_partition(shard(uuid)), created_at, uuid)
+}
+
+fn shard(uuid: Uuid) -> u8 {
     // Ids of version 4 are random in their last byte.
-    let shard = uuid.as_bytes()[15] % HOME_SHARDS;
-    by_time(home_partition(shard), created_at, uuid)
+    uuid.as_bytes()[15] % SHARDS
 }
 
 /// Where to find the place of a reply.
 pub fn reply_place(uuid: Uuid) -> Key {
-    Key { partition: format!("REPLY#{uuid}"), sort: "PLACE".to_owned() }
+    Key { partition: format!("PLACE#{uuid}"), sort: "PLACE".to_owned() }
 }
 
 /// The replies to an activity or reply.
 pub fn replies_partition(parent: Uuid) -> String {
-    format!("REPLIES#{parent}")
+    format!("ANSWERS#{parent}")
 }
 
 /// That a user likes an activity or reply.
-pub fn like(uuid: Uuid, user: &UserKey) -> Key {
-    Key { partition: likes_partition(uuid), sort: user.as_str().to_owned() }
+pub fn like(uuid: Uuid, user: UserKey) -> Key {
+    Key { partition: likes_partition(uuid), sort: user.to_string() }
 }
 
 /// The likes of an activity or reply.
 pub fn likes_partition(uuid: Uuid) -> String {
-    format!("LIKES#{uuid}")
+    format!("LIKED#{uuid}")
 }
 
 /// The activities of a user.
-pub fn feed_partition(author: &Handle) -> String {
-    format!("FEED#{author}")
+pub fn author_partition(author: UserKey) -> String {
+    format!("AUTHOR#{author}")
 }
 
-/// The activities with a word.
-pub fn word_partition(word: &str) -> String {
-    format!("WORD#{word}")
+/// The key of an activity among those with a word.
+pub fn word(word: &str, uuid: Uuid, created_at: Timestamp) -> Key {
+    by_time(word_partition(shard(uuid), word), created_at, uuid)
+}
+
+/// All partitions of a word.
+pub fn word_partitions(word: &str) -> impl Iterator<Item = String> {
+    (0..SHARDS).map(move |shard| word_partition(shard, word))
+}
+
+fn word_partition(shard: u8, word: &str) -> String {
+    format!("{WORDS}{shard}#{word}")
+}
+
+/// The key without a word, which a user has written and no log line may hold.
+pub fn without_word(key: &Key) -> Key {
+    let is_word = key.partition.starts_with(WORDS);
+    let partition = if is_word { WORDS.to_owned() } else { key.partition.clone() };
+    Key { partition, sort: key.sort.clone() }
 }
 
 /// The notifications of a user.
-pub fn notices_partition(to: &Handle) -> String {
-    format!("NOTICES#{to}")
+pub fn notified_partition(user: UserKey) -> String {
+    format!("NOTIFIED#{user}")
+}
+
+/// The mentions of a handle at a time when no user had it.
+pub fn mentioned_partition(handle: &Handle) -> String {
+    format!("MENTIONED#{handle}")
 }
 
 /// Something in a partition that is sorted by time.
@@ -143,59 +175,56 @@ pub fn parse_by_time(key: &Key) -> Option<(Timestamp, Uuid)> {
 }
 
 /// A user.
-pub fn user(key: &UserKey) -> Key {
-    Key { partition: format!("USER#{}", key.as_str()), sort: "USER".to_owned() }
+pub fn user(key: UserKey) -> Key {
+    Key { partition: format!("PERSON#{key}"), sort: "PERSON".to_owned() }
 }
 
 /// The handle that a user had before, as long as it is kept for them.
-pub fn former_handle(key: &UserKey) -> Key {
+pub fn former_handle(key: UserKey) -> Key {
     Key { sort: "FORMER".to_owned(), ..user(key) }
 }
 
 /// The owner of a handle.
 pub fn handle(handle: &Handle) -> Key {
-    Key { partition: format!("HANDLE#{handle}"), sort: "HANDLE".to_owned() }
+    Key { partition: format!("OWNER#{handle}"), sort: "OWNER".to_owned() }
 }
 
 /// That a user is one of the two in a conversation.
-pub fn member(user: &UserKey, group: Uuid) -> Key {
-    Key { partition: format!("MEMBER#{}", user.as_str()), sort: group.to_string() }
+pub fn member(user: UserKey, group: Uuid) -> Key {
+    Key { partition: format!("MEMBER_OF#{user}"), sort: group.to_string() }
 }
 
 /// The conversation of a key of [`member`].
 pub fn parse_member(key: &Key) -> Option<Uuid> {
-    key.partition.starts_with("MEMBER#").then(|| key.sort.parse().ok()).flatten()
+    key.partition.starts_with("MEMBER_OF#").then(|| key.sort.parse().ok()).flatten()
 }
 
 /// The conversations of a user, in the listing index.
-pub fn groups_partition(user: &UserKey) -> String {
-    format!("GROUPS#{}", user.as_str())
+pub fn groups_partition(user: UserKey) -> String {
+    format!("TALKS#{user}")
 }
 
 /// The messages of a conversation.
 pub fn messages_partition(group: Uuid) -> String {
-    format!("GROUP#{group}")
+    format!("MESSAGES#{group}")
 }
 
 /// The answer to a request of a user; `idempotency_key` is theirs to choose.
-pub fn answered_request(user: &UserKey, route: &str, idempotency_key: &str) -> Key {
-    Key {
-        partition: format!("REQUESTS#{}", user.as_str()),
-        sort: format!("{route} {idempotency_key}"),
-    }
+pub fn answered_request(user: UserKey, route: &str, idempotency_key: &str) -> Key {
+    Key { partition: format!("REQUESTS#{user}"), sort: format!("{route} {idempotency_key}") }
 }
 
 /// All partitions of the home index.
 pub fn home_partitions() -> impl Iterator<Item = String> {
-    (0..HOME_SHARDS).map(home_partition)
+    (0..SHARDS).map(home_partition)
 }
 
 fn home_partition(shard: u8) -> String {
-    format!("HOME#{shard}")
+    format!("LATEST#{shard}")
 }
 
 fn parse_thread_partition(partition: &str) -> Option<Uuid> {
-    partition.strip_prefix("ACTIVITY#")?.parse().ok()
+    partition.strip_prefix("THREAD#")?.parse().ok()
 }
 
 #[cfg(test)]
@@ -221,7 +250,7 @@ mod tests {
     }
 
     fn any_user() -> impl Strategy<Value = UserKey> {
-        ".{1,20}".prop_filter_map("blank", |sub| UserKey::parse(&sub))
+        any::<u128>().prop_map(|id| UserKey::from(Uuid::from_u128(id)))
     }
 
     #[test]
@@ -247,14 +276,14 @@ mod tests {
         fn the_keys_of_two_users_are_never_the_same(a in any_user(), b in any_user(), id in any::<u128>()) {
             let id = Uuid::from_u128(id);
             for [of_a, of_b] in [
-                [user(&a), user(&b)],
-                [member(&a, id), member(&b, id)],
-                [like(id, &a), like(id, &b)],
-                [answered_request(&a, "POST /x", "k"), answered_request(&b, "POST /x", "k")],
+                [user(a), user(b)],
+                [member(a, id), member(b, id)],
+                [like(id, a), like(id, b)],
+                [answered_request(a, "POST /x", "k"), answered_request(b, "POST /x", "k")],
             ] {
                 prop_assert_eq!(of_a == of_b, a == b);
             }
-            prop_assert_eq!(parse_member(&member(&a, id)), Some(id));
+            prop_assert_eq!(parse_member(&member(a, id)), Some(id));
         }
 
         #[test]
@@ -307,6 +336,18 @@ mod tests {
 
             prop_assert_eq!(at_a.sort.cmp(&at_b.sort), a.cmp(&b));
             prop_assert!(home_partitions().any(|partition| partition == at_a.partition));
+        }
+
+        #[test]
+        fn each_activity_is_in_one_of_the_partitions_of_its_words(
+            time in any_time(), id in any::<u128>(), text in "\\PC{1,20}", other in "\\PC{1,20}",
+        ) {
+            let key = word(&text, Uuid::from_u128(id), time);
+
+            prop_assert!(word_partitions(&text).any(|partition| partition == key.partition));
+            let of_other = word_partitions(&other).any(|partition| partition == key.partition);
+            prop_assert_eq!(of_other, text == other);
+            prop_assert_eq!(without_word(&key).partition, "WORDS#");
         }
     }
 }

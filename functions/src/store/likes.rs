@@ -12,7 +12,7 @@ use crate::domain::{Entry, UserKey};
 pub async fn set_liked(
     table: &dyn Table,
     entry: &Entry,
-    user: &UserKey,
+    user: UserKey,
     liked: bool,
     now: Timestamp,
 ) -> Result<bool, StoreError> {

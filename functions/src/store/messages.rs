@@ -6,19 +6,18 @@ use serde_json::{Map, json};
 use uuid::Uuid;
 
 use super::{
-    Index, Item, Key, StoreError, Table, Update, Write, codec, idempotency, keys, pages, users,
+    Consistency, Index, Item, Key, Order, Query, StoreError, Table, Update, Write, codec,
+    idempotency, keys, pages,
 };
 use crate::domain::{
-    DisplayName, Handle, LongText, Message, MessageGroup, PageOf, PageRequest, User, UserKey,
-    conversation_uuid,
+    LongText, Message, MessageGroup, PageOf, PageRequest, UserKey, conversation_uuid,
 };
 
 /// How often a message is tried when others get in between: one may have begun the conversation, a
 /// newer one may then have come first, and behind that nothing is in the way.
 const MAX_ATTEMPTS: usize = 3;
 
-/// The membership of one user in a conversation. The other user's names are not kept, because they
-/// change, and another user may take the handle later.
+/// The membership of one user in a conversation.
 #[derive(Serialize, Deserialize)]
 struct Member {
     other: UserKey,
@@ -29,46 +28,42 @@ struct Member {
 #[derive(Serialize, Deserialize)]
 struct MessageAttributes {
     group_uuid: Uuid,
-    handle: Handle,
-    display_name: DisplayName,
+    from: UserKey,
     message: LongText,
 }
 
 /// The conversations of a user, the one with the newest message first. One query, and one read of
-/// those whom they are with.
+/// the memberships.
 pub async fn groups(
     table: &dyn Table,
-    user: &UserKey,
+    user: UserKey,
     page: &PageRequest,
     now: Timestamp,
 ) -> Result<PageOf<MessageGroup>, StoreError> {
-    let partition = keys::groups_partition(user);
-    let groups = pages::newest(table, Some(Index::Listing), partition, page, now).await?;
-    let PageOf { entries, next } = groups.try_map(|item| {
-        let uuid = codec::parsed_key(&item, keys::parse_member)?;
-        Ok((uuid, codec::attributes::<Member>(item)?))
-    })?;
-    let others: Vec<UserKey> = entries.iter().map(|(_, member)| member.other.clone()).collect();
-    let others = users::by_keys(table, &others, now).await?;
-    let group = |((uuid, member), other): ((Uuid, Member), User)| MessageGroup {
-        uuid,
-        handle: other.handle,
-        display_name: other.display_name,
-        message: member.message,
-        created_at: member.created_at,
-    };
-    Ok(PageOf { entries: entries.into_iter().zip(others).map(group).collect(), next })
+    let query = pages::query(keys::groups_partition(user), Order::Descending, page, now);
+    let query = Query { index: Some(Index::Listing), ..query };
+    let PageOf { entries, next } = pages::newest(table, &[query]).await?;
+    let keys: Vec<Key> = entries.into_iter().map(|item| item.key).collect();
+    let items = pages::pointed_to(table, &keys, now).await?;
+    Ok(PageOf { entries: pages::readable(items, read_group), next })
+}
+
+fn read_group(item: Item) -> Result<MessageGroup, StoreError> {
+    let uuid = codec::parsed_key(&item, keys::parse_member)?;
+    let Member { other, message, created_at } = codec::attributes(item)?;
+    Ok(MessageGroup { uuid, other, message, created_at })
 }
 
 /// The other user in a conversation of `user`; `None` if the conversation does not exist or `user`
 /// is not a member.
 pub async fn other_member(
     table: &dyn Table,
-    user: &UserKey,
+    user: UserKey,
     group: Uuid,
     now: Timestamp,
 ) -> Result<Option<UserKey>, StoreError> {
-    let item = table.get(&[keys::member(user, group)], now).await?.pop().flatten();
+    let key = [keys::member(user, group)];
+    let item = table.get(&key, Consistency::Strong, now).await?.pop().flatten();
     let member = item.map(codec::attributes::<Member>).transpose()?;
     Ok(member.map(|member| member.other))
 }
@@ -81,32 +76,36 @@ pub async fn messages(
     page: &PageRequest,
     now: Timestamp,
 ) -> Result<PageOf<Message>, StoreError> {
-    let partition = keys::messages_partition(group);
-    pages::newest(table, None, partition, page, now).await?.try_map(|item| {
-        let (created_at, uuid) = codec::parsed_key(&item, keys::parse_by_time)?;
-        let MessageAttributes { group_uuid, handle, display_name, message } =
-            codec::attributes(item)?;
-        Ok(Message { uuid, group_uuid, handle, display_name, message, created_at })
-    })
+    let query = pages::query(keys::messages_partition(group), Order::Descending, page, now);
+    let query = Query { consistency: Consistency::Strong, ..query };
+    let PageOf { entries, next } = pages::newest(table, &[query]).await?;
+    Ok(PageOf { entries: pages::readable(entries, read_message), next })
 }
 
-/// Writes a message of `from` to `to` and creates their conversation with the first one. A message
+fn read_message(item: Item) -> Result<Message, StoreError> {
+    let (created_at, uuid) = codec::parsed_key(&item, keys::parse_by_time)?;
+    let MessageAttributes { group_uuid, from, message } = codec::attributes(item)?;
+    Ok(Message { uuid, group_uuid, from, message, created_at })
+}
+
+/// Writes a message to `to` and creates their conversation with the first one. A message
 /// that is late after retries stays behind newer ones in [`groups`].
 ///
 /// [`Message::group_uuid`] must be theirs: [`conversation_uuid`].
 pub async fn send(
     table: &dyn Table,
-    from: &UserKey,
-    to: &UserKey,
+    to: UserKey,
     message: &Message,
     answered: Option<Write>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    let from = message.from;
     debug_assert_eq!(message.group_uuid, conversation_uuid(from, to));
     let mine = keys::member(from, message.group_uuid);
     for _ in 0..MAX_ATTEMPTS {
-        let member = table.get(std::slice::from_ref(&mine), now).await?.pop().flatten();
-        let last = member.map(codec::attributes::<Member>).transpose()?;
+        let member = table.get(std::slice::from_ref(&mine), Consistency::Strong, now).await?;
+        let last =
+            member.into_iter().flatten().next().map(codec::attributes::<Member>).transpose()?;
         let mut writes = match last {
             None => begin(from, to, message)?,
             Some(last) if last.created_at < message.created_at => moved_up(from, to, message),
@@ -122,13 +121,10 @@ pub async fn send(
 }
 
 /// Makes the two members, or the one of a conversation with oneself.
-fn begin(from: &UserKey, to: &UserKey, message: &Message) -> Result<Vec<Write>, StoreError> {
-    let member = |(of, other): (&UserKey, &UserKey)| {
-        let member = Member {
-            other: other.clone(),
-            message: message.message.clone(),
-            created_at: message.created_at,
-        };
+fn begin(from: UserKey, to: UserKey, message: &Message) -> Result<Vec<Write>, StoreError> {
+    let member = |(of, other): (UserKey, UserKey)| {
+        let member =
+            Member { other, message: message.message.clone(), created_at: message.created_at };
         let item = codec::with_attributes(keys::member(of, message.group_uuid), None, &member)?;
         Ok(Write::Insert(Item { listing: Some(listing(of, message)), ..item }))
     };
@@ -136,12 +132,12 @@ fn begin(from: &UserKey, to: &UserKey, message: &Message) -> Result<Vec<Write>, 
 }
 
 /// Shows both the new message on top.
-fn moved_up(from: &UserKey, to: &UserKey, message: &Message) -> Vec<Write> {
+fn moved_up(from: UserKey, to: UserKey, message: &Message) -> Vec<Write> {
     let last = [
         ("message".to_owned(), json!(message.message)),
         ("created_at".to_owned(), json!(message.created_at)),
     ];
-    let update = |(of, _): (&UserKey, &UserKey)| {
+    let update = |(of, _): (UserKey, UserKey)| {
         Write::Update(Update {
             key: keys::member(of, message.group_uuid),
             add: Vec::new(),
@@ -153,14 +149,11 @@ fn moved_up(from: &UserKey, to: &UserKey, message: &Message) -> Vec<Write> {
 }
 
 /// Each of the two with the other; oneself once.
-fn participants<'a>(
-    from: &'a UserKey,
-    to: &'a UserKey,
-) -> impl Iterator<Item = (&'a UserKey, &'a UserKey)> {
+fn participants(from: UserKey, to: UserKey) -> impl Iterator<Item = (UserKey, UserKey)> {
     std::iter::once((from, to)).chain((from != to).then_some((to, from)))
 }
 
-fn listing(of: &UserKey, message: &Message) -> Key {
+fn listing(of: UserKey, message: &Message) -> Key {
     keys::by_time(keys::groups_partition(of), message.created_at, message.group_uuid)
 }
 
@@ -168,8 +161,7 @@ fn message_item(message: &Message) -> Result<Item, StoreError> {
     let partition = keys::messages_partition(message.group_uuid);
     let attributes = MessageAttributes {
         group_uuid: message.group_uuid,
-        handle: message.handle.clone(),
-        display_name: message.display_name.clone(),
+        from: message.from,
         message: message.message.clone(),
     };
     codec::with_attributes(

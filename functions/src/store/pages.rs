@@ -1,44 +1,78 @@
 //! Reads pages of partitions.
 
 use jiff::Timestamp;
+use tracing::{Span, warn};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use super::{Index, Item, Order, Page, Query, StoreError, Table};
+use super::{Consistency, Item, Key, Order, Page, Query, StoreError, Table};
 use crate::domain::{PageOf, PageRequest};
 
-/// The question for a page of one partition.
+/// The question for a page of one partition of the table.
 pub(super) fn query(partition: String, order: Order, page: &PageRequest, now: Timestamp) -> Query {
     let PageRequest { limit, after } = page.clone();
-    Query { index: None, partition, between: None, order, after, limit, now }
+    let consistency = Consistency::Eventual;
+    Query { index: None, partition, between: None, order, consistency, after, limit, now }
 }
 
-/// A page of one partition, newest first.
+/// A page of the newest items of several partitions, each item once. They must be sorted by time,
+/// and all be of one index or of the table.
 pub(super) async fn newest(
     table: &dyn Table,
-    index: Option<Index>,
-    partition: String,
-    page: &PageRequest,
-    now: Timestamp,
+    queries: &[Query],
 ) -> Result<PageOf<Item>, StoreError> {
-    let query = Query { index, ..query(partition, Order::Descending, page, now) };
-    let read = table.query(&[query]).await?.pop();
-    let (entries, next) = read.map(|page| (page.items, page.next)).unwrap_or_default();
-    Ok(PageOf { entries, next })
+    let (Some(index), Some(limit)) =
+        (queries.first().map(|query| query.index), queries.first().map(|query| query.limit))
+    else {
+        return Ok(PageOf { entries: Vec::new(), next: None });
+    };
+    let position = |item: &Item| item.position(index).map(str::to_owned);
+    Ok(merge(table.query(queries).await?, position, limit))
 }
 
-/// The newest items of several partitions of `index`, or of the table, each once; they must be
-/// sorted by time. The page ends where the first partition that was not read to its end stopped,
-/// because items behind that are unknown.
-pub(super) fn merge(pages: Vec<Page>, index: Option<Index>, limit: usize) -> PageOf<Item> {
-    let position = |item: &Item| item.position(index).map(str::to_owned);
+/// The page ends where the first partition that was not read to its end stopped, because items
+/// behind that are unknown.
+pub(super) fn merge(
+    pages: Vec<Page>,
+    position: impl Fn(&Item) -> Option<String>,
+    limit: usize,
+) -> PageOf<Item> {
     let read_to = pages.iter().filter_map(|page| page.next.clone()).max();
     let items = pages.into_iter().flat_map(|page| page.items);
     let mut entries: Vec<Item> = items.filter(|item| position(item) >= read_to).collect();
     entries.sort_by_cached_key(|item| std::cmp::Reverse(position(item)));
     entries.dedup_by_key(|item| position(item));
     let next = match entries.len() > limit {
-        true => entries.get(limit - 1).and_then(position),
+        true => entries.get(limit - 1).and_then(&position),
         false => read_to,
     };
     entries.truncate(limit);
     PageOf { entries, next }
+}
+
+/// Reads the items to which a page points, in its order. Pointers to nothing are left out: an
+/// activity that was not published, or one that expired first.
+pub(super) async fn pointed_to(
+    table: &dyn Table,
+    keys: &[Key],
+    now: Timestamp,
+) -> Result<Vec<Item>, StoreError> {
+    Ok(table.get(keys, Consistency::Eventual, now).await?.into_iter().flatten().collect())
+}
+
+/// The entries of a list. Items that cannot be read are left out, counted on the current span, and
+/// logged once with the first error.
+pub(super) fn readable<T>(
+    items: Vec<Item>,
+    mut read: impl FnMut(Item) -> Result<T, StoreError>,
+) -> Vec<T> {
+    let total = items.len();
+    let mut first_error = None;
+    let keep = |item| read(item).map_err(|error| first_error.get_or_insert(error)).ok();
+    let entries: Vec<T> = items.into_iter().filter_map(keep).collect();
+    if let Some(error) = first_error {
+        let unreadable = total - entries.len();
+        Span::current().set_attribute("app.store.unreadable", unreadable as i64);
+        warn!(unreadable, %error, "Left {unreadable} unreadable items out of a list");
+    }
+    entries
 }

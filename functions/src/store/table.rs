@@ -18,15 +18,14 @@ pub trait Table: Send + Sync {
     /// Runs all `queries` at once and gives a page for each, in their order.
     ///
     /// One slow answer does not wait for another: an engine behind a network is asked
-    /// concurrently, so the number of queries costs capacity, not time. What has been written
-    /// before is seen, except in an index, which may lag behind for a moment.
+    /// concurrently, so the number of queries costs capacity, not time.
     fn query<'a>(&'a self, queries: &'a [Query]) -> BoxFuture<'a, Result<Vec<Page>, StoreError>>;
 
-    /// Reads the items with these keys, in their order; `None` for one that does not exist. What
-    /// has been written before is seen.
+    /// Reads the items with these keys, in their order; `None` for one that does not exist.
     fn get<'a>(
         &'a self,
         keys: &'a [Key],
+        consistency: Consistency,
         now: Timestamp,
     ) -> BoxFuture<'a, Result<Vec<Option<Item>>, StoreError>>;
 
@@ -39,6 +38,10 @@ pub trait Table: Send + Sync {
         writes: &'a [Write],
         now: Timestamp,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Writes each item by itself, over one with its key if there is one, for half the
+    /// price of a transaction. After an error, some of them may be written.
+    fn put_each<'a>(&'a self, items: &'a [Item]) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 
 /// Most actions of one transaction.
@@ -54,7 +57,17 @@ pub struct Key {
     pub sort: String,
 }
 
-/// Another arrangement of the items that carry a key for it.
+/// Which writes a read sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consistency {
+    /// All that ended before.
+    Strong,
+    /// Perhaps not those of the last second. Costs half.
+    Eventual,
+}
+
+/// Another arrangement of the items that carry a key for it. It has their keys and expiry only, so
+/// a change of other attributes does not write to it. Its reads are [`Consistency::Eventual`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Index {
     /// Items that are listed by time and also found by id, or whose time changes.
@@ -97,6 +110,8 @@ pub struct Query {
     pub between: Option<(String, String)>,
     /// In which order.
     pub order: Order,
+    /// Which writes it sees.
+    pub consistency: Consistency,
     /// Gives only what comes behind this sort key in that order: [`Page::next`] of the page before.
     pub after: Option<String>,
     /// Most items of a page. Expired ones do not count.

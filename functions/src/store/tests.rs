@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{engines::sqlite::SqliteTable, idempotency::Lookup, *};
 use crate::{
     domain::{Activity, Entry, Handle, MessageText, UserKey},
-    test_support::{activity, reply},
+    test_support::{activity, key, reply},
 };
 
 const ALL: PageRequest = PageRequest { limit: 100, after: None };
@@ -21,10 +21,6 @@ fn start() -> Timestamp {
 
 fn table() -> SqliteTable {
     SqliteTable::open(Path::new(":memory:")).unwrap()
-}
-
-fn andrew() -> Handle {
-    Handle::parse("andrew").unwrap()
 }
 
 /// An activity of andrew that lives for a day and can be found in every way there is.
@@ -41,20 +37,19 @@ async fn in_the_second_in_which_it_expires_an_activity_and_its_replies_are_nowhe
     threads::reply(&table, &Entry::Activity(activity.clone()), &answer, None, start())
         .await
         .unwrap();
-    let worf = Handle::parse("worf").unwrap();
+    let worf = [Handle::parse("worf").unwrap()];
     let words = ["hello".to_owned()];
 
     for (now, places) in
         [(activity.expires_at - SignedDuration::from_micros(1), 6), (activity.expires_at, 0)]
     {
         let home = feeds::home(&table, &ALL, now).await.unwrap().entries.len();
-        let feed = feeds::of_user(&table, &andrew(), &ALL, now).await.unwrap().entries.len();
+        let feed = feeds::of_user(&table, key("andrew"), &ALL, now).await.unwrap().entries.len();
         let found = feeds::search(&table, &words, &ALL, now).await.unwrap().entries.len();
-        let told = async |handle: &Handle| {
-            let reader = std::slice::from_ref(handle);
-            feeds::notifications(&table, reader, &ALL, now).await.unwrap().entries.len()
+        let told = async |reader: UserKey| {
+            feeds::notifications(&table, reader, &worf, &ALL, now).await.unwrap().entries.len()
         };
-        let (mentioned, answered) = (told(&worf).await, told(&andrew()).await);
+        let (mentioned, answered) = (told(key("worf")).await, told(key("andrew")).await);
         let shown = threads::show(&table, answer.uuid, &ALL, now).await.unwrap().iter().count();
         assert_eq!(home + feed + found + mentioned + answered + shown, places, "{now}");
     }
@@ -68,10 +63,10 @@ async fn an_expired_activity_is_neither_answered_nor_liked() {
     // Found when it was alive, and gone when it comes to writing.
     let found = Entry::Activity(activity.clone());
     let late = reply(2, &activity, 1, 1, activity.expires_at);
-    let user = UserKey::parse("worf").unwrap();
+    let user = UserKey::of_token("", "worf").unwrap();
 
     let replied = threads::reply(&table, &found, &late, None, activity.expires_at).await.unwrap();
-    let liked = likes::set_liked(&table, &found, &user, true, activity.expires_at).await.unwrap();
+    let liked = likes::set_liked(&table, &found, user, true, activity.expires_at).await.unwrap();
 
     assert_eq!((replied, liked), (false, false));
     assert_eq!(threads::find(&table, late.uuid, start()).await.unwrap(), None);
@@ -100,9 +95,9 @@ async fn a_reply_to_a_reply_goes_with_the_activity_at_the_top() {
 #[tokio::test]
 async fn an_answer_is_remembered_for_a_day() {
     let table = table();
-    let user = UserKey::parse("andrew").unwrap();
-    let request = idempotency::IdempotentRequest::new(&user, "/x", "k", &[b"body"]);
-    let other = idempotency::IdempotentRequest::new(&user, "/x", "k", &[b"another body"]);
+    let user = UserKey::of_token("", "andrew").unwrap();
+    let request = idempotency::IdempotentRequest::new(user, "/x", "k", &[b"body"]);
+    let other = idempotency::IdempotentRequest::new(user, "/x", "k", &[b"another body"]);
     let note = request.remember("the answer", start()).unwrap();
     table.transact_write(&[note], start()).await.unwrap();
 
@@ -117,8 +112,8 @@ async fn an_answer_is_remembered_for_a_day() {
 #[tokio::test]
 async fn of_two_who_do_the_same_request_at_once_one_does_it() {
     let table = table();
-    let user = UserKey::parse("andrew").unwrap();
-    let request = idempotency::IdempotentRequest::new(&user, "/x", "k", &[b"body"]);
+    let user = UserKey::of_token("", "andrew").unwrap();
+    let request = idempotency::IdempotentRequest::new(user, "/x", "k", &[b"body"]);
     // Both have looked, and neither has found an answer.
     let note = || request.remember("the answer", start()).map(Some).unwrap();
 

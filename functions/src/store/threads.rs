@@ -1,10 +1,15 @@
 //! Reading and writing activities and their replies.
 
+use futures_util::future::try_join;
 use jiff::Timestamp;
 use serde_json::Map;
 use uuid::Uuid;
 
-use super::{Order, Query, StoreError, Table, Update, Write, codec, idempotency, keys, pages};
+use super::{
+    Consistency, Order, Query, StoreError, Table, Update, Write,
+    codec::{self, Recipient},
+    idempotency, keys, pages, users,
+};
 use crate::domain::{Activity, Entry, EntryTree, PageOf, PageRequest, Reply, ReplyTree, Thread};
 
 /// Most replies shown with one activity or reply. With the longest texts the response stays far
@@ -30,13 +35,14 @@ pub async fn find(
     uuid: Uuid,
     now: Timestamp,
 ) -> Result<Option<Entry>, StoreError> {
-    let mut found =
-        table.get(&[keys::activity(uuid), keys::reply_place(uuid)], now).await?.into_iter();
+    let places = [keys::activity(uuid), keys::reply_place(uuid)];
+    let mut found = table.get(&places, Consistency::Strong, now).await?.into_iter();
     if let Some(activity) = found.next().flatten() {
         return codec::read_activity(activity).map(Entry::Activity).map(Some);
     }
     let Some(place) = found.next().flatten() else { return Ok(None) };
-    let reply = table.get(&[codec::read_pointer(place)?], now).await?.pop().flatten();
+    let reply = [codec::read_pointer(place)?];
+    let reply = table.get(&reply, Consistency::Strong, now).await?.pop().flatten();
     reply.map(codec::read_reply).transpose().map(|reply| reply.map(Entry::Reply))
 }
 
@@ -90,28 +96,39 @@ async fn replies_to(
     now: Timestamp,
 ) -> Result<PageOf<Reply>, StoreError> {
     let partitions = parents.iter().map(|parent| keys::replies_partition(*parent));
-    let queries: Vec<Query> =
-        partitions.map(|partition| pages::query(partition, Order::Ascending, page, now)).collect();
-    let mut found = PageOf { entries: Vec::new(), next: None };
+    let queries: Vec<Query> = partitions
+        .map(|partition| Query {
+            consistency: Consistency::Strong,
+            ..pages::query(partition, Order::Ascending, page, now)
+        })
+        .collect();
+    let (mut pointers, mut next) = (Vec::new(), None);
     for page in table.query(&queries).await? {
-        found.entries.extend(page.items);
-        found.next = page.next;
+        pointers.extend(page.items);
+        next = page.next;
     }
-    let PageOf { entries: keys, next } = found.try_map(codec::read_pointer)?;
-    let items = table.get(&keys, now).await?.into_iter().flatten();
-    let entries = items.map(codec::read_reply).collect::<Result<_, _>>()?;
-    Ok(PageOf { entries, next })
+    let keys = pages::readable(pointers, codec::read_pointer);
+    let items = table.get(&keys, Consistency::Strong, now).await?.into_iter().flatten().collect();
+    Ok(PageOf { entries: pages::readable(items, codec::read_reply), next })
 }
 
 /// Writes a new activity, with all by which it is found; `answered` goes with it (see
 /// [`super::idempotency`]).
+///
+/// The pointers of its words are written before the transaction, which would cost twice as much.
+/// Where the transaction then fails, they point to nothing until they expire.
 pub async fn publish(
     table: &dyn Table,
     activity: &Activity,
     answered: Option<Write>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let writes = codec::activity_items(activity)?.into_iter().map(Write::Upsert).collect();
+    let words = codec::word_items(activity);
+    let mentioned = users::mentioned(table, activity.message.as_str(), now);
+    let (mut notified, ()) = try_join(mentioned, table.put_each(&words)).await?;
+    notified.remove(&Recipient::User(activity.author));
+    let items = codec::activity_items(activity, &notified)?;
+    let writes = items.into_iter().map(Write::Upsert).collect();
     idempotency::write_once(table, writes, answered, now).await
 }
 
@@ -124,14 +141,15 @@ pub async fn reply(
     answered: Option<Write>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let mut root_author = parent.handle().clone();
+    let mut notified = users::mentioned(table, reply.message.as_str(), now).await?;
+    notified.insert(Recipient::User(parent.author()));
     if let Entry::Reply(parent) = parent {
         let root = [keys::activity(parent.root_uuid)];
-        let Some(activity) = table.get(&root, now).await?.pop().flatten() else {
-            return Ok(false);
-        };
-        root_author = codec::read_activity(activity)?.handle;
+        let root = table.get(&root, Consistency::Strong, now).await?.pop().flatten();
+        let Some(activity) = root else { return Ok(false) };
+        notified.insert(Recipient::User(codec::read_activity(activity)?.author));
     }
+    notified.remove(&Recipient::User(reply.author));
     // It expires with the activity at the top, so that there is nothing to require of that one.
     let count = Write::Update(Update {
         key: codec::entry_key(parent),
@@ -139,7 +157,7 @@ pub async fn reply(
         set: Map::new(),
         listing: None,
     });
-    let items = codec::reply_items(reply, &root_author, parent.handle())?;
+    let items = codec::reply_items(reply, &notified)?;
     let writes = std::iter::once(count).chain(items.into_iter().map(Write::Upsert)).collect();
     match idempotency::write_once(table, writes, answered, now).await {
         Err(error) if error.is_condition_of(0) => Ok(false),

@@ -6,16 +6,24 @@
 //!
 //! The former handle stays reserved for 30 days, the longest life of an activity: it resolves to
 //! the user, and its notifications are theirs. The handle cannot change again in that time, so a
-//! user holds two handles at most. Activities stay on the feed of the handle under which they were
-//! written.
+//! user holds two handles at most. Other items hold the user's key, so a change of the handle
+//! changes nothing else.
+//!
+//! No function deletes a user. An operator may, by deleting the item; lists then show the user as
+//! gone, and the next write of the same identity creates the user again.
+
+use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
-use uuid::Uuid;
 
-use super::{Item, Key, StoreError, Table, Update, Write, codec, idempotency, keys};
-use crate::domain::{Bio, DisplayName, Handle, Identity, User, UserKey};
+use super::{
+    Consistency, Item, Key, StoreError, Table, Update, Write,
+    codec::{self, Recipient},
+    idempotency, keys, pages,
+};
+use crate::domain::{Bio, DisplayName, Handle, Identity, People, User, UserKey, mentions};
 
 /// Most attempts of a first write, when other writes of the same user come between.
 const MAX_ATTEMPTS: usize = 5;
@@ -26,7 +34,6 @@ const FORMER_HANDLE_KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 #[derive(Serialize, Deserialize)]
 struct UserAttributes {
     key: UserKey,
-    uuid: Uuid,
     handle: Handle,
     display_name: DisplayName,
     bio: Option<Bio>,
@@ -55,6 +62,7 @@ pub async fn get_or_create(
     for _ in 0..MAX_ATTEMPTS {
         let Ownership { known, owner, former } = find(table, identity, now).await?;
         let is_taken = owner.is_some_and(|owner| owner != identity.key);
+        let is_owner = owner.is_some() && !is_taken;
         let changes = identity.handle_is_chosen && former.is_none() && !is_taken;
         let (user, mut writes) = match known {
             Some(user) if user.handle == identity.handle || !changes => return Ok(Some(user)),
@@ -62,7 +70,11 @@ pub async fn get_or_create(
             None if is_taken => return Ok(None),
             None => made(identity)?,
         };
-        writes.push(Write::Insert(owner_item(&identity.handle, &identity.key, None)?));
+        let owner = owner_item(&identity.handle, identity.key, None)?;
+        writes.push(match is_owner {
+            true => Write::Upsert(owner), // of a user who was deleted
+            false => Write::Insert(owner),
+        });
         match table.transact_write(&writes, now).await {
             Err(StoreError::ConditionsFailed { .. }) => {} // another write was faster: look again
             done => return done.map(|()| Some(user)),
@@ -95,32 +107,46 @@ pub async fn by_handle(
     handle: &Handle,
     now: Timestamp,
 ) -> Result<Option<User>, StoreError> {
-    let owner = table.get(&[keys::handle(handle)], now).await?.pop().flatten();
+    let owner = table.get(&[keys::handle(handle)], Consistency::Strong, now).await?.pop().flatten();
     let Some(owner) = owner.map(read_owner).transpose()? else { return Ok(None) };
-    let user = table.get(&[keys::user(&owner)], now).await?.pop().flatten();
+    let user = table.get(&[keys::user(owner)], Consistency::Strong, now).await?.pop().flatten();
     user.map(read_user).transpose()
 }
 
-/// The users with these keys, in their order. Fails if one is missing, because users are never
-/// deleted.
-pub(super) async fn by_keys(
+/// The names of the users with these keys, for one page. One read.
+pub async fn people(
     table: &dyn Table,
-    users: &[UserKey],
+    users: BTreeSet<UserKey>,
     now: Timestamp,
-) -> Result<Vec<User>, StoreError> {
-    let keys: Vec<Key> = users.iter().map(keys::user).collect();
-    let found = table.get(&keys, now).await?.into_iter().zip(&keys);
-    let user = |(item, key): (Option<Item>, &Key)| {
-        item.ok_or_else(|| codec::corrupt(key, "there is no such user")).and_then(read_user)
+) -> Result<People, StoreError> {
+    let keys: Vec<Key> = users.into_iter().map(keys::user).collect();
+    let items = pages::pointed_to(table, &keys, now).await?;
+    Ok(People::new(pages::readable(items, read_user)))
+}
+
+/// Where the mentions in a text go. One read, of the owners of the handles.
+pub async fn mentioned(
+    table: &dyn Table,
+    text: &str,
+    now: Timestamp,
+) -> Result<BTreeSet<Recipient>, StoreError> {
+    let handles = mentions(text);
+    let keys: Vec<Key> = handles.iter().map(keys::handle).collect();
+    let owners = table.get(&keys, Consistency::Eventual, now).await?.into_iter();
+    let recipient = |(owner, handle): (Option<Item>, Handle)| {
+        Ok(match owner.map(read_owner).transpose()? {
+            Some(user) => Recipient::User(user),
+            None => Recipient::Handle(handle),
+        })
     };
-    found.map(user).collect()
+    owners.zip(handles).map(recipient).collect()
 }
 
 /// Replaces what a user says about themselves; `bio` only if there is one to replace it with, be it
 /// none.
 pub async fn update_profile(
     table: &dyn Table,
-    user: &UserKey,
+    user: UserKey,
     display_name: &DisplayName,
     bio: Option<&Option<Bio>>,
     answered: Option<Write>,
@@ -148,8 +174,9 @@ async fn find(
     now: Timestamp,
 ) -> Result<Ownership, StoreError> {
     let Identity { key, handle, .. } = identity;
+    let key = *key;
     let keys = [keys::user(key), keys::handle(handle), keys::former_handle(key)];
-    let mut read = table.get(&keys, now).await?.into_iter();
+    let mut read = table.get(&keys, Consistency::Strong, now).await?.into_iter();
     let mut next = || read.next().flatten();
     let mut found = Ownership {
         known: next().map(read_user).transpose()?,
@@ -160,7 +187,7 @@ async fn find(
     if found.former.is_some()
         && found.known.as_ref().map(|user| &user.handle) == found.former.as_ref()
     {
-        let user = table.get(&[keys::user(key)], now).await?.pop().flatten();
+        let user = table.get(&[keys::user(key)], Consistency::Strong, now).await?.pop().flatten();
         found.known = user.map(read_user).transpose()?;
     }
     Ok(found)
@@ -172,26 +199,24 @@ fn read_owner(item: Item) -> Result<UserKey, StoreError> {
 
 fn owner_item(
     handle: &Handle,
-    user: &UserKey,
+    user: UserKey,
     until: Option<Timestamp>,
 ) -> Result<Item, StoreError> {
-    codec::with_attributes(keys::handle(handle), until, &Owner { user: user.clone() })
+    codec::with_attributes(keys::handle(handle), until, &Owner { user })
 }
 
 fn made(identity: &Identity) -> Result<(User, Vec<Write>), StoreError> {
     let handle = identity.handle.clone();
     // A handle is longer than a name may be, so it is cut.
     let short: String = handle.as_str().chars().take(64).collect();
-    let key = keys::user(&identity.key);
+    let key = keys::user(identity.key);
     let display_name = match &identity.name {
         Some(name) => name.clone(),
         None => DisplayName::parse(&short).map_err(|error| codec::corrupt(&key, error))?,
     };
-    let user =
-        User { key: identity.key.clone(), uuid: Uuid::new_v4(), handle, display_name, bio: None };
+    let user = User { key: identity.key, handle, display_name, bio: None };
     let attributes = UserAttributes {
-        key: user.key.clone(),
-        uuid: user.uuid,
+        key: user.key,
         handle: user.handle.clone(),
         display_name: user.display_name.clone(),
         bio: None,
@@ -207,7 +232,7 @@ fn renamed(
     now: Timestamp,
 ) -> Result<(User, Vec<Write>), StoreError> {
     let update = Write::Update(Update {
-        key: keys::user(&user.key),
+        key: keys::user(user.key),
         add: Vec::new(),
         set: Map::from_iter([("handle".to_owned(), json!(identity.handle))]),
         listing: None,
@@ -216,12 +241,12 @@ fn renamed(
     let former = Former { handle: user.handle.clone() };
     // Of two changes at once the second finds this one, and makes none.
     let former =
-        Write::Insert(codec::with_attributes(keys::former_handle(&user.key), until, &former)?);
-    let kept = Write::Upsert(owner_item(&user.handle, &user.key, until)?);
+        Write::Insert(codec::with_attributes(keys::former_handle(user.key), until, &former)?);
+    let kept = Write::Upsert(owner_item(&user.handle, user.key, until)?);
     Ok((User { handle: identity.handle.clone(), ..user }, vec![update, former, kept]))
 }
 
 fn read_user(item: Item) -> Result<User, StoreError> {
-    let UserAttributes { key, uuid, handle, display_name, bio } = codec::attributes(item)?;
-    Ok(User { key, uuid, handle, display_name, bio })
+    let UserAttributes { key, handle, display_name, bio } = codec::attributes(item)?;
+    Ok(User { key, handle, display_name, bio })
 }

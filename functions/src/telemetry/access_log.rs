@@ -37,7 +37,7 @@ struct Asked {
 
 impl AccessLog {
     /// `request` is `None` if the event was none.
-    pub fn of(route: &Route, request: Option<&Request>, user: Option<&UserKey>) -> Self {
+    pub fn of(route: &Route, request: Option<&Request>, user: Option<UserKey>) -> Self {
         let asked = request.map(|request| Asked {
             client_address: request.client_address().map(str::to_owned),
             method: request.method().to_string(),
@@ -47,7 +47,7 @@ impl AccessLog {
                 query => format!("{}?{query}", request.path()),
             },
         });
-        let user_id = user.map(|user| user.as_str().to_owned());
+        let user_id = user.map(|user| user.to_string());
         Self { started: Instant::now(), route: route.path, asked, user_id }
     }
 

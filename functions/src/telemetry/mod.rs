@@ -162,8 +162,8 @@ impl Telemetry {
     }
 
     /// Says who asks, on the current span, which must be the server span.
-    pub fn identify_user(&self, user: &UserKey) {
-        tracing::Span::current().set_attribute("app.user_id", user.as_str().to_owned());
+    pub fn identify_user(&self, user: UserKey) {
+        tracing::Span::current().set_attribute("app.user_id", user.to_string());
     }
 
     /// Says how it went, on the current span, which must be the server span; and the reply, which

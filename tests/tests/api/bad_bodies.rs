@@ -206,12 +206,17 @@ fn profiles() -> Vec<Row> {
         rows.push(row(function, format!("{field} {name}"), event, expected));
     };
     let blank = (422, "display_name_blank");
+    let invalid = (422, "display_name_invalid");
     add("missing", "display_name", None, blank);
     add("empty", "display_name", Some("".into()), blank);
     add("blank", "display_name", Some(" \t ".into()), blank);
     for (name, value) in no_texts() {
         add(name, "display_name", Some(value), blank);
     }
+    add("that shows nothing", "display_name", Some("\u{200b}\u{3164}".into()), invalid);
+    add("that turns the text", "display_name", Some("\u{202e}evil".into()), invalid);
+    add("with NUL", "display_name", Some("a\0b".into()), invalid);
+    add("in two lines", "display_name", Some("a\nb".into()), invalid);
     let name_too_long = (422, "display_name_exceed_max_chars");
     add("too long", "display_name", Some("🖖".repeat(65).into()), name_too_long);
     add("too long", "bio", Some("🖖".repeat(281).into()), (422, "bio_exceed_max_chars"));

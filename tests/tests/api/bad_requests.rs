@@ -77,6 +77,9 @@ fn callers(world: &World) -> Vec<Row> {
                 ("no handle", Value::Null, "user_handle_blank"),
                 ("blank handle", " ".into(), "user_handle_blank"),
                 ("handle that is no path part", "a/b".into(), "user_handle_invalid"),
+                ("handle with a backslash", "a\\b".into(), "user_handle_invalid"),
+                ("handle of one point", ".".into(), "user_handle_invalid"),
+                ("handle of two points", "..".into(), "user_handle_invalid"),
                 ("handle with NUL", "a\0b".into(), "user_handle_invalid"),
                 ("handle with a blank of no width", "wo\u{200b}rf".into(), "user_handle_invalid"),
                 ("handle with an @", "@new".into(), "user_handle_invalid"),
@@ -93,6 +96,11 @@ fn callers(world: &World) -> Vec<Row> {
                     claim["username"] = handle;
                 }
                 rows.push(row(function, name, claims(claim), (422, code)));
+            }
+            if function != "notifications-activities" {
+                let claim = json!({"sub": "sub-x", "username": "x", "name": "\u{202e}evil"});
+                let invalid = (422, "display_name_invalid");
+                rows.push(row(function, "name that turns the text", claims(claim), invalid));
             }
             let thief = event.clone().caller("sub-thief", "Data");
             rows.push(row(function, "handle of another", thief, (409, "user_handle_taken")));

@@ -27,6 +27,8 @@ mod bad_days;
 mod bad_input;
 mod bad_requests;
 mod concurrency;
+mod identity;
+mod people;
 mod story;
 pub(crate) mod samples;
 

@@ -16,7 +16,7 @@ on_both_stores! { every_sample_event_is_answered_as_the_table_says }
 pub(crate) fn table() -> Vec<(&'static str, u16, &'static str, Value)> {
     let (nobody, andrew) = (json!(["generic_401"]), json!("andrewbrown"));
     let activity = json!("bdd640fb-0667-4ad1-9c80-317fa3b1799d"); // of the demo data
-    let group = json!("dff0dd03-2b54-4bc9-a2f9-d04f8747d34f");
+    let group = json!("9e05a9f7-ad2d-4557-875c-1c1f0903bc26");
     vec![
         ("health-check", 200, "", json!({"success": true, "ver": 1})),
         ("rollbar-test", 200, "", Value::Null), // no JSON: see below

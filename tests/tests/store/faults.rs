@@ -234,7 +234,7 @@ async fn keys_that_were_left_over_are_asked_for_again_and_what_was_found_is_kept
     proxy.next_answer("BatchGetItem", Answer::Canned { status: 200, headers: Vec::new(), body });
 
     let keys = [key("p", "first"), key("p", "count"), key("p", "none")];
-    let found = store.table().get(&keys, now()).await.unwrap();
+    let found = store.table().get(&keys, Strong, now()).await.unwrap();
 
     assert_eq!(found, [Some(item("p", "first")), Some(item("p", "count")), None]);
     let requests = proxy.bodies("BatchGetItem");
@@ -265,7 +265,7 @@ async fn a_cursor_may_lead_to_an_empty_page() {
 #[tokio::test]
 async fn a_partition_of_expired_items_costs_a_bounded_number_of_reads() {
     let (store, proxy) = start().await;
-    put(store.table(), (0..150).map(|n| expiring(item("dead", &format!("{n:03}")), NOW))).await;
+    put(store.table(), (0..2_500).map(|n| expiring(item("dead", &format!("{n:04}")), NOW))).await;
     put(store.table(), [item("dead", "~")]).await;
 
     let mut query = Query { limit: 1, ..all_of("dead", Ascending) };
@@ -319,7 +319,7 @@ async fn denied_reads_are_tried_once() {
     }
 
     let read = store.table().query(&[all_of("p", Ascending)]).await.unwrap_err();
-    let found = store.table().get(&[key("p", "count")], now()).await.unwrap_err();
+    let found = store.table().get(&[key("p", "count")], Strong, now()).await.unwrap_err();
 
     assert_eq!((read.kind(), found.kind()), ("engine", "engine"));
     assert_eq!((proxy.bodies("Query").len(), proxy.bodies("BatchGetItem").len()), (1, 1));

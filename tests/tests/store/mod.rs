@@ -23,18 +23,20 @@ macro_rules! on_both_stores {
     };
 }
 
-mod port_reads;
-mod port_writes;
-mod port_paging;
-mod port_concurrency;
+mod conformance;
 mod faults;
 
 mod world;
 mod activities;
 mod search;
 mod people;
+mod conversations;
+mod names;
+mod expiry;
+mod lost_answers;
 mod costs;
 
+use cruddur::store::Consistency::Strong;
 use cruddur::store::{Index, Item, Key, Order, Page, Query, StoreError, Table, Update, Write};
 use cruddur_tests::eventually;
 use jiff::Timestamp;
@@ -79,6 +81,7 @@ fn all_of(partition: &str, order: Order) -> Query {
         partition: partition.to_owned(),
         between: None,
         order,
+        consistency: Strong,
         after: None,
         limit: 100,
         now: now(),
@@ -111,7 +114,7 @@ async fn listing(table: &dyn Table, query: Query, items: usize) -> Page {
 }
 
 async fn get(table: &dyn Table, key: Key) -> Option<Item> {
-    table.get(&[key], now()).await.unwrap().remove(0)
+    table.get(&[key], Strong, now()).await.unwrap().remove(0)
 }
 
 fn sorts(page: &Page) -> Vec<&str> {

@@ -1,10 +1,8 @@
-//! Users, notifications, conversations, and requests that are done once.
+//! Users, notifications, and requests that are done once.
 
-use cruddur::domain::{
-    Entry, EntryTree, Identity, LongText, Message, MessageText, User, UserKey, conversation_uuid,
-};
+use cruddur::domain::{Entry, MessageText, User, UserKey};
 use cruddur::store::idempotency::{IdempotentRequest, Lookup};
-use cruddur::store::{feeds, messages, threads, users};
+use cruddur::store::{feeds, threads, users};
 use cruddur_tests::Store;
 use futures_util::future::join_all;
 use jiff::SignedDuration;
@@ -22,14 +20,6 @@ on_both_stores! {
     notices_follow_a_user_to_a_new_handle,
     a_profile_is_replaced,
     others_replies_and_mentions_are_notified_newest_first,
-    a_conversation_is_the_same_for_both,
-    a_conversation_is_with_the_other_one_as_they_are_called_now,
-    parallel_first_messages_make_one_conversation,
-    messages_come_in_pages_and_groups_by_their_last_message,
-    a_message_that_comes_late_does_not_go_before_a_newer_one,
-    messages_at_the_same_time_leave_the_newest_on_top,
-    only_the_two_have_part_in_a_conversation,
-    messages_do_not_expire,
     a_request_is_done_once_and_its_answer_kept_for_a_day,
     of_equal_requests_at_once_one_is_done,
 }
@@ -70,14 +60,10 @@ async fn a_handle_belongs_to_who_had_it_first(store: Store) {
     }
 }
 
-fn chosen(sub: &str, handle_text: &str) -> Identity {
-    Identity { handle_is_chosen: true, ..identity(sub, handle_text) }
-}
-
 async fn a_handle_changes_only_to_one_that_was_chosen(store: Store) {
     let table = store.table();
     let worf = user(table, "worf").await;
-    let sub = worf.key.as_str();
+    let sub = "sub-worf";
 
     // What access tokens say, and id tokens before anything was chosen.
     for other in ["7f3c-user-name", "worf", "google_117"] {
@@ -87,7 +73,7 @@ async fn a_handle_changes_only_to_one_that_was_chosen(store: Store) {
 
     let renamed =
         users::get_or_create(table, &chosen(sub, "ambassador"), now()).await.unwrap().unwrap();
-    assert_eq!((renamed.uuid, &renamed.handle), (worf.uuid, &handle("ambassador")));
+    assert_eq!((renamed.key, &renamed.handle), (worf.key, &handle("ambassador")));
     for token in [identity(sub, "worf"), identity(sub, "x"), chosen(sub, "ambassador")] {
         let after = users::get_or_create(table, &token, now()).await.unwrap();
         assert_eq!(after, Some(renamed.clone()), "{token:?}");
@@ -96,8 +82,8 @@ async fn a_handle_changes_only_to_one_that_was_chosen(store: Store) {
 
 async fn a_former_handle_is_kept_for_a_month_and_nobody_holds_a_third(store: Store) {
     let table = store.table();
-    let worf = user(table, "worf").await;
-    let sub = worf.key.as_str();
+    user(table, "worf").await;
+    let sub = "sub-worf";
     let month = SignedDuration::from_hours(30 * 24);
     let ensure = async |who, at| users::get_or_create(table, &who, at).await.unwrap();
     let thief = || identity("sub-thief", "worf");
@@ -125,9 +111,9 @@ async fn a_former_handle_is_kept_for_a_month_and_nobody_holds_a_third(store: Sto
 }
 
 async fn of_two_changes_at_once_one_is_made(store: Store) {
-    let worf = user(store.table(), "worf").await;
+    user(store.table(), "worf").await;
     let changes = ["one", "two", "three", "four"].map(|name| {
-        let (table, token) = (store.connect(), chosen(worf.key.as_str(), name));
+        let (table, token) = (store.connect(), chosen("sub-worf", name));
         tokio::spawn(
             async move { users::get_or_create(table.as_ref(), &token, now()).await.unwrap() },
         )
@@ -144,26 +130,21 @@ async fn of_two_changes_at_once_one_is_made(store: Store) {
 
 async fn notices_follow_a_user_to_a_new_handle(store: Store) {
     let table = store.table();
-    let worf = user(table, "worf").await;
-    let sub = worf.key.as_str();
+    user(table, "worf").await;
+    let sub = "sub-worf";
+    let worf = key_of("worf");
     let activity_before = Entry::Activity(publish(table, activity("worf", "Hello", 50)).await);
     let before = answer(table, &activity_before, "data", 40).await.uuid;
     users::get_or_create(table, &chosen(sub, "ambassador"), now()).await.unwrap().unwrap();
     let after = publish(table, activity("q", "@worf is @ambassador now", 30)).await.uuid;
-    answer(table, &activity_before, "ambassador", 20).await; // one's own is no notice
+    answer(table, &activity_before, "worf", 20).await; // an own text does not notify
 
     let handles = users::handles_of(table, &identity(sub, "worf"), now()).await.unwrap().unwrap();
     for limit in [1, 40] {
-        let read = async |page| feeds::notifications(table, &handles, &page, now()).await.unwrap();
+        let read =
+            async |page| feeds::notifications(table, worf, &handles, &page, now()).await.unwrap();
         let seen: Vec<Uuid> = all_pages(limit, read).await.iter().map(uuid_of).collect();
         assert_eq!(seen, [after, before], "pages of {limit}");
-    }
-}
-
-fn uuid_of(entry: &EntryTree) -> Uuid {
-    match entry {
-        EntryTree::Activity(thread) => thread.activity.uuid,
-        EntryTree::Reply(tree) => tree.reply.uuid,
     }
 }
 
@@ -178,10 +159,10 @@ async fn a_profile_is_replaced(store: Store) {
         let display_name = cruddur::domain::DisplayName::parse("Lt. Worf 🖖").unwrap();
         let profile = User { display_name, bio, ..before.clone() };
         let User { key, display_name, bio, .. } = &profile;
-        users::update_profile(table, key, display_name, Some(bio), None, now()).await.unwrap();
+        users::update_profile(table, *key, display_name, Some(bio), None, now()).await.unwrap();
         let after = users::by_handle(table, &handle("worf"), now()).await.unwrap();
         assert_eq!(after, Some(profile.clone()));
-        users::update_profile(table, key, &before.display_name, None, None, now()).await.unwrap();
+        users::update_profile(table, *key, &before.display_name, None, None, now()).await.unwrap();
         let renamed = users::by_handle(table, &handle("worf"), now()).await.unwrap();
         assert_eq!(renamed.unwrap().bio, profile.bio);
     }
@@ -189,6 +170,7 @@ async fn a_profile_is_replaced(store: Store) {
 
 async fn others_replies_and_mentions_are_notified_newest_first(store: Store) {
     let table = store.table();
+    user(table, "andrew").await;
     let mine = Entry::Activity(publish(table, activity("andrew", "I am @andrew", 30)).await);
     let theirs = answer(table, &mine, "worf", 20).await;
     let own = Entry::Reply(answer(table, &mine, "andrew", 19).await);
@@ -197,182 +179,21 @@ async fn others_replies_and_mentions_are_notified_newest_first(store: Store) {
     publish(table, activity("q", "andrew without a sign", 9)).await;
 
     for limit in [1, 40] {
-        let me = [handle("andrew")];
-        let read = async |page| feeds::notifications(table, &me, &page, now()).await.unwrap();
+        let me = key_of("andrew");
+        let read = async |page| feeds::notifications(table, me, &[], &page, now()).await.unwrap();
         let seen: Vec<Uuid> = all_pages(limit, read).await.iter().map(uuid_of).collect();
         assert_eq!(seen, [mention.uuid, below_own.uuid, theirs.uuid], "pages of {limit}");
     }
 }
 
-fn message(from: &User, to: &UserKey, text: &str, minutes_ago: i64) -> Message {
-    Message {
-        uuid: Uuid::new_v4(),
-        group_uuid: conversation_uuid(&from.key, to),
-        handle: from.handle.clone(),
-        display_name: from.display_name.clone(),
-        message: LongText::parse(text).unwrap(),
-        created_at: ago(minutes_ago),
-    }
-}
-
-async fn send(table: &dyn Table, from: &User, to: &User, text: &str, minutes_ago: i64) -> Message {
-    let message = message(from, &to.key, text, minutes_ago);
-    messages::send(table, &from.key, &to.key, &message, None, now()).await.unwrap();
-    message
-}
-
-/// What a user sees of their conversations, once the index shows so many.
-async fn groups(table: &dyn Table, of: &User, count: usize) -> Vec<(String, String)> {
-    let ask = || async {
-        let groups = messages::groups(table, &of.key, &first(40), now()).await.unwrap().entries;
-        groups.iter().map(|one| (one.handle.to_string(), one.message.to_string())).collect()
-    };
-    eventually(ask, |groups: &Vec<_>| groups.len() == count).await
-}
-
-async fn a_conversation_is_the_same_for_both(store: Store) {
-    let table = store.table();
-    let [andrew, worf] = [user(table, "andrew").await, user(table, "worf").await];
-
-    let first_one = send(table, &andrew, &worf, "Hello", 9).await;
-    let second = send(table, &worf, &andrew, "What is it?", 8).await;
-
-    let group = conversation_uuid(&worf.key, &andrew.key);
-    let read = messages::messages(table, group, &first(40), now()).await.unwrap().entries;
-    assert_eq!(read, [second, first_one]);
-    let row = |who: &str| vec![(who.to_owned(), "What is it?".to_owned())];
-    assert_eq!(groups(table, &andrew, 1).await, row("worf"));
-    assert_eq!(groups(table, &worf, 1).await, row("andrew"));
-}
-
-async fn a_conversation_is_with_the_other_one_as_they_are_called_now(store: Store) {
-    let table = store.table();
-    let [andrew, worf] = [user(table, "andrew").await, user(table, "worf").await];
-    send(table, &worf, &andrew, "Hello", 9).await;
-
-    users::get_or_create(table, &chosen(worf.key.as_str(), "ambassador"), now())
-        .await
-        .unwrap()
-        .unwrap();
-    let month = now() + SignedDuration::from_hours(30 * 24);
-    let heir = users::get_or_create(table, &identity("sub-heir", "worf"), month).await.unwrap();
-
-    assert_eq!(heir.unwrap().handle, handle("worf"));
-    let row = ("ambassador".to_owned(), "Hello".to_owned());
-    assert_eq!(groups(table, &andrew, 1).await, [row]);
-}
-
-async fn parallel_first_messages_make_one_conversation(store: Store) {
-    let [andrew, worf] = [user(store.table(), "andrew").await, user(store.table(), "worf").await];
-
-    let sends = (0..10).map(|n| {
-        let table = store.connect();
-        let (from, to) = if n % 2 == 0 { (&andrew, &worf) } else { (&worf, &andrew) };
-        let (from, to) = (from.clone(), to.clone());
-        tokio::spawn(async move { send(table.as_ref(), &from, &to, "Hello", n).await })
-    });
-    for sent in join_all(sends).await {
-        sent.unwrap();
-    }
-
-    let group = conversation_uuid(&worf.key, &andrew.key);
-    let read = messages::messages(store.table(), group, &first(40), now()).await.unwrap().entries;
-    assert_eq!(read.len(), 10);
-    assert_eq!(groups(store.table(), &andrew, 1).await.len(), 1);
-    assert_eq!(groups(store.table(), &worf, 1).await.len(), 1);
-}
-
-async fn messages_come_in_pages_and_groups_by_their_last_message(store: Store) {
-    let table = store.table();
-    let andrew = user(table, "andrew").await;
-    let others = [user(table, "worf").await, user(table, "data").await, user(table, "q").await];
-    for (n, other) in others.iter().enumerate() {
-        send(table, &andrew, other, "Hello", 50 - n as i64).await;
-    }
-    let mut sent = Vec::new();
-    for minutes in (10..30).rev() {
-        sent.insert(0, send(table, &others[0], &andrew, "Qapla'", minutes).await.uuid);
-    }
-
-    let group = conversation_uuid(&andrew.key, &others[0].key);
-    let read = async |page| messages::messages(table, group, &page, now()).await.unwrap();
-    let mut seen: Vec<Uuid> = all_pages(7, read).await.iter().map(|one| one.uuid).collect();
-    assert_eq!(seen.len(), 21);
-    seen.pop(); // the "Hello"
-    assert_eq!(seen, sent);
-    let ask = || groups(table, &andrew, 3);
-    let rows = eventually(ask, |rows| rows[0].0 == "worf").await;
-    let order: Vec<&str> = rows.iter().map(|row| row.0.as_str()).collect();
-    assert_eq!(order, ["worf", "q", "data"]);
-}
-
-async fn a_message_that_comes_late_does_not_go_before_a_newer_one(store: Store) {
-    let table = store.table();
-    let [andrew, worf] = [user(table, "andrew").await, user(table, "worf").await];
-    let newer = send(table, &worf, &andrew, "newer", 5).await;
-
-    let older = send(table, &andrew, &worf, "older, but throttled meanwhile", 6).await;
-
-    let read = messages::messages(table, newer.group_uuid, &first(40), now()).await.unwrap();
-    assert_eq!(read.entries, [newer, older]);
-    for of in [&andrew, &worf] {
-        assert_eq!(groups(table, of, 1).await[0].1, "newer");
-    }
-}
-
-async fn messages_at_the_same_time_leave_the_newest_on_top(store: Store) {
-    let [andrew, worf] = [user(store.table(), "andrew").await, user(store.table(), "worf").await];
-
-    let sends = (0..20).map(|n| {
-        let (table, from, to) = (store.connect(), andrew.clone(), worf.clone());
-        let text = n.to_string();
-        tokio::spawn(async move { send(table.as_ref(), &from, &to, &text, n).await })
-    });
-    for sent in join_all(sends).await {
-        sent.unwrap();
-    }
-
-    for of in [&andrew, &worf] {
-        let ask = || groups(store.table(), of, 1);
-        assert_eq!(eventually(ask, |rows| rows[0].1 == "0").await[0].1, "0");
-    }
-}
-
-async fn only_the_two_have_part_in_a_conversation(store: Store) {
-    let table = store.table();
-    let [andrew, worf, q] =
-        [user(table, "andrew").await, user(table, "worf").await, user(table, "q").await];
-    let group = send(table, &andrew, &worf, "Hello", 9).await.group_uuid;
-
-    let other =
-        async |of: &User| messages::other_member(table, &of.key, group, now()).await.unwrap();
-
-    assert_eq!(other(&andrew).await, Some(worf.key.clone()));
-    assert_eq!(other(&worf).await, Some(andrew.key.clone()));
-    assert_eq!(other(&q).await, None);
-    assert_eq!(groups(table, &q, 0).await, []);
-}
-
-async fn messages_do_not_expire(store: Store) {
-    let table = store.table();
-    let [andrew, worf] = [user(table, "andrew").await, user(table, "worf").await];
-    let group = send(table, &andrew, &worf, "Hello", 9).await.group_uuid;
-
-    let much_later = now() + SignedDuration::from_hours(24 * 365 * 50);
-    publish(table, activity("andrew", "purge", 0)).await;
-    let read = messages::messages(table, group, &first(40), much_later).await.unwrap().entries;
-
-    assert_eq!(read.len(), 1);
-}
-
-fn once(user: &UserKey, content: &str) -> IdempotentRequest {
+fn once(user: UserKey, content: &str) -> IdempotentRequest {
     IdempotentRequest::new(user, "/api/activities", "a key", &[content.as_bytes()])
 }
 
 async fn a_request_is_done_once_and_its_answer_kept_for_a_day(store: Store) {
     let table = store.table();
     let [worf, data] = ["sub-worf", "sub-data"].map(|sub| identity(sub, "x").key);
-    let request = once(&worf, "body");
+    let request = once(worf, "body");
     let at = async |time| request.earlier(table, time).await.unwrap();
     assert_eq!(at(now()).await, Lookup::Nothing);
 
@@ -386,10 +207,10 @@ async fn a_request_is_done_once_and_its_answer_kept_for_a_day(store: Store) {
     let almost = SignedDuration::from_secs(1);
     assert_eq!(at(now() + day - almost).await, Lookup::Answer("the answer".to_owned()));
     assert_eq!(at(now() + day).await, Lookup::Nothing);
-    let other_body = once(&worf, "another body").earlier(table, now()).await.unwrap();
+    let other_body = once(worf, "another body").earlier(table, now()).await.unwrap();
     assert_eq!(other_body, Lookup::OtherRequest);
-    assert_eq!(once(&data, "body").earlier(table, now()).await.unwrap(), Lookup::Nothing);
-    let feed = feeds::of_user(table, &handle("worf"), &first(40), now()).await.unwrap().entries;
+    assert_eq!(once(data, "body").earlier(table, now()).await.unwrap(), Lookup::Nothing);
+    let feed = feeds::of_user(table, key_of("worf"), &first(40), now()).await.unwrap().entries;
     let texts: Vec<&MessageText> = feed.iter().map(|one| &one.message).collect();
     assert_eq!(texts, [&MessageText::parse("once").unwrap()]);
 }
@@ -397,7 +218,7 @@ async fn a_request_is_done_once_and_its_answer_kept_for_a_day(store: Store) {
 async fn of_equal_requests_at_once_one_is_done(store: Store) {
     let worf = identity("sub-worf", "worf").key;
     let attempts = (0..10).map(|n| {
-        let (table, request) = (store.connect(), once(&worf, "body"));
+        let (table, request) = (store.connect(), once(worf, "body"));
         let activity = activity("worf", "once", n);
         tokio::spawn(async move {
             let note = request.remember(&n.to_string(), now()).unwrap();
@@ -410,6 +231,6 @@ async fn of_equal_requests_at_once_one_is_done(store: Store) {
     let lost = |outcome: &_| matches!(outcome, Ok(()) | Err(StoreError::AnsweredBefore));
     assert!(outcomes.iter().all(lost), "{outcomes:?}");
     let page = first(40);
-    let feed = feeds::of_user(store.table(), &handle("worf"), &page, now()).await.unwrap().entries;
+    let feed = feeds::of_user(store.table(), key_of("worf"), &page, now()).await.unwrap().entries;
     assert_eq!(feed.len(), 1);
 }

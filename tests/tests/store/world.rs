@@ -1,7 +1,7 @@
 //! Activities, replies and users to write, for the tests of the access patterns.
 
 use cruddur::domain::{
-    Activity, Counters, DisplayName, Entry, Handle, Identity, LongText, MessageText, Reply, User,
+    Activity, Counters, Entry, EntryTree, Handle, Identity, LongText, MessageText, Reply, User,
     UserKey,
 };
 use cruddur::store::{PageOf, PageRequest, Table, threads, users};
@@ -26,8 +26,7 @@ pub(super) fn handle(text: &str) -> Handle {
 pub(super) fn activity(author: &str, text: &str, minutes_ago: i64) -> Activity {
     Activity {
         uuid: Uuid::new_v4(),
-        handle: handle(author),
-        display_name: Some(DisplayName::parse(author).unwrap()),
+        author: key_of(author),
         message: MessageText::parse(text).unwrap(),
         created_at: ago(minutes_ago),
         expires_at: after(60),
@@ -41,8 +40,7 @@ pub(super) fn reply_to(parent: &Entry, author: &str, minutes_ago: i64) -> Reply 
         root_uuid: parent.root_uuid(),
         reply_to_activity_uuid: parent.uuid(),
         depth: parent.depth().saturating_add(1),
-        handle: handle(author),
-        display_name: Some(DisplayName::parse(author).unwrap()),
+        author: key_of(author),
         message: LongText::parse("Indeed").unwrap(),
         created_at: ago(minutes_ago),
         expires_at: parent.expires_at(),
@@ -71,21 +69,39 @@ pub(super) async fn found(table: &dyn Table, uuid: Uuid) -> Option<Entry> {
     threads::find(table, uuid, now()).await.unwrap()
 }
 
+/// The key of the user of this name, before or after the first write.
+pub(super) fn key_of(name: &str) -> UserKey {
+    identity(&format!("sub-{name}"), name).key
+}
+
 pub(super) fn identity(sub: &str, handle_text: &str) -> Identity {
     Identity {
-        key: UserKey::parse(sub).unwrap(),
+        key: UserKey::of_token("", sub).unwrap(),
         handle: handle(handle_text),
         handle_is_chosen: false,
         name: None,
     }
 }
 
-/// A user who has written before.
+/// A token with a handle that the user has chosen.
+pub(super) fn chosen(sub: &str, handle_text: &str) -> Identity {
+    Identity { handle_is_chosen: true, ..identity(sub, handle_text) }
+}
+
+/// A user with a first write.
 pub(super) async fn user(table: &dyn Table, name: &str) -> User {
     users::get_or_create(table, &identity(&format!("sub-{name}"), name), now())
         .await
         .unwrap()
         .unwrap()
+}
+
+/// The id of an entry of a list.
+pub(super) fn uuid_of(entry: &EntryTree) -> Uuid {
+    match entry {
+        EntryTree::Activity(thread) => thread.activity.uuid,
+        EntryTree::Reply(tree) => tree.reply.uuid,
+    }
 }
 
 pub(super) fn first(limit: usize) -> PageRequest {

@@ -5,6 +5,7 @@
     reason = "these functions are tests, though their attribute is elsewhere"
 )]
 
+use cruddur::domain::UserKey;
 use cruddur_tests::otlp::{Span, kind};
 use cruddur_tests::{Honeycomb, Reply, Sandbox, Store, event, function_of, functions};
 use serde_json::{Value, json};
@@ -103,16 +104,19 @@ impl Story<'_> {
             ("user_agent.original", http["userAgent"].clone()),
             ("faas.invocation_id", json!(reply.request_id)),
             ("cruddur.xray_header", json!(reply.trace_header)),
-            ("app.user_id", self.user().clone()),
+            ("app.user_id", self.user()),
         ] {
             assert_eq!(server.attribute(key), expected, "{file}: {key}");
         }
         assert_eq!((server.status, server.events.contains(&"exception".to_owned())), (0, false));
     }
 
-    /// Who asks, by the token; `null` where there is none.
-    fn user(&self) -> &Value {
-        &self.event["requestContext"]["authorizer"]["jwt"]["claims"]["sub"]
+    /// The caller's public id, by the token; `null` without one.
+    fn user(&self) -> Value {
+        let claims = &self.event["requestContext"]["authorizer"]["jwt"]["claims"];
+        let claim = |name: &str| claims[name].as_str();
+        let key = claim("iss").zip(claim("sub")).and_then(|(iss, sub)| UserKey::of_token(iss, sub));
+        json!(key)
     }
 
     /// The line of substance, and then the access line, with the request's ids; all lines are JSON.
@@ -133,7 +137,7 @@ impl Story<'_> {
             ("scheme", json!("https")),
             ("path", json!(path)),
             ("status", json!(reply.status)),
-            ("user_id", self.user().clone()),
+            ("user_id", self.user()),
             ("error", Value::Null),
         ] {
             assert_eq!(access[key], expected, "{file}: {key} of {access}");

@@ -23,7 +23,7 @@ fn the_table_expires_items_can_be_restored_and_outlives_the_stack() {
                 {"AttributeName": "listing_pk", "KeyType": "HASH"},
                 {"AttributeName": "listing_sk", "KeyType": "RANGE"},
             ],
-            "Projection": {"ProjectionType": "ALL"},
+            "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["ttl"]},
         }])
     );
     assert_eq!(table["TimeToLiveSpecification"], json!({"AttributeName": "ttl", "Enabled": true}));

@@ -39,7 +39,8 @@ async fn an_activity_and_its_replies_have_every_field_that_the_page_reads() {
 
     let expected = json!([{
         "uuid": "00000000-0000-0000-0000-000000000001",
-        "handle": "andrew",
+        "handle": "(gone)", // written to the store without a user
+        "display_name": "Gone",
         "message": "Hello",
         "created_at": activity.created_at.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string(),
         "expires_at": activity.expires_at.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string(),
@@ -49,7 +50,8 @@ async fn an_activity_and_its_replies_have_every_field_that_the_page_reads() {
         "replies": [{
             "uuid": "00000000-0000-0000-0000-000000000002",
             "reply_to_activity_uuid": "00000000-0000-0000-0000-000000000001",
-            "handle": "worf",
+            "handle": "(gone)",
+            "display_name": "Gone",
             "message": "Qapla'",
             "created_at": answer.created_at.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string(),
             "likes_count": 0,

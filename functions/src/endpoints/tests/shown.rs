@@ -194,7 +194,7 @@ async fn a_request_with_an_idempotency_key_is_done_once() {
 }
 
 #[tokio::test]
-async fn a_profile_names_what_is_written_from_then_on() {
+async fn a_profile_names_all_that_the_user_has_written() {
     let api = Api::new();
     let before = api.publish("andrew", "Hello").await;
     let body = json!({"display_name": " Andrew Brown ", "bio": "Teaches."});
@@ -207,7 +207,7 @@ async fn a_profile_names_what_is_written_from_then_on() {
     );
     let after = api.publish("andrew", "Hello again").await;
     assert_eq!(after["display_name"], "Andrew Brown");
-    assert_eq!(api.shown(&before["uuid"]).await["display_name"], "andrew");
+    assert_eq!(api.shown(&before["uuid"]).await["display_name"], "Andrew Brown");
     for handle in ["andrew", "@andrew", "%40ANDREW"] {
         let short = Event::new("GET", "/").path_parameter("handle", handle);
         assert_eq!(api.ok(user_short::handle, short).await, user, "{handle}");
@@ -304,27 +304,29 @@ const MAX_REPLY: usize = 6 * 1024 * 1024;
 
 #[tokio::test]
 async fn the_largest_page_of_every_list_fits_a_reply() {
-    use crate::domain::{Counters, DisplayName, Handle, LongText, MessageText};
-    use crate::{store::codec, test_support};
+    use crate::domain::{Counters, DisplayName, Handle, Identity, LongText, MessageText};
+    use crate::store::{codec, users};
+    use crate::test_support;
 
     let api = Api::new();
     let (table, now) = (api.app.table().await.unwrap(), api.app.now());
     // Escaped twice, since the body is a text in the reply, a NUL has 7 bytes: `\\u0000`.
     let handle = Handle::parse(&"𐐨".repeat(128)).unwrap();
-    let display_name = Some(DisplayName::parse(&"\0".repeat(64)).unwrap());
+    let name = Some(DisplayName::parse(&"𐐨".repeat(64)).unwrap());
+    let author = test_support::key("long");
+    let identity = Identity { key: author, handle, handle_is_chosen: false, name };
+    users::get_or_create(table, &identity, now).await.unwrap().unwrap();
     let counters = Counters { likes: u32::MAX.into(), replies: u32::MAX.into(), reposts: 7 };
     for n in 1..=100 {
         let activity = crate::domain::Activity {
-            handle: handle.clone(),
-            display_name: display_name.clone(),
+            author,
             message: MessageText::parse(&"\0".repeat(280)).unwrap(),
             counters,
             ..test_support::activity(n, now)
         };
         let replies: Vec<_> = (0..100)
             .map(|m| crate::domain::Reply {
-                handle: handle.clone(),
-                display_name: display_name.clone(),
+                author,
                 message: LongText::parse(&"\0".repeat(1024)).unwrap(),
                 counters,
                 ..test_support::reply(n * 1_000 + m, &activity, n, 1, now)
@@ -333,17 +335,16 @@ async fn the_largest_page_of_every_list_fits_a_reply() {
             .collect();
         test_support::write_thread(table, &activity, &replies).await;
     }
-    let reader = Handle::parse("reader").unwrap();
+    let reader = [codec::Recipient::User(test_support::key("reader"))].into();
     let mut notices = Vec::new();
     for n in 0..100 {
         let activity = test_support::activity(1, now);
         let reply = crate::domain::Reply {
-            handle: handle.clone(),
-            display_name: display_name.clone(),
+            author,
             message: LongText::parse(&"\0".repeat(1024)).unwrap(),
             ..test_support::reply(500_000 + n, &activity, 1, 1, now)
         };
-        notices.extend(codec::reply_items(&reply, &reader, &reader).unwrap());
+        notices.extend(codec::reply_items(&reply, &reader).unwrap());
     }
     for items in notices.chunks(100) {
         let writes: Vec<_> = items.iter().cloned().map(crate::store::Write::Upsert).collect();

@@ -5,37 +5,38 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::domain::{
-    Counters, DisplayName, EntryTree, Excerpt, Handle, LongText, MessageText, ReplyTree, Thread,
+    Activity, Counters, DisplayName, EntryTree, Handle, LongText, MessageText, People, ReplyTree,
+    Thread,
 };
 
 /// An activity in its full shape: three counters, and `replies` even if it is empty. The page reads
 /// both of every activity, a new one included.
-pub fn thread_json(thread: &Thread) -> impl Serialize + '_ {
-    ActivityJson::of(thread)
+pub fn thread_json<'a>(thread: &'a Thread, people: &'a People) -> impl Serialize + 'a {
+    ActivityJson::of(thread, people)
 }
 
 /// A reply with the replies to it.
-pub fn reply_json(tree: &ReplyTree) -> impl Serialize + '_ {
-    ReplyJson::of(tree, false)
+pub fn reply_json<'a>(tree: &'a ReplyTree, people: &'a People) -> impl Serialize + 'a {
+    ReplyJson::of(tree, people, false)
 }
 
 /// An activity or reply where it stands at the top of a list: a reply has `expires_at` there too,
 /// since there is no activity above it that has.
-pub fn entry_json(tree: &EntryTree) -> impl Serialize + '_ {
+pub fn entry_json<'a>(tree: &'a EntryTree, people: &'a People) -> impl Serialize + 'a {
     match tree {
-        EntryTree::Activity(thread) => EntryJson::Activity(ActivityJson::of(thread)),
-        EntryTree::Reply(tree) => EntryJson::Reply(ReplyJson::of(tree, true)),
+        EntryTree::Activity(thread) => EntryJson::Activity(ActivityJson::of(thread, people)),
+        EntryTree::Reply(tree) => EntryJson::Reply(ReplyJson::of(tree, people, true)),
     }
 }
 
 /// An activity on its author's feed, which has no counters in the original either.
-pub fn feed_json(excerpt: &Excerpt) -> impl Serialize + '_ {
-    ExcerptJson { expires_at: Some(date(excerpt.expires_at)), ..search_shape(excerpt) }
+pub fn feed_json<'a>(activity: &'a Activity, people: &'a People) -> impl Serialize + 'a {
+    ExcerptJson { expires_at: Some(date(activity.expires_at)), ..search_shape(activity, people) }
 }
 
 /// An activity that was searched for.
-pub fn search_json(excerpt: &Excerpt) -> impl Serialize + '_ {
-    search_shape(excerpt)
+pub fn search_json<'a>(activity: &'a Activity, people: &'a People) -> impl Serialize + 'a {
+    search_shape(activity, people)
 }
 
 #[derive(Serialize)]
@@ -49,8 +50,7 @@ enum EntryJson<'a> {
 struct ActivityJson<'a> {
     uuid: Uuid,
     handle: &'a Handle,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    display_name: Option<&'a DisplayName>,
+    display_name: &'a DisplayName,
     message: &'a MessageText,
     created_at: String,
     expires_at: String,
@@ -64,8 +64,7 @@ struct ReplyJson<'a> {
     uuid: Uuid,
     reply_to_activity_uuid: Uuid,
     handle: &'a Handle,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    display_name: Option<&'a DisplayName>,
+    display_name: &'a DisplayName,
     message: &'a LongText,
     created_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,44 +92,46 @@ struct CountersJson {
 }
 
 impl<'a> ActivityJson<'a> {
-    fn of(thread: &'a Thread) -> Self {
+    fn of(thread: &'a Thread, people: &'a People) -> Self {
         let activity = &thread.activity;
+        let author = people.names_of(activity.author);
         Self {
             uuid: activity.uuid,
-            handle: &activity.handle,
-            display_name: activity.display_name.as_ref(),
+            handle: &author.handle,
+            display_name: &author.display_name,
             message: &activity.message,
             created_at: date(activity.created_at),
             expires_at: date(activity.expires_at),
             counters: activity.counters.into(),
-            replies: thread.replies.iter().map(|tree| ReplyJson::of(tree, false)).collect(),
+            replies: thread.replies.iter().map(|tree| ReplyJson::of(tree, people, false)).collect(),
         }
     }
 }
 
 impl<'a> ReplyJson<'a> {
-    fn of(tree: &'a ReplyTree, on_top: bool) -> Self {
+    fn of(tree: &'a ReplyTree, people: &'a People, on_top: bool) -> Self {
         let reply = &tree.reply;
+        let author = people.names_of(reply.author);
         Self {
             uuid: reply.uuid,
             reply_to_activity_uuid: reply.reply_to_activity_uuid,
-            handle: &reply.handle,
-            display_name: reply.display_name.as_ref(),
+            handle: &author.handle,
+            display_name: &author.display_name,
             message: &reply.message,
             created_at: date(reply.created_at),
             expires_at: on_top.then(|| date(reply.expires_at)),
             counters: reply.counters.into(),
-            replies: tree.replies.iter().map(|tree| ReplyJson::of(tree, false)).collect(),
+            replies: tree.replies.iter().map(|tree| ReplyJson::of(tree, people, false)).collect(),
         }
     }
 }
 
-fn search_shape(excerpt: &Excerpt) -> ExcerptJson<'_> {
+fn search_shape<'a>(activity: &'a Activity, people: &'a People) -> ExcerptJson<'a> {
     ExcerptJson {
-        uuid: excerpt.uuid,
-        handle: &excerpt.handle,
-        message: &excerpt.message,
-        created_at: date(excerpt.created_at),
+        uuid: activity.uuid,
+        handle: &people.names_of(activity.author).handle,
+        message: &activity.message,
+        created_at: date(activity.created_at),
         expires_at: None,
     }
 }

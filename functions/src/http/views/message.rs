@@ -4,31 +4,33 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::activity::date;
-use crate::domain::{DisplayName, Handle, LongText, Message, MessageGroup, User};
+use crate::domain::{DisplayName, Handle, LongText, Message, MessageGroup, People, User};
 
 /// A user in short.
 pub fn user_json(user: &User) -> impl Serialize + '_ {
-    UserJson { uuid: user.uuid, handle: &user.handle, display_name: &user.display_name }
+    UserJson { uuid: user.key.uuid(), handle: &user.handle, display_name: &user.display_name }
 }
 
 /// A conversation, named after the other one in it.
-pub fn group_json(group: &MessageGroup) -> impl Serialize + '_ {
+pub fn group_json<'a>(group: &'a MessageGroup, people: &'a People) -> impl Serialize + 'a {
+    let other = people.names_of(group.other);
     GroupJson {
         uuid: group.uuid,
-        handle: &group.handle,
-        display_name: &group.display_name,
+        handle: &other.handle,
+        display_name: &other.display_name,
         message: &group.message,
         created_at: date(group.created_at),
     }
 }
 
 /// A message.
-pub fn message_json(message: &Message) -> impl Serialize + '_ {
+pub fn message_json<'a>(message: &'a Message, people: &'a People) -> impl Serialize + 'a {
+    let from = people.names_of(message.from);
     MessageJson {
         uuid: message.uuid,
         message_group_uuid: message.group_uuid,
-        handle: &message.handle,
-        display_name: &message.display_name,
+        handle: &from.handle,
+        display_name: &from.display_name,
         message: &message.message,
         created_at: date(message.created_at),
     }

@@ -2,29 +2,35 @@
 //!
 //! Public for programs that write items, such as demo data.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
 use super::item::{self, attributes, parsed_key};
 use crate::{
-    domain::{
-        Activity, Counters, DisplayName, Entry, Excerpt, Handle, LongText, MessageText, Reply,
-        mentions, words,
-    },
+    domain::{Activity, Counters, Entry, Handle, LongText, MessageText, Reply, UserKey, words},
     store::{
         Item, Key, StoreError,
         keys::{self, ReplyKey},
     },
 };
 
+/// Where the notification of an entry goes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Recipient {
+    /// To a user.
+    User(UserKey),
+    /// To a handle without a user; the next user with this handle reads it.
+    Handle(Handle),
+}
+
 /// What an item holds beside its keys; activities and replies alike, each with its own kind of
 /// text.
 #[derive(Serialize, Deserialize)]
 struct EntryAttributes<M> {
-    handle: Handle,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    display_name: Option<DisplayName>,
+    author: UserKey,
     message: M,
     created_at: Timestamp,
     expires_at: Timestamp,
@@ -42,14 +48,6 @@ struct EntryAttributes<M> {
 pub(in crate::store) const LIKES: &str = "likes_count";
 pub(in crate::store) const REPLIES: &str = "replies_count";
 
-/// What lists without counters need; written once, since it never changes.
-#[derive(Serialize, Deserialize)]
-struct ExcerptAttributes {
-    handle: Handle,
-    message: MessageText,
-    expires_at: Timestamp,
-}
-
 /// The key of an entry's item, as an item that points to it holds it.
 #[derive(Serialize, Deserialize)]
 struct Pointer {
@@ -57,61 +55,45 @@ struct Pointer {
     sort: String,
 }
 
-/// An activity and everything by which it is found: with 64 words and 20 mentions, at most 86
-/// items.
-pub fn activity_items(activity: &Activity) -> Result<Vec<Item>, StoreError> {
+/// The items of an activity that are written together: the activity, a pointer for its author's
+/// feed, and notifications.
+pub fn activity_items(
+    activity: &Activity,
+    notified: &BTreeSet<Recipient>,
+) -> Result<Vec<Item>, StoreError> {
+    let Activity { uuid, author, created_at, expires_at, .. } = *activity;
     let attributes = EntryAttributes {
-        handle: activity.handle.clone(),
-        display_name: activity.display_name.clone(),
+        author,
         message: activity.message.clone(),
-        created_at: activity.created_at,
-        expires_at: activity.expires_at,
+        created_at,
+        expires_at,
         likes_count: activity.counters.likes,
         replies_count: activity.counters.replies,
         reposts_count: activity.counters.reposts,
         reply_to_activity_uuid: None,
     };
-    let excerpt = ExcerptAttributes {
-        handle: activity.handle.clone(),
-        message: activity.message.clone(),
-        expires_at: activity.expires_at,
-    };
-    let key = keys::activity(activity.uuid);
-    let listing = Some(keys::home(activity.uuid, activity.created_at));
-    let mut all = vec![Item {
-        listing,
-        ..item::with_attributes(key.clone(), Some(activity.expires_at), &attributes)?
-    }];
-    let found_by =
-        words(activity.message.as_str()).into_iter().map(|word| keys::word_partition(&word));
-    for partition in std::iter::once(keys::feed_partition(&activity.handle)).chain(found_by) {
-        let key = keys::by_time(partition, activity.created_at, activity.uuid);
-        all.push(item::with_attributes(key, Some(activity.expires_at), &excerpt)?);
-    }
-    for handle in mentions(activity.message.as_str()) {
-        if handle != activity.handle {
-            all.push(notice(
-                &handle,
-                key.clone(),
-                activity.uuid,
-                activity.created_at,
-                activity.expires_at,
-            )?);
-        }
-    }
+    let key = keys::activity(uuid);
+    let of_author = keys::by_time(keys::author_partition(author), created_at, uuid);
+    let listing = Some(keys::home(uuid, created_at));
+    let activity = item::with_attributes(key.clone(), Some(expires_at), &attributes)?;
+    let mut all = vec![Item { listing, ..activity }, item::key_only(of_author, Some(expires_at))];
+    all.extend(notices(notified, &key, (created_at, uuid), expires_at)?);
     Ok(all)
 }
 
-/// The items of a reply: the reply, its place, a pointer below its parent, and notices to the
-/// authors of the activity and of the parent.
-pub fn reply_items(
-    reply: &Reply,
-    root_author: &Handle,
-    parent_author: &Handle,
-) -> Result<Vec<Item>, StoreError> {
+/// The pointers by which a search finds an activity, one for each of its words.
+pub fn word_items(activity: &Activity) -> Vec<Item> {
+    let pointer = |word: String| {
+        let key = keys::word(&word, activity.uuid, activity.created_at);
+        item::key_only(key, Some(activity.expires_at))
+    };
+    words(activity.message.as_str()).into_iter().map(pointer).collect()
+}
+
+/// The items of a reply: the reply, its place, a pointer below its parent, and notifications.
+pub fn reply_items(reply: &Reply, notified: &BTreeSet<Recipient>) -> Result<Vec<Item>, StoreError> {
     let attributes = EntryAttributes {
-        handle: reply.handle.clone(),
-        display_name: reply.display_name.clone(),
+        author: reply.author,
         message: reply.message.clone(),
         created_at: reply.created_at,
         expires_at: reply.expires_at,
@@ -120,20 +102,17 @@ pub fn reply_items(
         reposts_count: reply.counters.reposts,
         reply_to_activity_uuid: Some(reply.reply_to_activity_uuid),
     };
+    let expires_at = reply.expires_at;
     let key = reply_key(reply);
     let pointer = Pointer { partition: key.partition.clone(), sort: key.sort.clone() };
     let below = keys::replies_partition(reply.reply_to_activity_uuid);
     let below = keys::by_time(below, reply.created_at, reply.uuid);
     let mut all = vec![
-        item::with_attributes(key.clone(), Some(reply.expires_at), &attributes)?,
-        item::with_attributes(keys::reply_place(reply.uuid), Some(reply.expires_at), &pointer)?,
-        item::with_attributes(below, Some(reply.expires_at), &pointer)?,
+        item::with_attributes(key.clone(), Some(expires_at), &attributes)?,
+        item::with_attributes(keys::reply_place(reply.uuid), Some(expires_at), &pointer)?,
+        item::with_attributes(below, Some(expires_at), &pointer)?,
     ];
-    let mut notified = vec![root_author, parent_author];
-    notified.dedup();
-    for handle in notified.into_iter().filter(|handle| **handle != reply.handle) {
-        all.push(notice(handle, key.clone(), reply.uuid, reply.created_at, reply.expires_at)?);
-    }
+    all.extend(notices(notified, &key, (reply.created_at, reply.uuid), expires_at)?);
     Ok(all)
 }
 
@@ -154,17 +133,23 @@ fn reply_key(reply: &Reply) -> Key {
     })
 }
 
-/// Tells `to` of the entry with the key `about`.
-fn notice(
-    to: &Handle,
-    about: Key,
-    uuid: Uuid,
-    created_at: Timestamp,
+/// Pointers from the recipients' notifications to the entry with the key `about`.
+fn notices(
+    to: &BTreeSet<Recipient>,
+    about: &Key,
+    (created_at, uuid): (Timestamp, Uuid),
     expires_at: Timestamp,
-) -> Result<Item, StoreError> {
-    let key = keys::by_time(keys::notices_partition(to), created_at, uuid);
-    let pointer = Pointer { partition: about.partition, sort: about.sort };
-    item::with_attributes(key, Some(expires_at), &pointer)
+) -> Result<Vec<Item>, StoreError> {
+    let pointer = Pointer { partition: about.partition.clone(), sort: about.sort.clone() };
+    let notice = |recipient: &Recipient| {
+        let partition = match recipient {
+            Recipient::User(user) => keys::notified_partition(*user),
+            Recipient::Handle(handle) => keys::mentioned_partition(handle),
+        };
+        let key = keys::by_time(partition, created_at, uuid);
+        item::with_attributes(key, Some(expires_at), &pointer)
+    };
+    to.iter().map(notice).collect()
 }
 
 /// The key that an item points to: the place of a reply, a reply below another, or a notice.
@@ -187,8 +172,7 @@ pub(in crate::store) fn read_activity(item: Item) -> Result<Activity, StoreError
     Ok(Activity {
         uuid,
         counters: attributes.counters(),
-        handle: attributes.handle,
-        display_name: attributes.display_name,
+        author: attributes.author,
         message: attributes.message,
         created_at: attributes.created_at,
         expires_at: attributes.expires_at,
@@ -204,18 +188,11 @@ pub(in crate::store) fn read_reply(item: Item) -> Result<Reply, StoreError> {
         reply_to_activity_uuid: attributes.reply_to_activity_uuid.unwrap_or(key.root),
         depth: key.depth,
         counters: attributes.counters(),
-        handle: attributes.handle,
-        display_name: attributes.display_name,
+        author: attributes.author,
         message: attributes.message,
         created_at: key.created_at,
         expires_at: attributes.expires_at,
     })
-}
-
-pub(in crate::store) fn read_excerpt(item: Item) -> Result<Excerpt, StoreError> {
-    let (created_at, uuid) = parsed_key(&item, keys::parse_by_time)?;
-    let ExcerptAttributes { handle, message, expires_at } = attributes(item)?;
-    Ok(Excerpt { uuid, handle, message, created_at, expires_at })
 }
 
 /// One wrong counter must not take a whole page with it.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use crate::store::{Item, Key, StoreError};
+use crate::store::{Item, Key, StoreError, keys};
 
 /// An item outside of the index, with the fields of `attributes`.
 pub(in crate::store) fn with_attributes(
@@ -31,7 +31,11 @@ pub(in crate::store) fn key_only(key: Key, expires_at: Option<Timestamp>) -> Ite
 
 /// The fields of an item.
 pub(in crate::store) fn attributes<T: DeserializeOwned>(item: Item) -> Result<T, StoreError> {
-    serde_json::from_value(Value::Object(item.attributes)).map_err(|e| corrupt(&item.key, e))
+    serde_json::from_value(Value::Object(item.attributes)).map_err(|error| {
+        // A value in quotation marks may be a text of a user, so the reason ends before it.
+        let reason = error.to_string();
+        corrupt(&item.key, reason.split('"').next().unwrap_or_default())
+    })
 }
 
 /// What the key says, by `parse`.
@@ -43,5 +47,5 @@ pub(in crate::store) fn parsed_key<T>(
 }
 
 pub(in crate::store) fn corrupt(key: &Key, reason: impl ToString) -> StoreError {
-    StoreError::Corrupt { key: key.clone(), reason: reason.to_string() }
+    StoreError::Corrupt { key: keys::without_word(key), reason: reason.to_string() }
 }

@@ -3,13 +3,14 @@
 //! | attribute | type | what |
 //! |---|---|---|
 //! | `pk`, `sk` | string | the table's key: partition and sort key |
-//! | `listing_pk`, `listing_sk` | string | the key of the index `listing`, which holds all attributes |
+//! | `listing_pk`, `listing_sk` | string | the key of the index `listing`, which holds the keys and `ttl` |
 //! | `ttl` | number | the time-to-live attribute: Unix seconds, absent on what never expires |
 //!
 //! The table is `CruddurTable` in template.yaml; [`DynamoDbTable::create`] makes the same one for
 //! local endpoints. All names go in as placeholders, since several are reserved words.
 //! Cursors are sort keys, not DynamoDB's own: no client's text ever becomes an `ExclusiveStartKey`.
 
+mod batch;
 mod errors;
 mod range;
 #[cfg(feature = "local")]
@@ -18,21 +19,16 @@ mod transaction;
 mod usage;
 mod values;
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_sdk_dynamodb::{
     Client, Config,
     config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig},
-    types::{KeysAndAttributes, ReturnConsumedCapacity},
 };
 use aws_smithy_http_client::tls;
 use futures_util::{
-    future::{BoxFuture, FutureExt, ready, try_join_all},
+    future::{BoxFuture, FutureExt, ready},
     stream::{self, StreamExt, TryStreamExt},
 };
 use jiff::Timestamp;
@@ -41,25 +37,23 @@ use uuid::Uuid;
 
 use super::{call_span::Call, retry};
 use crate::{
-    store::{Item, Key, Page, Query, StoreError, Table, Write, table::check_transaction},
+    store::{
+        Consistency, Item, Key, Page, Query, StoreError, Table, Write, table::check_transaction,
+    },
     telemetry::TracedCalls,
 };
 use range::Range;
 use usage::Usage;
-use values::{AttributeMap, LISTING};
+use values::LISTING;
 
 /// Limits for connecting and for one attempt. DynamoDB answers in milliseconds, so time is left for
 /// another attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Most keys of one BatchGetItem.
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
-const MAX_BATCH_KEYS: usize = 100;
-
 /// Most requests of one query when its items have expired. Bounds the cost of a page while TTL
 /// lags; the cursor continues from there.
-const MAX_READS_PER_QUERY: usize = 5;
+const MAX_READS_PER_QUERY: u32 = 5;
 
 /// Most concurrent requests of one call. Each takes a connection, which costs more than a query,
 /// and a page of the home feed reads up to 100 threads.
@@ -71,6 +65,7 @@ const fn call(name: &'static str, operation: &'static str) -> Call {
 
 const QUERY: Call = call("DynamoDB.Query", "Query");
 const GET: Call = call("DynamoDB.BatchGetItem", "BatchGetItem");
+const PUT: Call = call("DynamoDB.BatchWriteItem", "BatchWriteItem");
 const WRITE: Call = call("DynamoDB.TransactWriteItems", "TransactWriteItems");
 
 /// A [`Table`] in DynamoDB.
@@ -138,13 +133,13 @@ impl DynamoDbTable {
         let position = |item: &Item| item.position(query.index).map(str::to_owned);
         let mut items = Vec::new();
         let mut start = None;
-        for _ in 0..MAX_READS_PER_QUERY {
-            let request = range.request(&self.client, query).table_name(&self.name);
+        for read in 0..MAX_READS_PER_QUERY {
+            let request = range.request(&self.client, query, read).table_name(&self.name);
             let request = request.set_exclusive_start_key(start);
             let output = request.send().await.map_err(errors::from_sdk("query"))?;
             usage.add(output.consumed_capacity.as_slice());
             for attributes in output.items.unwrap_or_default() {
-                let item = values::to_item(attributes)?;
+                let item = values::to_item(attributes);
                 if item.position(query.index) != query.after.as_deref() {
                     items.push(item);
                 }
@@ -159,59 +154,9 @@ impl DynamoDbTable {
                 return Ok(Page { items, next: None });
             }
         }
-        let read_to = start.map(values::to_item).transpose()?;
+        let read_to = start.map(values::to_item);
         let next = read_to.as_ref().and_then(position);
         Ok(Page { items, next })
-    }
-
-    async fn read_items(
-        &self,
-        keys: &[Key],
-        now: Timestamp,
-        usage: &Usage,
-    ) -> Result<Vec<Option<Item>>, StoreError> {
-        let distinct: Vec<&Key> = BTreeSet::from_iter(keys).into_iter().collect();
-        let batches = distinct.chunks(MAX_BATCH_KEYS).map(|keys| self.read_batch(keys, usage));
-        let found = try_join_all(batches).await?.into_iter().flatten();
-        let alive = found
-            .filter(|item| item.expires_at_seconds.is_none_or(|seconds| seconds > now.as_second()));
-        let by_key: HashMap<Key, Item> = alive.map(|item| (item.key.clone(), item)).collect();
-        Ok(keys.iter().map(|key| by_key.get(key).cloned()).collect())
-    }
-
-    /// Reads until no key is left over; what has been read stays read.
-    async fn read_batch(&self, keys: &[&Key], usage: &Usage) -> Result<Vec<Item>, StoreError> {
-        let left = keys.iter().map(|key| values::from_key(key)).collect();
-        let batch = Mutex::new(Batch { left, found: Vec::new() });
-        retry::while_busy(&usage.retries, || self.read_on(&batch, usage)).await?;
-        let batch = batch.into_inner().unwrap_or_else(PoisonError::into_inner);
-        batch.found.into_iter().map(values::to_item).collect()
-    }
-
-    async fn read_on(&self, batch: &Mutex<Batch>, usage: &Usage) -> Result<(), StoreError> {
-        let lock = || batch.lock().unwrap_or_else(PoisonError::into_inner);
-        let keys = lock().left.clone();
-        let asked = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
-        let output = self
-            .client
-            .batch_get_item()
-            .request_items(&self.name, asked.map_err(errors::unbuilt("get"))?)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await
-            .map_err(errors::from_sdk("get"))?;
-        usage.add(output.consumed_capacity.as_deref().unwrap_or_default());
-        let mut batch = lock();
-        batch.found.extend(output.responses.into_iter().flatten().flat_map(|(_, found)| found));
-        let left = output.unprocessed_keys.into_iter().flatten();
-        batch.left = left.flat_map(|(_, left)| left.keys).collect();
-        match batch.left.is_empty() {
-            true => Ok(()),
-            false => {
-                let source = "keys were left over".into();
-                Err(StoreError::Busy { operation: "get", code: None, source })
-            }
-        }
     }
 
     async fn write(
@@ -226,13 +171,6 @@ impl DynamoDbTable {
         let actions = self.actions(writes, now)?;
         retry::while_busy(&usage.retries, || self.write_all(&actions, &token, usage)).await
     }
-}
-
-/// Some of the keys of a call.
-struct Batch {
-    /// Those that have not been looked up yet.
-    left: Vec<AttributeMap>,
-    found: Vec<AttributeMap>,
 }
 
 impl Table for DynamoDbTable {
@@ -263,6 +201,7 @@ impl Table for DynamoDbTable {
     fn get<'a>(
         &'a self,
         keys: &'a [Key],
+        consistency: Consistency,
         now: Timestamp,
     ) -> BoxFuture<'a, Result<Vec<Option<Item>>, StoreError>> {
         if keys.is_empty() {
@@ -271,7 +210,7 @@ impl Table for DynamoDbTable {
         let span = usage::span(&GET, &self.name, keys.len());
         let usage = Usage::default();
         async move {
-            let items = self.read_items(keys, now, &usage).await;
+            let items = self.read_items(keys, consistency, now, &usage).await;
             let rows = items.iter().flatten().flatten().count();
             usage.record(Some(rows), items)
         }
@@ -291,6 +230,20 @@ impl Table for DynamoDbTable {
         let usage = Usage::default();
         async move {
             let done = self.write(writes, now, &usage).await;
+            usage.record(None, done)
+        }
+        .instrument(span)
+        .boxed()
+    }
+
+    fn put_each<'a>(&'a self, items: &'a [Item]) -> BoxFuture<'a, Result<(), StoreError>> {
+        if items.is_empty() {
+            return ready(Ok(())).boxed();
+        }
+        let span = usage::span(&PUT, &self.name, items.len());
+        let usage = Usage::default();
+        async move {
+            let done = self.put_items(items, &usage).await;
             usage.record(None, done)
         }
         .instrument(span)
@@ -326,8 +279,9 @@ mod tests {
         let invocation = async {
             telemetry.identify(&lambda_runtime::Context::default(), &ROUTE, None);
             assert_eq!(table.query(&[]).await.unwrap(), []);
-            assert_eq!(table.get(&[], now).await.unwrap(), []);
+            assert_eq!(table.get(&[], Consistency::Strong, now).await.unwrap(), []);
             table.transact_write(&[], now).await.unwrap();
+            table.put_each(&[]).await.unwrap();
             table.transact_write(&[delete(), delete()], now).await.unwrap_err();
         };
         telemetry.around(invocation).await;

@@ -13,13 +13,13 @@ use futures_util::future::{BoxFuture, FutureExt};
 use jiff::Timestamp;
 use rusqlite::{
     Connection, ErrorCode, OptionalExtension, Row, Transaction, TransactionBehavior, named_params,
-    params, types::Type,
+    params,
 };
 use serde_json::Value;
 
 use super::call_span::{self, Call};
 use crate::store::{
-    Index, Item, Key, Order, Page, Query, StoreError, Table, Update, Write,
+    Consistency, Index, Item, Key, Order, Page, Query, StoreError, Table, Update, Write,
     table::check_transaction,
 };
 
@@ -56,6 +56,7 @@ const fn call(name: &'static str, operation: &'static str) -> Call {
 const QUERY: Call = call("SQLite.Query", "SELECT");
 const GET: Call = call("SQLite.Get", "SELECT");
 const WRITE: Call = call("SQLite.TransactWrite", "BATCH");
+const PUT: Call = call("SQLite.PutEach", "BATCH");
 
 /// A [`Table`] in an SQLite file.
 pub struct SqliteTable {
@@ -103,6 +104,15 @@ impl SqliteTable {
         items.collect::<Result<_, _>>().map_err(failed("get"))
     }
 
+    fn run_puts(&self, items: &[Item]) -> Result<(), StoreError> {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(failed("put_each"))?;
+        let puts: rusqlite::Result<()> = items.iter().try_for_each(|item| put(&transaction, item));
+        puts.and_then(|()| transaction.commit()).map_err(failed("put_each"))
+    }
+
     fn run_writes(&self, writes: &[Write], now: Timestamp) -> Result<(), StoreError> {
         check_transaction(writes)?;
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
@@ -130,6 +140,7 @@ impl Table for SqliteTable {
     fn get<'a>(
         &'a self,
         keys: &'a [Key],
+        _: Consistency,
         now: Timestamp,
     ) -> BoxFuture<'a, Result<Vec<Option<Item>>, StoreError>> {
         async move {
@@ -147,6 +158,10 @@ impl Table for SqliteTable {
         async move { traced(&WRITE, writes.len(), |()| None, || self.run_writes(writes, now)) }
             .boxed()
     }
+
+    fn put_each<'a>(&'a self, items: &'a [Item]) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move { traced(&PUT, items.len(), |()| None, || self.run_puts(items)) }.boxed()
+    }
 }
 
 fn is_busy(error: &rusqlite::Error) -> bool {
@@ -163,17 +178,17 @@ fn prepare(connection: Connection) -> rusqlite::Result<Connection> {
 }
 
 fn run_query(connection: &Connection, query: &Query) -> rusqlite::Result<Page> {
-    let (partition, sort) = match query.index {
-        None => ("partition", "sort"),
-        Some(Index::Listing) => ("listing_partition", "listing_sort"),
+    let (partition, sort, attributes) = match query.index {
+        None => ("partition", "sort", "attributes"),
+        Some(Index::Listing) => ("listing_partition", "listing_sort", "'{}'"),
     };
     let (behind, direction, start) = match query.order {
         Order::Ascending => (">", "ASC", ""),
         Order::Descending => ("<", "DESC", LAST),
     };
     let sql = format!(
-        "SELECT {COLUMNS} FROM items
-         WHERE {partition} = :partition AND ({ALIVE})
+        "SELECT partition, sort, listing_partition, listing_sort, expires_at, {attributes}
+         FROM items WHERE {partition} = :partition AND ({ALIVE})
            AND {sort} BETWEEN :first AND :last AND {sort} {behind} :after
          ORDER BY {sort} {direction} LIMIT :limit"
     );
@@ -199,13 +214,14 @@ fn run_query(connection: &Connection, query: &Query) -> rusqlite::Result<Page> {
 
 fn read_item(row: &Row<'_>) -> rusqlite::Result<Item> {
     let listing: Option<(String, String)> = row.get::<_, Option<_>>(2)?.zip(row.get(3)?);
-    let attributes = serde_json::from_str(row.get_ref(5)?.as_str()?)
-        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(5, Type::Text, error.into()))?;
+    // Damaged attributes are read as empty. The reader of the item then reports it as corrupt, and
+    // only that item is left out of a list.
+    let attributes = row.get_ref(5)?.as_str().ok().and_then(|text| serde_json::from_str(text).ok());
     Ok(Item {
         key: Key { partition: row.get(0)?, sort: row.get(1)? },
         listing: listing.map(|(partition, sort)| Key { partition, sort }),
         expires_at_seconds: row.get(4)?,
-        attributes,
+        attributes: attributes.unwrap_or_default(),
     })
 }
 

@@ -9,12 +9,16 @@ use aws_sdk_dynamodb::{
 use super::values::{
     EXPIRY, LISTING, LISTING_PARTITION, LISTING_SORT, PARTITION, SORT, number, text,
 };
-use crate::store::{Index, Order, Query};
+use crate::store::{Consistency, Index, Order, Query};
 
 /// Fewest items that a request for a part of a whole partition reads. Expired items lie between the
 /// others until TTL removes them, and a short page must get past them; 20 small items cost a few
 /// read units. Ranges are read of threads only, which expire as a whole.
 const MIN_LOOKED_AT: usize = 20;
+
+/// Most items that a further request reads, unless the page is longer: pointers of this number have
+/// 200 KB, and DynamoDB reads 1 MB at most.
+const MOST_LOOKED_AT: usize = 1_000;
 
 /// The sort keys to read, both ends included; `None` is open.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,23 +48,24 @@ impl<'a> Range<'a> {
         }
     }
 
-    /// The request, but for the table and where to start.
-    pub(super) fn request(&self, client: &Client, query: &Query) -> QueryFluentBuilder {
+    /// The request, but for the table and where to start. `read` counts those before it.
+    pub(super) fn request(&self, client: &Client, query: &Query, read: u32) -> QueryFluentBuilder {
         let (partition, sort) = match query.index {
             None => (PARTITION, SORT),
             Some(Index::Listing) => (LISTING_PARTITION, LISTING_SORT),
         };
+        let is_consistent = query.index.is_none() && query.consistency == Consistency::Strong; // an index cannot
         let mut request = client
             .query()
             .set_index_name(query.index.map(|_| LISTING.to_owned()))
-            .consistent_read(query.index.is_none()) // an index cannot
+            .consistent_read(is_consistent)
             .expression_attribute_names("#partition", partition)
             .expression_attribute_values(":partition", text(&query.partition))
             .filter_expression("attribute_not_exists(#expiry) OR #expiry > :now")
             .expression_attribute_names("#expiry", EXPIRY)
             .expression_attribute_values(":now", number(query.now.as_second()))
             .scan_index_forward(query.order == Order::Ascending)
-            .limit(looked_at(query))
+            .limit(looked_at(query, read))
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         let condition = match (self.first, self.last) {
             (None, None) => "#partition = :partition",
@@ -81,13 +86,16 @@ impl<'a> Range<'a> {
     }
 }
 
-/// How many items a request looks at.
-fn looked_at(query: &Query) -> i32 {
+/// How many items a request looks at: four times as many as the one before it, which found too
+/// many expired ones.
+fn looked_at(query: &Query, read: u32) -> i32 {
     // One item more than the limit shows whether there is a next page; one more stands at the
     // start.
     let items = query.limit.saturating_add(1 + usize::from(query.after.is_some()));
     let least = if query.between.is_none() { MIN_LOOKED_AT } else { 0 };
-    i32::try_from(items.max(least)).unwrap_or(i32::MAX)
+    let first = items.max(least);
+    let grown = first.saturating_mul(4_usize.saturating_pow(read)).min(MOST_LOOKED_AT);
+    i32::try_from(grown.max(first)).unwrap_or(i32::MAX)
 }
 
 #[cfg(test)]
@@ -102,6 +110,7 @@ mod tests {
             partition: "p".to_owned(),
             between: between.map(|(first, last)| (first.to_owned(), last.to_owned())),
             order,
+            consistency: Consistency::Strong,
             after: after.map(str::to_owned),
             limit: 10,
             now: Timestamp::UNIX_EPOCH,
@@ -122,7 +131,18 @@ mod tests {
         ] {
             let query = Query { limit, ..query(Order::Ascending, between, after) };
 
-            assert_eq!(looked_at(&query), expected, "{query:?}");
+            assert_eq!(looked_at(&query, 0), expected, "{query:?}");
+        }
+    }
+
+    #[test]
+    fn each_further_request_looks_at_four_times_as_many_items_up_to_a_thousand() {
+        for (limit, expected) in
+            [(5, [20, 80, 320, 1_000, 1_000]), (100, [101, 404, 1_000, 1_000, 1_000])]
+        {
+            let query = Query { limit, ..query(Order::Descending, None, None) };
+
+            assert_eq!([0, 1, 2, 3, 4].map(|read| looked_at(&query, read)), expected);
         }
     }
 

@@ -10,17 +10,21 @@ use aws_sdk_dynamodb::{
     },
 };
 
-use super::values::{LISTING, LISTING_PARTITION, LISTING_SORT, PARTITION, SORT};
+use super::values::{EXPIRY, LISTING, LISTING_PARTITION, LISTING_SORT, PARTITION, SORT};
 
 /// The request that makes it. Without time to live: what has expired is not found anyway.
 pub(super) fn create_table(
     client: &Client,
     name: &str,
 ) -> Result<CreateTableFluentBuilder, BuildError> {
+    let projection = Projection::builder()
+        .projection_type(ProjectionType::Include)
+        .non_key_attributes(EXPIRY)
+        .build();
     let index = GlobalSecondaryIndex::builder()
         .index_name(LISTING)
         .set_key_schema(Some(key_schema(LISTING_PARTITION, LISTING_SORT)?))
-        .projection(Projection::builder().projection_type(ProjectionType::All).build())
+        .projection(projection)
         .build()?;
     let keys = [PARTITION, SORT, LISTING_PARTITION, LISTING_SORT];
     let attributes = keys.iter().map(|name| {
@@ -46,7 +50,6 @@ fn key_schema(partition: &str, sort: &str) -> Result<Vec<KeySchemaElement>, Buil
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::engines::dynamodb::values::EXPIRY;
 
     #[test]
     fn the_template_makes_the_table_that_the_adapter_expects() {
@@ -57,7 +60,7 @@ mod tests {
             format!("- IndexName: {LISTING}\n"),
             format!("- {{ AttributeName: {LISTING_PARTITION}, KeyType: HASH }}"),
             format!("- {{ AttributeName: {LISTING_SORT}, KeyType: RANGE }}"),
-            "Projection: { ProjectionType: ALL }".to_owned(),
+            format!("Projection: {{ ProjectionType: INCLUDE, NonKeyAttributes: [{EXPIRY}] }}"),
             format!("TimeToLiveSpecification: {{ AttributeName: {EXPIRY}, Enabled: true }}"),
         ] {
             assert!(template.contains(&line), "{line}");

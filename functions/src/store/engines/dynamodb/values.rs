@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::store::{Item, Key, StoreError};
+use crate::store::{Item, Key};
 
 /// The attributes that hold the keys and the expiry; no item may use these names for its own.
 /// The name of the index behind [`crate::store::Index::Listing`].
@@ -41,8 +41,9 @@ pub(super) fn from_key(key: &Key) -> AttributeMap {
     HashMap::from(key.map(|(name, value)| (name.to_owned(), text(value))))
 }
 
-/// The item back. Fails for what [`from_item`] does not make.
-pub(super) fn to_item(mut attributes: AttributeMap) -> Result<Item, StoreError> {
+/// The item back. Values of types that are not written here are left out. The reader of the item then
+/// reports it as corrupt, and only that item is left out of a list.
+pub(super) fn to_item(mut attributes: AttributeMap) -> Item {
     let mut take = |name: &str| match attributes.remove(name) {
         Some(AttributeValue::S(value)) => Some(value),
         _ => None,
@@ -52,20 +53,14 @@ pub(super) fn to_item(mut attributes: AttributeMap) -> Result<Item, StoreError> 
         sort: take(SORT).unwrap_or_default(),
     };
     let listing = take(LISTING_PARTITION).zip(take(LISTING_SORT));
-    let corrupt = |reason: String| StoreError::Corrupt { key: key.clone(), reason };
     let expires_at_seconds = match attributes.remove(EXPIRY) {
-        None => None,
-        Some(AttributeValue::N(seconds)) => {
-            Some(seconds.parse().map_err(|_| corrupt(format!("it expires at {seconds}")))?)
-        }
-        Some(other) => return Err(corrupt(format!("it expires at {other:?}"))),
+        Some(AttributeValue::N(seconds)) => seconds.parse().ok(),
+        _ => None,
     };
-    let attributes = attributes
-        .into_iter()
-        .map(|(name, value)| Ok((name, to_json(value).map_err(corrupt)?)))
-        .collect::<Result<Map<_, _>, _>>()?;
+    let attributes = attributes.into_iter();
+    let attributes = attributes.filter_map(|(name, value)| Some((name, to_json(value)?))).collect();
     let listing = listing.map(|(partition, sort)| Key { partition, sort });
-    Ok(Item { key, listing, expires_at_seconds, attributes })
+    Item { key, listing, expires_at_seconds, attributes }
 }
 
 /// A text.
@@ -92,29 +87,28 @@ pub(super) fn from_json(value: &Value) -> AttributeValue {
     }
 }
 
-fn to_json(value: AttributeValue) -> Result<Value, String> {
-    Ok(match value {
+fn to_json(value: AttributeValue) -> Option<Value> {
+    Some(match value {
         AttributeValue::Null(_) => Value::Null,
         AttributeValue::Bool(value) => Value::Bool(value),
-        AttributeValue::N(digits) => {
-            Value::Number(digits.parse().map_err(|_| format!("{digits:?} is no number"))?)
-        }
+        AttributeValue::N(digits) => Value::Number(digits.parse().ok()?),
         AttributeValue::S(value) => Value::String(value),
         AttributeValue::L(values) => {
-            Value::Array(values.into_iter().map(to_json).collect::<Result<_, _>>()?)
+            Value::Array(values.into_iter().map(to_json).collect::<Option<_>>()?)
         }
         AttributeValue::M(map) => Value::Object(
             map.into_iter()
-                .map(|(name, value)| Ok((name, to_json(value)?)))
-                .collect::<Result<_, String>>()?,
+                .map(|(name, value)| Some((name, to_json(value)?)))
+                .collect::<Option<_>>()?,
         ),
-        other => return Err(format!("{other:?} is nothing that is written here")),
+        _ => return None,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::{collection::btree_map, prelude::*};
+    use serde_json::Map;
 
     use super::*;
 
@@ -153,21 +147,28 @@ mod tests {
     proptest! {
         #[test]
         fn an_item_comes_back_as_it_was(item in any_item()) {
-            prop_assert_eq!(to_item(from_item(&item)).unwrap(), item);
+            prop_assert_eq!(to_item(from_item(&item)), item);
         }
     }
 
     #[test]
-    fn what_is_never_written_here_is_corrupt() {
-        let odd = [
-            (EXPIRY, text("tomorrow")),
-            (EXPIRY, AttributeValue::N("1.5".to_owned())),
-            ("bytes", AttributeValue::Ss(Vec::new())),
-        ];
-        for (name, value) in odd {
-            let error = to_item(HashMap::from([(name.to_owned(), value)])).unwrap_err();
+    fn values_that_are_never_written_here_are_left_out() {
+        let written = HashMap::from(
+            [
+                (PARTITION, text("p")),
+                (SORT, text("s")),
+                (EXPIRY, text("tomorrow")),
+                ("bytes", AttributeValue::Ss(Vec::new())),
+                ("nested", AttributeValue::L(vec![AttributeValue::Ss(Vec::new())])),
+                ("said", text("Hello")),
+            ]
+            .map(|(name, value)| (name.to_owned(), value)),
+        );
 
-            assert_eq!(error.kind(), "corrupt", "{name}");
-        }
+        let item = to_item(written);
+
+        let kept = Map::from_iter([("said".to_owned(), Value::from("Hello"))]);
+        assert_eq!((item.expires_at_seconds, item.attributes), (None, kept));
+        assert_eq!(item.key, Key { partition: "p".to_owned(), sort: "s".to_owned() });
     }
 }

@@ -1,5 +1,6 @@
 //! Get and query: what is found, in which order, and what has expired.
 
+use cruddur::store::Consistency::Eventual;
 use cruddur::store::Order::{Ascending, Descending};
 
 use super::*;
@@ -17,6 +18,8 @@ on_both_stores! {
     a_page_that_ends_with_the_partition_says_so,
     expired_items_take_no_place_on_a_page,
     pages_of_a_range_stay_in_it,
+    an_index_has_keys_and_expiry_only,
+    an_eventual_read_finds_what_settled,
     an_index_gives_the_items_placed_in_it_by_their_keys_there,
     items_are_found_by_key_in_the_order_of_the_question,
     more_keys_than_one_request_takes_are_all_looked_up,
@@ -90,7 +93,7 @@ async fn many_questions_are_answered_in_their_order(store: Store) {
 
 async fn nothing_asked_is_nothing_answered(store: Store) {
     assert_eq!(store.table().query(&[]).await.unwrap(), []);
-    assert_eq!(store.table().get(&[], now()).await.unwrap(), []);
+    assert_eq!(store.table().get(&[], Strong, now()).await.unwrap(), []);
     assert_eq!(page(store.table(), all_of("nothing", Ascending)).await.items, []);
 }
 
@@ -171,7 +174,7 @@ async fn an_index_gives_the_items_placed_in_it_by_their_keys_there(store: Store)
     let second_page = listing(table, Query { after: after.clone(), ..first }, 1).await;
 
     let both = [listed(item("p", "a"), "h", "2"), listed(item("q", "b"), "h", "1")];
-    assert_eq!(all.items, both);
+    assert_eq!(all.items, both.map(|item| Item { attributes: Map::new(), ..item }));
     assert_eq!((sorts(&first_page), after.as_deref()), (vec!["b"], Some("1")));
     assert_eq!((sorts(&second_page), second_page.next.as_deref()), (vec!["a"], None));
 }
@@ -180,7 +183,7 @@ async fn items_are_found_by_key_in_the_order_of_the_question(store: Store) {
     put(store.table(), [item("p", "a"), item("q", "b")]).await;
 
     let keys = [key("q", "b"), key("p", "nothing"), key("p", "a"), key("q", "b")];
-    let found = store.table().get(&keys, now()).await.unwrap();
+    let found = store.table().get(&keys, Strong, now()).await.unwrap();
 
     let [a, b] = [item("p", "a"), item("q", "b")];
     assert_eq!(found, [Some(b.clone()), None, Some(a), Some(b)]);
@@ -191,7 +194,7 @@ async fn more_keys_than_one_request_takes_are_all_looked_up(store: Store) {
     put(store.table(), all.clone()).await;
 
     let keys: Vec<Key> = all.iter().rev().map(|item| item.key.clone()).collect();
-    let found = store.table().get(&keys, now()).await.unwrap();
+    let found = store.table().get(&keys, Strong, now()).await.unwrap();
 
     assert_eq!(found, all.into_iter().rev().map(Some).collect::<Vec<_>>());
 }
@@ -211,7 +214,7 @@ async fn from_the_second_in_which_it_expires_an_item_is_not_found(store: Store) 
         let query = Query { now, ..all_of("h", Ascending) };
         let from_index = listing(store.table(), query, alive.len()).await;
         let keys = [mortal.key.clone()];
-        let found = store.table().get(&keys, now).await.unwrap().remove(0);
+        let found = store.table().get(&keys, Strong, now).await.unwrap().remove(0);
 
         assert_eq!(sorts(&from_table), alive, "{now}");
         assert_eq!(sorts(&from_index), alive, "{now}");
@@ -240,4 +243,24 @@ async fn every_value_comes_back_as_it_was(store: Store) {
     put(store.table(), [odd.clone()]).await;
 
     assert_eq!(get(store.table(), odd.key.clone()).await, Some(odd));
+}
+
+async fn an_index_has_keys_and_expiry_only(store: Store) {
+    let placed = expiring(listed(item("p", "a"), "h", "1"), NOW + 60);
+    put(store.table(), [placed.clone(), expiring(listed(item("p", "b"), "h", "2"), NOW)]).await;
+
+    let found = listing(store.table(), all_of("h", Ascending), 1).await.items;
+
+    assert_eq!(found, [Item { attributes: Map::new(), ..placed }]);
+}
+
+async fn an_eventual_read_finds_what_settled(store: Store) {
+    put(store.table(), [item("p", "a")]).await;
+    let eventual = Query { consistency: Eventual, ..all_of("p", Ascending) };
+
+    let queried = || async { page(store.table(), eventual.clone()).await.items };
+    let got = || async { store.table().get(&[key("p", "a")], Eventual, now()).await.unwrap() };
+
+    assert_eq!(eventually(queried, |items| !items.is_empty()).await, [item("p", "a")]);
+    assert_eq!(eventually(got, |items| items[0].is_some()).await, [Some(item("p", "a"))]);
 }

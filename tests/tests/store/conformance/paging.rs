@@ -131,7 +131,7 @@ async fn time_to_live_is_cut_at_its_second(store: Store) {
                 let writes = [Write::Upsert(mortal.clone())];
                 store.table().transact_write(&writes, Timestamp::UNIX_EPOCH).await.unwrap();
                 let keys = [mortal.key.clone()];
-                let found = store.table().get(&keys, now).await.unwrap().remove(0);
+                let found = store.table().get(&keys, Strong, now).await.unwrap().remove(0);
                 let query = Query { now, ..all_of(&mortal.key.partition, Ascending) };
                 (found, page(store.table(), query).await.items)
             })

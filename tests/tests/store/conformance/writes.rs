@@ -21,6 +21,7 @@ on_both_stores! {
     two_writes_to_one_item_are_refused,
     a_transaction_of_nothing_is_done,
     a_write_is_seen_at_once_by_others,
+    items_put_each_by_itself_are_made_or_replaced,
 }
 
 async fn a_transaction_creates_replaces_and_removes_at_once(store: Store) {
@@ -207,4 +208,21 @@ async fn a_write_is_seen_at_once_by_others(store: Store) {
         assert_eq!(page(other.as_ref(), all_of("p", Ascending)).await.items.len(), n + 1);
         assert!(get(other.as_ref(), key("p", &n.to_string())).await.is_some());
     }
+}
+
+async fn items_put_each_by_itself_are_made_or_replaced(store: Store) {
+    let table = store.table();
+    put(table, [item("p", "000"), item("p", "other")]).await;
+    let newer = |n: usize| {
+        let attributes = Map::from_iter([("n".to_owned(), json!(n))]);
+        listed(Item { attributes, ..item("p", &format!("{n:03}")) }, "h", &format!("{n:03}"))
+    };
+
+    let items: Vec<Item> = (0..60).map(newer).collect(); // more than one request takes
+    table.put_each(&items).await.unwrap();
+    table.put_each(&[]).await.unwrap();
+
+    let written = page(table, all_of("p", Ascending)).await.items;
+    assert_eq!(written, [items, vec![item("p", "other")]].concat());
+    assert_eq!(listing(table, all_of("h", Ascending), 60).await.items.len(), 60);
 }

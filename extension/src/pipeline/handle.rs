@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::flush::policy::FlushKind;
 use crate::otlp::payload::Payload;
-use crate::pipeline::core::state::FlushOutlook;
+use crate::pipeline::core::outlook::FlushOutlook;
 use crate::pipeline::dead_letter::DeadLetters;
 use crate::pipeline::refusals::RefusedRequests;
 use crate::pipeline::stats::PipelineStats;

@@ -10,6 +10,7 @@ mod destination;
 pub mod state;
 mod dead_letters;
 mod pending_failures;
+pub mod outlook;
 mod spooling;
 
 pub use crate::pipeline::core::state::{Core, Trigger};

@@ -31,6 +31,7 @@ pub struct Attempt {
     pub line_trace_id: Option<TraceId>,
     /// `success`, `error`, `timeout` or `failure`, once `platform.runtimeDone` has arrived.
     pub status: Option<Arc<str>>,
+    pub(super) done_at: Option<SystemTime>,
     /// Whether the server span or `platform.runtimeDone` reported a failure.
     pub has_failed: bool,
     /// Whether `platform.report` has arrived.

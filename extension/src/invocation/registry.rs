@@ -167,7 +167,7 @@ impl Registry {
     }
 
     pub fn of_span(&self, request_id: &str, ended: Option<SystemTime>) -> Option<AttemptId> {
-        self.lock().of_span(request_id, ended, false)
+        self.lock().of_span(request_id, ended)
     }
 
     /// The attempt to which a line belongs, by its request id or by the time of its event. Unknown request
@@ -233,7 +233,7 @@ impl Registry {
         ended: Option<SystemTime>,
     ) -> Option<TracingHeader> {
         let attempts = self.lock();
-        let id = attempts.of_span(request_id, ended, true)?;
+        let id = attempts.of_span(request_id, ended)?;
         attempts.get(id)?.xray_header.clone()
     }
 
@@ -252,7 +252,7 @@ impl Registry {
         begun.next()?.xray_header.clone()
     }
 
-    /// Takes the attempts that were evicted before they were over.
+    /// Takes the attempts that were evicted before they were over, or before the pipeline had their report.
     pub fn take_evicted(&self) -> Vec<Attempt> {
         std::mem::take(&mut self.lock().evicted)
     }

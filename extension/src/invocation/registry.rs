@@ -149,10 +149,14 @@ impl Registry {
         self.lock().get(id).cloned()
     }
 
-    /// Whether no more events of the attempt are expected; true for an unknown one.
+    /// Whether no more events of the attempt are expected; true for an unknown one. False until an evicted
+    /// one is [taken](Self::take_evicted).
     pub fn is_over(&self, id: AttemptId) -> bool {
         let attempts = self.lock();
-        attempts.get(id).is_none_or(|attempt| attempts.is_over(attempt))
+        match attempts.get(id) {
+            Some(attempt) => attempts.is_over(attempt),
+            None => !attempts.evicted.iter().any(|it| it.id == id),
+        }
     }
 
     /// Whether the attempt runs, as far as events show.

@@ -13,8 +13,9 @@ fn with_reporter() -> Processor {
         Config::from_vars(|name| (name == "ROLLBAR_ACCESS_TOKEN").then(|| "token".into()));
     let registry = Registry::default();
     let platform = PlatformSpans::new("function".to_owned(), Vec::new(), registry.clone());
+    let lines = LineEnricher::new(config.line_settings(), registry.clone());
     let reporter = FailureReporter::new(config.failure_settings().unwrap(), registry.clone());
-    Processor::new(registry, platform, None, Some(reporter))
+    Processor::new(registry, platform, Some(lines), Some(reporter))
 }
 
 fn runtime_done(invocations: &Processor, request_id: &str, status: &str) -> Vec<Payload> {
@@ -51,3 +52,5 @@ async fn a_panic_of_the_failure_reporter_costs_what_it_held_and_no_event_beside_
     assert_eq!(items.iter().map(|signal| signal.items).sum::<u64>(), 1, "it reports again");
     assert_eq!(counts.lost.load(Ordering::Relaxed), 1);
 }
+
+mod managed;

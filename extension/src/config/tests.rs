@@ -43,7 +43,7 @@ fn on_lambda_a_key_is_all_that_honeycomb_needs() {
     let honeycomb = config.exporters.get::<HoneycombConfig>().unwrap();
     assert_eq!(given(honeycomb), "k");
     assert_eq!(honeycomb.endpoint, "https://api.honeycomb.io");
-    assert!(!config.exporters.get::<ConsoleConfig>().is_some());
+    assert!(config.exporters.get::<ConsoleConfig>().is_none());
 }
 
 #[test]

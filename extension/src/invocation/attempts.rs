@@ -86,12 +86,8 @@ impl Attempts {
         self.by_id.get_mut(&id)
     }
 
-    /// Newest first.
-    pub(super) fn newest_first(&self) -> impl Iterator<Item = &Attempt> {
-        self.by_id.values().rev()
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Attempt> {
+    /// Oldest first.
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Attempt> {
         self.by_id.values()
     }
 

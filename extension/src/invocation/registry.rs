@@ -170,10 +170,6 @@ impl Registry {
         self.lock().has_begun
     }
 
-    pub fn of_span(&self, request_id: &str, ended: Option<SystemTime>) -> Option<AttemptId> {
-        self.lock().of_span(request_id, ended)
-    }
-
     /// The attempt to which a line belongs, by its request id or by the time of its event. Unknown request
     /// ids are ignored.
     pub fn of_line(&self, request_id: Option<&str>, time: SystemTime) -> Option<AttemptId> {
@@ -212,7 +208,7 @@ impl Registry {
         let lacks = |it: &&Attempt| it.has_begun() && !it.has_metrics_line;
         let invoked = attempts.invoked.and_then(|id| attempts.get(id));
         let invoked = invoked.filter(|it| !it.has_start && lacks(it));
-        invoked.or_else(|| attempts.newest_first().find(lacks)).map(|it| it.id)
+        invoked.or_else(|| attempts.iter().rev().find(lacks)).map(|it| it.id)
     }
 
     /// The first attempt that began after this time and has its server span.
@@ -225,7 +221,7 @@ impl Registry {
     /// shows how it ended.
     pub fn unexplained(&self, shutdown: &Shutdown) -> Option<Attempt> {
         let attempts = self.lock();
-        let last = attempts.newest_first().find(|it| it.is_confirmed())?;
+        let last = attempts.iter().rev().find(|it| it.is_confirmed())?;
         let is_unexplained = shutdown.is_failure() && last.server.is_none() && !last.is_done();
         is_unexplained.then(|| last.clone())
     }
@@ -252,7 +248,7 @@ impl Registry {
     pub fn header_at(&self, time: SystemTime) -> Option<TracingHeader> {
         let attempts = self.lock();
         attempts.invoked?;
-        let mut begun = attempts.newest_first().filter(|it| it.has_invoke && it.began <= time);
+        let mut begun = attempts.iter().rev().filter(|it| it.has_invoke && it.began <= time);
         begun.next()?.xray_header.clone()
     }
 

@@ -88,12 +88,12 @@ fn a_span_belongs_to_the_attempt_in_which_it_ended() {
     let second = invoke(&registry, "r", 60_000);
 
     assert_eq!(server_span(&registry, "r", 900), Some(first), "sent during the second attempt");
-    assert_eq!(registry.of_span("r", Some(at(950))), Some(first));
+    assert_eq!(registry.lock().of_span("r", Some(at(950))), Some(first));
     // A fast function replies before its INVOKE reaches the extension.
     assert_eq!(server_span(&registry, "r", 59_999), Some(second));
-    assert_eq!(registry.of_span("r", Some(at(60_000))), Some(second));
-    assert_eq!(registry.of_span("r", None), Some(second));
-    assert_eq!(registry.of_span("unknown", None), None);
+    assert_eq!(registry.lock().of_span("r", Some(at(60_000))), Some(second));
+    assert_eq!(registry.lock().of_span("r", None), Some(second));
+    assert_eq!(registry.lock().of_span("unknown", None), None);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn late_evidence_of_an_attempt_with_a_server_span_is_not_that_of_the_retry() {
     // A fast function replies before its INVOKE reaches the extension.
     assert_eq!(server_span(&registry, "r", 59_999), Some(second));
     assert_eq!(registry.of_evidence("r", Some(at(59_999)), at(60_001)), Some(second));
-    assert_eq!(registry.of_span("r", Some(at(59_990))), Some(second), "a child span");
+    assert_eq!(registry.lock().of_span("r", Some(at(59_990))), Some(second), "a child span");
 }
 
 #[tokio::test]

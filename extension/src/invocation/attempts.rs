@@ -44,7 +44,7 @@ pub(super) struct Attempts {
     by_id: BTreeMap<AttemptId, Attempt>,
     /// Oldest first, never empty.
     by_request: HashMap<Arc<str>, Vec<AttemptId>>,
-    /// Request ids of evicted attempts: late spans do not open them again.
+    /// Request ids of evicted confirmed attempts: late spans do not open them again.
     tombstones: BoundedMap<Arc<str>, ()>,
     /// The last attempt in each X-Ray trace.
     by_root: HashMap<TraceId, AttemptId>,
@@ -160,7 +160,7 @@ impl Attempts {
         let id = known.unwrap_or_else(|| self.open(request_id, time));
         if let Some(attempt) = self.by_id.get_mut(&id) {
             attempt.status = Some(status);
-            attempt.done_at = Some(time);
+            attempt.done_at = attempt.done_at.max(Some(time));
             attempt.has_failed |= has_failed;
         }
         self.running.remove(&id);
@@ -322,7 +322,9 @@ impl Attempts {
             self.by_root.remove(&root);
         }
         self.running.remove(&attempt.id);
-        self.tombstones.insert(Arc::clone(&attempt.request_id), ());
+        if attempt.is_confirmed() {
+            self.tombstones.insert(Arc::clone(&attempt.request_id), ());
+        }
         if !self.is_settled(&attempt) {
             self.evicted.push(attempt);
         }

@@ -191,6 +191,19 @@ fn made_up_request_ids_evict_no_ended_invocation_whose_report_is_missing() {
 }
 
 #[test]
+fn made_up_request_ids_evict_no_tombstone() {
+    let registry = Registry::default();
+    let ids: Vec<_> = (0..=MAX_ATTEMPTS).map(|n| start(&registry, &format!("r{n}"), 0)).collect();
+    registry.record(report(&registry, "r5", 1), EndEvidence::Report);
+    for number in 0..2 * MAX_ATTEMPTS {
+        assert!(server_span(&registry, &format!("made up {number}"), 2).is_some());
+    }
+
+    assert!(registry.get(ids[0]).is_none());
+    assert_eq!(server_span(&registry, "r0", 3), None);
+}
+
+#[test]
 fn an_attempt_is_concluded_if_it_is_evicted_before_its_report_is_in_the_pipeline() {
     let registry = Registry::default();
     let ids: Vec<_> = (0..MAX_ATTEMPTS).map(|n| start(&registry, &format!("r{n}"), 0)).collect();

@@ -25,9 +25,9 @@ impl Variable {
         Self { show: |_| "set".to_owned(), ..self }
     }
 
-    /// Its query is not shown, since that may hold a secret.
+    /// Its user and query are not shown, since they may hold a secret.
     pub const fn url(self) -> Self {
-        Self { show: |url| url.split_once('?').map_or(url, |(shown, _)| shown).to_owned(), ..self }
+        Self { show: without_secrets, ..self }
     }
 
     /// The value as people may see it, or the default.
@@ -38,6 +38,14 @@ impl Variable {
             None => self.default.to_owned(),
         }
     }
+}
+
+fn without_secrets(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = url.find("://").map_or(("", url), |index| url.split_at(index + 3));
+    let host = rest.split('/').next().unwrap_or_default();
+    let user = host.rfind('@').map_or(0, |index| index + 1);
+    format!("{scheme}{}", &rest[user..])
 }
 
 /// An ignored variable and the reason. Never shows a secret's value.

@@ -224,12 +224,57 @@ fn an_endpoint_that_would_show_or_lose_a_part_of_itself_is_refused() {
         (config.exporters.get::<RollbarConfig>().map(|it| it.endpoint.as_str()), errors),
         (Some(query.1), vec![])
     );
-    for variable in variables::all() {
-        let shown = variable.shown(Some("https://me.example/?token=hidden"));
+    for (variable, value) in variables::all().flat_map(|variable| {
+        [
+            (variable, "https://me.example/?token=hidden"),
+            (variable, "https://me:hidden@example.com/a"),
+            (variable, "me:hidden@example.com"),
+        ]
+    }) {
+        let shown = variable.shown(Some(value));
         let may_hold_a_secret = ["KEY", "TOKEN", "HEADERS", "ENDPOINT", "URL"];
         let has_secret = may_hold_a_secret.iter().any(|part| variable.name.contains(part));
         let is_name_of_a_secret = variable.name.ends_with("_SECRET");
         assert!(!has_secret || is_name_of_a_secret || !shown.contains("hidden"), "{shown}");
+    }
+}
+
+#[test]
+fn a_value_with_a_comma_is_not_shown_as_the_name_of_a_header() {
+    let headers = ("CRUDDUR_OTLP_HEADERS", "authorization=Bearer a,hid/den==");
+
+    let (_, errors) = read(&[headers]);
+
+    assert_eq!(errors.len(), 1);
+    assert!(!errors[0].to_string().contains("hid"), "{}", errors[0]);
+}
+
+#[test]
+fn every_default_is_valid_and_an_unusable_value_is_never_shown() {
+    let on = [
+        ("CRUDDUR_EXPORTERS", "honeycomb,xray,cloudwatch,rollbar,console"),
+        ("HONEYCOMB_API_KEY", "k"),
+        ("ROLLBAR_ACCESS_TOKEN", "t"),
+        ("CRUDDUR_LOG_GROUP", "group"),
+        ("AWS_REGION", "us-east-1"),
+    ];
+    let (config, errors) = read(&on);
+    assert_eq!(errors, []);
+    assert_eq!(config.exporters(None).len(), 5);
+
+    for variable in variables::all().filter(|it| !it.default.is_empty()) {
+        let (_, errors) = read(&[&[(variable.name, variable.default)], &on[..]].concat());
+        assert_eq!(errors, [], "{} is as if unset", variable.name);
+    }
+    // A value that is not UTF-8 is decoded lossily.
+    for value in ["", " ", "\u{fffd}hidden\u{1}", "https://me:hidden@example.com/?a=hidden"] {
+        for variable in variables::all().filter(|it| it.name != "CRUDDUR_EXPORTERS") {
+            let (config, errors) = read(&[&[(variable.name, value)], &on[..]].concat());
+            for shown in errors.iter().map(ToString::to_string) {
+                assert!(!shown.contains("hidden"), "{shown}");
+            }
+            drop(config.exporters(None));
+        }
     }
 }
 

@@ -11,7 +11,7 @@
 //! | `platform.runtimeDone` | the last started one without status, else the first without status |
 //! | `platform.report` | the last started one, or the one before it if only that one is done |
 //! | a log line | the last started one |
-//! | a span | the last that began before the span ended |
+//! | a span or log record | the last that began before it ended, give or take [`RETRY`] |
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -24,13 +24,17 @@ use trace_context::TraceId;
 
 use crate::bounded_map::BoundedMap;
 use crate::invocation::attempt::{Attempt, AttemptId, SpanParent, TracingHeader};
+use crate::invocation::end::EndEvidence;
 
 /// Most attempts that are kept, at about 300 bytes each: an outage's worth of invocations whose spans wait
 /// in the spool, and more than a managed instance runs at once.
 pub(super) const MAX_ATTEMPTS: usize = 1_000;
 
-/// Evidence without INVOKE that is older than this at INVOKE belongs to an earlier attempt: Lambda waits
-/// a minute before it retries an event.
+/// Most unconfirmed attempts: spans may name any request id, and take no more places than that.
+const MAX_UNCONFIRMED: usize = MAX_ATTEMPTS / 2;
+
+/// Evidence further than this from an attempt belongs to another one: Lambda waits a minute before it
+/// retries an event. Evidence less before it belongs to it, since INVOKE may arrive after the reply.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
 const RETRY: Duration = Duration::from_secs(20);
 
@@ -40,7 +44,7 @@ pub(super) struct Attempts {
     by_id: BTreeMap<AttemptId, Attempt>,
     /// Oldest first, never empty.
     by_request: HashMap<Arc<str>, Vec<AttemptId>>,
-    /// Request ids of evicted attempts: late spans do not open them again.
+    /// Request ids of evicted confirmed attempts: late spans do not open them again.
     tombstones: BoundedMap<Arc<str>, ()>,
     /// The last attempt in each X-Ray trace.
     by_root: HashMap<TraceId, AttemptId>,
@@ -52,7 +56,7 @@ pub(super) struct Attempts {
     pub(super) invoked: Option<AttemptId>,
     /// Whether an invocation has begun.
     pub(super) has_begun: bool,
-    /// Attempts that were evicted while they were open.
+    /// Attempts that were evicted before they were settled.
     pub(super) evicted: Vec<Attempt>,
 }
 
@@ -82,18 +86,20 @@ impl Attempts {
         self.by_id.get_mut(&id)
     }
 
-    /// Newest first.
-    pub(super) fn newest_first(&self) -> impl Iterator<Item = &Attempt> {
-        self.by_id.values().rev()
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Attempt> {
+    /// Oldest first.
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Attempt> {
         self.by_id.values()
     }
 
     /// Whether no more events of the attempt are expected.
     pub(super) fn is_over(&self, attempt: &Attempt) -> bool {
         attempt.is_reported || self.invoked.is_some_and(|last| attempt.id < last)
+    }
+
+    /// Whether it is over, and the payloads of its report are in the pipeline.
+    fn is_settled(&self, attempt: &Attempt) -> bool {
+        let has_report = attempt.evidence.contains(&EndEvidence::Report);
+        self.is_over(attempt) && (has_report || !attempt.is_reported)
     }
 
     pub(super) fn on_invoke(
@@ -104,7 +110,7 @@ impl Attempts {
         now: SystemTime,
     ) -> AttemptId {
         let is_open = |it: &Attempt| {
-            let is_old = now.duration_since(it.began).is_ok_and(|age| age > RETRY);
+            let is_old = is_long_after(now, it.began);
             !it.has_invoke && !it.is_reported && (it.has_start || !is_old)
         };
         let known = self.first_of(request_id, is_open);
@@ -154,7 +160,7 @@ impl Attempts {
         let id = known.unwrap_or_else(|| self.open(request_id, time));
         if let Some(attempt) = self.by_id.get_mut(&id) {
             attempt.status = Some(status);
-            attempt.done_at = Some(time);
+            attempt.done_at = attempt.done_at.max(Some(time));
             attempt.has_failed |= has_failed;
         }
         self.running.remove(&id);
@@ -185,8 +191,12 @@ impl Attempts {
         (ended, has_failed): (Option<SystemTime>, bool),
         now: SystemTime,
     ) -> Option<AttemptId> {
-        let known = self.of_span(request_id, ended, true);
-        let id = match known {
+        // A retry may reply before its INVOKE arrives.
+        let is_next = |id: &AttemptId| {
+            let done_at = self.by_id.get(id).and_then(|it| it.done_at);
+            done_at.zip(ended).is_some_and(|(done_at, ended)| is_long_after(ended, done_at))
+        };
+        let id = match self.of_span(request_id, ended).filter(|id| !is_next(id)) {
             Some(id) => id,
             None if self.tombstones.get(&**request_id).is_some() => return None,
             None if !self.make_room(false) => return None,
@@ -198,25 +208,11 @@ impl Attempts {
         Some(id)
     }
 
-    /// The attempt in which a span ended. A server span that ended before the attempt began belongs to
-    /// the attempt before, unless that one has its own: INVOKE may arrive after a fast function's reply.
-    pub(super) fn of_span(
-        &self,
-        request_id: &str,
-        ended: Option<SystemTime>,
-        is_server: bool,
-    ) -> Option<AttemptId> {
-        let ids = self.by_request.get(request_id)?;
-        let has_server = |id| self.by_id.get(id).is_some_and(|it| it.server.is_some());
-        for pair in ids.windows(2).rev() {
-            let [before, last] = pair else { continue };
-            let began = self.by_id.get(last)?.began;
-            let is_last_one = is_server && has_server(before) && !has_server(last);
-            if ended.is_none_or(|ended| ended >= began) || is_last_one {
-                return Some(*last);
-            }
-        }
-        ids.first().copied()
+    /// The attempt in which a span ended.
+    pub(super) fn of_span(&self, request_id: &str, ended: Option<SystemTime>) -> Option<AttemptId> {
+        let is_before = |it: &Attempt| ended.is_some_and(|ended| is_long_after(it.began, ended));
+        let last = self.last_of(request_id, |it| !is_before(it));
+        last.or_else(|| self.first_of(request_id, |_| true))
     }
 
     /// The attempt to which a line with this request id belongs.
@@ -246,7 +242,8 @@ impl Attempts {
     }
 
     fn set_header(&mut self, id: AttemptId, header: Option<TracingHeader>) {
-        if let (Some(header), Some(attempt)) = (header, self.by_id.get_mut(&id)) {
+        let attempt = self.by_id.get_mut(&id).filter(|it| it.xray_header.is_none());
+        if let (Some(header), Some(attempt)) = (header, attempt) {
             self.by_root.insert(header.parsed.root, id);
             attempt.xray_header = Some(header);
         }
@@ -300,16 +297,20 @@ impl Attempts {
         }
     }
 
-    /// Evicts an attempt if all places are taken: one that is over, else one that only spans have named,
+    /// Evicts an attempt if all places are taken: one that is settled, else one that only spans have named,
     /// else the oldest, but that only for a confirmed attempt. False if there is no room.
     fn make_room(&mut self, is_confirmed: bool) -> bool {
-        if self.by_id.len() < MAX_ATTEMPTS {
+        let mut unconfirmed = self.by_id.values().filter(|it| !it.is_confirmed());
+        let evicted = if !is_confirmed && unconfirmed.clone().count() >= MAX_UNCONFIRMED {
+            unconfirmed.next()
+        } else if self.by_id.len() < MAX_ATTEMPTS {
             return true;
-        }
-        let over = self.by_id.values().find(|it| self.is_over(it));
-        let unconfirmed = || self.by_id.values().find(|it| !it.is_confirmed());
-        let oldest = || self.by_id.values().next().filter(|_| is_confirmed);
-        let evicted = over.or_else(unconfirmed).or_else(oldest).map(|it| it.id);
+        } else {
+            let oldest = || self.by_id.values().next().filter(|_| is_confirmed);
+            let settled = self.by_id.values().find(|it| self.is_settled(it));
+            settled.or_else(|| unconfirmed.next()).or_else(oldest)
+        };
+        let evicted = evicted.map(|it| it.id);
         let Some(attempt) = evicted.and_then(|id| self.by_id.remove(&id)) else { return false };
         if let Some(ids) = self.by_request.get_mut(&attempt.request_id) {
             ids.retain(|id| *id != attempt.id);
@@ -322,10 +323,16 @@ impl Attempts {
             self.by_root.remove(&root);
         }
         self.running.remove(&attempt.id);
-        self.tombstones.insert(Arc::clone(&attempt.request_id), ());
-        if !self.is_over(&attempt) {
+        if attempt.is_confirmed() {
+            self.tombstones.insert(Arc::clone(&attempt.request_id), ());
+        }
+        if !self.is_settled(&attempt) {
             self.evicted.push(attempt);
         }
         true
     }
+}
+
+fn is_long_after(later: SystemTime, earlier: SystemTime) -> bool {
+    later.duration_since(earlier).is_ok_and(|gap| gap > RETRY)
 }

@@ -101,7 +101,7 @@ impl Registry {
     /// Whether one of the last `count` invocations had a server span, or fewer have begun.
     pub fn has_recent_server_span(&self, count: usize) -> bool {
         let attempts = self.lock();
-        let mut before = attempts.newest_first().filter(|it| it.has_begun()).skip(1);
+        let mut before = attempts.iter().rev().filter(|it| it.has_begun()).skip(1);
         let without = before.by_ref().take(count).take_while(|it| it.server.is_none());
         without.count() < count
     }
@@ -162,10 +162,14 @@ impl Registry {
         self.lock().get(id).cloned()
     }
 
-    /// Whether no more events of the attempt are expected; true for an unknown one.
+    /// Whether no more events of the attempt are expected; true for an unknown one. False until an evicted
+    /// one is [taken](Self::take_evicted).
     pub fn is_over(&self, id: AttemptId) -> bool {
         let attempts = self.lock();
-        attempts.get(id).is_none_or(|attempt| attempts.is_over(attempt))
+        match attempts.get(id) {
+            Some(attempt) => attempts.is_over(attempt),
+            None => !attempts.evicted.iter().any(|it| it.id == id),
+        }
     }
 
     /// Whether the attempt runs, as far as events show.
@@ -177,10 +181,6 @@ impl Registry {
     /// Whether an invocation has begun in this process.
     pub fn has_begun(&self) -> bool {
         self.lock().has_begun
-    }
-
-    pub fn of_span(&self, request_id: &str, ended: Option<SystemTime>) -> Option<AttemptId> {
-        self.lock().of_span(request_id, ended, false)
     }
 
     /// The attempt to which a line belongs, by its request id or by the time of its event. Unknown request
@@ -221,7 +221,7 @@ impl Registry {
         let lacks = |it: &&Attempt| it.has_begun() && !it.has_metrics_line;
         let invoked = attempts.invoked.and_then(|id| attempts.get(id));
         let invoked = invoked.filter(|it| !it.has_start && lacks(it));
-        invoked.or_else(|| attempts.newest_first().find(lacks)).map(|it| it.id)
+        invoked.or_else(|| attempts.iter().rev().find(lacks)).map(|it| it.id)
     }
 
     /// The first attempt that began after this time and has its server span.
@@ -234,7 +234,7 @@ impl Registry {
     /// shows how it ended.
     pub fn unexplained(&self, shutdown: &Shutdown) -> Option<Attempt> {
         let attempts = self.lock();
-        let last = attempts.newest_first().find(|it| it.is_confirmed())?;
+        let last = attempts.iter().rev().find(|it| it.is_confirmed())?;
         let is_unexplained = shutdown.is_failure() && last.server.is_none() && !last.is_done();
         is_unexplained.then(|| last.clone())
     }
@@ -246,7 +246,7 @@ impl Registry {
         ended: Option<SystemTime>,
     ) -> Option<TracingHeader> {
         let attempts = self.lock();
-        let id = attempts.of_span(request_id, ended, true)?;
+        let id = attempts.of_span(request_id, ended)?;
         attempts.get(id)?.xray_header.clone()
     }
 
@@ -261,11 +261,11 @@ impl Registry {
     pub fn header_at(&self, time: SystemTime) -> Option<TracingHeader> {
         let attempts = self.lock();
         attempts.invoked?;
-        let mut begun = attempts.newest_first().filter(|it| it.has_invoke && it.began <= time);
+        let mut begun = attempts.iter().rev().filter(|it| it.has_invoke && it.began <= time);
         begun.next()?.xray_header.clone()
     }
 
-    /// Takes the attempts that were evicted before they were over.
+    /// Takes the attempts that were evicted before they were over, or before the pipeline had their report.
     pub fn take_evicted(&self) -> Vec<Attempt> {
         std::mem::take(&mut self.lock().evicted)
     }

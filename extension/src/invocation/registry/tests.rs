@@ -88,12 +88,44 @@ fn a_span_belongs_to_the_attempt_in_which_it_ended() {
     let second = invoke(&registry, "r", 60_000);
 
     assert_eq!(server_span(&registry, "r", 900), Some(first), "sent during the second attempt");
-    assert_eq!(registry.of_span("r", Some(at(950))), Some(first));
+    assert_eq!(registry.lock().of_span("r", Some(at(950))), Some(first));
     // A fast function replies before its INVOKE reaches the extension.
     assert_eq!(server_span(&registry, "r", 59_999), Some(second));
-    assert_eq!(registry.of_span("r", Some(at(60_000))), Some(second));
-    assert_eq!(registry.of_span("r", None), Some(second));
-    assert_eq!(registry.of_span("unknown", None), None);
+    assert_eq!(registry.lock().of_span("r", Some(at(60_000))), Some(second));
+    assert_eq!(registry.lock().of_span("r", None), Some(second));
+    assert_eq!(registry.lock().of_span("unknown", None), None);
+}
+
+#[test]
+fn late_evidence_of_an_attempt_with_a_server_span_is_not_that_of_the_retry() {
+    let registry = Registry::default();
+    let first = invoke(&registry, "r", 0);
+    server_span(&registry, "r", 900);
+    let second = invoke(&registry, "r", 60_000);
+
+    assert_eq!(registry.of_evidence("r", Some(at(950)), at(60_001)), Some(first), "a log record");
+    assert_eq!(server_span(&registry, "r", 960), Some(first), "a second server span");
+    // A fast function replies before its INVOKE reaches the extension.
+    assert_eq!(server_span(&registry, "r", 59_999), Some(second));
+    assert_eq!(registry.of_evidence("r", Some(at(59_999)), at(60_001)), Some(second));
+    assert_eq!(registry.lock().of_span("r", Some(at(59_990))), Some(second), "a child span");
+}
+
+#[tokio::test]
+async fn a_retry_may_be_over_before_its_invoke_arrives() {
+    let registry = Registry::default();
+    let first = invoke(&registry, "r", 0);
+    start(&registry, "r", 0);
+    server_span(&registry, "r", 900);
+    done(&registry, "r", "error", 901);
+    let early = server_span(&registry, "r", 60_000).unwrap();
+    registry.record(early, EndEvidence::LastSpan);
+
+    let second = invoke(&registry, "r", 60_001);
+
+    assert_ne!(early, first);
+    assert_eq!(early, second);
+    registry.wait_for(second, EndEvidence::is_certain).await;
 }
 
 #[tokio::test]
@@ -146,10 +178,54 @@ fn made_up_request_ids_evict_no_invocation() {
 }
 
 #[test]
+fn made_up_request_ids_evict_no_ended_invocation_whose_report_is_missing() {
+    let registry = Registry::default();
+    let ended = invoke(&registry, "ended", 0);
+    start(&registry, "ended", 0);
+    invoke(&registry, "running", 1);
+    for number in 0..2 * MAX_ATTEMPTS {
+        server_span(&registry, &format!("made up {number}"), 2);
+    }
+
+    assert_eq!(report(&registry, "ended", 3), ended);
+}
+
+#[test]
+fn made_up_request_ids_evict_no_tombstone() {
+    let registry = Registry::default();
+    let ids: Vec<_> = (0..=MAX_ATTEMPTS).map(|n| start(&registry, &format!("r{n}"), 0)).collect();
+    registry.record(report(&registry, "r5", 1), EndEvidence::Report);
+    for number in 0..2 * MAX_ATTEMPTS {
+        assert!(server_span(&registry, &format!("made up {number}"), 2).is_some());
+    }
+
+    assert!(registry.get(ids[0]).is_none());
+    assert_eq!(server_span(&registry, "r0", 3), None);
+}
+
+#[test]
+fn an_attempt_is_concluded_if_it_is_evicted_before_its_report_is_in_the_pipeline() {
+    let registry = Registry::default();
+    let ids: Vec<_> = (0..MAX_ATTEMPTS).map(|n| start(&registry, &format!("r{n}"), 0)).collect();
+    for number in 0..2 {
+        report(&registry, &format!("r{number}"), 1);
+    }
+    registry.record(ids[1], EndEvidence::Report);
+    start(&registry, "one more", 2);
+    start(&registry, "another one", 2);
+
+    let evicted = registry.take_evicted();
+
+    assert_eq!(evicted.iter().map(|it| it.id).collect::<Vec<_>>(), [ids[0]]);
+    assert!(registry.get(ids[1]).is_none() && registry.get(ids[2]).is_some());
+}
+
+#[test]
 fn the_oldest_open_attempt_is_evicted_by_a_new_one_and_is_not_opened_again() {
     let registry = Registry::default();
     let ids: Vec<_> = (0..MAX_ATTEMPTS).map(|n| start(&registry, &format!("r{n}"), 0)).collect();
     report(&registry, "r5", 1);
+    registry.record(ids[5], EndEvidence::Report);
     start(&registry, "one more", 2);
     assert!(registry.take_evicted().is_empty(), "r5 was over");
     start(&registry, "another one", 2);
@@ -190,7 +266,8 @@ fn with_64_invocations_in_flight_the_lock_is_held_for_microseconds() {
             registry.of_line(Some(&request_id), at(1));
             registry.header_of_root(TraceId::from_bytes([9; 16]).unwrap());
             done(&registry, &request_id, "success", 1);
-            report(&registry, &request_id, 1);
+            let attempt = report(&registry, &request_id, 1);
+            registry.record(attempt, EndEvidence::Report);
         }
         longest.push(registry.0.longest_lock.load(Ordering::Relaxed));
     }

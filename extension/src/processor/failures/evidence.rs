@@ -106,10 +106,10 @@ impl Evidence {
         self.context.as_ref().is_some_and(|context| context.is_server)
     }
 
-    /// Whether `stray` belongs to the same invocation as this evidence.
+    /// Whether `stray` belongs to the same invocation as this evidence. Without end events several may run
+    /// at once, so only a trace shows it.
     pub(super) fn owns(&self, stray: &Self, has_end_events: bool) -> bool {
-        !self.has_server()
-            || has_end_events && stray.trace_ids.is_empty()
+        has_end_events && (!self.has_server() || stray.trace_ids.is_empty())
             || stray.trace_ids.iter().any(|id| self.trace_ids.contains(id))
     }
 

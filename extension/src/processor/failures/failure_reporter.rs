@@ -114,6 +114,7 @@ impl FailureReporter {
         let over: BTreeSet<_> = others.chain(before).collect();
         over.into_iter().for_each(|id| self.conclude(id, now));
         self.invocation(id); // strays may belong to it
+        self.forget_ended();
         self.fold(now);
     }
 
@@ -251,10 +252,17 @@ impl FailureReporter {
         }
     }
 
-    /// Handles an invocation whose record was evicted: it is reported with what is known.
+    /// Handles an invocation whose record was evicted: its evidence is reported. Other evidence waits on.
     pub fn evict(&mut self, attempt: &Attempt, now: SystemTime) {
-        self.report(attempt, now);
-        self.invocations.retain(|it| it.id != attempt.id);
+        let Some(index) = self.invocations.iter().position(|it| it.id == attempt.id) else {
+            return;
+        };
+        if !self.invocations[index].gathered.is_empty() {
+            let strays = std::mem::take(&mut self.strays);
+            self.report(attempt, now);
+            self.strays = strays;
+        }
+        self.invocations.remove(index);
     }
 
     /// Whether the invocation has evidence, or evidence without an invocation waits.

@@ -23,9 +23,9 @@ use crate::otlp::payload::{Payload, XRAY_HEADER_KEY};
 use crate::processor::platform_spans::span::{PlatformSpan, encode};
 pub(crate) use crate::processor::platform_spans::span::{new_span_id, new_trace_id};
 
-/// Most invocations that are over and whose spans still wait for S: the functions of most SDKs send S at
-/// the latest during the next invocation.
-const MAX_WAITING: usize = 8;
+/// Most invocations whose spans wait for S, at about 1 KB each, unless more are open. More than a managed
+/// instance ends before the function's SDK sends their S.
+const MAX_WAITING: usize = 256;
 
 #[derive(Debug)]
 pub struct PlatformSpans {
@@ -127,7 +127,8 @@ impl PlatformSpans {
         let server = SpanParent { trace_id, span_id: root.id, is_sampled: true };
         self.registry.set_root(attempt.id, server);
         let before = std::mem::take(&mut self.before_first);
-        self.add(attempt.id, before.into_iter().chain([root]));
+        // Not by `add`, which may drop spans of evicted attempts.
+        self.waiting.entry(attempt.id).or_default().extend(before.into_iter().chain([root]));
         let mut placed = attempt.clone();
         placed.server = Some(server);
         self.release(&placed)
@@ -150,11 +151,9 @@ impl PlatformSpans {
             return;
         }
         self.waiting.entry(id).or_default().extend(spans);
-        if self.waiting.len() > MAX_WAITING
-            && let Some(oldest) = self.waiting.first_entry()
-            && self.registry.is_over(*oldest.key())
-        {
-            oldest.remove(); // its function sends no S
+        if self.waiting.len() > MAX_WAITING {
+            let over = self.waiting.keys().find(|id| self.registry.is_over(**id)).copied();
+            over.and_then(|id| self.waiting.remove(&id)); // its function sends no S
         }
     }
 }

@@ -9,6 +9,7 @@ use prost::Message;
 use trace_context::{SpanId, TraceId, XrayHeader};
 
 use super::*;
+use crate::invocation::end::EndEvidence;
 use crate::lambda::extensions_api::Invoke;
 use crate::otlp::payload::ServerSpan;
 
@@ -264,4 +265,26 @@ fn events_that_nobody_can_read_are_passed_over() {
         platform.event(event);
     }
     assert!(RawEvent::read_all("{}", now()).is_err());
+}
+
+#[test]
+fn spans_that_wait_are_bounded_although_an_early_report_is_missing() {
+    let mut platform = platform();
+    let event = |kind: &str, number: u32| {
+        let record = format!(r#"{{"requestId":"{number}"}}"#);
+        events(&format!(r#"[{{"type":"platform.{kind}","record":{record}}}]"#)).remove(0)
+    };
+    platform.event(event("start", 0));
+    let overhead = DONE.replace(r#""requestId":"a""#, r#""requestId":"0""#);
+    platform.event(events(&overhead).remove(0));
+    for number in 1..2_000 {
+        platform.event(event("start", number));
+        platform.event(event("report", number));
+        let attempt = platform.registry.of_record(&number.to_string()).unwrap();
+        platform.registry.record(attempt, EndEvidence::Report);
+    }
+
+    let waiting = &platform.platform.waiting;
+    assert_eq!(waiting.len(), MAX_WAITING);
+    assert!(waiting.contains_key(&platform.registry.of_record("0").unwrap()), "it is not over");
 }

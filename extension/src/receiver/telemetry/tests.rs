@@ -51,7 +51,7 @@ impl Rig {
 
     async fn end_of(&self, request_id: &str) {
         let registry = self.invocations.registry();
-        let attempt = registry.of_span(request_id, None).unwrap();
+        let attempt = registry.of_record(request_id).unwrap();
         registry.wait_for(attempt, EndEvidence::is_certain).await;
     }
 

@@ -77,3 +77,51 @@ fn a_report_may_know_why_a_process_ended() {
         assert_eq!((items.len(), &items[0]["custom"]["cold_start"]), (1, &json!(true)));
     }
 }
+
+#[test]
+fn without_platform_events_ended_invocations_are_forgotten() {
+    let mut world = World::new(&[]);
+    for number in 0..2_000 {
+        let invoke = json!({ "requestId": format!("r{number}") });
+        let invoke = serde_json::from_value(invoke).unwrap();
+        let attempt = world.registry.on_invoke(&invoke, world.now);
+        world.failures.on_invoke(attempt, world.now);
+    }
+
+    assert!(world.failures.invocations.len() < 20, "{}", world.failures.invocations.len());
+}
+
+/// An error of an invocation that no attribute names.
+fn unnamed() -> LogRecord {
+    LogRecord { attributes: Vec::new(), ..record("") }
+}
+
+#[test]
+fn where_several_run_at_once_an_end_takes_no_evidence_of_another_trace() {
+    let mut world = World::new(&[]);
+    world.event("platform.start", json!({ "requestId": "fine" }));
+    world.logs(vec![unnamed()]);
+    world.event("platform.runtimeDone", json!({ "requestId": "fine", "status": "success" }));
+
+    let items = world.finish();
+
+    assert_eq!(items.len(), 1);
+    assert_eq!(items[0]["custom"]["request_id"], Value::Null);
+}
+
+#[test]
+fn an_evicted_invocation_is_reported_without_evidence_of_another() {
+    let mut world = World::new(&[]);
+    world.event("platform.start", json!({ "requestId": "evicted" }));
+    world.event("platform.start", json!({ "requestId": "running" }));
+    world.logs(vec![unnamed()]);
+    let evicted = world.registry.get(world.attempt("evicted")).unwrap();
+    world.failures.evict(&evicted, world.now);
+    world.take();
+    assert!(world.items.is_empty(), "the log record waits for its spans");
+
+    world.spans(vec![server("running")]);
+
+    let [item] = &world.items[..] else { panic!("{:#?}", world.items) };
+    assert_eq!(item["data"]["custom"]["request_id"], "running");
+}

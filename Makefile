@@ -52,10 +52,11 @@ soak: ## Run what takes minutes: 10,000 invocations, an outage, 100,000 lines, 2
 bench-extension: ARCHITECTURE = $(shell uname -m)
 bench-extension: $(VENV)/requirements target/bench/bin/opentelemetry-lambda-extension ## Measure the extension beside a bare one and the published peer
 	$(build-extension)
-	cargo build --release --package cruddur-tests --example bench-extension --example bench-lines
+	cargo build --release --package cruddur-tests --example bench-extension --example bench-holds --example bench-lines
 	$(CC) -O2 -o target/bench/bare-extension tests/bench/bare_extension.c
 	target/release/examples/bench-extension \
 		target/bench/bare-extension target/lambda/extensions/cruddur-telemetry $(lastword $^)
+	target/release/examples/bench-holds target/lambda/extensions/cruddur-telemetry
 	target/release/examples/bench-lines target/lambda/extensions/cruddur-telemetry
 
 target/bench/bin/opentelemetry-lambda-extension:

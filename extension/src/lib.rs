@@ -21,7 +21,8 @@
 //!    [`receiver::otlp::http`] answers the request.
 //! 2. [`otlp::wire`] checks the message without decoding it. [`otlp::payload`] keeps its bytes, counts
 //!    its spans and finds the server span, which proves the end of an invocation.
-//! 3. [`processor`] may derive platform spans and failures from it.
+//! 3. [`invocation::registry`] finds the attempt that the server span belongs to, and [`processor`] may
+//!    derive platform spans and failures.
 //! 4. [`pipeline::PipelineHandle`] hands the payload to the pipeline's task. [`pipeline::ledger`] counts it,
 //!    [`pipeline::buffer`] holds it, and only then the receiver answers 200.
 //! 5. A flush cuts a [`delivery::batch`] for each destination. `pipeline::worker` runs the exporter,
@@ -47,7 +48,8 @@
 //! 1. [`lifecycle`] gets INVOKE from [`lambda::extensions_api`]. [`flush::state`] waits for the end of
 //!    the invocation, for a bounded time.
 //! 2. [`invocation::end`] ends that wait when the server span or `platform.runtimeDone` arrives.
-//! 3. [`flush::policy`] decides: defer, send in the background, or wait. SHUTDOWN always drains.
+//! 3. [`flush::policy`] decides by the [`flush::credit`] for holds and the usual answer time of the
+//!    destinations: defer, send in the background, or wait. SHUTDOWN always drains.
 //! 4. [`pipeline`] begins the flush. [`pipeline::circuit_breaker`] decides which destinations are sent
 //!    to. The flush ends when each of them has everything or has failed, or the time is over.
 //! 5. [`lifecycle`] asks Lambda for the next event.
@@ -62,7 +64,7 @@ pub mod otlp; // a request's bytes
 pub mod lambda; // the Extensions and Telemetry APIs
 pub mod delivery; // the contract between pipeline and exporters
 pub mod client; // HTTP, AWS, keys, freezes
-pub mod invocation; // the end and the X-Ray header of each invocation
+pub mod invocation; // one record for each attempt of a request
 pub mod processor; // platform spans, log lines and failures
 pub mod flush; // when to send
 pub mod pipeline; // owns everything that waits

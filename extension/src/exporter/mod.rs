@@ -1,7 +1,7 @@
 //! The destinations. Each folder has the same files for the same jobs: `mod.rs` (the exporter),
 //! `config.rs` (its settings), `request.rs` (bytes on the wire), `healthcheck.rs` (for `doctor`).
 //!
-//! A new exporter is a folder, its module below, and its kind in [`KINDS`].
+//! A new exporter is a folder, its module below, and its kind in `KINDS`.
 
 pub mod kind;
 pub mod cloudwatch_logs;

@@ -136,9 +136,9 @@ impl Destination {
         }
     }
 
-    /// Adds an answer to the moving average, unless a freeze lengthened it.
+    /// Adds an answer to the moving average if a flush waited for it: a freeze may lengthen others.
     pub(super) fn answered(&mut self, now: Instant, under_way: &InFlight) {
-        if !under_way.thawed {
+        if self.awaited == Some(BatchAttempt::Current) && !under_way.thawed {
             let latest = now - under_way.sent_at;
             let average = |before: Duration| (before * 3 + latest) / 4;
             self.answer_time = Some(self.answer_time.map_or(latest, average));

@@ -164,7 +164,12 @@ impl Core {
     /// breaker.
     pub fn end_flush(&mut self, now: Instant, patience_over: bool) {
         for destination in &mut self.destinations {
-            let silent = destination.awaited.take().is_some() && !destination.had_success;
+            let is_awaited = destination.awaited.take().is_some();
+            let silent = is_awaited && !destination.had_success;
+            if let Some(under_way) = destination.under_way.as_ref().filter(|_| is_awaited) {
+                let at_least = Some(now - under_way.sent_at);
+                destination.answer_time = destination.answer_time.max(at_least);
+            }
             if silent && patience_over {
                 destination.failed(now, ExportError::HoldExpired);
                 destination.under_way.iter_mut().for_each(|it| it.has_failed = true);

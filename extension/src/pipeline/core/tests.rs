@@ -1,5 +1,6 @@
 //! The core's decisions, one by one, on a clock that the test moves.
 
+mod outlook;
 mod refusals;
 mod spooling;
 

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Index, Order, Query, StoreError, Table, codec, keys, pages};
+use super::{Index, Item, Order, Query, StoreError, Table, codec, keys, pages};
 use crate::domain::{
     Activity, Entry, EntryTree, Excerpt, Handle, PageOf, PageRequest, ReplyTree, Thread, position,
     words,
@@ -19,9 +19,13 @@ const PAGE_REPLIES: usize = 600;
 /// Levels of replies in a feed.
 pub const FEED_DEPTH: u8 = 3;
 
-/// How often a search for several words reads on when what it read has only one of them. Our
-/// choice: it bounds what a page costs; the cursor then leads on.
+/// Most rounds of a search for several words while the activities that it reads lack one of them.
+/// It bounds the cost of a page; the cursor continues from there.
 const MAX_SEARCH_ROUNDS: usize = 5;
+
+/// Most words that a search queries; the words after these only filter. It bounds the cost of a
+/// page.
+const MAX_SOUGHT: usize = 8;
 
 /// Fewest activities that a round of a search reads, however short the page: fewer would not cost
 /// less.
@@ -63,27 +67,27 @@ pub async fn of_user(
 
 /// The activities that have all of `words`, newest first; see [`crate::domain::search_words`].
 ///
-/// One query for one word, and at most `MAX_SEARCH_ROUNDS` for several.
+/// One query for one word. Several words cost at most `MAX_SEARCH_ROUNDS` rounds. The first round
+/// queries [`MAX_SOUGHT`] words and the later rounds query the two rarest of these.
 pub async fn search(
     table: &dyn Table,
     words_sought: &[String],
     page: &PageRequest,
     now: Timestamp,
 ) -> Result<PageOf<Excerpt>, StoreError> {
-    // Long words are rare words.
-    let Some(rarest) = words_sought.iter().max_by_key(|word| word.len()) else {
-        return Ok(PageOf { entries: Vec::new(), next: None });
-    };
     let has_all = |activity: &Excerpt| {
         let words = words(activity.message.as_str());
         words_sought.iter().all(|word| words.contains(word))
     };
+    let mut sought: Vec<&String> = words_sought.iter().take(MAX_SOUGHT).collect();
     let mut entries: Vec<Excerpt> = Vec::new();
     let mut next = page.after.clone();
     for _ in 0..MAX_SEARCH_ROUNDS {
         let limit = (page.limit - entries.len()).max(MIN_SEARCHED);
         let rest = PageRequest { limit, after: next };
-        let read = pages::newest(table, None, keys::word_partition(rarest), &rest, now).await?;
+        let Some(read) = read_rarest(table, &mut sought, &rest, now).await? else {
+            return Ok(PageOf { entries: Vec::new(), next: None });
+        };
         let read = read.try_map(codec::read_excerpt)?;
         entries.extend(read.entries.into_iter().filter(has_all));
         next = read.next;
@@ -96,6 +100,26 @@ pub async fn search(
         }
     }
     Ok(PageOf { entries, next })
+}
+
+/// A page of the rarest of `sought`, which keeps the two rarest; `None` without words.
+///
+/// The rarest word is the one whose page leads furthest back in time.
+async fn read_rarest(
+    table: &dyn Table,
+    sought: &mut Vec<&String>,
+    page: &PageRequest,
+    now: Timestamp,
+) -> Result<Option<PageOf<Item>>, StoreError> {
+    let query =
+        |word: &&String| pages::query(keys::word_partition(word), Order::Descending, page, now);
+    let queries: Vec<Query> = sought.iter().map(query).collect();
+    let mut read: Vec<_> = table.query(&queries).await?.into_iter().zip(sought.drain(..)).collect();
+    // The end of a partition, `None`, comes before any position.
+    read.sort_by_cached_key(|(page, _)| (page.next.clone(), page.items.len()));
+    sought.extend(read.iter().take(2).map(|(_, word)| *word));
+    let rarest = read.into_iter().next();
+    Ok(rarest.map(|(page, _)| PageOf { entries: page.items, next: page.next }))
 }
 
 /// The notifications of a reader with these handles (see [`super::users::handles_of`]), newest

@@ -3,6 +3,7 @@
 mod auth;
 pub mod cors;
 mod error;
+mod event;
 mod lenient_text;
 mod pagination;
 mod path_key;

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt, marker::PhantomData};
 
-use http::Method;
+use http::{Method, header::HOST};
 use lambda_http::{
     RequestExt, aws_lambda_events::apigw::ApiGatewayV2httpRequestContext, request::RequestContext,
 };
@@ -12,7 +12,7 @@ use serde::{
     de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::ApiError;
+use super::{ApiError, event::Event};
 use crate::panics;
 
 /// What a function answers.
@@ -59,12 +59,25 @@ pub struct Request(lambda_http::Request);
 impl Request {
     /// Reads the event's JSON.
     ///
-    /// The library panics on some events, such as one with an invalid host name. The event is at
+    /// The library panics on some events, such as one with a blank in its query. The event is at
     /// fault, so the error is [`ApiError::MalformedEvent`], as for any other bad event.
     pub fn from_event(json: &str) -> Result<Self, ApiError> {
-        match panics::catch(|| lambda_http::request::from_str(json)) {
-            Ok(Ok(request)) => Ok(Self(request)),
-            Ok(Err(error)) => Err(ApiError::MalformedEvent(error.to_string())),
+        let malformed = |error: serde_json::Error| {
+            // serde's message is left out because it can quote the event.
+            let (category, column) = (error.classify(), error.column());
+            ApiError::MalformedEvent(format!("{category:?} error in column {column}"))
+        };
+        let Object(mut event) =
+            serde_json::from_str::<Object<Event<'_>>>(json).map_err(malformed)?;
+        event.clean();
+        let host = event.take_host();
+        let json = serde_json::to_string(&event).map_err(malformed)?;
+        match panics::catch(|| lambda_http::request::from_str(&json)) {
+            Ok(Ok(mut request)) => {
+                request.headers_mut().extend(host.map(|host| (HOST, host)));
+                Ok(Self(request))
+            }
+            Ok(Err(error)) => Err(malformed(error)),
             Err(panic) => Err(ApiError::MalformedEvent(panic.message)),
         }
     }
@@ -79,12 +92,12 @@ impl Request {
         self.0.raw_http_path()
     }
 
-    /// `https` behind the gateway, which says so in a header; `http` at an emulator, which does not.
+    /// `https` where the gateway's header names it; `http` under an emulator, which sends no such
+    /// header. In a list of several proxies the first entry is the client's.
     pub fn scheme(&self) -> &'static str {
-        match self.header("x-forwarded-proto") {
-            Some("https") => "https",
-            _ => "http",
-        }
+        let list = self.header("x-forwarded-proto").unwrap_or_default();
+        let first = list.split(',').next().unwrap_or_default().trim();
+        if first.eq_ignore_ascii_case("https") { "https" } else { "http" }
     }
 
     /// What follows the `?` of the address, as the client sent it; empty if there is nothing.
@@ -198,6 +211,8 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::test_support::HOME_EVENT as HOME;
 
@@ -213,11 +228,105 @@ mod tests {
 
     #[test]
     fn an_event_that_is_no_request_is_an_error_even_where_the_library_panics() {
-        let odd_host = HOME.replace("\"host\": \"", "\"host\": \"ab:cd:");
-        for event in ["{}", "[]", "null", "\"GET /\"", odd_host.as_str()] {
+        let odd_query = HOME.replace("\"rawQueryString\": \"", "\"rawQueryString\": \"a b");
+        assert_ne!(odd_query, HOME);
+        for event in ["{}", "[]", "null", "\"GET /\"", odd_query.as_str()] {
             let error = Request::from_event(event).unwrap_err();
 
             assert_eq!(error.status_and_code().1, "malformed_event", "{event}");
+        }
+    }
+
+    fn with(change: impl FnOnce(&mut serde_json::Value)) -> Request {
+        let mut event = serde_json::from_str(HOME).unwrap();
+        change(&mut event);
+        Request::from_event(&event.to_string()).unwrap()
+    }
+
+    #[test]
+    fn odd_headers_refuse_nothing_and_the_others_stay() {
+        for (name, value) in [
+            ("x-forwarded-proto", json!("https,http")),
+            ("x-forwarded-proto", json!("gopher")),
+            ("x-forwarded-proto", json!("://")),
+            ("x-forwarded-proto", json!(["https", "http"])),
+            ("host", json!("ab:cd:")),
+            ("host", json!("999.999.999.999:99999")),
+            ("host", json!("xn--\u{e4}, b")),
+            ("host", json!("")),
+            ("Host", json!("[::1]:9000")),
+            ("x-odd", json!(null)),
+            ("x-odd", json!(7)),
+            ("x-odd", json!({"a": []})),
+            ("x-odd", json!("line\nbreak")),
+            ("x odd\u{e4}", json!("value")),
+            ("", json!("value")),
+        ] {
+            let request = with(|event| {
+                let _ = event["headers"].as_object_mut().unwrap().remove("host");
+                event["headers"][name] = value.clone();
+            });
+
+            assert_eq!(request.path(), "/api/activities/home", "{name}: {value}");
+            assert!(request.has_header("traceparent") || request.has_header("x-amzn-trace-id"));
+        }
+        for (list, scheme) in [
+            ("https,http", "https"),
+            ("HTTPS", "https"),
+            ("http, https", "http"),
+            ("gopher", "http"),
+            ("", "http"),
+        ] {
+            let request = with(|event| event["headers"]["x-forwarded-proto"] = list.into());
+            assert_eq!(request.scheme(), scheme, "{list}");
+        }
+        assert_eq!(
+            with(|event| event["headers"]["host"] = "a_b:x".into()).header("host"),
+            Some("a_b:x")
+        );
+    }
+
+    #[test]
+    fn parts_of_an_event_that_are_not_read_refuse_nothing() {
+        for (part, value) in [
+            ("cookies", json!([1, null])),
+            ("stageVariables", json!({"a": 1})),
+            ("httpMethod", json!(7)),
+            ("pathParameters", json!({"a": 1})),
+            ("pathParameters", json!([])),
+            ("queryStringParameters", json!({"a": null})),
+            ("headers", json!(null)),
+            ("isBase64Encoded", json!(false)),
+        ] {
+            with(|event| event[part] = value);
+        }
+        for (part, value) in [
+            ("authentication", json!("x")),
+            ("domainName", json!("a:b:c")),
+            ("timeEpoch", json!("never")),
+            ("accountId", json!(123456789012_u64)),
+            ("authorizer", json!(null)),
+            ("authorizer", json!({"lambda": 1, "iam": 2})),
+        ] {
+            let request = with(|event| event["requestContext"][part] = value);
+            assert!(request.claims().is_none());
+        }
+    }
+
+    #[test]
+    fn claims_that_are_not_texts_are_ignored() {
+        let claims = json!({"sub": "user-1", "nonce": null, "exp": 1, "email_verified": true,
+                            "cognito:groups": ["a"], "address": {"country": "x"}});
+        let jwt = json!({"jwt": {"claims": claims, "scopes": {"odd": 1}}});
+
+        let request = with(|event| event["requestContext"]["authorizer"] = jwt);
+
+        let claims = request.claims().unwrap();
+        assert_eq!((claims.len(), claims["sub"].as_str()), (1, "user-1"));
+        for claims in [json!(null), json!([]), json!("x")] {
+            let jwt = json!({"jwt": {"claims": claims}});
+            let request = with(|event| event["requestContext"]["authorizer"] = jwt);
+            assert!(request.claims().unwrap().is_empty());
         }
     }
 

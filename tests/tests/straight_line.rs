@@ -5,6 +5,7 @@ mod endpoints;
 pub(crate) mod everywhere;
 mod failures;
 mod headers;
+mod private;
 
 use cruddur_tests::event::root_trace_id;
 use cruddur_tests::otlp::{Span, kind};

@@ -12,7 +12,11 @@ use serde::{
     de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::{ApiError, event::Event};
+use super::{
+    ApiError,
+    event::Event,
+    excerpts::{cut, masked_query},
+};
 use crate::panics;
 
 /// What a function answers.
@@ -103,6 +107,16 @@ impl Request {
     /// What follows the `?` of the address, as the client sent it; empty if there is nothing.
     pub fn query(&self) -> &str {
         self.0.uri().query().unwrap_or_default()
+    }
+
+    /// The path for log lines and spans: at most 1,024 bytes.
+    pub fn path_excerpt(&self) -> &str {
+        cut(self.path())
+    }
+
+    /// The query for log lines and spans: at most 1,024 bytes, and without values that users type.
+    pub fn query_excerpt(&self) -> String {
+        masked_query(self.query())
     }
 
     /// The client's IP address, from the gateway.

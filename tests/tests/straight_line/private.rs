@@ -72,9 +72,9 @@ async fn a_refused_header_is_cut_in_the_log() {
 
 fn assert_nothing_holds(texts: &[&str], sandbox: &Sandbox, honeycomb: &Honeycomb, reply: &Reply) {
     let spans = honeycomb.trace(&reply.root_trace_id().unwrap());
-    assert!(spans.len() > 1, "{spans:?}");
+    assert!(!spans.is_empty());
     let all = format!("{spans:?} {:?}", sandbox.function_log_lines()).to_lowercase();
     for text in texts {
-        assert!(!all.contains(text), "{text:.40} in {all:.2000}");
+        assert!(!all.contains(text), "{text:.40} is in a line or a span");
     }
 }

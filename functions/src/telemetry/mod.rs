@@ -42,7 +42,7 @@ use crate::{
     panics,
 };
 pub use access_log::AccessLog;
-pub use aws_interceptor::TracedCalls;
+pub use aws_interceptor::{TracedCalls, describing_last_attempt};
 use current_invocation::CurrentInvocation;
 use export::Exporter;
 pub use export::{OtlpClient, SendError};

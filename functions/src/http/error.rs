@@ -57,6 +57,14 @@ pub enum ApiError {
         /// How long it may be.
         max_bytes: usize,
     },
+    /// The URL of a list is longer than a link in the response may repeat.
+    #[error("the path and the query have {bytes} bytes, {max_bytes} are allowed")]
+    UrlTooLong {
+        /// How long they are.
+        bytes: usize,
+        /// How long they may be.
+        max_bytes: usize,
+    },
     /// The body is not JSON, or JSON of another form.
     ///
     /// serde's message is left out because it can quote the body.
@@ -130,6 +138,7 @@ impl ApiError {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
             }
             ApiError::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            ApiError::UrlTooLong { .. } => (StatusCode::URI_TOO_LONG, "url_too_long"),
             ApiError::MalformedJson(_) => (StatusCode::BAD_REQUEST, "malformed_json"),
             ApiError::ForeignOrigin(_) => (StatusCode::FORBIDDEN, "origin_not_allowed"),
             ApiError::TooManySpans { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_many_spans"),
@@ -169,6 +178,7 @@ impl ApiError {
             ApiError::NotFound(_) => "NotFound",
             ApiError::UnsupportedMediaType(_) => "UnsupportedMediaType",
             ApiError::BodyTooLarge { .. } => "BodyTooLarge",
+            ApiError::UrlTooLong { .. } => "UrlTooLong",
             ApiError::MalformedJson(_) => "MalformedJson",
             ApiError::ForeignOrigin(_) => "ForeignOrigin",
             ApiError::MalformedTraces(_) | ApiError::TooManySpans { .. } => "BadTraces",

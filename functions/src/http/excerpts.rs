@@ -17,7 +17,7 @@ pub fn cut(text: &str) -> &str {
 
 /// A query with its names, and with the values of `limit` and `cursor`. Other values are masked,
 /// because they are search terms or may be secrets.
-pub(super) fn masked_query(query: &str) -> String {
+pub fn masked_query(query: &str) -> String {
     let masked = cut(query).split('&').map(|pair| match pair.split_once('=') {
         Some((name, value)) if is_plain(name, value) => pair.to_owned(),
         Some((name, _)) => format!("{name}={MASK}"),

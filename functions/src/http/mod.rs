@@ -15,7 +15,7 @@ mod views; // the JSON of replies
 
 pub use auth::{identity, user_key};
 pub use error::{ApiError, Missing};
-pub use excerpts::cut;
+pub use excerpts::{cut, masked_query};
 pub use lenient_text::{TextField, present};
 pub use pagination::{PAGED, PagedList};
 pub use path_key::{PathKey, parse_uuid, path_handle};

@@ -1,11 +1,12 @@
 //! Demo data for the local run: `cargo run --features cruddur/local --bin seed`.
 //!
 //! Writes users, a handful of threads, aged as if they had just happened, and two conversations to
-//! the store that the local functions read (`CRUDDUR_SQLITE` or `CRUDDUR_TABLE`). Ids are fixed:
-//! running it again leaves one copy of each thread and makes it young again, without the likes and
-//! replies that it has got in between; conversations that have begun and threads of others stay as
-//! they are.
+//! the local store: `CRUDDUR_SQLITE`, or `CRUDDUR_TABLE` at a local endpoint. Any other store is
+//! refused. Ids are fixed: running it again leaves one copy of each thread and makes it young again,
+//! without the likes and replies that it has got in between; conversations that have begun and
+//! threads of others stay as they are.
 
+mod local_store;
 mod thread;
 
 use std::io::Write;
@@ -182,7 +183,12 @@ const CONVERSATIONS: &[(&str, &str, &[&str])] = &[
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let app = App::new(Config::from_vars(|name| std::env::var(name).ok()));
+    let var = |name: &str| std::env::var(name).ok();
+    if let Err(reason) = local_store::check(var) {
+        writeln!(std::io::stderr(), "seed: {reason}")?;
+        std::process::exit(1);
+    }
+    let app = App::new(Config::from_vars(var));
     let (table, now) = (app.table().await?, app.now());
     for (handle, display_name, bio) in USERS {
         let identity = identity(handle, display_name)?;

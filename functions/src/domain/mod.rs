@@ -2,6 +2,7 @@
 
 mod activity;
 pub(crate) mod digest;
+mod entities;
 mod message;
 mod page;
 mod text;

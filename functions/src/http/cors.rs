@@ -6,7 +6,8 @@ use http::StatusCode;
 use super::{Response, Route};
 
 /// Headers that a page may send in addition to the safelisted ones.
-const ALLOWED_HEADERS: &str = "authorization,content-type,idempotency-key,traceparent,tracestate";
+const ALLOWED_HEADERS: &str =
+    "authorization,baggage,content-type,idempotency-key,traceparent,tracestate";
 
 /// Headers that a page may read in addition to the safelisted ones.
 const EXPOSED_HEADERS: &str = "link,traceparent,x-amzn-trace-id";

@@ -218,6 +218,7 @@ mod tests {
         assert_eq!(preflight["statusCode"], 200);
         assert_eq!(preflight["headers"]["access-control-allow-methods"], "GET");
         let allowed = preflight["headers"]["access-control-allow-headers"].as_str().unwrap();
+        assert!(allowed.split(',').any(|name| name == "baggage"), "{allowed}");
         assert!(allowed.contains("content-type") && allowed.contains("traceparent"), "{allowed}");
         for reply in [&preflight, &failed] {
             let origin = &reply["headers"]["access-control-allow-origin"];

@@ -217,6 +217,8 @@ fn limits_and_cursors(world: &World) -> Vec<Row> {
         if function != "show-activities" {
             cursors.push(("of a feed", feed_cursor.clone()));
         }
+        let long = event.clone().query("term", &"!".repeat(3_000));
+        rows.push(row(function, "a URL of 9,000 bytes", long, (414, "url_too_long")));
         for (name, cursor) in cursors {
             let event = event.clone().query("cursor", &cursor);
             rows.push(row(function, format!("cursor {name}"), event, no_cursor));

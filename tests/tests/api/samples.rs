@@ -20,6 +20,7 @@ pub(crate) fn table() -> Vec<(&'static str, u16, &'static str, Value)> {
     vec![
         ("health-check", 200, "", json!({"success": true, "ver": 1})),
         ("rollbar-test", 200, "", Value::Null), // no JSON: see below
+        ("rollbar-test-without-claims", 401, "", nobody.clone()),
         ("browser-traces", 503, "", json!(["traces_not_taken"])), // there is no extension here
         ("home-activities", 200, "/0/uuid", activity.clone()),
         ("search-activities", 200, "/0/expires_at", Value::Null),

@@ -95,7 +95,7 @@ fn a_route_asks_for_a_token_where_there_is_a_sample_without_one_and_nowhere_else
         .into_iter()
         .filter_map(|(name, _)| name.strip_suffix("-without-claims").map(resource_of))
         .collect();
-    assert_eq!(without_claims.len(), 8);
+    assert_eq!(without_claims.len(), 9);
 
     for (route, operation) in routes() {
         let target = operation["x-amazon-apigateway-integration"]["uri"].to_string();
@@ -127,8 +127,10 @@ fn the_page_that_is_asked_for_may_call_and_see_what_it_needs() {
         json!({
             "allowOrigins": ["https://cruddur.example"],
             "allowMethods": ["GET", "POST", "PUT", "DELETE"],
-            "allowHeaders":
-                ["authorization", "content-type", "idempotency-key", "traceparent", "tracestate"],
+            "allowHeaders": [
+                "authorization", "baggage", "content-type", "idempotency-key", "traceparent",
+                "tracestate"
+            ],
             "exposeHeaders": ["link", "traceparent", "x-amzn-trace-id"],
             "maxAge": 600,
         })

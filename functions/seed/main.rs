@@ -106,6 +106,16 @@ const ACTIVITIES: &[DemoActivity] = &[
         }],
     },
     DemoActivity {
+        uuid: uuid!("0b3c7b52-5c7e-4d0f-9f6a-2f1d8f0f6a11"), // `events/delete-activity.json` deletes it
+        handle: "delenn",
+        message: "Understanding is a three-edged trace.",
+        minutes_ago: 3 * 60,
+        hours_to_live: 24,
+        likes: 0,
+        reposts: 0,
+        replies: &[],
+    },
+    DemoActivity {
         uuid: uuid!("6b65a6a4-8b81-48f6-b38a-088ca65ed389"),
         handle: "worf",
         message: "The dead letter queue is without honour. I have emptied it.",
@@ -158,7 +168,14 @@ const USERS: &[(&str, &str, &str)] = &[
     ("worf", "Worf", "Son of Mogh. Reader of dead letters."),
     ("londo", "Londo Mollari", "There was a time when this whole quadrant belonged to us."),
     ("altbrown", "Alt Brown", ""),
+    ("delenn", "Delenn", ""),
 ];
+
+/// Issuer and subject of the token in `events/`.
+const SAMPLE_TOKEN: (&str, &str) = (
+    "https://cognito-idp.ca-central-1.amazonaws.com/ca-central-1_AbCdEfGhI",
+    "5f0c1c52-8a3e-4d0b-9c57-2f6f1f7d9a31",
+);
 
 /// The two who talk, and what they say in turn, the first one first, a minute apart.
 const CONVERSATIONS: &[(&str, &str, &[&str])] = &[
@@ -224,15 +241,18 @@ async fn main() -> Result<(), Error> {
 fn identity(handle: &str, display_name: &str) -> Result<Identity, Error> {
     let handle = Handle::parse(handle)?;
     Ok(Identity {
-        key: UserKey::local(&handle),
+        key: author(handle.as_str())?,
         handle,
         handle_is_chosen: false,
         name: Some(DisplayName::parse(display_name)?),
     })
 }
 
+/// The user's key: for `delenn` that of the token in the sample events.
 fn author(handle: &str) -> Result<UserKey, Error> {
-    Ok(UserKey::local(&Handle::parse(handle)?))
+    let (issuer, sub) = SAMPLE_TOKEN;
+    let of_token = (handle == "delenn").then(|| UserKey::of_token(issuer, sub)).flatten();
+    Ok(of_token.unwrap_or(UserKey::local(&Handle::parse(handle)?)))
 }
 
 fn name_of(handle: &str) -> Result<DisplayName, Error> {
@@ -282,6 +302,7 @@ fn activity_of(demo: &DemoActivity, now: Timestamp) -> Result<Activity, Error> {
             likes: demo.likes,
             replies: demo.replies.len() as u64,
             reposts: demo.reposts,
+            deleted_replies: 0,
         },
     })
 }
@@ -307,7 +328,7 @@ fn add_replies(
             counters: Counters {
                 likes: answer.likes,
                 replies: answer.replies.len() as u64,
-                reposts: 0,
+                ..Counters::default()
             },
         });
         add_replies(root, answer.uuid, depth + 1, answer.replies, now, replies)?;

@@ -38,6 +38,11 @@ impl UserKey {
         Self(Uuid::new_v5(&LOCAL_USERS, handle.as_str().as_bytes()))
     }
 
+    /// Stands in for the author of a deleted text. No user has this key.
+    pub fn gone() -> Self {
+        Self(Uuid::nil())
+    }
+
     /// The public id.
     pub fn uuid(self) -> Uuid {
         self.0

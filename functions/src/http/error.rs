@@ -40,6 +40,9 @@ pub enum ApiError {
     /// No token, or a request without an identity.
     #[error("there is no identity")]
     Unauthenticated,
+    /// The caller did not write the text; only its author deletes it.
+    #[error("another user is the author")]
+    NotTheAuthor,
     /// Another user has the handle in the token.
     #[error("the handle belongs to another user")]
     HandleTaken,
@@ -132,6 +135,7 @@ impl ApiError {
                 (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed")
             }
             ApiError::Unauthenticated => (StatusCode::UNAUTHORIZED, "generic_401"),
+            ApiError::NotTheAuthor => (StatusCode::FORBIDDEN, "not_the_author"),
             ApiError::HandleTaken => (StatusCode::CONFLICT, "user_handle_taken"),
             ApiError::NotFound(missing) => (StatusCode::NOT_FOUND, missing.code()),
             ApiError::UnsupportedMediaType(_) => {
@@ -174,6 +178,7 @@ impl ApiError {
             ApiError::MalformedEvent(_) => "MalformedEvent",
             ApiError::MethodNotAllowed { .. } => "MethodNotAllowed",
             ApiError::Unauthenticated => "Unauthenticated",
+            ApiError::NotTheAuthor => "NotTheAuthor",
             ApiError::HandleTaken => "HandleTaken",
             ApiError::NotFound(_) => "NotFound",
             ApiError::UnsupportedMediaType(_) => "UnsupportedMediaType",

@@ -194,7 +194,7 @@ async fn with_replies(
 ) -> Result<Vec<Thread>, StoreError> {
     let limit = FEED_REPLIES.min(PAGE_REPLIES / activities.len().max(1));
     let first = PageRequest { limit, after: None };
-    let answered = activities.iter().filter(|activity| activity.counters.replies > 0);
+    let answered = activities.iter().filter(|activity| activity.counters.has_replies());
     let threads: Vec<Query> = answered
         .map(|activity| Query {
             between: Some(keys::replies_down_to(FEED_DEPTH)),

@@ -119,7 +119,8 @@ pub async fn people(
     users: BTreeSet<UserKey>,
     now: Timestamp,
 ) -> Result<People, StoreError> {
-    let keys: Vec<Key> = users.into_iter().map(keys::user).collect();
+    let users = users.into_iter().filter(|user| *user != UserKey::gone());
+    let keys: Vec<Key> = users.map(keys::user).collect();
     let items = pages::pointed_to(table, &keys, now).await?;
     Ok(People::new(pages::readable(items, read_user)))
 }

@@ -38,6 +38,8 @@ pub(crate) fn table() -> Vec<(&'static str, u16, &'static str, Value)> {
         ("like-activity", 200, "/liked", json!(true)),
         ("like-activity-delete", 200, "/liked", json!(false)),
         ("like-activity-without-claims", 401, "", nobody.clone()),
+        ("delete-activity", 200, "/deleted", json!(true)),
+        ("delete-activity-without-claims", 401, "", nobody.clone()),
         ("create-message", 200, "/message_group_uuid", group.clone()),
         ("create-message-to-group", 200, "/message_group_uuid", group.clone()),
         ("create-message-without-claims", 401, "", nobody.clone()),

@@ -14,11 +14,12 @@ use super::browser::PAGE;
 
 /// A sample event, its business step, and what came of it: an attribute, and where the reply has the
 /// same (by JSON pointer; a list's length is `#`; a number is what it must be).
-const STORIES: [(&str, &str, &str, &str); 17] = [
+const STORIES: [(&str, &str, &str, &str); 18] = [
     ("browser-traces", "browser-traces", "app.result_length", "1"),
     ("create-activity", "create-activity", "app.activity_uuid", "/uuid"),
     ("create-message", "create-message", "app.message_uuid", "/uuid"),
     ("create-message-to-group", "create-message", "app.message_group_uuid", "/message_group_uuid"),
+    ("delete-activity", "delete-activity", "app.activity_uuid", "/uuid"),
     ("health-check", "health-check", "app.success", "/success"),
     ("home-activities", "home-activities", "app.result_length", "#"),
     ("like-activity", "like-activity", "app.likes_count", "/likes_count"),

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use super::call_span::{self, Call};
 use crate::store::{
-    Consistency, Index, Item, Key, Order, Page, Query, StoreError, Table, Update, Write,
+    Consistency, Erase, Index, Item, Key, Order, Page, Query, StoreError, Table, Update, Write,
     table::check_transaction,
 };
 
@@ -235,24 +235,34 @@ fn write_all(
     let mut unmet = Vec::new();
     for (position, write) in writes.iter().enumerate() {
         // An expired item counts as absent, so nearly every condition is whether the item is found.
-        let present = find(transaction, write.key(), now)?.filter(|item| may_move(item, write));
+        let present = find(transaction, write.key(), now)?.filter(|item| is_met(item, write));
         match (write, present) {
             (Write::Upsert(item), _) | (Write::Insert(item), None) => put(transaction, item)?,
             (Write::Update(update), Some(item)) => put(transaction, &updated(item, update))?,
+            (Write::Erase(erase), Some(item)) => put(transaction, &erased(item, erase))?,
             (Write::DeleteIfPresent(key), _) | (Write::DeleteExisting(key), Some(_)) => {
                 delete(transaction, key)?
             }
             (Write::Insert(_), Some(_)) => unmet.push(position),
-            (Write::Update(_) | Write::DeleteExisting(_), None) => unmet.push(position),
+            (Write::Update(_) | Write::Erase(_) | Write::DeleteExisting(_), None) => {
+                unmet.push(position)
+            }
         }
     }
     Ok(unmet)
 }
 
-/// In the index an item moves on, never back.
-fn may_move(item: &Item, write: &Write) -> bool {
-    let Write::Update(Update { listing: Some(place), .. }) = write else { return true };
-    item.listing.as_ref().is_none_or(|before| before.sort < place.sort)
+/// Whether an item that exists may be written. In the index an item moves on, never back.
+fn is_met(item: &Item, write: &Write) -> bool {
+    match write {
+        Write::Update(Update { listing: Some(place), .. }) => {
+            item.listing.as_ref().is_none_or(|before| before.sort < place.sort)
+        }
+        Write::Erase(Erase { only_if: (name, value), .. }) => {
+            item.attributes.get(*name) == Some(value)
+        }
+        _ => true,
+    }
 }
 
 fn find(connection: &Connection, key: &Key, now: Timestamp) -> rusqlite::Result<Option<Item>> {
@@ -273,6 +283,12 @@ fn updated(mut item: Item, update: &Update) -> Item {
     }
     item.attributes.extend(update.set.clone());
     Item { listing: update.listing.clone().or(item.listing), ..item }
+}
+
+fn erased(mut item: Item, erase: &Erase) -> Item {
+    item.attributes.retain(|name, _| !erase.remove.contains(&name.as_str()));
+    item.attributes.extend(erase.set.clone());
+    Item { listing: None, ..item }
 }
 
 fn put(transaction: &Transaction<'_>, item: &Item) -> rusqlite::Result<()> {

@@ -16,7 +16,7 @@ use super::{
         self, AttributeMap, EXPIRY, LISTING_PARTITION, LISTING_SORT, PARTITION, number, text,
     },
 };
-use crate::store::{Key, StoreError, Update, Write};
+use crate::store::{Erase, Key, StoreError, Update, Write};
 
 /// Hold for an item that exists and for one that does not: what has expired may still lie there.
 const EXISTS: &str =
@@ -84,6 +84,7 @@ impl DynamoDbTable {
                     .build()?,
             ),
             Write::Update(update) => action.update(self.update(update, values)?),
+            Write::Erase(erase) => action.update(self.erase(erase, values)?),
             Write::DeleteExisting(key) => action.delete(
                 self.delete(key)
                     .condition_expression(EXISTS)
@@ -127,18 +128,48 @@ impl DynamoDbTable {
             values.insert(":place".to_owned(), text(&place.sort));
             condition = format!("{EXISTS} AND {MOVES_ON}");
         }
-        let clauses = [("SET", sets), ("ADD", adds)].map(|(verb, parts)| match parts.is_empty() {
-            true => String::new(),
-            false => format!("{verb} {} ", parts.join(", ")),
-        });
         types::Update::builder()
             .table_name(&self.name)
             .set_key(Some(values::from_key(&update.key)))
-            .update_expression(clauses.concat())
+            .update_expression(clause("SET", &sets) + &clause("ADD", &adds))
             .condition_expression(condition)
             .set_expression_attribute_names(Some(names))
             .set_expression_attribute_values(Some(values))
             .build()
+    }
+
+    fn erase(&self, erase: &Erase, mut values: AttributeMap) -> Result<types::Update, BuildError> {
+        let mut names = condition_names();
+        let (attribute, value) = &erase.only_if;
+        names.insert("#only".to_owned(), (*attribute).to_owned());
+        values.insert(":only".to_owned(), values::from_json(value));
+        let (mut sets, mut removed) = (Vec::new(), Vec::new());
+        for (n, (name, value)) in erase.set.iter().enumerate() {
+            names.insert(format!("#s{n}"), name.clone());
+            values.insert(format!(":s{n}"), values::from_json(value));
+            sets.push(format!("#s{n} = :s{n}"));
+        }
+        let index = [LISTING_PARTITION, LISTING_SORT];
+        for (n, name) in erase.remove.iter().copied().chain(index).enumerate() {
+            names.insert(format!("#r{n}"), name.to_owned());
+            removed.push(format!("#r{n}"));
+        }
+        types::Update::builder()
+            .table_name(&self.name)
+            .set_key(Some(values::from_key(&erase.key)))
+            .update_expression(clause("SET", &sets) + &clause("REMOVE", &removed))
+            .condition_expression(format!("{EXISTS} AND #only = :only"))
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values(Some(values))
+            .build()
+    }
+}
+
+/// A part of an update expression; empty without `parts`.
+fn clause(verb: &str, parts: &[String]) -> String {
+    match parts.is_empty() {
+        true => String::new(),
+        false => format!("{verb} {} ", parts.join(", ")),
     }
 }
 

@@ -16,10 +16,10 @@ use cruddur::{
     config::Config,
     domain::{
         Activity, Bio, Counters, DisplayName, Handle, Identity, LongText, Message, MessageText,
-        Reply, User, UserKey, conversation_uuid,
+        Reply, User, UserKey, Written, conversation_uuid,
     },
     runtime::App,
-    store::{PageRequest, Table, messages, users},
+    store::{PageRequest, Table, codec, messages, users},
 };
 use jiff::{SignedDuration, Timestamp};
 use uuid::{Uuid, uuid};
@@ -224,6 +224,10 @@ async fn main() -> Result<(), Error> {
         thread::remove(table, activity.uuid).await?;
         thread::publish(table, activity, replies).await?;
     }
+    for (handle, _, _) in USERS {
+        let item = codec::written_item(author(handle)?, written_by(handle))?;
+        table.put_each(&[item]).await?;
+    }
     for (one, other, texts) in CONVERSATIONS {
         talk(table, [one, other], texts, now).await?;
     }
@@ -253,6 +257,19 @@ fn author(handle: &str) -> Result<UserKey, Error> {
     let (issuer, sub) = SAMPLE_TOKEN;
     let of_token = (handle == "delenn").then(|| UserKey::of_token(issuer, sub)).flatten();
     Ok(of_token.unwrap_or(UserKey::local(&Handle::parse(handle)?)))
+}
+
+/// How much of the demo data a user has written.
+fn written_by(handle: &str) -> Written {
+    let activities = ACTIVITIES.iter().filter(|demo| demo.handle == handle).count() as u64;
+    let replies = ACTIVITIES.iter().map(|demo| replies_by(handle, demo.replies)).sum();
+    Written { activities, replies }
+}
+
+fn replies_by(handle: &str, replies: &[DemoReply]) -> u64 {
+    let with_below =
+        |reply: &DemoReply| u64::from(reply.handle == handle) + replies_by(handle, reply.replies);
+    replies.iter().map(with_below).sum()
 }
 
 fn name_of(handle: &str) -> Result<DisplayName, Error> {

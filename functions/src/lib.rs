@@ -14,6 +14,7 @@
 //! | `GET /api/message_groups` | `message-groups` |
 //! | `GET /api/messages/{key}` | `show-messages` |
 //! | `POST /api/messages` | `create-message` |
+//! | `GET /api/users/{handle}` | `user-profile` |
 //! | `GET /api/users/{handle}/short` | `user-short` |
 //! | `POST`, `PUT /api/profile/update` | `update-profile` |
 //! | `GET /api/health-check` | `health-check` |

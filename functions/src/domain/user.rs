@@ -88,6 +88,16 @@ pub struct User {
     pub bio: Option<Bio>,
 }
 
+/// How much a user has ever published. Deleted and expired texts count too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Written {
+    /// Activities.
+    pub activities: u64,
+    /// Replies.
+    pub replies: u64,
+}
+
 /// The names of a user at the time of reading.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Names {

@@ -17,6 +17,7 @@ pub mod show_messages;
 mod errors;
 mod shared; // what several of them do alike
 pub mod update_profile;
+pub mod user_profile;
 pub mod user_short;
 
 #[cfg(test)]

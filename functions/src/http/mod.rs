@@ -23,6 +23,6 @@ pub use request::{Request, Route};
 pub use response::Response;
 pub use validation::{Invalid, parsed_message, parsed_name};
 pub use views::{
-    entry_json, feed_json, group_json, message_json, reply_json, search_json, thread_json,
-    user_json,
+    entry_json, feed_json, group_json, message_json, profile_json, reply_json, search_json,
+    thread_json, user_json,
 };

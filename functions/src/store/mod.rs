@@ -20,7 +20,7 @@ pub mod messages;
 use crate::config::Config;
 pub use crate::domain::{PageOf, PageRequest};
 pub use table::{
-    Consistency, Erase, Index, Item, Key, MAX_WRITES, Order, Page, Query, StoreError, Table,
+    Consistency, Count, Erase, Index, Item, Key, MAX_WRITES, Order, Page, Query, StoreError, Table,
     Update, Write,
 };
 

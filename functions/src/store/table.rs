@@ -150,6 +150,8 @@ pub enum Write {
     Update(Update),
     /// Takes attributes out of an item, which must exist.
     Erase(Erase),
+    /// Raises counters of an item, which is made if it is missing.
+    Count(Count),
     /// Removes an item, which must exist.
     DeleteExisting(Key),
     /// Removes the item, if there is one.
@@ -183,6 +185,19 @@ pub struct Erase {
     pub set: Map<String, Value>,
 }
 
+/// How to count in an item that may be missing. Its key must not be used again after the expiry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Count {
+    /// Which item.
+    pub key: Key,
+    /// Counters to raise. One that is missing counts from 0.
+    pub add: Vec<(&'static str, i64)>,
+    /// A counter, and the number that it must be below.
+    pub below: Option<(&'static str, i64)>,
+    /// When the item expires, in Unix seconds; the same in each write to the key.
+    pub expires_at_seconds: Option<i64>,
+}
+
 impl Write {
     /// The item that it is about.
     pub fn key(&self) -> &Key {
@@ -190,6 +205,7 @@ impl Write {
             Write::Upsert(item) | Write::Insert(item) => &item.key,
             Write::Update(update) => &update.key,
             Write::Erase(erase) => &erase.key,
+            Write::Count(count) => &count.key,
             Write::DeleteExisting(key) | Write::DeleteIfPresent(key) => key,
         }
     }

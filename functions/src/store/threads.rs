@@ -132,7 +132,8 @@ pub async fn publish(
     let (mut notified, ()) = try_join(mentioned, table.put_each(&words)).await?;
     notified.remove(&Recipient::User(activity.author));
     let items = codec::activity_items(activity, &notified)?;
-    let writes = items.into_iter().map(Write::Upsert).collect();
+    let mut writes: Vec<Write> = items.into_iter().map(Write::Upsert).collect();
+    writes.push(users::count_written(activity.author, "activities"));
     idempotency::write_once(table, writes, answered, now).await
 }
 
@@ -165,7 +166,8 @@ pub async fn reply(
         listing: None,
     });
     let items = codec::reply_items(reply, &notified)?;
-    let writes = std::iter::once(count).chain(items.into_iter().map(Write::Upsert)).collect();
+    let mut writes = vec![count, users::count_written(reply.author, "replies")];
+    writes.extend(items.into_iter().map(Write::Upsert));
     match idempotency::write_once(table, writes, answered, now).await {
         Err(error) if error.is_condition_of(0) => Ok(false),
         done => done.map(|()| true),

@@ -161,9 +161,12 @@ fn paths() -> Vec<Row> {
     }
     let (blank, no_user) = ((422, "blank_user_handle"), (404, "user_not_found"));
     let at_long = format!("@{long}");
-    for (parameter, function) in
-        [("key", "show-activities"), ("key", "show-messages"), ("handle", "user-short")]
-    {
+    for (parameter, function) in [
+        ("key", "show-activities"),
+        ("key", "show-messages"),
+        ("handle", "user-short"),
+        ("handle", "user-profile"),
+    ] {
         for (name, handle, expected) in [
             ("a bare @", "@", blank),
             ("a blank", "@ ", blank),
@@ -175,8 +178,10 @@ fn paths() -> Vec<Row> {
             rows.push(row(function, format!("handle {name}"), event, expected));
         }
     }
-    let unknown = event("user-short").path_parameter("handle", "nobody");
-    rows.push(row("user-short", "handle unknown", unknown, no_user));
+    for function in ["user-short", "user-profile"] {
+        let unknown = event(function).path_parameter("handle", "nobody");
+        rows.push(row(function, "handle unknown", unknown, no_user));
+    }
     rows
 }
 

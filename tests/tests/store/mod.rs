@@ -38,7 +38,7 @@ mod costs;
 
 use cruddur::store::Consistency::Strong;
 use cruddur::store::{
-    Erase, Index, Item, Key, Order, Page, Query, StoreError, Table, Update, Write,
+    Count, Erase, Index, Item, Key, Order, Page, Query, StoreError, Table, Update, Write,
 };
 use cruddur_tests::eventually;
 use jiff::Timestamp;

@@ -14,7 +14,7 @@ use super::browser::PAGE;
 
 /// A sample event, its business step, and what came of it: an attribute, and where the reply has the
 /// same (by JSON pointer; a list's length is `#`; a number is what it must be).
-const STORIES: [(&str, &str, &str, &str); 18] = [
+const STORIES: [(&str, &str, &str, &str); 19] = [
     ("browser-traces", "browser-traces", "app.result_length", "1"),
     ("create-activity", "create-activity", "app.activity_uuid", "/uuid"),
     ("create-message", "create-message", "app.message_uuid", "/uuid"),
@@ -32,6 +32,7 @@ const STORIES: [(&str, &str, &str, &str); 18] = [
     ("show-activities-by-id", "show-activity", "app.activity_uuid", "/0/uuid"),
     ("show-messages", "show-messages", "app.result_length", "#"),
     ("update-profile", "update-profile", "app.user_uuid", "/uuid"),
+    ("user-profile", "user-profile", "app.user_uuid", "/uuid"),
     ("user-short", "user-short", "app.user_uuid", "/uuid"),
 ];
 

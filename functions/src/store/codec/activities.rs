@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::item::{self, attributes, corrupt, parsed_key};
 use crate::{
-    domain::{Activity, Counters, Entry, Handle, Reply, Text, UserKey, words},
+    domain::{Activity, Counters, Entry, Handle, Reply, Text, UserKey, Written, words},
     store::{
         Erase, Item, Key, StoreError,
         keys::{self, ReplyKey},
@@ -91,6 +91,11 @@ pub fn activity_items(
     let mut all = vec![Item { listing, ..activity }, item::key_only(of_author, Some(expires_at))];
     all.extend(notices(notified, &key, (created_at, uuid), expires_at)?);
     Ok(all)
+}
+
+/// The item that counts what a user has published.
+pub fn written_item(user: UserKey, written: Written) -> Result<Item, StoreError> {
+    item::with_attributes(keys::written(user), None, &written)
 }
 
 /// The pointers by which a search finds an activity, one for each of its words.

@@ -17,6 +17,7 @@ on_both_stores! {
     an_update_moves_an_item_in_the_index,
     an_item_never_moves_back_in_the_index,
     replacing_an_item_takes_it_out_of_the_index,
+    counting_makes_the_item_and_stops_at_its_bound,
     erasing_takes_attributes_and_the_place_in_the_index_on_condition_of_a_value,
     a_transaction_of_a_hundred_passes_and_one_more_is_refused,
     two_writes_to_one_item_are_refused,
@@ -164,6 +165,31 @@ async fn an_item_never_moves_back_in_the_index(store: Store) {
 
     assert_eq!(store.dump().await, before);
     write(table, &[to("b", "1"), to("a", "6")]).await.unwrap();
+}
+
+async fn counting_makes_the_item_and_stops_at_its_bound(store: Store) {
+    let table = store.table();
+    let count = |bound: Option<i64>| {
+        Write::Count(Count {
+            key: key("p", "a"),
+            add: vec![("n", 1), ("m", 2)],
+            below: bound.map(|bound| ("n", bound)),
+            expires_at_seconds: Some(NOW + 60),
+        })
+    };
+
+    for _ in 0..3 {
+        write(table, &[count(Some(3))]).await.unwrap();
+    }
+    let refused = write(table, &[Write::Upsert(item("p", "b")), count(Some(3))]).await.unwrap_err();
+    let counted = get(table, key("p", "a")).await.unwrap();
+    write(table, &[count(None)]).await.unwrap();
+
+    assert!(!refused.is_condition_of(0) && refused.is_condition_of(1), "{refused}");
+    assert_eq!(get(table, key("p", "b")).await, None);
+    assert_eq!(Value::Object(counted.attributes), json!({"n": 3, "m": 6}));
+    assert_eq!(counted.expires_at_seconds, Some(NOW + 60));
+    assert_eq!(get(table, key("p", "a")).await.unwrap().attributes["n"], 4);
 }
 
 async fn erasing_takes_attributes_and_the_place_in_the_index_on_condition_of_a_value(store: Store) {

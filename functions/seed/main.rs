@@ -1,11 +1,12 @@
 //! Demo data for the local run: `cargo run --features cruddur/local --bin seed`.
 //!
 //! Writes users, a handful of threads, aged as if they had just happened, and two conversations to
-//! the store that the local functions read (`CRUDDUR_SQLITE` or `CRUDDUR_TABLE`). Ids are fixed:
-//! running it again leaves one copy of each thread and makes it young again, without the likes and
-//! replies that it has got in between; conversations that have begun and threads of others stay as
-//! they are.
+//! the local store: `CRUDDUR_SQLITE`, or `CRUDDUR_TABLE` at a local endpoint. Any other store is
+//! refused. Ids are fixed: running it again leaves one copy of each thread and makes it young again,
+//! without the likes and replies that it has got in between; conversations that have begun and
+//! threads of others stay as they are.
 
+mod local_store;
 mod thread;
 
 use std::io::Write;
@@ -15,10 +16,10 @@ use cruddur::{
     config::Config,
     domain::{
         Activity, Bio, Counters, DisplayName, Handle, Identity, LongText, Message, MessageText,
-        Reply, User, UserKey, conversation_uuid,
+        Reply, User, UserKey, Written, conversation_uuid,
     },
     runtime::App,
-    store::{PageRequest, Table, messages, users},
+    store::{PageRequest, Table, codec, messages, users},
 };
 use jiff::{SignedDuration, Timestamp};
 use uuid::{Uuid, uuid};
@@ -105,6 +106,16 @@ const ACTIVITIES: &[DemoActivity] = &[
         }],
     },
     DemoActivity {
+        uuid: uuid!("0b3c7b52-5c7e-4d0f-9f6a-2f1d8f0f6a11"), // `events/delete-activity.json` deletes it
+        handle: "delenn",
+        message: "Understanding is a three-edged trace.",
+        minutes_ago: 3 * 60,
+        hours_to_live: 24,
+        likes: 0,
+        reposts: 0,
+        replies: &[],
+    },
+    DemoActivity {
         uuid: uuid!("6b65a6a4-8b81-48f6-b38a-088ca65ed389"),
         handle: "worf",
         message: "The dead letter queue is without honour. I have emptied it.",
@@ -157,7 +168,14 @@ const USERS: &[(&str, &str, &str)] = &[
     ("worf", "Worf", "Son of Mogh. Reader of dead letters."),
     ("londo", "Londo Mollari", "There was a time when this whole quadrant belonged to us."),
     ("altbrown", "Alt Brown", ""),
+    ("delenn", "Delenn", ""),
 ];
+
+/// Issuer and subject of the token in `events/`.
+const SAMPLE_TOKEN: (&str, &str) = (
+    "https://cognito-idp.ca-central-1.amazonaws.com/ca-central-1_AbCdEfGhI",
+    "5f0c1c52-8a3e-4d0b-9c57-2f6f1f7d9a31",
+);
 
 /// The two who talk, and what they say in turn, the first one first, a minute apart.
 const CONVERSATIONS: &[(&str, &str, &[&str])] = &[
@@ -182,7 +200,12 @@ const CONVERSATIONS: &[(&str, &str, &[&str])] = &[
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let app = App::new(Config::from_vars(|name| std::env::var(name).ok()));
+    let var = |name: &str| std::env::var(name).ok();
+    if let Err(reason) = local_store::check(var) {
+        writeln!(std::io::stderr(), "seed: {reason}")?;
+        std::process::exit(1);
+    }
+    let app = App::new(Config::from_vars(var));
     let (table, now) = (app.table().await?, app.now());
     for (handle, display_name, bio) in USERS {
         let identity = identity(handle, display_name)?;
@@ -201,6 +224,10 @@ async fn main() -> Result<(), Error> {
         thread::remove(table, activity.uuid).await?;
         thread::publish(table, activity, replies).await?;
     }
+    for (handle, _, _) in USERS {
+        let item = codec::written_item(author(handle)?, written_by(handle))?;
+        table.put_each(&[item]).await?;
+    }
     for (one, other, texts) in CONVERSATIONS {
         talk(table, [one, other], texts, now).await?;
     }
@@ -218,15 +245,31 @@ async fn main() -> Result<(), Error> {
 fn identity(handle: &str, display_name: &str) -> Result<Identity, Error> {
     let handle = Handle::parse(handle)?;
     Ok(Identity {
-        key: UserKey::local(&handle),
+        key: author(handle.as_str())?,
         handle,
         handle_is_chosen: false,
         name: Some(DisplayName::parse(display_name)?),
     })
 }
 
+/// The user's key: for `delenn` that of the token in the sample events.
 fn author(handle: &str) -> Result<UserKey, Error> {
-    Ok(UserKey::local(&Handle::parse(handle)?))
+    let (issuer, sub) = SAMPLE_TOKEN;
+    let of_token = (handle == "delenn").then(|| UserKey::of_token(issuer, sub)).flatten();
+    Ok(of_token.unwrap_or(UserKey::local(&Handle::parse(handle)?)))
+}
+
+/// How much of the demo data a user has written.
+fn written_by(handle: &str) -> Written {
+    let activities = ACTIVITIES.iter().filter(|demo| demo.handle == handle).count() as u64;
+    let replies = ACTIVITIES.iter().map(|demo| replies_by(handle, demo.replies)).sum();
+    Written { activities, replies }
+}
+
+fn replies_by(handle: &str, replies: &[DemoReply]) -> u64 {
+    let with_below =
+        |reply: &DemoReply| u64::from(reply.handle == handle) + replies_by(handle, reply.replies);
+    replies.iter().map(with_below).sum()
 }
 
 fn name_of(handle: &str) -> Result<DisplayName, Error> {
@@ -276,6 +319,7 @@ fn activity_of(demo: &DemoActivity, now: Timestamp) -> Result<Activity, Error> {
             likes: demo.likes,
             replies: demo.replies.len() as u64,
             reposts: demo.reposts,
+            deleted_replies: 0,
         },
     })
 }
@@ -301,7 +345,7 @@ fn add_replies(
             counters: Counters {
                 likes: answer.likes,
                 replies: answer.replies.len() as u64,
-                reposts: 0,
+                ..Counters::default()
             },
         });
         add_replies(root, answer.uuid, depth + 1, answer.replies, now, replies)?;

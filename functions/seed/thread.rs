@@ -127,7 +127,7 @@ mod tests {
             message: MessageText::parse("Hello @worf #rust").unwrap(),
             created_at,
             expires_at: created_at + SignedDuration::from_hours(24),
-            counters: Counters { likes: 5, replies: 1, reposts: 0 },
+            counters: Counters { likes: 5, replies: 1, ..Counters::default() },
         }
     }
 

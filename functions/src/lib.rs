@@ -8,11 +8,13 @@
 //! | `GET /api/activities/search` | `search-activities` |
 //! | `POST /api/activities` | `create-activity` |
 //! | `GET /api/activities/{key}` | `show-activities` |
+//! | `DELETE /api/activities/{key}` | `delete-activity` |
 //! | `POST /api/activities/{key}/reply` | `reply-activity` |
 //! | `PUT`, `DELETE /api/activities/{key}/like` | `like-activity` |
 //! | `GET /api/message_groups` | `message-groups` |
 //! | `GET /api/messages/{key}` | `show-messages` |
 //! | `POST /api/messages` | `create-message` |
+//! | `GET /api/users/{handle}` | `user-profile` |
 //! | `GET /api/users/{handle}/short` | `user-short` |
 //! | `POST`, `PUT /api/profile/update` | `update-profile` |
 //! | `GET /api/health-check` | `health-check` |

@@ -22,6 +22,7 @@ use crate::record::Record;
 
 /// The type of all bodies, both ways.
 const CONTENT_TYPE: &str = "application/x-amz-json-1.0";
+const REQUEST_ID: &str = "x-amzn-requestid";
 
 /// Key attributes of the table and of its index, as `cruddur::store::engines::dynamodb` has them.
 const TABLE_KEY: [&str; 2] = ["pk", "sk"];
@@ -138,7 +139,11 @@ impl Upstream {
         {
             self.done().insert(token, asked);
         }
-        response(reply.status.as_u16(), body)
+        let mut response = response(reply.status.as_u16(), body);
+        if let Some(id) = reply.headers.get(REQUEST_ID) {
+            response.headers_mut().insert(REQUEST_ID, id.clone());
+        }
+        response
     }
 
     async fn pass_on(&self, request: &Recorded) -> std::io::Result<HttpReply> {

@@ -29,6 +29,19 @@ async fn an_unknown_argument_is_an_error_that_leads_to_the_help() {
 }
 
 #[test]
+fn seed_refuses_a_table_on_aws_and_names_the_variable() {
+    let seed = Command::new(binaries().path("seed"))
+        .env_clear()
+        .env("CRUDDUR_TABLE", "production")
+        .output()
+        .expect("`seed` starts");
+
+    let printed = String::from_utf8_lossy(&seed.stderr);
+    assert_eq!((seed.status.code(), seed.stdout.len()), (Some(1), 0), "{printed}");
+    assert!(printed.contains("CRUDDUR_TABLE=production"), "{printed}");
+}
+
+#[test]
 fn who_cannot_complain_goes_on_to_the_exit_code() {
     let full = || Stdio::from(File::create("/dev/full").expect("a device that is full"));
     for (arguments, code) in [(&["doktor"][..], 2), (&["replay"], 1), (&["board"], 1)] {

@@ -179,18 +179,23 @@ fn assert_all_answered(honeycomb: &Honeycomb, status: u16) {
 }
 
 #[tokio::test]
-async fn a_trace_that_its_caller_does_not_sample_is_not_sent_on() {
+async fn a_trace_that_the_function_does_not_sample_is_not_sent_on() {
     let honeycomb = Honeycomb::start().await;
-    let sandbox =
-        Sandbox::builder("home-activities").honeycomb(&honeycomb).demo_store().start().await;
+    let sandbox = |sampler| {
+        let sandbox = Sandbox::builder("home-activities").honeycomb(&honeycomb).demo_store();
+        sandbox.env("OTEL_TRACES_SAMPLER", sampler)
+    };
     let [unsampled, sampled] = ["1", "2"].map(|digit| digit.repeat(32));
     let request = |trace_id: &str, flags: &str| {
         let traceparent = format!("00-{trace_id}-b7ad6b7169203331-{flags}");
         event("home-activities").header("traceparent", &traceparent)
     };
 
-    sandbox.invoke(request(&unsampled, "00")).await;
-    let reply = sandbox.invoke(request(&sampled, "01")).await;
+    let off = sandbox("parentbased_always_off").start().await;
+    off.invoke(request(&unsampled, "01")).await;
+    off.shutdown().await;
+    let on = sandbox("parentbased_always_on").start().await;
+    let reply = on.invoke(request(&sampled, "00")).await;
 
     assert_eq!(honeycomb.server_span(&reply.request_id).await.trace_id, sampled);
     assert!(honeycomb.trace(&unsampled).is_empty());

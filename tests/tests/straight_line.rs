@@ -5,6 +5,7 @@ mod endpoints;
 pub(crate) mod everywhere;
 mod failures;
 mod headers;
+mod private;
 
 use cruddur_tests::event::root_trace_id;
 use cruddur_tests::otlp::{Span, kind};
@@ -40,7 +41,7 @@ async fn a_request_without_a_caller_is_a_trace_of_its_own_named_by_lambdas_root(
 async fn a_request_with_a_callers_traceparent_continues_that_trace() {
     let honeycomb = Honeycomb::start().await;
     let sandbox = start(&honeycomb).await;
-    let traceparent = format!("00-{CALLER_TRACE}-{CALLER_SPAN}-01");
+    let traceparent = format!("00-{CALLER_TRACE}-{CALLER_SPAN}-00");
 
     let reply = sandbox.invoke(event("home-activities").header("traceparent", &traceparent)).await;
     let server = honeycomb.server_span(&reply.request_id).await;
@@ -48,7 +49,7 @@ async fn a_request_with_a_callers_traceparent_continues_that_trace() {
     assert_is_the_demo_feed(&reply);
     assert_eq!(server.trace_id, CALLER_TRACE);
     assert_eq!(server.parent_id.as_deref(), Some(CALLER_SPAN));
-    assert_eq!(server.flags & 1, 1, "sampled, as the caller said");
+    assert_eq!(server.flags & 1, 1, "sampled by the function itself");
     assert_describes_the_request(&server, &reply);
     assert_has_its_store_span(&honeycomb, &server);
     assert_is_told_in_the_log(&sandbox, &honeycomb, &reply, &server).await;

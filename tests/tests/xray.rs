@@ -42,9 +42,19 @@ async fn told(
     traceparent: Option<&str>,
     undecided: &str,
 ) -> (Vec<Value>, Vec<Span>, Option<Span>) {
+    told_by("parentbased_always_on", header, traceparent, undecided).await
+}
+
+/// The same with a sampler of the function.
+async fn told_by(
+    sampler: &str,
+    header: &str,
+    traceparent: Option<&str>,
+    undecided: &str,
+) -> (Vec<Value>, Vec<Span>, Option<Span>) {
     let (honeycomb, xray) = (Honeycomb::start().await, Xray::start().await);
     let sandbox = sandbox(&honeycomb, &xray.url()).env("CRUDDUR_XRAY_UNDECIDED", undecided);
-    let sandbox = sandbox.start().await;
+    let sandbox = sandbox.env("OTEL_TRACES_SAMPLER", sampler).start().await;
     let mut event = event("home-activities").trace_header(header);
     if let Some(traceparent) = traceparent {
         event = event.header("traceparent", traceparent);
@@ -90,11 +100,12 @@ async fn the_trace_of_a_sampled_request_is_the_same_tree_as_honeycombs() {
 }
 
 #[tokio::test]
-async fn a_traceparent_that_is_not_sampled_keeps_a_trace_from_honeycomb_alone() {
-    let unsampled = format!("00-{CALLER_TRACE}-{CALLER_SPAN}-00");
+async fn a_sampler_that_leaves_a_trace_out_keeps_it_from_honeycomb_alone() {
+    let sampled = format!("00-{CALLER_TRACE}-{CALLER_SPAN}-01");
     let header = new_trace_header();
 
-    let (documents, spans, _) = told(&header, Some(&unsampled), "0").await;
+    let (documents, spans, _) =
+        told_by("parentbased_always_off", &header, Some(&sampled), "0").await;
 
     assert!(spans.is_empty(), "{spans:#?}");
     let tree = tree_of_documents(&documents);

@@ -32,7 +32,7 @@ const DEFAULT_PAGE_ORIGIN: &str = "http://localhost:3000";
 /// |---|---|---|
 /// | `OTEL_SERVICE_NAME`, or `HONEYCOMB_SERVICE_NAME` | `service.name` of spans, `service` of log lines | that of the next variable, or the function's name |
 /// | `OTEL_RESOURCE_ATTRIBUTES` | further attributes of the resource, `key=value,key=value`; values percent-encoded | – |
-/// | `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG` | which traces get the sampled flag; all are recorded, so that no error is missed | `parentbased_always_on`, 1 |
+/// | `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG` | which traces get the sampled flag, whatever flag a caller sends; all are recorded, so that no error is missed | `parentbased_always_on`, 1 |
 /// | `OTEL_SDK_DISABLED` | `true`: nothing is sent, neither spans nor lines | `false` |
 /// | `OTEL_LOGS_EXPORTER` | `otlp`: log lines are sent to the extension as well, after the reply. `none`: they are on standard output alone, which is enough wherever the platform hands that to the extension; with both, all lines would be there twice | `none`; `otlp` under an emulator, which hands over nothing |
 /// | `OTEL_EXPORTER_OTLP_ENDPOINT` | base URL of the extension, loopback only | `http://127.0.0.1:4318` |

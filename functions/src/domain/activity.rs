@@ -33,6 +33,15 @@ pub struct Counters {
     pub replies: u64,
     /// Reposts.
     pub reposts: u64,
+    /// Replies that their authors have deleted; `replies` counts the others.
+    pub deleted_replies: u64,
+}
+
+impl Counters {
+    /// Whether a reply has ever been written. Replies may stand below a deleted one.
+    pub fn has_replies(&self) -> bool {
+        self.replies + self.deleted_replies > 0
+    }
 }
 
 /// An answer to an activity or to another reply; it expires with the activity at its root.

@@ -188,6 +188,16 @@ impl<const MAX: usize> Text<MAX> {
         }
     }
 
+    /// Stands in for a text that its author has deleted: the empty text, which no user can write.
+    pub fn deleted() -> Self {
+        Self(String::new())
+    }
+
+    /// Whether it is [`Text::deleted`].
+    pub fn is_deleted(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// As it was written.
     pub fn as_str(&self) -> &str {
         &self.0

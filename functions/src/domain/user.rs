@@ -38,6 +38,11 @@ impl UserKey {
         Self(Uuid::new_v5(&LOCAL_USERS, handle.as_str().as_bytes()))
     }
 
+    /// Stands in for the author of a deleted text. No user has this key.
+    pub fn gone() -> Self {
+        Self(Uuid::nil())
+    }
+
     /// The public id.
     pub fn uuid(self) -> Uuid {
         self.0
@@ -81,6 +86,16 @@ pub struct User {
     pub display_name: DisplayName,
     /// What they say about themselves, if anything.
     pub bio: Option<Bio>,
+}
+
+/// How much a user has ever published. Deleted and expired texts count too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Written {
+    /// Activities.
+    pub activities: u64,
+    /// Replies.
+    pub replies: u64,
 }
 
 /// The names of a user at the time of reading.

@@ -2,6 +2,8 @@
 //!
 //! The page holds no key of Honeycomb; its spans take the way of the functions' own.
 
+mod clock;
+mod sanitize;
 mod page_spans;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -25,7 +27,8 @@ const MAX_BODY: usize = 64 * 1024;
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     check_origin(app, &request)?;
     let encoding = encoding(&request)?;
-    let traces = page_spans::read(encoding, request.body_up_to(MAX_BODY)?).map_err(refused)?;
+    let traces =
+        page_spans::read(encoding, request.body_up_to(MAX_BODY)?, app.now()).map_err(refused)?;
     let count = pass_on(app, &traces).await?;
     info!(count, "Took {count} spans of the page");
     Ok(match encoding {

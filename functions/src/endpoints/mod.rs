@@ -3,6 +3,7 @@
 pub mod browser_traces;
 pub mod create_activity;
 pub mod create_message;
+pub mod delete_activity;
 pub mod health_check;
 pub mod home_activities;
 pub mod like_activity;
@@ -16,6 +17,7 @@ pub mod show_messages;
 mod errors;
 mod shared; // what several of them do alike
 pub mod update_profile;
+pub mod user_profile;
 pub mod user_short;
 
 #[cfg(test)]

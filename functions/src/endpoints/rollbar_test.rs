@@ -5,7 +5,7 @@ use tracing::{Span, info, instrument};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::{
-    http::{ApiError, Request, Response, Route},
+    http::{ApiError, Request, Response, Route, user_key},
     runtime::App,
 };
 
@@ -13,7 +13,10 @@ use crate::{
 pub const ROUTE: Route = Route::new(&["GET"], "/rollbar/test");
 
 /// The same words as text. The extension finds the span event and reports it as a warning.
-pub async fn handle(_app: &App, _request: Request) -> Result<Response, ApiError> {
+///
+/// For users only, because every call makes an item at Rollbar and the items of a plan are limited.
+pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
+    user_key(&request, app.config().local.as_ref())?;
     let message = "Hello World!";
     report(&Span::current(), message);
     info!("Sent a message to Rollbar");
@@ -33,11 +36,9 @@ mod tests {
     use opentelemetry_proto::tonic::common::v1::any_value::Value;
 
     use super::*;
-    use crate::{
-        config::Config,
-        telemetry::Telemetry,
-        test_support::{FakeExtension, HOME_EVENT},
-    };
+    use crate::{config::Config, telemetry::Telemetry, test_support::FakeExtension};
+
+    const EVENT: &str = include_str!("../../../events/rollbar-test.json");
 
     #[tokio::test]
     async fn the_message_is_an_event_of_the_server_span() {
@@ -47,11 +48,11 @@ mod tests {
         let (telemetry, subscriber) = Telemetry::build(&Config::from_vars(var), std::io::sink);
         let _default = tracing::subscriber::set_default(subscriber);
         let app = App::new(Config::from_vars(|_| None));
-        let request = Request::from_event(HOME_EVENT).unwrap();
+        let request = Request::from_event(EVENT).unwrap();
 
         let invocation = async {
             telemetry.identify(&Context::default(), &ROUTE, Some(&request));
-            handle(&app, Request::from_event(HOME_EVENT).unwrap()).await.unwrap()
+            handle(&app, Request::from_event(EVENT).unwrap()).await.unwrap()
         };
         let reply = telemetry.around(invocation).await;
 
@@ -66,5 +67,15 @@ mod tests {
         let text = |text: &str| Some(Value::StringValue(text.to_owned()));
         let expected = [("level", text("warning")), ("body", text("Hello World!"))];
         assert_eq!(attributes.collect::<Vec<_>>(), expected);
+    }
+
+    #[tokio::test]
+    async fn without_a_user_it_is_refused_and_sends_nothing() {
+        let event = include_str!("../../../events/rollbar-test-without-claims.json");
+        let app = App::new(Config::from_vars(|_| None));
+
+        let refused = handle(&app, Request::from_event(event).unwrap()).await.unwrap_err();
+
+        assert_eq!(refused.status_and_code().1, "generic_401");
     }
 }

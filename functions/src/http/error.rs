@@ -6,7 +6,7 @@ use std::{backtrace::Backtrace, sync::Arc};
 use http::StatusCode;
 use tokio::time::error::Elapsed;
 
-use super::{Invalid, Response, response::EncodeError};
+use super::{Invalid, Response, excerpts::cut, response::EncodeError};
 use crate::panics::Panic;
 
 /// An error of a module that HTTP does not know.
@@ -27,10 +27,10 @@ pub enum Missing {
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// The event is JSON, but not a request.
-    #[error("the event is not an HTTP request of payload format 2.0: {0}")]
+    #[error("the event is not an HTTP request of payload format 2.0: {}", cut(.0))]
     MalformedEvent(String),
     /// The gateway routes by method, so only a mistake in the template or an emulator does this.
-    #[error("{method} is not offered here, only {allowed:?}")]
+    #[error("{} is not offered here, only {allowed:?}", cut(.method))]
     MethodNotAllowed {
         /// What was asked for.
         method: String,
@@ -40,6 +40,9 @@ pub enum ApiError {
     /// No token, or a request without an identity.
     #[error("there is no identity")]
     Unauthenticated,
+    /// The caller did not write the text; only its author deletes it.
+    #[error("another user is the author")]
+    NotTheAuthor,
     /// Another user has the handle in the token.
     #[error("the handle belongs to another user")]
     HandleTaken,
@@ -47,7 +50,7 @@ pub enum ApiError {
     #[error("there is no such {0:?}")]
     NotFound(Missing),
     /// The body is of another type.
-    #[error("the body is {0:?}, which this route does not accept")]
+    #[error("the body is {:?}, which this route does not accept", cut(.0))]
     UnsupportedMediaType(String),
     /// The body is longer than any that makes sense.
     #[error("the body has {bytes} bytes, {max_bytes} are allowed")]
@@ -57,13 +60,21 @@ pub enum ApiError {
         /// How long it may be.
         max_bytes: usize,
     },
+    /// The URL of a list is longer than a link in the response may repeat.
+    #[error("the path and the query have {bytes} bytes, {max_bytes} are allowed")]
+    UrlTooLong {
+        /// How long they are.
+        bytes: usize,
+        /// How long they may be.
+        max_bytes: usize,
+    },
     /// The body is not JSON, or JSON of another form.
     ///
     /// serde's message is left out because it can quote the body.
     #[error("the body is malformed: {:?} error in line {}, column {}", .0.classify(), .0.line(), .0.column())]
     MalformedJson(serde_json::Error),
     /// Spans of another page than ours, or of none.
-    #[error("the origin {0:?} is not the page's")]
+    #[error("the origin {:?} is not the page's", cut(.0))]
     ForeignOrigin(String),
     /// The page sent a body that is not OTLP, or invalid spans. The text never quotes the body.
     #[error("the traces are refused: {0}")]
@@ -124,12 +135,14 @@ impl ApiError {
                 (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed")
             }
             ApiError::Unauthenticated => (StatusCode::UNAUTHORIZED, "generic_401"),
+            ApiError::NotTheAuthor => (StatusCode::FORBIDDEN, "not_the_author"),
             ApiError::HandleTaken => (StatusCode::CONFLICT, "user_handle_taken"),
             ApiError::NotFound(missing) => (StatusCode::NOT_FOUND, missing.code()),
             ApiError::UnsupportedMediaType(_) => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
             }
             ApiError::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            ApiError::UrlTooLong { .. } => (StatusCode::URI_TOO_LONG, "url_too_long"),
             ApiError::MalformedJson(_) => (StatusCode::BAD_REQUEST, "malformed_json"),
             ApiError::ForeignOrigin(_) => (StatusCode::FORBIDDEN, "origin_not_allowed"),
             ApiError::TooManySpans { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_many_spans"),
@@ -165,10 +178,12 @@ impl ApiError {
             ApiError::MalformedEvent(_) => "MalformedEvent",
             ApiError::MethodNotAllowed { .. } => "MethodNotAllowed",
             ApiError::Unauthenticated => "Unauthenticated",
+            ApiError::NotTheAuthor => "NotTheAuthor",
             ApiError::HandleTaken => "HandleTaken",
             ApiError::NotFound(_) => "NotFound",
             ApiError::UnsupportedMediaType(_) => "UnsupportedMediaType",
             ApiError::BodyTooLarge { .. } => "BodyTooLarge",
+            ApiError::UrlTooLong { .. } => "UrlTooLong",
             ApiError::MalformedJson(_) => "MalformedJson",
             ApiError::ForeignOrigin(_) => "ForeignOrigin",
             ApiError::MalformedTraces(_) | ApiError::TooManySpans { .. } => "BadTraces",

@@ -2,7 +2,9 @@
 
 mod auth;
 pub mod cors;
+mod excerpts; // before `error`, which cuts what it quotes
 mod error;
+mod event;
 mod lenient_text;
 mod pagination;
 mod path_key;
@@ -13,6 +15,7 @@ mod views; // the JSON of replies
 
 pub use auth::{identity, reader, user_key};
 pub use error::{ApiError, Missing};
+pub use excerpts::{cut, masked_query};
 pub use lenient_text::{TextField, present};
 pub use pagination::{PAGED, PagedList};
 pub use path_key::{PathKey, parse_uuid, path_handle};
@@ -20,6 +23,6 @@ pub use request::{Request, Route};
 pub use response::Response;
 pub use validation::{Invalid, parsed_message, parsed_name};
 pub use views::{
-    entry_json, feed_json, group_json, message_json, reply_json, search_json, thread_json,
-    user_json,
+    entry_json, feed_json, group_json, message_json, profile_json, reply_json, search_json,
+    thread_json, user_json,
 };

@@ -24,6 +24,11 @@ pub const PAGED: &[&str] = &["limit"];
 
 const CHECKSUM_BYTES: usize = 8;
 
+/// Longest path and query of a list together, in bytes. A link repeats them with up to three bytes
+/// for each, and the gateway accepts 10,240 bytes of headers in a response.
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>
+const MAX_URL_BYTES: usize = 3_000;
+
 /// Characters that stay unescaped in a path or a query.
 const ESCAPED_IN_QUERY: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'@');
@@ -52,7 +57,12 @@ impl PagedList<'_> {
         };
         let cursor = request.query_parameter("cursor");
         let after = cursor.map(|cursor| self.open(cursor).ok_or(ApiError::InvalidCursor));
-        Ok(PageRequest { limit, after: after.transpose()? })
+        let after = after.transpose()?;
+        let bytes = request.path().len() + request.query().len();
+        match bytes > MAX_URL_BYTES {
+            true => Err(ApiError::UrlTooLong { bytes, max_bytes: MAX_URL_BYTES }),
+            false => Ok(PageRequest { limit, after }),
+        }
     }
 
     /// The reply with a link to the next page, if there is one.
@@ -132,6 +142,35 @@ mod tests {
             let damaged = String::from_utf8_lossy(&damaged);
 
             prop_assert_eq!(list("").open(&damaged), None);
+        }
+    }
+
+    #[cfg(feature = "local")]
+    #[test]
+    fn a_link_is_bounded_because_a_longer_url_is_refused() {
+        let list = PagedList { query: &["limit", "term"], ..list("") };
+        let event = |query: &str| crate::test_support::Event::new("GET", "/list").query(query);
+        let position = crate::domain::position(jiff::Timestamp::UNIX_EPOCH, uuid::Uuid::nil());
+        for (query, is_accepted) in [
+            (format!("term={}", "!".repeat(2_990)), true),
+            (format!("term={}", "!".repeat(2_991)), false),
+            (format!("limit={}1&term=a", "0".repeat(2_980)), true),
+            (format!("limit={}1&term=a", "0".repeat(7_000)), false),
+            (format!("term=a&x={}", "y".repeat(7_000)), false),
+        ] {
+            let request = event(&query).request();
+
+            let page = list.page(&request);
+
+            assert_eq!(page.is_ok(), is_accepted, "{query:.40}");
+            match page {
+                Ok(_) => {
+                    let reply = list.link(Response::ok(&()).unwrap(), &request, Some(&position));
+                    let link = serde_json::to_value(reply).unwrap()["headers"]["link"].take();
+                    assert!(link.as_str().unwrap().len() < 9_300, "{link}");
+                }
+                Err(error) => assert_eq!(error.status_and_code().1, "url_too_long"),
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt, marker::PhantomData};
 
-use http::Method;
+use http::{Method, header::HOST};
 use lambda_http::{
     RequestExt, aws_lambda_events::apigw::ApiGatewayV2httpRequestContext, request::RequestContext,
 };
@@ -11,9 +11,12 @@ use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
 };
-use serde_json::Value;
 
-use super::ApiError;
+use super::{
+    ApiError,
+    event::Event,
+    excerpts::{cut, masked_query},
+};
 use crate::panics;
 
 /// What a function answers.
@@ -58,22 +61,27 @@ impl Route {
 pub struct Request(lambda_http::Request);
 
 impl Request {
-    /// Reads the event's JSON. Claims that are not texts are left out: no function reads them, and
-    /// the library refuses the whole event for one.
+    /// Reads the event's JSON; values that no function reads are left out, see [`Event::clean`].
     ///
-    /// The library panics on some events, such as one with an invalid host name. The event is at
+    /// The library panics on some events, such as one with a blank in its query. The event is at
     /// fault, so the error is [`ApiError::MalformedEvent`], as for any other bad event.
     pub fn from_event(json: &str) -> Result<Self, ApiError> {
-        Self::read(json).or_else(|error| match with_text_claims_only(json) {
-            Some(cleaned) => Self::read(&cleaned),
-            None => Err(error),
-        })
-    }
-
-    fn read(json: &str) -> Result<Self, ApiError> {
-        match panics::catch(|| lambda_http::request::from_str(json)) {
-            Ok(Ok(request)) => Ok(Self(request)),
-            Ok(Err(error)) => Err(ApiError::MalformedEvent(error.to_string())),
+        let malformed = |error: serde_json::Error| {
+            // serde's message is left out because it can quote the event.
+            let (category, column) = (error.classify(), error.column());
+            ApiError::MalformedEvent(format!("{category:?} error in column {column}"))
+        };
+        let Object(mut event) =
+            serde_json::from_str::<Object<Event<'_>>>(json).map_err(malformed)?;
+        event.clean();
+        let host = event.take_host();
+        let json = serde_json::to_string(&event).map_err(malformed)?;
+        match panics::catch(|| lambda_http::request::from_str(&json)) {
+            Ok(Ok(mut request)) => {
+                request.headers_mut().extend(host.map(|host| (HOST, host)));
+                Ok(Self(request))
+            }
+            Ok(Err(error)) => Err(malformed(error)),
             Err(panic) => Err(ApiError::MalformedEvent(panic.message)),
         }
     }
@@ -88,17 +96,27 @@ impl Request {
         self.0.raw_http_path()
     }
 
-    /// `https` behind the gateway, which says so in a header; `http` at an emulator, which does not.
+    /// `https` where the gateway's header names it; `http` under an emulator, which sends no such
+    /// header. In a list of several proxies the first entry is the client's.
     pub fn scheme(&self) -> &'static str {
-        match self.header("x-forwarded-proto") {
-            Some("https") => "https",
-            _ => "http",
-        }
+        let list = self.header("x-forwarded-proto").unwrap_or_default();
+        let first = list.split(',').next().unwrap_or_default().trim();
+        if first.eq_ignore_ascii_case("https") { "https" } else { "http" }
     }
 
     /// What follows the `?` of the address, as the client sent it; empty if there is nothing.
     pub fn query(&self) -> &str {
         self.0.uri().query().unwrap_or_default()
+    }
+
+    /// The path for log lines and spans: at most 1,024 bytes.
+    pub fn path_excerpt(&self) -> &str {
+        cut(self.path())
+    }
+
+    /// The query for log lines and spans: at most 1,024 bytes, and without values that users type.
+    pub fn query_excerpt(&self) -> String {
+        masked_query(self.query())
     }
 
     /// The client's IP address, from the gateway.
@@ -182,15 +200,6 @@ impl Request {
     }
 }
 
-/// The event with the claims that are texts alone; `None` if all are texts.
-fn with_text_claims_only(json: &str) -> Option<String> {
-    let mut event: Value = serde_json::from_str(json).ok()?;
-    let claims = event.pointer_mut("/requestContext/authorizer/jwt/claims")?.as_object_mut()?;
-    let before = claims.len();
-    claims.retain(|_, claim| claim.is_string());
-    (claims.len() < before).then(|| event.to_string())
-}
-
 /// A value that was written as an object. By itself serde reads a struct from an array as well.
 struct Object<T>(T);
 
@@ -215,68 +224,4 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::test_support::HOME_EVENT as HOME;
-
-    #[test]
-    fn the_sample_event_becomes_a_request() {
-        let request = Request::from_event(HOME).unwrap();
-
-        assert_eq!(request.method(), Method::GET);
-        assert_eq!(request.path(), "/api/activities/home");
-        assert_eq!(request.scheme(), "https");
-        assert!(request.header("X-Amzn-Trace-Id").unwrap().starts_with("Root=1-"));
-    }
-
-    #[test]
-    fn an_event_that_is_no_request_is_an_error_even_where_the_library_panics() {
-        let odd_host = HOME.replace("\"host\": \"", "\"host\": \"ab:cd:");
-        for event in ["{}", "[]", "null", "\"GET /\"", odd_host.as_str()] {
-            let error = Request::from_event(event).unwrap_err();
-
-            assert_eq!(error.status_and_code().1, "malformed_event", "{event}");
-        }
-    }
-
-    #[test]
-    fn claims_that_are_not_texts_are_left_out_and_refuse_nothing() {
-        let mut event: Value = serde_json::from_str(HOME).unwrap();
-        event["requestContext"]["authorizer"] = json!({"jwt": {"scopes": null, "claims": {
-            "sub": "user-1", "exp": 1_795_168_800, "rate": 1.5, "email_verified": true,
-            "nonce": null, "groups": ["a"], "address": {"country": "CA"}, "username": 7,
-        }}});
-
-        let request = Request::from_event(&event.to_string()).unwrap();
-
-        let claims = HashMap::from([("sub".to_owned(), "user-1".to_owned())]);
-        assert_eq!(request.claims(), Some(&claims));
-    }
-
-    #[test]
-    fn a_method_of_another_route_is_refused_with_the_ones_there_are() {
-        let route = Route::new(&["PUT", "DELETE"], "/x");
-
-        let error = route.check(&Request::from_event(HOME).unwrap()).unwrap_err();
-
-        let reply = serde_json::to_value(error.reply()).unwrap();
-        assert_eq!(reply["statusCode"], 405);
-        assert_eq!(reply["body"], "[\"method_not_allowed\"]");
-        assert_eq!(reply["headers"]["allow"], "PUT, DELETE");
-    }
-
-    #[test]
-    fn a_body_is_an_object_and_not_an_array_of_its_values() {
-        #[derive(Debug, Deserialize)]
-        struct Body {
-            message: String,
-        }
-        let read = |json| serde_json::from_str::<Object<Body>>(json).map(|Object(body)| body);
-
-        assert_eq!(read(r#"{"message":"m"}"#).unwrap().message, "m");
-        assert!(read(r#"["m"]"#).unwrap_err().to_string().contains("expected an object"));
-        assert!(read(r#"{"message":"m","message":"n"}"#).is_err());
-    }
-}
+mod tests;

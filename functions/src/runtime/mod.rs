@@ -74,7 +74,7 @@ async fn answer(
     let access = AccessLog::of(route, request.as_ref().ok(), user);
     let outcome = match request {
         Ok(request) if local.is_some() && request.method() == Method::OPTIONS => {
-            Ok(cors::preflight(route))
+            Ok(cors::preflight())
         }
         Ok(request) => serve(route, &event.context, request, handle).await,
         Err(error) => Err(error),
@@ -216,8 +216,10 @@ mod tests {
         let deployed = answered_by(None, &options, async |_| panic!("reached")).await;
 
         assert_eq!(preflight["statusCode"], 200);
-        assert_eq!(preflight["headers"]["access-control-allow-methods"], "GET");
+        let methods = preflight["headers"]["access-control-allow-methods"].as_str().unwrap();
+        assert_eq!(methods, "GET,HEAD,POST,PUT,DELETE");
         let allowed = preflight["headers"]["access-control-allow-headers"].as_str().unwrap();
+        assert!(allowed.split(',').any(|name| name == "baggage"), "{allowed}");
         assert!(allowed.contains("content-type") && allowed.contains("traceparent"), "{allowed}");
         for reply in [&preflight, &failed] {
             let origin = &reply["headers"]["access-control-allow-origin"];

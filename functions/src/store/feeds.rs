@@ -22,9 +22,13 @@ const PAGE_REPLIES: usize = 600;
 /// Levels of replies in a feed.
 pub const FEED_DEPTH: u8 = 3;
 
-/// How often a search for several words reads on when what it read has only one of them. Our
-/// choice: it bounds what a page costs; the cursor then leads on.
+/// Most rounds of a search for several words while the activities that it reads lack one of them.
+/// It bounds the cost of a page; the cursor continues from there.
 const MAX_SEARCH_ROUNDS: usize = 5;
+
+/// Most words that a search queries; the words after these only filter. It bounds the cost of a
+/// page.
+const MAX_SOUGHT: usize = 8;
 
 /// Fewest activities that a round of a search reads, however short the page: fewer would not cost
 /// less.
@@ -61,33 +65,35 @@ pub async fn of_user(
     now: Timestamp,
 ) -> Result<PageOf<Activity>, StoreError> {
     let partition = keys::author_partition(author);
-    activities_of(table, [partition], page, now).await
+    let query = pages::query(partition, Order::Descending, page, now);
+    activities_at(table, pages::newest(table, &[query]).await?, now).await
 }
 
 /// The activities that have all of `words`, newest first; see [`crate::domain::search_words`].
 ///
-/// Costs one query for each shard of one word and one read of the activities, at most
-/// `MAX_SEARCH_ROUNDS` times.
+/// Costs one query for each shard of each word and one read of the activities, at most
+/// `MAX_SEARCH_ROUNDS` times. The first round queries [`MAX_SOUGHT`] words and the later rounds
+/// query the two rarest of these.
 pub async fn search(
     table: &dyn Table,
     words_sought: &[String],
     page: &PageRequest,
     now: Timestamp,
 ) -> Result<PageOf<Activity>, StoreError> {
-    // Long words are rare words.
-    let Some(rarest) = words_sought.iter().max_by_key(|word| word.len()) else {
-        return Ok(PageOf { entries: Vec::new(), next: None });
-    };
     let has_all = |activity: &Activity| {
         let words = words(activity.message.as_str());
         words_sought.iter().all(|word| words.contains(word))
     };
+    let mut sought: Vec<&String> = words_sought.iter().take(MAX_SOUGHT).collect();
     let mut entries: Vec<Activity> = Vec::new();
     let mut next = page.after.clone();
     for _ in 0..MAX_SEARCH_ROUNDS {
         let limit = (page.limit - entries.len()).max(MIN_SEARCHED);
         let rest = PageRequest { limit, after: next };
-        let read = activities_of(table, keys::word_partitions(rarest), &rest, now).await?;
+        let Some(pointers) = read_rarest(table, &mut sought, &rest, now).await? else {
+            return Ok(PageOf { entries: Vec::new(), next: None });
+        };
+        let read = activities_at(table, pointers, now).await?;
         entries.extend(read.entries.into_iter().filter(has_all));
         next = read.next;
         if entries.len() > page.limit {
@@ -101,16 +107,12 @@ pub async fn search(
     Ok(PageOf { entries, next })
 }
 
-/// The activities to which the pointers in `partitions` lead.
-async fn activities_of(
+/// The activities to which a page of pointers leads.
+async fn activities_at(
     table: &dyn Table,
-    partitions: impl IntoIterator<Item = String>,
-    page: &PageRequest,
+    PageOf { entries, next }: PageOf<Item>,
     now: Timestamp,
 ) -> Result<PageOf<Activity>, StoreError> {
-    let query = |partition| pages::query(partition, Order::Descending, page, now);
-    let queries: Vec<Query> = partitions.into_iter().map(query).collect();
-    let PageOf { entries, next } = pages::newest(table, &queries).await?;
     let activity = |pointer: Item| {
         let (_, uuid) = codec::parsed_key(&pointer, keys::parse_by_time)?;
         Ok(keys::activity(uuid))
@@ -118,6 +120,31 @@ async fn activities_of(
     let keys = pages::readable(entries, activity);
     let items = pages::pointed_to(table, &keys, now).await?;
     Ok(PageOf { entries: pages::readable(items, codec::read_activity), next })
+}
+
+/// A page of pointers of the rarest of `sought`, which keeps the two rarest; `None` without words.
+///
+/// The rarest word is the one whose page leads furthest back in time.
+async fn read_rarest(
+    table: &dyn Table,
+    sought: &mut Vec<&String>,
+    page: &PageRequest,
+    now: Timestamp,
+) -> Result<Option<PageOf<Item>>, StoreError> {
+    let query = |partition| pages::query(partition, Order::Descending, page, now);
+    let partitions = sought.iter().flat_map(|word| keys::word_partitions(word));
+    let queries: Vec<Query> = partitions.map(query).collect();
+    let mut shards = table.query(&queries).await?.into_iter();
+    let position = |item: &Item| item.position(None).map(str::to_owned);
+    let mut read: Vec<(PageOf<Item>, &String)> = Vec::new();
+    for word in sought.drain(..) {
+        let of_word = shards.by_ref().take(usize::from(keys::SHARDS)).collect();
+        read.push((pages::merge(of_word, position, page.limit), word));
+    }
+    // The end of a partition, `None`, comes before any position.
+    read.sort_by_cached_key(|(page, _)| (page.next.clone(), page.entries.len()));
+    sought.extend(read.iter().take(2).map(|(_, word)| *word));
+    Ok(read.into_iter().next().map(|(page, _)| page))
 }
 
 /// The notifications of a reader with these handles (see [`super::users::handles_of`]), newest
@@ -167,7 +194,7 @@ async fn with_replies(
 ) -> Result<Vec<Thread>, StoreError> {
     let limit = FEED_REPLIES.min(PAGE_REPLIES / activities.len().max(1));
     let first = PageRequest { limit, after: None };
-    let answered = activities.iter().filter(|activity| activity.counters.replies > 0);
+    let answered = activities.iter().filter(|activity| activity.counters.has_replies());
     let threads: Vec<Query> = answered
         .map(|activity| Query {
             between: Some(keys::replies_down_to(FEED_DEPTH)),

@@ -13,6 +13,7 @@
 //! | notification of a handle that no user had | `MENTIONED#<handle>` | `<time>#<uuid>` | – |
 //! | user | `PERSON#<user>` | `PERSON` | – |
 //! | the handle that a user had before | `PERSON#<user>` | `FORMER` | – |
+//! | how much a user has published | `PERSON#<user>` | `WRITTEN` | – |
 //! | owner of a handle | `OWNER#<handle>` | `OWNER` | – |
 //! | membership in a conversation | `MEMBER_OF#<user>` | `<group's uuid>` | `TALKS#<user>`, `<time>#<group's uuid>` |
 //! | message | `MESSAGES#<group's uuid>` | `<time>#<uuid>` | – |
@@ -182,6 +183,11 @@ pub fn user(key: UserKey) -> Key {
 /// The handle that a user had before, as long as it is kept for them.
 pub fn former_handle(key: UserKey) -> Key {
     Key { sort: "FORMER".to_owned(), ..user(key) }
+}
+
+/// How much a user has published.
+pub fn written(key: UserKey) -> Key {
+    Key { sort: "WRITTEN".to_owned(), ..user(key) }
 }
 
 /// The owner of a handle.

@@ -20,7 +20,8 @@ pub mod messages;
 use crate::config::Config;
 pub use crate::domain::{PageOf, PageRequest};
 pub use table::{
-    Consistency, Index, Item, Key, MAX_WRITES, Order, Page, Query, StoreError, Table, Update, Write,
+    Consistency, Count, Erase, Index, Item, Key, MAX_WRITES, Order, Page, Query, StoreError, Table,
+    Update, Write,
 };
 
 /// Opens the store: the table of `CRUDDUR_TABLE`, else the local file where the build has SQLite.

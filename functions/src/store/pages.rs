@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use tracing::{Span, warn};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use super::{Consistency, Item, Key, Order, Page, Query, StoreError, Table};
+use super::{Consistency, Item, Key, Order, Page, Query, StoreError, Table, codec};
 use crate::domain::{PageOf, PageRequest};
 
 /// The question for a page of one partition of the table.
@@ -50,13 +50,14 @@ pub(super) fn merge(
 }
 
 /// Reads the items to which a page points, in its order. Pointers to nothing are left out: an
-/// activity that was not published, or one that expired first.
+/// activity that was not published, one that was deleted, or one that expired first.
 pub(super) async fn pointed_to(
     table: &dyn Table,
     keys: &[Key],
     now: Timestamp,
 ) -> Result<Vec<Item>, StoreError> {
-    Ok(table.get(keys, Consistency::Eventual, now).await?.into_iter().flatten().collect())
+    let items = table.get(keys, Consistency::Eventual, now).await?.into_iter().flatten();
+    Ok(items.filter(|item| !codec::is_deleted(item)).collect())
 }
 
 /// The entries of a list. Items that cannot be read are left out, counted on the current span, and

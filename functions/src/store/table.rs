@@ -32,7 +32,7 @@ pub trait Table: Send + Sync {
     /// Does all `writes` or none of them. At most [`MAX_WRITES`], each to another item.
     ///
     /// Fails with [`StoreError::ConditionsFailed`] if an item that must exist does not, or one
-    /// exists that must not.
+    /// exists that must not, or an attribute has another value than it must have.
     fn transact_write<'a>(
         &'a self,
         writes: &'a [Write],
@@ -148,6 +148,10 @@ pub enum Write {
     Insert(Item),
     /// Changes an item, which must exist.
     Update(Update),
+    /// Takes attributes out of an item, which must exist.
+    Erase(Erase),
+    /// Raises counters of an item, which is made if it is missing.
+    Count(Count),
     /// Removes an item, which must exist.
     DeleteExisting(Key),
     /// Removes the item, if there is one.
@@ -168,12 +172,40 @@ pub struct Update {
     pub listing: Option<Key>,
 }
 
+/// How to take attributes out of an item. It leaves [`Index::Listing`] as well.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Erase {
+    /// Which one.
+    pub key: Key,
+    /// An attribute and the value that it must have.
+    pub only_if: (&'static str, Value),
+    /// The attributes to remove.
+    pub remove: Vec<&'static str>,
+    /// Attributes to set instead. Others stay.
+    pub set: Map<String, Value>,
+}
+
+/// How to count in an item that may be missing. Its key must not be used again after the expiry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Count {
+    /// Which item.
+    pub key: Key,
+    /// Counters to raise. One that is missing counts from 0.
+    pub add: Vec<(&'static str, i64)>,
+    /// A counter, and the number that it must be below.
+    pub below: Option<(&'static str, i64)>,
+    /// When the item expires, in Unix seconds; the same in each write to the key.
+    pub expires_at_seconds: Option<i64>,
+}
+
 impl Write {
     /// The item that it is about.
     pub fn key(&self) -> &Key {
         match self {
             Write::Upsert(item) | Write::Insert(item) => &item.key,
             Write::Update(update) => &update.key,
+            Write::Erase(erase) => &erase.key,
+            Write::Count(count) => &count.key,
             Write::DeleteExisting(key) | Write::DeleteIfPresent(key) => key,
         }
     }

@@ -6,11 +6,13 @@ use serde_json::Map;
 use uuid::Uuid;
 
 use super::{
-    Consistency, Order, Query, StoreError, Table, Update, Write,
+    Consistency, Item, Key, Order, Query, StoreError, Table, Update, Write,
     codec::{self, Recipient},
     idempotency, keys, pages, users,
 };
-use crate::domain::{Activity, Entry, EntryTree, PageOf, PageRequest, Reply, ReplyTree, Thread};
+use crate::domain::{
+    Activity, Entry, EntryTree, PageOf, PageRequest, Reply, ReplyTree, Thread, UserKey,
+};
 
 /// Most replies shown with one activity or reply. With the longest texts the response stays far
 /// below a function's limit.
@@ -29,21 +31,23 @@ pub struct ThreadView {
     pub next: Option<String>,
 }
 
-/// An activity or reply by its id.
+/// An activity or reply by its id; `None` for a deleted one.
 pub async fn find(
     table: &dyn Table,
     uuid: Uuid,
     now: Timestamp,
 ) -> Result<Option<Entry>, StoreError> {
     let places = [keys::activity(uuid), keys::reply_place(uuid)];
-    let mut found = table.get(&places, Consistency::Strong, now).await?.into_iter();
+    let alive = |item: &Item| !codec::is_deleted(item);
+    let mut found =
+        table.get(&places, Consistency::Strong, now).await?.into_iter().map(|it| it.filter(alive));
     if let Some(activity) = found.next().flatten() {
         return codec::read_activity(activity).map(Entry::Activity).map(Some);
     }
     let Some(place) = found.next().flatten() else { return Ok(None) };
     let reply = [codec::read_pointer(place)?];
     let reply = table.get(&reply, Consistency::Strong, now).await?.pop().flatten();
-    reply.map(codec::read_reply).transpose().map(|reply| reply.map(Entry::Reply))
+    reply.filter(alive).map(codec::read_reply).transpose().map(|reply| reply.map(Entry::Reply))
 }
 
 /// An activity or reply by its id, with a page of the replies to it, oldest first, and below each
@@ -60,7 +64,7 @@ pub async fn show(
     let Some(entry) = find(table, uuid, now).await? else { return Ok(None) };
     let mut replies = Vec::new();
     let mut next = None;
-    let is_answered = entry.counters().replies > 0;
+    let is_answered = entry.counters().has_replies();
     let mut parents = if is_answered { vec![uuid] } else { Vec::new() };
     for level in 0..SHOWN_DEPTH {
         let room = SHOWN_REPLIES.saturating_sub(replies.len());
@@ -76,7 +80,7 @@ pub async fn show(
         if level == 0 {
             next = below.next;
         }
-        let answered = below.entries.iter().filter(|reply| reply.counters.replies > 0);
+        let answered = below.entries.iter().filter(|reply| reply.counters.has_replies());
         parents = answered.map(|reply| reply.uuid).collect();
         replies.extend(below.entries);
     }
@@ -128,7 +132,8 @@ pub async fn publish(
     let (mut notified, ()) = try_join(mentioned, table.put_each(&words)).await?;
     notified.remove(&Recipient::User(activity.author));
     let items = codec::activity_items(activity, &notified)?;
-    let writes = items.into_iter().map(Write::Upsert).collect();
+    let mut writes: Vec<Write> = items.into_iter().map(Write::Upsert).collect();
+    writes.push(users::count_written(activity.author, "activities"));
     idempotency::write_once(table, writes, answered, now).await
 }
 
@@ -149,7 +154,10 @@ pub async fn reply(
         let Some(activity) = root else { return Ok(false) };
         notified.insert(Recipient::User(codec::read_activity(activity)?.author));
     }
-    notified.remove(&Recipient::User(reply.author));
+    // The activity at the top may be deleted; the replies below it stay.
+    for author in [reply.author, UserKey::gone()] {
+        notified.remove(&Recipient::User(author));
+    }
     // It expires with the activity at the top, so that there is nothing to require of that one.
     let count = Write::Update(Update {
         key: codec::entry_key(parent),
@@ -158,11 +166,48 @@ pub async fn reply(
         listing: None,
     });
     let items = codec::reply_items(reply, &notified)?;
-    let writes = std::iter::once(count).chain(items.into_iter().map(Write::Upsert)).collect();
+    let mut writes = vec![count, users::count_written(reply.author, "replies")];
+    writes.extend(items.into_iter().map(Write::Upsert));
     match idempotency::write_once(table, writes, answered, now).await {
         Err(error) if error.is_condition_of(0) => Ok(false),
         done => done.map(|()| true),
     }
+}
+
+/// Deletes an entry in one transaction on condition of its author, and counts it at its parent.
+/// `false`, and nothing is written, if it has gone in the meantime.
+///
+/// A tombstone stays until the entry would have expired, because replies stand below it. Pointers
+/// to it stay too, and lists skip them.
+pub async fn delete(table: &dyn Table, entry: &Entry, now: Timestamp) -> Result<bool, StoreError> {
+    let mut writes = vec![Write::Erase(codec::erased(entry))];
+    if let Entry::Reply(reply) = entry {
+        let Some(parent) = parent_key(table, reply, now).await? else { return Ok(false) };
+        writes.push(Write::Update(Update {
+            key: parent,
+            add: vec![(codec::REPLIES, -1), (codec::DELETED_REPLIES, 1)],
+            set: Map::new(),
+            listing: None,
+        }));
+    }
+    match table.transact_write(&writes, now).await {
+        // A parent that is missing has expired, and so has the reply.
+        Err(StoreError::ConditionsFailed { .. }) => Ok(false),
+        done => done.map(|()| true),
+    }
+}
+
+async fn parent_key(
+    table: &dyn Table,
+    reply: &Reply,
+    now: Timestamp,
+) -> Result<Option<Key>, StoreError> {
+    if reply.reply_to_activity_uuid == reply.root_uuid {
+        return Ok(Some(keys::activity(reply.root_uuid)));
+    }
+    let place = [keys::reply_place(reply.reply_to_activity_uuid)];
+    let place = table.get(&place, Consistency::Strong, now).await?.pop().flatten();
+    place.map(codec::read_pointer).transpose()
 }
 
 #[cfg(test)]

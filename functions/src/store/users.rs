@@ -19,11 +19,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 
 use super::{
-    Consistency, Item, Key, StoreError, Table, Update, Write,
+    Consistency, Count, Item, Key, StoreError, Table, Update, Write,
     codec::{self, Recipient},
     idempotency, keys, pages,
 };
-use crate::domain::{Bio, DisplayName, Handle, Identity, People, User, UserKey, mentions};
+use crate::domain::{Bio, DisplayName, Handle, Identity, People, User, UserKey, Written, mentions};
 
 /// Most attempts of a first write, when other writes of the same user come between.
 const MAX_ATTEMPTS: usize = 5;
@@ -113,13 +113,36 @@ pub async fn by_handle(
     user.map(read_user).transpose()
 }
 
+/// The user with this handle, as [`by_handle`] finds them, and how much they have published.
+pub async fn profile(
+    table: &dyn Table,
+    handle: &Handle,
+    now: Timestamp,
+) -> Result<Option<(User, Written)>, StoreError> {
+    let owner = table.get(&[keys::handle(handle)], Consistency::Strong, now).await?.pop().flatten();
+    let Some(owner) = owner.map(read_owner).transpose()? else { return Ok(None) };
+    let keys = [keys::user(owner), keys::written(owner)];
+    let mut read = table.get(&keys, Consistency::Strong, now).await?.into_iter();
+    let mut next = || read.next().flatten();
+    let user = next().map(read_user).transpose()?;
+    let written = next().map(codec::attributes::<Written>).transpose()?.unwrap_or_default();
+    Ok(user.map(|user| (user, written)))
+}
+
+/// The write that counts a published text, for the transaction that publishes it.
+pub(super) fn count_written(author: UserKey, counter: &'static str) -> Write {
+    let (key, add) = (keys::written(author), vec![(counter, 1)]);
+    Write::Count(Count { key, add, below: None, expires_at_seconds: None })
+}
+
 /// The names of the users with these keys, for one page. One read.
 pub async fn people(
     table: &dyn Table,
     users: BTreeSet<UserKey>,
     now: Timestamp,
 ) -> Result<People, StoreError> {
-    let keys: Vec<Key> = users.into_iter().map(keys::user).collect();
+    let users = users.into_iter().filter(|user| *user != UserKey::gone());
+    let keys: Vec<Key> = users.map(keys::user).collect();
     let items = pages::pointed_to(table, &keys, now).await?;
     Ok(People::new(pages::readable(items, read_user)))
 }

@@ -1,6 +1,9 @@
 //! What goes with every call of AWS: our place in X-Ray's trace out, the call's id back.
 //!
 //! For a client of any service: `Config::from(&sdk_config).to_builder().interceptor(TracedCalls)`.
+//! A span with many calls makes them within [`describing_last_attempt`].
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_dynamodb::{
     config::{
@@ -24,7 +27,65 @@ const TRACE_HEADER: &str = "x-amzn-trace-id";
 /// Where services put the id of a request: most, then the older ones.
 const REQUEST_ID_HEADERS: [&str; 2] = ["x-amzn-requestid", "x-amz-request-id"];
 
-/// Joins the calls of a client to the span in which they are made: each attempt carries its id.
+tokio::task_local! {
+    static LAST_ATTEMPT: Arc<Mutex<Attempt>>;
+}
+
+/// The last attempt of a span's calls.
+///
+/// The SDK keeps 128 attributes of a span, and each `set_attribute` counts. A span with hundreds of
+/// attempts would lose its outcome and its cost, so their attributes are set once, at the end.
+#[derive(Debug, Default)]
+struct Attempt {
+    server_address: Option<String>,
+    request_id: Option<String>,
+}
+
+impl Attempt {
+    fn describe(&self, span: &Span) {
+        if let Some(host) = &self.server_address {
+            span.set_attribute("server.address", host.clone());
+        }
+        if let Some(id) = &self.request_id {
+            span.set_attribute("aws.request_id", id.clone());
+        }
+    }
+}
+
+/// Sets the last attempt's attributes on a span, also where the calls are cut off.
+struct DescribeOnDrop {
+    span: Span,
+    attempt: Arc<Mutex<Attempt>>,
+}
+
+impl Drop for DescribeOnDrop {
+    fn drop(&mut self) {
+        self.attempt.lock().unwrap_or_else(PoisonError::into_inner).describe(&self.span);
+    }
+}
+
+/// Runs calls of AWS in the current span, which gets the attributes of their last attempt once.
+pub async fn describing_last_attempt<F: Future>(calls: F) -> F::Output {
+    let attempt = Arc::new(Mutex::new(Attempt::default()));
+    let _describe = DescribeOnDrop { span: Span::current(), attempt: attempt.clone() };
+    LAST_ATTEMPT.scope(attempt, calls).await
+}
+
+/// Outside [`describing_last_attempt`] the current span gets the attributes at once.
+fn describe(change: impl FnOnce(&mut Attempt)) {
+    let mut change = Some(change);
+    let noted = LAST_ATTEMPT.try_with(|attempt| {
+        let mut attempt = attempt.lock().unwrap_or_else(PoisonError::into_inner);
+        change.take().into_iter().for_each(|change| change(&mut attempt));
+    });
+    if let (Err(_), Some(change)) = (noted, change) {
+        let mut attempt = Attempt::default();
+        change(&mut attempt);
+        attempt.describe(&Span::current());
+    }
+}
+
+/// Joins the calls of a client to the span in which they are made, which names the last attempt.
 /// Attributes by <https://opentelemetry.io/docs/specs/semconv/cloud-providers/aws-sdk/>.
 #[derive(Debug)]
 pub struct TracedCalls;
@@ -48,7 +109,7 @@ impl Intercept for TracedCalls {
         if let Ok(uri) = request.uri().parse::<Uri>()
             && let Some(host) = uri.host()
         {
-            span.set_attribute("server.address", host.to_owned());
+            describe(|attempt| attempt.server_address = Some(host.to_owned()));
         }
         Ok(())
     }
@@ -61,7 +122,7 @@ impl Intercept for TracedCalls {
     ) -> Result<(), BoxError> {
         let headers = context.response().headers();
         if let Some(id) = REQUEST_ID_HEADERS.into_iter().find_map(|name| headers.get(name)) {
-            Span::current().set_attribute("aws.request_id", id.to_owned());
+            describe(|attempt| attempt.request_id = Some(id.to_owned()));
         }
         Ok(())
     }

@@ -42,7 +42,7 @@ use crate::{
     panics,
 };
 pub use access_log::AccessLog;
-pub use aws_interceptor::TracedCalls;
+pub use aws_interceptor::{TracedCalls, describing_last_attempt};
 use current_invocation::CurrentInvocation;
 use export::Exporter;
 pub use export::{OtlpClient, SendError};
@@ -156,7 +156,7 @@ impl Telemetry {
         let span = tracing::Span::current();
         server_span::name(&span, route, request);
         let kept =
-            if route.is_sampled { SamplingOverride::AsAsked } else { SamplingOverride::Never };
+            if route.is_sampled { SamplingOverride::BySampler } else { SamplingOverride::Never };
         self.trace_ids.start_span(&span, request, context.xray_trace_id.as_deref(), kept);
         server_span::describe(&span, context, route, request, cold_start);
     }

@@ -8,8 +8,8 @@ use opentelemetry::{KeyValue, trace::Status};
 use tracing::{Span, field::Empty, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use super::{access_log::masked, trace};
-use crate::http::{ApiError, Request, Response, Route};
+use super::trace;
+use crate::http::{ApiError, Request, Response, Route, cut};
 
 /// Opens it, before anything is known but the time.
 pub(super) fn open() -> Span {
@@ -43,13 +43,16 @@ pub(super) fn describe(
     let Some(request) = request else { return };
     span.set_attribute("http.request.method", known(request.method()));
     if known(request.method()) == "_OTHER" {
-        span.set_attribute("http.request.method_original", request.method().to_string());
+        span.set_attribute(
+            "http.request.method_original",
+            cut(request.method().as_str()).to_owned(),
+        );
     }
     span.set_attribute("http.request.body.size", request.body().len() as i64);
-    span.set_attribute("url.path", request.path().to_owned());
+    span.set_attribute("url.path", request.path_excerpt().to_owned());
     span.set_attribute("url.scheme", request.scheme());
     if !request.query().is_empty() {
-        span.set_attribute("url.query", masked(request.query()).into_owned());
+        span.set_attribute("url.query", request.query_excerpt());
     }
     describe_connection(span, request);
 }
@@ -73,18 +76,21 @@ fn describe_function(span: &Span, context: &Context) {
 
 fn describe_connection(span: &Span, request: &Request) {
     if let Some((name, version)) = request.protocol().and_then(|text| text.split_once('/')) {
-        span.set_attribute("network.protocol.name", name.to_ascii_lowercase());
-        span.set_attribute("network.protocol.version", version.trim_end_matches(".0").to_owned());
+        span.set_attribute("network.protocol.name", cut(name).to_ascii_lowercase());
+        span.set_attribute(
+            "network.protocol.version",
+            cut(version).trim_end_matches(".0").to_owned(),
+        );
     }
     if let Some(address) = request.client_address() {
-        span.set_attribute("client.address", address.to_owned());
+        span.set_attribute("client.address", cut(address).to_owned());
     }
     if let Some(agent) = request.header("user-agent") {
-        span.set_attribute("user_agent.original", agent.to_owned());
+        span.set_attribute("user_agent.original", cut(agent).to_owned());
     }
     let host = request.header("host").and_then(|host| host.parse::<Authority>().ok());
     if let Some(host) = &host {
-        span.set_attribute("server.address", host.host().to_owned());
+        span.set_attribute("server.address", cut(host.host()).to_owned());
     }
     let forwarded = request.header("x-forwarded-port").and_then(|port| port.parse().ok());
     if let Some(port) = forwarded.or_else(|| host?.port_u16()) {

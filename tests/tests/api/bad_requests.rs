@@ -53,6 +53,8 @@ fn private_requests(world: &World) -> Vec<(&'static str, Event)> {
     let like = request_of("worf", "like-activity").path_parameter("key", &world.activity);
     let mut all = Vec::from(with_bodies);
     all.push(("like-activity", like));
+    let delete = request_of("worf", "delete-activity").path_parameter("key", &world.activity);
+    all.push(("delete-activity", delete));
     for function in ["notifications-activities", "message-groups", "show-messages"] {
         all.push((function, request_of("worf", function)));
     }
@@ -71,8 +73,9 @@ fn callers(world: &World) -> Vec<Row> {
         rows.push(row(function, "blank sub", blank_sub, nobody));
         let long_sub = claims(json!({"sub": "x".repeat(10_000), "username": "worf"}));
         rows.push(row(function, "sub of 10,000 characters", long_sub, nobody));
-        // Conversations belong to the sub alone, so a handle is not asked for when they are read.
-        if !["message-groups", "show-messages"].contains(&function) {
+        // Conversations and texts belong to the sub alone, so reading or deleting them needs no
+        // handle.
+        if !["message-groups", "show-messages", "delete-activity"].contains(&function) {
             for (name, handle, code) in [
                 ("no handle", Value::Null, "user_handle_blank"),
                 ("blank handle", " ".into(), "user_handle_blank"),
@@ -144,6 +147,7 @@ fn paths() -> Vec<Row> {
         ("show-activities", "activity_not_found"),
         ("reply-activity", "activity_not_found"),
         ("like-activity", "activity_not_found"),
+        ("delete-activity", "activity_not_found"),
         ("show-messages", "message_group_not_found"),
     ] {
         for (name, key) in none {
@@ -151,15 +155,18 @@ fn paths() -> Vec<Row> {
             rows.push(row(function, format!("key {name}"), event, (404, code)));
         }
     }
-    for function in ["reply-activity", "like-activity"] {
+    for function in ["reply-activity", "like-activity", "delete-activity"] {
         let event = request_of("worf", function).path_parameter("key", "@data");
         rows.push(row(function, "key a handle", event, (404, "activity_not_found")));
     }
     let (blank, no_user) = ((422, "blank_user_handle"), (404, "user_not_found"));
     let at_long = format!("@{long}");
-    for (parameter, function) in
-        [("key", "show-activities"), ("key", "show-messages"), ("handle", "user-short")]
-    {
+    for (parameter, function) in [
+        ("key", "show-activities"),
+        ("key", "show-messages"),
+        ("handle", "user-short"),
+        ("handle", "user-profile"),
+    ] {
         for (name, handle, expected) in [
             ("a bare @", "@", blank),
             ("a blank", "@ ", blank),
@@ -171,8 +178,10 @@ fn paths() -> Vec<Row> {
             rows.push(row(function, format!("handle {name}"), event, expected));
         }
     }
-    let unknown = event("user-short").path_parameter("handle", "nobody");
-    rows.push(row("user-short", "handle unknown", unknown, no_user));
+    for function in ["user-short", "user-profile"] {
+        let unknown = event(function).path_parameter("handle", "nobody");
+        rows.push(row(function, "handle unknown", unknown, no_user));
+    }
     rows
 }
 
@@ -217,6 +226,8 @@ fn limits_and_cursors(world: &World) -> Vec<Row> {
         if function != "show-activities" {
             cursors.push(("of a feed", feed_cursor.clone()));
         }
+        let long = event.clone().query("term", &"!".repeat(3_000));
+        rows.push(row(function, "a URL of 9,000 bytes", long, (414, "url_too_long")));
         for (name, cursor) in cursors {
             let event = event.clone().query("cursor", &cursor);
             rows.push(row(function, format!("cursor {name}"), event, no_cursor));

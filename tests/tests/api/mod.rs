@@ -27,6 +27,7 @@ mod bad_days;
 mod bad_input;
 mod bad_requests;
 mod concurrency;
+mod deletion;
 mod identity;
 mod people;
 mod story;

@@ -20,12 +20,15 @@ pub(crate) fn table() -> Vec<(&'static str, u16, &'static str, Value)> {
     vec![
         ("health-check", 200, "", json!({"success": true, "ver": 1})),
         ("rollbar-test", 200, "", Value::Null), // no JSON: see below
+        ("rollbar-test-without-claims", 401, "", nobody.clone()),
         ("browser-traces", 503, "", json!(["traces_not_taken"])), // there is no extension here
         ("home-activities", 200, "/0/uuid", activity.clone()),
         ("search-activities", 200, "/0/expires_at", Value::Null),
         ("show-activities", 200, "/0/handle", andrew.clone()),
         ("show-activities-encoded", 200, "/0/handle", andrew.clone()),
         ("show-activities-by-id", 200, "/0/uuid", activity.clone()),
+        ("user-profile", 200, "/activities_count", json!(1)),
+        ("user-profile-encoded", 200, "/replies_count", json!(1)),
         ("user-short", 200, "/handle", andrew.clone()),
         ("user-short-encoded", 200, "/handle", andrew),
         ("notifications-activities", 200, "", json!([])),
@@ -37,6 +40,8 @@ pub(crate) fn table() -> Vec<(&'static str, u16, &'static str, Value)> {
         ("like-activity", 200, "/liked", json!(true)),
         ("like-activity-delete", 200, "/liked", json!(false)),
         ("like-activity-without-claims", 401, "", nobody.clone()),
+        ("delete-activity", 200, "/deleted", json!(true)),
+        ("delete-activity-without-claims", 401, "", nobody.clone()),
         ("create-message", 200, "/message_group_uuid", group.clone()),
         ("create-message-to-group", 200, "/message_group_uuid", group.clone()),
         ("create-message-without-claims", 401, "", nobody.clone()),

@@ -11,6 +11,7 @@ on_both_stores! {
     the_longest_texts_are_taken,
     a_conversation_is_readable_by_its_two_participants_only,
     a_profile_is_shown_in_short,
+    a_profile_has_the_bio_and_counts_all_that_was_ever_published,
     a_list_is_read_along_its_links,
     bodies_in_base64_and_with_a_charset_are_read,
     a_request_that_comes_again_gets_the_first_answer,
@@ -192,6 +193,41 @@ async fn a_profile_is_shown_in_short(api: Api) {
         assert_eq!(short, updated);
     }
     assert_eq!(publish(&api, "worf", "Hello").await["display_name"], "Lt. Worf");
+}
+
+async fn a_profile_has_the_bio_and_counts_all_that_was_ever_published(api: Api) {
+    let profile = |handle: &str| {
+        let event = request_of("q", "user-profile").path_parameter("handle", handle);
+        api.get("user-profile", event)
+    };
+    let once = request_of("worf", "create-activity").header("idempotency-key", "once");
+    let activity = api.get("create-activity", once.clone()).await;
+    api.get("create-activity", once).await;
+    let new = profile("worf").await;
+    assert_eq!(
+        fields(&new),
+        ["activities_count", "bio", "display_name", "handle", "replies_count", "uuid"]
+    );
+    assert_eq!((&new["bio"], &new["activities_count"]), (&Value::Null, &json!(1)));
+
+    publish(&api, "worf", "Hello").await;
+    answer(&api, "worf", &activity, "Indeed").await;
+    answer(&api, "data", &activity, "Indeed").await;
+    let delete =
+        request_of("worf", "delete-activity").path_parameter("key", text(&activity["uuid"]));
+    api.get("delete-activity", delete).await;
+    let body = json!({"display_name": "Lt. Worf", "bio": "Son of Mogh"});
+    let updated = api.get("update-profile", request_of("worf", "update-profile").json(&body)).await;
+
+    for path in ["worf", "@worf", "%40Worf"] {
+        let expected = json!({
+            "uuid": updated["uuid"], "handle": "worf", "display_name": "Lt. Worf",
+            "bio": "Son of Mogh", "activities_count": 2, "replies_count": 1,
+        });
+        assert_eq!(profile(path).await, expected, "{path}");
+    }
+    let counts = profile("data").await;
+    assert_eq!((&counts["activities_count"], &counts["replies_count"]), (&json!(0), &json!(1)));
 }
 
 async fn a_list_is_read_along_its_links(api: Api) {

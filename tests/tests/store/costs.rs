@@ -8,8 +8,9 @@ use cruddur::domain::{
     Activity, Entry, EntryTree, LongText, Message, MessageText, Thread, User, conversation_uuid,
     search_words,
 };
-use cruddur::store::{codec, feeds, likes, messages, threads, users};
-use cruddur_tests::{Proxy, Store, Units};
+use cruddur::store::{codec, feeds, keys, likes, messages, threads, users};
+use cruddur_tests::proxy::error;
+use cruddur_tests::{Honeycomb, Proxy, Sandbox, Store, Units, event};
 use uuid::Uuid;
 
 use super::world::*;
@@ -287,4 +288,38 @@ async fn showing_a_entry_costs_by_what_is_shown_and_not_by_its_thread() {
 
     assert_eq!(alone, 6); // where it is, itself, and two for each of the two levels below it
     assert_eq!(in_a_crowd, alone);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_span_of_a_call_with_many_requests_keeps_its_cost_and_its_outcome() {
+    let honeycomb = Honeycomb::start().await;
+    let (direct, store, proxy) = Store::with_and_without_proxy().await;
+    let until = "2100-01-01T00:00:00Z".parse().unwrap();
+    for minutes in 0..62 {
+        let activity = Activity { expires_at: until, ..activity("worf", "Hello", minutes) };
+        let root = Entry::Activity(publish(direct.table(), activity).await);
+        answer(direct.table(), &root, "data", 0).await;
+    }
+    let sandbox = Sandbox::builder("home-activities").honeycomb(&honeycomb).store(&store);
+    let sandbox = sandbox.start().await;
+    proxy.next_answer("Query", error(400, "ThrottlingException"));
+
+    let reply = sandbox.invoke(event("home-activities").query("limit", "100")).await;
+    let server = honeycomb.server_span(&reply.request_id).await;
+
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    let trace = honeycomb.trace(&server.trace_id);
+    let calls = trace.iter().filter(|span| span.name == "DynamoDB.Query");
+    let requests: i64 = calls
+        .map(|call| {
+            for text in ["server.address", "aws.request_id"] {
+                assert!(call.attribute(text).is_string(), "{text}");
+            }
+            assert!(call.attribute("app.store.retries").is_i64());
+            assert!(call.attribute("app.store.consumed_capacity").as_f64().unwrap() > 0.0);
+            assert!(call.attribute("db.response.returned_rows").as_i64().unwrap() > 0);
+            call.attribute("app.store.requests").as_i64().unwrap()
+        })
+        .sum();
+    assert_eq!(requests, i64::from(keys::SHARDS) + 62);
 }

@@ -37,7 +37,9 @@ mod lost_answers;
 mod costs;
 
 use cruddur::store::Consistency::Strong;
-use cruddur::store::{Index, Item, Key, Order, Page, Query, StoreError, Table, Update, Write};
+use cruddur::store::{
+    Count, Erase, Index, Item, Key, Order, Page, Query, StoreError, Table, Update, Write,
+};
 use cruddur_tests::eventually;
 use jiff::Timestamp;
 use serde_json::{Map, json};

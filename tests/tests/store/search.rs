@@ -15,6 +15,7 @@ on_both_stores! {
     what_is_found_is_newest_first_over_all_of_its_pages,
     rare_pairs_of_frequent_words_are_found_on_some_page,
     a_short_page_looks_further_than_what_has_one_of_the_words,
+    the_first_page_has_a_hit_of_a_rare_word_beside_longer_frequent_words,
     an_activity_of_many_words_is_found_by_the_first_64,
 }
 
@@ -121,6 +122,25 @@ async fn a_short_page_looks_further_than_what_has_one_of_the_words(store: Store)
         let found: Vec<Uuid> =
             all_pages(limit, read).await.iter().map(|activity| activity.uuid).collect();
         assert_eq!(found, pairs, "pages of {limit}");
+    }
+}
+
+async fn the_first_page_has_a_hit_of_a_rare_word_beside_longer_frequent_words(store: Store) {
+    let table = store.table();
+    let hit = publish(table, activity("andrew", "something about ds9x", 59)).await.uuid;
+    publish(table, activity("andrew", "ds9x", 58)).await;
+    let frequent: Vec<_> =
+        (0..120).map(|n| activity("worf", &format!("about something {n}"), n % 50)).collect();
+    for activity in frequent {
+        publish(table, activity).await;
+    }
+
+    for term in ["about ds9x", "ds9x something", "about something ds9x"] {
+        let words = search_words(term);
+        let found = feeds::search(table, &words, &first(5), now()).await.unwrap();
+
+        let found: Vec<Uuid> = found.entries.iter().map(|activity| activity.uuid).collect();
+        assert_eq!(found, [hit], "{term}");
     }
 }
 

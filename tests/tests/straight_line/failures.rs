@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cruddur_tests::otlp::{STATUS_ERROR, Span};
 use cruddur_tests::proxy::error;
-use cruddur_tests::{Honeycomb, Sandbox, Store, event};
+use cruddur_tests::{Honeycomb, Sandbox, Store, event, raw_event};
 use serde_json::{Value, json};
 
 /// The function's test-only faults; a deployed build has none.
@@ -91,7 +91,9 @@ async fn a_store_that_refuses_is_an_exception_of_the_request_and_an_error_of_the
 async fn what_a_library_panics_about_is_no_text_beside_the_lines() {
     let sandbox = Sandbox::builder("health-check").without_extension().start().await;
 
-    let refused = sandbox.invoke(event("health-check").header("host", "ab:cd:")).await;
+    let mut odd = event("health-check").payload().clone();
+    odd["rawQueryString"] = json!("a b");
+    let refused = sandbox.invoke(raw_event(odd)).await;
     let line = line_of(&sandbox, &refused.request_id).await;
 
     assert_eq!((refused.status, &refused.json), (400, &json!(["malformed_event"])));

@@ -1,6 +1,6 @@
 //! Who may call what, and what is written down about it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -68,25 +68,34 @@ fn every_route_of_the_sample_events_leads_to_its_function_and_there_is_no_other(
     }
 }
 
+/// The function that the emulator calls for a route.
+fn emulated(router: &Value, route: &str) -> Option<String> {
+    let (method, path) = route.split_once(' ').expect("a route");
+    let function = match &router[path] {
+        Value::Array(methods) => &methods.iter().find(|it| it["method"] == method)?["function"],
+        function => function,
+    };
+    function.as_str().map(resource_of)
+}
+
 #[test]
 fn the_emulator_has_the_same_routes() {
-    let manifest = include_str!("../../../Cargo.toml");
-    let (_, router) = manifest.split_once("[workspace.metadata.lambda.watch.router]").unwrap();
-    let lines = router.lines().skip(1).take_while(|line| !line.is_empty());
-    let emulated: BTreeMap<String, String> = lines
-        .map(|line| {
-            let (path, function) = line.split_once(" = ").unwrap();
-            (path.trim_matches('"').to_owned(), resource_of(function.trim_matches('"')))
-        })
-        .collect();
+    let read = "import json, tomllib; manifest = tomllib.load(open('../Cargo.toml', 'rb')); \
+        print(json.dumps(manifest['workspace']['metadata']['lambda']['watch']['router']))";
+    let router = python(&["-c", read]);
 
-    let mut deployed = BTreeMap::new();
+    let mut paths = BTreeSet::new();
     for (name, event) in events() {
-        let (_, path) = event["routeKey"].as_str().unwrap().split_once(' ').unwrap();
-        deployed.insert(path.to_owned(), resource_of(function_of(&name)));
+        let route = event["routeKey"].as_str().unwrap();
+        paths.extend(route.split_once(' ').map(|(_, path)| path.to_owned()));
+        assert_eq!(emulated(&router, route), Some(resource_of(function_of(&name))), "{route}");
+        if let Some(path) = route.strip_prefix("GET ") {
+            let head = emulated(&router, &format!("HEAD {path}"));
+            assert_eq!(head, Some(resource_of(function_of(&name))), "{route}");
+        }
     }
 
-    assert_eq!(emulated, deployed);
+    assert_eq!(paths, router.as_object().unwrap().keys().cloned().collect());
 }
 
 #[test]
@@ -95,7 +104,7 @@ fn a_route_asks_for_a_token_where_there_is_a_sample_without_one_and_nowhere_else
         .into_iter()
         .filter_map(|(name, _)| name.strip_suffix("-without-claims").map(resource_of))
         .collect();
-    assert_eq!(without_claims.len(), 8);
+    assert_eq!(without_claims.len(), 10);
 
     for (route, operation) in routes() {
         let target = operation["x-amazon-apigateway-integration"]["uri"].to_string();
@@ -127,8 +136,10 @@ fn the_page_that_is_asked_for_may_call_and_see_what_it_needs() {
         json!({
             "allowOrigins": ["https://cruddur.example"],
             "allowMethods": ["GET", "POST", "PUT", "DELETE"],
-            "allowHeaders":
-                ["authorization", "content-type", "idempotency-key", "traceparent", "tracestate"],
+            "allowHeaders": [
+                "authorization", "baggage", "content-type", "idempotency-key", "traceparent",
+                "tracestate"
+            ],
             "exposeHeaders": ["link", "traceparent", "x-amzn-trace-id"],
             "maxAge": 600,
         })

@@ -207,6 +207,7 @@ async fn no_filter_counts_a_request_that_only_names_what_the_filters_look_for() 
     let words = "AccessDenied AccessDeniedException timeout platform.runtimeDone code";
     let request = event("search-activities")
         .query("term", "AccessDenied AccessDeniedException")
+        .query("AccessDenied", "x")
         .header("user-agent", words);
 
     let reply = sandbox.invoke(request).await;

@@ -2,15 +2,19 @@
 //!
 //! Anyone can send such spans. The extension would act on some of their parts: a SERVER span with
 //! an invocation's id ends that invocation, `cruddur.xray_header` names its place in X-Ray, and
-//! `rollbar.message` makes an item at Rollbar. These parts are removed.
+//! `rollbar.message` makes an item at Rollbar. [`sanitize`] removes these parts and all others that
+//! a page does not need.
 
+use jiff::Timestamp;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
     common::v1::{AnyValue, KeyValue, any_value::Value},
     resource::v1::Resource,
-    trace::v1::{Span, span::SpanKind},
+    trace::v1::Span,
 };
 use prost::Message;
+
+use super::{clock, sanitize};
 
 /// The page's `service.name`, as the original's front end calls itself.
 pub(super) const SERVICE_NAME: &str = "frontend-react-js";
@@ -37,9 +41,12 @@ pub(super) enum BadTraces {
     /// Not an OTLP request. The decoder's message is left out because it may quote the body.
     #[error("no OTLP request")]
     Malformed,
-    /// A span without a name, or with ids of another length or of zeros.
-    #[error("a span without a name or a valid id")]
+    /// A span without a name, with ids of another length or of zeros, or that ends before it starts.
+    #[error("a span without a name, a valid id or valid times")]
     BadSpan,
+    /// Spans that no page load could hold together.
+    #[error("spans more than a day apart")]
+    FarApart,
     /// A flood.
     #[error("{0} spans, {MAX_SPANS} are allowed")]
     TooMany(usize),
@@ -50,6 +57,7 @@ pub(super) enum BadTraces {
 pub(super) fn read(
     encoding: Encoding,
     body: &[u8],
+    now: Timestamp,
 ) -> Result<ExportTraceServiceRequest, BadTraces> {
     let mut request = match encoding {
         Encoding::Json => serde_json::from_slice(body).map_err(|_| BadTraces::Malformed)?,
@@ -64,14 +72,23 @@ pub(super) fn read(
     if !spans_mut(&mut request).all(|span| is_valid(span)) {
         return Err(BadTraces::BadSpan);
     }
-    spans_mut(&mut request).for_each(disarm);
+    spans_mut(&mut request).for_each(sanitize::clean_span);
+    let now = u64::try_from(now.as_nanosecond()).unwrap_or_default();
+    if !clock::correct(&mut spans_mut(&mut request).collect::<Vec<_>>(), now) {
+        return Err(BadTraces::FarApart);
+    }
     // Before each gets a name: there may be thousands without a span.
     request.resource_spans.retain_mut(|resource_spans| {
         resource_spans.scope_spans.retain(|scope| !scope.spans.is_empty());
         !resource_spans.scope_spans.is_empty()
     });
     for resource_spans in &mut request.resource_spans {
+        resource_spans.schema_url.clear();
         name(resource_spans.resource.get_or_insert_default());
+        for scope_spans in &mut resource_spans.scope_spans {
+            scope_spans.schema_url.clear();
+            scope_spans.scope.iter_mut().for_each(sanitize::clean_scope);
+        }
     }
     Ok(request)
 }
@@ -93,36 +110,32 @@ fn is_valid(span: &Span) -> bool {
         && is_id(&span.span_id, 8)
         && (span.parent_span_id.is_empty() || is_id(&span.parent_span_id, 8))
         && !span.name.trim().is_empty()
-}
-
-fn disarm(span: &mut Span) {
-    if span.kind == SpanKind::Server as i32 {
-        span.kind = SpanKind::Internal as i32;
-    }
-    span.attributes.retain(|attribute| !is_signal(attribute));
-    span.events.retain(|event| event.name != "rollbar.message");
+        && clock::is_ordered(span)
 }
 
 fn name(resource: &mut Resource) {
     const NAME: (&str, &str) = ("service.name", SERVICE_NAME);
-    resource.attributes.retain(|attribute| attribute.key != NAME.0 && !is_signal(attribute));
+    sanitize::clean_resource(&mut resource.attributes);
     resource.attributes.extend([NAME, SOURCE].map(|(key, value)| {
         let value = Some(AnyValue { value: Some(Value::StringValue(value.to_owned())) });
         KeyValue { key: key.to_owned(), value, ..KeyValue::default() }
     }));
 }
 
-fn is_signal(attribute: &KeyValue) -> bool {
-    attribute.key.starts_with("faas.") || attribute.key.starts_with("cruddur.")
-}
-
 #[cfg(test)]
 mod tests {
-    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, span::Event};
+    use opentelemetry_proto::tonic::trace::v1::{
+        ResourceSpans, ScopeSpans,
+        span::{Event, Link, SpanKind},
+    };
     use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+
+    fn read(encoding: Encoding, body: &[u8]) -> Result<ExportTraceServiceRequest, BadTraces> {
+        super::read(encoding, body, "2026-11-20T09:48:00Z".parse().unwrap())
+    }
 
     fn span() -> Span {
         Span {
@@ -144,12 +157,22 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_like_a_functions_signal_is_taken_away_and_all_else_stays() {
+    fn signals_of_a_function_and_unknown_attributes_are_removed_and_known_ones_stay() {
         let hostile = Span {
             kind: SpanKind::Server as i32,
-            attributes: ["faas.invocation_id", "cruddur.xray_header", "http.url"]
-                .map(attribute)
-                .to_vec(),
+            attributes: [
+                "faas.invocation_id",
+                "cruddur.xray_header",
+                "app.user_id",
+                "http.route",
+                "error",
+                "name-7",
+                "http.url",
+                "http.url",
+            ]
+            .map(attribute)
+            .to_vec(),
+            links: vec![Link::default()],
             events: ["rollbar.message", "exception"]
                 .map(|name| Event { name: name.to_owned(), ..Event::default() })
                 .to_vec(),
@@ -161,6 +184,7 @@ mod tests {
         let span = spans_mut(&mut request).next().unwrap();
         assert_eq!(span.kind, SpanKind::Internal as i32);
         assert_eq!(span.attributes, [attribute("http.url")]);
+        assert!(span.links.is_empty());
         assert_eq!(span.events.iter().map(|e| e.name.as_str()).collect::<Vec<_>>(), ["exception"]);
     }
 
@@ -210,6 +234,37 @@ mod tests {
     }
 
     #[test]
+    fn texts_are_cut_and_what_a_user_searched_for_is_masked() {
+        let long = "x".repeat(5_000);
+        let json = json!({"resourceSpans": [{"scopeSpans": [{
+            "scope": {"name": long, "attributes": [{"key": "a", "value": {"intValue": 1}}]},
+            "spans": [{
+                "traceId": "0af7651916cd43dd8448eb211c80319c",
+                "spanId": "b7ad6b7169203331",
+                "name": long,
+                "traceState": long,
+                "status": {"code": 2, "message": long},
+                "attributes": [
+                    {"key": "http.url", "value": {"stringValue": "https://x/search?term=secret&limit=2#secret"}},
+                    {"key": "url.query", "value": {"stringValue": "term=secret"}},
+                    {"key": "http.user_agent", "value": {"stringValue": long}},
+                    {"key": "http.host", "value": {"kvlistValue": {"values": []}}},
+                ],
+                "events": vec![json!({"name": long}); 100],
+            }],
+        }]}]});
+
+        let request = read(Encoding::Json, json.to_string().as_bytes()).unwrap();
+
+        let text = format!("{request:?}");
+        assert!(!text.contains("secret") && text.contains("?term=REDACTED&limit=2\""), "{text}");
+        assert!(!text.contains(&"x".repeat(1_025)), "{text}");
+        let span = &request.resource_spans[0].scope_spans[0].spans[0];
+        assert_eq!((span.attributes.len(), span.events.len()), (3, 32));
+        assert_eq!(span.trace_state, "");
+    }
+
+    #[test]
     fn spans_that_are_none_are_refused() {
         for bad in [
             Span { trace_id: vec![0; 16], ..span() },
@@ -217,6 +272,7 @@ mod tests {
             Span { span_id: Vec::new(), ..span() },
             Span { parent_span_id: vec![1], ..span() },
             Span { name: " ".to_owned(), ..span() },
+            Span { start_time_unix_nano: 2, end_time_unix_nano: 1, ..span() },
         ] {
             let refused = read(Encoding::Protobuf, &body(vec![span(), bad.clone()]));
             assert!(matches!(refused, Err(BadTraces::BadSpan)), "{bad:?}");

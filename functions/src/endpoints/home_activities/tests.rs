@@ -31,7 +31,7 @@ async fn an_activity_and_its_replies_have_every_field_that_the_page_reads() {
     let directory = tempfile::tempdir().unwrap();
     let app = app(&directory);
     let now = app.now();
-    let counters = Counters { likes: 5, replies: 1, reposts: 2 };
+    let counters = Counters { likes: 5, replies: 1, reposts: 2, deleted_replies: 0 };
     let activity = Activity { counters, ..activity(1, now - SignedDuration::from_mins(2)) };
     let answer = reply(2, &activity, 1, 1, now - SignedDuration::from_mins(1));
     let table = app.table().await.unwrap();

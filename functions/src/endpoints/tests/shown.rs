@@ -316,7 +316,12 @@ async fn the_largest_page_of_every_list_fits_a_reply() {
     let author = test_support::key("long");
     let identity = Identity { key: author, handle, handle_is_chosen: false, name };
     users::get_or_create(table, &identity, now).await.unwrap().unwrap();
-    let counters = Counters { likes: u32::MAX.into(), replies: u32::MAX.into(), reposts: 7 };
+    let counters = Counters {
+        likes: u32::MAX.into(),
+        replies: u32::MAX.into(),
+        reposts: 7,
+        ..Counters::default()
+    };
     for n in 1..=100 {
         let activity = crate::domain::Activity {
             author,

@@ -71,6 +71,9 @@ struct ReplyJson<'a> {
     expires_at: Option<String>,
     #[serde(flatten)]
     counters: CountersJson,
+    /// The message is then empty, and handle and name are those of users who are gone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    deleted: bool,
     replies: Vec<ReplyJson<'a>>,
 }
 
@@ -121,6 +124,7 @@ impl<'a> ReplyJson<'a> {
             created_at: date(reply.created_at),
             expires_at: on_top.then(|| date(reply.expires_at)),
             counters: reply.counters.into(),
+            deleted: reply.message.is_deleted(),
             replies: tree.replies.iter().map(|tree| ReplyJson::of(tree, people, false)).collect(),
         }
     }

@@ -4,11 +4,25 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::activity::date;
-use crate::domain::{DisplayName, Handle, LongText, Message, MessageGroup, People, User};
+use crate::domain::{
+    Bio, DisplayName, Handle, LongText, Message, MessageGroup, People, User, Written,
+};
 
 /// A user in short.
 pub fn user_json(user: &User) -> impl Serialize + '_ {
     UserJson { uuid: user.key.uuid(), handle: &user.handle, display_name: &user.display_name }
+}
+
+/// A user's profile. `bio` is null if there is none.
+pub fn profile_json(user: &User, written: Written) -> impl Serialize + '_ {
+    ProfileJson {
+        uuid: user.key.uuid(),
+        handle: &user.handle,
+        display_name: &user.display_name,
+        bio: user.bio.as_ref(),
+        activities_count: written.activities,
+        replies_count: written.replies,
+    }
 }
 
 /// A conversation, named after the other one in it.
@@ -41,6 +55,16 @@ struct UserJson<'a> {
     uuid: Uuid,
     handle: &'a Handle,
     display_name: &'a DisplayName,
+}
+
+#[derive(Serialize)]
+struct ProfileJson<'a> {
+    uuid: Uuid,
+    handle: &'a Handle,
+    display_name: &'a DisplayName,
+    bio: Option<&'a Bio>,
+    activities_count: u64,
+    replies_count: u64,
 }
 
 #[derive(Serialize)]

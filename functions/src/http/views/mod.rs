@@ -4,4 +4,4 @@ mod activity;
 mod message;
 
 pub use activity::{entry_json, feed_json, reply_json, search_json, thread_json};
-pub use message::{group_json, message_json, user_json};
+pub use message::{group_json, message_json, profile_json, user_json};

@@ -5,14 +5,15 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::item::{self, attributes, parsed_key};
+use super::item::{self, attributes, corrupt, parsed_key};
 use crate::{
-    domain::{Activity, Counters, Entry, Handle, LongText, MessageText, Reply, UserKey, words},
+    domain::{Activity, Counters, Entry, Handle, Reply, Text, UserKey, Written, words},
     store::{
-        Item, Key, StoreError,
+        Erase, Item, Key, StoreError,
         keys::{self, ReplyKey},
     },
 };
@@ -27,11 +28,13 @@ pub enum Recipient {
 }
 
 /// What an item holds beside its keys; activities and replies alike, each with its own kind of
-/// text.
+/// text. A deleted one has neither author nor text.
 #[derive(Serialize, Deserialize)]
 struct EntryAttributes<M> {
-    author: UserKey,
-    message: M,
+    author: Option<UserKey>,
+    message: Option<M>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    deleted: bool,
     created_at: Timestamp,
     expires_at: Timestamp,
     #[serde(deserialize_with = "at_least_zero")]
@@ -40,6 +43,8 @@ struct EntryAttributes<M> {
     replies_count: u64,
     #[serde(deserialize_with = "at_least_zero")]
     reposts_count: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    deleted_replies_count: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     reply_to_activity_uuid: Option<Uuid>,
 }
@@ -47,6 +52,11 @@ struct EntryAttributes<M> {
 /// The counters of an item, by name, for [`crate::store::Update::add`].
 pub(in crate::store) const LIKES: &str = "likes_count";
 pub(in crate::store) const REPLIES: &str = "replies_count";
+pub(in crate::store) const DELETED_REPLIES: &str = "deleted_replies_count";
+
+const AUTHOR: &str = "author";
+const MESSAGE: &str = "message";
+const DELETED: &str = "deleted";
 
 /// The key of an entry's item, as an item that points to it holds it.
 #[derive(Serialize, Deserialize)]
@@ -63,13 +73,15 @@ pub fn activity_items(
 ) -> Result<Vec<Item>, StoreError> {
     let Activity { uuid, author, created_at, expires_at, .. } = *activity;
     let attributes = EntryAttributes {
-        author,
-        message: activity.message.clone(),
+        author: Some(author),
+        message: Some(activity.message.clone()),
+        deleted: false,
         created_at,
         expires_at,
         likes_count: activity.counters.likes,
         replies_count: activity.counters.replies,
         reposts_count: activity.counters.reposts,
+        deleted_replies_count: activity.counters.deleted_replies,
         reply_to_activity_uuid: None,
     };
     let key = keys::activity(uuid);
@@ -79,6 +91,11 @@ pub fn activity_items(
     let mut all = vec![Item { listing, ..activity }, item::key_only(of_author, Some(expires_at))];
     all.extend(notices(notified, &key, (created_at, uuid), expires_at)?);
     Ok(all)
+}
+
+/// The item that counts what a user has published.
+pub fn written_item(user: UserKey, written: Written) -> Result<Item, StoreError> {
+    item::with_attributes(keys::written(user), None, &written)
 }
 
 /// The pointers by which a search finds an activity, one for each of its words.
@@ -93,13 +110,15 @@ pub fn word_items(activity: &Activity) -> Vec<Item> {
 /// The items of a reply: the reply, its place, a pointer below its parent, and notifications.
 pub fn reply_items(reply: &Reply, notified: &BTreeSet<Recipient>) -> Result<Vec<Item>, StoreError> {
     let attributes = EntryAttributes {
-        author: reply.author,
-        message: reply.message.clone(),
+        author: Some(reply.author),
+        message: Some(reply.message.clone()),
+        deleted: false,
         created_at: reply.created_at,
         expires_at: reply.expires_at,
         likes_count: reply.counters.likes,
         replies_count: reply.counters.replies,
         reposts_count: reply.counters.reposts,
+        deleted_replies_count: reply.counters.deleted_replies,
         reply_to_activity_uuid: Some(reply.reply_to_activity_uuid),
     };
     let expires_at = reply.expires_at;
@@ -114,6 +133,22 @@ pub fn reply_items(reply: &Reply, notified: &BTreeSet<Recipient>) -> Result<Vec<
     ];
     all.extend(notices(notified, &key, (reply.created_at, reply.uuid), expires_at)?);
     Ok(all)
+}
+
+/// The write that leaves a tombstone of an entry: no author and no text, but times and counters. Its
+/// condition is the author, so it fails for an entry that is deleted already.
+pub(in crate::store) fn erased(entry: &Entry) -> Erase {
+    Erase {
+        key: entry_key(entry),
+        only_if: (AUTHOR, json!(entry.author())),
+        remove: vec![AUTHOR, MESSAGE],
+        set: Map::from_iter([(DELETED.to_owned(), Value::Bool(true))]),
+    }
+}
+
+/// Whether the item is the tombstone of an activity or reply.
+pub(in crate::store) fn is_deleted(item: &Item) -> bool {
+    item.attributes.get(DELETED) == Some(&Value::Bool(true))
 }
 
 /// The key of an entry's own item.
@@ -168,12 +203,12 @@ pub fn read_entry(item: Item) -> Result<Entry, StoreError> {
 
 pub(in crate::store) fn read_activity(item: Item) -> Result<Activity, StoreError> {
     let uuid = parsed_key(&item, keys::parse_activity)?;
-    let attributes: EntryAttributes<MessageText> = attributes(item)?;
+    let (attributes, author, message) = entry_attributes(item)?;
     Ok(Activity {
         uuid,
         counters: attributes.counters(),
-        author: attributes.author,
-        message: attributes.message,
+        author,
+        message,
         created_at: attributes.created_at,
         expires_at: attributes.expires_at,
     })
@@ -181,18 +216,43 @@ pub(in crate::store) fn read_activity(item: Item) -> Result<Activity, StoreError
 
 pub(in crate::store) fn read_reply(item: Item) -> Result<Reply, StoreError> {
     let key = parsed_key(&item, keys::parse_reply)?;
-    let attributes: EntryAttributes<LongText> = attributes(item)?;
+    let (attributes, author, message) = entry_attributes(item)?;
     Ok(Reply {
         uuid: key.uuid,
         root_uuid: key.root,
         reply_to_activity_uuid: attributes.reply_to_activity_uuid.unwrap_or(key.root),
         depth: key.depth,
         counters: attributes.counters(),
-        author: attributes.author,
-        message: attributes.message,
+        author,
+        message,
         created_at: key.created_at,
         expires_at: attributes.expires_at,
     })
+}
+
+/// The attributes with author and text; stand-ins for those of a deleted entry.
+fn entry_attributes<const MAX: usize>(
+    item: Item,
+) -> Result<(EntryAttributes<Text<MAX>>, UserKey, Text<MAX>), StoreError>
+where
+    Text<MAX>: DeserializeOwned,
+{
+    let key = item.key.clone();
+    let mut read: EntryAttributes<Text<MAX>> = attributes(item)?;
+    let (author, message) = match (read.author, read.message.take()) {
+        (Some(author), Some(message)) => (author, message),
+        (None, None) if read.deleted => (UserKey::gone(), Text::deleted()),
+        _ => return Err(corrupt(&key, "author or text is missing")),
+    };
+    Ok((read, author, message))
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// One wrong counter must not take a whole page with it.
@@ -206,6 +266,7 @@ impl<M> EntryAttributes<M> {
             likes: self.likes_count,
             replies: self.replies_count,
             reposts: self.reposts_count,
+            deleted_replies: self.deleted_replies_count,
         }
     }
 }

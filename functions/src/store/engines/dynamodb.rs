@@ -40,7 +40,7 @@ use crate::{
     store::{
         Consistency, Item, Key, Page, Query, StoreError, Table, Write, table::check_transaction,
     },
-    telemetry::TracedCalls,
+    telemetry::{TracedCalls, describing_last_attempt},
 };
 use range::Range;
 use usage::Usage;
@@ -183,7 +183,7 @@ impl Table for DynamoDbTable {
             span.record("aws.dynamodb.index_name", LISTING);
         }
         let usage = Usage::default();
-        async move {
+        describing_last_attempt(async move {
             let usage = &usage;
             let read_page = |query| async move {
                 retry::while_busy(&usage.retries, || self.read_page(query, usage)).await
@@ -193,7 +193,7 @@ impl Table for DynamoDbTable {
                 stream::iter(reads).buffered(MAX_AT_ONCE).try_collect().await;
             let rows = pages.iter().flatten().map(|page| page.items.len()).sum();
             usage.record(Some(rows), pages)
-        }
+        })
         .instrument(span)
         .boxed()
     }
@@ -209,11 +209,11 @@ impl Table for DynamoDbTable {
         }
         let span = usage::span(&GET, &self.name, keys.len());
         let usage = Usage::default();
-        async move {
+        describing_last_attempt(async move {
             let items = self.read_items(keys, consistency, now, &usage).await;
             let rows = items.iter().flatten().flatten().count();
             usage.record(Some(rows), items)
-        }
+        })
         .instrument(span)
         .boxed()
     }
@@ -228,10 +228,10 @@ impl Table for DynamoDbTable {
         }
         let span = usage::span(&WRITE, &self.name, writes.len());
         let usage = Usage::default();
-        async move {
+        describing_last_attempt(async move {
             let done = self.write(writes, now, &usage).await;
             usage.record(None, done)
-        }
+        })
         .instrument(span)
         .boxed()
     }

@@ -6,6 +6,9 @@
 //! The wait is drawn between nothing and a bound that doubles each time ("full jitter"), so that
 //! those who collided do not collide again.
 //! <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>
+//!
+//! `backon` does not fit: its jitter only lengthens a pause, and it knows no deadline that several
+//! calls share. Both would be code here beside it, as long as the loop below.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},

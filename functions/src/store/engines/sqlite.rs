@@ -15,12 +15,12 @@ use rusqlite::{
     Connection, ErrorCode, OptionalExtension, Row, Transaction, TransactionBehavior, named_params,
     params,
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::call_span::{self, Call};
 use crate::store::{
-    Consistency, Index, Item, Key, Order, Page, Query, StoreError, Table, Update, Write,
-    table::check_transaction,
+    Consistency, Count, Erase, Index, Item, Key, Order, Page, Query, StoreError, Table, Update,
+    Write, table::check_transaction,
 };
 
 /// Longest wait for a lock, below every function's timeout.
@@ -234,25 +234,39 @@ fn write_all(
     transaction.execute("DELETE FROM items WHERE expires_at <= ?1", [now.as_second()])?;
     let mut unmet = Vec::new();
     for (position, write) in writes.iter().enumerate() {
-        // An expired item counts as absent, so nearly every condition is whether the item is found.
-        let present = find(transaction, write.key(), now)?.filter(|item| may_move(item, write));
-        match (write, present) {
+        // An expired item counts as absent, so most conditions are whether the item is found.
+        let found = find(transaction, write.key(), now)?;
+        let is_met = found.as_ref().is_none_or(|item| is_met(item, write));
+        match (write, found) {
+            _ if !is_met => unmet.push(position),
             (Write::Upsert(item), _) | (Write::Insert(item), None) => put(transaction, item)?,
             (Write::Update(update), Some(item)) => put(transaction, &updated(item, update))?,
+            (Write::Erase(erase), Some(item)) => put(transaction, &erased(item, erase))?,
+            (Write::Count(count), found) => put(transaction, &counted(found, count))?,
             (Write::DeleteIfPresent(key), _) | (Write::DeleteExisting(key), Some(_)) => {
                 delete(transaction, key)?
             }
             (Write::Insert(_), Some(_)) => unmet.push(position),
-            (Write::Update(_) | Write::DeleteExisting(_), None) => unmet.push(position),
+            (Write::Update(_) | Write::Erase(_) | Write::DeleteExisting(_), None) => {
+                unmet.push(position)
+            }
         }
     }
     Ok(unmet)
 }
 
-/// In the index an item moves on, never back.
-fn may_move(item: &Item, write: &Write) -> bool {
-    let Write::Update(Update { listing: Some(place), .. }) = write else { return true };
-    item.listing.as_ref().is_none_or(|before| before.sort < place.sort)
+/// Whether an item that exists may be written. In the index an item moves on, never back.
+fn is_met(item: &Item, write: &Write) -> bool {
+    match write {
+        Write::Update(Update { listing: Some(place), .. }) => {
+            item.listing.as_ref().is_none_or(|before| before.sort < place.sort)
+        }
+        Write::Erase(Erase { only_if: (name, value), .. }) => {
+            item.attributes.get(*name) == Some(value)
+        }
+        Write::Count(Count { below: Some((name, bound)), .. }) => number(item, name) < *bound,
+        _ => true,
+    }
 }
 
 fn find(connection: &Connection, key: &Key, now: Timestamp) -> rusqlite::Result<Option<Item>> {
@@ -266,13 +280,36 @@ fn find(connection: &Connection, key: &Key, now: Timestamp) -> rusqlite::Result<
     connection.prepare_cached(&sql)?.query_row(parameters, read_item).optional()
 }
 
-fn updated(mut item: Item, update: &Update) -> Item {
-    for (name, difference) in &update.add {
-        let before = item.attributes.get(*name).and_then(Value::as_i64).unwrap_or(0);
-        item.attributes.insert((*name).to_owned(), before.saturating_add(*difference).into());
+fn number(item: &Item, name: &str) -> i64 {
+    item.attributes.get(name).and_then(Value::as_i64).unwrap_or(0)
+}
+
+fn add(item: &mut Item, counters: &[(&'static str, i64)]) {
+    for (name, difference) in counters {
+        let sum = number(item, name).saturating_add(*difference);
+        item.attributes.insert((*name).to_owned(), sum.into());
     }
+}
+
+fn counted(found: Option<Item>, count: &Count) -> Item {
+    let Count { key, add: counters, expires_at_seconds, .. } = count;
+    let (key, expires_at_seconds) = (key.clone(), *expires_at_seconds);
+    let new = Item { key, listing: None, expires_at_seconds, attributes: Map::new() };
+    let mut item = found.unwrap_or(new);
+    add(&mut item, counters);
+    Item { expires_at_seconds, ..item }
+}
+
+fn updated(mut item: Item, update: &Update) -> Item {
+    add(&mut item, &update.add);
     item.attributes.extend(update.set.clone());
     Item { listing: update.listing.clone().or(item.listing), ..item }
+}
+
+fn erased(mut item: Item, erase: &Erase) -> Item {
+    item.attributes.retain(|name, _| !erase.remove.contains(&name.as_str()));
+    item.attributes.extend(erase.set.clone());
+    Item { listing: None, ..item }
 }
 
 fn put(transaction: &Transaction<'_>, item: &Item) -> rusqlite::Result<()> {

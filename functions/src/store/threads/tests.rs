@@ -40,8 +40,10 @@ fn uuids(replies: &[ReplyTree]) -> Vec<u128> {
 #[tokio::test]
 async fn what_was_written_comes_back_as_it_was() {
     let table = table();
-    let written =
-        Activity { counters: Counters { likes: 3, replies: 1, reposts: 2 }, ..activity(1, ago(5)) };
+    let written = Activity {
+        counters: Counters { likes: 3, replies: 1, reposts: 2, deleted_replies: 0 },
+        ..activity(1, ago(5))
+    };
     let answer = reply(2, &written, 1, 1, ago(4));
 
     write_thread(&table, &written, std::slice::from_ref(&answer)).await;

@@ -3,7 +3,8 @@
 use super::*;
 
 #[tokio::test]
-async fn trace_id_parent_and_flag_come_from_traceparent_else_from_root_else_from_the_clock() {
+async fn trace_id_and_parent_come_from_traceparent_else_from_root_else_from_the_clock_and_the_flag_never()
+ {
     let extension = FakeExtension::start("200 OK");
     let function = Function::reporting_to(extension.address);
     let sampled = format!("00-{CALLER}-{CALLERS_SPAN}-01");
@@ -13,7 +14,7 @@ async fn trace_id_parent_and_flag_come_from_traceparent_else_from_root_else_from
     let table = [
         (Some(&*sampled), Some(XRAY), Some(CALLER), CALLERS_SPAN, 1),
         (Some(&*sampled), None, Some(CALLER), CALLERS_SPAN, 1),
-        (Some(&*unsampled), Some(XRAY), Some(CALLER), CALLERS_SPAN, 0),
+        (Some(&*unsampled), Some(XRAY), Some(CALLER), CALLERS_SPAN, 1),
         (Some("00-no-traceparent-01"), Some(XRAY), Some(ROOT), "", 1),
         (None, Some(XRAY), Some(ROOT), "", 1),
         (None, Some(&*root_only), Some(ROOT), "", 1),
@@ -90,7 +91,9 @@ async fn health_checks_and_what_the_sampler_leaves_out_are_recorded_with_the_uns
         ("always_on", "", &health, Some(&sampled), 0),
         ("always_on", "", &ROUTE, Some(&unsampled), 1),
         ("always_off", "", &ROUTE, Some(&sampled), 0),
-        ("parentbased_always_off", "", &ROUTE, Some(&sampled), 1),
+        ("parentbased_always_off", "", &ROUTE, Some(&sampled), 0),
+        ("parentbased_always_on", "", &ROUTE, Some(&unsampled), 1),
+        ("parentbased_traceidratio", "0", &ROUTE, Some(&sampled), 0),
         ("parentbased_always_off", "", &ROUTE, None, 0),
         ("traceidratio", "0", &ROUTE, None, 0),
         ("traceidratio", "1", &ROUTE, None, 1),
@@ -118,7 +121,7 @@ async fn the_reply_names_the_trace_and_xrays_root() {
 
     let server = extension.spans().remove(1);
     let headers = serde_json::to_value(reply).unwrap()["headers"].take();
-    assert_eq!(headers["traceparent"], format!("00-{CALLER}-{}-00", hex(&server.span_id)));
+    assert_eq!(headers["traceparent"], format!("00-{CALLER}-{}-01", hex(&server.span_id)));
     let root = format!("Root=1-{}-{};Sampled=0", &ROOT[..8], &ROOT[8..]);
     assert_eq!(headers["x-amzn-trace-id"], root);
 }

@@ -28,7 +28,7 @@ pub(in crate::telemetry) fn provider(
     SdkTracerProvider::builder()
         .with_resource(resource)
         .with_id_generator(trace_ids)
-        .with_sampler(RecordAlways(sampler))
+        .with_sampler(RecordAlways::new(sampler))
         .with_span_processor(finished)
         .build()
 }

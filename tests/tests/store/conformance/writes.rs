@@ -17,6 +17,8 @@ on_both_stores! {
     an_update_moves_an_item_in_the_index,
     an_item_never_moves_back_in_the_index,
     replacing_an_item_takes_it_out_of_the_index,
+    counting_makes_the_item_and_stops_at_its_bound,
+    erasing_takes_attributes_and_the_place_in_the_index_on_condition_of_a_value,
     a_transaction_of_a_hundred_passes_and_one_more_is_refused,
     two_writes_to_one_item_are_refused,
     a_transaction_of_nothing_is_done,
@@ -163,6 +165,72 @@ async fn an_item_never_moves_back_in_the_index(store: Store) {
 
     assert_eq!(store.dump().await, before);
     write(table, &[to("b", "1"), to("a", "6")]).await.unwrap();
+}
+
+async fn counting_makes_the_item_and_stops_at_its_bound(store: Store) {
+    let table = store.table();
+    let count = |bound: Option<i64>| {
+        Write::Count(Count {
+            key: key("p", "a"),
+            add: vec![("n", 1), ("m", 2)],
+            below: bound.map(|bound| ("n", bound)),
+            expires_at_seconds: Some(NOW + 60),
+        })
+    };
+
+    for _ in 0..3 {
+        write(table, &[count(Some(3))]).await.unwrap();
+    }
+    let refused = write(table, &[Write::Upsert(item("p", "b")), count(Some(3))]).await.unwrap_err();
+    let counted = get(table, key("p", "a")).await.unwrap();
+    write(table, &[count(None)]).await.unwrap();
+
+    assert!(!refused.is_condition_of(0) && refused.is_condition_of(1), "{refused}");
+    assert_eq!(get(table, key("p", "b")).await, None);
+    assert_eq!(Value::Object(counted.attributes), json!({"n": 3, "m": 6}));
+    assert_eq!(counted.expires_at_seconds, Some(NOW + 60));
+    assert_eq!(get(table, key("p", "a")).await.unwrap().attributes["n"], 4);
+}
+
+async fn erasing_takes_attributes_and_the_place_in_the_index_on_condition_of_a_value(store: Store) {
+    let table = store.table();
+    let mut written = listed(expiring(item("p", "a"), NOW + 60), "l", "1");
+    written.attributes.insert("author".to_owned(), json!("worf"));
+    written.attributes.insert("n".to_owned(), json!(7));
+    put(table, [written.clone()]).await;
+    listing(table, all_of("l", Ascending), 1).await;
+    let erase = |sort: &str, author: &str| {
+        Write::Erase(Erase {
+            key: key("p", sort),
+            only_if: ("author", json!(author)),
+            remove: vec!["author", "said", "missing"],
+            set: Map::from_iter([("deleted".to_owned(), json!(true))]),
+        })
+    };
+    for refused in [erase("a", "data"), erase("missing", "worf")] {
+        let error = write(table, &[refused.clone()]).await.unwrap_err();
+        assert!(error.is_condition_of(0), "{refused:?}: {error}");
+    }
+    assert_eq!(get(table, key("p", "a")).await, Some(written.clone()));
+
+    write(table, &[erase("a", "worf")]).await.unwrap();
+
+    let attributes =
+        Map::from_iter([("n".to_owned(), json!(7)), ("deleted".to_owned(), json!(true))]);
+    let left = Item { listing: None, attributes, ..written };
+    assert_eq!(get(table, key("p", "a")).await, Some(left));
+    listing(table, all_of("l", Ascending), 0).await;
+    let again = write(table, &[erase("a", "worf")]).await.unwrap_err();
+    assert!(again.is_condition_of(0), "{again}");
+    put(table, [expiring(item("p", "late"), NOW)]).await;
+    let said = Erase {
+        only_if: ("said", json!("Hello")),
+        key: key("p", "late"),
+        remove: vec![],
+        set: Map::new(),
+    };
+    let expired = write(table, &[Write::Erase(said)]).await.unwrap_err();
+    assert!(expired.is_condition_of(0), "{expired}");
 }
 
 async fn replacing_an_item_takes_it_out_of_the_index(store: Store) {

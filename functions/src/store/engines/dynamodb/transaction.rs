@@ -16,7 +16,7 @@ use super::{
         self, AttributeMap, EXPIRY, LISTING_PARTITION, LISTING_SORT, PARTITION, number, text,
     },
 };
-use crate::store::{Key, StoreError, Update, Write};
+use crate::store::{Count, Erase, Key, StoreError, Update, Write};
 
 /// Hold for an item that exists and for one that does not: what has expired may still lie there.
 const EXISTS: &str =
@@ -84,6 +84,8 @@ impl DynamoDbTable {
                     .build()?,
             ),
             Write::Update(update) => action.update(self.update(update, values)?),
+            Write::Erase(erase) => action.update(self.erase(erase, values)?),
+            Write::Count(count) => action.update(self.count(count)?),
             Write::DeleteExisting(key) => action.delete(
                 self.delete(key)
                     .condition_expression(EXISTS)
@@ -106,7 +108,8 @@ impl DynamoDbTable {
         mut values: AttributeMap,
     ) -> Result<types::Update, BuildError> {
         let mut names = condition_names();
-        let (mut sets, mut adds) = (Vec::new(), Vec::new());
+        let mut sets = Vec::new();
+        let adds = additions(&update.add, &mut names, &mut values);
         let set = update.set.iter().map(|(name, value)| (name.as_str(), values::from_json(value)));
         let place = update.listing.iter().flat_map(|key| {
             [(LISTING_PARTITION, text(&key.partition)), (LISTING_SORT, text(&key.sort))]
@@ -116,29 +119,91 @@ impl DynamoDbTable {
             values.insert(format!(":s{n}"), value);
             sets.push(format!("#s{n} = :s{n}"));
         }
-        for (n, (name, difference)) in update.add.iter().enumerate() {
-            names.insert(format!("#a{n}"), (*name).to_owned());
-            values.insert(format!(":a{n}"), number(*difference));
-            adds.push(format!("#a{n} :a{n}"));
-        }
         let mut condition = EXISTS.to_owned();
         if let Some(place) = &update.listing {
             names.insert("#place".to_owned(), LISTING_SORT.to_owned());
             values.insert(":place".to_owned(), text(&place.sort));
             condition = format!("{EXISTS} AND {MOVES_ON}");
         }
-        let clauses = [("SET", sets), ("ADD", adds)].map(|(verb, parts)| match parts.is_empty() {
-            true => String::new(),
-            false => format!("{verb} {} ", parts.join(", ")),
-        });
         types::Update::builder()
             .table_name(&self.name)
             .set_key(Some(values::from_key(&update.key)))
-            .update_expression(clauses.concat())
+            .update_expression(clause("SET", &sets) + &clause("ADD", &adds))
             .condition_expression(condition)
             .set_expression_attribute_names(Some(names))
             .set_expression_attribute_values(Some(values))
             .build()
+    }
+
+    fn count(&self, count: &Count) -> Result<types::Update, BuildError> {
+        let (mut names, mut values) = (HashMap::new(), AttributeMap::new());
+        let mut expression = clause("ADD", &additions(&count.add, &mut names, &mut values));
+        if let Some(second) = count.expires_at_seconds {
+            names.insert("#expiry".to_owned(), EXPIRY.to_owned());
+            values.insert(":expiry".to_owned(), number(second));
+            expression += "SET #expiry = :expiry";
+        }
+        let below = count.below.map(|(name, bound)| {
+            names.insert("#below".to_owned(), name.to_owned());
+            values.insert(":below".to_owned(), number(bound));
+            "attribute_not_exists(#below) OR #below < :below"
+        });
+        types::Update::builder()
+            .table_name(&self.name)
+            .set_key(Some(values::from_key(&count.key)))
+            .update_expression(expression)
+            .set_condition_expression(below.map(str::to_owned))
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values(Some(values))
+            .build()
+    }
+
+    fn erase(&self, erase: &Erase, mut values: AttributeMap) -> Result<types::Update, BuildError> {
+        let mut names = condition_names();
+        let (attribute, value) = &erase.only_if;
+        names.insert("#only".to_owned(), (*attribute).to_owned());
+        values.insert(":only".to_owned(), values::from_json(value));
+        let (mut sets, mut removed) = (Vec::new(), Vec::new());
+        for (n, (name, value)) in erase.set.iter().enumerate() {
+            names.insert(format!("#s{n}"), name.clone());
+            values.insert(format!(":s{n}"), values::from_json(value));
+            sets.push(format!("#s{n} = :s{n}"));
+        }
+        let index = [LISTING_PARTITION, LISTING_SORT];
+        for (n, name) in erase.remove.iter().copied().chain(index).enumerate() {
+            names.insert(format!("#r{n}"), name.to_owned());
+            removed.push(format!("#r{n}"));
+        }
+        types::Update::builder()
+            .table_name(&self.name)
+            .set_key(Some(values::from_key(&erase.key)))
+            .update_expression(clause("SET", &sets) + &clause("REMOVE", &removed))
+            .condition_expression(format!("{EXISTS} AND #only = :only"))
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values(Some(values))
+            .build()
+    }
+}
+
+/// Names and values of the counters to raise, and the parts of the expression.
+fn additions(
+    counters: &[(&'static str, i64)],
+    names: &mut HashMap<String, String>,
+    values: &mut AttributeMap,
+) -> Vec<String> {
+    let addition = |(n, (name, difference)): (usize, &(&str, i64))| {
+        names.insert(format!("#a{n}"), (*name).to_owned());
+        values.insert(format!(":a{n}"), number(*difference));
+        format!("#a{n} :a{n}")
+    };
+    counters.iter().enumerate().map(addition).collect()
+}
+
+/// A part of an update expression; empty without `parts`.
+fn clause(verb: &str, parts: &[String]) -> String {
+    match parts.is_empty() {
+        true => String::new(),
+        false => format!("{verb} {} ", parts.join(", ")),
     }
 }
 

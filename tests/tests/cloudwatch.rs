@@ -36,7 +36,7 @@ fn assert_is_emf(line: &Value) {
 async fn a_requests_lines_are_in_the_group_with_its_ids_and_its_metrics() {
     let (group, honeycomb) = (LogGroup::new().await, Honeycomb::start().await);
     let builder = sandbox("home-activities", &group).honeycomb(&honeycomb).demo_store();
-    let sandbox = builder.start().await;
+    let sandbox = builder.env("CRUDDUR_FLUSH", "end").start().await;
 
     let reply = sandbox.invoke(event("home-activities")).await;
     sandbox.ended(&reply.request_id).await;
@@ -44,7 +44,7 @@ async fn a_requests_lines_are_in_the_group_with_its_ids_and_its_metrics() {
     sandbox.shutdown().await;
     let lines = group.lines().await;
 
-    // Traffic is sparse: Next waited for them.
+    // Next waited for them.
     let mine = written(&before_next);
     assert!(!mine.is_empty(), "{}", sandbox.story());
     let server = honeycomb.server_span(&reply.request_id).await;
@@ -74,7 +74,7 @@ async fn a_requests_lines_are_in_the_group_with_its_ids_and_its_metrics() {
 fn numbers(lines: &[Value]) -> Vec<usize> {
     let number = |line: &&Value| {
         let path = line["path"].as_str()?;
-        path.rsplit_once("n=")?.1.parse().ok()
+        path.rsplit_once("limit=")?.1.parse().ok()
     };
     written(lines).iter().filter_map(number).collect()
 }
@@ -98,7 +98,7 @@ async fn every_line_of_a_thousand_invocations_is_there_once_and_in_order_whateve
             eventually(last, |answer| *answer == Some(Answer::Proper)).await;
             group.proxy.next_answer("PutLogEvents", fault);
         }
-        sandbox.invoke(event("health-check").query("n", &number.to_string())).await;
+        sandbox.invoke(event("health-check").query("limit", &number.to_string())).await;
     }
     let ended = sandbox.shutdown().await;
 
@@ -118,14 +118,15 @@ async fn a_group_that_is_deleted_is_made_again() {
     let group = LogGroup::new().await;
     let sandbox = sandbox("health-check", &group)
         .env("CRUDDUR_MAX_HOLD_MS", "30000") // a debug build on a busy machine
+        .env("CRUDDUR_FLUSH", "end")
         .start()
         .await;
-    let first = sandbox.invoke(event("health-check").query("n", "1")).await;
+    let first = sandbox.invoke(event("health-check").query("limit", "1")).await;
     sandbox.ended(&first.request_id).await;
     assert_eq!(numbers(&group.lines().await), [1]);
 
     group.delete().await;
-    sandbox.invoke(event("health-check").query("n", "2")).await;
+    sandbox.invoke(event("health-check").query("limit", "2")).await;
     sandbox.shutdown().await;
 
     assert_eq!(numbers(&group.lines().await), [2], "{}", sandbox.story());

@@ -8,7 +8,7 @@
 //! | SHUTDOWN | the last platform events | every destination, also with an open breaker, at most [`DRAIN_BUDGET`] |
 //! | no time before the deadline's margin, nothing to send, or all breakers open | the invocation's end | – |
 //! | no server span in the last [`SILENT_INVOCATIONS`], and the [credit](crate::flush::credit) is below C | none | – |
-//! | mode `end` | server span; `runtimeDone` if wanted | every destination with a closed breaker, at most the longest hold |
+//! | mode `end` | server span; `runtimeDone` if wanted, for a quarter of the hold | every destination with a closed breaker, at most the longest hold |
 //! | mode `periodic,MS` | server span | – ; batches are sent in the background, at most every MS |
 //! | `adaptive`, the invocation failed, and the credit is not overdrawn by a second | as in mode `end` | the same |
 //! | `adaptive`, the credit is C or more: the first invocations, sparse traffic, then one invocation per 100·C | the same | the same, at most the credit |

@@ -138,7 +138,7 @@ impl FlushState {
     }
 
     /// Waits for all lines of an invocation, for at most [`DONE_WAIT`] and half of the hold until `until`:
-    /// the flush needs the rest.
+    /// the flush needs the rest. Mode `end` waits for a quarter of the hold.
     pub(crate) async fn wait_for_lines(
         &mut self,
         registry: &Registry,
@@ -150,7 +150,11 @@ impl FlushState {
         }
         let done = registry.wait_for(attempt, |it| it == EndEvidence::RuntimeDone);
         let now = Instant::now();
-        if timeout_at(now + DONE_WAIT.min((until - now) / 2), done).await.is_err() {
+        let longest = match self.mode {
+            FlushMode::End => (until - now) / 4,
+            _ => DONE_WAIT.min((until - now) / 2),
+        };
+        if timeout_at(now + longest, done).await.is_err() {
             self.record_miss(registry);
         }
     }

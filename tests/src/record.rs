@@ -7,8 +7,8 @@ use tokio::time::timeout;
 
 /// How long a question waits for its answer before it gives up.
 ///
-/// Our choice: far more than anything takes on a loaded two-core machine; only failures wait so long.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+/// Far more than anything takes on a loaded two-core machine; only failures wait so long.
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What one side appends to and the other reads; clones share the list.
 #[derive(Clone, Debug)]

@@ -92,7 +92,8 @@ fn the_routes_are_all_explained() {
         })
         .collect();
 
-    assert_eq!(explained, routes().into_keys().collect());
+    let is_listed = |route: &String| !route.starts_with("HEAD "); // README has a sentence on these
+    assert_eq!(explained, routes().into_keys().filter(is_listed).collect());
 }
 
 #[test]

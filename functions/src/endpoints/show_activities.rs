@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route::new(&["GET"], "/api/activities/{key}");
+pub const ROUTE: Route = Route::get("/api/activities/{key}").public();
 
 /// For `@handle`: an array of that user's activities, newest first; empty if the user does not
 /// exist. For an id: an array of that one activity or reply in its full shape, because the page

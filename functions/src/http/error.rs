@@ -102,7 +102,17 @@ pub enum ApiError {
     /// The content was refused.
     #[error(transparent)]
     Invalid(#[from] Invalid),
-    /// The store did not answer, or answered with an error.
+    /// The store did not answer in time, or is busy. The client may try again.
+    #[error("the store is busy")]
+    StoreBusy {
+        /// The engine's error code, such as `ThrottlingException`.
+        code: Option<String>,
+        /// The store's error.
+        source: Source,
+        /// The calls that led to it.
+        backtrace: Arc<Backtrace>,
+    },
+    /// The store answered with an error.
     #[error("the store failed")]
     Store {
         /// The engine's error code, such as `AccessDeniedException`.
@@ -152,6 +162,7 @@ impl ApiError {
             ApiError::InvalidLimit => (StatusCode::BAD_REQUEST, "invalid_limit"),
             ApiError::InvalidIdempotencyKey => (StatusCode::BAD_REQUEST, "invalid_idempotency_key"),
             ApiError::Invalid(invalid) => (StatusCode::UNPROCESSABLE_ENTITY, invalid.code()),
+            ApiError::StoreBusy { .. } => (StatusCode::SERVICE_UNAVAILABLE, "store_busy"),
             ApiError::Store { .. }
             | ApiError::AnsweredBefore
             | ApiError::Encode(_)
@@ -164,11 +175,26 @@ impl ApiError {
     pub fn reply(&self) -> Response {
         let (status, code) = self.status_and_code();
         let reply = Response::code(status, code);
+        let reply = match self.retry_after_seconds() {
+            Some(seconds) => reply.with_header("retry-after", seconds.to_string()),
+            None => reply,
+        };
         match self {
             ApiError::MethodNotAllowed { allowed, .. } => {
                 reply.with_header("allow", allowed.join(", "))
             }
             _ => reply,
+        }
+    }
+
+    /// When the same request may succeed.
+    fn retry_after_seconds(&self) -> Option<u64> {
+        match self {
+            // A second outlasts a conflict and a short burst.
+            ApiError::StoreBusy { .. } | ApiError::TimedOut(_) | ApiError::TracesNotTaken(_) => {
+                Some(1)
+            }
+            _ => None,
         }
     }
 
@@ -192,7 +218,9 @@ impl ApiError {
             ApiError::InvalidLimit => "InvalidLimit",
             ApiError::InvalidIdempotencyKey => "InvalidIdempotencyKey",
             ApiError::Invalid(_) => "Invalid",
-            ApiError::Store { .. } | ApiError::AnsweredBefore => "StoreError",
+            ApiError::Store { .. } | ApiError::StoreBusy { .. } | ApiError::AnsweredBefore => {
+                "StoreError"
+            }
             ApiError::Encode(_) => "EncodeError",
             ApiError::Panicked(_) => "Panic",
             ApiError::TimedOut(_) => "TimedOut",
@@ -202,7 +230,9 @@ impl ApiError {
     /// The calls that led to it, where it is a failure of ours.
     pub fn backtrace(&self) -> Option<&Arc<Backtrace>> {
         match self {
-            ApiError::Store { backtrace, .. } => Some(backtrace),
+            ApiError::Store { backtrace, .. } | ApiError::StoreBusy { backtrace, .. } => {
+                Some(backtrace)
+            }
             ApiError::Panicked(panic) => Some(&panic.backtrace),
             _ => None,
         }
@@ -211,7 +241,7 @@ impl ApiError {
     /// The error code of the store's engine, such as `AccessDeniedException`.
     pub fn store_code(&self) -> Option<&str> {
         match self {
-            ApiError::Store { code, .. } => code.as_deref(),
+            ApiError::Store { code, .. } | ApiError::StoreBusy { code, .. } => code.as_deref(),
             _ => None,
         }
     }

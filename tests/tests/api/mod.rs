@@ -28,6 +28,7 @@ mod bad_input;
 mod bad_requests;
 mod concurrency;
 mod deletion;
+mod forms;
 mod identity;
 mod people;
 mod story;

@@ -23,6 +23,7 @@ pub(crate) fn table() -> Vec<(&'static str, u16, &'static str, Value)> {
         ("rollbar-test-without-claims", 401, "", nobody.clone()),
         ("browser-traces", 503, "", json!(["traces_not_taken"])), // there is no extension here
         ("home-activities", 200, "/0/uuid", activity.clone()),
+        ("home-activities-head", 200, "", Value::Null), // no body
         ("search-activities", 200, "/0/expires_at", Value::Null),
         ("show-activities", 200, "/0/handle", andrew.clone()),
         ("show-activities-encoded", 200, "/0/handle", andrew.clone()),

@@ -100,7 +100,7 @@ impl Story<'_> {
             ("http.route", json!(route)),
             ("http.request.method", json!(method)),
             ("http.response.status_code", json!(reply.status)),
-            ("http.response.body.size", json!(reply.body.len())),
+            ("http.response.body.size", json!(reply.body_bytes)),
             ("url.path", event["rawPath"].clone()),
             ("client.address", http["sourceIp"].clone()),
             ("user_agent.original", http["userAgent"].clone()),

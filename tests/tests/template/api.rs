@@ -38,15 +38,22 @@ fn events() -> Vec<(String, Value)> {
     files.map(event).collect()
 }
 
+/// The route for `HEAD` of a route that is read, and its function.
+fn head_of((route, function): (&String, &String)) -> Option<(String, String)> {
+    Some((format!("HEAD {}", route.strip_prefix("GET ")?), function.clone()))
+}
+
 #[test]
 fn every_route_of_the_sample_events_leads_to_its_function_and_there_is_no_other() {
-    let expected: BTreeMap<String, String> = events()
+    let mut expected: BTreeMap<String, String> = events()
         .into_iter()
         .map(|(name, event)| {
             let route = event["routeKey"].as_str().expect("a route").to_owned();
             (route, resource_of(function_of(&name)))
         })
         .collect();
+    let reads: Vec<_> = expected.iter().filter_map(head_of).collect();
+    expected.extend(reads);
 
     let mut found = BTreeMap::new();
     for (route, operation) in routes() {
@@ -135,12 +142,12 @@ fn the_page_that_is_asked_for_may_call_and_see_what_it_needs() {
         stack["Resources"]["Api"]["Properties"]["Body"]["x-amazon-apigateway-cors"],
         json!({
             "allowOrigins": ["https://cruddur.example"],
-            "allowMethods": ["GET", "POST", "PUT", "DELETE"],
+            "allowMethods": ["GET", "HEAD", "POST", "PUT", "DELETE"],
             "allowHeaders": [
-                "authorization", "baggage", "content-type", "idempotency-key", "traceparent",
-                "tracestate"
+                "authorization", "baggage", "content-type", "idempotency-key", "if-none-match",
+                "traceparent", "tracestate"
             ],
-            "exposeHeaders": ["link", "traceparent", "x-amzn-trace-id"],
+            "exposeHeaders": ["etag", "link", "retry-after", "traceparent", "x-amzn-trace-id"],
             "maxAge": 600,
         })
     );

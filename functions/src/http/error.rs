@@ -187,6 +187,18 @@ impl ApiError {
         }
     }
 
+    /// A sentence for the client, without internals: `Display` where the client is at fault.
+    pub(super) fn detail(&self) -> String {
+        match self {
+            ApiError::MalformedEvent(_) => "the event is not an HTTP request".to_owned(),
+            _ if self.status_and_code().0.is_client_error() => self.to_string(),
+            _ if self.retry_after_seconds().is_some() => {
+                "the service is busy; the same request may succeed later".to_owned()
+            }
+            _ => "the service failed to answer the request".to_owned(),
+        }
+    }
+
     /// When the same request may succeed.
     fn retry_after_seconds(&self) -> Option<u64> {
         match self {

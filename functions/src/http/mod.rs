@@ -8,6 +8,7 @@ mod event;
 mod lenient_text;
 mod pagination;
 mod path_key;
+mod problem;
 mod reply_form;
 mod request;
 mod response;

@@ -1,11 +1,12 @@
-//! The form of a reply by the request's headers: validators, compression, and no body for `HEAD`.
+//! The form of a reply by the request's headers: problems, validators, compression, and no body for
+//! `HEAD`.
 
 use std::io::Write;
 
 use flate2::{Compression, write::GzEncoder};
 use http::{Method, StatusCode};
 
-use super::{Request, Response, Route};
+use super::{ApiError, Request, Response, Route, problem};
 use crate::domain::digest;
 
 /// Shortest body that is compressed, in bytes. A shorter one fits three packets as it is.
@@ -18,6 +19,7 @@ pub struct ReplyForm {
     /// Whether caches may keep the reply.
     is_public: bool,
     accepts_gzip: bool,
+    accepts_problem: bool,
     /// The value of `If-None-Match`.
     known_tags: Option<String>,
 }
@@ -31,12 +33,17 @@ impl ReplyForm {
             is_head: request.method() == Method::HEAD,
             is_public: route.is_public && is_read,
             accepts_gzip: request.header("accept-encoding").is_some_and(accepts_gzip),
+            accepts_problem: request.header("accept").is_some_and(problem::is_accepted),
             known_tags: request.header("if-none-match").map(str::to_owned),
         }
     }
 
-    /// The reply in this form.
-    pub fn apply(&self, reply: Response) -> Response {
+    /// The reply in this form. `error` is the failure that it answers, if it answers one.
+    pub fn apply(&self, reply: Response, error: Option<&ApiError>) -> Response {
+        let reply = match error.filter(|_| self.accepts_problem) {
+            Some(error) => problem::of(error, reply),
+            None => reply,
+        };
         let reply = self.with_cache_headers(reply);
         let tag = reply.header("etag");
         let known = self.known_tags.as_deref().zip(tag).is_some_and(|(list, tag)| names(list, tag));

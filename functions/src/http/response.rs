@@ -67,6 +67,11 @@ impl Response {
         self.headers.get(name).map(String::as_str)
     }
 
+    /// The same reply with another body.
+    pub(super) fn with_body(self, body: String) -> Self {
+        Self { body, ..self }
+    }
+
     /// The same reply without a body. Its headers stay.
     pub(super) fn without_body(self) -> Self {
         Self { body: String::new(), is_base64_encoded: false, ..self }

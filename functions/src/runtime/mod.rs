@@ -84,7 +84,7 @@ async fn answer(
         Ok(reply) => (reply, None),
         Err(error) => (error.reply(), Some(error)),
     };
-    let reply = form.apply(telemetry.name_trace(reply));
+    let reply = form.apply(telemetry.name_trace(reply), error.as_ref());
     telemetry.conclude(&reply, error.as_ref());
     access.log(&reply, error.as_ref());
     Ok(match local {

@@ -9,6 +9,7 @@ on_both_stores! {
     head_is_get_without_a_body_on_every_route_that_is_read,
     a_public_reply_is_not_sent_again_while_it_is_the_same,
     private_replies_and_errors_are_not_stored,
+    an_error_is_a_problem_for_clients_that_name_the_form,
     long_replies_are_compressed_for_clients_that_accept_it,
 }
 
@@ -53,6 +54,9 @@ async fn head_is_get_without_a_body_on_every_route_that_is_read(api: Api) {
     let missing = event("user-short").path_parameter("handle", "nobody").method("HEAD");
     let missing = api.call("user-short", missing).await;
     assert_eq!((missing.status, missing.body_bytes), (404, 0));
+    let head = request_of("worf", "create-activity").method("HEAD");
+    let head = api.call("create-activity", head).await;
+    assert_eq!((head.status, head.body_bytes, &head.headers["allow"][..]), (405, 0, "POST"));
 }
 
 async fn a_public_reply_is_not_sent_again_while_it_is_the_same(api: Api) {
@@ -103,6 +107,63 @@ async fn private_replies_and_errors_are_not_stored(api: Api) {
         assert_eq!(reply.headers.get("etag"), None, "{function}");
         assert_ne!(reply.status, 304, "{function}");
     }
+}
+
+async fn an_error_is_a_problem_for_clients_that_name_the_form(api: Api) {
+    let long = json!({"message": "x".repeat(281), "ttl": "1-hour"});
+    let blank = event("search-activities").query("term", " ");
+    for (function, request, status, title, code) in [
+        (
+            "user-short",
+            event("user-short").path_parameter("handle", "x"),
+            404,
+            "Not Found",
+            "user_not_found",
+        ),
+        ("search-activities", blank, 422, "Unprocessable Entity", "search_term_blank"),
+        (
+            "create-activity",
+            request_of("worf", "create-activity").json(&long),
+            422,
+            "Unprocessable Entity",
+            "message_exceed_max_chars",
+        ),
+        (
+            "create-activity",
+            event("create-activity").claims(Value::Null),
+            401,
+            "Unauthorized",
+            "generic_401",
+        ),
+        (
+            "home-activities",
+            event("home-activities").method("PATCH"),
+            405,
+            "Method Not Allowed",
+            "method_not_allowed",
+        ),
+    ] {
+        let plain =
+            api.call(function, request.clone().header("accept", "application/json, */*")).await;
+        let accept = "application/json, application/problem+json;q=0.5";
+        let problem = api.call(function, request.header("accept", accept)).await;
+
+        assert_eq!((plain.status, &plain.json), (status, &json!([code])), "{function}");
+        assert_eq!(plain.headers["content-type"], "application/json");
+        assert_eq!(problem.status, status, "{function}: {}", problem.body);
+        assert_eq!(problem.headers["content-type"], "application/problem+json", "{function}");
+        let detail = text(&problem.json["detail"]);
+        assert!(!detail.is_empty() && !detail.contains("xxx"), "{detail}");
+        let trace_id = problem.headers["traceparent"].split('-').nth(1);
+        let expected = json!({
+            "type": "about:blank", "title": title, "status": status, "detail": detail,
+            "code": code, "trace_id": trace_id,
+        });
+        assert_eq!(problem.json, expected, "{function}");
+    }
+    let fine = event("health-check").header("accept", "application/problem+json");
+    let fine = api.call("health-check", fine).await;
+    assert_eq!((fine.status, &fine.headers["content-type"][..]), (200, "application/json"));
 }
 
 async fn long_replies_are_compressed_for_clients_that_accept_it(api: Api) {

@@ -99,6 +99,12 @@ pub enum ApiError {
     /// An idempotency key that is blank or too long.
     #[error("the idempotency key is blank or too long")]
     InvalidIdempotencyKey,
+    /// The user has written as much as their quota allows.
+    #[error("the write quota of the user is exceeded")]
+    QuotaExceeded {
+        /// When the next window begins.
+        retry_after_seconds: u64,
+    },
     /// The content was refused.
     #[error(transparent)]
     Invalid(#[from] Invalid),
@@ -161,6 +167,9 @@ impl ApiError {
             ApiError::InvalidCursor => (StatusCode::BAD_REQUEST, "invalid_cursor"),
             ApiError::InvalidLimit => (StatusCode::BAD_REQUEST, "invalid_limit"),
             ApiError::InvalidIdempotencyKey => (StatusCode::BAD_REQUEST, "invalid_idempotency_key"),
+            ApiError::QuotaExceeded { .. } => {
+                (StatusCode::TOO_MANY_REQUESTS, "write_quota_exceeded")
+            }
             ApiError::Invalid(invalid) => (StatusCode::UNPROCESSABLE_ENTITY, invalid.code()),
             ApiError::StoreBusy { .. } => (StatusCode::SERVICE_UNAVAILABLE, "store_busy"),
             ApiError::Store { .. }
@@ -206,6 +215,7 @@ impl ApiError {
             ApiError::StoreBusy { .. } | ApiError::TimedOut(_) | ApiError::TracesNotTaken(_) => {
                 Some(1)
             }
+            ApiError::QuotaExceeded { retry_after_seconds } => Some(*retry_after_seconds),
             _ => None,
         }
     }
@@ -229,6 +239,7 @@ impl ApiError {
             ApiError::InvalidCursor => "InvalidCursor",
             ApiError::InvalidLimit => "InvalidLimit",
             ApiError::InvalidIdempotencyKey => "InvalidIdempotencyKey",
+            ApiError::QuotaExceeded { .. } => "QuotaExceeded",
             ApiError::Invalid(_) => "Invalid",
             ApiError::Store { .. } | ApiError::StoreBusy { .. } | ApiError::AnsweredBefore => {
                 "StoreError"

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{ApiError, Response, reply_form::weights};
+use super::{ApiError, Response, weights::weights};
 
 const MEDIA_TYPE: &str = "application/problem+json";
 

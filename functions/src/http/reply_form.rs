@@ -6,7 +6,7 @@ use std::io::Write;
 use flate2::{Compression, write::GzEncoder};
 use http::{Method, StatusCode};
 
-use super::{ApiError, Request, Response, Route, problem};
+use super::{ApiError, Request, Response, Route, problem, weights::weights};
 use crate::domain::digest;
 
 /// Shortest body that is compressed, in bytes. A shorter one fits three packets as it is.
@@ -92,20 +92,6 @@ fn accepts_gzip(header: &str) -> bool {
     let weight_of = |coding: &str| weights(header).find(|(name, _)| name == coding);
     let found = weight_of("gzip").or_else(|| weight_of("x-gzip")).or_else(|| weight_of("*"));
     found.is_some_and(|(_, is_accepted)| is_accepted)
-}
-
-/// The names in a header such as `Accept`, in lower case, and whether the weight is above zero.
-pub(super) fn weights(header: &str) -> impl Iterator<Item = (String, bool)> {
-    header.split(',').map(|part| {
-        let mut parameters = part.split(';').map(str::trim);
-        let name = parameters.next().unwrap_or_default().to_ascii_lowercase();
-        let weight = parameters.find_map(|parameter| {
-            let (key, value) = parameter.split_once('=')?;
-            key.trim().eq_ignore_ascii_case("q").then(|| value.trim().parse::<f32>().ok())
-        });
-        // A weight that is no number is ignored.
-        (name, weight.flatten().is_none_or(|weight| weight > 0.0))
-    })
 }
 
 #[cfg(test)]

@@ -38,8 +38,8 @@ pub(super) fn paged_response(
     Ok(list.link(Response::ok(&entries)?, request, next))
 }
 
-/// Notes on the current span, which must have the field, how many entries were read.
-pub(super) fn record_length<T>(page: PageOf<T>) -> PageOf<T> {
+/// Records on the current span, which must have the field, how many entries were read.
+fn record_length<T>(page: PageOf<T>) -> PageOf<T> {
     Span::current().record("app.result_length", page.entries.len() as i64);
     page
 }

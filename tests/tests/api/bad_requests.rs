@@ -148,6 +148,7 @@ fn paths() -> Vec<Row> {
         ("reply-activity", "activity_not_found"),
         ("like-activity", "activity_not_found"),
         ("delete-activity", "activity_not_found"),
+        ("show-status", "activity_not_found"),
         ("show-messages", "message_group_not_found"),
     ] {
         for (name, key) in none {
@@ -164,6 +165,7 @@ fn paths() -> Vec<Row> {
     for (parameter, function) in [
         ("key", "show-activities"),
         ("key", "show-messages"),
+        ("key", "show-status"),
         ("handle", "user-short"),
         ("handle", "user-profile"),
     ] {
@@ -177,6 +179,11 @@ fn paths() -> Vec<Row> {
             let event = request_of("worf", function).path_parameter(parameter, handle);
             rows.push(row(function, format!("handle {name}"), event, expected));
         }
+    }
+    for uuid in ["not-a-uuid", "@worf", "", "6b1e4a3c-0000-4000-8000-000000000000"] {
+        let event =
+            event("show-status").path_parameter("key", "@data").path_parameter("uuid", uuid);
+        rows.push(row("show-status", format!("uuid {uuid:?}"), event, (404, "activity_not_found")));
     }
     for function in ["user-short", "user-profile"] {
         let unknown = event(function).path_parameter("handle", "nobody");

@@ -21,11 +21,13 @@ async fn reads(api: &Api) -> Vec<(&'static str, Event, bool)> {
     api.get("create-message", request_of("worf", "create-message").json(&body)).await;
     let of = |function: &str, name: &str, value: &str| event(function).path_parameter(name, value);
     let private = |function: &str| request_of("worf", function);
+    let status = of("show-status", "key", "@worf").path_parameter("uuid", text(&activity["uuid"]));
     vec![
         ("home-activities", event("home-activities"), true),
         ("search-activities", event("search-activities"), true),
         ("show-activities", of("show-activities", "key", "@worf"), true),
         ("show-activities", of("show-activities", "key", text(&activity["uuid"])), true),
+        ("show-status", status, true),
         ("user-profile", of("user-profile", "handle", "worf"), true),
         ("user-short", of("user-short", "handle", "worf"), true),
         ("notifications-activities", private("notifications-activities"), false),

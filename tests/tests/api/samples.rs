@@ -28,6 +28,8 @@ pub(crate) fn table() -> Vec<(&'static str, u16, &'static str, Value)> {
         ("show-activities", 200, "/0/handle", andrew.clone()),
         ("show-activities-encoded", 200, "/0/handle", andrew.clone()),
         ("show-activities-by-id", 200, "/0/uuid", activity.clone()),
+        ("show-status", 200, "/activity/uuid", activity.clone()),
+        ("show-status-encoded", 200, "/activity/handle", andrew.clone()),
         ("user-profile", 200, "/activities_count", json!(1)),
         ("user-profile-encoded", 200, "/replies_count", json!(1)),
         ("user-short", 200, "/handle", andrew.clone()),

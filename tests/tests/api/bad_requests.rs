@@ -267,7 +267,9 @@ fn idempotency_keys(world: &World) -> Vec<Row> {
     let mut rows = Vec::new();
     for (function, event, body) in writers(world) {
         let event = event.json(&body);
-        for (name, key) in [("empty", ""), ("blank", "  "), ("too long", &"x".repeat(256))] {
+        for (name, key) in
+            [("empty", ""), ("blank", "  "), ("too long", &"x".repeat(256)), ("not ASCII", "é")]
+        {
             let event = event.clone().header("idempotency-key", key);
             rows.push(row(function, format!("idempotency key {name}"), event, invalid));
         }

@@ -5,7 +5,7 @@ FEATURES := --features cruddur/local
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help run tools test faults bench bench-extension fuzz soak lint layer dist clean build-TelemetryLayer
+.PHONY: help run tools test test-slow faults bench bench-extension fuzz soak lint layer dist clean build-TelemetryLayer
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-zA-Z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ tools: $(VENV)/requirements ## Install sam, cargo-lambda and zig into .venv
 
 test: $(VENV)/requirements ## Run every test; T=name runs those whose name contains it
 	cargo test --workspace $(FEATURES) $(T)
+
+test-slow: $(VENV)/requirements ## Run a property-based client, made from functions/openapi.yaml, against the local run
+	tests/openapi/run
 
 faults: ## Run the fault suite and print its table
 	@mkdir -p target && rm -f target/faults.txt

@@ -8,6 +8,7 @@
 //! | `GET /api/activities/search` | `search-activities` |
 //! | `POST /api/activities` | `create-activity` |
 //! | `GET /api/activities/{key}` | `show-activities` |
+//! | `GET /api/activities/{key}/status/{uuid}` | `show-status` |
 //! | `DELETE /api/activities/{key}` | `delete-activity` |
 //! | `POST /api/activities/{key}/reply` | `reply-activity` |
 //! | `PUT`, `DELETE /api/activities/{key}/like` | `like-activity` |

@@ -76,7 +76,10 @@ impl Event {
         self.payload["pathParameters"][name] = value.into();
         let route = self.payload["routeKey"].as_str().unwrap_or_default();
         let path = route.split_once(' ').map_or("", |(_, path)| path);
-        let path = path.replace(&format!("{{{name}}}"), value);
+        let parameters = self.payload["pathParameters"].as_object().into_iter().flatten();
+        let path = parameters.fold(path.to_owned(), |path, (name, value)| {
+            path.replace(&format!("{{{name}}}"), value.as_str().unwrap_or_default())
+        });
         self.payload["requestContext"]["http"]["path"] = path.clone().into();
         self.payload["rawPath"] = path.into();
         self

@@ -41,6 +41,7 @@ const DEFAULT_PAGE_ORIGIN: &str = "http://localhost:3000";
 /// | `CRUDDUR_TABLE` | the DynamoDB table; its region, credentials and endpoint are the SDK's own variables (`AWS_ENDPOINT_URL_DYNAMODB`…) | the local store, if the build has it |
 /// | `CRUDDUR_SQLITE` | file of the local store (feature `local`) | `target/cruddur/cruddur.db` |
 /// | `CRUDDUR_LOCAL_HANDLE` | the user of requests without a token (feature `local`, under an emulator) | `andrewbrown` |
+/// | `CRUDDUR_WRITE_QUOTA` | writes of a user in ten minutes, such as `60,600`: activities and replies; likes and messages. 0 sets no limit | `0` |
 /// | `FRONTEND_URL` | origin of the page: its spans are accepted, and under an emulator it may call the API (deployed, the gateway decides) | none; `http://localhost:3000` under an emulator |
 /// | `AWS_LAMBDA_FUNCTION_NAME`, `AWS_LAMBDA_FUNCTION_VERSION`, `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, `AWS_LAMBDA_LOG_GROUP_NAME`, `AWS_LAMBDA_LOG_STREAM_NAME`, `AWS_REGION` | set by Lambda | – |
 pub struct Config {
@@ -75,6 +76,10 @@ pub struct Config {
     /// The file of the local store.
     #[cfg(feature = "local")]
     pub sqlite_path: PathBuf,
+    /// Most activities and replies of a user in ten minutes, if there is a limit.
+    pub text_quota: Option<u32>,
+    /// Most likes and messages of a user in ten minutes, if there is a limit.
+    pub other_quota: Option<u32>,
     /// Origin of the page, as browsers send it. Spans with another origin are refused.
     pub page_origin: Option<String>,
     /// What holds under an emulator only; `None` on Lambda and in every deployed build.
@@ -97,6 +102,7 @@ impl Config {
             .or_else(|| named.map(|(_, value)| value.clone()))
             .or_else(|| function_name.clone());
         let local = local(&var, &mut warnings);
+        let (text_quota, other_quota) = write_quota(&var, &mut warnings);
         let traces = !var("OTEL_SDK_DISABLED").is_some_and(|it| it.eq_ignore_ascii_case("true"));
         let endpoint = otlp_endpoint(var("OTEL_EXPORTER_OTLP_ENDPOINT"), &mut warnings);
         let sends_lines = traces && sends_lines(&var, &mut warnings);
@@ -116,6 +122,8 @@ impl Config {
             log_filter: log_filter(&var, &mut warnings),
             logs_url: sends_lines.then(|| signal_url(&endpoint, "logs")),
             table_name: var("CRUDDUR_TABLE"),
+            text_quota,
+            other_quota,
             #[cfg(feature = "local")]
             sqlite_path: var("CRUDDUR_SQLITE").unwrap_or(DEFAULT_SQLITE_PATH.to_owned()).into(),
             page_origin: page_origin(&var, local.as_ref()),
@@ -212,6 +220,25 @@ fn sampler(var: &impl Fn(&str) -> Option<String>, warnings: &mut Vec<String>) ->
     match name.starts_with("parentbased_") {
         true => Sampler::ParentBased(Box::new(own)),
         false => own,
+    }
+}
+
+/// The quota of activities and replies, and that of likes and messages.
+fn write_quota(
+    var: &impl Fn(&str) -> Option<String>,
+    warnings: &mut Vec<String>,
+) -> (Option<u32>, Option<u32>) {
+    let Some(text) = var("CRUDDUR_WRITE_QUOTA") else { return (None, None) };
+    let numbers: Option<Vec<u32>> =
+        text.split(',').map(|number| number.trim().parse().ok()).collect();
+    let limit = |number: u32| (number > 0).then_some(number);
+    match numbers.as_deref() {
+        Some([0]) => (None, None),
+        Some([texts, others]) => (limit(*texts), limit(*others)),
+        _ => {
+            warnings.push(format!("CRUDDUR_WRITE_QUOTA={text:?} is not 0 or two numbers: 60,600"));
+            (None, None)
+        }
     }
 }
 

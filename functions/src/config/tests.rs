@@ -178,3 +178,23 @@ fn a_wrong_level_is_one_warning_and_the_default() {
         assert_eq!(config.warnings.len(), 1, "{wrong:?}");
     }
 }
+
+#[test]
+fn a_write_quota_is_two_numbers_or_off() {
+    for (text, expected, warnings) in [
+        ("60,600", (Some(60), Some(600)), 0),
+        (" 60 , 0", (Some(60), None), 0),
+        ("0", (None, None), 0),
+        ("", (None, None), 0),
+        ("60", (None, None), 1),
+        ("60,600,1", (None, None), 1),
+        ("-1,5", (None, None), 1),
+        ("many", (None, None), 1),
+    ] {
+        let config =
+            Config::from_vars(|name| (name == "CRUDDUR_WRITE_QUOTA").then(|| text.to_owned()));
+
+        assert_eq!((config.text_quota, config.other_quota), expected, "{text:?}");
+        assert_eq!(config.warnings.len(), warnings, "{text:?}");
+    }
+}

@@ -154,6 +154,14 @@ pub struct ReplyTree {
 }
 
 impl EntryTree {
+    /// The author of the entry.
+    pub fn author(&self) -> UserKey {
+        match self {
+            EntryTree::Activity(thread) => thread.activity.author,
+            EntryTree::Reply(tree) => tree.reply.author,
+        }
+    }
+
     /// The authors of the entry and the replies below it.
     pub fn authors(&self) -> BTreeSet<UserKey> {
         match self {

@@ -13,7 +13,7 @@ use crate::{
         thread_json,
     },
     runtime::App,
-    store::{Table, threads},
+    store::{Table, quota::Kind, threads},
 };
 
 /// What this function answers.
@@ -41,7 +41,10 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let idempotency = Idempotency::of(&request, &ROUTE, "", identity.key)?;
     let (table, now) = (app.table().await?, app.now());
     idempotency
-        .run(table, now, async || publish(table, &identity, new, &idempotency, now).await)
+        .run(table, now, async || {
+            shared::spend_quota(app, identity.key, Kind::Texts, now).await?;
+            publish(table, &identity, new, &idempotency, now).await
+        })
         .await
 }
 

@@ -13,7 +13,7 @@ use crate::{
         parse_uuid, parsed_message,
     },
     runtime::App,
-    store::{Table, messages, users},
+    store::{Table, messages, quota::Kind, users},
 };
 
 /// What this function answers.
@@ -45,6 +45,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let (table, now) = (app.table().await?, app.now());
     idempotency
         .run(table, now, async || {
+            shared::spend_quota(app, identity.key, Kind::Others, now).await?;
             send(table, &identity, &receiver, message, &idempotency, now).await
         })
         .await

@@ -9,11 +9,14 @@ impl From<StoreError> for ApiError {
         if matches!(error, StoreError::AnsweredBefore) {
             return ApiError::AnsweredBefore;
         }
-        ApiError::Store {
-            code: error.code().map(str::to_owned),
-            source: error.into(),
-            // Addresses only: names are looked up where the backtrace is shown.
-            backtrace: Arc::new(Backtrace::force_capture()),
+        let code = error.code().map(str::to_owned);
+        // Addresses only: names are looked up where the backtrace is shown.
+        let backtrace = Arc::new(Backtrace::force_capture());
+        match error {
+            StoreError::Busy { .. } => {
+                ApiError::StoreBusy { code, source: error.into(), backtrace }
+            }
+            _ => ApiError::Store { code, source: error.into(), backtrace },
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route::new(&["GET"], "/api/activities/home");
+pub const ROUTE: Route = Route::get("/api/activities/home").public();
 
 /// An array of activities in their full shape, newest first.
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {

@@ -9,7 +9,7 @@ use crate::{
     domain::{Identity, UserKey},
     http::{ApiError, Missing, PathKey, Request, Response, Route, identity, user_key},
     runtime::App,
-    store::likes,
+    store::{likes, quota::Kind},
 };
 
 /// What this function answers.
@@ -42,9 +42,19 @@ enum Caller {
     Unlikes(UserKey),
 }
 
+impl Caller {
+    fn key(&self) -> UserKey {
+        match self {
+            Caller::Likes(identity) => identity.key,
+            Caller::Unlikes(user) => *user,
+        }
+    }
+}
+
 #[instrument(name = "like-activity", skip_all, fields(app.activity_uuid = %uuid, app.liked = liked, app.likes_count = Empty))]
 async fn set_like(app: &App, caller: &Caller, uuid: Uuid, liked: bool) -> Result<u64, ApiError> {
     let (table, now) = (app.table().await?, app.now());
+    shared::spend_quota(app, caller.key(), Kind::Others, now).await?;
     let entry = shared::find_entry(table, uuid, now).await?;
     let user = match caller {
         Caller::Likes(identity) => shared::ensure_author(table, identity, now).await?.key,

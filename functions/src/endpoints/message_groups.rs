@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route::new(&["GET"], "/api/message_groups");
+pub const ROUTE: Route = Route::get("/api/message_groups");
 
 /// An array of conversations, the one with the newest message first.
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {

@@ -14,6 +14,7 @@ pub mod rollbar_test;
 pub mod search_activities;
 pub mod show_activities;
 pub mod show_messages;
+pub mod show_status;
 mod errors;
 mod shared; // what several of them do alike
 pub mod update_profile;

@@ -13,7 +13,7 @@ use crate::{
         reply_json,
     },
     runtime::App,
-    store::{Table, threads},
+    store::{Table, quota::Kind, threads},
 };
 
 /// What this function answers.
@@ -36,6 +36,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let (table, now) = (app.table().await?, app.now());
     idempotency
         .run(table, now, async || {
+            shared::spend_quota(app, identity.key, Kind::Texts, now).await?;
             answer(table, &identity, parent, message, &idempotency, now).await
         })
         .await

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route::new(&["GET"], "/rollbar/test");
+pub const ROUTE: Route = Route::get("/rollbar/test");
 
 /// The same words as text. The extension finds the span event and reports it as a warning.
 ///

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route::new(&["GET"], "/api/activities/search");
+pub const ROUTE: Route = Route::get("/api/activities/search").public();
 
 /// An array of the activities that hold every word of `term`, newest first; of words, `@handle` and
 /// `#tag` with at least two characters. A term without any finds nothing.

@@ -8,10 +8,11 @@ use uuid::Uuid;
 use crate::{
     domain::{Entry, Identity, People, User, UserKey},
     http::{ApiError, Invalid, Missing, PagedList, Request, Response, Route},
+    runtime::App,
     store::{
         PageOf, Table, Write,
         idempotency::{IdempotentRequest, Lookup},
-        threads, users,
+        quota, threads, users,
     },
 };
 
@@ -37,8 +38,8 @@ pub(super) fn paged_response(
     Ok(list.link(Response::ok(&entries)?, request, next))
 }
 
-/// Notes on the current span, which must have the field, how many entries were read.
-pub(super) fn record_length<T>(page: PageOf<T>) -> PageOf<T> {
+/// Records on the current span, which must have the field, how many entries were read.
+fn record_length<T>(page: PageOf<T>) -> PageOf<T> {
     Span::current().record("app.result_length", page.entries.len() as i64);
     page
 }
@@ -71,6 +72,25 @@ pub(super) async fn find_entry(
     now: Timestamp,
 ) -> Result<Entry, ApiError> {
     threads::find(table, uuid, now).await?.ok_or(ApiError::NotFound(Missing::Activity))
+}
+
+/// Counts a write in the user's quota, if there is one. Fails if the quota is exceeded.
+pub(super) async fn spend_quota(
+    app: &App,
+    user: UserKey,
+    kind: quota::Kind,
+    now: Timestamp,
+) -> Result<(), ApiError> {
+    let config = app.config();
+    let limit = match kind {
+        quota::Kind::Texts => config.text_quota,
+        quota::Kind::Others => config.other_quota,
+    };
+    let Some(limit) = limit else { return Ok(()) };
+    match quota::spend(app.table().await?, user, kind, limit, now).await? {
+        None => Ok(()),
+        Some(retry_after_seconds) => Err(ApiError::QuotaExceeded { retry_after_seconds }),
+    }
 }
 
 /// A request that may carry an `Idempotency-Key`, and is then done once.

@@ -5,10 +5,10 @@ use uuid::Uuid;
 
 use super::shared;
 use crate::{
-    domain::{Activity, Handle, People},
+    domain::{Handle, People, Thread},
     http::{
         ApiError, Missing, PAGED, PagedList, PathKey, Request, Response, Route, entry_json,
-        feed_json,
+        thread_json,
     },
     runtime::App,
     store::{
@@ -19,9 +19,9 @@ use crate::{
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route::new(&["GET"], "/api/activities/{key}");
+pub const ROUTE: Route = Route::get("/api/activities/{key}").public();
 
-/// For `@handle`: an array of that user's activities, newest first; empty if the user does not
+/// For `@handle`: an array of that user's activities in their full shape, newest first; empty if the user does not
 /// exist. For an id: an array of that one activity or reply in its full shape, because the page
 /// expects an array. Its `replies` are a list, oldest first.
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
@@ -39,7 +39,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
             let list = list(author.as_str());
             let (feed, people) = read_feed(app, &author, &list.page(&request)?).await?;
             let activities: Vec<_> =
-                feed.entries.iter().map(|activity| feed_json(activity, &people)).collect();
+                feed.entries.iter().map(|thread| thread_json(thread, &people)).collect();
             shared::paged_response(&request, &list, feed.next.as_deref(), &activities)
         }
     }
@@ -60,12 +60,13 @@ async fn read_feed(
     app: &App,
     author: &Handle,
     page: &PageRequest,
-) -> Result<(PageOf<Activity>, People), ApiError> {
+) -> Result<(PageOf<Thread>, People), ApiError> {
     let (table, now) = (app.table().await?, app.now());
     let author = users::by_handle(table, author, now).await?;
-    let feed = match &author {
+    let PageOf { entries, next } = match &author {
         Some(author) => feeds::of_user(table, author.key, page, now).await?,
         None => PageOf { entries: Vec::new(), next: None },
     };
-    Ok((shared::record_length(feed), People::new(author)))
+    let feed = PageOf { entries: feeds::with_replies(table, entries, now).await?, next };
+    shared::with_people(table, feed, Thread::authors, now).await
 }

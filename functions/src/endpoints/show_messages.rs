@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route::new(&["GET"], "/api/messages/{key}");
+pub const ROUTE: Route = Route::get("/api/messages/{key}");
 
 /// An array of the newest messages, oldest first as the page shows them; the link leads to older
 /// ones. None yet with `@handle` is an empty array; an id of others' conversation does not exist.

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route::new(&["GET"], "/api/users/{handle}");
+pub const ROUTE: Route = Route::get("/api/users/{handle}").public();
 
 /// The user with bio and counts; the `@` before the handle may be left out.
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {

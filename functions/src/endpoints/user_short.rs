@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route::new(&["GET"], "/api/users/{handle}/short");
+pub const ROUTE: Route = Route::get("/api/users/{handle}/short").public();
 
 /// The user in short; the `@` before the handle may be left out.
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {

@@ -7,10 +7,10 @@ use super::Response;
 
 /// Headers that a page may send in addition to the safelisted ones.
 const ALLOWED_HEADERS: &str =
-    "authorization,baggage,content-type,idempotency-key,traceparent,tracestate";
+    "authorization,baggage,content-type,idempotency-key,if-none-match,traceparent,tracestate";
 
 /// Headers that a page may read in addition to the safelisted ones.
-const EXPOSED_HEADERS: &str = "link,traceparent,x-amzn-trace-id";
+const EXPOSED_HEADERS: &str = "etag,link,retry-after,traceparent,x-amzn-trace-id";
 
 /// Seconds for which a browser may cache the answer to a preflight.
 const MAX_AGE: &str = "600";

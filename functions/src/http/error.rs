@@ -99,10 +99,26 @@ pub enum ApiError {
     /// An idempotency key that is blank or too long.
     #[error("the idempotency key is blank or too long")]
     InvalidIdempotencyKey,
+    /// The user has written as much as their quota allows.
+    #[error("the write quota of the user is exceeded")]
+    QuotaExceeded {
+        /// When the next window begins.
+        retry_after_seconds: u64,
+    },
     /// The content was refused.
     #[error(transparent)]
     Invalid(#[from] Invalid),
-    /// The store did not answer, or answered with an error.
+    /// The store did not answer in time, or is busy. The client may try again.
+    #[error("the store is busy")]
+    StoreBusy {
+        /// The engine's error code, such as `ThrottlingException`.
+        code: Option<String>,
+        /// The store's error.
+        source: Source,
+        /// The calls that led to it.
+        backtrace: Arc<Backtrace>,
+    },
+    /// The store answered with an error.
     #[error("the store failed")]
     Store {
         /// The engine's error code, such as `AccessDeniedException`.
@@ -151,7 +167,11 @@ impl ApiError {
             ApiError::InvalidCursor => (StatusCode::BAD_REQUEST, "invalid_cursor"),
             ApiError::InvalidLimit => (StatusCode::BAD_REQUEST, "invalid_limit"),
             ApiError::InvalidIdempotencyKey => (StatusCode::BAD_REQUEST, "invalid_idempotency_key"),
+            ApiError::QuotaExceeded { .. } => {
+                (StatusCode::TOO_MANY_REQUESTS, "write_quota_exceeded")
+            }
             ApiError::Invalid(invalid) => (StatusCode::UNPROCESSABLE_ENTITY, invalid.code()),
+            ApiError::StoreBusy { .. } => (StatusCode::SERVICE_UNAVAILABLE, "store_busy"),
             ApiError::Store { .. }
             | ApiError::AnsweredBefore
             | ApiError::Encode(_)
@@ -164,11 +184,39 @@ impl ApiError {
     pub fn reply(&self) -> Response {
         let (status, code) = self.status_and_code();
         let reply = Response::code(status, code);
+        let reply = match self.retry_after_seconds() {
+            Some(seconds) => reply.with_header("retry-after", seconds.to_string()),
+            None => reply,
+        };
         match self {
             ApiError::MethodNotAllowed { allowed, .. } => {
                 reply.with_header("allow", allowed.join(", "))
             }
             _ => reply,
+        }
+    }
+
+    /// A sentence for the client, without internals: `Display` where the client is at fault.
+    pub(super) fn detail(&self) -> String {
+        match self {
+            ApiError::MalformedEvent(_) => "the event is not an HTTP request".to_owned(),
+            _ if self.status_and_code().0.is_client_error() => self.to_string(),
+            _ if self.retry_after_seconds().is_some() => {
+                "the service is busy; the same request may succeed later".to_owned()
+            }
+            _ => "the service failed to answer the request".to_owned(),
+        }
+    }
+
+    /// When the same request may succeed.
+    fn retry_after_seconds(&self) -> Option<u64> {
+        match self {
+            // A second outlasts a conflict and a short burst.
+            ApiError::StoreBusy { .. } | ApiError::TimedOut(_) | ApiError::TracesNotTaken(_) => {
+                Some(1)
+            }
+            ApiError::QuotaExceeded { retry_after_seconds } => Some(*retry_after_seconds),
+            _ => None,
         }
     }
 
@@ -191,8 +239,11 @@ impl ApiError {
             ApiError::InvalidCursor => "InvalidCursor",
             ApiError::InvalidLimit => "InvalidLimit",
             ApiError::InvalidIdempotencyKey => "InvalidIdempotencyKey",
+            ApiError::QuotaExceeded { .. } => "QuotaExceeded",
             ApiError::Invalid(_) => "Invalid",
-            ApiError::Store { .. } | ApiError::AnsweredBefore => "StoreError",
+            ApiError::Store { .. } | ApiError::StoreBusy { .. } | ApiError::AnsweredBefore => {
+                "StoreError"
+            }
             ApiError::Encode(_) => "EncodeError",
             ApiError::Panicked(_) => "Panic",
             ApiError::TimedOut(_) => "TimedOut",
@@ -202,7 +253,9 @@ impl ApiError {
     /// The calls that led to it, where it is a failure of ours.
     pub fn backtrace(&self) -> Option<&Arc<Backtrace>> {
         match self {
-            ApiError::Store { backtrace, .. } => Some(backtrace),
+            ApiError::Store { backtrace, .. } | ApiError::StoreBusy { backtrace, .. } => {
+                Some(backtrace)
+            }
             ApiError::Panicked(panic) => Some(&panic.backtrace),
             _ => None,
         }
@@ -211,7 +264,7 @@ impl ApiError {
     /// The error code of the store's engine, such as `AccessDeniedException`.
     pub fn store_code(&self) -> Option<&str> {
         match self {
-            ApiError::Store { code, .. } => code.as_deref(),
+            ApiError::Store { code, .. } | ApiError::StoreBusy { code, .. } => code.as_deref(),
             _ => None,
         }
     }

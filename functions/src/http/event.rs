@@ -34,7 +34,13 @@ pub(super) struct Event<'a> {
 impl Event<'_> {
     /// Drops headers, claims and other values that are invalid, or that nothing here reads.
     pub(super) fn clean(&mut self) {
-        object(&mut self.headers).retain(|name, value| is_header(name, value));
+        object(&mut self.headers).retain(|name, value| {
+            // A key that cannot be read must not count as none: the write would be done twice.
+            if name.eq_ignore_ascii_case("idempotency-key") && !is_header(name, value) {
+                *value = Value::String(String::new());
+            }
+            is_header(name, value)
+        });
         object(&mut self.path_parameters).retain(|_, value| value.is_string());
         object(&mut self.query_string_parameters).retain(|_, value| value.is_string());
         if let Value::Object(context) = &mut self.request_context {

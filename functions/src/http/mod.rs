@@ -10,6 +10,9 @@ mod pagination;
 mod path_key;
 mod request;
 mod response;
+mod weights; // before the forms of replies, which read them
+mod problem;
+mod reply_form;
 mod validation;
 mod views; // the JSON of replies
 
@@ -19,10 +22,11 @@ pub use excerpts::{cut, masked_query};
 pub use lenient_text::{TextField, present};
 pub use pagination::{PAGED, PagedList};
 pub use path_key::{PathKey, parse_uuid, path_handle};
+pub use reply_form::ReplyForm;
 pub use request::{Request, Route};
-pub use response::Response;
+pub use response::{EncodeError, Response};
 pub use validation::{Invalid, parsed_message, parsed_name};
 pub use views::{
-    entry_json, feed_json, group_json, message_json, profile_json, reply_json, search_json,
-    thread_json, user_json,
+    entry_json, group_json, message_json, profile_json, reply_json, search_json, thread_json,
+    user_json,
 };

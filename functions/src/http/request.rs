@@ -31,12 +31,24 @@ pub struct Route {
     pub path: &'static str,
     /// Whether its traces may be kept. Traces of a health check are recorded and never kept.
     pub is_sampled: bool,
+    /// Whether its replies are the same for every caller, so that caches may keep them.
+    pub is_public: bool,
 }
 
 impl Route {
     /// A route whose traces may be kept.
     pub const fn new(methods: &'static [&'static str], path: &'static str) -> Self {
-        Self { methods, path, is_sampled: true }
+        Self { methods, path, is_sampled: true, is_public: false }
+    }
+
+    /// A route that is read. It answers `HEAD` as well.
+    pub const fn get(path: &'static str) -> Self {
+        Self::new(&["GET", "HEAD"], path)
+    }
+
+    /// The same route; its replies do not depend on the caller.
+    pub const fn public(self) -> Self {
+        Self { is_public: true, ..self }
     }
 
     /// The same route; its traces are never kept.

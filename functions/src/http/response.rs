@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use http::StatusCode;
 use serde::Serialize;
 
@@ -59,6 +60,43 @@ impl Response {
     pub(crate) fn with_header(mut self, name: &'static str, value: String) -> Self {
         self.headers.insert(name, value);
         self
+    }
+
+    /// The value of a header.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+
+    /// The same reply with another body.
+    pub(super) fn with_body(self, body: String) -> Self {
+        Self { body, ..self }
+    }
+
+    /// The same reply without a body. Its headers stay.
+    pub(super) fn without_body(self) -> Self {
+        Self { body: String::new(), is_base64_encoded: false, ..self }
+    }
+
+    /// 304, with the headers that caches need.
+    pub(super) fn not_modified(mut self) -> Self {
+        self.headers.remove("content-type");
+        Self { status_code: StatusCode::NOT_MODIFIED.as_u16(), ..self.without_body() }
+    }
+
+    /// The same reply with its body in another coding, which is not text.
+    pub(super) fn encoded(self, coding: &'static str, bytes: &[u8]) -> Self {
+        let body = BASE64_STANDARD.encode(bytes);
+        Self { body, is_base64_encoded: true, ..self }
+            .with_header("content-encoding", coding.to_owned())
+    }
+
+    /// Bytes of the body on the wire.
+    pub fn body_bytes(&self) -> usize {
+        let padding = self.body.bytes().rev().take_while(|byte| *byte == b'=').count();
+        match self.is_base64_encoded {
+            true => self.body.len() / 4 * 3 - padding,
+            false => self.body.len(),
+        }
     }
 
     /// The status, as a number.

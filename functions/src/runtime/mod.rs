@@ -16,7 +16,7 @@ use serde_json::{Value, value::RawValue};
 use crate::{
     config::{Config, Local},
     deadline,
-    http::{ApiError, Request, Response, Route, cors, user_key},
+    http::{ApiError, ReplyForm, Request, Response, Route, cors, user_key},
     panics,
     telemetry::{AccessLog, Telemetry},
 };
@@ -72,6 +72,7 @@ async fn answer(
         telemetry.identify_user(user);
     }
     let access = AccessLog::of(route, request.as_ref().ok(), user);
+    let form = ReplyForm::of(route, request.as_ref().ok());
     let outcome = match request {
         Ok(request) if local.is_some() && request.method() == Method::OPTIONS => {
             Ok(cors::preflight())
@@ -83,7 +84,8 @@ async fn answer(
         Ok(reply) => (reply, None),
         Err(error) => (error.reply(), Some(error)),
     };
-    let reply = telemetry.conclude(reply, error.as_ref());
+    let reply = form.apply(telemetry.name_trace(reply), error.as_ref());
+    telemetry.conclude(&reply, error.as_ref());
     access.log(&reply, error.as_ref());
     Ok(match local {
         Some(local) => cors::for_page(reply, &local.page_origin),
@@ -171,9 +173,15 @@ mod tests {
     async fn a_reply_has_the_payload_format_2_0() {
         let reply = answered(HOME_EVENT, async |_| Ok(Response::ok(&["Hello"])?)).await;
 
+        let tag = reply["headers"]["etag"].clone();
         let expected = serde_json::json!({
             "statusCode": 200,
-            "headers": {"content-type": "application/json"},
+            "headers": {
+                "cache-control": "no-cache",
+                "content-type": "application/json",
+                "etag": tag,
+                "vary": "accept-encoding",
+            },
             "body": "[\"Hello\"]",
             "isBase64Encoded": false,
             "cookies": [],
@@ -270,7 +278,7 @@ mod tests {
 
         assert_eq!(
             (&reply["statusCode"], &reply["headers"]["allow"]),
-            (&405.into(), &"GET".into())
+            (&405.into(), &"GET, HEAD".into())
         );
     }
 }

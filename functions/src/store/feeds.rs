@@ -187,7 +187,7 @@ pub async fn notifications(
 }
 
 /// The threads of `activities`, with one query for each that has replies.
-async fn with_replies(
+pub async fn with_replies(
     table: &dyn Table,
     activities: Vec<Activity>,
     now: Timestamp,

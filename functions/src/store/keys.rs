@@ -17,6 +17,7 @@
 //! | owner of a handle | `OWNER#<handle>` | `OWNER` | – |
 //! | membership in a conversation | `MEMBER_OF#<user>` | `<group's uuid>` | `TALKS#<user>`, `<time>#<group's uuid>` |
 //! | message | `MESSAGES#<group's uuid>` | `<time>#<uuid>` | – |
+//! | writes of a kind in ten minutes | `QUOTA#<user>` | `<kind>#<first second>` | – |
 //! | answered request | `REQUESTS#<user>` | `<route> <idempotency key>` | – |
 //!
 //! `<user>` is the user's uuid: handles change, so they stand in their owners' keys alone. Items of
@@ -218,6 +219,11 @@ pub fn messages_partition(group: Uuid) -> String {
 /// The answer to a request of a user; `idempotency_key` is theirs to choose.
 pub fn answered_request(user: UserKey, route: &str, idempotency_key: &str) -> Key {
     Key { partition: format!("REQUESTS#{user}"), sort: format!("{route} {idempotency_key}") }
+}
+
+/// How many writes of a kind a user has made in the ten minutes from this Unix second on.
+pub fn quota(user: UserKey, kind: &str, from_second: i64) -> Key {
+    Key { partition: format!("QUOTA#{user}"), sort: format!("{kind}#{from_second}") }
 }
 
 /// All partitions of the home index.

@@ -14,6 +14,7 @@ pub mod idempotency; // done once, however often they come
 pub mod threads; // the home feed, one thread, new activities and replies
 pub mod feeds; // other lists of activities
 pub mod likes;
+pub mod quota;
 pub mod users;
 pub mod messages;
 

@@ -166,15 +166,19 @@ impl Telemetry {
         tracing::Span::current().set_attribute("app.user_id", user.to_string());
     }
 
-    /// Says how it went, on the current span, which must be the server span; and the reply, which
-    /// trace that was.
-    pub fn conclude(&self, reply: Response, error: Option<&ApiError>) -> Response {
+    /// The reply with headers that name the trace of the current span, which must be the server
+    /// span.
+    pub fn name_trace(&self, reply: Response) -> Response {
+        server_span::name_trace(&tracing::Span::current(), reply)
+    }
+
+    /// Says how it went, on the current span, which must be the server span.
+    pub fn conclude(&self, reply: &Response, error: Option<&ApiError>) {
         let span = tracing::Span::current();
-        server_span::record_outcome(&span, &reply, error);
+        server_span::record_outcome(&span, reply, error);
         if let Some(backtrace) = error.and_then(ApiError::backtrace) {
             self.current.failed_at(backtrace.clone());
         }
-        server_span::name_trace(&span, reply)
     }
 }
 

@@ -103,7 +103,7 @@ fn describe_connection(span: &Span, request: &Request) {
 /// 5xx is an error of ours: status and `exception` event. 4xx is the client's: only its code.
 pub(super) fn record_outcome(span: &Span, reply: &Response, error: Option<&ApiError>) {
     span.set_attribute("http.response.status_code", i64::from(reply.status_code()));
-    span.set_attribute("http.response.body.size", reply.body().len() as i64);
+    span.set_attribute("http.response.body.size", reply.body_bytes() as i64);
     let Some(error) = error else { return };
     span.set_attribute("app.error_code", error.status_and_code().1);
     if reply.status_code() < 500 {

@@ -97,7 +97,9 @@ impl Function {
         let invocation = async {
             self.telemetry.identify(&context(xray), route, Some(&request));
             async { work() }.instrument(info_span!("step")).await;
-            self.telemetry.conclude(Response::ok(&()).unwrap(), None)
+            let reply = self.telemetry.name_trace(Response::ok(&()).unwrap());
+            self.telemetry.conclude(&reply, None);
+            reply
         };
         self.telemetry.around(invocation).await
     }

@@ -1,9 +1,12 @@
 //! What the caller of an invocation gets.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::time::Duration;
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
+use flate2::read::GzDecoder;
 use serde_json::Value;
 
 use crate::event::root_trace_id;
@@ -17,8 +20,10 @@ pub struct Reply {
     pub headers: BTreeMap<String, String>,
     /// `Set-Cookie` values.
     pub cookies: Vec<String>,
-    /// The body as text.
+    /// The body as text, without base64 and gzip.
     pub body: String,
+    /// Bytes of the body on the wire: without base64, with gzip.
+    pub body_bytes: usize,
     /// The body as JSON; `null` if it is something else.
     pub json: Value,
     /// What the function posted, untouched.
@@ -104,7 +109,7 @@ pub(crate) struct GatewayReply {
     pub(crate) status: u16,
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) cookies: Vec<String>,
-    pub(crate) body: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl GatewayReply {
@@ -114,20 +119,34 @@ impl GatewayReply {
             let separator = payload.windows(8).position(|bytes| bytes == STREAM_SEPARATOR);
             if let Some(at) = separator {
                 let head = serde_json::from_slice(&payload[..at]).unwrap_or_default();
-                let body = String::from_utf8_lossy(&payload[at + 8..]).into_owned();
+                let body = payload[at + 8..].to_vec();
                 return GatewayReply::from_head(&head, body);
             }
         }
         let reply: Value = serde_json::from_slice(payload).unwrap_or_default();
         if reply.get("statusCode").is_none() {
-            let body = String::from_utf8_lossy(payload).into_owned();
+            let body = payload.to_vec();
             return GatewayReply::from_head(&Value::Null, body);
         }
-        let body = reply["body"].as_str().unwrap_or_default().to_owned();
+        let text = reply["body"].as_str().unwrap_or_default();
+        let body = match reply["isBase64Encoded"] == true {
+            true => BASE64_STANDARD.decode(text).unwrap_or_default(),
+            false => text.as_bytes().to_vec(),
+        };
         GatewayReply::from_head(&reply, body)
     }
 
-    fn from_head(head: &Value, body: String) -> GatewayReply {
+    /// The body as text, as a client decodes it.
+    pub(crate) fn text(&self) -> String {
+        let is_gzip = self.headers.get("content-encoding").is_some_and(|coding| coding == "gzip");
+        let mut text = Vec::new();
+        match is_gzip && GzDecoder::new(self.body.as_slice()).read_to_end(&mut text).is_ok() {
+            true => String::from_utf8_lossy(&text).into_owned(),
+            false => String::from_utf8_lossy(&self.body).into_owned(),
+        }
+    }
+
+    fn from_head(head: &Value, body: Vec<u8>) -> GatewayReply {
         let status = head["statusCode"].as_u64().and_then(|status| u16::try_from(status).ok());
         let mut headers = BTreeMap::new();
         // `lambda_http` writes all headers to `multiValueHeaders` and, for format 2.0, to `headers`.

@@ -61,6 +61,7 @@ async fn a_function_that_waits_for_its_store_answers_before_lambda_ends_it() {
 
     let reply = sandbox.invoke(request_of("worf", "home-activities")).await;
 
+    assert_eq!(reply.headers["retry-after"], "1");
     assert_eq!((reply.status, reply.json), (503, json!(["timed_out"])));
     proxy.always(Answer::Proper);
     let next = sandbox.invoke(request_of("worf", "home-activities")).await;
@@ -68,11 +69,11 @@ async fn a_function_that_waits_for_its_store_answers_before_lambda_ends_it() {
 }
 
 #[tokio::test]
-async fn a_store_that_refuses_or_stays_busy_is_a_500_without_a_word_of_it() {
-    for (name, fault) in [
-        ("denied", error(400, "AccessDeniedException")),
-        ("no table", error(400, "ResourceNotFoundException")),
-        ("busy", error(400, "ThrottlingException")),
+async fn a_store_that_refuses_is_a_500_and_a_busy_one_a_503_without_a_word_of_it() {
+    for (name, fault, status, code, retry_after) in [
+        ("denied", error(400, "AccessDeniedException"), 500, "generic_500", None),
+        ("no table", error(400, "ResourceNotFoundException"), 500, "generic_500", None),
+        ("busy", error(400, "ThrottlingException"), 503, "store_busy", Some("1")),
     ] {
         let (api, proxy) = start().await;
         proxy.always(fault);
@@ -81,7 +82,9 @@ async fn a_store_that_refuses_or_stays_busy_is_a_500_without_a_word_of_it() {
         let read = api.call("home-activities", request_of("worf", "home-activities")).await;
 
         for reply in [write, read] {
-            assert_eq!((reply.status, reply.json), (500, json!(["generic_500"])), "{name}");
+            let found = reply.headers.get("retry-after").map(String::as_str);
+            assert_eq!(found, retry_after, "{name}");
+            assert_eq!((reply.status, reply.json), (status, json!([code])), "{name}");
         }
         proxy.always(Answer::Proper);
         assert_eq!(activities_of_worf(&api).await, 1, "{name}");

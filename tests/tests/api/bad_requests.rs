@@ -38,7 +38,7 @@ fn events_and_methods() -> Vec<Row> {
             let name = format!("the event {payload}");
             rows.push(row(function, name, raw_event(payload.clone()), (400, "malformed_event")));
         }
-        for method in ["PATCH", "HEAD", "get", "BREW"] {
+        for method in ["PATCH", "get", "BREW"] {
             let event = request_of("worf", function).method(method);
             let name = format!("the method {method}");
             rows.push(row(function, name, event, (405, "method_not_allowed")));
@@ -148,6 +148,7 @@ fn paths() -> Vec<Row> {
         ("reply-activity", "activity_not_found"),
         ("like-activity", "activity_not_found"),
         ("delete-activity", "activity_not_found"),
+        ("show-status", "activity_not_found"),
         ("show-messages", "message_group_not_found"),
     ] {
         for (name, key) in none {
@@ -164,6 +165,7 @@ fn paths() -> Vec<Row> {
     for (parameter, function) in [
         ("key", "show-activities"),
         ("key", "show-messages"),
+        ("key", "show-status"),
         ("handle", "user-short"),
         ("handle", "user-profile"),
     ] {
@@ -177,6 +179,11 @@ fn paths() -> Vec<Row> {
             let event = request_of("worf", function).path_parameter(parameter, handle);
             rows.push(row(function, format!("handle {name}"), event, expected));
         }
+    }
+    for uuid in ["not-a-uuid", "@worf", "", "6b1e4a3c-0000-4000-8000-000000000000"] {
+        let event =
+            event("show-status").path_parameter("key", "@data").path_parameter("uuid", uuid);
+        rows.push(row("show-status", format!("uuid {uuid:?}"), event, (404, "activity_not_found")));
     }
     for function in ["user-short", "user-profile"] {
         let unknown = event(function).path_parameter("handle", "nobody");
@@ -260,7 +267,9 @@ fn idempotency_keys(world: &World) -> Vec<Row> {
     let mut rows = Vec::new();
     for (function, event, body) in writers(world) {
         let event = event.json(&body);
-        for (name, key) in [("empty", ""), ("blank", "  "), ("too long", &"x".repeat(256))] {
+        for (name, key) in
+            [("empty", ""), ("blank", "  "), ("too long", &"x".repeat(256)), ("not ASCII", "é")]
+        {
             let event = event.clone().header("idempotency-key", key);
             rows.push(row(function, format!("idempotency key {name}"), event, invalid));
         }

@@ -28,8 +28,10 @@ mod bad_input;
 mod bad_requests;
 mod concurrency;
 mod deletion;
+mod forms;
 mod identity;
 mod people;
+mod quota;
 mod story;
 pub(crate) mod samples;
 
@@ -43,12 +45,19 @@ use tokio::sync::Mutex;
 /// All functions over one store, each in an environment of its own, started by its first request.
 pub(crate) struct Api {
     store: Store,
+    /// The value of `CRUDDUR_WRITE_QUOTA`.
+    quota: &'static str,
     sandboxes: Mutex<BTreeMap<String, Arc<Sandbox>>>,
 }
 
 impl Api {
     pub(crate) fn over(store: Store) -> Api {
-        Api { store, sandboxes: Mutex::default() }
+        Api { store, quota: "0", sandboxes: Mutex::default() }
+    }
+
+    /// The same with a write quota.
+    fn with_quota(self, quota: &'static str) -> Api {
+        Api { quota, ..self }
     }
 
     /// Another environment of a function than the one that [`Api::call`] uses, as Lambda starts them
@@ -59,6 +68,7 @@ impl Api {
             .freezing(false)
             .store(&self.store)
             .env("FRONTEND_URL", "http://localhost:3000")
+            .env("CRUDDUR_WRITE_QUOTA", self.quota)
             .start()
             .await
     }

@@ -23,10 +23,13 @@ pub(crate) fn table() -> Vec<(&'static str, u16, &'static str, Value)> {
         ("rollbar-test-without-claims", 401, "", nobody.clone()),
         ("browser-traces", 503, "", json!(["traces_not_taken"])), // there is no extension here
         ("home-activities", 200, "/0/uuid", activity.clone()),
+        ("home-activities-head", 200, "", Value::Null), // no body
         ("search-activities", 200, "/0/expires_at", Value::Null),
         ("show-activities", 200, "/0/handle", andrew.clone()),
         ("show-activities-encoded", 200, "/0/handle", andrew.clone()),
         ("show-activities-by-id", 200, "/0/uuid", activity.clone()),
+        ("show-status", 200, "/activity/uuid", activity.clone()),
+        ("show-status-encoded", 200, "/activity/handle", andrew.clone()),
         ("user-profile", 200, "/activities_count", json!(1)),
         ("user-profile-encoded", 200, "/replies_count", json!(1)),
         ("user-short", 200, "/handle", andrew.clone()),

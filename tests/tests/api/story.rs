@@ -88,7 +88,25 @@ async fn an_activity_is_published_answered_liked_and_found(api: Api) {
     assert_eq!(show(&api, text(&first["uuid"])).await[0]["replies"][0]["uuid"], second["uuid"]);
 
     let feed = show(&api, "@andrew brown").await;
-    assert_eq!(fields(&feed[0]), ["created_at", "expires_at", "handle", "message", "uuid"]);
+    assert_eq!(feed, home); // later pages show counters and replies there too
+    let status = |handle: &str, entry: &Value| {
+        let event = request_of("q", "show-status").path_parameter("key", handle);
+        api.call("show-status", event.path_parameter("uuid", text(&entry["uuid"])))
+    };
+    let shown = status("@Andrew Brown", &activity).await.json;
+    assert_eq!(fields(&shown), ["activity", "replies"]);
+    assert_eq!(
+        (&shown["activity"]["replies"], &shown["replies"]),
+        (&json!([]), &home[0]["replies"])
+    );
+    assert_eq!(
+        (fields(&shown["activity"]), &shown["activity"]["uuid"]),
+        (full.to_vec(), &activity["uuid"])
+    );
+    let shown = status("@worf", &first).await.json;
+    assert_eq!(shown["replies"][0]["uuid"], second["uuid"]);
+    let of_another = status("@worf", &activity).await;
+    assert_eq!((of_another.status, of_another.json), (404, json!(["activity_not_found"])));
     let search = request_of("q", "search-activities").query("term", "#FUN");
     let found = api.get("search-activities", search).await;
     assert_eq!(fields(&found[0]), ["created_at", "handle", "message", "uuid"]);

@@ -34,6 +34,7 @@ mod conversations;
 mod names;
 mod expiry;
 mod lost_answers;
+mod quota;
 mod costs;
 
 use cruddur::store::Consistency::Strong;

@@ -14,7 +14,7 @@ use super::browser::PAGE;
 
 /// A sample event, its business step, and what came of it: an attribute, and where the reply has the
 /// same (by JSON pointer; a list's length is `#`; a number is what it must be).
-const STORIES: [(&str, &str, &str, &str); 19] = [
+const STORIES: [(&str, &str, &str, &str); 20] = [
     ("browser-traces", "browser-traces", "app.result_length", "1"),
     ("create-activity", "create-activity", "app.activity_uuid", "/uuid"),
     ("create-message", "create-message", "app.message_uuid", "/uuid"),
@@ -31,6 +31,7 @@ const STORIES: [(&str, &str, &str, &str); 19] = [
     ("show-activities", "user-activities", "app.result_length", "#"),
     ("show-activities-by-id", "show-activity", "app.activity_uuid", "/0/uuid"),
     ("show-messages", "show-messages", "app.result_length", "#"),
+    ("show-status", "show-status", "app.activity_uuid", "/activity/uuid"),
     ("update-profile", "update-profile", "app.user_uuid", "/uuid"),
     ("user-profile", "user-profile", "app.user_uuid", "/uuid"),
     ("user-short", "user-short", "app.user_uuid", "/uuid"),
@@ -100,7 +101,7 @@ impl Story<'_> {
             ("http.route", json!(route)),
             ("http.request.method", json!(method)),
             ("http.response.status_code", json!(reply.status)),
-            ("http.response.body.size", json!(reply.body.len())),
+            ("http.response.body.size", json!(reply.body_bytes)),
             ("url.path", event["rawPath"].clone()),
             ("client.address", http["sourceIp"].clone()),
             ("user_agent.original", http["userAgent"].clone()),

@@ -1,13 +1,10 @@
 //! Who may call what, and what is written down about it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::Path;
+use std::collections::BTreeMap;
 
-use cruddur_tests::function_of;
 use serde_json::{Value, json};
 
-use super::{names_of, properties, python, resource_of};
+use super::{properties, python};
 
 fn body() -> &'static Value {
     &properties("Api", "AWS::ApiGatewayV2::Api")["Body"]
@@ -26,92 +23,8 @@ pub(crate) fn routes() -> BTreeMap<String, &'static Value> {
     routes
 }
 
-/// All sample events: their names and what is in them.
-fn events() -> Vec<(String, Value)> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events");
-    let files = fs::read_dir(directory).expect("the sample events").flatten();
-    let event = |file: fs::DirEntry| {
-        let text = fs::read_to_string(file.path()).expect("a sample event");
-        let name = file.file_name().into_string().expect("a name").replace(".json", "");
-        (name, serde_json::from_str(&text).expect("JSON"))
-    };
-    files.map(event).collect()
-}
-
 #[test]
-fn every_route_of_the_sample_events_leads_to_its_function_and_there_is_no_other() {
-    let expected: BTreeMap<String, String> = events()
-        .into_iter()
-        .map(|(name, event)| {
-            let route = event["routeKey"].as_str().expect("a route").to_owned();
-            (route, resource_of(function_of(&name)))
-        })
-        .collect();
-
-    let mut found = BTreeMap::new();
-    for (route, operation) in routes() {
-        let integration = &operation["x-amazon-apigateway-integration"];
-        assert_eq!(integration["payloadFormatVersion"], "2.0", "{route}");
-        let target = integration["uri"]["Fn::Sub"].as_str().expect("a target");
-        let function = target.split("${").last().and_then(|end| end.split(".Arn}").next());
-        found.insert(route, function.expect("a function").to_owned());
-    }
-
-    assert_eq!(found, expected);
-    // Each route may call its function, and nobody else may.
-    let permissions = names_of("AWS::Lambda::Permission");
-    assert_eq!(permissions.len(), expected.len());
-    for permission in permissions {
-        let permission = properties(permission, "AWS::Lambda::Permission");
-        assert_eq!(permission["Principal"], "apigateway.amazonaws.com");
-        assert!(permission["SourceArn"].to_string().contains("__ApiId__"), "{permission}");
-    }
-}
-
-/// The function that the emulator calls for a route.
-fn emulated(router: &Value, route: &str) -> Option<String> {
-    let (method, path) = route.split_once(' ').expect("a route");
-    let function = match &router[path] {
-        Value::Array(methods) => &methods.iter().find(|it| it["method"] == method)?["function"],
-        function => function,
-    };
-    function.as_str().map(resource_of)
-}
-
-#[test]
-fn the_emulator_has_the_same_routes() {
-    let read = "import json, tomllib; manifest = tomllib.load(open('../Cargo.toml', 'rb')); \
-        print(json.dumps(manifest['workspace']['metadata']['lambda']['watch']['router']))";
-    let router = python(&["-c", read]);
-
-    let mut paths = BTreeSet::new();
-    for (name, event) in events() {
-        let route = event["routeKey"].as_str().unwrap();
-        paths.extend(route.split_once(' ').map(|(_, path)| path.to_owned()));
-        assert_eq!(emulated(&router, route), Some(resource_of(function_of(&name))), "{route}");
-        if let Some(path) = route.strip_prefix("GET ") {
-            let head = emulated(&router, &format!("HEAD {path}"));
-            assert_eq!(head, Some(resource_of(function_of(&name))), "{route}");
-        }
-    }
-
-    assert_eq!(paths, router.as_object().unwrap().keys().cloned().collect());
-}
-
-#[test]
-fn a_route_asks_for_a_token_where_there_is_a_sample_without_one_and_nowhere_else() {
-    let without_claims: Vec<String> = events()
-        .into_iter()
-        .filter_map(|(name, _)| name.strip_suffix("-without-claims").map(resource_of))
-        .collect();
-    assert_eq!(without_claims.len(), 10);
-
-    for (route, operation) in routes() {
-        let target = operation["x-amazon-apigateway-integration"]["uri"].to_string();
-        let is_private = without_claims.iter().any(|function| target.contains(function));
-        let security = operation.get("security");
-        assert_eq!(security, is_private.then_some(&json!([{"Cognito": []}])), "{route}");
-    }
+fn tokens_are_those_of_the_pool_and_its_client() {
     let scheme = &body()["components"]["securitySchemes"]["Cognito"];
     let authorizer = &scheme["x-amazon-apigateway-authorizer"];
     assert_eq!(authorizer["type"], "jwt");
@@ -135,12 +48,12 @@ fn the_page_that_is_asked_for_may_call_and_see_what_it_needs() {
         stack["Resources"]["Api"]["Properties"]["Body"]["x-amazon-apigateway-cors"],
         json!({
             "allowOrigins": ["https://cruddur.example"],
-            "allowMethods": ["GET", "POST", "PUT", "DELETE"],
+            "allowMethods": ["GET", "HEAD", "POST", "PUT", "DELETE"],
             "allowHeaders": [
-                "authorization", "baggage", "content-type", "idempotency-key", "traceparent",
-                "tracestate"
+                "authorization", "baggage", "content-type", "idempotency-key", "if-none-match",
+                "traceparent", "tracestate"
             ],
-            "exposeHeaders": ["link", "traceparent", "x-amzn-trace-id"],
+            "exposeHeaders": ["etag", "link", "retry-after", "traceparent", "x-amzn-trace-id"],
             "maxAge": 600,
         })
     );

@@ -62,6 +62,7 @@ fn functions_and_extension_are_told_where_everything_is_and_no_key() {
         let mut expected = json!({
             "OTEL_RESOURCE_ATTRIBUTES": "app.name=cruddur",
             "CRUDDUR_TABLE": {"Ref": "CruddurTable"},
+            "CRUDDUR_WRITE_QUOTA": {"Ref": "WriteQuota"},
             "CRUDDUR_LOG_GROUP": {"Ref": "LogGroup"},
             "CRUDDUR_EXPORTERS": {"Fn::Join": [",", [
                 {"Fn::If": ["SendsToHoneycomb", "honeycomb", none]},

@@ -5,11 +5,12 @@ mod api;
 mod functions;
 mod kept;
 mod lines;
+mod openapi;
 mod parameters;
 mod permissions;
 mod watching;
 
-pub(crate) use api::routes;
+use api::routes;
 
 use std::path::Path;
 use std::process::Command;

@@ -1,7 +1,5 @@
 //! Written texts appear on the lists of the right users.
 
-use std::collections::BTreeSet;
-
 use super::*;
 
 #[tokio::test]
@@ -16,9 +14,7 @@ async fn a_new_activity_is_on_every_list_that_it_belongs_to() {
     assert_eq!(home, json!([activity]));
     for key in ["@andrew brown", "%40andrew%20brown", "@Andrew Brown"] {
         let feed = api.ok(show_activities::handle, Event::new("GET", "/").key(key)).await;
-        let fields: BTreeSet<&str> = feed[0].as_object().unwrap().keys().map(|k| &**k).collect();
-        let expected = ["created_at", "expires_at", "handle", "message", "uuid"];
-        assert_eq!(fields, BTreeSet::from(expected), "{key}");
+        assert_eq!(feed, home, "{key}");
     }
     for (term, is_found) in
         [("rust", true), ("%23rust", true), ("HELLO%20@worf", true), ("%23worf", false)]

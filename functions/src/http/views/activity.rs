@@ -29,14 +29,14 @@ pub fn entry_json<'a>(tree: &'a EntryTree, people: &'a People) -> impl Serialize
     }
 }
 
-/// An activity on its author's feed, which has no counters in the original either.
-pub fn feed_json<'a>(activity: &'a Activity, people: &'a People) -> impl Serialize + 'a {
-    ExcerptJson { expires_at: Some(date(activity.expires_at)), ..search_shape(activity, people) }
-}
-
 /// An activity that was searched for.
 pub fn search_json<'a>(activity: &'a Activity, people: &'a People) -> impl Serialize + 'a {
-    search_shape(activity, people)
+    ExcerptJson {
+        uuid: activity.uuid,
+        handle: &people.names_of(activity.author).handle,
+        message: &activity.message,
+        created_at: date(activity.created_at),
+    }
 }
 
 #[derive(Serialize)]
@@ -83,8 +83,6 @@ struct ExcerptJson<'a> {
     handle: &'a Handle,
     message: &'a MessageText,
     created_at: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_at: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -127,16 +125,6 @@ impl<'a> ReplyJson<'a> {
             deleted: reply.message.is_deleted(),
             replies: tree.replies.iter().map(|tree| ReplyJson::of(tree, people, false)).collect(),
         }
-    }
-}
-
-fn search_shape<'a>(activity: &'a Activity, people: &'a People) -> ExcerptJson<'a> {
-    ExcerptJson {
-        uuid: activity.uuid,
-        handle: &people.names_of(activity.author).handle,
-        message: &activity.message,
-        created_at: date(activity.created_at),
-        expires_at: None,
     }
 }
 

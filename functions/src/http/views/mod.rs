@@ -3,5 +3,5 @@
 mod activity;
 mod message;
 
-pub use activity::{entry_json, feed_json, reply_json, search_json, thread_json};
+pub use activity::{entry_json, reply_json, search_json, thread_json};
 pub use message::{group_json, message_json, profile_json, user_json};

@@ -125,7 +125,7 @@ async fn a_failure_of_ours_is_an_error_with_an_exception_and_a_clients_is_only_a
     for error in [&ours, &clients] {
         let invocation = async {
             function.telemetry.identify(&context(None), &ROUTE, None);
-            function.telemetry.conclude(error.reply(), Some(error));
+            function.telemetry.conclude(&error.reply(), Some(error));
         };
         function.telemetry.around(invocation).await;
     }

@@ -79,14 +79,16 @@ impl Machine {
                 return Answer::error(400, "TruncatedResponse", "the body broke off");
             }
         };
-        let GatewayReply { status, headers, cookies, body } =
-            GatewayReply::parse(&payload, streamed);
+        let reply = GatewayReply::parse(&payload, streamed);
+        let text = reply.text();
+        let GatewayReply { status, headers, cookies, body } = reply;
         invocation.answer(Ok(Reply {
             status,
             headers,
             cookies,
-            json: serde_json::from_str(&body).unwrap_or_default(),
-            body,
+            json: serde_json::from_str(&text).unwrap_or_default(),
+            body: text,
+            body_bytes: body.len(),
             payload,
             request_id: invocation.request_id.clone(),
             trace_header: invocation.trace_header.clone(),

@@ -4,6 +4,7 @@ use http::{HeaderName, HeaderValue};
 
 use crate::client::secret;
 use crate::client::secret::SecretSource;
+use crate::exporter::honeycomb::compression::OtlpCompression;
 use crate::settings::{Reader, Rejected, Variable, parse_http_url};
 
 pub(super) const VARIABLES: &[Variable] = &[
@@ -25,6 +26,11 @@ pub(super) const VARIABLES: &[Variable] = &[
         "base URL of Honeycomb or of another OTLP backend",
     )
     .url(),
+    Variable::new(
+        "OTEL_EXPORTER_OTLP_COMPRESSION",
+        "",
+        "gzip, zstd or none; unset: zstd, or gzip where zstd is refused",
+    ),
     Variable::new("HONEYCOMB_DATASET", "", "the dataset of a classic key"),
     Variable::new(
         "CRUDDUR_OTLP_HEADERS",
@@ -63,6 +69,8 @@ pub struct HoneycombConfig {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Base URL without a slash at its end; the signals' paths are appended.
     pub endpoint: String,
+    /// `None`: zstd, until the destination refuses it.
+    pub compression: Option<OtlpCompression>,
 }
 
 impl HoneycombConfig {
@@ -87,7 +95,8 @@ impl HoneycombConfig {
             let reason = "must be set, since HONEYCOMB_API_KEY is a classic key";
             reader.reject("HONEYCOMB_DATASET", reason);
         }
-        Some(Self { key, dataset, headers, endpoint: endpoint.ok()? })
+        let compression = reader.parsed("OTEL_EXPORTER_OTLP_COMPRESSION", OtlpCompression::parse);
+        Some(Self { key, dataset, headers, endpoint: endpoint.ok()?, compression })
     }
 
     /// Settings of the command `board`: it uses `HONEYCOMB_CONFIGURATION_KEY`, else the exporter's key.
@@ -95,7 +104,8 @@ impl HoneycombConfig {
         let own = reader.parsed("HONEYCOMB_CONFIGURATION_KEY", secret::key);
         let key = own.map(SecretSource::Inline).or_else(|| read_key(reader).ok()?)?;
         let endpoint = read_endpoint(reader).ok()?;
-        Some(Self { key: Some(key), dataset: None, headers: Vec::new(), endpoint })
+        let (key, headers) = (Some(key), Vec::new());
+        Some(Self { key, dataset: None, headers, endpoint, compression: None })
     }
 }
 

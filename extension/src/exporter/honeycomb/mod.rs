@@ -1,14 +1,14 @@
 //! Posts batches to Honeycomb as OTLP/HTTP protobuf, compressed.
 //! <https://docs.honeycomb.io/send-data/opentelemetry/#using-the-honeycomb-opentelemetry-endpoint>
 
+mod compression;
 pub mod config;
 pub mod request;
 mod healthcheck;
 
 use std::time::SystemTime;
 
-use bytes::Bytes;
-use http::{HeaderName, Method, StatusCode, header};
+use http::StatusCode;
 use opentelemetry_proto::tonic::collector::{
     logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
     trace::v1::ExportTraceServiceRequest,
@@ -18,21 +18,19 @@ use serde::Serialize;
 use tracing::warn;
 
 use crate::client::http::{readable, retry_after};
-use crate::delivery::batch::{Batch, compress};
+use crate::delivery::batch::Batch;
 use crate::delivery::error::{ExportError, ExportOutcome};
 use crate::delivery::healthcheck::Finding;
 use crate::delivery::{DestinationSpec, Exporter};
+use crate::exporter::honeycomb::compression::ExportBody;
 use crate::exporter::honeycomb::config::{HoneycombConfig, VARIABLES};
-use crate::exporter::honeycomb::request::{HoneycombApi, HoneycombCall, MAX_REPLY_BYTES};
+use crate::exporter::honeycomb::request::HoneycombApi;
 use crate::exporter::kind::{ExporterConfig, ExporterKind};
 use crate::invocation::registry::Registry;
 use crate::otlp::payload::{Payload, SignalKind, only_sampled};
 use crate::otlp::wire;
 use crate::otlp::wire::Value;
 use futures_util::future::BoxFuture;
-
-const HEADERS: &[(HeaderName, &str)] =
-    &[(header::CONTENT_TYPE, "application/x-protobuf"), (header::CONTENT_ENCODING, "zstd")];
 
 pub const KIND: ExporterKind = ExporterKind {
     name: "honeycomb",
@@ -59,9 +57,7 @@ impl Honeycomb {
     async fn send_batch(&mut self, batch: &Batch) -> Result<ExportOutcome, ExportError> {
         let (body, unsampled) = sampled_body(batch)?;
         let Some(body) = body else { return Ok(ExportOutcome { rejected: 0, unsampled }) };
-        let path = format!("/v1/{}", batch.kind.name());
-        let call = HoneycombCall { method: Method::POST, path: &path, headers: HEADERS, body };
-        let reply = self.api.send(call, MAX_REPLY_BYTES).await?;
+        let reply = self.api.export(batch.kind, &body).await?;
         let message = match reply.status {
             status if status.is_success() => {
                 return Ok(ExportOutcome {
@@ -123,16 +119,15 @@ fn to_json<T: Message + Serialize + Default>(message: &[u8]) -> Result<Vec<Strin
 
 /// The request body without unsampled traces, and the number of omitted items. `None` if no item
 /// remains.
-fn sampled_body(batch: &Batch) -> Result<(Option<Bytes>, u64), ExportError> {
-    let unreadable = |error: std::io::Error| ExportError::Unreadable(error.to_string());
+fn sampled_body(batch: &Batch) -> Result<(Option<ExportBody<'_>>, u64), ExportError> {
     if batch.kind == SignalKind::Traces && batch.has_unsampled {
-        let plain = batch.to_plain().map_err(unreadable)?;
+        let plain = batch.to_plain();
+        let plain = plain.map_err(|error| ExportError::Unreadable(error.to_string()))?;
         if let Some((kept, unsampled)) = only_sampled(&plain) {
-            let body = (!kept.is_empty()).then(|| compress(std::iter::once(kept))).transpose();
-            return Ok((body.map_err(unreadable)?, unsampled));
+            return Ok(((!kept.is_empty()).then_some(ExportBody::Plain(kept)), unsampled));
         }
     }
-    Ok((Some(batch.to_zstd().map_err(unreadable)?), 0))
+    Ok((Some(ExportBody::Whole(batch)), 0))
 }
 
 /// The number of items that a partial success rejected. Logs the reason.

@@ -15,6 +15,7 @@ use opentelemetry_proto::tonic::collector::{
 };
 use prost::Message;
 use serde::Serialize;
+use serde_json::{Map, Value as Json};
 use tracing::warn;
 
 use crate::client::http::{readable, retry_after};
@@ -60,10 +61,8 @@ impl Honeycomb {
         let reply = self.api.export(batch.kind, &body).await?;
         let message = match reply.status {
             status if status.is_success() => {
-                return Ok(ExportOutcome {
-                    rejected: rejected_items(batch.kind, &reply.body),
-                    unsampled,
-                });
+                let rejected = rejected_items(batch.kind, &reply.body)?;
+                return Ok(ExportOutcome { rejected, unsampled });
             }
             StatusCode::UNAUTHORIZED => "Honeycomb refuses the key: check HONEYCOMB_API_KEY".into(),
             _ => readable(&reply.body),
@@ -130,21 +129,46 @@ fn sampled_body(batch: &Batch) -> Result<(Option<ExportBody<'_>>, u64), ExportEr
     Ok((Some(ExportBody::Whole(batch)), 0))
 }
 
-/// The number of items that a partial success rejected. Logs the reason.
+/// The number of items that a partial success rejected. Logs the reason. Fails if the reply is not OTLP.
 ///
 /// `Export…ServiceResponse`: `partial_success` (1), which holds the number (1) and the reason (2).
-fn rejected_items(kind: SignalKind, reply: &[u8]) -> u64 {
+fn rejected_items(kind: SignalKind, reply: &[u8]) -> Result<u64, ExportError> {
+    if let Ok(Json::Object(response)) = serde_json::from_slice(reply) {
+        return Ok(rejected_in_json(kind, &response));
+    }
+    let foreign = |_| ExportError::ForeignReply(readable(reply));
     let mut rejected = 0;
-    for partial in wire::nested(reply, 1) {
-        let reason = wire::nested(partial, 2).map(readable).collect::<String>();
-        for (_, value) in wire::fields(partial).flatten().filter(|(number, _)| *number == 1) {
-            if let Value::Varint(number) = value {
-                rejected = i64::try_from(number).map_or(0, i64::unsigned_abs); // negative counts as 0
+    for field in wire::fields(reply) {
+        let (1, Value::Bytes(partial)) = field.map_err(foreign)? else { continue };
+        let mut reason = String::new();
+        for field in wire::fields(partial) {
+            match field.map_err(foreign)? {
+                // A negative number counts as 0.
+                (1, Value::Varint(number)) => rejected = i64::try_from(number).unwrap_or(0) as u64,
+                (2, Value::Bytes(text)) => reason = readable(text),
+                _ => {}
             }
         }
-        warn!("honeycomb rejected {rejected} {} of a batch: {reason}", kind.items());
+        log_rejected(kind, rejected, &reason);
     }
-    rejected
+    Ok(rejected)
+}
+
+/// A server may answer in JSON, although a request in protobuf asks for protobuf.
+fn rejected_in_json(kind: SignalKind, response: &Map<String, Json>) -> u64 {
+    let Some(partial) = response.get("partialSuccess").and_then(Json::as_object) else { return 0 };
+    let rejected = partial.iter().find(|(name, _)| name.starts_with("rejected"));
+    let rejected = rejected.and_then(|(_, number)| match number {
+        Json::String(text) => text.parse().ok(), // ProtoJSON writes 64 bits as text
+        number => number.as_u64(),
+    });
+    let reason = partial.get("errorMessage").and_then(Json::as_str).unwrap_or_default();
+    log_rejected(kind, rejected.unwrap_or(0), &readable(reason.as_bytes()));
+    rejected.unwrap_or(0)
+}
+
+fn log_rejected(kind: SignalKind, rejected: u64, reason: &str) {
+    warn!("honeycomb rejected {rejected} {} of a batch: {reason}", kind.items());
 }
 
 #[cfg(test)]

@@ -17,8 +17,9 @@ use crate::otlp::payload::SignalKind;
 /// OpenTelemetry's default for `OTEL_EXPORTER_OTLP_TIMEOUT`.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Most bytes of a reply that are read: one sentence is needed, and OTLP's own limit is 4 MiB.
-pub(super) const MAX_REPLY_BYTES: usize = 16 << 10;
+/// Most bytes of a reply that are read, by OTLP's specification.
+/// <https://opentelemetry.io/docs/specs/otlp/#otlphttp-response>
+pub(super) const MAX_REPLY_BYTES: usize = 4 << 20;
 
 #[derive(Debug)]
 pub struct HoneycombApi {

@@ -196,6 +196,25 @@ async fn an_oversized_body_is_refused_before_and_after_decompression() {
 }
 
 #[tokio::test]
+async fn the_largest_limit_takes_a_compressed_request() {
+    let honeycomb = Honeycomb::start().await;
+    let sandbox = Sandbox::builder("echo")
+        .function(echo())
+        .honeycomb(&honeycomb)
+        .env("CRUDDUR_BUFFER_BYTES", &u64::MAX.to_string())
+        .freezing(false)
+        .start()
+        .await;
+
+    let body = gzip(&otlp::request(&["compressed"]));
+    let taken = post(&traces_url(&sandbox), &[PROTOBUF, GZIP], body).await.expect("an answer");
+    sandbox.invoke(raw_event(json!({}))).await;
+
+    assert_eq!(taken.status, 200, "{:?}", taken.body);
+    honeycomb.span("compressed").await;
+}
+
+#[tokio::test]
 async fn another_path_method_or_type_is_refused() {
     let honeycomb = Honeycomb::start().await;
     let sandbox = start(&honeycomb).await;
@@ -209,7 +228,9 @@ async fn another_path_method_or_type_is_refused() {
     let encoding = post(&url, &[PROTOBUF, ("content-encoding", "br")], body).await;
 
     assert_refused(&path.expect("an answer"), 404, "another path");
-    assert_refused(&method.expect("an answer"), 405, "another method");
+    let method = method.expect("an answer");
+    assert_refused(&method, 405, "another method");
+    assert_eq!(method.header("allow"), Some("POST"));
     assert_refused(&wrong_type.expect("an answer"), 415, "another type");
     assert_refused(&no_type.expect("an answer"), 415, "no type");
     assert_refused(&encoding.expect("an answer"), 415, "an unknown encoding");

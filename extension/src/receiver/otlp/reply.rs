@@ -29,7 +29,12 @@ pub(super) fn refused(refusal: &Refusal, encoding: Encoding) -> Response<Full<By
         Encoding::Protobuf => Status { message: refusal.reason.to_string() }.encode_to_vec(),
         Encoding::Json => serde_json::json!({ "message": refusal.reason }).to_string().into(),
     };
-    response(refusal.status, encoding, body.into())
+    let mut response = response(refusal.status, encoding, body.into());
+    if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
+        // RFC 9110 requires the list of methods.
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+    }
+    response
 }
 
 fn response(status: StatusCode, encoding: Encoding, body: Bytes) -> Response<Full<Bytes>> {

@@ -5,13 +5,37 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use prost::Message;
 
-use crate::receiver::otlp::{encoding::Encoding, refusal::Refusal};
+use crate::receiver::otlp::encoding::Encoding;
+use crate::receiver::otlp::refusal::{MalformedItems, Refusal};
 
 /// `google.rpc.Status`; by the specification, clients ignore `code`.
 #[derive(PartialEq, prost::Message)]
 struct Status {
     #[prost(string, tag = "2")]
     message: String,
+}
+
+/// `Export…ServiceResponse`, whose fields have the same numbers for each signal.
+#[derive(PartialEq, prost::Message)]
+struct ExportResponse {
+    #[prost(message, optional, tag = "1")]
+    partial_success: Option<PartialSuccess>,
+}
+
+#[derive(PartialEq, prost::Message)]
+struct PartialSuccess {
+    #[prost(int64, tag = "1")]
+    rejected: i64,
+    #[prost(string, tag = "2")]
+    error_message: String,
+}
+
+/// Only protobuf has malformed items: JSON is translated to protobuf without any.
+pub(super) fn partly_accepted(malformed: &MalformedItems) -> Response<Full<Bytes>> {
+    let rejected = i64::try_from(malformed.count).unwrap_or(i64::MAX);
+    let partial_success = Some(PartialSuccess { rejected, error_message: malformed.to_string() });
+    let body = ExportResponse { partial_success }.encode_to_vec();
+    response(StatusCode::OK, Encoding::Protobuf, body.into())
 }
 
 /// Full success: the response message of each kind without `partial_success`.

@@ -68,23 +68,32 @@ impl HttpClient {
             let body = Limited::new(body, max_reply_bytes).collect().await;
             let is_success = head.status.is_success();
             let body = match body {
-                _ if is_success && is_web_page(&head.headers) => {
-                    return Err(ExportError::ForeignReply("it is a web page".to_owned()));
-                }
-                Ok(body) => body.to_bytes(),
                 Err(_) if !is_success => Bytes::new(),
+                Ok(body) => body.to_bytes(),
+                Err(error) if error.is::<LengthLimitError>() && is_html(&head.headers) => {
+                    return Err(web_page());
+                }
                 Err(error) if error.is::<LengthLimitError>() => {
                     return Err(ExportError::ReplyTooLong(max_reply_bytes));
                 }
                 Err(error) => return Err(ExportError::BrokenReply(error.to_string())),
             };
+            // Emulators of AWS send JSON of this type.
+            let is_web_page = is_html(&head.headers) && body.trim_ascii_start().starts_with(b"<");
+            if is_success && is_web_page {
+                return Err(web_page());
+            }
             Ok(HttpReply { status: head.status, headers: head.headers, body })
         };
         timeout(within, exchange).await.unwrap_or(Err(ExportError::Timeout(within)))
     }
 }
 
-fn is_web_page(headers: &HeaderMap) -> bool {
+fn web_page() -> ExportError {
+    ExportError::ForeignReply("it is a web page".to_owned())
+}
+
+fn is_html(headers: &HeaderMap) -> bool {
     let media_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     media_type.is_some_and(|it| it.to_ascii_lowercase().starts_with(b"text/html"))
 }

@@ -88,7 +88,7 @@ async fn a_reply_that_does_not_answer_the_batch_keeps_it() {
         "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n\x0a\x02",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\n\x0a\x02\x08\x01\r\n",
         "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\n\r\n<html>Sign in</html>",
-        "HTTP/1.1 200 OK\r\ncontent-type: Text/HTML; charset=utf-8\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-type: Text/HTML; charset=utf-8\r\ncontent-length: 10\r\n\r\n \n<html/>  ",
         "HTTP/1.1 200 OK\r\n\r\n<!DOCTYPE html><html>Sign in</html>",
         "HTTP/1.1 200 OK\r\n\r\n\x0a\x64\x08\x01",
         "",

@@ -12,6 +12,12 @@ pub fn without_colours(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// A trace or span id as hex digits. Empty for an id of zeros, which stands for an unset id.
+/// <https://www.w3.org/TR/trace-context/#trace-id>
+pub fn hex_id(id: &[u8]) -> String {
+    if id.iter().all(|byte| *byte == 0) { String::new() } else { hex(id) }
+}
+
 /// The bytes as lower-case hex digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -290,8 +290,28 @@ async fn another_backend_is_asked_with_an_empty_request() {
 
     assert_eq!(printed.code, 0, "{printed:?}");
     let request = &backend.requests()[0];
-    assert_eq!((request.path.as_str(), request.body.len()), ("/v1/traces", 0));
+    let body = request.decoded().expect("a known encoding");
+    assert_eq!((request.path.as_str(), body.len()), ("/v1/traces", 0));
+    assert_eq!(request.header("content-encoding"), Some("zstd"), "as batches are sent");
     assert!(!printed.out.contains("hidden"));
+}
+
+#[tokio::test]
+async fn the_encoding_of_batches_is_tried_at_another_backend() {
+    let backend = Honeycomb::without_key().await;
+    let doctor = || {
+        doctor()
+            .env("HONEYCOMB_API_ENDPOINT", &backend.url())
+            .env("CRUDDUR_OTLP_HEADERS", "authorization=Bearer hidden")
+    };
+    backend.next_answer(Answer::status(415));
+    let with_gzip = doctor().run().await;
+    backend.next_answer(Answer::status(415));
+    let configured = doctor().env("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd").run().await;
+
+    assert_eq!((with_gzip.code, configured.code), (0, 1), "{with_gzip:?} {configured:?}");
+    assert!(findings(&with_gzip, "honeycomb")[1].contains("gzip"), "{with_gzip:?}");
+    assert!(findings(&configured, "honeycomb")[0].contains("415"), "{configured:?}");
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@ use std::io::Write;
 use cruddur_tests::http_client::{HttpReply, get, post};
 use cruddur_tests::{Honeycomb, Sandbox, otlp, raw_event};
 use flate2::{Compression, write::GzEncoder};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use prost::Message;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -121,6 +123,46 @@ async fn garbage_is_refused() {
     assert!(honeycomb.spans().iter().all(|span| span.name != "cut" && span.name != "x"));
 }
 
+/// The bytes of a request with a span of each name, and a number in place of the name `bad`.
+fn with_a_bad_span(names: &[&str]) -> Vec<u8> {
+    let mut request = otlp::request(names);
+    let at = request.windows(5).position(|bytes| bytes == b"\x2a\x03bad").expect("the name");
+    request[at..at + 5].copy_from_slice(&[0x28, 0x01, 0x28, 0x81, 0x00]);
+    request
+}
+
+#[tokio::test]
+async fn a_bad_span_is_left_out_and_counted_and_a_bad_text_gets_replacement_characters() {
+    let honeycomb = Honeycomb::start().await;
+    let sandbox = start(&honeycomb).await;
+    let url = traces_url(&sandbox);
+    let mut bad_text = otlp::request(&["good text", "cut emoji"]);
+    let at = bad_text.windows(9).position(|bytes| bytes == b"cut emoji").expect("the name");
+    bad_text[at..at + 3].copy_from_slice(b"\xf0\x9f\x98");
+
+    let partly = post(&url, &[PROTOBUF], with_a_bad_span(&["one", "bad", "two"])).await;
+    let none = post(&url, &[PROTOBUF], with_a_bad_span(&["bad"])).await.expect("an answer");
+    let text = post(&url, &[PROTOBUF], bad_text).await.expect("an answer");
+    sandbox.invoke(raw_event(json!({}))).await;
+
+    let partly = partly.expect("an answer");
+    assert_eq!((partly.status.as_u16(), text.status.as_u16()), (200, 200));
+    let response = ExportTraceServiceResponse::decode(&partly.body[..]).expect("a response");
+    let partial = response.partial_success.expect("a partial success");
+    assert_eq!(partial.rejected_spans, 1, "{partial:?}");
+    assert!(text.body.is_empty(), "no item is lost");
+    assert_refused(&none, 400, "no good span");
+    for name in ["one", "two", "good text", "\u{fffd} emoji"] {
+        honeycomb.span(name).await;
+    }
+    sandbox.shutdown().await;
+    let log = sandbox.extension_log_lines();
+    let summary = log.iter().filter_map(|line| line.split_once("Summary: ")).next_back();
+    let summary: serde_json::Value =
+        serde_json::from_str(summary.expect("a summary").1).expect("JSON");
+    assert_eq!(summary["refused"], json!({"otlp": {"invalid": 2}}));
+}
+
 #[tokio::test]
 async fn a_metric_that_would_arrive_without_its_data_is_refused_by_name() {
     let honeycomb = Honeycomb::start().await;
@@ -196,6 +238,25 @@ async fn an_oversized_body_is_refused_before_and_after_decompression() {
 }
 
 #[tokio::test]
+async fn the_largest_limit_takes_a_compressed_request() {
+    let honeycomb = Honeycomb::start().await;
+    let sandbox = Sandbox::builder("echo")
+        .function(echo())
+        .honeycomb(&honeycomb)
+        .env("CRUDDUR_BUFFER_BYTES", &u64::MAX.to_string())
+        .freezing(false)
+        .start()
+        .await;
+
+    let body = gzip(&otlp::request(&["compressed"]));
+    let taken = post(&traces_url(&sandbox), &[PROTOBUF, GZIP], body).await.expect("an answer");
+    sandbox.invoke(raw_event(json!({}))).await;
+
+    assert_eq!(taken.status, 200, "{:?}", taken.body);
+    honeycomb.span("compressed").await;
+}
+
+#[tokio::test]
 async fn another_path_method_or_type_is_refused() {
     let honeycomb = Honeycomb::start().await;
     let sandbox = start(&honeycomb).await;
@@ -209,7 +270,9 @@ async fn another_path_method_or_type_is_refused() {
     let encoding = post(&url, &[PROTOBUF, ("content-encoding", "br")], body).await;
 
     assert_refused(&path.expect("an answer"), 404, "another path");
-    assert_refused(&method.expect("an answer"), 405, "another method");
+    let method = method.expect("an answer");
+    assert_refused(&method, 405, "another method");
+    assert_eq!(method.header("allow"), Some("POST"));
     assert_refused(&wrong_type.expect("an answer"), 415, "another type");
     assert_refused(&no_type.expect("an answer"), 415, "no type");
     assert_refused(&encoding.expect("an answer"), 415, "an unknown encoding");

@@ -54,6 +54,29 @@ pub async fn awake<T>(
     }
 }
 
+/// Awaits `future` for at most `limit` in which the process runs; `None` if that time is over. A freeze
+/// does not count, since the other end could not be read meanwhile.
+pub async fn timeout_awake<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    tokio::select! {
+        biased; // at a thaw, the future and the time are ready together
+        result = &mut future => Some(result),
+        () = sleep_awake(limit) => None,
+    }
+}
+
+/// Sleeps until the process has run for `duration`. A freeze counts as one heartbeat at most.
+pub async fn sleep_awake(duration: Duration) {
+    let mut left = duration;
+    while !left.is_zero() {
+        let (step, before) = (left.min(HEARTBEAT), Moment::now());
+        sleep(step).await;
+        if before.elapsed() <= step + THAW {
+            left -= step;
+        }
+    }
+}
+
 /// Returns at the first thaw.
 async fn freeze() {
     loop {
@@ -109,6 +132,36 @@ mod tests {
         assert!(matches!(silent, Err(ExportError::Frozen)), "{silent:?}");
         assert!(matches!(answered, Err(ExportError::Unreadable(_))), "{answered:?}");
         assert!(taken.is_ok(), "{taken:?}");
+    }
+
+    /// Blocks the thread as a freeze does.
+    fn freeze_now() {
+        std::thread::sleep(HEARTBEAT + THAW + THAW / 10);
+    }
+
+    #[tokio::test]
+    async fn a_time_limit_does_not_run_on_in_a_freeze() {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let client = tokio::spawn(async {
+            sleep(HEARTBEAT / 10).await; // until the limit runs
+            freeze_now();
+            sleep(HEARTBEAT / 10).await;
+            sender.send(()).unwrap();
+        });
+
+        let received = timeout_awake(THAW, receiver).await;
+
+        assert_eq!(received, Some(Ok(())));
+        client.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_time_limit_ends_a_wait_without_a_freeze() {
+        let began = Instant::now();
+
+        let received = timeout_awake(10 * THAW, pending::<()>()).await;
+
+        assert_eq!((received, began.elapsed()), (None, 10 * THAW));
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,8 +8,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -33,7 +33,7 @@ pub struct HttpClient(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
 pub struct HttpReply {
     pub status: StatusCode,
     pub headers: HeaderMap,
-    /// Empty if the body broke off or exceeded the limit.
+    /// Empty if an error's body broke off or exceeded the limit.
     pub body: Bytes,
 }
 
@@ -53,6 +53,8 @@ impl Default for HttpClient {
 impl HttpClient {
     /// Sends a request and reads the reply up to `max_reply_bytes`, whatever its status. Both take at
     /// most `within`.
+    ///
+    /// A success is an error if its body is incomplete, too long or a web page: the body may hold refusals.
     pub async fn send(
         &self,
         request: Request<Full<Bytes>>,
@@ -64,11 +66,36 @@ impl HttpClient {
             let (head, body) = reply.into_parts();
             // The body is read to its end, so that the connection can be used again.
             let body = Limited::new(body, max_reply_bytes).collect().await;
-            let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+            let is_success = head.status.is_success();
+            let body = match body {
+                Err(_) if !is_success => Bytes::new(),
+                Ok(body) => body.to_bytes(),
+                Err(error) if error.is::<LengthLimitError>() && is_html(&head.headers) => {
+                    return Err(web_page());
+                }
+                Err(error) if error.is::<LengthLimitError>() => {
+                    return Err(ExportError::ReplyTooLong(max_reply_bytes));
+                }
+                Err(error) => return Err(ExportError::BrokenReply(error.to_string())),
+            };
+            // Emulators of AWS send JSON of this type.
+            let is_web_page = is_html(&head.headers) && body.trim_ascii_start().starts_with(b"<");
+            if is_success && is_web_page {
+                return Err(web_page());
+            }
             Ok(HttpReply { status: head.status, headers: head.headers, body })
         };
         timeout(within, exchange).await.unwrap_or(Err(ExportError::Timeout(within)))
     }
+}
+
+fn web_page() -> ExportError {
+    ExportError::ForeignReply("it is a web page".to_owned())
+}
+
+fn is_html(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    media_type.is_some_and(|it| it.to_ascii_lowercase().starts_with(b"text/html"))
 }
 
 /// The pause that the header `Retry-After` asks for.
@@ -110,8 +137,6 @@ pub fn chain(error: &dyn Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]

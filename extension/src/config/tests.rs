@@ -193,6 +193,26 @@ fn another_backend_needs_only_an_endpoint_and_its_headers() {
 }
 
 #[test]
+fn an_invalid_entry_of_a_header_list_is_skipped_and_reported_and_values_are_decoded() {
+    for (list, values, problems) in [
+        ("authorization=Basic dTpw,", vec!["Basic dTpw"], 0),
+        (" , authorization=Basic%20dTpw== ,,", vec!["Basic dTpw=="], 0),
+        ("authorization=Basic dTpw,bad name=1,x-scope=a", vec!["Basic dTpw", "a"], 1),
+        ("x-scope=100%,nothing,x-b=%ff,x-c=a%0Ab", vec!["100%"], 3),
+        ("nothing", vec![], 1),
+    ] {
+        let (config, errors) = read(&[("HONEYCOMB_API_KEY", "k"), ("CRUDDUR_OTLP_HEADERS", list)]);
+
+        let honeycomb = config.exporters.get::<HoneycombConfig>().unwrap();
+        let found: Vec<_> = honeycomb.headers.iter().map(|(_, value)| value).collect();
+        assert_eq!(found, values, "{list}");
+        assert_eq!(errors.len(), problems, "{errors:?}");
+    }
+    let (config, _) = read(&[("OTEL_EXPORTER_OTLP_HEADERS", "no list, x-honeycomb-team=a%2Bb")]);
+    assert_eq!(given(config.exporters.get::<HoneycombConfig>().unwrap()), "a+b");
+}
+
+#[test]
 fn a_wrong_endpoint_or_key_is_named_without_showing_the_key() {
     let (config, errors) =
         read(&[("HONEYCOMB_API_KEY", "k"), ("HONEYCOMB_API_ENDPOINT", "ftp://x")]);

@@ -34,6 +34,15 @@ pub enum ExportError {
         /// The pause that the destination asked for.
         retry_after: Option<Duration>,
     },
+    /// A success whose body broke off, so that refusals in it are unknown.
+    #[error("the answer broke off: {0}")]
+    BrokenReply(String),
+    /// A success with a longer body than any that the destination's API has. OTLP forbids a retry.
+    #[error("the answer has more than {0} bytes")]
+    ReplyTooLong(usize),
+    /// A success that another service answered, such as a proxy.
+    #[error("a success, but not from the destination's API: {0}")]
+    ForeignReply(String),
     /// An answer whose status is final but does not concern this batch.
     #[error("{0}")]
     NotAboutBatch(Box<ExportError>),
@@ -71,15 +80,22 @@ impl ExportError {
                     ]
                     .contains(status)
             }
-            Self::Panicked | Self::Unreadable(_) => true,
+            Self::Panicked | Self::Unreadable(_) | Self::ReplyTooLong(_) => true,
             Self::Unreachable(_)
             | Self::Timeout(_)
             | Self::HoldExpired
             | Self::Frozen
+            | Self::BrokenReply(_)
+            | Self::ForeignReply(_)
             | Self::NotAboutBatch(_)
             | Self::NoKey { .. }
             | Self::WorkerGone => false,
         }
+    }
+
+    /// Whether parts of the batch may succeed where the whole batch cannot.
+    pub fn is_about_content(&self) -> bool {
+        !matches!(self, Self::ReplyTooLong(_))
     }
 
     /// Whether the key is wrong or lacks a permission.
@@ -90,7 +106,15 @@ impl ExportError {
 
     /// Whether the destination certainly does not have the batch.
     pub fn is_definitive(&self) -> bool {
-        !matches!(self, Self::Unreachable(_) | Self::Timeout(_) | Self::HoldExpired | Self::Frozen)
+        !matches!(
+            self,
+            Self::Unreachable(_)
+                | Self::Timeout(_)
+                | Self::HoldExpired
+                | Self::Frozen
+                | Self::BrokenReply(_)
+                | Self::ReplyTooLong(_)
+        )
     }
 
     /// The pause that the destination asked for.

@@ -109,25 +109,33 @@ impl<'a> RawEvent<'a> {
         Ok(events.into_iter().filter_map(|event| Self::read(event.get(), now)).collect())
     }
 
-    /// Reads one event; `None` if the JSON is not an object, or has a field of another type. Without a valid
-    /// time the event has the time `now`.
+    /// Reads one event; `None` if the JSON is not an object. Without a valid time the event has the time
+    /// `now`. A type that is not a string is its JSON.
     pub fn read(json: &'a str, now: SystemTime) -> Option<Self> {
         #[derive(Deserialize)]
         struct EventFields<'a> {
-            #[serde(borrow, default)]
-            time: Cow<'a, str>,
-            #[serde(borrow, rename = "type", default)]
-            kind: Cow<'a, str>,
+            #[serde(borrow)]
+            time: Option<&'a RawValue>,
+            #[serde(borrow, rename = "type")]
+            kind: Option<&'a RawValue>,
             #[serde(borrow)]
             record: Option<&'a RawValue>,
         }
         let fields: EventFields<'_> = serde_json::from_str(json).ok()?;
         Some(Self {
-            time: parse_time(&fields.time).unwrap_or(now),
-            kind: fields.kind,
+            time: fields.time.and_then(|time| parse_time(&text(time))).unwrap_or(now),
+            kind: fields.kind.map_or(Cow::Borrowed(""), text),
             record: fields.record.map_or("null", RawValue::get),
         })
     }
+}
+
+/// A string without its escapes; another value as its JSON.
+fn text(value: &RawValue) -> Cow<'_, str> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    let text = serde_json::from_str(value.get());
+    text.map_or(Cow::Borrowed(value.get()), |Text(text)| text)
 }
 
 impl PlatformEvent {

@@ -108,7 +108,8 @@ fn without_children(message: &[u8]) -> Vec<u8> {
     head
 }
 
-fn push_message(target: &mut Vec<u8>, number: u32, message: &[u8]) {
+/// Appends a field that holds bytes: a string or a nested message.
+pub(super) fn push_message(target: &mut Vec<u8>, number: u32, message: &[u8]) {
     const LENGTH_DELIMITED: u64 = 2;
     push_varint(target, u64::from(number) << 3 | LENGTH_DELIMITED);
     push_varint(target, message.len() as u64);

@@ -5,6 +5,7 @@ pub mod log_level;
 pub mod schema;
 pub mod wire;
 pub mod edit;
+pub mod repair;
 pub mod payload;
 pub mod line_codec;
 pub mod failure_codec;

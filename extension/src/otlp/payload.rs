@@ -65,7 +65,7 @@ impl SignalKind {
         }
     }
 
-    fn schema(self) -> Result<&'static Schema, Malformed> {
+    pub fn schema(self) -> Result<&'static Schema, Malformed> {
         match self {
             Self::Traces => Ok(&TRACES_REQUEST),
             Self::Logs => Ok(&LOGS_REQUEST),

@@ -9,7 +9,7 @@
 use crate::otlp::schema::{FieldKind, Schema};
 
 /// Deeper nesting is rejected: the limit of prost, the full decoder.
-const MAX_DEPTH: u32 = 100;
+pub(super) const MAX_DEPTH: u32 = 100;
 
 /// The bytes are not a message of the expected type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -68,7 +68,7 @@ fn check_at(schema: &Schema, message: &[u8], depth: u32) -> Result<(), Malformed
 }
 
 #[inline]
-fn check_value(kind: FieldKind, value: Value<'_>, depth: u32) -> Result<(), Malformed> {
+pub(super) fn check_value(kind: FieldKind, value: Value<'_>, depth: u32) -> Result<(), Malformed> {
     match (kind, value) {
         (FieldKind::Unknown, _)
         | (FieldKind::Varint | FieldKind::Varints, Value::Varint(_))
@@ -106,6 +106,11 @@ impl<'a> Iterator for Fields<'a> {
         }
         Some(field)
     }
+}
+
+/// Reads the first field, and moves `rest` behind it.
+pub(super) fn next_field<'a>(rest: &mut &'a [u8]) -> Result<Field<'a>, Malformed> {
+    field(rest, 0)
 }
 
 // A span has some 70 fields, most of a few bytes: a function call for each would double their cost.

@@ -6,12 +6,11 @@ use bytes::{Bytes, BytesMut};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::timeout,
-};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// The time limit for a body. Clients are local, so ten seconds mean a hung client.
+use crate::client::freeze::timeout_awake;
+
+/// The time limit for a body, without freezes. Clients are local, so ten seconds mean a hung client.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Most bytes allocated for an announced length: more than usual requests have.
@@ -89,6 +88,6 @@ pub async fn read(
         }
         Ok(())
     };
-    timeout(TIMEOUT, read).await.unwrap_or(Err(BodyError::Late))?;
+    timeout_awake(TIMEOUT, read).await.unwrap_or(Err(BodyError::Late))?;
     Ok((all.freeze(), taken))
 }

@@ -24,7 +24,7 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
-    rt::{TokioIo, TokioTimer},
+    rt::TokioIo,
     server::graceful::{GracefulShutdown, Watcher},
 };
 use tokio::{
@@ -35,11 +35,13 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
+use crate::receiver::timer::AwakeTimer;
+
 /// Most connections of one receiver. A function and its extensions share 1,024 descriptors.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 pub const MAX_CONNECTIONS: usize = 256;
 
-/// The time limit for headers, from the connection or the last answer. Clients are local.
+/// The time limit for headers, from the connection or the last answer, without freezes. Clients are local.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Pause after a failed accept (no file descriptor left), so that the loop does not spin.
@@ -180,7 +182,7 @@ async fn serve_connection<A, F>(
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(AwakeTimer)
         .header_read_timeout(HEADER_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection).await {

@@ -221,7 +221,7 @@ fn is_event(json: &str) -> bool {
     #[derive(Deserialize)]
     struct Event<'a> {
         #[serde(borrow, rename = "type")]
-        _kind: Cow<'a, str>,
+        _kind: &'a RawValue,
         #[serde(borrow, rename = "record")]
         _record: &'a RawValue,
     }

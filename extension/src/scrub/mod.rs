@@ -11,7 +11,7 @@ pub const MASK: &str = "***";
 
 /// Rollbar's own list, with the headers and cookies that it lacks.
 /// <https://github.com/rollbar/pyrollbar/blob/master/rollbar/__init__.py>
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 26] = [
     "pw",
     "passwd",
     "password",
@@ -28,6 +28,11 @@ const NAMES: [&str; 21] = [
     "cookie",
     "set-cookie",
     "x-api-key",
+    "api_key",
+    "api-key",
+    "apikey",
+    "client_secret",
+    "clientSecret",
     "token",
     "session",
     "x-honeycomb-team",
@@ -174,6 +179,12 @@ mod tests {
             ("Authorization", true),
             ("http.request.header.set-cookie", true),
             ("PIN", true),
+            ("stripe.api_key", true),
+            ("apiKey", true),
+            ("http.request.header.api-key", true),
+            ("oauth[client_secret]", true),
+            ("clientSecret", true),
+            ("api_key_id", false),
             ("password_hash", false),
             ("token.count", false),
             ("user[password]", true),

@@ -202,19 +202,19 @@ impl RemoteSecret {
             ))
         })?;
         let request = self.request(region, &aws::sdk_config()).await?;
-        let client = HttpClient::default();
-        let reply = client.send(request, REQUEST_TIMEOUT, MAX_REPLY_BYTES).await;
-        let reply = reply.map_err(|error| SecretError::Unreachable {
-            name: self.service.name(),
-            source: Box::new(error),
+        let reply = HttpClient::default().send(request, REQUEST_TIMEOUT, MAX_REPLY_BYTES).await;
+        let (url, name) = (self.url(region), self.service.name());
+        let foreign = format!("at {} is not {name}", without_query(&url));
+        let reply = reply.map_err(|error| match error {
+            ExportError::ForeignReply(_) => SecretError::Misconfigured(foreign.clone()),
+            error => SecretError::Unreachable { name, source: Box::new(error) },
         })?;
         let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
         if !reply.status.is_success() {
             return Err(self.refusal(reply, &body));
         }
         if !body.is_object() {
-            let (url, name) = (without_query(&self.url(region)).to_owned(), self.service.name());
-            return Err(SecretError::Misconfigured(format!("at {url} is not {name}")));
+            return Err(SecretError::Misconfigured(foreign));
         }
         self.key_in(&body).map_err(|problem| SecretError::Refused(format!("{self} {problem}")))
     }

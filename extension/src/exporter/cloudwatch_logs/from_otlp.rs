@@ -9,6 +9,8 @@
 //! | all others | attributes |
 //! | `claimed` | attributes whose name is the name of a field above |
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::{
     collector::logs::v1::ExportLogsServiceRequest,
@@ -18,13 +20,13 @@ use opentelemetry_proto::tonic::{
 use prost::{DecodeError, Message};
 use serde_json::{Map, Value};
 
-use crate::otlp::any_value::JsonValue;
+use crate::otlp::any_value::{JsonValue, unique_keys};
 use crate::otlp::log_level::LogLevel;
 use crate::otlp::payload::REQUEST_ID_KEYS;
 use crate::processor::log_lines;
 use crate::processor::log_lines::emf::AccessLines;
 use crate::scrub::Scrubber;
-use crate::text::hex;
+use crate::text::hex_id;
 use crate::time::timestamp;
 
 /// Fields that an attribute never sets. `xray_trace_id` is not one: a record has no such field.
@@ -109,8 +111,8 @@ fn fields(record: LogRecord, origin: &RecordOrigin, time: Timestamp) -> Map<Stri
         ("message", record.body.as_ref().map_or(Value::Null, value)),
         ("service", origin.service.clone()),
         ("requestId", own_id.unwrap_or_else(|| origin.request_id.clone())),
-        ("trace_id", hex(&record.trace_id).into()),
-        ("span_id", hex(&record.span_id).into()),
+        ("trace_id", hex_id(&record.trace_id).into()),
+        ("span_id", hex_id(&record.span_id).into()),
         ("event_name", record.event_name.into()),
         ("scope", origin.scope.clone().into()),
         ("resource", origin.resource.clone().into()),
@@ -141,9 +143,9 @@ fn is_empty(value: &Value) -> bool {
 }
 
 fn object(attributes: Vec<KeyValue>) -> Map<String, Value> {
-    let pair =
-        |KeyValue { key, value: it, .. }: KeyValue| (key, it.as_ref().map_or(Value::Null, value));
-    attributes.into_iter().map(pair).collect()
+    let keys = unique_keys(attributes.iter().map(|attribute| attribute.key.as_str()));
+    let values = attributes.iter().map(|it| it.value.as_ref().map_or(Value::Null, value));
+    keys.into_iter().map(Cow::into_owned).zip(values).collect()
 }
 
 fn value(any: &AnyValue) -> Value {
@@ -153,7 +155,7 @@ fn value(any: &AnyValue) -> Value {
 #[cfg(test)]
 mod tests {
     use opentelemetry_proto::tonic::{
-        common::v1::any_value,
+        common::v1::{ArrayValue, any_value},
         logs::v1::{ResourceLogs, ScopeLogs},
         resource::v1::Resource,
     };
@@ -212,6 +214,43 @@ mod tests {
             "scope": {"name": "n"}, "resource": {"host": "h"}, "a": "1", "xray_trace_id": "x",
         });
         assert_eq!(line(&resource, "n", record), expected);
+    }
+
+    #[test]
+    fn ids_of_zeros_are_left_out_and_a_key_that_is_there_twice_keeps_both_values() {
+        let record = LogRecord {
+            trace_id: vec![0; 16],
+            span_id: vec![0; 8],
+            ..record("body", &[("a", "1"), ("a", "2"), ("a#2", "3")])
+        };
+
+        let line = line(&[], "", record);
+
+        assert_eq!((&line["trace_id"], &line["span_id"]), (&Value::Null, &Value::Null));
+        assert_eq!(
+            (&line["a"], &line["a#2"], &line["a#3"]),
+            (&json!("1"), &json!("3"), &json!("2"))
+        );
+    }
+
+    #[test]
+    fn numbers_that_json_lacks_are_texts() {
+        for (number, expected) in
+            [(f64::NAN, "NaN"), (f64::INFINITY, "Infinity"), (f64::NEG_INFINITY, "-Infinity")]
+        {
+            let number = || Some(any_value::Value::DoubleValue(number));
+            let list = ArrayValue { values: vec![AnyValue { value: number() }] };
+            let list = Some(AnyValue { value: Some(any_value::Value::ArrayValue(list)) });
+            let mut record = record("", &[("n", ""), ("list", "")]);
+            record.body = Some(AnyValue { value: number() });
+            record.attributes[0].value = Some(AnyValue { value: number() });
+            record.attributes[1].value = list;
+
+            let line = line(&[], "", record);
+
+            assert_eq!((&line["message"], &line["n"]), (&json!(expected), &json!(expected)));
+            assert_eq!(line["list"], json!([expected]));
+        }
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Settings of the Honeycomb exporter and of the board.
 
 use http::{HeaderName, HeaderValue};
+use percent_encoding::percent_decode_str;
 
 use crate::client::secret;
 use crate::client::secret::SecretSource;
+use crate::exporter::honeycomb::compression::OtlpCompression;
 use crate::settings::{Reader, Rejected, Variable, parse_http_url};
 
 pub(super) const VARIABLES: &[Variable] = &[
@@ -25,6 +27,11 @@ pub(super) const VARIABLES: &[Variable] = &[
         "base URL of Honeycomb or of another OTLP backend",
     )
     .url(),
+    Variable::new(
+        "OTEL_EXPORTER_OTLP_COMPRESSION",
+        "",
+        "gzip, zstd or none; unset: zstd, or gzip where zstd is refused",
+    ),
     Variable::new("HONEYCOMB_DATASET", "", "the dataset of a classic key"),
     Variable::new(
         "CRUDDUR_OTLP_HEADERS",
@@ -63,6 +70,8 @@ pub struct HoneycombConfig {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Base URL without a slash at its end; the signals' paths are appended.
     pub endpoint: String,
+    /// `None`: zstd, until the destination refuses it.
+    pub compression: Option<OtlpCompression>,
 }
 
 impl HoneycombConfig {
@@ -71,7 +80,7 @@ impl HoneycombConfig {
     pub fn read(reader: &mut Reader<'_>, named: bool) -> Option<Self> {
         let key = read_key(reader);
         let endpoint = read_endpoint(reader);
-        let headers = reader.parsed("CRUDDUR_OTLP_HEADERS", parse_headers).unwrap_or_default();
+        let headers = read_headers(reader);
         let key = key.ok()?;
         if key.is_none() && headers.is_empty() {
             if named {
@@ -87,7 +96,8 @@ impl HoneycombConfig {
             let reason = "must be set, since HONEYCOMB_API_KEY is a classic key";
             reader.reject("HONEYCOMB_DATASET", reason);
         }
-        Some(Self { key, dataset, headers, endpoint: endpoint.ok()? })
+        let compression = reader.parsed("OTEL_EXPORTER_OTLP_COMPRESSION", OtlpCompression::parse);
+        Some(Self { key, dataset, headers, endpoint: endpoint.ok()?, compression })
     }
 
     /// Settings of the command `board`: it uses `HONEYCOMB_CONFIGURATION_KEY`, else the exporter's key.
@@ -95,7 +105,8 @@ impl HoneycombConfig {
         let own = reader.parsed("HONEYCOMB_CONFIGURATION_KEY", secret::key);
         let key = own.map(SecretSource::Inline).or_else(|| read_key(reader).ok()?)?;
         let endpoint = read_endpoint(reader).ok()?;
-        Some(Self { key: Some(key), dataset: None, headers: Vec::new(), endpoint })
+        let (key, headers) = (Some(key), Vec::new());
+        Some(Self { key, dataset: None, headers, endpoint, compression: None })
     }
 }
 
@@ -107,7 +118,7 @@ fn read_key(reader: &mut Reader<'_>) -> Result<Option<SecretSource>, Rejected> {
     }
     let list = reader.get("OTEL_EXPORTER_OTLP_HEADERS");
     let Some(key) = list.and_then(|list| header_value(&list, TEAM)) else { return Ok(None) };
-    match secret::key(&key) {
+    match key.and_then(|key| secret::key(&key)) {
         Ok(key) => Ok(Some(SecretSource::Inline(key))),
         Err(reason) => {
             reader.reject("OTEL_EXPORTER_OTLP_HEADERS", reason);
@@ -122,14 +133,33 @@ fn read_endpoint(reader: &mut Reader<'_>) -> Result<String, Rejected> {
     reader.valid_or_default("HONEYCOMB_API_ENDPOINT", base_url)
 }
 
-fn parse_headers(list: &str) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
-    let header = |pair: &str| {
-        let (name, value) = pair.split_once('=').ok_or("is not a list of name=value")?;
-        // The name is not shown: it is part of a value that has a comma.
-        let name = name.trim().parse().map_err(|_| "has a name that no header may have")?;
-        Ok((name, secret::key(value.trim())?))
-    };
-    list.split(',').map(header).collect()
+/// The headers of `CRUDDUR_OTLP_HEADERS`. An invalid entry is skipped and reported.
+fn read_headers(reader: &mut Reader<'_>) -> Vec<(HeaderName, HeaderValue)> {
+    let list = reader.get("CRUDDUR_OTLP_HEADERS").unwrap_or_default();
+    let mut headers = Vec::new();
+    for entry in list.split(',').filter(|entry| !entry.trim().is_empty()) {
+        match parse_header(entry) {
+            Ok(header) => headers.push(header),
+            Err(reason) => reader.reject("CRUDDUR_OTLP_HEADERS", reason),
+        }
+    }
+    headers
+}
+
+/// The name is not part of an error: it is part of a value that has a comma.
+fn parse_header(entry: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) =
+        entry.split_once('=').ok_or("has an entry that is ignored: not name=value")?;
+    let name = decoded(name).ok().and_then(|name| name.parse().ok());
+    let name = name.ok_or("has an entry that is ignored: no header may have its name")?;
+    let value = decoded(value).and_then(|value| secret::key(&value));
+    Ok((name, value.map_err(|reason| format!("has an entry that is ignored: its value {reason}"))?))
+}
+
+/// As in W3C's baggage: <https://www.w3.org/TR/baggage/#value>
+fn decoded(text: &str) -> Result<String, String> {
+    let text = percent_decode_str(text.trim()).decode_utf8();
+    text.map(String::from).map_err(|_| "is not UTF-8".to_owned())
 }
 
 fn base_url(text: &str) -> Result<String, String> {
@@ -140,9 +170,9 @@ fn base_url(text: &str) -> Result<String, String> {
 }
 
 /// The value of `key` in a list `key=value,key2=value2`, as `OTEL_EXPORTER_OTLP_HEADERS` holds it.
-fn header_value(list: &str, key: &str) -> Option<String> {
+fn header_value(list: &str, key: &str) -> Option<Result<String, String>> {
     list.split(',').find_map(|pair| {
         let (name, value) = pair.split_once('=')?;
-        name.trim().eq_ignore_ascii_case(key).then(|| value.trim().to_owned())
+        name.trim().eq_ignore_ascii_case(key).then(|| decoded(value))
     })
 }

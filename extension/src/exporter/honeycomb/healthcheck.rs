@@ -3,32 +3,33 @@
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
-use http::{Method, StatusCode, header};
+use http::{Method, StatusCode};
 use serde_json::Value;
 
 use crate::client::http::{HttpReply, readable};
 use crate::delivery::error::ExportError;
 use crate::delivery::healthcheck::Finding;
+use crate::exporter::honeycomb::compression::ExportBody;
 use crate::exporter::honeycomb::request::{HoneycombApi, HoneycombCall, MAX_REPLY_BYTES};
+use crate::otlp::payload::SignalKind;
 
 /// Describes the key. <https://api-docs.honeycomb.io/api/auth>
 const AUTH: HoneycombCall<'static> =
     HoneycombCall { method: Method::GET, path: "/1/auth", headers: &[], body: Bytes::new() };
 
-/// An export without spans, for other backends.
-const NO_SPANS: HoneycombCall<'static> = HoneycombCall {
-    method: Method::POST,
-    path: "/v1/traces",
-    headers: &[(header::CONTENT_TYPE, "application/x-protobuf")],
-    body: Bytes::new(),
-};
+/// Describes the key; another backend gets an export without spans, compressed as batches are.
+async fn ask(api: &mut HoneycombApi) -> Result<HttpReply, ExportError> {
+    match api.has_key() {
+        true => api.send(AUTH, MAX_REPLY_BYTES).await,
+        false => api.export(SignalKind::Traces, &ExportBody::Plain(Vec::new())).await,
+    }
+}
 
 /// Sends two requests: the second measures the round trip on an open connection.
 pub(super) async fn check(api: &mut HoneycombApi) -> Vec<Finding> {
-    let call = if api.has_key() { AUTH } else { NO_SPANS };
     let endpoint = api.endpoint().to_owned();
     let begun = Instant::now();
-    let first = match api.send(call.clone(), MAX_REPLY_BYTES).await {
+    let first = match ask(api).await {
         Ok(reply) => reply,
         Err(error @ ExportError::NoKey { .. }) => {
             return vec![Finding::failed("no key", &error)];
@@ -41,7 +42,7 @@ pub(super) async fn check(api: &mut HoneycombApi) -> Vec<Finding> {
         Ok(key) => {
             let begun = Instant::now();
             // Only its time matters; the first reply decides.
-            let _ = api.send(call, MAX_REPLY_BYTES).await;
+            let _ = ask(api).await;
             let (round_trip, connected) = (begun.elapsed().as_millis(), connected.as_millis());
             let times =
                 format!("{endpoint} answers in {round_trip} ms, the first time in {connected} ms");
@@ -65,7 +66,9 @@ fn key_finding(endpoint: &str, api: &HoneycombApi, reply: &HttpReply) -> Result<
         return Err(Finding::failed(endpoint, &error));
     }
     if !api.has_key() {
-        return Ok(Finding::fine("accepts OTLP without a Honeycomb key"));
+        let compression = api.compression().encoding().unwrap_or("no compression");
+        let text = format!("accepts OTLP without a Honeycomb key, with {compression}");
+        return Ok(Finding::fine(text));
     }
     let auth: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
     owner_finding(&auth, api.has_dataset()).ok_or_else(|| {

@@ -1,38 +1,37 @@
 //! Posts batches to Honeycomb as OTLP/HTTP protobuf, compressed.
 //! <https://docs.honeycomb.io/send-data/opentelemetry/#using-the-honeycomb-opentelemetry-endpoint>
 
+mod compression;
 pub mod config;
 pub mod request;
 mod healthcheck;
 
 use std::time::SystemTime;
 
-use bytes::Bytes;
-use http::{HeaderName, Method, StatusCode, header};
+use http::StatusCode;
 use opentelemetry_proto::tonic::collector::{
     logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
     trace::v1::ExportTraceServiceRequest,
 };
 use prost::Message;
 use serde::Serialize;
+use serde_json::{Map, Value as Json};
 use tracing::warn;
 
 use crate::client::http::{readable, retry_after};
-use crate::delivery::batch::{Batch, compress};
+use crate::delivery::batch::Batch;
 use crate::delivery::error::{ExportError, ExportOutcome};
 use crate::delivery::healthcheck::Finding;
 use crate::delivery::{DestinationSpec, Exporter};
+use crate::exporter::honeycomb::compression::ExportBody;
 use crate::exporter::honeycomb::config::{HoneycombConfig, VARIABLES};
-use crate::exporter::honeycomb::request::{HoneycombApi, HoneycombCall, MAX_REPLY_BYTES};
+use crate::exporter::honeycomb::request::HoneycombApi;
 use crate::exporter::kind::{ExporterConfig, ExporterKind};
 use crate::invocation::registry::Registry;
 use crate::otlp::payload::{Payload, SignalKind, only_sampled};
 use crate::otlp::wire;
 use crate::otlp::wire::Value;
 use futures_util::future::BoxFuture;
-
-const HEADERS: &[(HeaderName, &str)] =
-    &[(header::CONTENT_TYPE, "application/x-protobuf"), (header::CONTENT_ENCODING, "zstd")];
 
 pub const KIND: ExporterKind = ExporterKind {
     name: "honeycomb",
@@ -59,15 +58,11 @@ impl Honeycomb {
     async fn send_batch(&mut self, batch: &Batch) -> Result<ExportOutcome, ExportError> {
         let (body, unsampled) = sampled_body(batch)?;
         let Some(body) = body else { return Ok(ExportOutcome { rejected: 0, unsampled }) };
-        let path = format!("/v1/{}", batch.kind.name());
-        let call = HoneycombCall { method: Method::POST, path: &path, headers: HEADERS, body };
-        let reply = self.api.send(call, MAX_REPLY_BYTES).await?;
+        let reply = self.api.export(batch.kind, &body).await?;
         let message = match reply.status {
             status if status.is_success() => {
-                return Ok(ExportOutcome {
-                    rejected: rejected_items(batch.kind, &reply.body),
-                    unsampled,
-                });
+                let rejected = rejected_items(batch.kind, &reply.body)?;
+                return Ok(ExportOutcome { rejected, unsampled });
             }
             StatusCode::UNAUTHORIZED => "Honeycomb refuses the key: check HONEYCOMB_API_KEY".into(),
             _ => readable(&reply.body),
@@ -123,33 +118,57 @@ fn to_json<T: Message + Serialize + Default>(message: &[u8]) -> Result<Vec<Strin
 
 /// The request body without unsampled traces, and the number of omitted items. `None` if no item
 /// remains.
-fn sampled_body(batch: &Batch) -> Result<(Option<Bytes>, u64), ExportError> {
-    let unreadable = |error: std::io::Error| ExportError::Unreadable(error.to_string());
+fn sampled_body(batch: &Batch) -> Result<(Option<ExportBody<'_>>, u64), ExportError> {
     if batch.kind == SignalKind::Traces && batch.has_unsampled {
-        let plain = batch.to_plain().map_err(unreadable)?;
+        let plain = batch.to_plain();
+        let plain = plain.map_err(|error| ExportError::Unreadable(error.to_string()))?;
         if let Some((kept, unsampled)) = only_sampled(&plain) {
-            let body = (!kept.is_empty()).then(|| compress(std::iter::once(kept))).transpose();
-            return Ok((body.map_err(unreadable)?, unsampled));
+            return Ok(((!kept.is_empty()).then_some(ExportBody::Plain(kept)), unsampled));
         }
     }
-    Ok((Some(batch.to_zstd().map_err(unreadable)?), 0))
+    Ok((Some(ExportBody::Whole(batch)), 0))
 }
 
-/// The number of items that a partial success rejected. Logs the reason.
+/// The number of items that a partial success rejected. Logs the reason. Fails if the reply is not OTLP.
 ///
 /// `Export…ServiceResponse`: `partial_success` (1), which holds the number (1) and the reason (2).
-fn rejected_items(kind: SignalKind, reply: &[u8]) -> u64 {
+fn rejected_items(kind: SignalKind, reply: &[u8]) -> Result<u64, ExportError> {
+    if let Ok(Json::Object(response)) = serde_json::from_slice(reply) {
+        return Ok(rejected_in_json(kind, &response));
+    }
+    let foreign = |_| ExportError::ForeignReply(readable(reply));
     let mut rejected = 0;
-    for partial in wire::nested(reply, 1) {
-        let reason = wire::nested(partial, 2).map(readable).collect::<String>();
-        for (_, value) in wire::fields(partial).flatten().filter(|(number, _)| *number == 1) {
-            if let Value::Varint(number) = value {
-                rejected = i64::try_from(number).map_or(0, i64::unsigned_abs); // negative counts as 0
+    for field in wire::fields(reply) {
+        let (1, Value::Bytes(partial)) = field.map_err(foreign)? else { continue };
+        let mut reason = String::new();
+        for field in wire::fields(partial) {
+            match field.map_err(foreign)? {
+                // A negative number counts as 0.
+                (1, Value::Varint(number)) => rejected = i64::try_from(number).unwrap_or(0) as u64,
+                (2, Value::Bytes(text)) => reason = readable(text),
+                _ => {}
             }
         }
-        warn!("honeycomb rejected {rejected} {} of a batch: {reason}", kind.items());
+        log_rejected(kind, rejected, &reason);
     }
-    rejected
+    Ok(rejected)
+}
+
+/// A server may answer in JSON, although a request in protobuf asks for protobuf.
+fn rejected_in_json(kind: SignalKind, response: &Map<String, Json>) -> u64 {
+    let Some(partial) = response.get("partialSuccess").and_then(Json::as_object) else { return 0 };
+    let rejected = partial.iter().find(|(name, _)| name.starts_with("rejected"));
+    let rejected = rejected.and_then(|(_, number)| match number {
+        Json::String(text) => text.parse().ok(), // ProtoJSON writes 64 bits as text
+        number => number.as_u64(),
+    });
+    let reason = partial.get("errorMessage").and_then(Json::as_str).unwrap_or_default();
+    log_rejected(kind, rejected.unwrap_or(0), &readable(reason.as_bytes()));
+    rejected.unwrap_or(0)
+}
+
+fn log_rejected(kind: SignalKind, rejected: u64, reason: &str) {
+    warn!("honeycomb rejected {rejected} {} of a batch: {reason}", kind.items());
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 //!
 //! | reply | consequence for the item |
 //! |---|---|
-//! | 200 | delivered |
+//! | 200 | delivered, unless its body has `"err": 1`: this item is dropped and counted |
+//! | 200 with a body that is not JSON | retried: another service has answered |
 //! | 413 | [reduced](truncate) and sent once more; refused again, it is dropped and counted |
 //! | 429 | all items wait for the time in the headers |
 //! | 401, 403 | logged once; items are kept and retried from time to time |
@@ -28,7 +29,7 @@ use crate::delivery::healthcheck::Finding;
 use crate::delivery::{DestinationSpec, Exporter};
 use crate::exporter::kind::{ExporterConfig, ExporterKind};
 use crate::exporter::rollbar::config::{RollbarConfig, VARIABLES};
-use crate::exporter::rollbar::request::{RollbarApi, refusal};
+use crate::exporter::rollbar::request::{RollbarApi, confirmed, refusal};
 use crate::invocation::registry::Registry;
 use crate::otlp::failure_codec::{EncodedItem, read};
 use crate::otlp::payload::{Payload, SignalKind};
@@ -108,7 +109,7 @@ impl Rollbar {
             reply = self.api.post(reduced.into()).await?;
         }
         if reply.status.is_success() {
-            return Ok(());
+            return confirmed(&reply);
         }
         Err(refusal(&reply))
     }

@@ -80,6 +80,22 @@ pub(super) fn refusal(reply: &HttpReply) -> ExportError {
     ExportError::Status { status, message, retry_after: pause(status, &reply.headers) }
 }
 
+/// Whether a success is one of Rollbar's: its body is `{"err": 0, …}`, or empty.
+pub(super) fn confirmed(reply: &HttpReply) -> Result<(), ExportError> {
+    if reply.body.is_empty() {
+        return Ok(());
+    }
+    match serde_json::from_slice::<serde_json::Value>(&reply.body) {
+        Ok(body) if body["err"].as_i64().is_some_and(|error| error != 0) => {
+            // Rollbar answers an invalid item with this status.
+            let (status, message) = (StatusCode::UNPROCESSABLE_ENTITY, error_message(&reply.body));
+            Err(ExportError::Status { status, message, retry_after: None })
+        }
+        Ok(body) if body.is_object() => Ok(()),
+        _ => Err(ExportError::ForeignReply(readable(&reply.body))),
+    }
+}
+
 /// Reads `{"err": 1, "message": "…"}`.
 fn error_message(body: &[u8]) -> String {
     let reply: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
@@ -131,6 +147,24 @@ mod tests {
         assert_pause(500, &[seconds("17")], None);
         let reset = [("x-rate-limit-reset", (soon + 100).to_string())];
         assert_pause(429, &reset, Some(60));
+    }
+
+    #[test]
+    fn a_success_is_a_delivery_if_its_body_is_rollbars_and_has_no_error() {
+        let confirm = |body: &'static str| {
+            let (status, headers) = (StatusCode::OK, HeaderMap::new());
+            confirmed(&HttpReply { status, headers, body: Bytes::from_static(body.as_bytes()) })
+        };
+        for body in ["", "{}", r#"{"err":0,"result":{"id":null,"uuid":"x"}}"#] {
+            assert!(confirm(body).is_ok(), "{body}");
+        }
+        let refused = confirm(r#"{"err":1,"message":"no environment"}"#).unwrap_err();
+        assert!(refused.is_final(), "{refused}");
+        assert!(refused.to_string().contains("no environment"), "{refused}");
+        for body in ["<html>Sign in</html>", "OK", "[]"] {
+            let error = confirm(body).unwrap_err();
+            assert!(!error.is_final(), "{body}: {error}");
+        }
     }
 
     #[test]

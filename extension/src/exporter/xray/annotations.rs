@@ -16,14 +16,17 @@ use crate::exporter::xray::{
     json_value::{MetadataValue, to_json},
     limits::{MAX_BLOCK_BYTES, MAX_TEXT_CHARS},
 };
-use crate::otlp::any_value::JsonValue;
-use crate::text::hex;
+use crate::otlp::any_value::{JsonValue, unique_keys};
+use crate::text::hex_id;
 
 /// Metadata namespace of attributes that name no other.
 const DEFAULT: &str = "default";
 
 /// Prefix of attributes whose name ends with a namespace and whose value is JSON for it.
 const METADATA: &str = "aws.xray.metadata.";
+
+/// Most values of one key and namespace, a bound of the search for a free key. Further ones are left out.
+const MAX_SAME_KEY: usize = 100;
 
 pub(super) type Annotations<'a> = BTreeMap<Cow<'a, str>, MetadataValue<'a>>;
 
@@ -111,18 +114,16 @@ pub(super) fn metadata<'a>(
     covered_events: &[usize],
 ) -> Metadata<'a> {
     let mut metadata = Metadata::new();
-    for (name, value) in attributes.untaken() {
+    let untaken: Vec<_> = attributes.untaken().collect();
+    let keys = unique_keys(untaken.iter().map(|(name, _)| *name));
+    for ((name, value), key) in untaken.into_iter().zip(keys) {
         match name.strip_prefix(METADATA).and_then(|namespace| namespaced(namespace, value)) {
             Some((namespace, entries)) => {
-                let entries = entries
-                    .into_iter()
-                    .map(|(key, value)| (Cow::Owned(key), MetadataValue::Json(value)));
-                metadata.entry(Cow::Borrowed(namespace)).or_default().extend(entries);
+                for (key, value) in entries {
+                    add(&mut metadata, namespace, key, MetadataValue::Json(value));
+                }
             }
-            None => {
-                let namespace = metadata.entry(Cow::Borrowed(DEFAULT)).or_default();
-                namespace.entry(Cow::Borrowed(name)).or_insert(MetadataValue::Any(value));
-            }
+            None => add(&mut metadata, DEFAULT, key, MetadataValue::Any(value)),
         }
     }
     // One key per event, so that trimming can omit a large event alone.
@@ -135,9 +136,14 @@ pub(super) fn metadata<'a>(
         add_default(&mut metadata, format!("otel.events.{index}"), MetadataValue::Json(event));
     }
     for (index, link) in span.links.iter().enumerate() {
-        let (trace_id, span_id) = (hex(&link.trace_id), hex(&link.span_id));
-        let attributes = fields(&link.attributes);
-        let link = json!({ "trace_id": trace_id, "span_id": span_id, "attributes": attributes });
+        let mut fields = json!({ "attributes": fields(&link.attributes) });
+        for (key, id) in [("trace_id", &link.trace_id), ("span_id", &link.span_id)] {
+            let id = hex_id(id);
+            if !id.is_empty() {
+                fields[key] = id.into();
+            }
+        }
+        let link = fields;
         add_default(&mut metadata, format!("otel.links.{index}"), MetadataValue::Json(link));
     }
     metadata
@@ -148,7 +154,23 @@ pub(super) fn add_default<'a>(
     key: impl Into<Cow<'a, str>>,
     value: MetadataValue<'a>,
 ) {
-    metadata.entry(Cow::Borrowed(DEFAULT)).or_default().insert(key.into(), value);
+    add(metadata, DEFAULT, key, value);
+}
+
+/// A second value of a key gets the key `key#2`.
+fn add<'a>(
+    metadata: &mut Metadata<'a>,
+    namespace: &'a str,
+    key: impl Into<Cow<'a, str>>,
+    value: MetadataValue<'a>,
+) {
+    let entries = metadata.entry(Cow::Borrowed(namespace)).or_default();
+    let key = key.into();
+    let numbered = (2..MAX_SAME_KEY).map(|number| Cow::Owned(format!("{key}#{number}")));
+    let mut keys = std::iter::once(key.clone()).chain(numbered);
+    if let Some(free) = keys.find(|key| !entries.contains_key(key)) {
+        entries.insert(free, value);
+    }
 }
 
 /// The members of a JSON object; any other JSON value gets the key `value`. `None` if the namespace is
@@ -167,12 +189,13 @@ fn namespaced<'a>(
 }
 
 fn fields(attributes: &[KeyValue]) -> serde_json::Value {
-    let field = |attribute: &KeyValue| {
+    let value = |attribute: &KeyValue| {
         let value =
             attribute.value.as_ref().and_then(|value| serde_json::to_value(JsonValue(value)).ok());
-        (attribute.key.clone(), value.unwrap_or_default())
+        value.unwrap_or_default()
     };
-    attributes.iter().map(field).collect()
+    let keys = unique_keys(attributes.iter().map(|attribute| attribute.key.as_str()));
+    keys.into_iter().map(Cow::into_owned).zip(attributes.iter().map(value)).collect()
 }
 
 #[cfg(test)]
@@ -248,6 +271,44 @@ mod tests {
         assert_eq!(metadata["default"]["otel.events.2"]["name"], "c");
         assert_eq!(metadata["default"]["otel.links.0"]["span_id"], "01".repeat(8));
         assert_eq!(metadata["default"].as_object().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn values_of_one_name_are_all_kept() {
+        use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
+        let mut list = attributes(json!({
+            "aws.xray.metadata.default": r#"{"order":"of the namespace","otel.events.0":"x"}"#,
+            "order": "of the attribute",
+        }));
+        list.extend(attributes(json!({ "order": 3 })));
+        let twice = || [attributes(json!({ "a": 1 })), attributes(json!({ "a": 2 }))].concat();
+        let span = Span {
+            events: vec![Event { attributes: twice(), ..Event::default() }],
+            links: vec![Link { trace_id: vec![0; 16], span_id: vec![0; 8], ..Link::default() }],
+            ..Span::default()
+        };
+
+        let metadata = serde_json::to_value(metadata(&span, &Attributes::new(&list), &[])).unwrap();
+
+        let metadata = &metadata["default"];
+        assert_eq!(metadata["order"], "of the namespace");
+        let members = metadata.as_object().unwrap().iter();
+        let order: Vec<_> = members.filter(|(key, _)| key.starts_with("order#")).collect();
+        assert_eq!(order.len(), 2, "{metadata}");
+        assert!(order.iter().any(|(_, value)| **value == 3), "{metadata}");
+        assert_eq!(metadata["otel.events.0"], "x");
+        assert_eq!(metadata["otel.events.0#2"]["attributes"], json!({ "a": 1, "a#2": 2 }));
+        assert_eq!(metadata["otel.links.0"], json!({ "attributes": {} }), "ids of zeros are unset");
+    }
+
+    #[test]
+    fn a_key_of_a_map_that_is_there_twice_is_a_member_once() {
+        use opentelemetry_proto::tonic::common::v1::{KeyValueList, any_value};
+        let values = [attributes(json!({ "x": 1 })), attributes(json!({ "x": 2 }))].concat();
+        let map = any_value::Value::KvlistValue(KeyValueList { values });
+        let json = to_json(&MetadataValue::Any(&AnyValue { value: Some(map) }));
+
+        assert_eq!(json, r#"{"x":1,"x#2":2}"#);
     }
 
     #[test]

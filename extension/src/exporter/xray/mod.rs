@@ -9,9 +9,9 @@
 //! `annotations` build the parts of a document. `placement` explains where a span goes if X-Ray and
 //! OpenTelemetry disagree about its trace, its parent or its sampling.
 //!
-//! A batch fails as a whole only if X-Ray is unreachable or throttles. Documents that X-Ray accepted
-//! before the failure are not sent again with the batch. A refused document is dropped and counted
-//! alone.
+//! A batch fails as a whole only if X-Ray is unreachable or throttles, the call or single documents.
+//! Documents that X-Ray accepted before the failure are not sent again with the batch. A document that
+//! is refused for good is dropped and counted alone.
 
 mod annotations;
 pub mod config;
@@ -192,9 +192,14 @@ impl Xray {
             let Some(mut part) = parts.pop().filter(|part| !part.is_empty()) else { break Ok(()) };
             match self.transport.send(&part).await {
                 Ok(refused) => {
+                    let temporary = refused.iter().find(|refusal| refusal.is_temporary());
+                    let postponed = temporary.map(throttled);
                     self.acknowledge_part(part, &refused, run);
-                    for SegmentRefusal { code, message, .. } in refused {
-                        refusals.add(code, message);
+                    for refusal in refused.into_iter().filter(|it| !it.is_temporary()) {
+                        refusals.add(refusal.code, refusal.message);
+                    }
+                    if let Some(error) = postponed {
+                        break Err(error);
                     }
                 }
                 Err(error) if is_about_content(&error) && part.len() > 1 => {
@@ -212,7 +217,8 @@ impl Xray {
         result
     }
 
-    /// Each refusal concerns one document; a refusal without an id counts for any remaining one.
+    /// Each refusal concerns one document; a refusal without an id counts for any remaining one. A
+    /// temporarily refused document is not acknowledged, so it is sent again with the batch.
     fn acknowledge_part(
         &mut self,
         mut part: Vec<Segment>,
@@ -222,6 +228,7 @@ impl Xray {
         let mut unidentified = 0;
         for refusal in refused {
             match part.iter().position(|document| refusal.is_of(document.id.1)) {
+                Some(at) if refusal.is_temporary() => drop(part.remove(at)),
                 Some(at) => self.acknowledge(&part.remove(at), true, run),
                 None => unidentified += 1,
             }
@@ -319,6 +326,15 @@ impl ExportRun {
             annotations_left: HashMap::new(),
             ids: Vec::new(),
         }
+    }
+}
+
+/// The batch is sent again without the documents that X-Ray has acknowledged.
+fn throttled(refusal: &SegmentRefusal) -> ExportError {
+    ExportError::Status {
+        status: StatusCode::TOO_MANY_REQUESTS,
+        message: format!("X-Ray postpones documents: {}: {}", refusal.code, refusal.message),
+        retry_after: None,
     }
 }
 

@@ -13,7 +13,7 @@ pub(super) struct Segment {
     pub(super) spans: u64,
 }
 
-/// X-Ray's final refusal of one document.
+/// X-Ray's refusal of one document.
 #[derive(Debug)]
 pub(super) struct SegmentRefusal {
     /// `None` if X-Ray could not read the document's id.
@@ -24,6 +24,21 @@ pub(super) struct SegmentRefusal {
 }
 
 impl SegmentRefusal {
+    /// Whether X-Ray may accept the document later.
+    pub(super) fn is_temporary(&self) -> bool {
+        const CODES: [&str; 7] = [
+            "InternalError",
+            "InternalFailure",
+            "InternalServerError",
+            "LimitExceeded",
+            "RequestLimitExceeded",
+            "ServiceUnavailable",
+            "TooManyRequests",
+        ];
+        let code = self.code.trim_end_matches("Exception");
+        code.contains("Throttl") || CODES.contains(&code)
+    }
+
     pub(super) fn is_of(&self, id: SpanId) -> bool {
         self.id.as_ref().is_some_and(|refused| *refused == id.to_string())
     }

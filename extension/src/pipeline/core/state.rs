@@ -241,7 +241,9 @@ impl Core {
                     ],
                 );
             }
-            Err(error) if error.is_final() && self.split(id, &under_way) => {
+            Err(error)
+                if error.is_final() && error.is_about_content() && self.split(id, &under_way) =>
+            {
                 debug!("A batch was refused and is sent in parts: {error}");
             }
             Err(error) if error.is_final() => {

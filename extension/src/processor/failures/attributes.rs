@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use prost::Message as _;
 
-use crate::otlp::any_value::text;
+use crate::otlp::any_value::{text, unique_keys};
 use crate::otlp::payload::XRAY_HEADER_KEY;
 use crate::otlp::wire::nested;
 use crate::processor::failures::item::Texts;
@@ -68,8 +68,10 @@ pub(super) fn kept<'a>(attributes: impl Iterator<Item = &'a [u8]>) -> Texts {
 
 /// All attributes as truncated texts.
 pub(super) fn texts(attributes: impl Iterator<Item = KeyValue>) -> Texts {
-    let pair = |it: KeyValue| (cut_to(&it.key, 255), cut(&text(it.value.as_ref())));
-    attributes.map(pair).collect::<BTreeMap<_, _>>()
+    let attributes: Vec<_> = attributes.collect();
+    let keys = unique_keys(attributes.iter().map(|attribute| attribute.key.as_str()));
+    let values = attributes.iter().map(|attribute| cut(&text(attribute.value.as_ref())));
+    keys.iter().map(|key| cut_to(key, 255)).zip(values).collect::<BTreeMap<_, _>>()
 }
 
 /// The text of an attribute; empty if it is missing.

@@ -14,7 +14,7 @@ use crate::otlp::log_level::LogLevel;
 use crate::otlp::payload::Payload;
 use crate::processor::log_lines::emf::{AccessLines, EmfMetrics, InvocationOutcome};
 use crate::processor::log_lines::invocation_fields::{InvocationFields, PLATFORMS_OWN};
-use crate::processor::log_lines::json::{JsonFields, JsonObject, cut, is_empty};
+use crate::processor::log_lines::json::{JsonFields, JsonObject, cut, is_unset_id};
 use crate::processor::log_lines::level::level_in;
 use crate::processor::log_lines::sandbox_facts::SandboxFacts;
 use crate::processor::log_lines::shorten::MESSAGE_BYTES;
@@ -193,8 +193,8 @@ fn object_begun(fields: &JsonFields<'_>, ours: &InvocationFields<'_>) -> JsonObj
     let mut claimed = JsonObject::new();
     for (key, value) in &fields.0 {
         let key = key.as_ref();
-        if ["trace_id", "span_id"].contains(&key) && is_empty(value) {
-            continue; // an empty id is replaced by ours
+        if ["trace_id", "span_id"].contains(&key) && is_unset_id(value) {
+            continue; // an unset id is replaced by ours
         }
         if !PLATFORMS_OWN.contains(&key) {
             line.raw(key, value);
@@ -202,7 +202,7 @@ fn object_begun(fields: &JsonFields<'_>, ours: &InvocationFields<'_>) -> JsonObj
             claimed.raw(key, value);
         }
     }
-    ours.write(&mut line, |key| fields.says(key));
+    ours.write(&mut line, |key| fields.has_id(key));
     if !claimed.is_empty() {
         claimed.end();
         line.raw("claimed", &claimed.0);

@@ -19,9 +19,9 @@ impl<'a> JsonFields<'a> {
         self.0.iter().find(|(known, _)| known == key).map(|(_, value)| *value)
     }
 
-    /// Whether the field is set and not empty.
-    pub(crate) fn says(&self, key: &str) -> bool {
-        self.get(key).is_some_and(|value| !is_empty(value))
+    /// Whether the field holds a trace or span id.
+    pub(crate) fn has_id(&self, key: &str) -> bool {
+        self.get(key).is_some_and(|id| !is_unset_id(id))
     }
 
     pub(crate) fn text(&self, key: &str) -> Option<String> {
@@ -66,6 +66,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonFields<'a> {
 /// Whether a value is null or an empty string.
 pub(crate) fn is_empty(value: &str) -> bool {
     ["null", "\"\""].contains(&value)
+}
+
+/// Whether a trace or span id is empty or of zeros, as loggers write the id of no span.
+pub(crate) fn is_unset_id(value: &str) -> bool {
+    is_empty(value) || value.trim_matches('"').bytes().all(|digit| digit == b'0')
 }
 
 #[derive(Debug)]

@@ -352,17 +352,6 @@ fn a_cut_line_keeps_its_place_and_what_is_left_out_is_marked() {
 }
 
 #[test]
-fn the_level_of_a_plain_line_is_found_behind_a_time_and_a_name() {
-    for (text, level) in [
-        ("2026-01-01 00:00:00,000 - a.logger - ERROR - failed", json!("ERROR")),
-        ("[WARN] 2026-01-01T00:00:00.000Z", json!("WARN")),
-        ("one two three four five six seven eight nine ten ERROR", Value::Null),
-    ] {
-        assert_eq!(function(&mut lines(), json!(text))["level"], level, "{text}");
-    }
-}
-
-#[test]
 fn errors_get_signals_of_their_own_unless_they_are_few() {
     let mut lines = lines();
     let event = |number: usize| {

@@ -60,7 +60,7 @@ pub(super) async fn read(
         b"gzip" => {
             let mut plain = Vec::new();
             MultiGzDecoder::new(&body[..])
-                .take(max_bytes as u64 + 1)
+                .take((max_bytes as u64).saturating_add(1))
                 .read_to_end(&mut plain)
                 .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, format!("gzip: {error}")))?;
             if plain.len() > max_bytes {

@@ -4,6 +4,7 @@
 //!
 //! A request is checked at every level ([`crate::otlp::wire`]), then kept as protobuf bytes: the
 //! received ones, or the translated JSON. A refused request is answered 4xx or 503 and not enqueued.
+//! Malformed items are left out, counted, and answered as a partial success ([`crate::otlp::repair`]).
 //! After a panic of the pipeline the answer is 500.
 
 use bytes::Bytes;
@@ -16,12 +17,14 @@ use opentelemetry_proto::tonic::collector::{
 };
 use prost::Message;
 
-use crate::otlp::payload::{Payload, SignalKind};
+use crate::otlp::payload::{Payload, ServerSpan, SignalKind};
+use crate::otlp::repair::repair;
+use crate::otlp::wire::Malformed;
 use crate::pipeline::PipelineHandle;
 use crate::processor::{Processor, xray_header};
 use crate::receiver::body::BodyBudget;
 use crate::receiver::otlp::encoding::Encoding;
-use crate::receiver::otlp::refusal::Refusal;
+use crate::receiver::otlp::refusal::{MalformedItems, Refusal};
 use crate::receiver::otlp::{encoding, reply};
 
 /// Most objects in a JSON request, since two bytes of JSON become hundreds when decoded: 60 MB at worst.
@@ -45,7 +48,12 @@ impl OtlpReceiver {
     pub async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let encoding = Encoding::of(request.headers());
         match self.accept(request, encoding.as_ref().ok().copied()).await {
-            Ok(()) => reply::accepted(encoding.unwrap_or_default()),
+            Ok(None) => reply::accepted(encoding.unwrap_or_default()),
+            Ok(Some(malformed)) => {
+                let reply = reply::partly_accepted(&malformed);
+                self.pipeline.refused(malformed.counted()).await;
+                reply
+            }
             Err(refusal) => {
                 self.pipeline.refused(refusal.counted()).await;
                 reply::refused(&refusal, encoding.unwrap_or_default())
@@ -57,7 +65,7 @@ impl OtlpReceiver {
         &self,
         request: Request<Incoming>,
         encoding: Option<Encoding>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<MalformedItems>, Refusal> {
         let path = request.uri().path();
         let named = |kind: &SignalKind| path.strip_prefix("/v1/") == Some(kind.name());
         let kind = SignalKind::OTLP.into_iter().find(named).ok_or_else(|| {
@@ -83,8 +91,8 @@ impl OtlpReceiver {
                 to_protobuf(kind, &bytes).map_err(|error| malformed(error.to_string()))?
             }
         };
-        let (signal, servers) =
-            Payload::read(kind, bytes).map_err(|error| malformed(error.to_string()))?;
+        let (signal, servers, malformed_items) =
+            read_payload(kind, bytes).map_err(|error| malformed(error.to_string()))?;
         let stopped = |_| {
             // A status that clients do not retry, since a retry would hold the function.
             Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the pipeline has stopped")
@@ -101,8 +109,27 @@ impl OtlpReceiver {
         }
         // After the pipeline has the spans: the end of the wait begins a flush.
         self.invocations.record(derived);
-        Ok(())
+        Ok(malformed_items)
     }
+}
+
+/// Reads a request. If it is malformed, its readable items are kept. Fails without a readable item.
+fn read_payload(
+    kind: SignalKind,
+    bytes: Bytes,
+) -> Result<(Payload, Vec<ServerSpan>, Option<MalformedItems>), Malformed> {
+    let error = match Payload::read(kind, bytes.clone()) {
+        Ok((payload, servers)) => return Ok((payload, servers, None)),
+        Err(error) => error,
+    };
+    let repaired = repair(kind.schema()?, &bytes)?;
+    let (payload, servers) = Payload::read(kind, repaired.bytes.into())?;
+    let Some(reason) = repaired.reason else { return Ok((payload, servers, None)) };
+    if payload.items == 0 {
+        return Err(error);
+    }
+    let malformed = MalformedItems { kind, count: repaired.dropped, reason };
+    Ok((payload, servers, Some(malformed)))
 }
 
 /// Translates JSON to protobuf. Also fails if the decoder would drop a field without an error.

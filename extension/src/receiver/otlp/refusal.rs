@@ -1,9 +1,11 @@
 //! The reason for a refused request.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use http::StatusCode;
 
+use crate::otlp::payload::SignalKind;
+use crate::otlp::wire::Malformed;
 use crate::pipeline::refusals;
 use crate::receiver::body::BodyError;
 
@@ -11,6 +13,33 @@ use crate::receiver::body::BodyError;
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
     pub(super) reason: Cow<'static, str>,
+}
+
+/// Items that are left out of an accepted request.
+#[derive(Debug)]
+pub(super) struct MalformedItems {
+    pub(super) kind: SignalKind,
+    pub(super) count: u64,
+    pub(super) reason: Malformed,
+}
+
+impl MalformedItems {
+    /// For the sums and the log.
+    pub(super) fn counted(&self) -> refusals::RefusedRequests {
+        refusals::RefusedRequests {
+            receiver: refusals::Receiver::Otlp,
+            reason: refusals::RefusalReason::Invalid,
+            count: self.count,
+            detail: self.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for MalformedItems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, count, reason } = self;
+        write!(f, "{count} {} of a request are left out: {reason}", kind.items())
+    }
 }
 
 impl Refusal {

@@ -5,13 +5,37 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use prost::Message;
 
-use crate::receiver::otlp::{encoding::Encoding, refusal::Refusal};
+use crate::receiver::otlp::encoding::Encoding;
+use crate::receiver::otlp::refusal::{MalformedItems, Refusal};
 
 /// `google.rpc.Status`; by the specification, clients ignore `code`.
 #[derive(PartialEq, prost::Message)]
 struct Status {
     #[prost(string, tag = "2")]
     message: String,
+}
+
+/// `Export…ServiceResponse`, whose fields have the same numbers for each signal.
+#[derive(PartialEq, prost::Message)]
+struct ExportResponse {
+    #[prost(message, optional, tag = "1")]
+    partial_success: Option<PartialSuccess>,
+}
+
+#[derive(PartialEq, prost::Message)]
+struct PartialSuccess {
+    #[prost(int64, tag = "1")]
+    rejected: i64,
+    #[prost(string, tag = "2")]
+    error_message: String,
+}
+
+/// Only protobuf has malformed items: JSON is translated to protobuf without any.
+pub(super) fn partly_accepted(malformed: &MalformedItems) -> Response<Full<Bytes>> {
+    let rejected = i64::try_from(malformed.count).unwrap_or(i64::MAX);
+    let partial_success = Some(PartialSuccess { rejected, error_message: malformed.to_string() });
+    let body = ExportResponse { partial_success }.encode_to_vec();
+    response(StatusCode::OK, Encoding::Protobuf, body.into())
 }
 
 /// Full success: the response message of each kind without `partial_success`.
@@ -29,7 +53,12 @@ pub(super) fn refused(refusal: &Refusal, encoding: Encoding) -> Response<Full<By
         Encoding::Protobuf => Status { message: refusal.reason.to_string() }.encode_to_vec(),
         Encoding::Json => serde_json::json!({ "message": refusal.reason }).to_string().into(),
     };
-    response(refusal.status, encoding, body.into())
+    let mut response = response(refusal.status, encoding, body.into());
+    if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
+        // RFC 9110 requires the list of methods.
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+    }
+    response
 }
 
 fn response(status: StatusCode, encoding: Encoding, body: Bytes) -> Response<Full<Bytes>> {

@@ -46,6 +46,21 @@ async fn a_panic_over_one_request_is_answered_500_and_the_next_one_is_served() {
 }
 
 #[tokio::test]
+async fn a_request_whose_headers_a_freeze_interrupts_is_answered_after_the_thaw() {
+    let (address, _stop, _serve) = start().await;
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    connection.write_all(b"GET / HTTP/1.1\r\nho").await.unwrap();
+    tokio::task::yield_now().await;
+
+    // The server shares this thread, so it is frozen, too. It reads nothing before the thaw.
+    std::thread::sleep(HEADER_TIMEOUT + std::time::Duration::from_secs(2));
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    connection.write_all(b"st: x\r\n\r\n").await.unwrap();
+
+    assert_eq!(status(&mut connection).await, "HTTP/1.1 200 OK");
+}
+
+#[tokio::test]
 async fn what_comes_after_the_stop_is_not_taken() {
     let (address, stop, serve) = start().await;
     let mut idle = TcpStream::connect(address).await.unwrap();

@@ -82,6 +82,26 @@ async fn the_end_of_an_invocation_beside_a_cut_record_is_received() {
 }
 
 #[tokio::test]
+async fn an_event_whose_time_or_type_is_not_a_string_is_kept() {
+    let rig = Rig::start().await;
+    let record = json!({"requestId": "r", "status": "success"});
+    let done =
+        |time: Value| json!({"time": time, "type": "platform.runtimeDone", "record": record});
+
+    for time in [json!(1_767_225_600_000_u64), json!(null), json!({}), json!(["x"]), json!(true)] {
+        let posted = rig.post(&json!([done(time.clone())]).to_string()).await;
+        assert_eq!(posted, 200, "{time}");
+        rig.end_of("r").await;
+    }
+    for kind in [json!(7), json!(null), json!({}), json!([]), json!("")] {
+        let odd = json!({"time": "2026-01-01T00:00:00Z", "type": kind, "record": "x"});
+        assert_eq!(rig.post(&json!([odd, done(json!(""))]).to_string()).await, 200, "{kind}");
+        assert_eq!(rig.post(&format!("[broken, {odd}]")).await, 200, "{kind}");
+    }
+    assert_eq!(rig.refused().await, json!({"telemetry": {"invalid": 5}}), "those of `broken`");
+}
+
+#[tokio::test]
 async fn the_readable_events_of_a_broken_post_are_received_and_the_rest_is_counted() {
     let rig = Rig::start().await;
 

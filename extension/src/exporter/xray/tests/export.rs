@@ -179,6 +179,40 @@ async fn each_refusal_costs_the_spans_of_one_document() {
 }
 
 #[tokio::test]
+async fn a_throttled_document_is_neither_refused_nor_acknowledged() {
+    let refusal = |code: &str| SegmentRefusal {
+        id: Some("0000000000000001".to_owned()),
+        code: code.to_owned(),
+        message: String::new(),
+    };
+    for (code, is_kept) in [
+        ("ThrottlingException", true),
+        ("Throttled", true),
+        ("InternalFailure", true),
+        ("ServiceUnavailable", true),
+        ("TooManyRequestsException", true),
+        ("InvalidSegment", false),
+        ("", false),
+    ] {
+        let mut xray = xray(0.0, "127.0.0.1:9".to_owned(), None);
+        let mut run = ExportRun::new(SystemTime::now());
+        let ready = |span| Segment {
+            id: (trace_id(1), span_id(span)),
+            json: "{}".to_owned(),
+            annotations: 0,
+            spans: 1,
+        };
+
+        xray.acknowledge_part(vec![ready(1), ready(2)], &[refusal(code)], &mut run);
+
+        let acknowledged = |span| xray.acknowledged.get(&(trace_id(1), span_id(span)));
+        assert_eq!(acknowledged(1).is_none(), is_kept, "{code}");
+        assert!(acknowledged(2).is_some_and(|document| !document.is_refused), "{code}");
+        assert_eq!(run.outcome.rejected, u64::from(!is_kept), "{code}");
+    }
+}
+
+#[tokio::test]
 async fn documents_accepted_before_a_failure_are_not_sent_again_and_their_annotations_count() {
     let daemon = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = daemon.local_addr().unwrap().to_string();

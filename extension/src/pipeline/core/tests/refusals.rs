@@ -45,6 +45,19 @@ async fn of_a_refused_batch_from_the_spool_only_the_bad_signal_is_dropped() {
 }
 
 #[tokio::test]
+async fn a_batch_whose_answer_is_too_long_is_dropped_and_not_sent_in_parts() {
+    let mut bench = Bench::new(Trigger::Flush);
+    [1, 2].into_iter().for_each(|items| bench.receive(items));
+    bench.core.begin_flush(bench.now, false);
+    assert_eq!(bench.sent(0), Some(3));
+
+    bench.complete(0, Err(ExportError::ReplyTooLong(1)));
+
+    assert_eq!(bench.sent(0), None);
+    assert_eq!(json!(bench.account(0)), json!({"received": 3, "dropped": {"rejected": 3}}));
+}
+
+#[tokio::test]
 async fn what_a_destination_took_only_in_part_is_counted_so() {
     let mut bench = Bench::new(Trigger::Flush);
     bench.receive(10);

@@ -71,7 +71,7 @@ async fn a_refused_header_is_cut_in_the_log() {
 }
 
 fn assert_nothing_holds(texts: &[&str], sandbox: &Sandbox, honeycomb: &Honeycomb, reply: &Reply) {
-    let spans = honeycomb.trace(&reply.root_trace_id().unwrap());
+    let spans = honeycomb.trace(&reply.root_trace_id().expect("a root"));
     assert!(!spans.is_empty());
     let all = format!("{spans:?} {:?}", sandbox.function_log_lines()).to_lowercase();
     for text in texts {

@@ -1,16 +1,20 @@
-//! The connection to Lambda. hyper's client sends a request again over a new connection if the old one
-//! was closed before the request was written, perhaps during a freeze.
+//! The one connection to Lambda, since calls are sequential.
+//!
+//! hyper's pooled client is no slower before the first Next, but it fails now and then with a request over a
+//! connection that was closed during a freeze. This one sends such a request again.
 
 use std::error::Error;
 
 use bytes::Bytes;
-use http::{Response, StatusCode, Uri, request, response};
+use http::{HeaderValue, Response, StatusCode, header, request, response};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
+use hyper::{
+    body::Incoming,
+    client::conn::http1::{SendRequest, handshake},
 };
+use hyper_rustls::MaybeHttpsStream;
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, sync::Mutex, task::yield_now};
 
 use crate::lambda::extensions_api::error::ApiError;
 
@@ -21,17 +25,14 @@ const MAX_REPLY_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct ApiConnection {
     address: String,
-    client: Client<HttpConnector, Full<Bytes>>,
+    sender: Mutex<Option<SendRequest<Full<Bytes>>>>,
 }
 
 type CallError = Box<dyn Error + Send + Sync>;
 
 impl ApiConnection {
     pub(super) fn to(address: &str) -> Self {
-        Self {
-            address: address.to_owned(),
-            client: Client::builder(TokioExecutor::new()).build_http(),
-        }
+        Self { address: address.to_owned(), sender: Mutex::default() }
     }
 
     /// Sends a request and reads the reply's body. Any status but 200 is an error, also the 202 of
@@ -56,13 +57,46 @@ impl ApiConnection {
         request: request::Builder,
         body: Full<Bytes>,
     ) -> Result<(response::Parts, Bytes), CallError> {
-        let mut request = request.body(body)?;
-        let path = request.uri().path();
-        *request.uri_mut() = Uri::try_from(format!("http://{}{path}", self.address))?;
-        let reply: Response<Incoming> = self.client.request(request).await?;
-        let (head, body) = reply.into_parts();
-        Ok((head, Limited::new(body, MAX_REPLY_BYTES).collect().await?.to_bytes()))
+        let host = HeaderValue::from_str(&self.address)?;
+        let request = request.header(header::HOST, host).body(body)?;
+        let mut open = self.sender.lock().await;
+        let (mut sender, request) = match open.take() {
+            None => (connect(&self.address).await?, request),
+            Some(mut sender) => {
+                // The yield lets the connection's task notice a close, perhaps during a freeze. The
+                // request is then returned unsent; otherwise it would be lost.
+                yield_now().await;
+                let _ = sender.ready().await;
+                match sender.try_send_request(request).await {
+                    Ok(reply) => {
+                        *open = Some(sender);
+                        return read(reply).await;
+                    }
+                    Err(mut error) => match error.take_message() {
+                        Some(unsent) => (connect(&self.address).await?, unsent),
+                        None => return Err(error.into_error().into()),
+                    },
+                }
+            }
+        };
+        let reply = sender.send_request(request).await?;
+        *open = Some(sender);
+        read(reply).await
     }
+}
+
+async fn connect(address: &str) -> Result<SendRequest<Full<Bytes>>, CallError> {
+    let stream = TcpStream::connect(address).await?;
+    // The same type as the exporters' connections, so the binary holds its code once.
+    let stream = MaybeHttpsStream::Http(TokioIo::new(stream));
+    let (sender, connection) = handshake(stream).await?;
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+async fn read(reply: Response<Incoming>) -> Result<(response::Parts, Bytes), CallError> {
+    let (head, body) = reply.into_parts();
+    Ok((head, Limited::new(body, MAX_REPLY_BYTES).collect().await?.to_bytes()))
 }
 
 #[cfg(test)]

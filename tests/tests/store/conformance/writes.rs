@@ -208,7 +208,7 @@ async fn erasing_takes_attributes_and_the_place_in_the_index_on_condition_of_a_v
         })
     };
     for refused in [erase("a", "data"), erase("missing", "worf")] {
-        let error = write(table, &[refused.clone()]).await.unwrap_err();
+        let error = write(table, std::slice::from_ref(&refused)).await.unwrap_err();
         assert!(error.is_condition_of(0), "{refused:?}: {error}");
     }
     assert_eq!(get(table, key("p", "a")).await, Some(written.clone()));

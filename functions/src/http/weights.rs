@@ -9,7 +9,7 @@ pub(super) fn weights(header: &str) -> impl Iterator<Item = (String, bool)> {
             let (key, value) = parameter.split_once('=')?;
             key.trim().eq_ignore_ascii_case("q").then(|| value.trim().parse::<f32>().ok())
         });
-        // A weight that is no number is ignored.
+        // A malformed weight is ignored.
         (name, weight.flatten().is_none_or(|weight| weight > 0.0))
     })
 }

@@ -13,7 +13,7 @@ pub fn user_json(user: &User) -> impl Serialize + '_ {
     UserJson { uuid: user.key.uuid(), handle: &user.handle, display_name: &user.display_name }
 }
 
-/// A user's profile. `bio` is null if there is none.
+/// A user's profile. Without a bio, `bio` is null.
 pub fn profile_json(user: &User, written: Written) -> impl Serialize + '_ {
     ProfileJson {
         uuid: user.key.uuid(),

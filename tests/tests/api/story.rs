@@ -7,6 +7,7 @@ use super::{Api, request_of, text};
 
 on_both_stores! {
     an_activity_is_published_answered_liked_and_found,
+    a_status_is_shown_with_its_replies_under_the_handle_of_its_author,
     texts_of_any_kind_come_back_as_they_were,
     the_longest_texts_are_taken,
     a_conversation_is_readable_by_its_two_participants_only,
@@ -89,24 +90,6 @@ async fn an_activity_is_published_answered_liked_and_found(api: Api) {
 
     let feed = show(&api, "@andrew brown").await;
     assert_eq!(feed, home); // later pages show counters and replies there too
-    let status = |handle: &str, entry: &Value| {
-        let event = request_of("q", "show-status").path_parameter("key", handle);
-        api.call("show-status", event.path_parameter("uuid", text(&entry["uuid"])))
-    };
-    let shown = status("@Andrew Brown", &activity).await.json;
-    assert_eq!(fields(&shown), ["activity", "replies"]);
-    assert_eq!(
-        (&shown["activity"]["replies"], &shown["replies"]),
-        (&json!([]), &home[0]["replies"])
-    );
-    assert_eq!(
-        (fields(&shown["activity"]), &shown["activity"]["uuid"]),
-        (full.to_vec(), &activity["uuid"])
-    );
-    let shown = status("@worf", &first).await.json;
-    assert_eq!(shown["replies"][0]["uuid"], second["uuid"]);
-    let of_another = status("@worf", &activity).await;
-    assert_eq!((of_another.status, of_another.json), (404, json!(["activity_not_found"])));
     let search = request_of("q", "search-activities").query("term", "#FUN");
     let found = api.get("search-activities", search).await;
     assert_eq!(fields(&found[0]), ["created_at", "handle", "message", "uuid"]);
@@ -123,6 +106,27 @@ async fn an_activity_is_published_answered_liked_and_found(api: Api) {
             assert!(!notice[field].is_null(), "{field} in {notice}");
         }
     }
+}
+
+async fn a_status_is_shown_with_its_replies_under_the_handle_of_its_author(api: Api) {
+    let activity = publish(&api, "andrew brown", "Hello").await;
+    let first = answer(&api, "worf", &activity, "It is honourable").await;
+    let second = answer(&api, "data", &first, "Indeed").await;
+    let status = |handle: &str, entry: &Value| {
+        let event = request_of("q", "show-status").path_parameter("key", handle);
+        api.call("show-status", event.path_parameter("uuid", text(&entry["uuid"])))
+    };
+
+    let shown = status("@Andrew Brown", &activity).await.json;
+    let below = status("@worf", &first).await.json;
+    let of_another = status("@worf", &activity).await;
+
+    let mut full = show(&api, text(&activity["uuid"])).await[0].clone();
+    let replies = full["replies"].take();
+    full["replies"] = json!([]);
+    assert_eq!(shown, json!({"activity": full, "replies": replies}));
+    assert_eq!(below["replies"], json!([second]));
+    assert_eq!((of_another.status, of_another.json), (404, json!(["activity_not_found"])));
 }
 
 async fn texts_of_any_kind_come_back_as_they_were(api: Api) {

@@ -65,7 +65,7 @@ async fn run(command: Command) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Logs to standard error, which Lambda collects with a time of its own.
+/// Logs to standard error, which Lambda collects and gives a time.
 fn start_log(level: LevelFilter) {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)

@@ -9,7 +9,7 @@ use http::Uri;
 #[derive(Debug)]
 pub struct Variable {
     pub name: &'static str,
-    /// Read in place of an unset variable; empty if there is none.
+    /// Read in place of an unset variable; empty without a default.
     pub default: &'static str,
     pub meaning: &'static str,
     show: fn(&str) -> String,

@@ -1,4 +1,4 @@
-//! A trace header is read, or is none; what is read can be written and read again.
+//! Reading a trace header never panics. A header that was read can be written and read again.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -257,7 +257,7 @@ impl Registry {
     }
 
     /// The header of the last attempt that began at `time` or before: Lambda runs one after the other
-    /// where INVOKE arrives. Without INVOKE there is none.
+    /// where INVOKE arrives. `None` without INVOKE.
     pub fn header_at(&self, time: SystemTime) -> Option<TracingHeader> {
         let attempts = self.lock();
         attempts.invoked?;

@@ -97,7 +97,7 @@ fn append(requests: &mut [Vec<u8>], resource_head: &[u8], scope_head: &[u8], ite
 }
 
 /// A resource's or scope's own fields: its description and the schema's URL. Fields of other wire
-/// types are left out; OTLP has none there.
+/// types are left out; OTLP does not use them there.
 fn without_children(message: &[u8]) -> Vec<u8> {
     let mut head = Vec::new();
     for (number, value) in fields(message).flatten() {

@@ -10,7 +10,7 @@ pub const MAX_LINE_BYTES: usize = 1_048_576 - 26;
 /// A payload of lines ends at this size, since the buffer evicts whole payloads.
 const SIGNAL_BYTES: usize = 64 << 10;
 
-/// Errors get payloads of their own, since those are evicted last. Payloads are not split below this
+/// Errors get separate payloads, since those are evicted last. Payloads are not split below this
 /// size, because the buffer's work grows with their number.
 const MIN_SIGNAL_BYTES: usize = 4 << 10;
 

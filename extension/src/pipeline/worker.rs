@@ -215,6 +215,6 @@ mod tests {
 
         let error = result.unwrap_err();
         assert!(matches!(error, ExportError::Panicked));
-        assert!(error.is_final() && error.is_definitive(), "else it would be sent for ever");
+        assert!(error.is_final() && error.is_definitive(), "else it would be sent again and again");
     }
 }

@@ -1,7 +1,7 @@
 //! The one connection to Lambda, since calls are sequential.
 //!
-//! hyper's pooled client is no slower before the first Next, but it fails now and then with a request over a
-//! connection that was closed during a freeze. This one sends such a request again.
+//! hyper's pooled client is as quick before the first Next, but sometimes a request over a connection that
+//! was closed during a freeze fails there. This one sends such a request again.
 
 use std::error::Error;
 

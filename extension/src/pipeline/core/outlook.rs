@@ -19,7 +19,7 @@ pub struct FlushOutlook {
 
 impl Core {
     /// The usual time until every healthy destination has answered, and that of those which lack
-    /// something. `None` if there are none; a destination without an answer yet counts as quick.
+    /// something. `None` without such a destination. A destination without an answer yet counts as quick.
     pub fn outlook(&self, now: Instant) -> FlushOutlook {
         let healthy = self.destinations.iter().enumerate();
         let healthy = healthy.filter(|(_, it)| !it.health.is_open(now));

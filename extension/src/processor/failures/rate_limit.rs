@@ -1,4 +1,4 @@
-//! Limits the items of one kind of failure: the first failures become items of their own, later ones
+//! Limits the items of one kind of failure: the first failures become separate items, later ones
 //! are folded into one item for each interval, with their number.
 //!
 //! Folded failures wait here for the end of their interval. They are [counted](BurstLimiter::pending_count),
@@ -17,7 +17,7 @@ use crate::processor::failures::item_builder::{FAILURES, FURTHER_MESSAGES, NewIt
 /// minute.
 pub(super) const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Failures of one fingerprint that become items of their own within an interval: enough to see whether
+/// Failures of one fingerprint that become separate items within an interval: enough to see whether
 /// they differ.
 pub(super) const SINGLE: u64 = 5;
 
@@ -48,7 +48,7 @@ struct Suppressed {
 }
 
 impl BurstLimiter {
-    /// Returns the item if it is sent by itself; folds it otherwise.
+    /// Returns the item if it is sent alone; folds it otherwise.
     pub(super) fn offer(&mut self, made: NewItem, now: SystemTime) -> Option<NewItem> {
         let is_new = !self.0.contains_key(&made.fingerprint);
         let key = match is_new && self.0.len() >= MAX_FINGERPRINTS {

@@ -244,7 +244,7 @@ fn of_one_failure_there_is_one_item_in_whatever_order_it_is_told() {
             let so_far = &steps[..=done];
             let items = world.items.len() as u64 + world.failures.pending_count();
             let expected = u64::from(so_far.iter().any(|step| *step != Next));
-            // Whether a late child is the next one's, its server span will tell.
+            // Its server span decides whether a late child belongs to the next one.
             let is_open = so_far.contains(&Next) && *step == Child;
             assert!(items == expected || is_open && items == expected + 1, "after {so_far:?}");
         }

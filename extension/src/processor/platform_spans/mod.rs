@@ -39,7 +39,7 @@ pub struct PlatformSpans {
 }
 
 impl PlatformSpans {
-    /// `resource` describes the function, as the resource of its own spans does.
+    /// `resource` describes the function, like the resource of the function's spans.
     pub fn new(function_name: String, resource: Vec<(String, String)>, registry: Registry) -> Self {
         let (waiting, before_first) = (BTreeMap::new(), Vec::new());
         Self { resource, function_name, registry, waiting, before_first }

@@ -1,4 +1,4 @@
-//! What an item tells.
+//! The content of items.
 
 use proptest::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Whose a line is.
+//! The invocation to which a line belongs.
 
 use super::*;
 

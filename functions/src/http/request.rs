@@ -73,7 +73,7 @@ impl Route {
 pub struct Request(lambda_http::Request);
 
 impl Request {
-    /// Reads the event's JSON; values that no function reads are left out, see [`Event::clean`].
+    /// Reads the event's JSON; values that no function reads are left out, see `Event::clean`.
     ///
     /// The library panics on some events, such as one with a blank in its query. The event is at
     /// fault, so the error is [`ApiError::MalformedEvent`], as for any other bad event.

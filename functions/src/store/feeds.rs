@@ -72,7 +72,7 @@ pub async fn of_user(
 /// The activities that have all of `words`, newest first; see [`crate::domain::search_words`].
 ///
 /// Costs one query for each shard of each word and one read of the activities, at most
-/// `MAX_SEARCH_ROUNDS` times. The first round queries [`MAX_SOUGHT`] words and the later rounds
+/// `MAX_SEARCH_ROUNDS` times. The first round queries `MAX_SOUGHT` words and the later rounds
 /// query the two rarest of these.
 pub async fn search(
     table: &dyn Table,

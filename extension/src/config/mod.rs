@@ -82,7 +82,10 @@ impl Config {
             }),
             flush: reader.or_default("CRUDDUR_FLUSH", FlushMode::parse),
             max_hold: Duration::from_millis(reader.or_default("CRUDDUR_MAX_HOLD_MS", parse_number)),
-            hold_share: reader.or_default("CRUDDUR_HOLD_SHARE", parse_share),
+            hold_share: reader.or_default("CRUDDUR_HOLD_SHARE", |text| match parse_share(text)? {
+                share if share > 0.0 => Ok(share),
+                _ => Err("is ignored: must be above 0".into()),
+            }),
             hold_bank: Duration::from_millis(
                 reader.or_default("CRUDDUR_HOLD_BANK_MS", parse_number),
             ),

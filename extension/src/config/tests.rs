@@ -77,6 +77,7 @@ fn a_wrong_value_is_named_and_the_default_holds() {
         ("CRUDDUR_OTLP_HEADERS", "no list"),
         ("CRUDDUR_FLUSH", "sometimes"),
         ("CRUDDUR_MAX_HOLD_MS", "1s"),
+        ("CRUDDUR_HOLD_SHARE", "0"),
         ("CRUDDUR_BUFFER_BYTES", "-1"),
         ("CRUDDUR_LOG", "loud"),
         ("CRUDDUR_EXPORTERS", "console,datadog"),

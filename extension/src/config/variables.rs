@@ -20,7 +20,7 @@ const OWN: &[Variable] = &[
     Variable::new(
         "CRUDDUR_HOLD_SHARE",
         "0.01",
-        "share of the time, 0 to 1, that holds of Next may take with adaptive",
+        "share of the time, above 0 and at most 1, that holds of Next may take with adaptive",
     ),
     Variable::new(
         "CRUDDUR_HOLD_BANK_MS",

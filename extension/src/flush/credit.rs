@@ -10,7 +10,8 @@ const OVERDRAFT: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HoldSettings {
-    /// `CRUDDUR_HOLD_SHARE`: the share of the time that holds may take, 0 to 1.
+    /// `CRUDDUR_HOLD_SHARE`: the share of the time that holds may take. Above 0, since a spent credit would
+    /// never cover a flush again.
     pub share: f64,
     /// `CRUDDUR_HOLD_BANK_MS`: the most credit, and that of a new sandbox.
     pub bank: Duration,
@@ -45,8 +46,10 @@ impl HoldCredit {
         self.seconds -= hold.as_secs_f64();
     }
 
+    /// A full bank covers every hold: the requests of a slower destination begin during the hold, and go on
+    /// during the next invocations.
     pub fn covers(&self, hold: Duration) -> bool {
-        self.seconds >= hold.as_secs_f64()
+        self.seconds >= hold.min(self.settings.bank).as_secs_f64()
     }
 
     /// The longest hold that the credit allows.

@@ -279,6 +279,11 @@ mod tests {
             ("nothing to send", FlushInput { answer_time: None, ..input(now) }, Defer),
             ("a new sandbox", input(now), wait(1_000)),
             ("the credit is enough", FlushInput { credit: credit(50), ..input(now) }, wait(50)),
+            (
+                "slower than the bank",
+                FlushInput { answer_time: Some(5 * SECOND), ..input(now) },
+                wait(1_000),
+            ),
             ("too little credit", FlushInput { credit: credit(49), ..input(now) }, Defer),
             ("the same, busy", FlushInput { credit: credit(49), busy, ..input(now) }, Background),
             ("busy with credit", FlushInput { busy, ..input(now) }, wait(1_000)),

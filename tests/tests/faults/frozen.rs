@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cruddur_tests::Freeze;
+use cruddur_tests::{Answer, Freeze};
 use tokio::time::sleep;
 
 use super::rig::Rig;
@@ -49,4 +49,23 @@ async fn connections_are_reset_at_each_thaw() {
 #[tokio::test]
 async fn connections_are_silent_after_each_thaw() {
     sparse_and_steady("frozen, then silent", Freeze::Silent).await;
+}
+
+#[tokio::test]
+async fn a_destination_slower_than_the_saved_time_gets_what_steady_traffic_brings() {
+    let rig = Rig::start_with("slower than the saved time", |builder| {
+        builder.env("CRUDDUR_HOLD_BANK_MS", "50")
+    })
+    .await;
+    rig.honeycomb.always(Answer::late(Duration::from_millis(700)));
+
+    for _ in 0..40 {
+        rig.invoke(1).await;
+        sleep(Duration::from_millis(150)).await; // too long for busy traffic
+    }
+    let before_shutdown = rig.honeycomb.spans().len();
+    let outcome = rig.end().await;
+
+    assert!(before_shutdown * 2 > outcome.sent(), "{before_shutdown}\n{}", outcome.story);
+    assert_eq!(outcome.lost(), 0, "{}", outcome.story);
 }

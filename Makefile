@@ -36,7 +36,7 @@ bench: $(VENV)/requirements ## Measure the functions: what telemetry adds, and m
 	target/release/examples/bench
 	$(MAKE) bench-extension
 
-# By hand: needs `cargo install cargo-fuzz`. A finding becomes a unit test before it is mended. There is
+# By hand: needs `cargo install cargo-fuzz`. A finding becomes a unit test before its fix. There is
 # no unsafe code of ours for a sanitizer to watch.
 fuzz: ## Run each fuzz target of the extension for FUZZ_SECONDS (60)
 	cd extension && for target in wire signal json telemetry headers; do \
@@ -50,7 +50,7 @@ soak: ## Run what takes minutes: 10,000 invocations, an outage, 100,000 lines, 2
 	cargo test --package cruddur-tests --test all -- --ignored --nocapture soak:: cloudwatch::
 	CRUDDUR_SEEDS=20000 cargo test --release --package cruddur-telemetry --lib simulation
 
-# What is measured is what is deployed. The published peer is only run, never linked. Nothing else
+# Measures the deployed build. The published peer is only run, never linked. Nothing else
 # should run meanwhile.
 bench-extension: ARCHITECTURE = $(shell uname -m)
 bench-extension: $(VENV)/requirements target/bench/bin/opentelemetry-lambda-extension ## Measure the extension beside a bare one and the published peer

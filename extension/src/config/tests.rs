@@ -1,6 +1,4 @@
 use super::*;
-use http::HeaderValue;
-
 use crate::client::secret::SecretSource;
 use crate::exporter::cloudwatch_logs::config::CloudWatchLogsConfig;
 use crate::exporter::console::ConsoleConfig;
@@ -8,6 +6,7 @@ use crate::exporter::xray::config::XrayConfig;
 use crate::processor::failures::item::ItemLevel;
 use crate::processor::failures::settings::ClientAddress;
 use crate::settings::Variable;
+use http::HeaderValue;
 
 fn read(vars: &[(&str, &str)]) -> (Config, Vec<ConfigError>) {
     Config::from_vars(|name| {

@@ -396,21 +396,3 @@ fn what_a_page_sends_is_no_failure_of_the_function() {
 
     assert!(world.finish().is_empty());
 }
-
-#[test]
-fn a_retried_event_that_fails_for_another_reason_is_another_failure() {
-    let mut world = World::new(&[]);
-    for reason in ["Runtime.OutOfMemory", "Runtime.ExitError"] {
-        world.on_invoke("first");
-        let record = json!({ "requestId": "first", "status": "error", "errorType": reason });
-        world.event("platform.runtimeDone", record.clone());
-        world.event("platform.report", record);
-        world.now += Duration::from_secs(60);
-    }
-
-    let items = world.finish();
-
-    let reasons: Vec<_> = items.iter().map(|item| &item["custom"]["platform_error"]).collect();
-    assert_eq!(reasons, ["Runtime.OutOfMemory", "Runtime.ExitError"]);
-    assert_ne!(items[0]["uuid"], items[1]["uuid"]);
-}

@@ -44,7 +44,7 @@ fn span(number: u64) -> Span {
 }
 
 #[test]
-#[ignore = "measures, and proves nothing"]
+#[ignore = "a measurement"]
 fn measure() {
     let scope_spans =
         vec![ScopeSpans { spans: (0..SPANS).map(span).collect(), ..Default::default() }];

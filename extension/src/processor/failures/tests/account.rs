@@ -125,3 +125,21 @@ fn an_evicted_invocation_is_reported_without_evidence_of_another() {
     let [item] = &world.items[..] else { panic!("{:#?}", world.items) };
     assert_eq!(item["data"]["custom"]["request_id"], "running");
 }
+
+#[test]
+fn a_retried_event_that_fails_for_another_reason_is_another_failure() {
+    let mut world = World::new(&[]);
+    for reason in ["Runtime.OutOfMemory", "Runtime.ExitError"] {
+        world.on_invoke("first");
+        let record = json!({ "requestId": "first", "status": "error", "errorType": reason });
+        world.event("platform.runtimeDone", record.clone());
+        world.event("platform.report", record);
+        world.now += Duration::from_secs(60);
+    }
+
+    let items = world.finish();
+
+    let reasons: Vec<_> = items.iter().map(|item| &item["custom"]["platform_error"]).collect();
+    assert_eq!(reasons, ["Runtime.OutOfMemory", "Runtime.ExitError"]);
+    assert_ne!(items[0]["uuid"], items[1]["uuid"]);
+}

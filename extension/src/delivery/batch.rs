@@ -42,135 +42,97 @@ pub struct Batch {
     pub has_unsampled: bool,
     /// Bytes of the uncompressed request.
     pub plain_bytes: usize,
-    body: BatchBody,
+    /// Whether the parts are zstd. Concatenated zstd frames are one stream.
+    is_zstd: bool,
+    /// Concatenated, they are one message.
+    parts: Vec<Bytes>,
 }
 
+/// A part of a batch: a payload, or several in zstd frames.
 #[derive(Clone, Debug)]
-enum BatchBody {
-    /// Payloads as they came; concatenated, they are one message.
-    Parts(Vec<Bytes>),
-    /// The compressed message, as spool files hold it. Concatenated zstd frames are one stream.
-    Zstd(Vec<Bytes>),
+pub struct BatchPart {
+    pub bytes: Bytes,
+    pub plain_bytes: usize,
+    pub items: u64,
+    pub has_error: bool,
+    pub has_unsampled: bool,
+}
+
+impl From<&Payload> for BatchPart {
+    fn from(payload: &Payload) -> Self {
+        let Payload { items, has_error, has_unsampled, .. } = *payload;
+        let bytes = payload.bytes.clone();
+        Self { plain_bytes: bytes.len(), bytes, items, has_error, has_unsampled }
+    }
 }
 
 impl Batch {
     /// Takes payloads while they fit into [`MAX_BATCH_BYTES`], and always the first one, but at most
     /// [`MAX_FAILURES`] of failures. `None` if `payloads` is empty.
     pub fn of<'a>(kind: SignalKind, payloads: impl Iterator<Item = &'a Payload>) -> Option<Self> {
-        Self::up_to(MAX_BATCH_BYTES, kind, payloads)
-    }
-
-    /// Like [`of`](Self::of), with a limit of `max_bytes`.
-    pub fn up_to<'a>(
-        max_bytes: usize,
-        kind: SignalKind,
-        payloads: impl Iterator<Item = &'a Payload>,
-    ) -> Option<Self> {
-        let mut batch = Self {
-            kind,
-            items: 0,
-            has_error: false,
-            has_unsampled: false,
-            plain_bytes: 0,
-            body: BatchBody::Parts(Vec::new()),
-        };
-        let mut parts = Vec::new();
         let most = if kind == SignalKind::Failures { MAX_FAILURES } else { usize::MAX };
-        for payload in payloads.take(most) {
-            if batch.plain_bytes + payload.bytes.len() > max_bytes && !parts.is_empty() {
-                break;
-            }
-            parts.push(payload.bytes.clone());
-            batch.plain_bytes += payload.bytes.len();
-            batch.items += payload.items;
-            batch.has_error |= payload.has_error;
-            batch.has_unsampled |= payload.has_unsampled;
-        }
-        batch.body = BatchBody::Parts(parts);
+        let mut bytes = 0;
+        let mut fits = |part: &BatchPart| {
+            let is_first = bytes == 0;
+            bytes += part.plain_bytes;
+            bytes <= MAX_BATCH_BYTES || is_first
+        };
+        let parts = payloads.take(most).map(BatchPart::from).take_while(|part| fits(part));
+        let batch = Self::of_parts(kind, false, parts.collect());
         (batch.part_count() > 0).then_some(batch)
     }
 
-    /// A batch from a spool file. Decompresses it to verify the checksum, and fails if it is damaged.
-    pub fn compressed(
-        kind: SignalKind,
-        items: u64,
-        has_error: bool,
-        zstd: Bytes,
-    ) -> io::Result<Self> {
-        let mut plain = zstd::Decoder::new(&zstd[..])?;
-        let plain_bytes = io::copy(&mut plain, &mut io::sink())? as usize;
-        let body = BatchBody::Zstd(vec![zstd]);
-        Ok(Self { kind, items, has_error, has_unsampled: true, plain_bytes, body })
-    }
-
-    /// Appends another compressed batch of the same kind if both fit into [`MAX_BATCH_BYTES`].
-    /// Failures are not merged, since each needs a separate request.
-    pub fn try_append(&mut self, other: Self) -> bool {
-        let fits = self.plain_bytes + other.plain_bytes <= MAX_BATCH_BYTES;
-        if self.kind != other.kind || !fits || self.kind == SignalKind::Failures {
-            return false;
+    /// Makes a batch of all parts.
+    pub fn of_parts(kind: SignalKind, is_zstd: bool, parts: Vec<BatchPart>) -> Self {
+        Self {
+            kind,
+            items: parts.iter().map(|part| part.items).sum(),
+            has_error: parts.iter().any(|part| part.has_error),
+            has_unsampled: parts.iter().any(|part| part.has_unsampled),
+            plain_bytes: parts.iter().map(|part| part.plain_bytes).sum(),
+            is_zstd,
+            parts: parts.into_iter().map(|part| part.bytes).collect(),
         }
-        let (BatchBody::Zstd(mine), BatchBody::Zstd(theirs)) = (&mut self.body, other.body) else {
-            return false;
-        };
-        mine.extend(theirs);
-        self.items += other.items;
-        self.has_error |= other.has_error;
-        self.plain_bytes += other.plain_bytes;
-        true
     }
 
-    /// Number of payloads; a compressed batch counts as one.
     pub fn part_count(&self) -> usize {
-        match &self.body {
-            BatchBody::Parts(parts) => parts.len(),
-            BatchBody::Zstd(_) => 1,
-        }
+        self.parts.len()
     }
 
     /// The request as zstd with checksum.
     pub fn to_zstd(&self) -> io::Result<Bytes> {
-        match &self.body {
-            BatchBody::Parts(parts) => compress(parts.iter()),
-            BatchBody::Zstd(frames) => Ok(concat(frames)),
-        }
-    }
-
-    /// The resources in several compressed batches: one each, or 16 to 33 if there are many. Lines and
-    /// failures are not split: their exporters handle each item.
-    pub fn split(&self) -> io::Result<Vec<Self>> {
-        if [SignalKind::Lines, SignalKind::Failures].contains(&self.kind) {
-            return Ok(vec![self.clone()]);
-        }
-        let plain = self.to_plain()?;
-        let part = |bytes: Vec<u8>| self.part(payload::items(&bytes).count() as u64, bytes);
-        let part_bytes = plain.len().div_ceil(PARTS);
-        let mut parts: Vec<Vec<u8>> = Vec::new();
-        for resource in edit::by_resource(&plain) {
-            match parts.last_mut() {
-                Some(part) if part.len() + resource.len() <= part_bytes => part.extend(resource),
-                _ => parts.push(resource),
-            }
-        }
-        parts.into_iter().map(part).collect()
-    }
-
-    fn part(&self, items: u64, bytes: Vec<u8>) -> io::Result<Self> {
-        let plain_bytes = bytes.len();
-        let body = BatchBody::Zstd(vec![compress(std::iter::once(bytes))?]);
-        Ok(Self { items, plain_bytes, body, ..self.clone() })
-    }
-
-    pub fn to_compressed(&self) -> io::Result<Self> {
-        let body = BatchBody::Zstd(vec![self.to_zstd()?]);
-        Ok(Self { body, ..self.clone() })
+        if self.is_zstd { Ok(concat(&self.parts)) } else { compress(self.parts.iter()) }
     }
 
     pub fn to_plain(&self) -> io::Result<Bytes> {
-        match &self.body {
-            BatchBody::Parts(parts) => Ok(concat(parts)),
-            BatchBody::Zstd(frames) => zstd::decode_all(&concat(frames)[..]).map(Bytes::from),
+        if !self.is_zstd {
+            return Ok(concat(&self.parts));
         }
+        zstd::decode_all(&concat(&self.parts)[..]).map(Bytes::from)
+    }
+
+    /// The resources in several payloads: one each, or 16 to 33 if there are many. Lines and failures are
+    /// not split: their exporters handle each item.
+    pub fn split(&self) -> io::Result<Vec<Payload>> {
+        let Self { kind, has_error, has_unsampled, .. } = *self;
+        let plain = self.to_plain()?;
+        let mut parts: Vec<Vec<u8>> = Vec::new();
+        if SignalKind::OTLP.contains(&kind) {
+            let part_bytes = plain.len().div_ceil(PARTS);
+            for resource in edit::by_resource(&plain) {
+                match parts.last_mut() {
+                    Some(part) if part.len() + resource.len() <= part_bytes => {
+                        part.extend(resource)
+                    }
+                    _ => parts.push(resource),
+                }
+            }
+        }
+        let payload = |bytes: Vec<u8>| {
+            let items = payload::items(&bytes).count() as u64;
+            Payload { kind, bytes: bytes.into(), items, has_error, has_unsampled }
+        };
+        Ok(parts.into_iter().map(payload).collect())
     }
 }
 
@@ -234,14 +196,12 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_of_failures_is_a_few_requests_and_is_not_merged() {
+    fn a_batch_of_failures_is_a_few_requests() {
         let failures: Vec<_> = (0..9).map(|n| failure(format!("{n} 2 {{}}\n").into())).collect();
 
         let batch = Batch::of(SignalKind::Failures, failures.iter()).unwrap();
 
         assert_eq!((batch.part_count(), batch.items), (MAX_FAILURES, 2 * MAX_FAILURES as u64));
-        let mut compressed = batch.to_compressed().unwrap();
-        assert!(!compressed.try_append(batch.to_compressed().unwrap()));
     }
 
     #[test]
@@ -262,23 +222,24 @@ mod tests {
 
             assert!(expected.contains(&parts.len()), "{resources}: {}", parts.len());
             assert_eq!(parts.iter().map(|part| part.items).sum::<u64>(), resources as u64);
-            let together = parts.iter().flat_map(|part| part.to_plain().unwrap());
+            let together = parts.iter().flat_map(|part| part.bytes.clone());
             assert_eq!(together.collect::<Vec<_>>(), bytes);
         }
     }
 
     #[test]
-    fn compressed_batches_of_one_kind_are_merged_up_to_the_limit() {
-        let compressed = |bytes| {
-            let [payload] = payloads([bytes]);
-            Batch::of(SignalKind::Traces, [&payload].into_iter()).unwrap().to_compressed().unwrap()
+    fn compressed_parts_are_one_stream() {
+        let part = |plain: &[u8]| BatchPart {
+            bytes: compress(std::iter::once(plain)).unwrap(),
+            plain_bytes: plain.len(),
+            items: 1,
+            has_error: false,
+            has_unsampled: false,
         };
-        let mut batch = compressed(3);
 
-        assert!(batch.try_append(compressed(MAX_BATCH_BYTES - 4)));
-        assert!(batch.try_append(compressed(1)));
-        assert!(!batch.try_append(compressed(1)));
+        let batch = Batch::of_parts(SignalKind::Traces, true, vec![part(b"ab"), part(b"c")]);
 
-        assert_eq!((batch.items, batch.to_plain().unwrap().len()), (3, MAX_BATCH_BYTES));
+        assert_eq!((batch.items, batch.plain_bytes), (2, 3));
+        assert_eq!(batch.to_plain().unwrap(), "abc");
     }
 }

@@ -80,7 +80,7 @@ impl ExportError {
                     ]
                     .contains(status)
             }
-            Self::Panicked | Self::Unreadable(_) | Self::ReplyTooLong(_) => true,
+            Self::Unreadable(_) | Self::ReplyTooLong(_) => true,
             Self::Unreachable(_)
             | Self::Timeout(_)
             | Self::HoldExpired
@@ -89,7 +89,16 @@ impl ExportError {
             | Self::ForeignReply(_)
             | Self::NotAboutBatch(_)
             | Self::NoKey { .. }
+            | Self::Panicked
             | Self::WorkerGone => false,
+        }
+    }
+
+    /// Whether a payload of the batch may be the cause, although other batches are accepted.
+    pub fn is_server_error(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => status.is_server_error(),
+            error => matches!(error, Self::Panicked),
         }
     }
 

@@ -36,7 +36,7 @@ pub enum FlushKind {
     Background,
     /// Waits until then, for every destination whose circuit is closed.
     Wait(Instant),
-    /// The last flush: tries every destination. Spooling and dead letters end by then as well.
+    /// The last flush: tries every destination. Dead letters are written by then as well.
     Drain(Instant),
 }
 
@@ -44,14 +44,6 @@ pub enum FlushKind {
 /// short. A shorter longest hold replaces it. Covers a new connection and one request to a distant
 /// region.
 pub const MIN_JUDGED_HOLD: Duration = Duration::from_millis(400);
-
-/// A flush spools undelivered batches after this time, so that they are on disk when the hold ends. A
-/// healthy destination answers earlier and costs no write.
-const SPOOL_AFTER: Duration = Duration::from_millis(250);
-
-/// How far spooling may exceed a flush's hold, or its begin without a hold; the rest is spooled in the
-/// background. A third of [`DEADLINE_MARGIN`].
-pub const SPOOL_GRACE: Duration = Duration::from_millis(50);
 
 /// Most time for [writing dead letters](crate::pipeline::PipelineHandle::dead_letters): ten times
 /// what a full core needs.
@@ -139,14 +131,9 @@ impl FlushMode {
     }
 }
 
-/// When a flush starts spooling: half of a short hold, since compressing takes time.
-pub fn spool_at(now: Instant, until: Instant) -> Instant {
-    now + SPOOL_AFTER.min((until - now) / 2)
-}
-
-/// When the last flush must end, so that spooling and dead letters are done by `until`.
+/// When the last flush must end, so that dead letters are done by `until`.
 pub fn drain_until(now: Instant, until: Instant) -> Instant {
-    until.checked_sub(SPOOL_GRACE + DEAD_LETTER_BUDGET).map_or(now, |end| end.max(now))
+    until.checked_sub(DEAD_LETTER_BUDGET).map_or(now, |end| end.max(now))
 }
 
 /// The inputs of [`decide`].
@@ -324,12 +311,9 @@ mod tests {
     }
 
     #[test]
-    fn spooling_begins_halfway_through_a_short_hold_and_dead_letters_fit_in_the_drain() {
+    fn dead_letters_fit_in_the_drain() {
         let (now, ms) = (Instant::now(), Duration::from_millis);
-        for (hold, expected) in [(0, 0), (100, 50), (500, 250), (1_000, 250), (900_000, 250)] {
-            assert_eq!(spool_at(now, now + ms(hold)), now + ms(expected), "{hold}");
-        }
-        for (hold, expected) in [(0, 0), (100, 0), (1_200, 950)] {
+        for (hold, expected) in [(0, 0), (100, 0), (1_200, 1_000)] {
             assert_eq!(drain_until(now, now + ms(hold)), now + ms(expected), "{hold}");
         }
     }

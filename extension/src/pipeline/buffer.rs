@@ -1,97 +1,171 @@
-//! Holds waiting payloads, bounded in bytes over all destinations together.
+//! Waiting payloads in the order of arrival, in memory, on disk, or both.
 //!
-//! The bytes are held once, in the order of arrival. Each queue (a destination and a kind) has a cursor
-//! into them; a payload is freed when every cursor of its kind has passed it. Batches hold payloads from
-//! before the last [`mark`](Buffer::mark) only. A full buffer evicts the oldest payload without an
-//! error, then the oldest; the caller accounts for it.
+//! A payload is held once for all destinations. It has a bit for each destination that lacks it, and is
+//! freed with the last bit. A batch holds payloads of one kind from before the last
+//! [`mark`](Buffer::mark), and no destination gets a payload twice at a time.
 //!
-//! The buffer knows nothing of time, tasks or destinations' names.
+//! The bytes in memory are bounded over all destinations together. A full buffer first forgets the bytes
+//! that are on disk too, then evicts the oldest payload without an error, then the oldest; the caller
+//! accounts for it.
+//!
+//! The buffer knows nothing of time, tasks, files or destinations' names.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Range,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::delivery::batch::Batch;
+use bytes::Bytes;
+
+use crate::delivery::DestinationId;
+use crate::delivery::batch::{BatchPart, MAX_FAILURES};
 use crate::otlp::payload::{MAX_BATCH_BYTES, Payload, SignalKind};
-use crate::pipeline::ledger::QueueId;
+use crate::pipeline::spool::{Location, RecordHeader, SegmentId};
+
+/// Most payloads of a batch that are read from the disk: a few milliseconds.
+const MAX_PARTS: usize = 1_024;
 
 #[derive(Debug)]
 pub struct Buffer {
-    /// By sequence number, for each kind.
-    signals: [BTreeMap<u64, Payload>; SignalKind::ALL.len()],
+    /// By sequence number.
+    entries: BTreeMap<u64, Entry>,
     /// Sequence number of the next payload.
     end: u64,
-    /// Sequence number of the first payload after the mark.
+    /// Sequence numbers of the first payload after the mark, and after the mark before.
     mark: u64,
+    previous_mark: u64,
+    /// Bytes in memory.
     bytes: usize,
     max_bytes: usize,
-    cursors: Vec<Cursor>,
-    /// Sequence numbers of all payloads with their kinds, in the order of eviction.
-    without_error: BTreeSet<(u64, SignalKind)>,
-    with_error: BTreeSet<(u64, SignalKind)>,
+    /// Payloads that are only in memory, without and with an error.
+    unspooled: [BTreeSet<u64>; 2],
+    /// Payloads that are in memory and on disk.
+    cached: BTreeSet<u64>,
+    /// For each destination and kind, a sequence number before which it lacks nothing.
+    watermarks: Vec<[u64; SignalKind::ALL.len()]>,
+    /// The payloads of each destination's batch in flight, sorted.
+    in_flight: Vec<Vec<u64>>,
 }
 
-/// A queue's place in the buffer.
-#[derive(Clone, Copy, Debug)]
-struct Cursor {
-    kind: SignalKind,
-    /// The queue is done with the payloads before this sequence number.
-    next: u64,
-    /// The batch in flight holds the payloads from `next` to before this one.
-    taken_to: Option<u64>,
+/// A waiting payload.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// As a record of the spool has it, whether or not it is there.
+    pub header: RecordHeader,
+    pub location: Option<Location>,
+    /// `None` if it is only on disk.
+    body: Option<Bytes>,
 }
 
-impl Cursor {
-    fn waiting_from(&self) -> u64 {
-        self.taken_to.unwrap_or(self.next)
+impl Entry {
+    pub fn is_lacked_by(&self, id: DestinationId) -> bool {
+        self.header.destinations & (1 << id) != 0
     }
 
-    fn under_way(&self) -> Option<(Range<u64>, SignalKind)> {
-        Some((self.next..self.taken_to?, self.kind))
+    pub fn body(&self) -> Option<&Bytes> {
+        self.body.as_ref()
     }
-}
 
-#[derive(Debug, PartialEq, Eq)]
-pub struct Evicted {
-    /// The queues that lack it.
-    pub routes: Vec<QueueId>,
-    pub items: u64,
+    fn memory(&self) -> usize {
+        self.body.as_ref().map_or(0, Bytes::len)
+    }
 }
 
 impl Buffer {
-    /// Makes an empty buffer. A queue is an index into `kinds`.
-    pub fn new(max_bytes: usize, kinds: Vec<SignalKind>) -> Self {
+    pub fn new(max_bytes: usize, destinations: usize) -> Self {
         Self {
-            signals: Default::default(),
+            entries: BTreeMap::new(),
             end: 0,
             mark: 0,
+            previous_mark: 0,
             bytes: 0,
             max_bytes,
-            cursors: kinds
-                .into_iter()
-                .map(|kind| Cursor { kind, next: 0, taken_to: None })
-                .collect(),
-            without_error: BTreeSet::new(),
-            with_error: BTreeSet::new(),
+            unspooled: Default::default(),
+            cached: BTreeSet::new(),
+            watermarks: vec![[0; SignalKind::ALL.len()]; destinations],
+            in_flight: vec![Vec::new(); destinations],
         }
     }
 
-    /// Appends a payload. It is not kept if no queue takes its kind.
-    pub fn push(&mut self, signal: Payload) {
-        if !self.cursors.iter().any(|cursor| cursor.kind == signal.kind) {
-            return;
-        }
-        self.bytes += signal.bytes.len();
+    /// Appends a payload for the destinations in these bits. Returns its sequence number.
+    pub fn push(&mut self, payload: Payload, destinations: u32) -> u64 {
         let sequence = self.end;
-        self.order(signal.has_error).insert((sequence, signal.kind));
-        self.signals[signal.kind as usize].insert(sequence, signal);
+        let bytes = u32::try_from(payload.bytes.len()).unwrap_or(u32::MAX);
+        let header = RecordHeader {
+            sequence,
+            kind: payload.kind,
+            items: payload.items,
+            has_error: payload.has_error,
+            has_unsampled: payload.has_unsampled,
+            is_zstd: false,
+            bytes,
+            plain_bytes: bytes,
+            destinations,
+        };
         self.end += 1;
+        self.insert(Entry { header, location: None, body: Some(payload.bytes) });
+        sequence
+    }
+
+    /// Adds a record of the spool. False if the payload is known.
+    pub fn recover(&mut self, header: RecordHeader, location: Location) -> bool {
+        self.end = self.end.max(header.sequence + 1);
+        let is_new = !self.entries.contains_key(&header.sequence);
+        if is_new {
+            self.insert(Entry { header, location: Some(location), body: None });
+        }
+        is_new
+    }
+
+    /// No payload gets a sequence number before this one.
+    pub fn begin_at(&mut self, sequence: u64) {
+        self.end = self.end.max(sequence);
+        self.mark = self.end;
+    }
+
+    /// Sequence number of the next payload.
+    pub fn end(&self) -> u64 {
+        self.end
     }
 
     /// Releases all payloads for batches. Later payloads wait for the next mark.
     pub fn mark(&mut self) {
+        if self.mark < self.end {
+            self.previous_mark = self.mark;
+        }
         self.mark = self.end;
+    }
+
+    /// Bytes in memory.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn get(&self, sequence: u64) -> Option<&Entry> {
+        self.entries.get(&sequence)
+    }
+
+    /// The oldest payload from a sequence number on that is only in memory, without an error first.
+    pub fn next_unspooled(&self, skip: impl Fn(&Entry) -> bool) -> Option<u64> {
+        let all = self.unspooled.iter().flatten();
+        all.copied().find(|it| self.entries.get(it).is_some_and(|entry| !skip(entry)))
+    }
+
+    /// A payload is on disk now.
+    pub fn locate(&mut self, sequence: u64, location: Location) {
+        if let Some(mut entry) = self.take_out(sequence) {
+            entry.location = Some(location);
+            self.insert(entry);
+        }
+    }
+
+    /// The bytes of a payload were read, for a batch.
+    pub fn cache(&mut self, sequence: u64, body: Bytes) {
+        if let Some(mut entry) = self.take_out(sequence) {
+            entry.body = Some(body);
+            self.insert(entry);
+        }
     }
 
     /// Whether the buffer exceeds its bound.
@@ -99,232 +173,208 @@ impl Buffer {
         self.bytes > self.max_bytes
     }
 
-    /// Evicts one payload if the buffer exceeds its bound. Call it until it returns `None`. Payloads in
-    /// flight are spared, since evicting them would free nothing.
-    pub fn evict(&mut self) -> Option<Evicted> {
+    pub fn is_half_full(&self) -> bool {
+        self.bytes > self.max_bytes / 2
+    }
+
+    /// Forgets bytes that are on disk too, except those in flight, until the bound is kept.
+    pub fn drop_cached(&mut self) {
+        let idle: Vec<u64> =
+            self.cached.iter().copied().filter(|it| !self.is_in_flight(*it)).collect();
+        for sequence in idle {
+            if !self.is_over_full() {
+                return;
+            }
+            if let Some(mut entry) = self.take_out(sequence) {
+                entry.body = None;
+                self.insert(entry);
+            }
+        }
+    }
+
+    /// Evicts one payload that is only in memory if the buffer exceeds its bound. Call it until it returns
+    /// `None`. Payloads in flight are spared, since evicting them would free nothing.
+    pub fn evict(&mut self) -> Option<Entry> {
         if !self.is_over_full() {
             return None;
         }
-        let (sequence, kind) = self.next_victim(false).or_else(|| self.next_victim(true))?;
-        let signal = self.remove(kind, sequence)?;
-        let lacks = |cursor: &Cursor| cursor.kind == kind && cursor.next <= sequence;
-        let cursors = self.cursors.iter().enumerate();
-        let routes = cursors.filter(|(_, cursor)| lacks(cursor)).map(|(route, _)| route).collect();
-        Some(Evicted { routes, items: signal.items })
+        let all = self.unspooled.iter().flatten();
+        let victim = all.copied().find(|sequence| !self.is_in_flight(*sequence))?;
+        self.take_out(victim)
     }
 
-    /// The oldest payload that no batch holds, with or without an error.
-    fn next_victim(&mut self, has_error: bool) -> Option<(u64, SignalKind)> {
-        let under_way: Vec<_> = self.cursors.iter().filter_map(Cursor::under_way).collect();
-        let is_under_way = |(sequence, kind): &(u64, SignalKind)| {
-            under_way.iter().any(|(taken, of)| of == kind && taken.contains(sequence))
+    /// Removes a payload that cannot be read.
+    pub fn remove(&mut self, sequence: u64) -> Option<Entry> {
+        self.take_out(sequence)
+    }
+
+    /// Removes the payloads of a segment.
+    pub fn remove_segment(&mut self, id: SegmentId) -> Vec<Entry> {
+        let sequences: Vec<u64> = self.of_segment(id).map(|entry| entry.header.sequence).collect();
+        sequences.into_iter().filter_map(|sequence| self.take_out(sequence)).collect()
+    }
+
+    /// The payloads of a segment, oldest first.
+    pub fn of_segment(&self, id: SegmentId) -> impl Iterator<Item = &Entry> {
+        let is_there = move |entry: &&Entry| entry.location.is_some_and(|it| it.segment == id);
+        self.entries.values().filter(is_there)
+    }
+
+    /// Whether a payload of the segment is in flight.
+    pub fn is_busy(&self, id: SegmentId) -> bool {
+        let location = |sequence| self.entries.get(sequence).and_then(|entry| entry.location);
+        self.in_flight.iter().flatten().filter_map(location).any(|it| it.segment == id)
+    }
+
+    /// A destination's next payloads of a kind from before the mark, oldest first, without those that `skip`
+    /// names. If they do not fit into one batch, those that came since the mark before come first. `None`
+    /// while a batch is in flight.
+    pub fn select(
+        &mut self,
+        id: DestinationId,
+        kind: SignalKind,
+        skip: impl Fn(u64) -> bool,
+    ) -> Option<Vec<u64>> {
+        if !self.in_flight[id].is_empty() {
+            return None;
+        }
+        let from = self.watermark(id, kind);
+        let oldest = self.fitting(id, kind, from, &skip);
+        let is_cut = oldest.last().is_some_and(|last| {
+            self.waiting(id, kind, last + 1).any(|entry| !skip(entry.header.sequence))
+        });
+        let fresh = is_cut.then(|| self.fitting(id, kind, self.previous_mark.max(from), &skip));
+        let chosen = fresh.filter(|fresh| !fresh.is_empty()).unwrap_or(oldest);
+        (!chosen.is_empty()).then_some(chosen)
+    }
+
+    /// Most bytes of a batch: four batches that were read from the disk fit into the bound.
+    fn batch_bytes(&self) -> usize {
+        MAX_BATCH_BYTES.min(self.max_bytes / 4)
+    }
+
+    fn fitting(
+        &self,
+        id: DestinationId,
+        kind: SignalKind,
+        from: u64,
+        skip: impl Fn(u64) -> bool,
+    ) -> Vec<u64> {
+        let (mut sequences, mut plain_bytes, mut is_zstd) = (Vec::new(), 0, false);
+        let most = if kind == SignalKind::Failures { MAX_FAILURES } else { MAX_PARTS };
+        for Entry { header, .. } in self.waiting(id, kind, from) {
+            if skip(header.sequence) {
+                continue;
+            }
+            plain_bytes += header.plain_bytes as usize;
+            let fits = plain_bytes <= self.batch_bytes() && header.is_zstd == is_zstd;
+            if !sequences.is_empty() && !fits || sequences.len() == most {
+                break;
+            }
+            is_zstd = header.is_zstd;
+            sequences.push(header.sequence);
+        }
+        sequences
+    }
+
+    /// The payloads before the mark that a destination lacks and no batch of it holds.
+    fn waiting(
+        &self,
+        id: DestinationId,
+        kind: SignalKind,
+        from: u64,
+    ) -> impl Iterator<Item = &Entry> {
+        self.entries.range(from..self.mark.max(from)).map(|(_, entry)| entry).filter(move |entry| {
+            entry.header.kind == kind
+                && entry.is_lacked_by(id)
+                && self.in_flight[id].binary_search(&entry.header.sequence).is_err()
+        })
+    }
+
+    /// Puts payloads in flight, and returns them. All must be in memory.
+    pub fn take(&mut self, id: DestinationId, sequences: &[u64]) -> Vec<BatchPart> {
+        let entries = sequences.iter().filter_map(|sequence| self.entries.get(sequence));
+        let part = |entry: &Entry| {
+            let RecordHeader { items, has_error, has_unsampled, plain_bytes, .. } = entry.header;
+            let (bytes, plain_bytes) = (entry.body.clone()?, plain_bytes as usize);
+            Some(BatchPart { bytes, plain_bytes, items, has_error, has_unsampled })
         };
-        self.order(has_error).iter().find(|signal| !is_under_way(signal)).copied()
+        let parts = entries.filter_map(part).collect();
+        self.in_flight[id] = sequences.to_vec();
+        parts
     }
 
-    fn order(&mut self, has_error: bool) -> &mut BTreeSet<(u64, SignalKind)> {
-        if has_error { &mut self.with_error } else { &mut self.without_error }
+    /// Completes the batch in flight: the destination lacks its payloads no more. Returns those that no
+    /// destination lacks now.
+    pub fn done(&mut self, id: DestinationId) -> Vec<Entry> {
+        let sequences = std::mem::take(&mut self.in_flight[id]);
+        sequences.into_iter().filter_map(|sequence| self.has(id, sequence)).collect()
     }
 
-    /// A queue's next batch of at most `signals` payloads from before the mark. `None` while a batch is
-    /// in flight, until [`done`] or [`give_back`].
-    ///
-    /// [`done`]: Self::done
-    /// [`give_back`]: Self::give_back
-    pub fn take(&mut self, route: QueueId, signals: usize) -> Option<Batch> {
-        self.take_up_to(route, signals, MAX_BATCH_BYTES)
-    }
-
-    /// Like `take`, with a limit in bytes; the first payload may be larger.
-    pub fn take_up_to(&mut self, route: QueueId, signals: usize, bytes: usize) -> Option<Batch> {
-        let Cursor { kind, taken_to: None, .. } = self.cursors[route] else { return None };
-        let waiting = self.from(route).map(|(_, signal)| signal).take(signals);
-        let batch = Batch::up_to(bytes, kind, waiting)?;
-        let last = self.from(route).nth(batch.part_count() - 1).map(|(sequence, _)| sequence)?;
-        self.cursors[route].taken_to = Some(last + 1);
-        Some(batch)
-    }
-
-    /// Completes the batch in flight.
-    pub fn done(&mut self, route: QueueId) {
-        let cursor = &mut self.cursors[route];
-        cursor.next = cursor.taken_to.take().unwrap_or(cursor.next);
-        let kind = cursor.kind;
-        self.free(kind);
+    /// A destination lacks a payload no more. Returns it if no other does.
+    pub fn has(&mut self, id: DestinationId, sequence: u64) -> Option<Entry> {
+        let entry = self.entries.get_mut(&sequence)?;
+        entry.header.destinations &= !(1 << id);
+        if entry.header.destinations == 0 { self.take_out(sequence) } else { None }
     }
 
     /// Returns the batch in flight to the queue.
-    pub fn give_back(&mut self, route: QueueId) {
-        self.cursors[route].taken_to = None;
+    pub fn give_back(&mut self, id: DestinationId) {
+        self.in_flight[id].clear();
     }
 
-    /// Whether a queue has payloads before the mark that no batch holds.
-    pub fn has_waiting(&self, route: QueueId) -> bool {
-        self.from(route).next().is_some()
+    /// Whether a destination lacks payloads of a kind from before the mark that no batch of it holds and
+    /// `skip` does not name.
+    pub fn has_waiting(
+        &self,
+        id: DestinationId,
+        kind: SignalKind,
+        skip: impl Fn(u64) -> bool,
+    ) -> bool {
+        let mut waiting = self.waiting(id, kind, self.watermarks[id][kind as usize]);
+        waiting.any(|entry| !skip(entry.header.sequence))
     }
 
-    /// The payloads that a queue is not done with, also those in flight and after the mark.
-    pub fn lacking(&self, route: QueueId) -> impl Iterator<Item = &Payload> {
-        let Cursor { kind, next, .. } = self.cursors[route];
-        self.signals[kind as usize].range(next..).map(|(_, signal)| signal)
+    /// The payloads of a kind that a destination lacks, also those in flight and after the mark.
+    pub fn lacking(&self, id: DestinationId, kind: SignalKind) -> impl Iterator<Item = &Entry> {
+        let from = self.watermarks[id][kind as usize];
+        let entries = self.entries.range(from..).map(|(_, entry)| entry);
+        entries.filter(move |entry| entry.header.kind == kind && entry.is_lacked_by(id))
     }
 
-    /// A queue's payloads before the mark that no batch holds, with their sequence numbers.
-    fn from(&self, route: QueueId) -> impl Iterator<Item = (u64, &Payload)> {
-        let cursor = self.cursors[route];
-        let from = cursor.waiting_from();
-        let signals = self.signals[cursor.kind as usize].range(from..self.mark.max(from));
-        signals.map(|(sequence, signal)| (*sequence, signal))
+    /// The sequence number of the first payload of a kind that a destination lacks, or of the next payload.
+    pub fn watermark(&mut self, id: DestinationId, kind: SignalKind) -> u64 {
+        let first = self.lacking(id, kind).next().map(|entry| entry.header.sequence);
+        let watermark = first.unwrap_or(self.end);
+        self.watermarks[id][kind as usize] = watermark;
+        watermark
     }
 
-    pub fn bytes(&self) -> usize {
-        self.bytes
+    fn is_in_flight(&self, sequence: u64) -> bool {
+        self.in_flight.iter().any(|batch| batch.binary_search(&sequence).is_ok())
     }
 
-    fn remove(&mut self, kind: SignalKind, sequence: u64) -> Option<Payload> {
-        let signal = self.signals[kind as usize].remove(&sequence)?;
-        self.bytes -= signal.bytes.len();
-        self.order(signal.has_error).remove(&(sequence, kind));
-        Some(signal)
-    }
-
-    /// Frees the payloads that every cursor of the kind has passed.
-    fn free(&mut self, kind: SignalKind) {
-        let cursors = self.cursors.iter().filter(|cursor| cursor.kind == kind);
-        let needed = cursors.map(|cursor| cursor.next).min().unwrap_or(self.end);
-        let first =
-            |signals: &BTreeMap<u64, Payload>| signals.first_key_value().map(|(key, _)| *key);
-        while let Some(sequence) = first(&self.signals[kind as usize]).filter(|it| *it < needed) {
-            self.remove(kind, sequence);
+    fn insert(&mut self, entry: Entry) {
+        let sequence = entry.header.sequence;
+        self.bytes += entry.memory();
+        match (entry.location, &entry.body) {
+            (Some(_), Some(_)) => drop(self.cached.insert(sequence)),
+            (Some(_), None) => {}
+            (None, _) => {
+                self.unspooled[usize::from(entry.header.has_error)].insert(sequence);
+            }
         }
+        self.entries.insert(sequence, entry);
+    }
+
+    fn take_out(&mut self, sequence: u64) -> Option<Entry> {
+        let entry = self.entries.remove(&sequence)?;
+        self.bytes -= entry.memory();
+        self.cached.remove(&sequence);
+        self.unspooled[usize::from(entry.header.has_error)].remove(&sequence);
+        Some(entry)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BOTH: [SignalKind; 2] = [SignalKind::Traces, SignalKind::Logs];
-
-    fn signal(kind: SignalKind, items: u64, has_error: bool) -> Payload {
-        Payload { kind, bytes: vec![0; 10].into(), items, has_error, has_unsampled: false }
-    }
-
-    fn buffer(max_bytes: usize, kinds: &[SignalKind]) -> Buffer {
-        Buffer::new(max_bytes, kinds.to_vec())
-    }
-
-    #[test]
-    fn a_signal_is_freed_when_the_last_route_of_its_kind_has_it() {
-        let mut buffer = buffer(100, &[SignalKind::Traces, SignalKind::Traces, SignalKind::Logs]);
-        buffer.push(signal(SignalKind::Traces, 1, false));
-        buffer.mark();
-
-        for route in [0, 1] {
-            assert_eq!(buffer.bytes, 10);
-            buffer.take(route, usize::MAX).unwrap();
-            buffer.done(route);
-        }
-
-        assert_eq!(buffer.bytes, 0);
-    }
-
-    #[test]
-    fn a_batch_holds_one_kind_and_is_taken_again_when_it_was_given_back() {
-        let mut buffer = buffer(100, &BOTH);
-        for (kind, items) in
-            [(SignalKind::Traces, 1), (SignalKind::Logs, 2), (SignalKind::Traces, 4)]
-        {
-            buffer.push(signal(kind, items, false));
-        }
-        buffer.mark();
-
-        assert_eq!(buffer.take(0, usize::MAX).unwrap().items, 5);
-        assert!(buffer.take(0, usize::MAX).is_none(), "one batch at a time");
-        buffer.give_back(0);
-        assert_eq!(buffer.take(0, 1).unwrap().items, 1);
-        assert_eq!(buffer.take(1, usize::MAX).unwrap().items, 2);
-    }
-
-    #[test]
-    fn what_comes_after_the_mark_waits_for_the_next() {
-        let mut buffer = buffer(100, &[SignalKind::Traces]);
-        buffer.push(signal(SignalKind::Traces, 1, false));
-        buffer.mark();
-        buffer.push(signal(SignalKind::Traces, 2, false));
-
-        assert_eq!(buffer.take(0, usize::MAX).unwrap().items, 1);
-        buffer.done(0);
-        assert!(!buffer.has_waiting(0));
-        buffer.mark();
-        assert_eq!(buffer.take(0, usize::MAX).unwrap().items, 2);
-    }
-
-    #[test]
-    fn what_has_an_error_in_it_is_evicted_last_and_what_is_under_way_not_at_all() {
-        let mut buffer = buffer(0, &[SignalKind::Traces]);
-        buffer.push(signal(SignalKind::Traces, 1, false));
-        buffer.mark();
-        buffer.take(0, usize::MAX).unwrap();
-        for (items, has_error) in [(2, true), (4, false), (8, false)] {
-            buffer.push(signal(SignalKind::Traces, items, has_error));
-        }
-
-        let evicted = std::iter::from_fn(|| buffer.evict());
-
-        let items: Vec<u64> = evicted.map(|evicted| evicted.items).collect();
-        assert_eq!(items, [4, 8, 2]);
-    }
-
-    #[test]
-    fn an_evicted_signal_is_missed_by_those_that_lack_it() {
-        let mut buffer = buffer(15, &[SignalKind::Traces, SignalKind::Traces, SignalKind::Logs]);
-        buffer.push(signal(SignalKind::Traces, 1, false));
-        buffer.mark();
-        buffer.take(0, usize::MAX).unwrap();
-        buffer.done(0);
-        buffer.push(signal(SignalKind::Traces, 2, false));
-
-        assert_eq!(buffer.evict(), Some(Evicted { routes: vec![1], items: 1 }));
-        assert_eq!(buffer.evict(), None);
-    }
-
-    #[test]
-    fn a_kind_that_no_route_takes_is_not_kept() {
-        let mut buffer = buffer(100, &[SignalKind::Traces]);
-        buffer.push(signal(SignalKind::Metrics, 1, false));
-
-        assert_eq!(buffer.bytes, 0);
-    }
-
-    #[test]
-    fn a_signal_that_waits_for_long_keeps_no_place_of_others() {
-        let mut buffer = buffer(100, &BOTH);
-        buffer.push(signal(SignalKind::Traces, 1, true)); // stays, being evicted last
-        for _ in 0..1_000 {
-            buffer.push(signal(SignalKind::Traces, 2, false));
-            buffer.push(signal(SignalKind::Logs, 4, false));
-            buffer.mark();
-            buffer.take(1, usize::MAX).unwrap();
-            buffer.done(1);
-            while buffer.evict().is_some() {}
-        }
-
-        assert_eq!(buffer.bytes, 100);
-        assert_eq!(buffer.signals.each_ref().map(BTreeMap::len), [10, 0, 0, 0, 0]);
-        assert_eq!((buffer.without_error.len(), buffer.with_error.len()), (9, 1));
-    }
-
-    #[test]
-    fn a_kind_that_was_sent_is_freed_though_an_older_one_waits() {
-        let mut buffer = buffer(100, &BOTH);
-        buffer.push(signal(SignalKind::Traces, 1, false));
-        buffer.push(signal(SignalKind::Logs, 2, false));
-        buffer.mark();
-
-        buffer.take(1, usize::MAX).unwrap();
-        buffer.done(1);
-
-        assert_eq!(buffer.bytes, 10);
-    }
-}
+mod tests;

@@ -1,18 +1,18 @@
-//! Opens the spool and the ledger's file with the first command, so that init does not pay for it.
+//! Opens the spool and the sums' file with the first command, so that init does not pay for it.
 //!
-//! One process owns the directory: it locks the ledger's file before it touches anything else. A second
+//! One process owns the directory: it locks the sums' file before it touches anything else. A second
 //! process on the directory (an overlapping reset, a second local run) keeps its telemetry in memory,
 //! logs that once, and takes the directory over with the first flush after the first process is gone.
 
-use std::{fs, io, path::PathBuf};
+use std::{fs, io, path::PathBuf, time::SystemTime};
 
 use tracing::warn;
 
 use crate::delivery::DestinationSpec;
 use crate::pipeline::core::state::Core;
-use crate::pipeline::ledger::{Ledger, LedgerFile};
 use crate::pipeline::settings::PipelineSettings;
 use crate::pipeline::spool::Spool;
+use crate::pipeline::sums::SumsFile;
 
 #[derive(Debug)]
 pub(super) enum PipelineDisk {
@@ -20,8 +20,7 @@ pub(super) enum PipelineDisk {
     /// Another process owns the directory.
     Taken(SpoolSettings),
     Open {
-        sums: LedgerFile,
-        written: Ledger,
+        sums: SumsFile,
         /// Whether a failed write was logged.
         reported: bool,
     },
@@ -46,6 +45,8 @@ impl PipelineDisk {
 
     pub(super) fn open(&mut self, core: &mut Core) {
         let Self::Unopened(settings) = self else { return };
+        let epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        core.number_from(u64::try_from(epoch.as_nanos()).unwrap_or_default());
         *self = settings.clone().open(core);
         if let Self::Taken(settings) = self {
             let directory = settings.directory.display();
@@ -60,14 +61,11 @@ impl PipelineDisk {
         }
     }
 
-    /// Writes changed sums. The next call retries a failed write.
-    pub(super) fn write_sums(&mut self, ledger: &Ledger) {
-        let Self::Open { sums, written, reported } = self else { return };
-        if written == ledger {
-            return;
-        }
-        match sums.write(ledger) {
-            Ok(()) => written.clone_from(ledger),
+    /// Writes changed sums, and removes what is no longer needed. The next call retries a failed write.
+    pub(super) fn write_sums(&mut self, core: &mut Core) {
+        let Self::Open { sums, reported } = self else { return };
+        match sums.write(&core.sums()) {
+            Ok(()) => core.remove_finished(),
             Err(error) => {
                 if !std::mem::replace(reported, true) {
                     warn!("The sums cannot be written, a kill would not be noticed: {error}");
@@ -80,18 +78,17 @@ impl PipelineDisk {
 impl SpoolSettings {
     fn open(self, core: &mut Core) -> PipelineDisk {
         let Self { directory, max_bytes } = &self;
-        let routes = core.ledger().routes();
         let opened = fs::create_dir_all(directory).and_then(|()| {
-            let sums = LedgerFile::open(&directory.join("sums"), routes)?;
-            Ok((sums, Spool::open(directory, *max_bytes)?))
+            let sums = SumsFile::open(&directory.join("sums"))?;
+            Ok((sums, Spool::open(directory, *max_bytes, &core.names())?))
         });
         match opened {
-            Ok(((sums, ledger), spool)) => {
-                let lost = core.use_spool(spool, ledger.unwrap_or_else(|| Ledger::new(routes)));
+            Ok(((file, sums), (spool, recovered))) => {
+                let lost = core.use_spool(spool, recovered, sums);
                 if lost > 0 {
                     warn!("{lost} items of telemetry were lost with the last process");
                 }
-                PipelineDisk::Open { sums, written: Ledger::new(0), reported: false }
+                PipelineDisk::Open { sums: file, reported: false }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => PipelineDisk::Taken(self),
             Err(error) => {
@@ -132,7 +129,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (mut disk, mut core) = process(&directory);
         disk.open(&mut core);
-        let unfinished = directory.path().join("spool/0.durable.traces.1.-.unfinished");
+        let unfinished = directory.path().join("spool/0.others.unfinished");
         fs::write(&unfinished, b"being written").unwrap();
 
         let (mut other, mut others_core) = process(&directory);

@@ -5,22 +5,16 @@
 //! `received = held + spooled + delivered + dropped` holds by construction; tests compare `held`
 //! and `spooled` with the real content of buffer and spool.
 //!
-//! The sums are one block of numbers, written to a file after each change. The write takes a microsecond
-//! and survives a SIGKILL, so the next process finds the number of held items and reports them as lost.
-//! (A mapped file would need unsafe code.) [Pending failures](Ledger::expect) count as held for that
-//! process, since a kill would lose them too.
+//! The sums are written to a [file](crate::pipeline::sums) after each change, so the next process finds the
+//! number of held items and reports them as lost. [Pending failures](Ledger::expect) count as held for
+//! that process, since a kill would lose them too.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::{self, Read},
-    os::unix::fs::FileExt,
-    path::Path,
-};
+use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
+use tracing::error;
 
-/// Index of a destination and a kind; see [`crate::pipeline::buffer::Buffer::new`].
+/// Index of a destination and a kind.
 pub type QueueId = usize;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +59,7 @@ impl Reason {
 pub struct Account([u64; COLUMNS]);
 
 /// Columns: all states, and the received items.
-const COLUMNS: usize = 10;
+pub(super) const COLUMNS: usize = 10;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ledger {
@@ -98,6 +92,16 @@ impl Account {
 
     pub fn at(&self, state: State) -> u64 {
         self.0[state.column()]
+    }
+
+    /// Reads the columns. `None` if the sum does not add up.
+    pub(super) fn of_columns(columns: [u64; COLUMNS]) -> Option<Self> {
+        let sum = columns[1..].iter().try_fold(0_u64, |sum, number| sum.checked_add(*number));
+        (sum == Some(columns[0])).then_some(Self(columns))
+    }
+
+    pub(super) fn columns(&self) -> [u64; COLUMNS] {
+        self.0
     }
 
     /// Dropped items, except those that were not sampled.
@@ -135,9 +139,29 @@ impl Ledger {
     /// Moves items from one state to another.
     pub fn transfer(&mut self, route: QueueId, from: State, to: State, items: u64) {
         let columns = &mut self.accounts[route].0;
-        debug_assert!(columns[from.column()] >= items, "{items} items are not {from:?}");
-        columns[from.column()] -= items;
-        columns[to.column()] += items;
+        let there = columns[from.column()];
+        debug_assert!(there >= items, "{items} items are not {from:?}");
+        if there < items {
+            error!("The account is wrong: {items} items leave {from:?}, where {there} are");
+        }
+        columns[from.column()] -= items.min(there);
+        columns[to.column()] += items.min(there);
+    }
+
+    /// Moves the items of a completed batch, some of which are in the spool.
+    pub fn conclude(&mut self, route: QueueId, spooled: u64, fates: &[(State, u64)]) {
+        let mut spooled = spooled;
+        for (state, items) in fates {
+            let from_spool = spooled.min(*items);
+            self.transfer(route, State::Spooled, *state, from_spool);
+            self.transfer(route, State::Held, *state, items - from_spool);
+            spooled -= from_spool;
+        }
+    }
+
+    /// Takes the sums of an ended process.
+    pub fn set(&mut self, route: QueueId, account: Account) {
+        self.accounts[route] = account;
     }
 
     /// Corrects the spooled sum to the files that exist. Call it before [`lose_held`](Self::lose_held).
@@ -181,63 +205,12 @@ impl Ledger {
         self.accounts[route]
     }
 
-    /// The block for the file: each number in 8 bytes, little endian.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let accounts = self.accounts.iter().zip(&self.expected).map(|(account, expected)| {
-            let mut columns = account.0;
-            columns[0] += expected;
-            columns[State::Held.column()] += expected;
-            columns
-        });
-        accounts.flatten().flat_map(u64::to_le_bytes).collect()
-    }
-
-    /// Reads the block of an ended process. `None` if its size is wrong or a sum does not add up.
-    pub fn of_ended_process(block: &[u8], routes: usize) -> Option<Self> {
-        if block.len() != routes * COLUMNS * 8 {
-            return None;
-        }
-        let mut numbers = block.chunks_exact(8).map(|bytes| {
-            u64::from_le_bytes([
-                bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7],
-            ])
-        });
-        let accounts = (0..routes)
-            .map(|_| Account(std::array::from_fn(|_| numbers.next().unwrap_or_default())))
-            .collect::<Vec<_>>();
-        let sums = |account: &Account| {
-            account.0[1..].iter().try_fold(0_u64, |sum, number| sum.checked_add(*number))
-        };
-        if accounts.iter().any(|account| sums(account) != Some(account.received())) {
-            return None;
-        }
-        Some(Self { accounts, expected: vec![0; routes] })
-    }
-}
-
-/// The file of the sums, locked against a second process.
-#[derive(Debug)]
-pub struct LedgerFile(File);
-
-impl LedgerFile {
-    /// Opens or creates the file and reads the block of an ended process. Fails with
-    /// [`io::ErrorKind::WouldBlock`] while another process owns it.
-    pub fn open(path: &Path, routes: usize) -> io::Result<(Self, Option<Ledger>)> {
-        let mut options = File::options();
-        let mut file = options.read(true).write(true).create(true).truncate(false).open(path)?;
-        file.try_lock()?;
-        let mut block = Vec::new();
-        file.read_to_end(&mut block)?;
-        let ledger = Ledger::of_ended_process(&block, routes);
-        if block.len() != routes * COLUMNS * 8 {
-            file.set_len(0)?;
-        }
-        Ok((Self(file), ledger))
-    }
-
-    /// Writes the sums in place.
-    pub fn write(&self, ledger: &Ledger) -> io::Result<()> {
-        self.0.write_all_at(&ledger.to_bytes(), 0)
+    /// The account as the file has it: with pending failures as held.
+    pub fn with_expected(&self, route: QueueId) -> Account {
+        let mut columns = self.accounts[route].0;
+        columns[0] += self.expected[route];
+        columns[State::Held.column()] += self.expected[route];
+        Account(columns)
     }
 }
 
@@ -268,6 +241,13 @@ mod tests {
 
     use super::*;
 
+    /// The ledger that the next process reads.
+    fn next_process(ledger: &Ledger) -> Ledger {
+        let mut next = Ledger::new(ledger.routes());
+        (0..ledger.routes()).for_each(|route| next.set(route, ledger.with_expected(route)));
+        next
+    }
+
     #[test]
     fn what_a_killed_process_held_is_lost_and_all_else_goes_on() {
         let mut ledger = Ledger::new(2);
@@ -275,7 +255,7 @@ mod tests {
         ledger.transfer(1, State::Held, State::Delivered, 4);
         ledger.transfer(1, State::Held, State::Spooled, 3);
 
-        let mut next = Ledger::of_ended_process(&ledger.to_bytes(), 2).unwrap();
+        let mut next = next_process(&ledger);
         let lost = next.lose_held();
 
         let expected =
@@ -292,7 +272,7 @@ mod tests {
         ledger.expect(0, 2);
         assert_eq!(json!(ledger.account(0)), json!({"received": 1, "held": 1}));
 
-        let mut next = Ledger::of_ended_process(&ledger.to_bytes(), 1).unwrap();
+        let mut next = next_process(&ledger);
 
         assert_eq!(next.lose_held(), 3);
         assert_eq!(json!(next.account(0)), json!({"received": 3, "dropped": {"killed": 3}}));
@@ -302,7 +282,7 @@ mod tests {
     fn what_was_spooled_after_the_last_sums_is_neither_lost_nor_received_twice() {
         let mut ledger = Ledger::new(1);
         ledger.received(0, 10);
-        let mut next = Ledger::of_ended_process(&ledger.to_bytes(), 1).unwrap();
+        let mut next = next_process(&ledger);
 
         next.reconcile_spool(0, 7);
         assert_eq!(next.lose_held(), 3);
@@ -320,16 +300,5 @@ mod tests {
 
         assert_eq!(ledger.lose_held(), 0);
         assert_eq!(json!(ledger.account(0)), json!({"received": 7, "spooled": 7}));
-    }
-
-    #[test]
-    fn a_block_of_another_shape_or_with_wrong_sums_is_not_believed() {
-        let block = Ledger::new(2).to_bytes();
-
-        assert!(Ledger::of_ended_process(&block, 3).is_none());
-        assert!(Ledger::of_ended_process(&block[1..], 2).is_none());
-        let mut wrong = block;
-        wrong[8] = 1;
-        assert!(Ledger::of_ended_process(&wrong, 2).is_none());
     }
 }

@@ -136,7 +136,7 @@ mod tests {
     use crate::{
         delivery::DestinationSpec,
         otlp::{line_codec, payload::SignalKind},
-        pipeline::{Core, Trigger, ledger::Ledger, spool::Spool},
+        pipeline::{Core, Trigger, ledger::Ledger, spool::Spool, sums::Sums},
     };
     use crate::{
         pipeline::{circuit_breaker::BreakerState, stats::RequestStats},
@@ -144,7 +144,7 @@ mod tests {
     };
 
     /// The report of a process that continues `sums`, receives `items`, and is killed then.
-    fn process(directory: &tempfile::TempDir, sums: &mut Ledger, items: u64) -> Value {
+    fn process(directory: &tempfile::TempDir, sums: &mut Option<Sums>, items: u64) -> Value {
         let kinds = vec![SignalKind::Traces];
         let spec =
             DestinationSpec { name: "durable", kinds, durable: true, keeps_duplicates: true };
@@ -153,8 +153,9 @@ mod tests {
         let bytes = bytes::Bytes::from_static(&[0]);
         let (kind, has_error, has_unsampled) = (SignalKind::Traces, false, false);
         core.receive(Payload { kind, bytes, items, has_error, has_unsampled });
-        core.use_spool(Spool::open(directory.path(), 1 << 20).unwrap(), sums.clone());
-        *sums = core.ledger().clone();
+        let (spool, recovered) = Spool::open(directory.path(), 1 << 20, &core.names()).unwrap();
+        core.use_spool(spool, recovered, sums.take());
+        *sums = Some(core.sums());
         let destinations = core.own_destinations(Instant::now());
         let told = accounting
             .tell(Instant::now(), PipelineStats { destinations, ..PipelineStats::default() });
@@ -164,7 +165,7 @@ mod tests {
     #[test]
     fn what_processes_tell_one_after_the_other_adds_up_to_the_ledger() {
         let directory = tempfile::tempdir().unwrap();
-        let (mut sums, mut all) = (Ledger::new(1), BTreeMap::new());
+        let (mut sums, mut all) = (None, BTreeMap::new());
 
         for items in [10, 20, 5] {
             let told = process(&directory, &mut sums, items);
@@ -174,7 +175,7 @@ mod tests {
             assert_eq!(told["Held"], items);
         }
 
-        let account = sums.account(0);
+        let account = sums.unwrap().rows[0].account;
         assert_eq!((account.received(), account.lost()), (35, 30));
         assert_eq!(all, [("Received", 35), ("Delivered", 0), ("Dropped", 30)].into());
     }

@@ -17,7 +17,7 @@ use crate::delivery::batch::Batch;
 use crate::delivery::error::ExportError;
 use crate::delivery::{DestinationId, Exporter};
 use crate::flush::policy;
-use crate::flush::policy::{DEAD_LETTER_BUDGET, FlushKind, MIN_JUDGED_HOLD, SPOOL_GRACE};
+use crate::flush::policy::{DEAD_LETTER_BUDGET, FlushKind, MIN_JUDGED_HOLD};
 use crate::otlp::payload::SignalKind;
 use crate::pipeline::core::state::{Core, Trigger};
 use crate::pipeline::disk::PipelineDisk;
@@ -45,8 +45,6 @@ pub struct Pipeline {
     failures: Arc<FailureCounts>,
     /// Senders that wait until the ledger's file is written.
     ledger_waiters: Vec<oneshot::Sender<()>>,
-    /// When the next undelivered piece is spooled.
-    spool_at: Option<Instant>,
     max_hold: Duration,
     disk: PipelineDisk,
     holds: HoldStats,
@@ -98,7 +96,6 @@ impl Pipeline {
             flush: None,
             failures: Arc::default(),
             ledger_waiters: Vec::new(),
-            spool_at: None,
             max_hold: settings.max_hold,
             disk,
             holds: HoldStats::default(),
@@ -129,7 +126,6 @@ impl Pipeline {
                     self.core.complete(Instant::now(), id, result);
                 }
                 () = at(flush_until) => self.end_flush(),
-                () = at(self.spool_at) => self.spool_some(),
                 () = at(wake_at) => {}
             }
             self.send();
@@ -138,7 +134,7 @@ impl Pipeline {
             }
             self.core.lose_failures(self.failures.lost.swap(0, Ordering::Relaxed));
             self.core.expect_failures(self.failures.waiting.load(Ordering::Relaxed));
-            self.disk.write_sums(self.core.ledger());
+            self.disk.write_sums(&mut self.core);
             for done in self.ledger_waiters.drain(..) {
                 let _ = done.send(()); // the caller may be gone
             }
@@ -164,21 +160,19 @@ impl Pipeline {
                 match kind {
                     FlushKind::Defer => {
                         self.core.defer();
-                        self.spool_until(now);
+                        self.core.compact_some(Some(now));
                         let _ = done.send(());
                     }
                     FlushKind::Background => {
                         self.core.begin_flush(now, false);
                         self.send();
                         self.core.end_flush(now, false);
-                        self.spool_until(now);
                         let _ = done.send(());
                     }
                     FlushKind::Wait(until) | FlushKind::Drain(until) => {
                         let is_last = matches!(kind, FlushKind::Drain(_));
                         let until = if is_last { policy::drain_until(now, until) } else { until };
                         self.core.begin_flush(now, is_last);
-                        self.spool_at = Some(policy::spool_at(now, until));
                         let began = (!is_last).then_some(now);
                         self.flush = Some(Flush { began, until, done });
                     }
@@ -226,25 +220,8 @@ impl Pipeline {
             let waited = flush.began.map_or(Duration::MAX, |began| now - began);
             let had_time = waited >= self.max_hold.min(MIN_JUDGED_HOLD);
             self.core.end_flush(now, now >= flush.until && had_time);
-            self.spool_until(flush.until);
+            self.core.compact_some(Some(now));
             let _ = flush.done.send(());
-        }
-    }
-
-    /// Spools undelivered payloads until [`SPOOL_GRACE`] after `until`, or after now if `until` has
-    /// passed. The rest is spooled in the background.
-    fn spool_until(&mut self, until: Instant) {
-        let now = Instant::now();
-        let until = until.max(now) + SPOOL_GRACE;
-        self.spool_at = Some(now);
-        while self.spool_at.is_some() && Instant::now() < until {
-            self.spool_some();
-        }
-    }
-
-    fn spool_some(&mut self) {
-        if !self.core.spool_some() {
-            self.spool_at = None;
         }
     }
 }

@@ -210,11 +210,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_costs_one_batch_in_the_end() {
+    async fn a_panic_counts_as_a_server_error() {
         let result = catch_panic(async { panic!("a bug") as Result<(), ExportError> }).await;
 
         let error = result.unwrap_err();
         assert!(matches!(error, ExportError::Panicked));
-        assert!(error.is_final() && error.is_definitive(), "else it would be sent again and again");
+        assert!(error.is_server_error() && error.is_definitive() && !error.is_final());
     }
 }

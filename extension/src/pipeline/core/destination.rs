@@ -1,6 +1,9 @@
 //! One destination's state in the core: its batch in flight, its breaker, and its last log line.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -28,10 +31,14 @@ pub(super) struct Destination {
     pub(super) split: Option<Split>,
     /// Whether the destination accepted a batch in the present flush.
     pub(super) had_success: bool,
-    /// Files of the spool that this flush failed to read; the next flush reads them again.
-    pub(super) unreadable: Vec<u64>,
-    /// The unreadable file that was logged.
+    /// Payloads that this flush does not try again: unreadable ones and suspects.
+    pub(super) skipped: BTreeSet<u64>,
+    /// The unreadable payload that was logged.
     pub(super) reported_unreadable: Option<u64>,
+    /// Consecutive batches that the destination answered with a server error.
+    pub(super) server_errors: u32,
+    /// Payloads that got a server error when they were sent alone.
+    pub(super) suspects: BTreeMap<u64, Suspicion>,
     pub(super) requests: RequestStats,
     /// The usual time from a request to its answer: a moving average. `None` before the first answer.
     pub(super) answer_time: Option<Duration>,
@@ -43,7 +50,9 @@ pub(super) struct Destination {
 pub(super) struct InFlight {
     pub(super) route: QueueId,
     pub(super) batch: Batch,
-    pub(super) origin: BatchOrigin,
+    pub(super) sequences: Vec<u64>,
+    /// Whether the payload was separated from others on purpose.
+    pub(super) is_alone: bool,
     pub(super) sent_at: Instant,
     /// Whether the process was frozen meanwhile; only a final failure counts then.
     pub(super) thawed: bool,
@@ -51,26 +60,24 @@ pub(super) struct InFlight {
     pub(super) has_failed: bool,
 }
 
-impl InFlight {
-    pub(super) fn new(route: QueueId, batch: Batch, origin: BatchOrigin, now: Instant) -> Self {
-        Self { route, batch, origin, sent_at: now, thawed: false, has_failed: false }
-    }
-}
-
-/// The parts of a rejected batch.
-#[derive(Clone, Copy, Debug)]
+/// The payloads of a batch that are sent one by one.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Split {
-    /// Number of parts that are not sent yet.
-    pub(super) left: usize,
+    /// Those that are not sent yet.
+    pub(super) sequences: VecDeque<u64>,
     /// Whether the destination accepted one.
     pub(super) took_some: bool,
+    /// Number of server errors.
+    pub(super) failures: u32,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum BatchOrigin {
-    Buffer,
-    /// Sequence numbers of spool files.
-    Spool(Vec<u64>),
+/// Why a payload may be the cause of server errors.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Suspicion {
+    /// Number of server errors, each after other payloads were accepted.
+    pub(super) failures: u32,
+    /// Whether the destination accepted another payload since.
+    pub(super) accepts_others: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,8 +99,10 @@ impl Destination {
             awaited: None,
             split: None,
             had_success: false,
-            unreadable: Vec::new(),
+            skipped: BTreeSet::new(),
             reported_unreadable: None,
+            server_errors: 0,
+            suspects: BTreeMap::new(),
             requests: RequestStats::default(),
             answer_time: None,
             reported: None,
@@ -109,11 +118,16 @@ impl Destination {
         Some(self.first_route + index)
     }
 
-    pub(super) fn busy_files(&self) -> &[u64] {
-        match self.under_way.as_ref().map(|under_way| &under_way.origin) {
-            Some(BatchOrigin::Spool(sequences)) => sequences,
-            Some(BatchOrigin::Buffer) | None => &[],
-        }
+    /// The kinds that it takes, with their queues.
+    pub(super) fn queues(&self) -> impl Iterator<Item = (QueueId, SignalKind)> + use<> {
+        let first = self.first_route;
+        let kinds = self.spec.kinds.clone().into_iter().enumerate();
+        kinds.map(move |(index, kind)| (first + index, kind))
+    }
+
+    /// Whether a flush sends the payload alone, or not at all.
+    pub(super) fn holds_back(&self, sequence: u64) -> bool {
+        self.suspects.contains_key(&sequence) || self.skipped.contains(&sequence)
     }
 
     /// Counts an export that ended, as one request.
@@ -130,7 +144,9 @@ impl Destination {
     pub(super) fn succeeded(&mut self) {
         self.health.succeeded();
         self.had_success = true;
-        self.split = self.split.map(|split| Split { took_some: true, ..split });
+        self.server_errors = 0;
+        self.split.iter_mut().for_each(|split| split.took_some = true);
+        self.suspects.values_mut().for_each(|suspicion| suspicion.accepts_others = true);
         if self.reported.take().is_some() {
             info!("{} takes telemetry again", self.spec.name);
         }
@@ -147,10 +163,12 @@ impl Destination {
 
     pub(super) fn refused(&mut self, now: Instant, error: ExportError, batch: &Batch) {
         let (items, unit) = (batch.items, batch.kind.items());
-        match self.split {
+        match &self.split {
             // The destination rejects every part.
-            Some(Split { left: 0, took_some: false }) => self.health.failed(now, None),
-            _ => self.health.succeeded(), // it answers, or the batch itself is bad
+            Some(split) if split.sequences.is_empty() && !split.took_some => {
+                self.health.failed(now, None)
+            }
+            Some(_) | None => self.health.succeeded(), // it answers, or the batch itself is bad
         }
         self.report(error, &format!("{items} {unit} are dropped"));
     }

@@ -34,7 +34,7 @@ impl Core {
 
     /// Like [`has_pending`](Self::has_pending), with payloads that no flush has released yet.
     fn has_unsent(&self, id: DestinationId) -> bool {
-        let has_new = |route| self.buffer.lacking(route).next().is_some();
-        self.has_pending(id) || self.destinations[id].routes().any(has_new)
+        let has_new = |(_, kind)| self.buffer.lacking(id, kind).next().is_some();
+        self.has_pending(id) || self.destinations[id].queues().any(has_new)
     }
 }

@@ -1,175 +1,199 @@
-//! Moves batches to the spool, and reads them back.
+//! Appends payloads to the spool, and reads them back.
 
+use std::io;
+
+use bytes::Bytes;
 use tracing::warn;
 
 use crate::delivery::DestinationId;
-use crate::delivery::batch::Batch;
-use crate::otlp::payload::SignalKind;
-use crate::pipeline::core::destination::{BatchOrigin, Destination};
+use crate::pipeline::buffer::Entry;
 use crate::pipeline::core::state::Core;
-use crate::pipeline::ledger::{QueueId, Reason, State};
-use crate::pipeline::spool::{ReadError, SpoolFile};
+use crate::pipeline::ledger::{Reason, State};
+use crate::pipeline::spool::{Location, ReadError, RecordHeader, SegmentId};
 
-/// Most files in one batch. Reading this many small files blocks the process for a few milliseconds.
-const MAX_BATCH_FILES: usize = 64;
+/// Most payloads that a flush fails to read for one destination before it stops reading: one bad block must
+/// not stop later payloads.
+const MAX_UNREADABLE: usize = 8;
 
-/// Most files that a flush fails to read for one destination before it stops reading. One bad block must
-/// not stop later files, but a process without descriptors can read none.
-pub(super) const MAX_UNREADABLE: usize = 8;
-
-/// Most bytes of waiting payloads that are compressed in one step: a few milliseconds on a full core,
-/// about 50 ms at 128 MB (1/14 core). A single payload and a batch in flight may be larger.
-const PIECE_BYTES: usize = 1_000_000;
+/// Most payloads of all destinations together, since each takes some 200 bytes of memory.
+const MAX_PAYLOADS: usize = 16_384;
 
 impl Core {
-    /// The oldest spool files of one kind as one batch, since each of many small files would cost a
-    /// round trip. Missing and damaged files are counted and skipped.
-    pub(super) fn next_spooled(
-        &mut self,
-        id: DestinationId,
-        most_files: usize,
-    ) -> Option<(QueueId, BatchOrigin, Batch)> {
-        while let Some(kind) = self.oldest_spooled_kind(id) {
-            let route = self.destinations[id].route_of(kind)?;
-            let (batch, sequences) =
-                self.spooled_in_a_row(id, kind, route, most_files.min(MAX_BATCH_FILES));
-            if let Some(batch) = batch {
-                return Some((route, BatchOrigin::Spool(sequences), batch));
-            }
-        }
-        None
-    }
-
-    /// The kind of the oldest file that this flush can still read.
-    pub(super) fn oldest_spooled_kind(&self, id: DestinationId) -> Option<SignalKind> {
-        let Destination { spec, unreadable, .. } = &self.destinations[id];
-        if unreadable.len() >= MAX_UNREADABLE {
-            return None;
-        }
-        self.spool.as_ref()?.oldest_kind(spec.name, &spec.kinds, unreadable)
-    }
-
-    fn spooled_in_a_row(
-        &mut self,
-        id: DestinationId,
-        kind: SignalKind,
-        route: QueueId,
-        most_files: usize,
-    ) -> (Option<Batch>, Vec<u64>) {
-        let (mut whole, mut sequences) = (None::<Batch>, Vec::new());
-        while sequences.len() < most_files {
-            let last = sequences.last().copied();
-            let Destination { spec, unreadable, .. } = &self.destinations[id];
-            if unreadable.len() >= MAX_UNREADABLE {
-                break;
-            }
-            let spool = self.spool.as_mut();
-            match spool.and_then(|spool| spool.next(spec.name, kind, last, unreadable)) {
-                None => break,
-                Some((file, Err(error @ ReadError::NotNow(_)))) => {
-                    self.keep_unreadable(id, &file, &error);
-                }
-                Some((file, Err(error))) => {
-                    let (items, unit) = (file.items, kind.items());
-                    warn!("A spooled batch of {items} {unit} {error}");
-                    let damaged = State::Dropped(Reason::SpoolDamaged);
-                    self.ledger.transfer(route, State::Spooled, damaged, items);
-                }
-                Some((file, Ok(batch))) => {
-                    if let Some(whole) = &mut whole {
-                        if !whole.try_append(batch) {
-                            break;
-                        }
-                    } else {
-                        whole = Some(batch);
-                    }
-                    sequences.push(file.sequence);
-                }
-            }
-        }
-        (whole, sequences)
-    }
-
-    /// Skips a file until the next flush. Logs no other line while the file of the last line is listed.
-    fn keep_unreadable(&mut self, id: DestinationId, file: &SpoolFile, error: &ReadError) {
-        let destination = &mut self.destinations[id];
-        destination.unreadable.push(file.sequence);
-        let is_there = |sequence| self.spool.as_ref().is_some_and(|spool| spool.has(sequence));
-        if !destination.reported_unreadable.is_some_and(is_there) {
-            let (items, unit) = (file.items, file.kind.items());
-            warn!("A spooled batch of {items} {unit} for {} {error}", destination.spec.name);
-            destination.reported_unreadable = Some(file.sequence);
-        }
-    }
-
-    /// Moves one undelivered batch of a durable destination to the spool: a batch in flight, which
-    /// continues, or a waiting one. False if none is left, or the spool rejects it.
-    pub fn spool_some(&mut self) -> bool {
-        if self.spool.is_none() || self.spool_refuses {
+    /// Appends a payload that durable destinations lack. False if the spool does not take it, so that it
+    /// stays in memory.
+    pub(super) fn append(&mut self, sequence: u64) -> bool {
+        let Some(entry) = self.buffer.get(sequence).cloned() else { return false };
+        let Some(body) = entry.body().filter(|_| self.is_wanted_on_disk(&entry)) else {
             return false;
+        };
+        let header = self.on_disk(&entry);
+        if self.buffer.len() > MAX_PAYLOADS {
+            self.compact_some(None);
         }
-        for id in 0..self.destinations.len() {
-            if !self.destinations[id].spec.durable {
-                continue;
+        let written = match self.append_record(&header, body) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.restore_directory().and_then(|()| self.append_record(&header, body))
             }
-            if let Some(under_way) = &self.destinations[id].under_way
-                && under_way.origin == BatchOrigin::Buffer
-            {
-                let (route, batch) = (under_way.route, under_way.batch.clone());
-                let written = self.spool_batch(id, route, &batch);
-                if let (Some(sequence), Some(under_way)) =
-                    (written, &mut self.destinations[id].under_way)
-                {
-                    under_way.origin = BatchOrigin::Spool(vec![sequence]);
-                }
-                return written.is_some();
-            }
-            for route in self.destinations[id].routes() {
-                if let Some(batch) = self.buffer.take_up_to(route, usize::MAX, PIECE_BYTES) {
-                    let written = self.spool_batch(id, route, &batch);
-                    if written.is_none() {
-                        self.buffer.give_back(route);
-                    }
-                    return written.is_some();
-                }
-            }
-        }
-        false
-    }
-
-    /// Moves a batch from the buffer to the spool. `None` if the spool does not take it.
-    fn spool_batch(&mut self, id: DestinationId, route: QueueId, batch: &Batch) -> Option<u64> {
-        let name = self.destinations[id].spec.name;
-        let busy: Vec<u64> =
-            self.destinations.iter().flat_map(Destination::busy_files).copied().collect();
-        let spool = self.spool.as_mut()?;
-        // The check avoids compressing a batch that cannot fit.
-        let room = spool.could_hold(1, &busy);
-        let written = room.and_then(|()| batch.to_compressed()).and_then(|batch| {
-            for file in spool.make_room(batch.to_zstd()?.len() as u64, &busy)? {
-                let owner = self.destinations.iter().find(|d| d.spec.name == file.destination);
-                if let Some(route) = owner.and_then(|owner| owner.route_of(file.kind)) {
-                    let lost = State::Dropped(Reason::SpoolFull);
-                    self.ledger.transfer(route, State::Spooled, lost, file.items);
-                }
-            }
-            spool.write(name, &batch)
-        });
+            written => written,
+        };
         match written {
-            Ok(sequence) => {
-                self.buffer.done(route);
-                self.ledger.transfer(route, State::Held, State::Spooled, batch.items);
+            Ok(location) => {
+                self.buffer.locate(sequence, location);
                 self.spool_reported = false;
-                Some(sequence)
+                for (id, route) in self.queues_of(&header) {
+                    debug_assert!(self.destinations[id].spec.durable);
+                    self.ledger.transfer(route, State::Held, State::Spooled, header.items);
+                }
+                true
             }
             Err(error) => {
                 self.spool_refuses = true;
-                if !self.spool_reported {
+                if !std::mem::replace(&mut self.spool_reported, true) {
                     warn!("The spool takes nothing, telemetry stays in memory: {error}");
-                    self.spool_reported = true;
                 }
-                None
+                false
             }
+        }
+    }
+
+    /// Appends the next payload that is only in memory. False if there is none, or the spool refuses it.
+    pub fn spool_some(&mut self) -> bool {
+        let next = self.buffer.next_unspooled(|entry| !self.is_wanted_on_disk(entry));
+        next.is_some_and(|sequence| self.append(sequence))
+    }
+
+    fn is_wanted_on_disk(&self, entry: &Entry) -> bool {
+        let accepts = self.spool.is_some() && !self.spool_refuses;
+        accepts && entry.header.destinations & self.durable != 0
+    }
+
+    /// The header of the record: only durable destinations outlive the process.
+    pub(super) fn on_disk(&self, entry: &Entry) -> RecordHeader {
+        let RecordHeader { destinations, .. } = entry.header;
+        RecordHeader { destinations: destinations & self.durable, ..entry.header }
+    }
+
+    fn append_record(&mut self, header: &RecordHeader, body: &Bytes) -> io::Result<Location> {
+        let Self { spool: Some(spool), buffer, .. } = self else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        let mut evicted = spool.make_room(header, |id| buffer.is_busy(id))?;
+        if buffer.len() > MAX_PAYLOADS {
+            evicted.extend(spool.remove_oldest(|id| buffer.is_busy(id)));
+        }
+        let location = spool.append(header, body);
+        for id in evicted {
+            let removed = self.buffer.remove_segment(id);
+            removed.iter().for_each(|entry| self.drop_payload(entry, Reason::SpoolFull));
+        }
+        location
+    }
+
+    /// Counts a payload that is not in the buffer any more as dropped for each destination that lacks it.
+    pub(super) fn drop_payload(&mut self, entry: &Entry, reason: Reason) {
+        for (id, route) in self.queues_of(&entry.header) {
+            let (from, items) = (self.state_of(entry, id), entry.header.items);
+            self.ledger.transfer(route, from, State::Dropped(reason), items);
+        }
+    }
+
+    /// Writes the segments anew after the function has removed their directory.
+    fn restore_directory(&mut self) -> io::Result<()> {
+        let Some(spool) = &mut self.spool else { return Ok(()) };
+        warn!("The function has removed the spool's directory, which is made again");
+        for id in spool.make_directory()? {
+            let entries: Vec<Entry> = self.buffer.of_segment(id).cloned().collect();
+            let mut records = Vec::new();
+            for entry in entries {
+                match self.body_of(&entry) {
+                    Ok(body) => records.push((self.on_disk(&entry), body)),
+                    Err(_) => self.lose(&entry),
+                }
+            }
+            self.replace(id, &records)?;
+        }
+        Ok(())
+    }
+
+    /// Rewrites a segment with these records of it.
+    pub(super) fn replace(
+        &mut self,
+        id: SegmentId,
+        records: &[(RecordHeader, Bytes)],
+    ) -> io::Result<Vec<Location>> {
+        let Some(spool) = &mut self.spool else { return Ok(Vec::new()) };
+        let locations = spool.rewrite(id, records)?;
+        for ((header, _), location) in records.iter().zip(&locations) {
+            self.buffer.locate(header.sequence, *location);
+        }
+        Ok(locations)
+    }
+
+    /// The bytes of a payload, from memory or disk.
+    pub(super) fn body_of(&self, entry: &Entry) -> Result<Bytes, ReadError> {
+        match (entry.body(), entry.location, &self.spool) {
+            (Some(body), ..) => Ok(body.clone()),
+            (None, Some(location), Some(spool)) => spool.read(location, &entry.header),
+            (None, ..) => Err(ReadError::Damaged),
+        }
+    }
+
+    /// Reads the payloads of a batch that are only on disk. False if one is unreadable: it is dropped, or
+    /// skipped until the next flush.
+    pub(super) fn read_in(&mut self, id: DestinationId, sequences: &[u64]) -> bool {
+        let mut all_read = true;
+        for sequence in sequences {
+            let Some(entry) = self.buffer.get(*sequence).filter(|it| it.body().is_none()) else {
+                continue;
+            };
+            let entry = entry.clone();
+            match self.body_of(&entry) {
+                Ok(body) => self.buffer.cache(*sequence, body),
+                Err(error) => {
+                    all_read = false;
+                    self.cannot_read(id, &entry, &error);
+                }
+            }
+        }
+        all_read
+    }
+
+    fn cannot_read(&mut self, id: DestinationId, entry: &Entry, error: &ReadError) {
+        let RecordHeader { sequence, items, kind, .. } = entry.header;
+        let is_logged = matches!(error, ReadError::NotNow(_))
+            && self.destinations[id]
+                .reported_unreadable
+                .is_some_and(|sequence| self.buffer.get(sequence).is_some());
+        if !is_logged {
+            let name = self.destinations[id].spec.name;
+            warn!("A spooled payload of {items} {} for {name} {error}", kind.items());
+        }
+        match error {
+            ReadError::Damaged => self.lose(entry),
+            ReadError::NotNow(_) => {
+                self.destinations[id].skipped.insert(sequence);
+                self.destinations[id].reported_unreadable = Some(sequence);
+            }
+        }
+    }
+
+    pub(super) fn lose(&mut self, entry: &Entry) {
+        self.buffer.remove(entry.header.sequence);
+        self.drop_payload(entry, Reason::SpoolDamaged);
+        self.free(entry);
+    }
+
+    /// Whether the flush has failed to read too often.
+    pub(super) fn is_unreadable(&self, id: DestinationId) -> bool {
+        let Self { destinations, .. } = self;
+        let skipped = destinations[id].skipped.iter();
+        skipped.filter(|it| !destinations[id].suspects.contains_key(it)).count() >= MAX_UNREADABLE
+    }
+
+    /// No destination lacks the payload any more.
+    pub(super) fn free(&mut self, entry: &Entry) {
+        if let (Some(location), Some(spool)) = (entry.location, &mut self.spool) {
+            spool.release(location);
         }
     }
 }

@@ -9,11 +9,12 @@ use crate::delivery::batch::Batch;
 use crate::delivery::error::{ExportError, ExportOutcome};
 use crate::delivery::{DestinationId, DestinationSpec};
 use crate::otlp::payload::{Payload, SignalKind};
-use crate::pipeline::buffer::Buffer;
-use crate::pipeline::core::destination::{BatchAttempt, BatchOrigin, Destination, InFlight, Split};
+use crate::pipeline::buffer::{Buffer, Entry};
+use crate::pipeline::core::destination::{BatchAttempt, Destination, InFlight};
 use crate::pipeline::ledger::{Account, Ledger, QueueId, Reason, State};
-use crate::pipeline::spool::{Spool, SpoolFile};
+use crate::pipeline::spool::{Location, RecordHeader, Spool};
 use crate::pipeline::stats;
+use crate::pipeline::sums::{LoggedLetters, Row};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trigger {
@@ -29,16 +30,25 @@ pub struct Core {
     pub(super) ledger: Ledger,
     /// The sums of earlier processes.
     pub(super) earlier: Ledger,
+    /// Rows of the sums for destinations that are off; the next process may need them.
+    pub(super) foreign: Vec<Row>,
+    pub(super) logged: LoggedLetters,
     pub(super) spool: Option<Spool>,
+    /// Records that are done before older ones of their queue, so that no watermark shows it.
+    pub(super) out_of_order: Vec<(Location, RecordHeader)>,
+    /// A bit for each durable destination.
+    pub(super) durable: u32,
+    /// `destination.kind` of each queue.
+    pub(super) queue_names: Vec<String>,
     pub(super) destinations: Vec<Destination>,
     pub(super) trigger: Trigger,
     pub(super) follows_crash: bool,
-    /// Whether the spool rejected a batch, so that compressing another is pointless until a flush begins
-    /// or a file is removed.
+    /// Whether the spool refused a payload, so that no other is tried until a flush begins or a segment is
+    /// removed.
     pub(super) spool_refuses: bool,
-    /// Whether the spool's failure was logged; false again after a written batch.
+    /// Whether the spool's failure was logged; false again after a written payload.
     pub(super) spool_reported: bool,
-    /// Whether the full buffer was logged since the end of the last flush.
+    /// Whether the full buffer was logged; false again when it is half empty.
     pub(super) full_reported: bool,
 }
 
@@ -49,19 +59,27 @@ impl Core {
         trigger: Trigger,
         seed: u64,
     ) -> Self {
-        let kinds: Vec<SignalKind> =
-            destinations.iter().flat_map(|spec| spec.kinds.clone()).collect();
         let mut first_route = 0;
+        let mut queue_names = Vec::new();
         let destinations = destinations.into_iter().enumerate().map(|(id, spec)| {
+            let name = |kind: &SignalKind| format!("{}.{}", spec.name, kind.name());
+            queue_names.extend(spec.kinds.iter().map(name));
             let destination = Destination::new(spec, first_route, seed ^ id as u64);
             first_route += destination.spec.kinds.len();
             destination
         });
+        let destinations: Vec<_> = destinations.collect();
+        let durable = destinations.iter().enumerate().filter(|(_, it)| it.spec.durable);
         Self {
-            destinations: destinations.collect(),
-            ledger: Ledger::new(kinds.len()),
-            earlier: Ledger::new(kinds.len()),
-            buffer: Buffer::new(buffer_bytes, kinds),
+            durable: durable.fold(0, |bits, (id, _)| bits | 1 << id),
+            buffer: Buffer::new(buffer_bytes, destinations.len()),
+            destinations,
+            ledger: Ledger::new(queue_names.len()),
+            earlier: Ledger::new(queue_names.len()),
+            foreign: Vec::new(),
+            logged: LoggedLetters::default(),
+            queue_names,
+            out_of_order: Vec::new(),
             spool: None,
             trigger,
             follows_crash: false,
@@ -71,59 +89,61 @@ impl Core {
         }
     }
 
-    /// Uses the spool and sums of an earlier process. Corrects the sums to the files that exist. Returns
-    /// the number of items that process held in memory, which are lost.
-    pub fn use_spool(&mut self, spool: Spool, mut ledger: Ledger) -> u64 {
-        self.follows_crash = ledger.routes() > 0 && ledger != Ledger::new(ledger.routes());
-        self.earlier = ledger.clone();
-        for (id, destination) in self.destinations.iter().enumerate() {
-            for route in destination.routes() {
-                let kind = self.kind(id, route);
-                let mine = |file: &&SpoolFile| {
-                    file.destination == destination.spec.name && file.kind == kind
-                };
-                let found = spool.files().filter(mine).map(|file| file.items).sum::<u64>();
-                ledger.reconcile_spool(route, found);
-            }
-        }
-        let lost = ledger.lose_held();
-        ledger.merge(&self.ledger);
-        self.ledger = ledger;
-        self.spool = Some(spool);
-        lost
+    /// The names of the durable destinations, each at the place of its bit in the spool's records.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.destinations.iter().map(|destination| destination.spec.name).collect()
     }
 
-    /// Enqueues a payload for each destination that takes its kind.
-    pub fn receive(&mut self, signal: Payload) {
-        for destination in &self.destinations {
-            if let Some(route) = destination.route_of(signal.kind) {
-                self.ledger.received(route, signal.items);
+    /// Numbers payloads from here on, so that those of two processes differ.
+    pub fn number_from(&mut self, sequence: u64) {
+        self.buffer.begin_at(sequence);
+    }
+
+    /// Enqueues a payload for each destination that takes its kind, and appends it to the spool.
+    pub fn receive(&mut self, payload: Payload) {
+        let mut destinations = 0;
+        for (id, destination) in self.destinations.iter().enumerate() {
+            if let Some(route) = destination.route_of(payload.kind) {
+                self.ledger.received(route, payload.items);
+                destinations |= 1 << id;
             }
         }
-        self.buffer.push(signal);
+        if destinations == 0 {
+            return;
+        }
+        let sequence = self.buffer.push(payload, destinations);
+        self.append(sequence);
         if self.trigger == Trigger::Receive {
             self.buffer.mark();
-            self.destinations.iter_mut().for_each(|destination| destination.unreadable.clear());
+            self.destinations.iter_mut().for_each(|destination| destination.skipped.clear());
         }
-        if self.buffer.is_over_full() {
-            self.buffer.mark();
-            while self.buffer.is_over_full() && self.spool_some() {}
+        self.keep_bound();
+    }
+
+    fn keep_bound(&mut self) {
+        if !self.buffer.is_over_full() {
+            return;
         }
+        while self.spool_some() {}
+        self.buffer.drop_cached();
         while let Some(evicted) = self.buffer.evict() {
             if !std::mem::replace(&mut self.full_reported, true) {
                 warn!("The buffer is full: telemetry is dropped, the oldest without errors first");
             }
-            let dropped = State::Dropped(Reason::BufferFull);
-            for route in evicted.routes {
-                self.ledger.transfer(route, State::Held, dropped, evicted.items);
-            }
+            self.drop_payload(&evicted, Reason::BufferFull);
         }
     }
 
-    /// Defers all received payloads to a later flush. The caller [spools](Self::spool_some) them.
+    /// Defers all received payloads to a later flush.
     pub fn defer(&mut self) {
         self.buffer.mark();
+        self.spool_rest();
+    }
+
+    /// Appends the payloads that the spool did not take when they came.
+    fn spool_rest(&mut self) {
         self.spool_refuses = false;
+        while self.spool_some() {}
     }
 
     /// Begins a flush: [`next_batch`](Self::next_batch) returns batches for each destination. The flush
@@ -134,7 +154,7 @@ impl Core {
         self.buffer.mark();
         self.spool_refuses = false;
         for id in 0..self.destinations.len() {
-            self.destinations[id].unreadable.clear();
+            self.destinations[id].skipped.clear();
             if drain {
                 self.destinations[id].health.try_now();
             }
@@ -156,9 +176,7 @@ impl Core {
         self.destinations.iter().all(|destination| destination.awaited.is_none())
     }
 
-    /// Ends the flush; sending continues in the background. The caller [spools](Self::spool_some)
-    /// undelivered payloads. If the spool has room, a kill loses no payload of a durable destination
-    /// from before the flush.
+    /// Ends the flush; sending continues in the background.
     ///
     /// If `patience_over`, awaited destinations that accepted no batch during this flush open their
     /// breaker.
@@ -175,7 +193,8 @@ impl Core {
                 destination.under_way.iter_mut().for_each(|it| it.has_failed = true);
             }
         }
-        self.full_reported = false;
+        self.full_reported &= self.buffer.is_half_full();
+        self.spool_rest();
     }
 
     /// Records a freeze: failures of batches in flight do not count against their destinations, unless
@@ -197,20 +216,54 @@ impl Core {
         if !wanted || destination.under_way.is_some() || destination.health.is_open(now) {
             return None;
         }
-        let split = destination.split.filter(|split| split.left > 0);
-        let most_parts = if split.is_some() { 1 } else { usize::MAX };
-        let fresh = destination.routes().find_map(|route| {
-            Some((route, BatchOrigin::Buffer, self.buffer.take(route, most_parts)?))
-        });
-        let Some((route, origin, batch)) = fresh.or_else(|| self.next_spooled(id, most_parts))
-        else {
+        let Some((route, sequences, is_alone)) = self.next_payloads(id) else {
             self.note_progress(id);
             return None;
         };
-        let destination = &mut self.destinations[id];
-        destination.split = split.map(|split| Split { left: split.left - 1, ..split });
-        destination.under_way = Some(InFlight::new(route, batch.clone(), origin, now));
+        let kind = self.kind(id, route);
+        let is_zstd = self.buffer.get(sequences[0]).is_some_and(|entry| entry.header.is_zstd);
+        let batch = Batch::of_parts(kind, is_zstd, self.buffer.take(id, &sequences));
+        self.buffer.drop_cached(); // it may have been read from the disk
+        let under_way = InFlight {
+            route,
+            batch: batch.clone(),
+            sequences,
+            is_alone,
+            sent_at: now,
+            thawed: false,
+            has_failed: false,
+        };
+        self.destinations[id].under_way = Some(under_way);
         Some(batch)
+    }
+
+    /// The payloads of a destination's next batch, which are in memory then, and whether they are sent
+    /// alone on purpose.
+    fn next_payloads(&mut self, id: DestinationId) -> Option<(QueueId, Vec<u64>, bool)> {
+        while !self.is_unreadable(id) {
+            let (route, sequences, is_alone) = match self.next_alone(id) {
+                Some((route, sequence)) => (route, vec![sequence], true),
+                None => {
+                    let Self { buffer, destinations, .. } = self;
+                    let destination = &destinations[id];
+                    let skip = |sequence| destination.holds_back(sequence);
+                    let mut selections = destination
+                        .queues()
+                        .filter_map(|(route, kind)| Some((route, buffer.select(id, kind, skip)?)));
+                    match selections.next() {
+                        Some((route, sequences)) => (route, sequences, false),
+                        None => {
+                            let (route, suspect) = self.next_suspect(id)?;
+                            (route, vec![suspect], true)
+                        }
+                    }
+                }
+            };
+            if self.read_in(id, &sequences) {
+                return Some((route, sequences, is_alone));
+            }
+        }
+        None
     }
 
     /// Accounts for the result of the batch in flight.
@@ -233,6 +286,7 @@ impl Core {
                     self.destinations[id].succeeded();
                 }
                 self.release(
+                    id,
                     &under_way,
                     &[
                         (State::Delivered, items - rejected - unsampled),
@@ -249,13 +303,17 @@ impl Core {
             Err(error) if error.is_final() => {
                 self.destinations[id].refused(now, error, &under_way.batch);
                 let rejected = (State::Dropped(Reason::Rejected), under_way.batch.items);
-                self.release(&under_way, &[rejected]);
+                self.release(id, &under_way, &[rejected]);
+            }
+            Err(error) if error.is_server_error() && self.isolate(id, &under_way) => {
+                debug!("A payload may be the cause of server errors: {error}");
             }
             Err(error) => {
-                self.give_back(&under_way);
+                self.buffer.give_back(id);
                 self.destinations[id].retry_or_open(now, &under_way, error);
             }
         }
+        self.keep_bound();
         self.note_progress(id);
     }
 
@@ -279,6 +337,16 @@ impl Core {
             wanted && destination.under_way.is_none() && self.has_pending(*id)
         });
         lacking.filter_map(|(_, destination)| destination.health.open_until()).min()
+    }
+
+    /// Notes on disk what the sums do not hold, and removes finished segments. Call it after the sums are
+    /// written.
+    pub fn remove_finished(&mut self) {
+        let Some(spool) = &mut self.spool else { return };
+        for (location, header) in self.out_of_order.drain(..) {
+            spool.set_destinations(location, &header);
+        }
+        spool.remove_finished();
     }
 
     /// The stats of each destination.
@@ -320,65 +388,59 @@ impl Core {
         &self.ledger
     }
 
-    fn kind(&self, id: DestinationId, route: QueueId) -> SignalKind {
+    pub(super) fn kind(&self, id: DestinationId, route: QueueId) -> SignalKind {
         let destination = &self.destinations[id];
         destination.spec.kinds[route - destination.first_route]
     }
 
     pub(super) fn has_pending(&self, id: DestinationId) -> bool {
         let destination = &self.destinations[id];
+        let skip = |sequence| destination.skipped.contains(&sequence);
+        let mut queues = destination.queues();
         destination.under_way.is_some()
-            || destination.routes().any(|route| self.buffer.has_waiting(route))
-            || self.oldest_spooled_kind(id).is_some()
+            || destination.split.as_ref().is_some_and(|split| !split.sequences.is_empty())
+            || !self.is_unreadable(id)
+                && queues.any(|(_, kind)| self.buffer.has_waiting(id, kind, skip))
     }
 
-    /// Releases a completed batch from buffer or spool.
-    fn release(&mut self, under_way: &InFlight, fates: &[(State, u64)]) {
-        let from = match &under_way.origin {
-            BatchOrigin::Buffer => {
-                self.buffer.done(under_way.route);
-                State::Held
-            }
-            BatchOrigin::Spool(sequences) => {
-                for sequence in sequences {
-                    let removed = self.spool.as_mut().map(|spool| spool.remove(*sequence));
-                    if let Some(Err(error)) = removed {
-                        warn!("A sent file of the spool stays, and may be sent again: {error}");
-                    }
-                }
-                self.spool_refuses = false; // there is room again
-                State::Spooled
-            }
-        };
-        for (state, items) in fates {
-            self.ledger.transfer(under_way.route, from, *state, *items);
+    /// The queues of the destinations in a header.
+    pub(super) fn queues_of(&self, header: &RecordHeader) -> Vec<(DestinationId, QueueId)> {
+        let destinations = self.destinations.iter().enumerate();
+        let lacks = destinations.filter(|(id, _)| header.destinations & (1 << id) != 0);
+        lacks.filter_map(|(id, it)| Some((id, it.route_of(header.kind)?))).collect()
+    }
+
+    /// The state of a waiting payload for a destination that lacks it.
+    pub(super) fn state_of(&self, entry: &Entry, id: DestinationId) -> State {
+        match entry.location {
+            Some(_) if self.destinations[id].spec.durable => State::Spooled,
+            Some(_) | None => State::Held,
         }
     }
 
-    /// Splits a rejected batch, so that only the bad part is lost. False if it cannot be split.
-    fn split(&mut self, id: DestinationId, under_way: &InFlight) -> bool {
-        let parts = match &under_way.origin {
-            BatchOrigin::Buffer => under_way.batch.part_count(),
-            BatchOrigin::Spool(sequences) => sequences.len(),
-        };
-        let parts = match (&under_way.origin, &mut self.spool) {
-            (BatchOrigin::Spool(sequences), Some(spool)) if parts == 1 => {
-                spool.split(sequences[0], &under_way.batch).unwrap_or(1)
-            }
-            _ => parts,
-        };
-        if parts == 1 {
-            return false;
+    /// Releases a completed batch.
+    pub(super) fn release(
+        &mut self,
+        id: DestinationId,
+        under_way: &InFlight,
+        fates: &[(State, u64)],
+    ) {
+        let entries = under_way.sequences.iter().filter_map(|sequence| self.buffer.get(*sequence));
+        let on_disk = entries.filter(|entry| self.state_of(entry, id) == State::Spooled);
+        let records: Vec<_> = on_disk.filter_map(|it| Some((it.location?, it.header))).collect();
+        let spooled = records.iter().map(|(_, header)| header.items).sum();
+        self.ledger.conclude(under_way.route, spooled, fates);
+        for freed in self.buffer.done(id) {
+            self.free(&freed);
         }
-        self.destinations[id].split = Some(Split { left: parts, took_some: false });
-        self.give_back(under_way);
-        true
-    }
-
-    /// Returns the batch to the buffer; a spooled batch stays in the spool.
-    fn give_back(&mut self, under_way: &InFlight) {
-        if under_way.origin == BatchOrigin::Buffer {
-            self.buffer.give_back(under_way.route);
+        let watermark = self.buffer.watermark(id, under_way.batch.kind);
+        for (location, header) in records.into_iter().filter(|(_, it)| it.sequence > watermark) {
+            let left = self.buffer.get(header.sequence).map_or(0, |it| it.header.destinations);
+            let header = RecordHeader { destinations: left & self.durable, ..header };
+            self.out_of_order.push((location, header));
         }
+        let destination = &mut self.destinations[id];
+        destination.suspects.retain(|sequence, _| !under_way.sequences.contains(sequence));
+        self.spool_refuses = false; // there may be room again
     }
 }

@@ -2,6 +2,7 @@
 
 mod outlook;
 mod refusals;
+mod isolation;
 mod spooling;
 
 use std::time::Duration;
@@ -14,8 +15,9 @@ use crate::delivery::error::{ExportError, ExportOutcome};
 use crate::delivery::{DestinationId, DestinationSpec};
 use crate::otlp::payload::{Payload, SignalKind};
 use crate::pipeline::core::state::{Core, Trigger};
-use crate::pipeline::ledger::{Account, Ledger, Reason, State};
+use crate::pipeline::ledger::{Account, Reason, State};
 use crate::pipeline::spool::Spool;
+use crate::pipeline::sums::Sums;
 
 struct Bench {
     core: Core,
@@ -36,8 +38,9 @@ impl Bench {
 
     fn with_spool(directory: &tempfile::TempDir) -> Self {
         let mut bench = Self::new(Trigger::Flush);
-        let spool = Spool::open(directory.path(), 64 << 20).unwrap();
-        bench.core.use_spool(spool, Ledger::new(2));
+        let names = bench.core.names();
+        let (spool, recovered) = Spool::open(directory.path(), 64 << 20, &names).unwrap();
+        bench.core.use_spool(spool, recovered, None);
         bench
     }
 
@@ -58,18 +61,35 @@ impl Bench {
         self.core.complete(self.now, id, result);
     }
 
-    fn spool_all(&mut self) {
-        while self.core.spool_some() {}
-    }
-
-    fn defer(&mut self) {
-        self.core.defer();
-        self.spool_all();
-    }
-
     fn end_flush(&mut self, patience_over: bool) {
         self.core.end_flush(self.now, patience_over);
-        self.spool_all();
+    }
+
+    /// What the task does after each step: writes the sums and removes finished segments.
+    fn write_sums(&mut self) -> Sums {
+        let sums = self.core.sums();
+        self.core.remove_finished();
+        sums
+    }
+
+    /// The next process of the sandbox after a kill.
+    fn killed(mut self, directory: &tempfile::TempDir) -> Self {
+        let sums = self.write_sums();
+        let mut next = Self::new(Trigger::Flush);
+        let names = next.core.names();
+        let (spool, recovered) = Spool::open(directory.path(), 64 << 20, &names).unwrap();
+        next.core.use_spool(spool, recovered, Some(sums));
+        next
+    }
+
+    /// All batches that a destination is sent and accepts.
+    fn deliver(&mut self, id: DestinationId) -> Vec<u64> {
+        let mut batches = Vec::new();
+        while let Some(items) = self.sent(id) {
+            batches.push(items);
+            self.complete(id, Ok(ExportOutcome::default()));
+        }
+        batches
     }
 
     fn account(&self, id: DestinationId) -> Account {

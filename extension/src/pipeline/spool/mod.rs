@@ -1,326 +1,366 @@
-//! Undelivered batches on disk, so that they outlive the process.
+//! Undelivered payloads on disk, so that they outlive the process.
 //!
-//! One file per batch, `<sequence>.<destination>.<kind>.<items>.<flags>.zst`: the export request
-//! compressed with zstd, whose checksum guards it. A file is written under another name and then
-//! renamed, so it is complete or missing. The name holds what the account needs, also for a file that
-//! cannot be read. `/tmp` survives the reset of a sandbox, and the next process sends the files.
+//! A payload is appended to a [segment](record) before its sender gets an answer: one write into the page
+//! cache, which outlives the process, without compression and fsync. A payload of several destinations is
+//! one record. The [buffer](crate::pipeline::buffer) knows which records a destination lacks; the
+//! [sums](crate::pipeline::ledger) keep that for the next process.
 //!
-//! The bound counts disk blocks. To make room, damaged files are removed first, then the oldest without
-//! an error, then the oldest.
+//! - **Two streams**: payloads with and without errors have separate segments. The oldest segment without
+//!   errors is removed first to make room; a payload without an error removes none with errors.
+//! - **A finished segment**, whose records no destination lacks, is removed after the sums are written: a
+//!   kill between the two leaves a file that the next process removes. To make room, the file is removed
+//!   before its items are counted as dropped: a kill between the two leaves items without a file, which
+//!   the next process counts.
+//! - **[Compaction](Spool::rewrite)**: a segment whose records wait for a minute is written anew without
+//!   the finished ones. The others are compressed, in the frames that are sent later.
+//! - **A removed directory** is made again.
+//!
+//! The bound counts disk blocks, and leaves a quarter of the disk to the function.
 
-mod file;
+mod record;
+mod segment;
+mod import;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    ffi::OsStr,
+    collections::BTreeMap,
     fs, io,
-    ops::Bound,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use crate::delivery::batch::Batch;
-use crate::otlp::payload::SignalKind;
-pub use crate::pipeline::spool::file::SpoolFile;
-use crate::pipeline::spool::file::on_disk;
+use bytes::Bytes;
+use tokio::time::Instant;
 
-/// The suffix of a file that is being written, or was at the end of the process.
-const UNFINISHED: &str = "unfinished";
+pub use crate::pipeline::spool::import::ImportedFile;
+pub use crate::pipeline::spool::record::RecordHeader;
+pub use crate::pipeline::spool::segment::ReadError;
+use crate::pipeline::spool::segment::Segment;
+use crate::pipeline::spool::segment::UNFINISHED;
 
-/// The suffix of a damaged file, which is kept for inspection while there is room.
-const DAMAGED: &str = "damaged";
+/// A file takes a multiple of this on disk: the default block size of ext4 and most other file systems.
+/// <https://docs.kernel.org/filesystems/ext4/blocks.html>
+const BLOCK: u64 = 4_096;
 
-/// The file of [`Spool::note_logged`].
-const LOGGED: &str = "logged";
+/// A segment ends at this size: small enough to be rewritten in a few milliseconds, large enough that the
+/// default bound is some 60 open files.
+const SEGMENT_BYTES: u64 = 1 << 20;
 
-/// Most files: the number of blocks in the default bound. A larger bound allows larger files, not longer
-/// lists.
-const MAX_FILES: usize = 16_384;
+/// The least number of segments in a small bound, so that making room drops a small part.
+const LEAST_SEGMENTS: u64 = 16;
+
+/// A segment is compacted at this age: its records wait for a destination that does not answer.
+const COMPACTION_AGE: Duration = Duration::from_secs(60);
+
+/// The largest `/tmp` of a function.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-ephemeral-storage.html>
+const LARGEST_DISK: u64 = 10_240 << 20;
+
+const SUFFIX: &str = "segment";
+
+/// Names a segment: its place in the order of creation, and its stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SegmentId {
+    number: u64,
+    has_error: bool,
+}
+
+/// The place of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Location {
+    pub segment: SegmentId,
+    offset: u64,
+}
 
 #[derive(Debug)]
 pub struct Spool {
     directory: PathBuf,
     max_bytes: u64,
-    /// By sequence number, oldest first.
-    files: BTreeMap<u64, SpoolFile>,
-    /// Sequence numbers of each destination's files, by kind.
-    queues: BTreeMap<String, [BTreeSet<u64>; SignalKind::ALL.len()]>,
-    /// Damaged files with their bytes on disk.
-    damaged: Vec<(PathBuf, u64)>,
-    /// Bytes of all files on disk, damaged ones included.
-    bytes: u64,
-    next_sequence: u64,
-    logged: LastWarning,
+    /// The names of the durable destinations, as segments hold them.
+    names: String,
+    segments: BTreeMap<SegmentId, Segment>,
+    /// To which records without and with errors are appended.
+    active: [Option<SegmentId>; 2],
+    next_number: u64,
+    /// The most bytes at the last look at the disk.
+    limit: u64,
 }
 
-/// The dead letters that the processes of this sandbox have written.
-#[derive(Clone, Copy, Debug, Default)]
-struct LastWarning {
-    /// Bytes of lines.
-    bytes: usize,
-    /// The first sequence number without a dead letter.
-    to: u64,
-}
-
-/// Why a file could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// The file is gone: the function may empty `/tmp`.
-    #[error("is missing")]
-    Missing,
-    /// A frame or checksum is wrong.
-    #[error("is damaged and set aside: {0}")]
-    Damaged(io::Error),
-    /// The disk or the process failed, for example without a free file descriptor, which the function
-    /// shares. The content may be intact.
-    #[error("cannot be read now and is kept: {0}")]
-    NotNow(io::Error),
+/// What an earlier process has left.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// Records with their places, in any order.
+    pub records: Vec<(RecordHeader, Location)>,
+    /// Files of version 0.1.
+    pub imports: Vec<ImportedFile>,
 }
 
 impl Spool {
-    /// Creates the directory if it is missing, lists the files of an earlier process, and removes
-    /// unfinished ones.
-    pub fn open(directory: &Path, max_bytes: u64) -> io::Result<Self> {
+    /// Creates the directory if it is missing, reads the record headers of an earlier process, and removes
+    /// unfinished files. Bit *n* of [`RecordHeader::destinations`] is the *n*th of `names`, also in records
+    /// that were written for other destinations.
+    pub fn open(directory: &Path, max_bytes: u64, names: &[&str]) -> io::Result<(Self, Recovered)> {
         fs::create_dir_all(directory)?;
         let mut spool = Self {
             directory: directory.to_owned(),
             max_bytes,
-            files: BTreeMap::new(),
-            queues: BTreeMap::new(),
-            damaged: Vec::new(),
-            bytes: 0,
-            next_sequence: 0,
-            logged: LastWarning::read(directory),
+            names: names.join(","),
+            segments: BTreeMap::new(),
+            active: [None, None],
+            next_number: 0,
+            limit: max_bytes,
         };
+        let mut recovered = Recovered::default();
         for entry in fs::read_dir(directory)? {
-            let entry = entry?;
-            let (path, name) = (entry.path(), entry.file_name());
-            let bytes = entry.metadata().map_or(0, |metadata| metadata.len());
-            match path.extension().and_then(OsStr::to_str) {
-                // The ledger counted it as held, and as lost with the process.
-                Some(UNFINISHED) => fs::remove_file(path)?,
-                Some(DAMAGED) => spool.set_aside(path, bytes),
-                _ => {
-                    let file = name.to_str().and_then(|name| SpoolFile::parse(name, bytes));
-                    file.into_iter().for_each(|file| spool.list(file));
-                }
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if let Some(id) = SegmentId::parse(name) {
+                spool.recover(id, &path, names, &mut recovered)?;
+            } else if let Some(file) = ImportedFile::parse(&path) {
+                recovered.imports.push(file);
+            } else if name.ends_with(UNFINISHED) {
+                fs::remove_file(&path)?;
             }
         }
-        let last = spool.files.last_key_value().map_or(0, |(last, _)| last + 1);
-        spool.next_sequence = last.max(spool.logged.to);
-        Ok(spool)
+        Ok((spool, recovered))
     }
 
-    /// All files, oldest first.
-    pub fn files(&self) -> impl Iterator<Item = &SpoolFile> {
-        self.files.values()
-    }
-
-    /// Whether a file is listed.
-    pub fn has(&self, sequence: u64) -> bool {
-        self.files.contains_key(&sequence)
-    }
-
-    /// The kind of a destination's oldest file among those of some kinds, the skipped ones left out.
-    pub fn oldest_kind(
-        &self,
-        destination: &str,
-        kinds: &[SignalKind],
-        skip: &[u64],
-    ) -> Option<SignalKind> {
-        let queues = self.queues.get(destination)?;
-        let first = |kind: &SignalKind| queues[*kind as usize].iter().find(|it| !skip.contains(it));
-        let oldest = |kind: &SignalKind| Some((*first(kind)?, *kind));
-        kinds.iter().filter_map(oldest).min().map(|(_, kind)| kind)
-    }
-
-    /// Fails if a file of this size does not fit after all files but the `busy` ones are removed.
-    pub fn could_hold(&self, bytes: u64, busy: &[u64]) -> io::Result<()> {
-        let kept = busy.iter().filter_map(|sequence| self.files.get(sequence));
-        let kept: u64 = kept.map(SpoolFile::bytes_on_disk).sum();
-        if kept + on_disk(bytes) > self.max_bytes || busy.len() >= MAX_FILES {
-            let reason = "CRUDDUR_SPOOL_BYTES is too small";
-            return Err(io::Error::new(io::ErrorKind::StorageFull, reason));
+    fn recover(
+        &mut self,
+        id: SegmentId,
+        path: &Path,
+        names: &[&str],
+        recovered: &mut Recovered,
+    ) -> io::Result<()> {
+        self.next_number = self.next_number.max(id.number + 1);
+        let Some(opened) = Segment::open(path.to_owned())? else {
+            return fs::remove_file(path);
+        };
+        let place = |name: &str| names.iter().position(|known| *known == name);
+        let places: Vec<_> = opened.names.split(',').map(place).collect();
+        let mut segment = opened.segment;
+        for (header, offset) in opened.records {
+            let bits = places.iter().enumerate();
+            let known = bits.filter(|(bit, _)| header.destinations & (1 << bit) != 0);
+            let destinations =
+                known.fold(0, |bits, (_, place)| bits | place.map_or(0, |place| 1 << place));
+            // Only a process with other exporters knows whether the record is delivered there.
+            segment.live += usize::from(destinations == 0 && header.destinations != 0);
+            if destinations != 0 {
+                let location = Location { segment: id, offset };
+                recovered.records.push((RecordHeader { destinations, ..header }, location));
+            }
         }
+        self.segments.insert(id, segment);
         Ok(())
     }
 
-    /// Removes files except the `busy` ones until a file of this size fits, and returns them. Fails
-    /// without removing anything if it [cannot fit](Self::could_hold).
-    pub fn make_room(&mut self, bytes: u64, busy: &[u64]) -> io::Result<Vec<SpoolFile>> {
-        self.could_hold(bytes, busy)?;
-        let bytes = on_disk(bytes);
-        while self.bytes + bytes > self.max_bytes
-            && let Some((path, freed)) = self.damaged.pop()
-        {
-            self.bytes -= freed;
-            let _ = fs::remove_file(path);
+    /// Bytes of all files on disk.
+    pub fn bytes(&self) -> u64 {
+        self.segments.values().map(|segment| on_disk(segment.bytes)).sum()
+    }
+
+    /// Removes segments until a record of this size fits, and returns them. Segments in `busy` are spared,
+    /// and those with errors for a record without. Fails without a change if that is not enough.
+    pub fn make_room(
+        &mut self,
+        header: &RecordHeader,
+        is_busy: impl Fn(SegmentId) -> bool,
+    ) -> io::Result<Vec<SegmentId>> {
+        let header_bytes = record::file_header(&self.names).len() as u64;
+        let bytes = on_disk(header_bytes + header.record_bytes());
+        let mut left = self.bytes();
+        if left + bytes <= self.limit {
+            return Ok(Vec::new());
         }
+        let by_age = self.segments.iter().filter(|(id, _)| !is_busy(**id));
+        let mut candidates: Vec<_> = by_age
+            .filter(|(id, _)| !id.has_error || header.has_error)
+            .map(|(id, segment)| {
+                (segment.live > 0, id.has_error, id.number, on_disk(segment.bytes))
+            })
+            .collect();
+        candidates.sort_unstable();
         let mut removed = Vec::new();
-        while self.bytes + bytes > self.max_bytes || self.files.len() >= MAX_FILES {
-            let is_idle = |file: &&SpoolFile| !busy.contains(&file.sequence);
-            let oldest =
-                |has_error| self.files().filter(is_idle).find(|file| file.has_error == has_error);
-            let oldest = oldest(false).or_else(|| oldest(true)).map(|file| file.sequence);
-            let Some(file) = oldest.and_then(|sequence| self.forget(sequence)) else { break };
-            let _ = fs::remove_file(self.path(&file));
-            removed.push(file);
+        for (_, has_error, number, bytes_of_segment) in candidates {
+            if left + bytes <= self.limit {
+                break;
+            }
+            left -= bytes_of_segment;
+            removed.push(SegmentId { number, has_error });
         }
+        if left + bytes > self.limit {
+            let reason = "CRUDDUR_SPOOL_BYTES or the disk is too small";
+            return Err(io::Error::new(io::ErrorKind::StorageFull, reason));
+        }
+        removed.iter().for_each(|id| self.remove(*id));
         Ok(removed)
     }
 
-    /// Writes a batch for which there is room. Returns the file's sequence number.
-    pub fn write(&mut self, destination: &str, batch: &Batch) -> io::Result<u64> {
-        let body = batch.to_zstd()?;
-        let file = SpoolFile {
-            sequence: self.next_sequence,
-            destination: destination.to_owned(),
-            kind: batch.kind,
-            items: batch.items,
-            has_error: batch.has_error,
-            bytes: body.len() as u64,
+    /// Appends a record for which there is room. Fails with [`io::ErrorKind::NotFound`] if the function has
+    /// removed the files.
+    pub fn append(&mut self, header: &RecordHeader, body: &[u8]) -> io::Result<Location> {
+        let id = self.active(header)?;
+        let Some(segment) = self.segments.get_mut(&id) else {
+            return Err(io::ErrorKind::NotFound.into());
         };
-        self.write_file(&file, &body)?;
-        self.next_sequence += 1;
-        self.list(file);
-        Ok(self.next_sequence - 1)
+        if segment.is_removed() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the function has emptied it"));
+        }
+        let offset = segment.append(header, body)?;
+        segment.live += 1;
+        Ok(Location { segment: id, offset })
     }
 
-    /// Replaces a file by files with the [parts](Batch::split) of its batch; returns their number. Fails
-    /// without a change if there is only one part, or a write fails. The few parts may exceed the bound
-    /// until the next file.
-    pub fn split(&mut self, sequence: u64, batch: &Batch) -> io::Result<usize> {
-        let file = self.files.get(&sequence);
-        let destination = file.ok_or(io::ErrorKind::NotFound)?.destination.clone();
-        let parts = batch.split()?;
-        if parts.len() < 2 {
-            return Err(io::ErrorKind::InvalidInput.into());
+    /// The segment for a record. A full one is kept if no other can be made.
+    fn active(&mut self, header: &RecordHeader) -> io::Result<SegmentId> {
+        let stream = usize::from(header.has_error);
+        let limit = SEGMENT_BYTES.min(self.max_bytes / LEAST_SEGMENTS).max(BLOCK);
+        let active = self.active[stream];
+        if let Some(id) = active
+            && self.segments.get(&id).is_some_and(|it| it.bytes + header.record_bytes() <= limit)
+        {
+            return Ok(id);
         }
-        let mut written = Vec::new();
-        for part in &parts {
-            match self.write(&destination, part) {
-                Ok(sequence) => written.push(sequence),
-                Err(error) => {
-                    written.into_iter().for_each(|sequence| drop(self.remove(sequence)));
-                    return Err(error);
-                }
+        let id = SegmentId { number: self.next_number, has_error: header.has_error };
+        match Segment::create(self.path(id), &self.names) {
+            Ok(segment) => {
+                self.next_number += 1;
+                self.segments.insert(id, segment);
+                self.active[stream] = Some(id);
+                self.limit = self.max_bytes.min(self.bytes() + free_bytes(&self.directory));
+                Ok(id)
             }
+            Err(error) => active.filter(|id| self.segments.contains_key(id)).ok_or(error),
         }
-        // If the disk fails to remove the file, a later process may send it again.
-        let _ = self.remove(sequence);
-        Ok(parts.len())
     }
 
-    /// A destination's oldest batch of a kind, or the next one `after` another, without the skipped ones.
-    /// A missing or damaged file is removed from the list; one that cannot be read now stays.
-    pub fn next(
+    pub fn read(&self, location: Location, header: &RecordHeader) -> Result<Bytes, ReadError> {
+        let segment = self.segments.get(&location.segment).ok_or(ReadError::Damaged)?;
+        segment.read(location.offset, header.bytes)
+    }
+
+    /// Writes which destinations lack a record, if it is still there.
+    pub fn set_destinations(&self, location: Location, header: &RecordHeader) {
+        let segment = self.segments.get(&location.segment);
+        // If the write fails, the next process sends the record again.
+        segment.into_iter().for_each(|it| drop(it.set_destinations(location.offset, header)));
+    }
+
+    /// Counts a recovered record as one that a queue lacks.
+    pub fn keep(&mut self, location: Location) {
+        self.segments.entry(location.segment).and_modify(|segment| segment.live += 1);
+    }
+
+    /// No queue lacks the record any more.
+    pub fn release(&mut self, location: Location) {
+        self.segments.entry(location.segment).and_modify(|segment| segment.live -= 1);
+    }
+
+    /// Removes the finished segments. Call it after the sums are written.
+    pub fn remove_finished(&mut self) {
+        let is_active = |id: &SegmentId| self.active.contains(&Some(*id));
+        let finished = self.segments.iter().filter(|(id, it)| it.live == 0 && !is_active(id));
+        let finished: Vec<_> = finished.map(|(id, _)| *id).collect();
+        finished.into_iter().for_each(|id| self.remove(id));
+    }
+
+    /// Replaces a segment by one with these records, and returns their places. Fails without a change.
+    pub fn rewrite(
         &mut self,
-        destination: &str,
-        kind: SignalKind,
-        after: Option<u64>,
-        skip: &[u64],
-    ) -> Option<(SpoolFile, Result<Batch, ReadError>)> {
-        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let queue = &self.queues.get(destination)?[kind as usize];
-        let sequence = queue.range((after, Bound::Unbounded)).find(|it| !skip.contains(it))?;
-        let file = self.files.get(sequence)?.clone();
-        let batch = self.read(&file);
-        match &batch {
-            Ok(_) | Err(ReadError::NotNow(_)) => {}
-            Err(ReadError::Missing) => drop(self.forget(file.sequence)),
-            Err(ReadError::Damaged(_)) => {
-                self.forget(file.sequence);
-                let path = self.path(&file);
-                let aside = path.with_extension(DAMAGED);
-                // If the rename fails, the file stays and is only removed from the list.
-                if fs::rename(&path, &aside).is_ok() {
-                    self.set_aside(aside, file.bytes);
-                }
-            }
+        id: SegmentId,
+        records: &[(RecordHeader, Bytes)],
+    ) -> io::Result<Vec<Location>> {
+        let path = self.path(id);
+        let mut segment = Segment::create(path.with_extension(UNFINISHED), &self.names)?;
+        let append = |(header, body): &(RecordHeader, Bytes)| segment.append(header, body);
+        let written: io::Result<Vec<u64>> = records.iter().map(append).collect();
+        let written = written.and_then(|offsets| segment.rename(&path).map(|()| offsets));
+        let offsets = written.inspect_err(|_| segment.remove())?;
+        segment.live = records.len();
+        self.segments.insert(id, segment);
+        self.end(id);
+        Ok(offsets.into_iter().map(|offset| Location { segment: id, offset }).collect())
+    }
+
+    /// The oldest segment that is not compact, of which no record is in flight, and which is a minute old
+    /// if the time is given.
+    pub fn stale(
+        &self,
+        now: Option<Instant>,
+        is_busy: impl Fn(SegmentId) -> bool,
+    ) -> Option<SegmentId> {
+        let is_stale = |segment: &Segment| {
+            let is_old = now.is_none_or(|now| segment.is_older_than(COMPACTION_AGE, now));
+            !segment.is_compact && segment.live > 0 && is_old
+        };
+        let mut segments = self.segments.iter();
+        segments.find(|(id, it)| is_stale(it) && !is_busy(**id)).map(|(id, _)| *id)
+    }
+
+    pub fn set_compact(&mut self, id: SegmentId) {
+        self.segments.entry(id).and_modify(|segment| segment.is_compact = true);
+    }
+
+    /// Removes the oldest segment of which no record is in flight, without errors first.
+    pub fn remove_oldest(&mut self, is_busy: impl Fn(SegmentId) -> bool) -> Option<SegmentId> {
+        let idle = self.segments.keys().copied().filter(|id| !is_busy(*id));
+        let oldest = idle.min_by_key(|id| (id.has_error, id.number))?;
+        self.remove(oldest);
+        Some(oldest)
+    }
+
+    /// Makes the directory anew, and returns the segments whose files the function has removed.
+    pub fn make_directory(&mut self) -> io::Result<Vec<SegmentId>> {
+        fs::create_dir_all(&self.directory)?;
+        self.active = [None, None];
+        let removed = self.segments.iter().filter(|(_, segment)| segment.is_removed());
+        Ok(removed.map(|(id, _)| *id).collect())
+    }
+
+    fn remove(&mut self, id: SegmentId) {
+        if let Some(segment) = self.segments.remove(&id) {
+            segment.remove();
         }
-        Some((file, batch))
+        self.end(id);
     }
 
-    /// The request in a file, not compressed.
-    pub fn request(&self, file: &SpoolFile) -> io::Result<Vec<u8>> {
-        zstd::decode_all(&fs::read(self.path(file))?[..])
+    /// Nothing is appended to the segment any more.
+    fn end(&mut self, id: SegmentId) {
+        self.active = self.active.map(|active| active.filter(|active| *active != id));
     }
 
-    /// Bytes of dead letters that the processes of this sandbox have recorded.
-    pub fn logged_bytes(&self) -> usize {
-        self.logged.bytes
-    }
-
-    /// The files without dead letters, oldest first; see [`note_logged`](Self::note_logged).
-    pub fn unlogged(&self) -> impl Iterator<Item = &SpoolFile> {
-        self.files.range(self.logged.to..).map(|(_, file)| file)
-    }
-
-    /// Records that no present file gets dead letters again, and adds the bytes written.
-    pub fn note_logged(&mut self, bytes: usize) -> io::Result<()> {
-        self.logged = LastWarning { bytes: self.logged.bytes + bytes, to: self.next_sequence };
-        let LastWarning { bytes, to } = self.logged;
-        fs::write(self.directory.join(LOGGED), format!("{bytes} {to}"))
-    }
-
-    /// Removes a file, also from the list if the disk fails.
-    pub fn remove(&mut self, sequence: u64) -> io::Result<()> {
-        match self.forget(sequence) {
-            Some(file) => fs::remove_file(self.path(&file)),
-            None => Ok(()),
-        }
-    }
-
-    fn read(&self, file: &SpoolFile) -> Result<Batch, ReadError> {
-        let body = fs::read(self.path(file)).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => ReadError::Missing,
-            _ => ReadError::NotNow(error),
-        })?;
-        Batch::compressed(file.kind, file.items, file.has_error, body.into())
-            .map_err(ReadError::Damaged)
-    }
-
-    fn write_file(&self, file: &SpoolFile, body: &[u8]) -> io::Result<()> {
-        let path = self.path(file);
-        let unfinished = path.with_extension(UNFINISHED);
-        fs::write(&unfinished, body)
-            .and_then(|()| fs::rename(&unfinished, &path))
-            .inspect_err(|_| drop(fs::remove_file(&unfinished)))
-    }
-
-    fn list(&mut self, file: SpoolFile) {
-        let queues = self.queues.entry(file.destination.clone()).or_default();
-        queues[file.kind as usize].insert(file.sequence);
-        self.bytes += file.bytes_on_disk();
-        self.files.insert(file.sequence, file);
-    }
-
-    fn set_aside(&mut self, path: PathBuf, bytes: u64) {
-        self.bytes += on_disk(bytes);
-        self.damaged.push((path, on_disk(bytes)));
-    }
-
-    fn forget(&mut self, sequence: u64) -> Option<SpoolFile> {
-        let file = self.files.remove(&sequence)?;
-        self.bytes -= file.bytes_on_disk();
-        if let Some(queues) = self.queues.get_mut(&file.destination) {
-            queues[file.kind as usize].remove(&sequence);
-        }
-        Some(file)
-    }
-
-    fn path(&self, file: &SpoolFile) -> PathBuf {
-        self.directory.join(file.name())
+    fn path(&self, id: SegmentId) -> PathBuf {
+        let stream = if id.has_error { "errors" } else { "others" };
+        self.directory.join(format!("{:020}.{stream}.{SUFFIX}", id.number))
     }
 }
 
-impl LastWarning {
-    /// Zeros if the file is missing or damaged.
-    fn read(directory: &Path) -> Self {
-        let text = fs::read_to_string(directory.join(LOGGED)).unwrap_or_default();
-        let numbers = text.split_once(' ').and_then(|(bytes, to)| {
-            Some(Self { bytes: bytes.parse().ok()?, to: to.parse().ok()? })
-        });
-        numbers.unwrap_or_default()
+impl SegmentId {
+    fn parse(name: &str) -> Option<Self> {
+        let mut parts = name.split('.');
+        let number = parts.next()?.parse().ok()?;
+        let has_error = match parts.next()? {
+            "errors" => true,
+            "others" => false,
+            _ => return None,
+        };
+        (parts.next() == Some(SUFFIX)).then_some(Self { number, has_error })
+    }
+}
+
+/// Rounds up to whole blocks.
+fn on_disk(bytes: u64) -> u64 {
+    bytes.max(1).next_multiple_of(BLOCK)
+}
+
+/// Bytes that may be written, while a quarter of the disk stays free for the function.
+fn free_bytes(directory: &Path) -> u64 {
+    match rustix::fs::statvfs(directory) {
+        Ok(disk) => {
+            let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+            bytes(disk.f_bavail).saturating_sub(bytes(disk.f_blocks).min(LARGEST_DISK) / 4)
+        }
+        Err(_) => u64::MAX, // a failing disk shows with the next write
     }
 }
 

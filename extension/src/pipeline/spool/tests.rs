@@ -1,90 +1,106 @@
+use std::fs;
+
 use super::*;
-use crate::otlp::payload::Payload;
-use crate::pipeline::spool::file::BLOCK;
+use crate::otlp::payload::SignalKind;
 
-fn batch(kind: SignalKind, items: u64, has_error: bool) -> Batch {
-    let bytes = vec![0; 10].into();
-    let signal = Payload { kind, bytes, items, has_error, has_unsampled: false };
-    Batch::of(kind, std::iter::once(&signal)).unwrap()
+const NAMES: [&str; 2] = ["honeycomb", "rollbar"];
+
+fn header(sequence: u64, has_error: bool, body: &[u8]) -> RecordHeader {
+    RecordHeader {
+        sequence,
+        kind: SignalKind::Traces,
+        items: 1,
+        has_error,
+        has_unsampled: false,
+        is_zstd: false,
+        bytes: body.len() as u32,
+        plain_bytes: body.len() as u32,
+        destinations: 0b01,
+    }
 }
 
-fn write(spool: &mut Spool, batch: &Batch) -> Vec<u64> {
-    let removed = spool.make_room(batch.to_zstd().unwrap().len() as u64, &[]).unwrap();
-    spool.write("honeycomb", batch).unwrap();
-    removed.into_iter().map(|file| file.items).collect()
+/// Appends a record that fills a segment, after room was made. Returns the removed segments' numbers.
+fn fill_segment(spool: &mut Spool, sequence: u64, has_error: bool) -> io::Result<Vec<u64>> {
+    let body = vec![0; 3_000];
+    let header = header(sequence, has_error, &body);
+    let removed = spool.make_room(&header, |_| false)?;
+    spool.append(&header, &body)?;
+    Ok(removed.into_iter().map(|id| id.number).collect())
 }
 
 #[test]
-fn the_bound_is_one_of_blocks_on_the_disk_and_errors_stay_longest() {
+fn the_oldest_segment_makes_room_and_one_with_errors_only_for_errors() {
     let directory = tempfile::tempdir().unwrap();
-    let mut spool = Spool::open(directory.path(), 3 * BLOCK).unwrap();
-    for (items, has_error) in [(1, true), (2, false), (4, false)] {
-        assert!(write(&mut spool, &batch(SignalKind::Traces, items, has_error)).is_empty());
+    let (mut spool, _) = Spool::open(directory.path(), 3 * BLOCK, &NAMES).unwrap();
+    for (sequence, has_error) in [(0, true), (1, false), (2, false)] {
+        assert!(fill_segment(&mut spool, sequence, has_error).unwrap().is_empty());
     }
 
-    assert_eq!(write(&mut spool, &batch(SignalKind::Traces, 8, true)), [2]);
-    assert_eq!(write(&mut spool, &batch(SignalKind::Traces, 16, true)), [4]);
-    assert_eq!(write(&mut spool, &batch(SignalKind::Traces, 32, true)), [1]);
-
-    let left: Vec<_> = spool.files().map(|file| file.items).collect();
-    assert_eq!(left, [8, 16, 32]);
-    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3);
+    assert_eq!(fill_segment(&mut spool, 3, false).unwrap(), [1]);
+    assert_eq!(fill_segment(&mut spool, 4, true).unwrap(), [2]);
+    assert_eq!(fill_segment(&mut spool, 5, true).unwrap(), [3]);
+    assert_eq!(fill_segment(&mut spool, 6, false).unwrap_err().kind(), io::ErrorKind::StorageFull);
+    assert_eq!(fill_segment(&mut spool, 7, true).unwrap(), [0]);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count() as u64 * BLOCK, spool.bytes());
 }
 
 #[test]
-fn a_kind_is_read_in_a_row_though_files_of_others_lie_between() {
+fn a_record_in_flight_is_spared() {
     let directory = tempfile::tempdir().unwrap();
-    let mut spool = Spool::open(directory.path(), 100 * BLOCK).unwrap();
-    for items in 0..6 {
-        let kind = [SignalKind::Logs, SignalKind::Traces][items as usize % 2];
-        write(&mut spool, &batch(kind, items, false));
-    }
-    assert_eq!(spool.oldest_kind("honeycomb", &SignalKind::ALL, &[]), Some(SignalKind::Logs));
-    assert_eq!(spool.oldest_kind("honeycomb", &[SignalKind::Metrics], &[]), None);
-    assert_eq!(spool.oldest_kind("xray", &SignalKind::ALL, &[]), None);
+    let (mut spool, _) = Spool::open(directory.path(), BLOCK, &NAMES).unwrap();
+    fill_segment(&mut spool, 0, false).unwrap();
 
-    let mut after = None;
-    let items = std::iter::from_fn(|| {
-        let (file, batch) = spool.next("honeycomb", SignalKind::Traces, after, &[])?;
-        after = Some(file.sequence);
-        Some(batch.unwrap().items)
-    });
-    assert_eq!(items.collect::<Vec<_>>(), [1, 3, 5]);
+    let error = spool.make_room(&header(1, false, &[0; 3_000]), |_| true).unwrap_err();
+
+    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    assert_eq!(spool.bytes(), BLOCK);
 }
 
 #[test]
-fn what_the_log_was_told_of_is_known_to_the_next_process_and_no_new_file_is_taken_for_it() {
+fn records_are_recovered_for_the_destinations_that_the_next_process_has() {
     let directory = tempfile::tempdir().unwrap();
-    let mut spool = Spool::open(directory.path(), 100 * BLOCK).unwrap();
-    write(&mut spool, &batch(SignalKind::Traces, 1, false));
-    spool.note_logged(10).unwrap();
-    spool.note_logged(5).unwrap();
-    spool.remove(0).unwrap();
+    let (mut spool, _) = Spool::open(directory.path(), 100 * BLOCK, &NAMES).unwrap();
+    let bodies: [&[u8]; 3] = [b"one", b"", b"three"];
+    for (sequence, body) in bodies.into_iter().enumerate() {
+        let destinations = [0b11, 0b10, 0b01][sequence];
+        let header = RecordHeader { destinations, ..header(sequence as u64, false, body) };
+        spool.append(&header, body).unwrap();
+    }
+    drop(spool);
 
-    let mut next = Spool::open(directory.path(), 100 * BLOCK).unwrap();
-    write(&mut next, &batch(SignalKind::Traces, 2, false));
+    let (spool, recovered) =
+        Spool::open(directory.path(), 100 * BLOCK, &["rollbar", "xray"]).unwrap();
 
-    assert_eq!(next.logged_bytes(), 15);
-    assert_eq!(next.unlogged().map(|file| file.items).collect::<Vec<_>>(), [2]);
+    let read = |(header, location): &(RecordHeader, Location)| {
+        (header.sequence, header.destinations, spool.read(*location, header).unwrap())
+    };
+    let records: Vec<_> = recovered.records.iter().map(read).collect();
+    assert_eq!(records, [(0, 0b01, Bytes::from("one")), (1, 0b01, Bytes::new())]);
 }
 
 #[test]
-fn what_is_damaged_has_its_place_in_the_bound_and_goes_first() {
+fn a_file_of_another_version_is_removed() {
     let directory = tempfile::tempdir().unwrap();
-    let mut spool = Spool::open(directory.path(), 3 * BLOCK).unwrap();
-    for items in [1, 2] {
-        write(&mut spool, &batch(SignalKind::Traces, items, false));
-        let file = spool.files().next().unwrap();
-        fs::write(spool.path(file), b"damaged").unwrap();
-        assert!(spool.next("honeycomb", SignalKind::Traces, None, &[]).unwrap().1.is_err());
-    }
-    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+    let path = directory.path().join("00000000000000000000.others.segment");
+    fs::write(&path, b"CRUDSPL\x02\0\0\0\0").unwrap();
 
-    let mut next = Spool::open(directory.path(), 3 * BLOCK).unwrap();
-    for (items, all) in [(4, 3), (8, 3), (16, 3)] {
-        assert!(write(&mut next, &batch(SignalKind::Traces, items, false)).is_empty());
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), all, "{items}");
-    }
+    let (_, recovered) = Spool::open(directory.path(), 100 * BLOCK, &NAMES).unwrap();
 
-    assert_eq!(write(&mut next, &batch(SignalKind::Traces, 32, false)), [4]);
+    assert!(recovered.records.is_empty() && !path.exists());
+}
+
+#[test]
+fn a_failed_append_leaves_a_complete_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut spool, _) = Spool::open(directory.path(), 100 * BLOCK, &NAMES).unwrap();
+    let location = spool.append(&header(0, false, b"one"), b"one").unwrap();
+    let path = spool.path(location.segment);
+    let before = fs::read(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+
+    let error = spool.append(&header(1, false, b"two"), b"two").unwrap_err();
+
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    assert_eq!(spool.read(location, &header(0, false, b"one")).unwrap(), "one");
+    assert!(before.len() > 3);
 }

@@ -1,241 +1,155 @@
-//! Batches that are moved to the spool, and sent from there.
+//! Payloads that are appended to the spool, and sent from there.
+
+use std::{fs, path::PathBuf};
 
 use super::*;
 
-#[tokio::test]
-async fn what_is_left_when_a_flush_ends_is_spooled_and_sent_from_there() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut bench = Bench::with_spool(&directory);
-    bench.receive(1);
-    bench.core.begin_flush(bench.now, false);
-    bench.sent(0);
-    bench.receive(2);
-    for _ in 0..2 {
-        bench.defer(); // spools no payload twice
-        assert_eq!(json!(bench.account(0)), json!({"received": 3, "spooled": 3}));
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
-    }
-
-    bench.complete(0, Ok(ExportOutcome::default())); // the answer to the first batch comes after all
-    bench.core.begin_flush(bench.now, false);
-    assert_eq!(bench.sent(0), Some(2));
-    bench.complete(0, Ok(ExportOutcome::default()));
-
-    assert_eq!(json!(bench.account(0)), json!({"received": 3, "delivered": 3}));
-    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
-}
-
-#[tokio::test]
-async fn a_backlog_of_many_small_files_is_sent_in_bounded_pieces() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut bench = Bench::with_spool(&directory);
-    for _ in 0..150 {
-        bench.receive(1);
-        bench.defer();
-    }
-    bench.core.begin_flush(bench.now, false);
-
-    let sent = std::iter::from_fn(|| {
-        let items = bench.sent(0)?;
-        bench.complete(0, Ok(ExportOutcome::default()));
-        Some(items)
-    });
-
-    assert_eq!(sent.collect::<Vec<_>>(), [64, 64, 22]);
-    assert_eq!(json!(bench.account(0)), json!({"received": 150, "delivered": 150}));
-}
-
-#[tokio::test]
-async fn the_next_process_sends_what_the_last_one_spooled() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut bench = Bench::with_spool(&directory);
-    bench.receive(5);
-    bench.defer();
-
-    let mut next = Bench::with_spool(&directory);
-    next.core.begin_flush(next.now, false);
-
-    assert_eq!(next.sent(0), Some(5));
-}
-
-#[tokio::test]
-async fn a_damaged_file_is_set_aside_and_counted() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut bench = Bench::with_spool(&directory);
-    bench.receive(5);
-    bench.defer();
-    let file = std::fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
-    let mut bytes = std::fs::read(&file).unwrap();
-    *bytes.last_mut().unwrap() ^= 1; // a byte of the checksum
-    std::fs::write(&file, bytes).unwrap();
-
-    bench.core.begin_flush(bench.now, false);
-
-    assert_eq!(bench.sent(0), None);
-    assert_eq!(json!(bench.account(0)), json!({"received": 5, "dropped": {"spool_damaged": 5}}));
-    assert!(file.with_extension("damaged").exists());
-}
-
 /// The files of a spool, oldest first.
-fn files_of(directory: &tempfile::TempDir) -> Vec<std::path::PathBuf> {
+fn files_of(directory: &tempfile::TempDir) -> Vec<PathBuf> {
     let mut files: Vec<_> =
-        std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files
 }
 
-/// Makes a file unreadable, for root too, by a directory of its name; returns its content.
-fn make_unreadable(file: &std::path::Path) -> Vec<u8> {
-    let content = std::fs::read(file).unwrap();
-    std::fs::remove_file(file).unwrap();
-    std::fs::create_dir(file).unwrap();
-    content
-}
+#[tokio::test]
+async fn a_received_payload_is_on_disk_before_a_flush_and_for_each_durable_destination() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut bench = Bench::with_spool(&directory);
+    bench.receive(3);
 
-fn make_readable(file: &std::path::Path, content: &[u8]) {
-    std::fs::remove_dir(file).unwrap();
-    std::fs::write(file, content).unwrap();
+    assert_eq!(json!(bench.account(0)), json!({"received": 3, "spooled": 3}));
+    assert_eq!(json!(bench.account(1)), json!({"received": 3, "held": 3}));
+    bench.core.begin_flush(bench.now, false);
+    assert_eq!((bench.deliver(0), bench.deliver(1)), (vec![3], vec![3]));
+    for id in [0, 1] {
+        assert_eq!(json!(bench.account(id)), json!({"received": 3, "delivered": 3}));
+    }
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_read_is_kept_and_delivered_by_a_later_flush() {
+async fn a_finished_segment_is_removed_after_the_sums_are_written() {
     let directory = tempfile::tempdir().unwrap();
     let mut bench = Bench::with_spool(&directory);
-    for items in [1, 2, 4] {
-        bench.receive(items);
-        bench.defer();
-    }
-    let file = files_of(&directory).remove(1);
-    let content = make_unreadable(&file);
-
-    bench.core.begin_flush(bench.now, false);
-    assert_eq!(bench.sent(0), Some(5), "the files beside it are sent");
-    bench.complete(0, Ok(ExportOutcome::default()));
-    assert_eq!((bench.sent(0), bench.core.wake_at()), (None, None), "it is not read in a loop");
-    assert_eq!(bench.sent(1), Some(7));
-    bench.complete(1, Ok(ExportOutcome::default()));
-    assert!(bench.core.flush_is_done(), "Next does not wait for it");
-    bench.end_flush(false);
-    let expected = json!({"received": 7, "delivered": 5, "spooled": 2});
-    assert_eq!(json!(bench.account(0)), expected);
-
-    make_readable(&file, &content);
-    bench.core.begin_flush(bench.now, false);
-    assert_eq!(bench.sent(0), Some(2));
-    bench.complete(0, Ok(ExportOutcome::default()));
-    assert_eq!(json!(bench.account(0)), json!({"received": 7, "delivered": 7}));
-    assert!(files_of(&directory).is_empty());
-}
-
-#[tokio::test]
-async fn a_spool_of_which_nothing_can_be_read_is_kept_and_fresh_telemetry_is_sent() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut bench = Bench::with_spool(&directory);
-    for _ in 0..20 {
-        bench.receive(1);
-        bench.defer();
-    }
-    let files = files_of(&directory);
-    let contents: Vec<_> = files.iter().map(|file| make_unreadable(file)).collect();
-
-    for _ in 0..3 {
-        bench.receive(1);
-        bench.core.begin_flush(bench.now, false);
-        assert_eq!(bench.sent(0), Some(1));
-        bench.complete(0, Ok(ExportOutcome::default()));
-        assert_eq!((bench.sent(0), bench.core.wake_at()), (None, None));
-        bench.end_flush(false);
-    }
-    let expected = json!({"received": 23, "delivered": 3, "spooled": 20});
-    assert_eq!(json!(bench.account(0)), expected);
-
-    files.iter().zip(&contents).for_each(|(file, content)| make_readable(file, content));
-    bench.core.begin_flush(bench.now, false);
-    assert_eq!(bench.sent(0), Some(20));
-    bench.complete(0, Ok(ExportOutcome::default()));
-    assert_eq!(json!(bench.account(0)), json!({"received": 23, "delivered": 23}));
-}
-
-#[tokio::test]
-async fn without_flushes_an_unreadable_file_is_read_again_with_the_next_signal() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut bench = Bench::with_spool(&directory);
-    bench.receive(2);
-    bench.defer();
-    bench.core.trigger = Trigger::Receive;
-    let file = files_of(&directory).remove(0);
-    let content = make_unreadable(&file);
-    assert_eq!((bench.sent(0), bench.core.wake_at()), (None, None));
-
-    make_readable(&file, &content);
     bench.receive(1);
-    let sent: Vec<_> = std::iter::from_fn(|| {
-        let items = bench.sent(0)?;
-        bench.complete(0, Ok(ExportOutcome::default()));
-        Some(items)
-    })
-    .collect();
+    bench.core.begin_flush(bench.now, false);
+    bench.deliver(0);
+    bench.deliver(1);
+    bench.core.compact_some(None); // the next payload gets a new segment
+    assert_eq!(files_of(&directory).len(), 1);
 
-    assert_eq!(sent, [1, 2]);
+    let mut next = bench.killed(&directory);
+
+    next.write_sums();
+    assert!(files_of(&directory).is_empty(), "the next process needs no record of it");
 }
 
 #[tokio::test]
-async fn a_file_that_the_function_deleted_and_an_emptied_one_are_counted_as_lost() {
+async fn after_a_kill_the_next_process_sends_the_payloads_that_were_not_delivered() {
     let directory = tempfile::tempdir().unwrap();
     let mut bench = Bench::with_spool(&directory);
     for items in [1, 2, 4] {
         bench.receive(items);
-        bench.defer();
+        if items == 1 {
+            bench.core.begin_flush(bench.now, false);
+            bench.deliver(0);
+        }
     }
-    let files = files_of(&directory);
-    std::fs::remove_file(&files[0]).unwrap();
-    std::fs::write(&files[1], b"").unwrap();
 
-    bench.core.begin_flush(bench.now, false);
-    assert_eq!(bench.sent(0), Some(4));
-    bench.complete(0, Ok(ExportOutcome::default()));
+    let mut next = bench.killed(&directory);
+    next.core.begin_flush(next.now, false);
 
-    let expected = json!({"received": 7, "delivered": 4, "dropped": {"spool_damaged": 3}});
-    assert_eq!(json!(bench.account(0)), expected);
+    assert_eq!(next.deliver(0), [6]);
+    assert_eq!(json!(next.account(0)), json!({"received": 7, "delivered": 7}));
+    let killed = json!({"received": 7, "dropped": {"killed": 7}});
+    assert_eq!(json!(next.account(1)), killed, "it is not durable");
 }
 
 #[tokio::test]
-async fn a_full_buffer_goes_to_the_spool_and_only_what_cannot_is_dropped() {
+async fn a_payload_that_was_appended_after_the_last_sums_is_counted_by_its_record() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut bench = Bench::with_spool(&directory);
+    bench.receive(1);
+    let sums = bench.write_sums();
+    bench.receive(2);
+
+    let mut next = Bench::new(Trigger::Flush);
+    let names = next.core.names();
+    let (spool, recovered) = Spool::open(directory.path(), 64 << 20, &names).unwrap();
+    next.core.use_spool(spool, recovered, Some(sums));
+
+    assert_eq!(json!(next.account(0)), json!({"received": 3, "spooled": 3}));
+}
+
+#[tokio::test]
+async fn a_damaged_record_costs_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    for place in [60, 75] {
+        let mut bench = Bench::with_spool(&directory);
+        for items in [1, 2, 4] {
+            bench.receive(items);
+        }
+        let file = files_of(&directory).remove(0);
+        let mut bytes = fs::read(&file).unwrap();
+        bytes[place] ^= 1; // of the first record: in its header, in its body
+        fs::write(&file, bytes).unwrap();
+
+        let mut next = bench.killed(&directory);
+        next.core.begin_flush(next.now, false);
+
+        assert_eq!(next.deliver(0), [6], "{place}");
+        let expected = json!({"received": 7, "delivered": 6, "dropped": {"spool_damaged": 1}});
+        assert_eq!(json!(next.account(0)), expected);
+        files_of(&directory).iter().for_each(|file| fs::remove_file(file).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn the_torn_end_of_a_segment_is_no_record() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut bench = Bench::with_spool(&directory);
+    bench.receive(1);
+    let sums = bench.write_sums();
+    bench.receive(2);
+    let file = files_of(&directory).remove(0);
+    let bytes = fs::read(&file).unwrap();
+    fs::write(&file, &bytes[..bytes.len() - 1]).unwrap();
+
+    let mut next = Bench::new(Trigger::Flush);
+    let names = next.core.names();
+    let (spool, recovered) = Spool::open(directory.path(), 64 << 20, &names).unwrap();
+    next.core.use_spool(spool, recovered, Some(sums));
+
+    assert_eq!(json!(next.account(0)), json!({"received": 1, "spooled": 1}));
+}
+
+#[tokio::test]
+async fn a_full_buffer_forgets_bytes_that_are_on_disk_and_drops_what_is_only_in_memory() {
     let directory = tempfile::tempdir().unwrap();
     let mut bench = Bench::with_spool(&directory);
 
     (0..150).for_each(|_| bench.receive(1)); // of 10 bytes each, where 1,000 fit
 
-    assert_eq!(bench.account(0).lost(), 0);
-    assert_eq!(bench.account(1).at(State::Dropped(Reason::BufferFull)), 50);
-}
-
-#[tokio::test]
-async fn what_is_under_way_when_the_buffer_is_full_makes_room_too() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut bench = Bench::with_spool(&directory);
-    bench.receive(1);
+    assert!(bench.core.buffer.bytes() <= 1_000);
     bench.core.begin_flush(bench.now, false);
-    bench.sent(0);
-
-    (0..150).for_each(|_| bench.receive(1));
-
-    assert_eq!(bench.account(0).lost(), 0);
-    bench.complete(0, Ok(ExportOutcome::default()));
-    assert_eq!(bench.account(0).at(State::Delivered), 1);
+    for id in [0, 1] {
+        assert_eq!(bench.deliver(id).iter().sum::<u64>(), 150, "{id}");
+    }
 }
 
 #[tokio::test]
-async fn a_spool_that_refused_is_asked_again_with_the_next_flush() {
+async fn a_spool_that_refused_is_tried_again_with_the_next_flush() {
     let parent = tempfile::tempdir().unwrap();
     let path = parent.path().join("spool");
     let mut bench = Bench::new(Trigger::Flush);
-    bench.core.use_spool(Spool::open(&path, 64 << 20).unwrap(), Ledger::new(2));
-    std::fs::remove_dir(&path).unwrap();
+    let (spool, recovered) = Spool::open(&path, 64 << 20, &bench.core.names()).unwrap();
+    bench.core.use_spool(spool, recovered, None);
+    fs::remove_dir(&path).unwrap();
+    fs::write(&path, b"in the way").unwrap();
     (0..101).for_each(|_| bench.receive(1)); // of 10 bytes each, where 1,000 fit
-    assert_eq!(bench.account(0).at(State::Spooled), 0);
+    assert_eq!(bench.account(0).at(State::Dropped(Reason::BufferFull)), 1);
 
-    std::fs::create_dir(&path).unwrap();
+    fs::remove_file(&path).unwrap();
     bench.receive(1);
     assert_eq!(bench.account(0).at(State::Spooled), 0);
     bench.core.begin_flush(bench.now, false);
@@ -245,60 +159,75 @@ async fn a_spool_that_refused_is_asked_again_with_the_next_flush() {
 }
 
 #[tokio::test]
-async fn much_is_spooled_in_pieces() {
+async fn a_removed_directory_is_made_again_with_all_that_waits() {
     let directory = tempfile::tempdir().unwrap();
     let mut bench = Bench::with_spool(&directory);
-    for _ in 0..5 {
-        let bytes = vec![0; 400_000].into();
-        bench.core.buffer.push(Payload {
-            kind: SignalKind::Traces,
-            bytes,
-            items: 1,
-            has_error: false,
-            has_unsampled: false,
-        });
-        bench.core.ledger.received(0, 1);
-        bench.core.ledger.received(1, 1);
-    }
-    bench.core.defer();
+    (0..150).for_each(|_| bench.receive(1)); // more than fits into memory
+    fs::remove_dir_all(directory.path()).unwrap();
+    bench.receive(2);
 
-    let spooled =
-        std::iter::from_fn(|| bench.core.spool_some().then(|| bench.account(0).at(State::Spooled)));
+    let mut next = bench.killed(&directory);
+    next.core.begin_flush(next.now, false);
 
-    assert_eq!(spooled.collect::<Vec<_>>(), [2, 4, 5]);
+    next.deliver(0);
+    assert_eq!(json!(next.account(0)), json!({"received": 152, "delivered": 152}));
 }
 
 #[tokio::test]
-async fn nobody_waits_for_a_spool_whose_only_file_is_damaged() {
+async fn a_segment_that_waits_for_a_minute_keeps_only_the_bytes_of_those_who_wait() {
     let directory = tempfile::tempdir().unwrap();
     let mut bench = Bench::with_spool(&directory);
-    bench.receive(5);
-    bench.defer();
-    let file = std::fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
-    std::fs::write(file, b"damaged").unwrap();
-
-    bench.core.begin_flush(bench.now, false);
-    assert_eq!((bench.sent(0), bench.sent(1)), (None, Some(5)));
-    bench.complete(1, Ok(ExportOutcome::default()));
-
-    assert!(bench.core.flush_is_done());
-}
-
-#[tokio::test]
-async fn last_words_end_when_their_time_is_over_and_are_not_said_twice() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut bench = Bench::with_spool(&directory);
-    for _ in 0..3 {
+    for _ in 0..100 {
         bench.receive(1);
-        bench.defer();
     }
+    bench.core.begin_flush(bench.now, false);
+    bench.deliver(1);
+    let before = fs::metadata(&files_of(&directory)[0]).unwrap().len();
+    assert!(!bench.core.compact_some(Some(bench.now)), "before a minute");
+
+    assert!(bench.core.compact_some(Some(bench.now + Duration::from_secs(61))));
+
+    let after = fs::metadata(&files_of(&directory)[0]).unwrap().len();
+    assert!(after * 10 < before, "{before} {after}");
+    assert_eq!(json!(bench.account(0)), json!({"received": 100, "spooled": 100}));
+    let mut next = bench.killed(&directory);
+    next.core.begin_flush(next.now, false);
+    assert_eq!(next.deliver(0), [100]);
+    assert_eq!(json!(next.account(0)), json!({"received": 100, "delivered": 100}));
+}
+
+#[tokio::test]
+async fn a_file_of_version_0_1_is_sent_or_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let span = [0x0a, 4, 0x12, 2, 0x12, 0];
+    for (sequence, content) in
+        [zstd::encode_all(&span[..], 1).unwrap(), b"damaged".to_vec()].into_iter().enumerate()
+    {
+        let name = format!("{sequence:020}.durable.traces.1.-.zst");
+        fs::write(directory.path().join(name), content).unwrap();
+    }
+
+    let mut bench = Bench::with_spool(&directory);
+    bench.core.begin_flush(bench.now, false);
+
+    assert_eq!(bench.deliver(0), [1]);
+    let expected = json!({"received": 2, "delivered": 1, "dropped": {"spool_damaged": 1}});
+    assert_eq!(json!(bench.account(0)), expected);
+}
+
+#[tokio::test]
+async fn dead_letters_end_when_their_time_is_over_and_are_not_written_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut bench = Bench::with_spool(&directory);
+    (0..3).for_each(|_| bench.receive(1));
     let (mut log, pieces) = (Vec::new(), std::cell::Cell::new(0));
     let has_time = || pieces.replace(pieces.get() + 1) < 1;
 
-    let words = bench.core.dead_letters(&mut log, &has_time).unwrap();
-    let again = bench.core.dead_letters(&mut log, &|| true).unwrap();
+    let letters = bench.core.dead_letters(&mut log, &has_time).unwrap();
+    let mut next = bench.killed(&directory);
+    let again = next.core.dead_letters(&mut log, &|| true).unwrap();
 
-    assert_eq!((words.items, words.left_out, again.items), (2, 1, 0));
+    assert_eq!((letters.items, letters.left_out, again.items), (2, 1, 0));
     let log = String::from_utf8(log).unwrap();
     let read: Vec<_> =
         log.lines().map(|line| crate::pipeline::dead_letter::read(line).unwrap()).collect();

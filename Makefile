@@ -39,7 +39,7 @@ bench: $(VENV)/requirements ## Measure the functions: what telemetry adds, and m
 # By hand: needs `cargo install cargo-fuzz`. A finding becomes a unit test before its fix. There is
 # no unsafe code of ours for a sanitizer to watch.
 fuzz: ## Run each fuzz target of the extension for FUZZ_SECONDS (60)
-	cd extension && for target in wire signal json telemetry headers; do \
+	cd extension && for target in wire signal json telemetry headers recovery; do \
 		mkdir -p fuzz/target/corpus/$$target && \
 		RUSTC_BOOTSTRAP=1 cargo fuzz run --dev --sanitizer none $$target \
 			fuzz/target/corpus/$$target fuzz/corpus/$$target \

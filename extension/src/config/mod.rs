@@ -15,7 +15,7 @@ use crate::exporter::ExporterSettings;
 use crate::exporter::honeycomb::config::HoneycombConfig;
 use crate::exporter::rollbar::config::RollbarConfig;
 use crate::flush::credit::HoldSettings;
-use crate::flush::policy::FlushMode;
+use crate::flush::policy::{CORE_MEMORY_MB, FlushMode};
 use crate::invocation::registry::Registry;
 use crate::pipeline::PipelineSettings;
 use crate::processor::failures::FailureSettings;
@@ -49,6 +49,8 @@ pub struct Config {
     pub max_hold: Duration,
     pub hold_share: f64,
     pub hold_bank: Duration,
+    /// Whether the function has at least [`CORE_MEMORY_MB`].
+    pub has_core: bool,
     /// The most bytes of payloads held for all destinations together.
     pub buffer_bytes: usize,
     /// Where undelivered batches are kept on disk.
@@ -89,6 +91,9 @@ impl Config {
             hold_bank: Duration::from_millis(
                 reader.or_default("CRUDDUR_HOLD_BANK_MS", parse_number),
             ),
+            has_core: reader
+                .get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
+                .is_some_and(|it| it.parse().is_ok_and(|it: u64| it >= CORE_MEMORY_MB)),
             buffer_bytes: reader.or_default("CRUDDUR_BUFFER_BYTES", parse_size),
             spool_directory: reader.or_default("CRUDDUR_SPOOL_DIR", parse_text).into(),
             spool_bytes: reader.or_default("CRUDDUR_SPOOL_BYTES", parse_number),
@@ -107,7 +112,7 @@ impl Config {
 
     pub fn hold_settings(&self) -> HoldSettings {
         let (share, bank, max_hold) = (self.hold_share, self.hold_bank, self.max_hold);
-        HoldSettings { share, bank, max_hold }
+        HoldSettings { share, bank, max_hold, has_core: self.has_core }
     }
 
     pub fn pipeline_settings(&self) -> PipelineSettings {
@@ -117,6 +122,7 @@ impl Config {
             buffer_bytes: self.buffer_bytes,
             spool_directory: self.spool_directory.clone(),
             spool_bytes: self.spool_bytes,
+            has_core: self.has_core,
         }
     }
 }

@@ -35,9 +35,13 @@ const OWN: &[Variable] = &[
     Variable::new(
         "CRUDDUR_SPOOL_DIR",
         "/tmp/cruddur-spool",
-        "directory of undelivered batches; one process uses it at a time",
+        "directory of undelivered telemetry; one process uses it at a time",
     ),
-    Variable::new("CRUDDUR_SPOOL_BYTES", "67108864", "most bytes on disk; 0 keeps none"),
+    Variable::new(
+        "CRUDDUR_SPOOL_BYTES",
+        "67108864",
+        "most bytes on disk, and at most an eighth of the disk; 0 keeps none",
+    ),
     Variable::new(
         "CRUDDUR_SCRUB",
         "",

@@ -17,6 +17,8 @@ pub struct HoldSettings {
     pub bank: Duration,
     /// `CRUDDUR_MAX_HOLD_MS`: the longest single hold.
     pub max_hold: Duration,
+    /// Whether the function has a whole core, so that sending delays no reply.
+    pub has_core: bool,
 }
 
 /// In seconds, since it may be negative.

@@ -12,8 +12,8 @@
 //! | mode `periodic,MS` | server span | – ; batches are sent in the background, at most every MS |
 //! | `adaptive`, the invocation failed, and the credit is not overdrawn by a second | as in mode `end` | the same |
 //! | `adaptive`, the credit is C or more: the first invocations, sparse traffic, then one invocation per 100·C | the same | the same, at most the credit |
-//! | `adaptive`, busy traffic ([`InvocationGaps`]) | server span | – ; batches are sent while the next invocations run |
-//! | `adaptive`, otherwise | server span | – ; payloads move to the spool |
+//! | `adaptive`, the function has a whole core ([`CORE_MEMORY_MB`]) | server span | – ; batches are sent while the next invocations run, at most one a second |
+//! | `adaptive`, otherwise | server span | – |
 //! | an invocation has run for [`LONG_RUN`], then every [`LONG_RUN_PERIOD`] | – | batches are sent in the background |
 //! | no INVOKE events (Managed Instances) | – | a timer flushes each [`FlushMode::period`] |
 //!
@@ -30,7 +30,7 @@ use crate::flush::credit::HoldCredit;
 /// How long a flush holds back Next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlushKind {
-    /// Starts no sending. Payloads of durable destinations move to the spool; the next flush sends all.
+    /// Starts no sending; the next flush sends all.
     Defer,
     /// Batches are sent while the next invocations run.
     Background,
@@ -65,12 +65,13 @@ pub const SILENT_INVOCATIONS: usize = 8;
 pub const LONG_RUN: Duration = Duration::from_secs(1);
 pub const LONG_RUN_PERIOD: Duration = Duration::from_secs(5);
 
-/// Traffic is busy while the sandbox waits less than this for its next invocation: the time of a request
-/// to a destination in the same region.
-pub const BUSY_GAP: Duration = Duration::from_millis(100);
+/// The least memory with which a function has a whole core, in megabytes. With less, each millisecond of
+/// work between INVOKE and the reply may delay the reply by a scheduler period of 20 ms.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html>
+pub const CORE_MEMORY_MB: u64 = 1_769;
 
-/// Consecutive short gaps until traffic counts as busy, so that one retry does not.
-const BUSY_GAPS: usize = 4;
+/// Shortest time between two flushes in the background.
+const BACKGROUND_PERIOD: Duration = Duration::from_secs(1);
 
 /// The longest invocation, so no wait is longer, whatever the variables hold.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html>
@@ -147,8 +148,8 @@ pub struct FlushInput {
     pub credit: HoldCredit,
     /// C, see the table; `None` if nothing can be sent.
     pub answer_time: Option<Duration>,
-    /// Whether invocations follow each other closely.
-    pub busy: bool,
+    /// Whether the function has a whole core.
+    pub has_core: bool,
     /// Whether the invocation failed.
     pub failed: bool,
     /// When the last flush that was not deferred began.
@@ -157,42 +158,24 @@ pub struct FlushInput {
 
 /// Decides how an invocation is flushed when it ends.
 pub fn decide(mode: FlushMode, input: &FlushInput) -> FlushKind {
-    let FlushInput { now, deadline, max_hold, credit, answer_time, busy, failed, last_flush } =
+    let FlushInput { now, deadline, max_hold, credit, answer_time, has_core, failed, last_flush } =
         *input;
     let hold = |longest| match hold_until(now, deadline, longest) {
         until if until > now => FlushKind::Wait(until),
         _ => FlushKind::Background,
     };
+    let is_recent = |period| last_flush.is_some_and(|last| now - last < period);
     let Some(answer_time) = answer_time else { return FlushKind::Defer };
     match mode {
         FlushMode::End => hold(max_hold),
-        FlushMode::Periodic(period) if last_flush.is_some_and(|last| now - last < period) => {
-            FlushKind::Defer
-        }
+        FlushMode::Periodic(period) if is_recent(period) => FlushKind::Defer,
         FlushMode::Periodic(_) => FlushKind::Background,
         FlushMode::Adaptive if failed && credit.longest_overdrawn() > Duration::ZERO => {
             hold(credit.longest_overdrawn())
         }
         FlushMode::Adaptive if credit.covers(answer_time) => hold(credit.longest_hold()),
-        FlushMode::Adaptive if busy => FlushKind::Background,
+        FlushMode::Adaptive if has_core && !is_recent(BACKGROUND_PERIOD) => FlushKind::Background,
         FlushMode::Adaptive => FlushKind::Defer,
-    }
-}
-
-/// Counts the short waits for an invocation since the last long one.
-#[derive(Debug, Default)]
-pub struct InvocationGaps {
-    short_run: usize,
-}
-
-impl InvocationGaps {
-    pub fn record(&mut self, gap: Duration) {
-        self.short_run = if gap < BUSY_GAP { self.short_run + 1 } else { 0 };
-    }
-
-    /// Whether traffic is busy. One long gap makes it sparse again.
-    pub fn is_busy(&self) -> bool {
-        self.short_run >= BUSY_GAPS
     }
 }
 
@@ -224,8 +207,12 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn credit(millis: i32) -> HoldCredit {
-        let mut credit =
-            HoldCredit::new(HoldSettings { share: 0.01, bank: SECOND, max_hold: SECOND });
+        let mut credit = HoldCredit::new(HoldSettings {
+            share: 0.01,
+            bank: SECOND,
+            max_hold: SECOND,
+            has_core: false,
+        });
         credit.earn(SECOND);
         match u32::try_from(1_000 - millis) {
             Ok(spent) => credit.spend(spent * MS),
@@ -241,7 +228,7 @@ mod tests {
             max_hold: SECOND,
             credit: credit(1_000),
             answer_time: Some(50 * MS),
-            busy: false,
+            has_core: false,
             failed: false,
             last_flush: None,
         }
@@ -261,7 +248,8 @@ mod tests {
         use FlushKind::{Background, Defer};
         let now = Instant::now();
         let wait = |millis: u32| FlushKind::Wait(now + millis * MS);
-        let (busy, failed) = (true, true);
+        let (has_core, failed) = (true, true);
+        let last_flush = Some(now - MS);
         let rows = [
             ("nothing to send", FlushInput { answer_time: None, ..input(now) }, Defer),
             ("a new sandbox", input(now), wait(1_000)),
@@ -272,8 +260,17 @@ mod tests {
                 wait(1_000),
             ),
             ("too little credit", FlushInput { credit: credit(49), ..input(now) }, Defer),
-            ("the same, busy", FlushInput { credit: credit(49), busy, ..input(now) }, Background),
-            ("busy with credit", FlushInput { busy, ..input(now) }, wait(1_000)),
+            (
+                "the same, with a core",
+                FlushInput { credit: credit(49), has_core, ..input(now) },
+                Background,
+            ),
+            (
+                "a second one",
+                FlushInput { credit: credit(49), has_core, last_flush, ..input(now) },
+                Defer,
+            ),
+            ("a core and credit", FlushInput { has_core, ..input(now) }, wait(1_000)),
             ("failed", FlushInput { credit: credit(-999), failed, ..input(now) }, wait(1_000)),
             ("overdrawn", FlushInput { credit: credit(-1_000), failed, ..input(now) }, Defer),
             ("no time", FlushInput { deadline: Some(now), ..input(now) }, Background),
@@ -287,18 +284,6 @@ mod tests {
         assert_eq!(decide(periodic, &input(now)), Background);
         let recent = FlushInput { last_flush: Some(now - SECOND / 2), ..input(now) };
         assert_eq!(decide(periodic, &recent), Defer);
-    }
-
-    #[test]
-    fn traffic_is_busy_after_four_short_gaps_and_sparse_after_one_long() {
-        let mut gaps = InvocationGaps::default();
-        let mut seen = Vec::new();
-        for millis in [1, 1, 1, 1, 1, 100, 1] {
-            gaps.record(Duration::from_millis(millis));
-            seen.push(gaps.is_busy());
-        }
-
-        assert_eq!(seen, [false, false, false, true, true, false, false]);
     }
 
     #[test]

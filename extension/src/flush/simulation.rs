@@ -1,15 +1,14 @@
 //! Days of traffic against the flush policy, on a virtual clock.
 //!
 //! A model of the lifecycle: an invocation that waits for its flush is held for the answer time, and its
-//! telemetry and all earlier telemetry is delivered. Otherwise its telemetry waits, or in busy traffic
-//! arrives in the background.
+//! telemetry and all earlier telemetry is delivered. Otherwise its telemetry waits.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::flush::credit::{HoldCredit, HoldSettings};
-use crate::flush::policy::{FlushInput, FlushKind, FlushMode, InvocationGaps, decide};
+use crate::flush::policy::{FlushInput, FlushKind, FlushMode, decide};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -18,7 +17,6 @@ struct Day {
     answer_time: Duration,
     now: Instant,
     credit: HoldCredit,
-    gaps: InvocationGaps,
     waiting_since: Vec<Instant>,
     /// The hold of each invocation, with the time of its end.
     holds: Vec<(Instant, Duration)>,
@@ -28,13 +26,13 @@ struct Day {
 
 impl Day {
     fn new(answer_ms: u64) -> Self {
-        let settings = HoldSettings { share: 0.01, bank: SECOND, max_hold: SECOND };
+        let settings =
+            HoldSettings { share: 0.01, bank: SECOND, max_hold: SECOND, has_core: false };
         Self {
             settings,
             answer_time: Duration::from_millis(answer_ms),
             now: Instant::now(),
             credit: HoldCredit::new(settings),
-            gaps: InvocationGaps::default(),
             waiting_since: Vec::new(),
             holds: Vec::new(),
             ages: Vec::new(),
@@ -46,7 +44,6 @@ impl Day {
     fn invoke(&mut self, gap: Duration, failed: bool, is_dead: bool) {
         self.now += gap;
         self.credit.earn(gap);
-        self.gaps.record(gap);
         self.waiting_since.push(self.now);
         let input = FlushInput {
             now: self.now,
@@ -54,7 +51,7 @@ impl Day {
             max_hold: self.settings.max_hold,
             credit: self.credit,
             answer_time: Some(self.answer_time),
-            busy: self.gaps.is_busy(),
+            has_core: false,
             failed,
             last_flush: None,
         };

@@ -9,8 +9,7 @@ use crate::client::freeze::Moment;
 use crate::flush::credit::{HoldCredit, HoldSettings};
 use crate::flush::policy;
 use crate::flush::policy::{
-    DONE_WAIT, FlushInput, FlushKind, FlushMode, InvocationGaps, LONG_RUN, LONG_RUN_PERIOD,
-    SILENT_INVOCATIONS,
+    DONE_WAIT, FlushInput, FlushKind, FlushMode, LONG_RUN, LONG_RUN_PERIOD, SILENT_INVOCATIONS,
 };
 use crate::invocation::attempt::AttemptId;
 use crate::invocation::end::EndEvidence;
@@ -22,7 +21,7 @@ pub(crate) struct FlushState {
     credit: HoldCredit,
     /// When time was last added to the credit.
     earned: Moment,
-    gaps: InvocationGaps,
+    has_core: bool,
     last_flush: Option<Instant>,
     /// Whether the Telemetry API accepted the subscription.
     subscribed: bool,
@@ -43,16 +42,15 @@ impl FlushState {
             max_hold: settings.max_hold,
             credit: HoldCredit::new(settings),
             earned: Moment::now(),
-            gaps: InvocationGaps::default(),
+            has_core: settings.has_core,
             last_flush: None,
             subscribed,
             miss: None,
         }
     }
 
-    /// An INVOKE has arrived, after Next waited for so long.
-    pub(crate) fn on_invoke(&mut self, waited: Duration) {
-        self.gaps.record(waited);
+    /// An INVOKE has arrived.
+    pub(crate) fn on_invoke(&mut self) {
         self.credit.earn(self.earned.elapsed());
         self.earned = Moment::now();
     }
@@ -126,7 +124,7 @@ impl FlushState {
             max_hold: self.max_hold,
             credit: self.credit,
             answer_time: answer_time.map(|time| time + done_wait),
-            busy: self.gaps.is_busy(),
+            has_core: self.has_core,
             failed,
             last_flush: self.last_flush,
         };

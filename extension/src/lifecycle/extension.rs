@@ -181,7 +181,7 @@ impl Extension {
             flushing.follow_crash();
         }
         if flushing.skips_end(&registry, outlook.usual) {
-            return self.pipeline.flush(FlushKind::Defer).await;
+            return self.pipeline.held(Duration::ZERO).await;
         }
         let send = async || self.pipeline.flush(FlushKind::Background).await;
         let ended = flushing.wait_for_end(&registry, attempt, deadline, send).await;

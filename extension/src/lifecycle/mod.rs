@@ -94,7 +94,7 @@ async fn event_loop(
         }
         match event {
             Ok(LambdaEvent::Invoke(invoke)) => {
-                flushing.on_invoke(waited);
+                flushing.on_invoke();
                 extension.handle_invoke(&invoke, &mut flushing).await;
             }
             Ok(LambdaEvent::Shutdown(shutdown)) => {

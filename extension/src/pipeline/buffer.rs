@@ -179,16 +179,11 @@ impl Buffer {
 
     /// Forgets bytes that are on disk too, except those in flight, until the bound is kept.
     pub fn drop_cached(&mut self) {
-        let idle: Vec<u64> =
-            self.cached.iter().copied().filter(|it| !self.is_in_flight(*it)).collect();
-        for sequence in idle {
-            if !self.is_over_full() {
-                return;
-            }
-            if let Some(mut entry) = self.take_out(sequence) {
-                entry.body = None;
-                self.insert(entry);
-            }
+        while self.is_over_full() {
+            let idle = self.cached.iter().copied().find(|it| !self.is_in_flight(*it));
+            let Some(mut entry) = idle.and_then(|sequence| self.take_out(sequence)) else { return };
+            entry.body = None;
+            self.insert(entry);
         }
     }
 
@@ -220,10 +215,10 @@ impl Buffer {
         self.entries.values().filter(is_there)
     }
 
-    /// Whether a payload of the segment is in flight.
-    pub fn is_busy(&self, id: SegmentId) -> bool {
+    /// The segments with a payload in flight.
+    pub fn busy_segments(&self) -> BTreeSet<SegmentId> {
         let location = |sequence| self.entries.get(sequence).and_then(|entry| entry.location);
-        self.in_flight.iter().flatten().filter_map(location).any(|it| it.segment == id)
+        self.in_flight.iter().flatten().filter_map(location).map(|it| it.segment).collect()
     }
 
     /// A destination's next payloads of a kind from before the mark, oldest first, without those that `skip`

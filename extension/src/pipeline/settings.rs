@@ -14,4 +14,6 @@ pub struct PipelineSettings {
     pub spool_directory: PathBuf,
     /// The most bytes kept there; 0 keeps none.
     pub spool_bytes: u64,
+    /// Whether the function has a whole core, so that requests may begin while an invocation runs.
+    pub has_core: bool,
 }

@@ -46,6 +46,7 @@ pub struct Pipeline {
     /// Senders that wait until the ledger's file is written.
     ledger_waiters: Vec<oneshot::Sender<()>>,
     max_hold: Duration,
+    has_core: bool,
     disk: PipelineDisk,
     holds: HoldStats,
     refusals: RefusalLog,
@@ -97,6 +98,7 @@ impl Pipeline {
             failures: Arc::default(),
             ledger_waiters: Vec::new(),
             max_hold: settings.max_hold,
+            has_core: settings.has_core,
             disk,
             holds: HoldStats::default(),
             refusals: RefusalLog::default(),
@@ -220,6 +222,9 @@ impl Pipeline {
             let waited = flush.began.map_or(Duration::MAX, |began| now - began);
             let had_time = waited >= self.max_hold.min(MIN_JUDGED_HOLD);
             self.core.end_flush(now, now >= flush.until && had_time);
+            if !self.has_core {
+                self.core.pause_sending();
+            }
             self.core.compact_some(Some(now));
             let _ = flush.done.send(());
         }

@@ -177,19 +177,48 @@ fn rejected_spans(body: &[u8]) -> usize {
     usize::try_from(rejected).expect("a count")
 }
 
-/// Ids of all spans in the files of a spool.
+/// Ids of all spans in the records of a spool that Honeycomb lacks. Reads the format that the extension's
+/// `pipeline/spool/record.rs` and `pipeline/sums.rs` describe.
 pub(super) fn spooled(directory: &Path) -> HashSet<String> {
+    const TRACES: u8 = 0;
+    const ZSTD: u8 = 4;
+    let sums = std::fs::read(directory.join("sums")).unwrap_or_default();
+    let mut rows = sums.get(32..).unwrap_or_default().chunks(120);
+    let row = rows.find(|row| row.starts_with(b"honeycomb.traces\0"));
+    let watermark = row.map_or(0, |row| long_number(row, 32));
     let mut ids = HashSet::new();
     for entry in std::fs::read_dir(directory).into_iter().flatten() {
         let path = entry.expect("a listing").path();
-        if path.extension().is_some_and(|extension| extension == "zst") {
-            let file = std::fs::read(&path).expect("a file of the spool");
-            let body = zstd::decode_all(&file[..]).expect("a whole file");
-            let spans = spans_of(&body).expect("an export request");
-            ids.extend(spans.into_iter().map(|span| span.span_id));
+        if path.extension().is_none_or(|extension| extension != "segment") {
+            continue;
+        }
+        let file = std::fs::read(&path).expect("a segment");
+        let names = &file[12..12 + number(&file, 8)];
+        let names = std::str::from_utf8(names).expect("names of destinations");
+        let place = names.split(',').position(|name| name == "honeycomb").expect("Honeycomb");
+        let mut rest = &file[12 + names.len()..];
+        while rest.len() >= 44 {
+            let (header, bytes) = (&rest[..44], number(rest, 12));
+            let body = &rest[44..44 + bytes];
+            let is_lacked = number(header, 24) & (1 << place) != 0;
+            if header[20] == TRACES && is_lacked && long_number(header, 28) >= watermark {
+                let is_zstd = header[21] & ZSTD != 0;
+                let plain = is_zstd.then(|| zstd::decode_all(body).expect("whole frames"));
+                let spans = spans_of(plain.as_deref().unwrap_or(body)).expect("a request");
+                ids.extend(spans.into_iter().map(|span| span.span_id));
+            }
+            rest = &rest[44 + bytes..];
         }
     }
     ids
+}
+
+fn number(bytes: &[u8], at: usize) -> usize {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes")) as usize
+}
+
+fn long_number(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
 
 fn holds(sandbox: &Sandbox) -> Vec<Duration> {

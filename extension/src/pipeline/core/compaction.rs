@@ -22,7 +22,7 @@ impl Core {
     /// Without the time, the oldest segment of any age. Takes some 5 ms of a full core for a megabyte.
     pub fn compact_some(&mut self, now: Option<Instant>) -> bool {
         let Self { spool: Some(spool), buffer, .. } = self else { return false };
-        let Some(id) = spool.stale(now, |id| buffer.is_busy(id)) else { return false };
+        let Some(id) = spool.stale(now, &buffer.busy_segments()) else { return false };
         if let Err(error) = self.compact(id) {
             warn!("A part of the spool stays as it is: {error}");
         }

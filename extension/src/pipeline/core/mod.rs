@@ -11,6 +11,7 @@ mod dead_letters;
 mod pending_failures;
 pub mod outlook;
 mod spooling;
+mod batches;
 mod compaction;
 mod recovery;
 mod isolation;

@@ -27,7 +27,7 @@ use crate::pipeline::spool::Spool;
 use crate::pipeline::sums::Sums;
 
 const BUFFER_BYTES: usize = 1_500;
-const SPOOL_BYTES: u64 = 5 * 4_096; // three segments
+const SPOOL_BYTES: u64 = 7 * 4_096; // of as many segments
 const STEPS: usize = 150;
 
 /// One process after another in the same sandbox, and the world around them.
@@ -47,6 +47,7 @@ struct World {
     /// Number of spans that were acknowledged again, for each destination.
     repeated: Vec<u64>,
     was_killed: bool,
+    disk_is_full: bool,
     next_span: u64,
 }
 
@@ -78,6 +79,7 @@ impl World {
             acknowledged: vec![HashSet::new(), HashSet::new()],
             repeated: vec![0, 0],
             was_killed: false,
+            disk_is_full: false,
             next_span: 0,
         };
         world.start_process(seed);
@@ -108,7 +110,7 @@ impl World {
             96 => self.kill(),
             97 => self.kill_before_the_sums(),
             98 => self.damage_a_segment(),
-            _ if self.rng.bool() => self.fill_the_disk(),
+            _ if self.rng.bool() => self.disk_is_full = !self.disk_is_full,
             _ => self.remove_the_directory(),
         }
         self.work();
@@ -123,6 +125,7 @@ impl World {
                 self.at_workers[id] = Some(batch);
             }
         }
+        self.core.spool_refuses |= self.disk_is_full;
         self.sums = self.core.sums().encode();
         self.core.remove_finished();
     }
@@ -251,15 +254,11 @@ impl World {
         let _ = fs::remove_dir_all(self.directory.path()); // it may be removed already
     }
 
-    /// Makes the spool reject batches until the next flush.
-    fn fill_the_disk(&mut self) {
-        self.core.spool_refuses = true;
-    }
-
     /// Completes every batch with success until nothing is pending.
     fn heal(&mut self) {
         for _ in 0..10_000 {
             self.now += Duration::from_secs(61);
+            self.disk_is_full = false;
             self.core.begin_flush(self.now, true);
             self.work();
             for id in 0..2 {

@@ -77,9 +77,9 @@ impl Core {
         let Self { spool: Some(spool), buffer, .. } = self else {
             return Err(io::ErrorKind::Unsupported.into());
         };
-        let mut evicted = spool.make_room(header, |id| buffer.is_busy(id))?;
+        let mut evicted = spool.make_room(header, || buffer.busy_segments())?;
         if buffer.len() > MAX_PAYLOADS {
-            evicted.extend(spool.remove_oldest(|id| buffer.is_busy(id)));
+            evicted.extend(spool.remove_oldest(&buffer.busy_segments()));
         }
         let location = spool.append(header, body);
         for id in evicted {

@@ -3,6 +3,7 @@
 mod outlook;
 mod refusals;
 mod isolation;
+mod measure;
 mod spooling;
 
 use std::time::Duration;

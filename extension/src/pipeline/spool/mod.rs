@@ -22,7 +22,7 @@ mod segment;
 mod import;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
     time::Duration,
@@ -102,7 +102,7 @@ impl Spool {
         fs::create_dir_all(directory)?;
         let mut spool = Self {
             directory: directory.to_owned(),
-            max_bytes,
+            max_bytes: max_bytes.min(disk_bytes(directory) / 8),
             names: names.join(","),
             segments: BTreeMap::new(),
             active: [None, None],
@@ -164,7 +164,7 @@ impl Spool {
     pub fn make_room(
         &mut self,
         header: &RecordHeader,
-        is_busy: impl Fn(SegmentId) -> bool,
+        busy: impl FnOnce() -> BTreeSet<SegmentId>,
     ) -> io::Result<Vec<SegmentId>> {
         let header_bytes = record::file_header(&self.names).len() as u64;
         let bytes = on_disk(header_bytes + header.record_bytes());
@@ -172,7 +172,8 @@ impl Spool {
         if left + bytes <= self.limit {
             return Ok(Vec::new());
         }
-        let by_age = self.segments.iter().filter(|(id, _)| !is_busy(**id));
+        let busy = busy();
+        let by_age = self.segments.iter().filter(|(id, _)| !busy.contains(id));
         let mut candidates: Vec<_> = by_age
             .filter(|(id, _)| !id.has_error || header.has_error)
             .map(|(id, segment)| {
@@ -284,17 +285,13 @@ impl Spool {
 
     /// The oldest segment that is not compact, of which no record is in flight, and which is a minute old
     /// if the time is given.
-    pub fn stale(
-        &self,
-        now: Option<Instant>,
-        is_busy: impl Fn(SegmentId) -> bool,
-    ) -> Option<SegmentId> {
+    pub fn stale(&self, now: Option<Instant>, busy: &BTreeSet<SegmentId>) -> Option<SegmentId> {
         let is_stale = |segment: &Segment| {
             let is_old = now.is_none_or(|now| segment.is_older_than(COMPACTION_AGE, now));
             !segment.is_compact && segment.live > 0 && is_old
         };
         let mut segments = self.segments.iter();
-        segments.find(|(id, it)| is_stale(it) && !is_busy(**id)).map(|(id, _)| *id)
+        segments.find(|(id, it)| is_stale(it) && !busy.contains(id)).map(|(id, _)| *id)
     }
 
     pub fn set_compact(&mut self, id: SegmentId) {
@@ -302,8 +299,8 @@ impl Spool {
     }
 
     /// Removes the oldest segment of which no record is in flight, without errors first.
-    pub fn remove_oldest(&mut self, is_busy: impl Fn(SegmentId) -> bool) -> Option<SegmentId> {
-        let idle = self.segments.keys().copied().filter(|id| !is_busy(*id));
+    pub fn remove_oldest(&mut self, busy: &BTreeSet<SegmentId>) -> Option<SegmentId> {
+        let idle = self.segments.keys().copied().filter(|id| !busy.contains(id));
         let oldest = idle.min_by_key(|id| (id.has_error, id.number))?;
         self.remove(oldest);
         Some(oldest)
@@ -351,6 +348,12 @@ impl SegmentId {
 /// Rounds up to whole blocks.
 fn on_disk(bytes: u64) -> u64 {
     bytes.max(1).next_multiple_of(BLOCK)
+}
+
+/// The size of the disk.
+fn disk_bytes(directory: &Path) -> u64 {
+    let disk = rustix::fs::statvfs(directory);
+    disk.map_or(u64::MAX, |disk| disk.f_blocks.saturating_mul(disk.f_frsize))
 }
 
 /// Bytes that may be written, while a quarter of the disk stays free for the function.

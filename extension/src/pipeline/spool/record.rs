@@ -2,7 +2,7 @@
 //!
 //! | part | bytes, integers little endian |
 //! |---|---|
-//! | file header | `CRUDSPL`, the [version](VERSION), the length of the names (4), the names of the durable destinations, separated by commas |
+//! | file header | `CRUDSPL`, the [version](VERSION), the length of the names (4), the names of the destinations, separated by commas |
 //! | record header | [marker](MARKER) (4), CRC-32 of the rest of the header (4), CRC-32 of the body (4), length of the body (4), length of the uncompressed body (4), kind (1), flags (1), 0 (2), destinations (4), sequence number (8), items (8) |
 //! | body | the payload, or zstd frames of several payloads |
 //!

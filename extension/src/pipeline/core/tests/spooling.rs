@@ -233,3 +233,45 @@ async fn dead_letters_end_when_their_time_is_over_and_are_not_written_twice() {
         log.lines().map(|line| crate::pipeline::dead_letter::read(line).unwrap()).collect();
     assert_eq!(read.iter().map(|replay| replay.signal.items).sum::<u64>(), 2);
 }
+
+/// Ten hours without an answer, then one that takes all: an invocation with 10 KB every ten seconds, each
+/// twentieth with an error, and a spool of 4 MiB.
+#[tokio::test]
+async fn an_outage_of_ten_hours_costs_the_oldest_payloads_without_errors() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut bench = Bench::new(Trigger::Flush);
+    let (spool, recovered) = Spool::open(directory.path(), 4 << 20, &bench.core.names()).unwrap();
+    bench.core.use_spool(spool, recovered, None);
+    let mut random = fastrand::Rng::with_seed(1);
+    for invocation in 0..3_600 {
+        let bytes: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(10_000).collect();
+        bench.core.receive(Payload {
+            kind: SignalKind::Traces,
+            bytes: bytes.into(),
+            items: 1,
+            has_error: invocation % 20 == 0,
+            has_unsampled: false,
+        });
+        bench.core.defer();
+        bench.core.compact_some(Some(bench.now));
+        bench.write_sums();
+        bench.now += Duration::from_secs(10);
+    }
+    let spool = bench.core.spool.as_ref().unwrap();
+    assert!(spool.bytes() <= 4 << 20);
+    let waiting: Vec<_> = bench.core.buffer.lacking(0, SignalKind::Traces).collect();
+    let errors = waiting.iter().filter(|entry| entry.header.has_error).count();
+    assert_eq!(errors, 180, "no error is lost");
+    let others = waiting.iter().filter(|entry| !entry.header.has_error);
+    let others: Vec<u64> = others.map(|entry| entry.header.sequence).collect();
+    let newest = (0..3_600).rev().filter(|it| it % 20 != 0).take(others.len());
+    assert_eq!(others, newest.collect::<Vec<u64>>().into_iter().rev().collect::<Vec<_>>());
+
+    bench.core.begin_flush(bench.now, false);
+    bench.deliver(0);
+
+    let account = bench.account(0);
+    let delivered = account.at(State::Delivered);
+    assert_eq!(delivered, (errors + others.len()) as u64);
+    assert_eq!(account.at(State::Dropped(Reason::SpoolFull)), 3_600 - delivered);
+}

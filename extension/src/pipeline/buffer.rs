@@ -109,6 +109,10 @@ impl Buffer {
         self.end = self.end.max(header.sequence + 1);
         let is_new = !self.entries.contains_key(&header.sequence);
         if is_new {
+            for watermarks in &mut self.watermarks {
+                let watermark = &mut watermarks[header.kind as usize];
+                *watermark = header.sequence.min(*watermark);
+            }
             self.insert(Entry { header, location: Some(location), body: None });
         }
         is_new

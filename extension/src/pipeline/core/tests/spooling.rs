@@ -66,6 +66,26 @@ async fn after_a_kill_the_next_process_sends_the_payloads_that_were_not_delivere
 }
 
 #[tokio::test]
+async fn a_process_that_takes_the_directory_over_sends_older_payloads_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut first = Bench::with_spool(&directory);
+    first.receive(1);
+    let mut second = Bench::new(Trigger::Flush);
+    second.core.number_from(1_000);
+    second.receive(2);
+    second.core.begin_flush(second.now, false);
+    second.deliver(0);
+
+    let sums = first.write_sums();
+    let (spool, recovered) =
+        Spool::open(directory.path(), 64 << 20, &second.core.names()).unwrap();
+    second.core.use_spool(spool, recovered, Some(sums));
+    second.core.begin_flush(second.now, false);
+
+    assert_eq!(second.deliver(0), [1]);
+}
+
+#[tokio::test]
 async fn a_payload_that_was_appended_after_the_last_sums_is_counted_by_its_record() {
     let directory = tempfile::tempdir().unwrap();
     let mut bench = Bench::with_spool(&directory);

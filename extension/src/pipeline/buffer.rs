@@ -142,7 +142,7 @@ impl Buffer {
         self.bytes
     }
 
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.entries.len()
     }
 

@@ -1,6 +1,6 @@
 //! Rows whose fault is the disk below the spool.
 
-use cruddur_tests::{Answer, Burst, EXTENSION, Exit, binaries};
+use cruddur_tests::{Answer, Burst, EXTENSION, Exit, Party, binaries};
 
 use super::outcome::{Outcome, spooled};
 use super::rig::Rig;
@@ -63,6 +63,24 @@ async fn a_spool_directory_that_cannot_be_one() {
 
     outcome.assert_delivered_once();
     assert_told_once(&outcome, "cannot be the spool");
+}
+
+#[tokio::test]
+async fn a_function_that_empties_tmp_during_an_outage() {
+    let rig = Rig::start("the function empties /tmp in an outage").await;
+    rig.honeycomb.always(Answer::status(503));
+    rig.invoke(2).await;
+    rig.sandbox.stands_still(Party::Extension(EXTENSION.to_owned())).await;
+
+    let directory = rig.sandbox.directory().join("spool");
+    std::fs::remove_dir_all(&directory).expect("the spool");
+    rig.invoke(1).await;
+    assert_eq!(spooled(&directory).len(), 3 * 13, "{}", rig.sandbox.story());
+    rig.honeycomb.always(Answer::Proper);
+    let outcome = rig.end().await;
+
+    outcome.assert_delivered_once();
+    assert_told_once(&outcome, "which is made again");
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ fn a_payload_is_freed_when_the_last_destination_has_it() {
         assert_eq!(buffer.done(id).len(), freed);
     }
 
-    assert_eq!((buffer.bytes(), buffer.len()), (0, 0));
+    assert_eq!((buffer.bytes(), buffer.count()), (0, 0));
 }
 
 #[test]

@@ -17,7 +17,7 @@ type Group = (SignalKind, u32);
 
 impl Core {
     /// Rewrites the oldest segment that has waited for a minute: without finished records, and with the
-    /// others compressed, as they are sent later. False if there is none.
+    /// others compressed, as they are sent later. False without such a segment.
     ///
     /// Without the time, the oldest segment of any age. Takes some 5 ms of a full core for a megabyte.
     pub fn compact_some(&mut self, now: Option<Instant>) -> bool {

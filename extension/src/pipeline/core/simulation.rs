@@ -222,7 +222,7 @@ impl World {
         {
             fs::File::options().write(true).open(path).unwrap().set_len(bytes - 1).unwrap();
         }
-        // The sender had no answer. What is complete on disk is received nevertheless.
+        // The sender had no answer. A complete record counts as received nevertheless.
         for (id, received) in self.received.iter_mut().enumerate() {
             if id > 0 || is_torn || record.is_none() {
                 received.retain(|span| !spans.contains(span));

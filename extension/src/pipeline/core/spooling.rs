@@ -27,7 +27,7 @@ impl Core {
             return false;
         };
         let header = self.on_disk(&entry);
-        if self.buffer.len() > MAX_PAYLOADS {
+        if self.buffer.count() > MAX_PAYLOADS {
             self.compact_some(None);
         }
         let written = match self.append_record(&header, body) {
@@ -56,7 +56,7 @@ impl Core {
         }
     }
 
-    /// Appends the next payload that is only in memory. False if there is none, or the spool refuses it.
+    /// Appends the next payload that is only in memory. False if no payload is left, or the spool refuses it.
     pub fn spool_some(&mut self) -> bool {
         let next = self.buffer.next_unspooled(|entry| !self.is_wanted_on_disk(entry));
         next.is_some_and(|sequence| self.append(sequence))
@@ -78,7 +78,7 @@ impl Core {
             return Err(io::ErrorKind::Unsupported.into());
         };
         let mut evicted = spool.make_room(header, || buffer.busy_segments())?;
-        if buffer.len() > MAX_PAYLOADS {
+        if buffer.count() > MAX_PAYLOADS {
             evicted.extend(spool.remove_oldest(&buffer.busy_segments()));
         }
         let location = spool.append(header, body);

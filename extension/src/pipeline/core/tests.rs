@@ -66,7 +66,7 @@ impl Bench {
         self.core.end_flush(self.now, patience_over);
     }
 
-    /// What the task does after each step: writes the sums and removes finished segments.
+    /// Writes the sums and removes finished segments, as the task does after each step.
     fn write_sums(&mut self) -> Sums {
         let sums = self.core.sums();
         self.core.remove_finished();

@@ -85,7 +85,7 @@ pub struct Spool {
     limit: u64,
 }
 
-/// What an earlier process has left.
+/// The files of an earlier process.
 #[derive(Debug, Default)]
 pub struct Recovered {
     /// Records with their places, in any order.

@@ -6,8 +6,8 @@
 //! | record header | [marker](MARKER) (4), CRC-32 of the rest of the header (4), CRC-32 of the body (4), length of the body (4), length of the uncompressed body (4), kind (1), flags (1), 0 (2), destinations (4), sequence number (8), items (8) |
 //! | body | the payload, or zstd frames of several payloads |
 //!
-//! Bit *n* of `destinations` stands for the *n*th name. A header has a checksum of its own, so the
-//! headers of a file are read without its bodies. A damaged header costs the bytes up to the next
+//! Bit *n* of `destinations` stands for the *n*th name. A header has its own checksum, so that
+//! recovery reads headers without bodies. A damaged header costs the bytes up to the next
 //! marker; a record that ends beyond the file is unfinished.
 
 use flate2::Crc;
@@ -45,7 +45,7 @@ pub struct RecordHeader {
     pub destinations: u32,
 }
 
-/// Why bytes are no record.
+/// A checksum is wrong, or the bytes end early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct DamagedRecord;
 

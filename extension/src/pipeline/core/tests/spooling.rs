@@ -77,8 +77,7 @@ async fn a_process_that_takes_the_directory_over_sends_older_payloads_too() {
     second.deliver(0);
 
     let sums = first.write_sums();
-    let (spool, recovered) =
-        Spool::open(directory.path(), 64 << 20, &second.core.names()).unwrap();
+    let (spool, recovered) = Spool::open(directory.path(), 64 << 20, &second.core.names()).unwrap();
     second.core.use_spool(spool, recovered, Some(sums));
     second.core.begin_flush(second.now, false);
 

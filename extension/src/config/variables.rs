@@ -52,7 +52,7 @@ const OWN: &[Variable] = &[
     Variable::new(
         "CRUDDUR_LOG",
         "warn",
-        "level of the extension's own log: off, error, warn, info, debug or trace",
+        "level of the extension's own log: off, error, warn, info, debug or, in debug builds, trace",
     ),
     Variable::new(
         "AWS_LAMBDA_RUNTIME_API",

@@ -19,8 +19,10 @@ tools: $(VENV)/requirements ## Install sam, cargo-lambda and zig into .venv
 test: $(VENV)/requirements ## Run every test; T=name runs those whose name contains it
 	cargo test --workspace $(FEATURES) $(T)
 
-test-slow: $(VENV)/requirements ## Run a property-based client, made from functions/openapi.yaml, against the local run
+test-slow: $(VENV)/requirements ## Run a property-based client against the local run, and other languages' OpenTelemetry SDKs against the extension
 	tests/openapi/run
+	tests/sdk/install
+	cargo test --package cruddur-tests --test all $(FEATURES) -- --ignored --nocapture --test-threads 1 sdks::
 
 faults: ## Run the fault suite and print its table
 	@mkdir -p target && rm -f target/faults.txt
@@ -39,7 +41,7 @@ bench: $(VENV)/requirements ## Measure the functions: what telemetry adds, and m
 # By hand: needs `cargo install cargo-fuzz`. A finding becomes a unit test before its fix. There is
 # no unsafe code of ours for a sanitizer to watch.
 fuzz: ## Run each fuzz target of the extension for FUZZ_SECONDS (60)
-	cd extension && for target in wire signal json telemetry headers recovery; do \
+	cd extension && for target in wire signal json grpc telemetry headers recovery; do \
 		mkdir -p fuzz/target/corpus/$$target && \
 		RUSTC_BOOTSTRAP=1 cargo fuzz run --dev --sanitizer none $$target \
 			fuzz/target/corpus/$$target fuzz/corpus/$$target \

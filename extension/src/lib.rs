@@ -18,7 +18,7 @@
 //!
 //! # A span
 //! 1. [`receiver::server`] accepts the connection, [`receiver::body`] reads and bounds the body, and
-//!    [`receiver::otlp::http`] answers the request.
+//!    [`receiver::otlp::http`] or [`receiver::otlp::grpc`] answers the request.
 //! 2. [`otlp::wire`] checks the message without decoding it. [`otlp::payload`] keeps its bytes, counts
 //!    its spans and finds the server span, which proves the end of an invocation.
 //! 3. [`invocation::registry`] finds the attempt that the server span belongs to, and [`processor`] may

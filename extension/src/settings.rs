@@ -13,11 +13,18 @@ pub struct Variable {
     pub default: &'static str,
     pub meaning: &'static str,
     show: fn(&str) -> String,
+    /// The meaning of an empty value: unset, if this is `None`.
+    if_empty: Option<&'static str>,
 }
 
 impl Variable {
     pub const fn new(name: &'static str, default: &'static str, meaning: &'static str) -> Self {
-        Self { name, default, meaning, show: str::to_owned }
+        Self { name, default, meaning, show: str::to_owned, if_empty: None }
+    }
+
+    /// An empty value means `off`, since the default is on.
+    pub const fn off_if_empty(self) -> Self {
+        Self { if_empty: Some("off"), ..self }
     }
 
     /// Its value is never shown.
@@ -28,6 +35,11 @@ impl Variable {
     /// Its user and query are not shown, since they may hold a secret.
     pub const fn url(self) -> Self {
         Self { show: without_secrets, ..self }
+    }
+
+    /// The trimmed value; `None` if it counts as unset.
+    pub fn value<'a>(&self, value: &'a str) -> Option<&'a str> {
+        Some(value.trim()).filter(|value| !value.is_empty()).or(self.if_empty)
     }
 
     /// The value as people may see it, or the default.
@@ -86,14 +98,19 @@ impl<'a> Reader<'a> {
         Self { var, known: known.collect(), errors: Vec::new() }
     }
 
-    /// The trimmed value. An empty value counts as unset.
+    /// The trimmed value. An empty value counts as unset, or as `off` ([`Variable::off_if_empty`]).
     pub fn get(&self, variable: &str) -> Option<String> {
+        let known = self.known.iter().find(|known| known.name == variable);
         debug_assert!(
-            self.known.iter().any(|known| known.name == variable)
-                || variable.starts_with("AWS_ENDPOINT_URL"),
+            known.is_some() || variable.starts_with("AWS_ENDPOINT_URL"),
             "{variable} is not in a list of variables"
         );
-        (self.var)(variable).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+        let value = (self.var)(variable)?;
+        let value = match known {
+            Some(known) => known.value(&value)?,
+            None => Some(value.trim()).filter(|value| !value.is_empty())?,
+        };
+        Some(value.to_owned())
     }
 
     /// The value as `parse` reads it, or the default if the variable is unset. An invalid value is

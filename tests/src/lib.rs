@@ -65,6 +65,7 @@ mod capacity;
 pub mod cli;
 pub mod event;
 mod fake;
+pub mod grpc_client;
 pub mod honeycomb;
 mod honeycomb_api;
 pub mod http_client;

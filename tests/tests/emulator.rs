@@ -25,6 +25,7 @@ impl Extension {
             .env("AWS_ACCESS_KEY_ID", "x")
             .env("AWS_SECRET_ACCESS_KEY", "x")
             .env("CRUDDUR_OTLP_LISTEN", listen)
+            .env("CRUDDUR_OTLP_GRPC_LISTEN", "off")
             .env("CRUDDUR_SPOOL_DIR", directory.path())
             .stdin(Stdio::null())
             .spawn()

@@ -1,5 +1,6 @@
 //! Whatever is sent to either receiver, the extension stays alive and small, and good requests go on.
 
+mod grpc;
 pub(crate) mod target;
 
 use std::io::Write;

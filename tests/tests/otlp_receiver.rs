@@ -124,7 +124,7 @@ async fn garbage_is_refused() {
 }
 
 /// The bytes of a request with a span of each name, and a number in place of the name `bad`.
-fn with_a_bad_span(names: &[&str]) -> Vec<u8> {
+pub(crate) fn with_a_bad_span(names: &[&str]) -> Vec<u8> {
     let mut request = otlp::request(names);
     let at = request.windows(5).position(|bytes| bytes == b"\x2a\x03bad").expect("the name");
     request[at..at + 5].copy_from_slice(&[0x28, 0x01, 0x28, 0x81, 0x00]);

@@ -27,6 +27,7 @@ impl InTerminal {
         let process = Command::new(binaries().path("cruddur-telemetry"))
             .env_clear()
             .env("CRUDDUR_OTLP_LISTEN", listen)
+            .env("CRUDDUR_OTLP_GRPC_LISTEN", "off")
             .env("CRUDDUR_SPOOL_DIR", spool.path())
             .env("CRUDDUR_LOG", "info")
             .stdin(Stdio::null())

@@ -44,6 +44,8 @@ pub struct Config {
     /// Names of secrets in addition to the built-in list.
     pub scrub: Vec<String>,
     pub otlp_listen: SocketAddr,
+    /// `None` if the receiver is off.
+    pub otlp_grpc_listen: Option<SocketAddr>,
     pub flush: FlushMode,
     /// The longest wait for a flush between the end of an invocation and Next.
     pub max_hold: Duration,
@@ -79,9 +81,8 @@ impl Config {
             function_name: reader.function_name(),
             function_version: reader.get("AWS_LAMBDA_FUNCTION_VERSION"),
             scrub: reader.get("CRUDDUR_SCRUB").map(|list| parse_names(&list)).unwrap_or_default(),
-            otlp_listen: reader.or_default("CRUDDUR_OTLP_LISTEN", |text| {
-                text.parse().map_err(|_| "is ignored: not an address:port".into())
-            }),
+            otlp_listen: reader.or_default("CRUDDUR_OTLP_LISTEN", parse_address),
+            otlp_grpc_listen: reader.or_default("CRUDDUR_OTLP_GRPC_LISTEN", parse_address_or_off),
             flush: reader.or_default("CRUDDUR_FLUSH", FlushMode::parse),
             max_hold: Duration::from_millis(reader.or_default("CRUDDUR_MAX_HOLD_MS", parse_number)),
             hold_share: reader.or_default("CRUDDUR_HOLD_SHARE", |text| match parse_share(text)? {
@@ -147,6 +148,18 @@ impl Config {
             scrub: self.scrub.clone(),
             items: rollbar.items.clone(),
         })
+    }
+}
+
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "is ignored: not an address:port".into())
+}
+
+/// `None` if the receiver is off.
+fn parse_address_or_off(text: &str) -> Result<Option<SocketAddr>, String> {
+    match text {
+        "off" => Ok(None),
+        address => parse_address(address).map(Some),
     }
 }
 

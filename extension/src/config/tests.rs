@@ -8,6 +8,8 @@ use crate::processor::failures::settings::ClientAddress;
 use crate::settings::Variable;
 use http::HeaderValue;
 
+mod xray;
+
 fn read(vars: &[(&str, &str)]) -> (Config, Vec<ConfigError>) {
     Config::from_vars(|name| {
         vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
@@ -30,7 +32,17 @@ fn an_empty_environment_gives_a_console_and_no_errors() {
             && config.lambda_api.is_none()
     );
     assert_eq!(config.otlp_listen.to_string(), "127.0.0.1:4318");
+    assert_eq!(config.otlp_grpc_listen.unwrap().to_string(), "127.0.0.1:4317");
     assert_eq!(config.max_hold, Duration::from_secs(1));
+}
+
+#[test]
+fn grpc_is_off_if_its_address_is_off_or_empty() {
+    for value in ["off", "", " "] {
+        let (config, errors) = read(&[("CRUDDUR_OTLP_GRPC_LISTEN", value)]);
+
+        assert_eq!((config.otlp_grpc_listen, errors), (None, vec![]), "{value:?}");
+    }
 }
 
 #[test]
@@ -73,6 +85,7 @@ fn the_list_of_exporters_names_exactly_those_that_run() {
 fn a_wrong_value_is_named_and_the_default_holds() {
     for (variable, value) in [
         ("CRUDDUR_OTLP_LISTEN", "4318"),
+        ("CRUDDUR_OTLP_GRPC_LISTEN", "on"),
         ("CRUDDUR_OTLP_HEADERS", "no list"),
         ("CRUDDUR_FLUSH", "sometimes"),
         ("CRUDDUR_MAX_HOLD_MS", "1s"),
@@ -92,7 +105,8 @@ fn a_wrong_value_is_named_and_the_default_holds() {
 
         assert_eq!(errors.len(), 1, "{variable}={value}");
         assert!(errors[0].to_string().starts_with(variable), "{}", errors[0]);
-        assert_eq!(config.otlp_listen.port(), 4318);
+        let ports = (config.otlp_listen.port(), config.otlp_grpc_listen.map(|it| it.port()));
+        assert_eq!(ports, (4318, Some(4317)));
     }
 }
 
@@ -332,47 +346,6 @@ fn the_document_lists_every_variable() {
     let document = include_str!("../../README.md");
 
     assert!(document.contains(&table), "extension/README.md must hold this table:\n{table}");
-}
-
-#[test]
-fn xray_runs_only_when_named_and_says_what_it_lacks() {
-    let region = ("AWS_REGION", "eu-central-1");
-    let (config, errors) = read(&[region, ("HONEYCOMB_API_KEY", "k")]);
-    assert!(config.exporters.get::<XrayConfig>().is_none() && errors.is_empty());
-
-    let named = ("CRUDDUR_EXPORTERS", "xray");
-    let (config, errors) = read(&[named, region, ("CRUDDUR_XRAY_UNDECIDED", "0.5")]);
-    assert_eq!((config.exporters.get::<XrayConfig>().unwrap().undecided, errors), (0.5, vec![]));
-
-    let (config, errors) = read(&[named]);
-    assert!(
-        config.exporters.get::<XrayConfig>().is_none()
-            && errors[0].to_string().contains("AWS_REGION"),
-        "{errors:?}"
-    );
-
-    for rate in ["1.5", "-1", "NaN", "all"] {
-        let (config, errors) = read(&[named, region, ("CRUDDUR_XRAY_UNDECIDED", rate)]);
-        assert_eq!(config.exporters.get::<XrayConfig>().unwrap().undecided, 0.0, "{rate}");
-        assert!(errors[0].to_string().starts_with("CRUDDUR_XRAY_UNDECIDED"), "{errors:?}");
-    }
-}
-
-#[test]
-fn a_daemons_address_is_taken_as_x_rays_own_sdks_take_it() {
-    let read =
-        |address| read(&[("CRUDDUR_EXPORTERS", "xray"), ("AWS_XRAY_DAEMON_ADDRESS", address)]);
-    for address in ["xray:2000", "udp:xray:2000", "tcp:other:3000 udp:xray:2000"] {
-        assert_eq!(
-            read(address).0.exporters.get::<XrayConfig>().unwrap().daemon.as_deref(),
-            Some("xray:2000")
-        );
-    }
-    for address in ["xray", "2000", ":2000", "xray:port", "tcp:xray:2000"] {
-        let (config, errors) = read(address);
-        assert!(config.exporters.get::<XrayConfig>().is_none(), "not the API instead: {address}");
-        assert!(errors[0].to_string().starts_with("AWS_XRAY_DAEMON_ADDRESS"), "{errors:?}");
-    }
 }
 
 #[test]

@@ -6,7 +6,13 @@ use crate::exporter;
 use crate::settings::Variable;
 
 const OWN: &[Variable] = &[
-    Variable::new("CRUDDUR_OTLP_LISTEN", "127.0.0.1:4318", "address of the OTLP receiver"),
+    Variable::new("CRUDDUR_OTLP_LISTEN", "127.0.0.1:4318", "address of the OTLP/HTTP receiver"),
+    Variable::new(
+        "CRUDDUR_OTLP_GRPC_LISTEN",
+        "127.0.0.1:4317",
+        "address of the OTLP/gRPC receiver; off or empty: none; 127.0.0.1 includes ::1",
+    )
+    .off_if_empty(),
     Variable::new(
         "CRUDDUR_FLUSH",
         "adaptive",
@@ -50,7 +56,7 @@ const OWN: &[Variable] = &[
     Variable::new(
         "CRUDDUR_LOG",
         "warn",
-        "level of the extension's own log: off, error, warn, info, debug or trace",
+        "level of the extension's own log: off, error, warn, info, debug or, in debug builds, trace",
     ),
     Variable::new(
         "AWS_LAMBDA_RUNTIME_API",

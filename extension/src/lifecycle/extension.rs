@@ -1,6 +1,7 @@
 //! The parts that run beside the event loop: receivers, processor, pipeline and timers.
 
 use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -29,7 +30,8 @@ use crate::processor::failures::{FailureReporter, SPANS_FOLLOW};
 use crate::processor::log_lines::LineEnricher;
 use crate::processor::platform_spans::PlatformSpans;
 use crate::receiver::body::BodyBudget;
-use crate::receiver::otlp::http::OtlpReceiver;
+use crate::receiver::otlp::intake::OtlpReceiver;
+use crate::receiver::otlp::{grpc, http};
 use crate::receiver::server;
 use crate::receiver::telemetry::TelemetryReceiver;
 
@@ -92,14 +94,8 @@ impl Extension {
         }
     }
 
+    /// Fails if the address for OTLP/HTTP cannot be listened on; OTLP/gRPC is received nevertheless.
     pub(super) async fn receive_otlp(&mut self, config: &Config) -> std::io::Result<()> {
-        let address = config.otlp_listen;
-        let listener = TcpListener::bind(address).await.map_err(|error| {
-            let advice = format!(
-                "{address} cannot be listened on ({error}); CRUDDUR_OTLP_LISTEN names another"
-            );
-            std::io::Error::new(error.kind(), advice)
-        })?;
         let receiver = Arc::new(OtlpReceiver {
             pipeline: self.pipeline.clone(),
             invocations: self.invocations.clone(),
@@ -108,13 +104,48 @@ impl Extension {
             room: BodyBudget::new(config.buffer_bytes.saturating_mul(2)),
             adds_xray_header: config.exporters.get::<XrayConfig>().is_some(),
         });
+        if let Some(address) = config.otlp_grpc_listen {
+            self.receive_otlp_over_grpc(address, &receiver).await;
+        }
+        let address = config.otlp_listen;
+        let listener = TcpListener::bind(address).await.map_err(|error| {
+            let advice = format!(
+                "{address} cannot be listened on ({error}); CRUDDUR_OTLP_LISTEN names another"
+            );
+            std::io::Error::new(error.kind(), advice)
+        })?;
         let handle = move |request| {
             let receiver = Arc::clone(&receiver);
-            async move { receiver.handle(request).await }
+            async move { http::handle(&receiver, request).await }
         };
         let serve = server::serve(listener, self.stop.subscribe(), handle);
         self.receivers.push(supervised("OTLP receiver", serve));
         Ok(())
+    }
+
+    /// `localhost` is 127.0.0.1 to one SDK and ::1 to another, so the former address includes the latter
+    /// where it exists.
+    async fn receive_otlp_over_grpc(&mut self, address: SocketAddr, receiver: &Arc<OtlpReceiver>) {
+        let mut listeners = Vec::new();
+        match TcpListener::bind(address).await {
+            Ok(listener) => listeners.push(listener),
+            Err(error) => warn!(
+                "OTLP/gRPC is not received: {address} cannot be listened on ({error}); \
+                 CRUDDUR_OTLP_GRPC_LISTEN names another address or is \"off\""
+            ),
+        }
+        if address.ip() == Ipv4Addr::LOCALHOST && !listeners.is_empty() {
+            listeners.extend(TcpListener::bind((Ipv6Addr::LOCALHOST, address.port())).await.ok());
+        }
+        for listener in listeners {
+            let receiver = Arc::clone(receiver);
+            let handle = move |request| {
+                let receiver = Arc::clone(&receiver);
+                async move { grpc::handle(&receiver, request).await }
+            };
+            let serve = server::serve_http2(listener, self.stop.subscribe(), handle);
+            self.receivers.push(supervised("OTLP/gRPC receiver", serve));
+        }
     }
 
     /// Binds the listener before the subscription, since Lambda posts at once.

@@ -1,8 +1,9 @@
-//! Reads request bodies within limits: of each body, of time, and of all bodies together.
+//! Reads and decompresses request bodies within limits: of each body, of time, and of all bodies together.
 
-use std::time::Duration;
+use std::{io::Read, time::Duration};
 
 use bytes::{Bytes, BytesMut};
+use flate2::read::MultiGzDecoder;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
@@ -33,6 +34,8 @@ pub enum BodyError {
     Late,
     #[error("the body broke off: {0}")]
     Broken(hyper::Error),
+    #[error("gzip: {0}")]
+    Gzip(std::io::Error),
     #[error("too much at once, try again")]
     NoRoom,
 }
@@ -42,7 +45,7 @@ impl BodyError {
         match self {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Late => StatusCode::REQUEST_TIMEOUT,
-            Self::Broken(_) => StatusCode::BAD_REQUEST,
+            Self::Broken(_) | Self::Gzip(_) => StatusCode::BAD_REQUEST,
             Self::NoRoom => StatusCode::SERVICE_UNAVAILABLE, // clients try again
         }
     }
@@ -90,4 +93,17 @@ pub async fn read(
     };
     timeout_awake(TIMEOUT, read).await.unwrap_or(Err(BodyError::Late))?;
     Ok((all.freeze(), taken))
+}
+
+/// Decompresses a whole body, which may have several members, to at most `max_bytes`.
+pub fn gunzip(body: &[u8], max_bytes: usize) -> Result<Bytes, BodyError> {
+    let mut plain = Vec::new();
+    MultiGzDecoder::new(body)
+        .take((max_bytes as u64).saturating_add(1))
+        .read_to_end(&mut plain)
+        .map_err(BodyError::Gzip)?;
+    match plain.len() > max_bytes {
+        true => Err(BodyError::TooLarge(max_bytes)),
+        false => Ok(plain.into()),
+    }
 }

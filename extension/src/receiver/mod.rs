@@ -1,6 +1,7 @@
 //! The HTTP servers that receive telemetry.
 
 pub mod body;
+mod answer;
 mod timer;
 pub mod server;
 pub mod otlp;

@@ -1,193 +1,176 @@
-//! The connection loop of both receivers: OTLP from the function ([`crate::receiver::otlp`]) and platform
-//! events from Lambda ([`crate::receiver::telemetry`]), over HTTP/1.1.
+//! The connection loop of the receivers: OTLP from the function ([`crate::receiver::otlp`]) and platform
+//! events from Lambda ([`crate::receiver::telemetry`]).
 //!
 //! A receiver never waits for a destination: it hands payloads to the pipeline and answers. After a stop
 //! it accepts no request, since the ledger would not count it; requests in progress get a tenth of a
 //! second. A panic is answered 500, which clients do not retry.
 //!
-//! A receiver has at most [`MAX_CONNECTIONS`]. When all slots are taken, the oldest idle connection is
-//! closed, and each answer closes its own; if all are busy, new clients wait.
+//! The number of connections of a receiver is bounded. When all slots are taken, the oldest idle
+//! connection is closed, and each answer over HTTP/1.1 closes its own; if all are busy, new clients wait.
 
-use std::{
-    convert::Infallible,
-    panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+mod connection;
 
-use bytes::Bytes;
+use std::{sync::Arc, time::Duration};
+
 use futures_util::FutureExt;
-use http::{HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::Full;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::{
-    rt::TokioIo,
-    server::graceful::{GracefulShutdown, Watcher},
-};
+use http::{Request, Response};
+use hyper::body::Incoming;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
-    task::AbortHandle,
-    time::timeout,
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinHandle,
 };
-use tracing::{debug, warn};
+use tracing::warn;
 
-use crate::receiver::timer::AwakeTimer;
+use self::connection::{ConnectionState, Handler, Protocol, ReceiverState};
+use crate::receiver::answer::AnswerBody;
 
-/// Most connections of one receiver. A function and its extensions share 1,024 descriptors.
+/// Most connections of a receiver over HTTP/1.1. A function and its extensions share 1,024 descriptors.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 pub const MAX_CONNECTIONS: usize = 256;
 
-/// The time limit for headers, from the connection or the last answer, without freezes. Clients are local.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Most connections of a receiver over HTTP/2, each of which carries several requests at once.
+pub const MAX_HTTP2_CONNECTIONS: usize = 64;
 
 /// Pause after a failed accept (no file descriptor left), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The time for requests in progress at a stop, a part of the drain's budget.
-const STOP_GRACE: Duration = Duration::from_millis(100);
-
-/// Answers requests on every connection until `stop` turns true.
-pub async fn serve<H, F>(listener: TcpListener, mut stop: watch::Receiver<bool>, handle: H)
+/// Answers requests over HTTP/1.1 until `stop` turns true.
+pub async fn serve<H, F, B>(listener: TcpListener, stop: watch::Receiver<bool>, handle: H)
 where
     H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
-    F: Future<Output = Response<Full<Bytes>>> + Send,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Into<AnswerBody> + 'static,
 {
-    let handle = Arc::new(handle);
-    let mut connections = Connections::new();
-    let mut reported = false;
-    loop {
-        let accepted = tokio::select! {
-            _ = stop.wait_for(|stopped| *stopped) => break,
-            accepted = connections.accept(&listener) => accepted,
-        };
-        match accepted {
-            Ok((stream, slot)) => {
-                reported = false;
-                connections.start(stream, slot, Arc::clone(&handle));
-            }
-            Err(error) => {
-                if !std::mem::replace(&mut reported, true) {
-                    warn!("Connections cannot be accepted: {error}");
-                }
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-    let Connections { all, open, .. } = connections;
-    if timeout(STOP_GRACE, all.shutdown()).await.is_err() {
-        warn!("Requests were still under way when the receiver had to stop");
-        open.iter().for_each(|connection| connection.task.abort());
-    }
+    let slots = MAX_CONNECTIONS;
+    Connections::new(Protocol::Http1, slots, stop, boxed(handle)).accept_all(listener).await;
+}
+
+/// Answers requests over HTTP/2 until `stop` turns true. Requests over HTTP/1.1 reach `handle` as well.
+pub async fn serve_http2<H, F, B>(listener: TcpListener, stop: watch::Receiver<bool>, handle: H)
+where
+    H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Into<AnswerBody> + 'static,
+{
+    let slots = MAX_HTTP2_CONNECTIONS;
+    Connections::new(Protocol::Http2, slots, stop, boxed(handle)).accept_all(listener).await;
+}
+
+fn boxed<H, F, B>(handle: H) -> Box<Handler>
+where
+    H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Into<AnswerBody> + 'static,
+{
+    Box::new(move |request| handle(request).map(|response| response.map(Into::into)).boxed())
 }
 
 /// The connections of a receiver.
 struct Connections {
-    all: GracefulShutdown,
+    receiver: Arc<ReceiverState>,
+    max: usize,
     /// Oldest first; those that have ended are removed at the next one.
     open: Vec<ServedConnection>,
-    slots: Arc<Semaphore>,
     reported: bool,
 }
 
 struct ServedConnection {
-    task: AbortHandle,
-    is_busy: Arc<AtomicBool>,
+    task: JoinHandle<bool>,
+    state: Arc<ConnectionState>,
 }
 
 impl Connections {
-    fn new() -> Self {
-        Self {
-            all: GracefulShutdown::new(),
-            open: Vec::new(),
-            slots: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
-            reported: false,
-        }
+    fn new(
+        protocol: Protocol,
+        max: usize,
+        stop: watch::Receiver<bool>,
+        handler: Box<Handler>,
+    ) -> Self {
+        let (slots, freed) = (Arc::new(Semaphore::new(max)), Notify::new());
+        let receiver = Arc::new(ReceiverState { protocol, handler, slots, freed, stop });
+        Self { receiver, max, open: Vec::new(), reported: false }
     }
 
-    /// Accepts the next connection with its slot. Without a free slot clients wait in the backlog.
-    async fn accept(
-        &mut self,
-        listener: &TcpListener,
-    ) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
-        let slot = Arc::clone(&self.slots).acquire_owned().await;
-        let slot = slot.map_err(std::io::Error::other)?; // the semaphore is never closed
-        Ok((listener.accept().await?.0, slot))
-    }
-
-    fn start<H, F>(&mut self, stream: TcpStream, slot: OwnedSemaphorePermit, handle: Arc<H>)
-    where
-        H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
-        F: Future<Output = Response<Full<Bytes>>> + Send,
-    {
-        let is_busy = Arc::new(AtomicBool::new(false));
-        let (busy, slots) = (Arc::clone(&is_busy), Arc::clone(&self.slots));
-        let answer = move |request| {
-            let (handle, busy, slots) =
-                (Arc::clone(&handle), Arc::clone(&busy), Arc::clone(&slots));
-            async move {
-                busy.store(true, Ordering::Relaxed);
-                let handled = AssertUnwindSafe(handle(request)).catch_unwind().await;
-                let mut response = handled.unwrap_or_else(|_| failed());
-                busy.store(false, Ordering::Relaxed);
-                if slots.available_permits() == 0 {
-                    let close = HeaderValue::from_static("close");
-                    response.headers_mut().insert(header::CONNECTION, close);
+    async fn accept_all(mut self, listener: TcpListener) {
+        let (receiver, mut reported) = (Arc::clone(&self.receiver), false);
+        let mut stop = receiver.stop.clone();
+        loop {
+            let accepted = tokio::select! {
+                _ = stop.wait_for(|stopped| *stopped) => break,
+                () = receiver.freed.notified() => {
+                    self.make_room();
+                    continue;
                 }
-                response
+                accepted = accept(&listener, &receiver.slots) => accepted,
+            };
+            match accepted {
+                Ok((stream, slot)) => {
+                    reported = false;
+                    self.start(stream, slot);
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut reported, true) {
+                        warn!("Connections cannot be accepted: {error}");
+                    }
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
             }
-        };
-        let task = tokio::spawn(serve_connection(stream, self.all.watcher(), answer, slot));
-        self.open.push(ServedConnection { task: task.abort_handle(), is_busy });
-        self.make_room();
+        }
+        drop(listener);
+        self.close_all().await;
+    }
+
+    fn start(&mut self, stream: TcpStream, slot: OwnedSemaphorePermit) {
+        self.make_room(); // first, or it would close the new connection if all others are busy
+        let state = Arc::new(ConnectionState::default());
+        let serve = connection::serve(stream, Arc::clone(&self.receiver), Arc::clone(&state));
+        let task = tokio::spawn(async move {
+            let _slot = slot;
+            serve.await
+        });
+        self.open.push(ServedConnection { task, state });
     }
 
     /// Closes an idle connection if no slot is free.
     fn make_room(&mut self) {
         self.open.retain(|connection| !connection.task.is_finished());
-        if self.slots.available_permits() > 0 {
+        if self.receiver.slots.available_permits() > 0 {
             return;
         }
         if !std::mem::replace(&mut self.reported, true) {
-            warn!("{MAX_CONNECTIONS} connections are open: the oldest idle ones are closed");
+            warn!("{} connections are open: the oldest idle ones are closed", self.max);
         }
-        let is_idle = |connection: &ServedConnection| !connection.is_busy.load(Ordering::Relaxed);
-        if let Some(index) = self.open.iter().position(is_idle) {
-            self.open.remove(index).task.abort();
+        if let Some(index) = self.open.iter().position(|connection| !connection.state.is_busy()) {
+            let connection = self.open.remove(index);
+            match self.receiver.protocol {
+                Protocol::Http1 => connection.task.abort(),
+                // Its answers may be unsent.
+                Protocol::Http2 => connection.state.close(),
+            }
+        }
+    }
+
+    async fn close_all(self) {
+        self.open.iter().for_each(|connection| connection.state.close());
+        let mut is_cut = false;
+        for connection in self.open {
+            is_cut |= connection.task.await.unwrap_or(true);
+        }
+        if is_cut {
+            warn!("Requests were still under way when the receiver had to stop");
         }
     }
 }
 
-fn failed() -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::default());
-    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-    response
-}
-
-/// Serves one connection, and returns its slot at the end.
-async fn serve_connection<A, F>(
-    stream: TcpStream,
-    watcher: Watcher,
-    answer: A,
-    _slot: OwnedSemaphorePermit,
-) where
-    A: Fn(Request<Incoming>) -> F + Send + 'static,
-    F: Future<Output = Response<Full<Bytes>>> + Send,
-{
-    let service = service_fn(|request| {
-        let answer = answer(request);
-        async move { Ok::<_, Infallible>(answer.await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(AwakeTimer)
-        .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(connection).await {
-        debug!("A connection ended early: {error}");
-    }
+/// Accepts the next connection with its slot. Without a free slot clients wait in the backlog.
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let slot = Arc::clone(slots).acquire_owned().await;
+    let slot = slot.map_err(std::io::Error::other)?; // the semaphore is never closed
+    Ok((listener.accept().await?.0, slot))
 }
 
 #[cfg(test)]

@@ -65,6 +65,7 @@ impl Builder {
         let otlp = SocketAddr::from((loopback::own_address(), 4318));
         let customer = [
             ("CRUDDUR_OTLP_LISTEN".to_owned(), otlp.to_string()),
+            ("CRUDDUR_OTLP_GRPC_LISTEN".to_owned(), grpc_address(otlp).to_string()),
             ("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), format!("http://{otlp}")),
             // On a busy machine a slow answer must not use up the time for holds.
             ("CRUDDUR_HOLD_BANK_MS".to_owned(), "10000".to_owned()),
@@ -194,6 +195,11 @@ impl Builder {
         self.otlp
     }
 
+    /// The same for OTLP/gRPC.
+    pub fn otlp_grpc_address(&self) -> SocketAddr {
+        grpc_address(self.otlp)
+    }
+
     /// Starts everything and waits for the end of init; panics with all logs if that fails.
     pub async fn start(self) -> Sandbox {
         let sandbox = self.launch().await;
@@ -259,4 +265,9 @@ impl Builder {
             invoke_events: self.invoke_events,
         }
     }
+}
+
+/// The address for OTLP/gRPC of the sandbox with this one for OTLP/HTTP.
+pub(super) fn grpc_address(otlp: SocketAddr) -> SocketAddr {
+    SocketAddr::new(otlp.ip(), 4317)
 }

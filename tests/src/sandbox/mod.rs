@@ -214,6 +214,11 @@ impl Sandbox {
         format!("http://{}", self.otlp)
     }
 
+    /// Where the extension listens for OTLP/gRPC.
+    pub fn otlp_grpc_address(&self) -> SocketAddr {
+        builder::grpc_address(self.otlp)
+    }
+
     /// The directory that is `/tmp` to the processes (`TMPDIR`); it outlives them.
     pub fn directory(&self) -> &Path {
         self.directory.path()

@@ -22,6 +22,7 @@ pub(super) struct Target {
     load: Load,
     sandbox: Sandbox,
     pub(super) otlp: SocketAddr,
+    pub(super) otlp_grpc: SocketAddr,
     pub(super) telemetry: SocketAddr,
 }
 
@@ -35,11 +36,11 @@ impl Target {
             .rollbar(&rollbar)
             .env("CRUDDUR_BUFFER_BYTES", &BUFFER_BYTES.to_string())
             .freezing(false);
-        let otlp = builder.otlp_address();
+        let (otlp, otlp_grpc) = (builder.otlp_address(), builder.otlp_grpc_address());
         let sandbox = builder.start().await;
         let pid = sandbox.pid(Party::Extension(EXTENSION.to_owned())).await.expect("a process");
         let telemetry = telemetry_listener(pid);
-        Target { honeycomb, rollbar, load, sandbox, otlp, telemetry }
+        Target { honeycomb, rollbar, load, sandbox, otlp, otlp_grpc, telemetry }
     }
 
     /// Both receivers.

@@ -140,16 +140,20 @@ pub(super) async fn run(
 
 /// All known variables, and unknown ones with a prefix of ours.
 fn settings(variables: &BTreeMap<String, String>, errors: &[ConfigError]) -> Vec<Setting> {
-    let value = |name: &str| Some(variables.get(name)?.trim()).filter(|value| !value.is_empty());
     let known = variables::all().map(|variable| {
+        let value = variables.get(variable.name).and_then(|value| variable.value(value));
         let errors = errors.iter().filter(|error| error.variable() == variable.name);
         let reasons: Vec<_> = errors.map(ConfigError::reason).collect();
         let finding = match reasons[..] {
-            [] => Finding::fine(variable.shown(value(variable.name))),
+            [] => Finding::fine(variable.shown(value)),
             _ => Finding::misconfigured(reasons.join("; ")),
         };
-        let is_set = value(variable.name).is_some();
-        Setting { name: variable.name.to_owned(), is_set, finding, meaning: variable.meaning }
+        Setting {
+            name: variable.name.to_owned(),
+            is_set: value.is_some(),
+            finding,
+            meaning: variable.meaning,
+        }
     });
     let is_known = |name: &&String| variables::all().any(|variable| variable.name == *name);
     let unknown = variables.keys().filter(|name| is_ours(name) && !is_known(name));

@@ -1,14 +1,11 @@
 //! The encoding and compression of request bodies.
 
-use std::io::Read;
-
 use bytes::Bytes;
-use flate2::read::MultiGzDecoder;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use hyper::body::Incoming;
 
 use crate::receiver::{
-    body::{self, BodyBudget, BodyError, Reservation},
+    body::{self, BodyBudget, Reservation},
     otlp::refusal::Refusal,
 };
 
@@ -58,16 +55,9 @@ pub(super) async fn read(
     match compression.to_ascii_lowercase().as_slice() {
         b"identity" => Ok((body, taken)),
         b"gzip" => {
-            let mut plain = Vec::new();
-            MultiGzDecoder::new(&body[..])
-                .take((max_bytes as u64).saturating_add(1))
-                .read_to_end(&mut plain)
-                .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, format!("gzip: {error}")))?;
-            if plain.len() > max_bytes {
-                return Err(BodyError::TooLarge(max_bytes).into());
-            }
+            let plain = body::gunzip(&body, max_bytes)?;
             room.take(&mut taken, plain.len())?;
-            Ok((plain.into(), taken))
+            Ok((plain, taken))
         }
         _ => Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send gzip or no encoding")),
     }

@@ -8,11 +8,36 @@ use prost::Message;
 use crate::receiver::otlp::encoding::Encoding;
 use crate::receiver::otlp::refusal::{MalformedItems, Refusal};
 
-/// `google.rpc.Status`; by the specification, clients ignore `code`.
+/// `google.rpc.Status`; over HTTP, clients ignore `code` by the specification.
 #[derive(PartialEq, prost::Message)]
-struct Status {
+pub(super) struct RpcStatus {
+    #[prost(int32, tag = "1")]
+    code: i32,
     #[prost(string, tag = "2")]
     message: String,
+    #[prost(message, repeated, tag = "3")]
+    details: Vec<Detail>,
+}
+
+/// `google.protobuf.Any`
+#[derive(PartialEq, prost::Message)]
+struct Detail {
+    #[prost(string, tag = "1")]
+    type_url: String,
+    #[prost(bytes, tag = "2")]
+    value: Vec<u8>,
+}
+
+impl RpcStatus {
+    pub(super) fn new(code: i32, refusal: &Refusal) -> Self {
+        Self { code, message: refusal.reason.to_string(), details: Vec::new() }
+    }
+
+    pub(super) fn with_detail(mut self, name: &str, detail: &impl Message) -> Self {
+        let type_url = format!("type.googleapis.com/{name}");
+        self.details.push(Detail { type_url, value: detail.encode_to_vec() });
+        self
+    }
 }
 
 /// `Export…ServiceResponse`, whose fields have the same numbers for each signal.
@@ -30,12 +55,18 @@ struct PartialSuccess {
     error_message: String,
 }
 
+/// The response message; without malformed items it is empty.
+pub(super) fn message(malformed: Option<&MalformedItems>) -> Vec<u8> {
+    let partial_success = malformed.map(|malformed| {
+        let rejected = i64::try_from(malformed.count).unwrap_or(i64::MAX);
+        PartialSuccess { rejected, error_message: malformed.to_string() }
+    });
+    ExportResponse { partial_success }.encode_to_vec()
+}
+
 /// Only protobuf has malformed items: JSON is translated to protobuf without any.
 pub(super) fn partly_accepted(malformed: &MalformedItems) -> Response<Full<Bytes>> {
-    let rejected = i64::try_from(malformed.count).unwrap_or(i64::MAX);
-    let partial_success = Some(PartialSuccess { rejected, error_message: malformed.to_string() });
-    let body = ExportResponse { partial_success }.encode_to_vec();
-    response(StatusCode::OK, Encoding::Protobuf, body.into())
+    response(StatusCode::OK, Encoding::Protobuf, message(Some(malformed)).into())
 }
 
 /// Full success: the response message of each kind without `partial_success`.
@@ -50,7 +81,7 @@ pub(super) fn accepted(encoding: Encoding) -> Response<Full<Bytes>> {
 /// A 4xx or 5xx with the reason.
 pub(super) fn refused(refusal: &Refusal, encoding: Encoding) -> Response<Full<Bytes>> {
     let body = match encoding {
-        Encoding::Protobuf => Status { message: refusal.reason.to_string() }.encode_to_vec(),
+        Encoding::Protobuf => RpcStatus::new(0, refusal).encode_to_vec(),
         Encoding::Json => serde_json::json!({ "message": refusal.reason }).to_string().into(),
     };
     let mut response = response(refusal.status, encoding, body.into());

@@ -8,7 +8,12 @@ use tokio::{
     task::JoinHandle,
 };
 
+use http_body_util::Full;
+
+use super::connection::{HEADER_TIMEOUT, IDLE_TIMEOUT};
 use super::*;
+
+mod http2;
 
 /// A receiver that answers with the body it was sent, or panics over the path `/panic`.
 async fn start() -> (SocketAddr, watch::Sender<bool>, JoinHandle<()>) {

@@ -1,0 +1,86 @@
+//! The part of OTLP/HTTP and OTLP/gRPC behind the transport: it checks a request and hands it over.
+//!
+//! A request is checked at every level ([`crate::otlp::wire`]), then kept as protobuf bytes. A refused
+//! request is not enqueued. Malformed items are left out, counted, and answered as a partial success
+//! ([`crate::otlp::repair`]).
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use crate::otlp::payload::{Payload, ServerSpan, SignalKind};
+use crate::otlp::repair::repair;
+use crate::otlp::wire::Malformed;
+use crate::pipeline::PipelineHandle;
+use crate::processor::{Processor, xray_header};
+use crate::receiver::body::BodyBudget;
+use crate::receiver::otlp::refusal::{MalformedItems, Refusal};
+
+#[derive(Debug)]
+pub struct OtlpReceiver {
+    pub pipeline: PipelineHandle,
+    pub invocations: Processor,
+    /// The `service.name` of resources without one.
+    pub service_name: String,
+    /// The largest body, before and after decompression.
+    pub max_body_bytes: usize,
+    pub room: BodyBudget,
+    /// Whether spans get X-Ray's header; see [`xray_header`].
+    pub adds_xray_header: bool,
+}
+
+impl OtlpReceiver {
+    /// Checks a protobuf request and enqueues it. Fails with 500 after a panic of the pipeline.
+    pub(super) async fn enqueue(
+        &self,
+        kind: SignalKind,
+        bytes: Bytes,
+    ) -> Result<Option<MalformedItems>, Refusal> {
+        let (signal, servers, malformed_items) = read_payload(kind, bytes)
+            .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+        let stopped = |_| {
+            // A status that clients do not retry, since a retry would hold the function.
+            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the pipeline has stopped")
+        };
+        // Runs before the pipeline gets the spans, so that the ledger counts both together.
+        let mut derived = self.invocations.otlp(&signal, &servers);
+        let signal = match self.adds_xray_header {
+            true => xray_header::with_header(signal, &servers, self.invocations.registry()),
+            false => signal,
+        };
+        let own = derived.payloads.drain(..);
+        for signal in signal.fit(&self.service_name).into_iter().chain(own) {
+            self.pipeline.receive(signal).await.map_err(stopped)?;
+        }
+        // After the pipeline has the spans: the end of the wait begins a flush.
+        self.invocations.record(derived);
+        Ok(malformed_items)
+    }
+
+    /// Counts the refused parts of a request.
+    pub(super) async fn count(&self, outcome: &Result<Option<MalformedItems>, Refusal>) {
+        match outcome {
+            Ok(None) => {}
+            Ok(Some(malformed)) => self.pipeline.refused(malformed.counted()).await,
+            Err(refusal) => self.pipeline.refused(refusal.counted()).await,
+        }
+    }
+}
+
+/// Reads a request. If it is malformed, its readable items are kept. Fails without a readable item.
+fn read_payload(
+    kind: SignalKind,
+    bytes: Bytes,
+) -> Result<(Payload, Vec<ServerSpan>, Option<MalformedItems>), Malformed> {
+    let error = match Payload::read(kind, bytes.clone()) {
+        Ok((payload, servers)) => return Ok((payload, servers, None)),
+        Err(error) => error,
+    };
+    let repaired = repair(kind.schema()?, &bytes)?;
+    let (payload, servers) = Payload::read(kind, repaired.bytes.into())?;
+    let Some(reason) = repaired.reason else { return Ok((payload, servers, None)) };
+    if payload.items == 0 {
+        return Err(error);
+    }
+    let malformed = MalformedItems { kind, count: repaired.dropped, reason };
+    Ok((payload, servers, Some(malformed)))
+}

@@ -46,10 +46,10 @@ use range::Range;
 use usage::Usage;
 use values::LISTING;
 
-/// Limits for connecting and for one attempt. DynamoDB answers in milliseconds, so time is left for
-/// another attempt.
+/// Limits for connecting and for one attempt. DynamoDB answers in milliseconds. Both end before the
+/// time for retries does, so an attempt without an answer is repeated.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Most requests of one query when its items have expired. Bounds the cost of a page while TTL
 /// lags; the cursor continues from there.

@@ -6,6 +6,7 @@ pub mod schema;
 pub mod wire;
 pub mod edit;
 pub mod repair;
+pub mod json;
 pub mod payload;
 pub mod line_codec;
 pub mod failure_codec;

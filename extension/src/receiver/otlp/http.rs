@@ -3,20 +3,17 @@
 //! <https://github.com/open-telemetry/opentelemetry-proto/blob/main/docs/specification.md>
 //!
 //! A request is checked at every level ([`crate::otlp::wire`]), then kept as protobuf bytes: the
-//! received ones, or the translated JSON. A refused request is answered 4xx or 503 and not enqueued.
-//! Malformed items are left out, counted, and answered as a partial success ([`crate::otlp::repair`]).
+//! received ones, or the translated JSON ([`crate::otlp::json`]). A refused request is answered 4xx or
+//! 503 and not enqueued. Malformed items are left out, counted, and answered as a partial success
+//! ([`crate::otlp::repair`]).
 //! After a panic of the pipeline the answer is 500.
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use opentelemetry_proto::tonic::collector::{
-    logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
-    trace::v1::ExportTraceServiceRequest,
-};
-use prost::Message;
 
+use crate::otlp::json::to_protobuf;
 use crate::otlp::payload::{Payload, ServerSpan, SignalKind};
 use crate::otlp::repair::repair;
 use crate::otlp::wire::Malformed;
@@ -26,10 +23,6 @@ use crate::receiver::body::BodyBudget;
 use crate::receiver::otlp::encoding::Encoding;
 use crate::receiver::otlp::refusal::{MalformedItems, Refusal};
 use crate::receiver::otlp::{encoding, reply};
-
-/// Most objects in a JSON request, since two bytes of JSON become hundreds when decoded: 60 MB at worst.
-/// A batch of 512 spans, OpenTelemetry's default, has some 20,000 objects.
-const MAX_JSON_OBJECTS: usize = 100_000;
 
 #[derive(Debug)]
 pub struct OtlpReceiver {
@@ -50,7 +43,7 @@ impl OtlpReceiver {
         match self.accept(request, encoding.as_ref().ok().copied()).await {
             Ok(None) => reply::accepted(encoding.unwrap_or_default()),
             Ok(Some(malformed)) => {
-                let reply = reply::partly_accepted(&malformed);
+                let reply = reply::partly_accepted(&malformed, encoding.unwrap_or_default());
                 self.pipeline.refused(malformed.counted()).await;
                 reply
             }
@@ -80,19 +73,12 @@ impl OtlpReceiver {
             Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason)
         })?;
         let (bytes, _room) = encoding::read(request, self.max_body_bytes, &self.room).await?;
-        let malformed = |reason: String| Refusal::new(StatusCode::BAD_REQUEST, reason);
-        let bytes = match encoding {
-            Encoding::Protobuf => bytes,
-            Encoding::Json => {
-                if bytes.iter().filter(|byte| **byte == b'{').count() > MAX_JSON_OBJECTS {
-                    let reason = format!("more than {MAX_JSON_OBJECTS} objects, send protobuf");
-                    return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason));
-                }
-                to_protobuf(kind, &bytes).map_err(|error| malformed(error.to_string()))?
-            }
+        let read = match encoding {
+            Encoding::Protobuf => read_payload(kind, bytes),
+            Encoding::Json => read_json(kind, &bytes),
         };
         let (signal, servers, malformed_items) =
-            read_payload(kind, bytes).map_err(|error| malformed(error.to_string()))?;
+            read.map_err(|reason| Refusal::new(StatusCode::BAD_REQUEST, reason))?;
         let stopped = |_| {
             // A status that clients do not retry, since a retry would hold the function.
             Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the pipeline has stopped")
@@ -113,43 +99,33 @@ impl OtlpReceiver {
     }
 }
 
+type ReadPayload = (Payload, Vec<ServerSpan>, Option<MalformedItems>);
+
 /// Reads a request. If it is malformed, its readable items are kept. Fails without a readable item.
-fn read_payload(
-    kind: SignalKind,
-    bytes: Bytes,
-) -> Result<(Payload, Vec<ServerSpan>, Option<MalformedItems>), Malformed> {
+fn read_payload(kind: SignalKind, bytes: Bytes) -> Result<ReadPayload, String> {
     let error = match Payload::read(kind, bytes.clone()) {
         Ok((payload, servers)) => return Ok((payload, servers, None)),
-        Err(error) => error,
+        Err(error) => error.to_string(),
     };
-    let repaired = repair(kind.schema()?, &bytes)?;
-    let (payload, servers) = Payload::read(kind, repaired.bytes.into())?;
+    let text = |error: Malformed| error.to_string();
+    let repaired = repair(kind.schema().map_err(text)?, &bytes).map_err(text)?;
+    let (payload, servers) = Payload::read(kind, repaired.bytes.into()).map_err(text)?;
     let Some(reason) = repaired.reason else { return Ok((payload, servers, None)) };
     if payload.items == 0 {
         return Err(error);
     }
-    let malformed = MalformedItems { kind, count: repaired.dropped, reason };
-    Ok((payload, servers, Some(malformed)))
+    let reason = reason.to_string();
+    Ok((payload, servers, Some(MalformedItems { kind, count: repaired.dropped, reason })))
 }
 
-/// Translates JSON to protobuf. Also fails if the decoder would drop a field without an error.
-pub fn to_protobuf(kind: SignalKind, json: &[u8]) -> serde_json::Result<Bytes> {
-    let protobuf = match kind {
-        SignalKind::Traces => {
-            serde_json::from_slice::<ExportTraceServiceRequest>(json)?.encode_to_vec()
-        }
-        SignalKind::Logs => {
-            serde_json::from_slice::<ExportLogsServiceRequest>(json)?.encode_to_vec()
-        }
-        SignalKind::Metrics => {
-            let request = serde_json::from_slice::<ExportMetricsServiceRequest>(json)?;
-            if let Some(problem) = crate::receiver::otlp::dropped::emptied(&request, json) {
-                return Err(serde::de::Error::custom(problem));
-            }
-            request.encode_to_vec()
-        }
-        SignalKind::Lines | SignalKind::Failures => return Ok(Bytes::copy_from_slice(json)),
-    };
-    crate::receiver::otlp::dropped::check_names(json)?;
-    Ok(protobuf.into())
+/// The same for JSON.
+fn read_json(kind: SignalKind, json: &[u8]) -> Result<ReadPayload, String> {
+    let text = |error: Malformed| error.to_string();
+    let translated = to_protobuf(kind.schema().map_err(text)?, json);
+    let translated = translated.map_err(|error| error.to_string())?;
+    let (payload, servers) = Payload::read(kind, translated.bytes.into()).map_err(text)?;
+    let count = translated.dropped;
+    let malformed =
+        translated.reason.map(|it| MalformedItems { kind, count, reason: it.to_string() });
+    Ok((payload, servers, malformed))
 }

@@ -3,5 +3,4 @@
 mod refusal;
 mod encoding;
 mod reply;
-mod dropped;
 pub mod http;

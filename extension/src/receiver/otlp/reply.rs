@@ -4,7 +4,9 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use prost::Message;
+use serde_json::json;
 
+use crate::otlp::payload::SignalKind;
 use crate::receiver::otlp::encoding::Encoding;
 use crate::receiver::otlp::refusal::{MalformedItems, Refusal};
 
@@ -30,12 +32,30 @@ struct PartialSuccess {
     error_message: String,
 }
 
-/// Only protobuf has malformed items: JSON is translated to protobuf without any.
-pub(super) fn partly_accepted(malformed: &MalformedItems) -> Response<Full<Bytes>> {
-    let rejected = i64::try_from(malformed.count).unwrap_or(i64::MAX);
-    let partial_success = Some(PartialSuccess { rejected, error_message: malformed.to_string() });
-    let body = ExportResponse { partial_success }.encode_to_vec();
-    response(StatusCode::OK, Encoding::Protobuf, body.into())
+/// Success for all items but the malformed ones.
+pub(super) fn partly_accepted(
+    malformed: &MalformedItems,
+    encoding: Encoding,
+) -> Response<Full<Bytes>> {
+    let (count, error_message) = (malformed.count, malformed.to_string());
+    let body = match encoding {
+        Encoding::Protobuf => {
+            let rejected = i64::try_from(count).unwrap_or(i64::MAX);
+            let partial_success = Some(PartialSuccess { rejected, error_message });
+            ExportResponse { partial_success }.encode_to_vec()
+        }
+        Encoding::Json => {
+            let rejected = match malformed.kind {
+                SignalKind::Metrics => "rejectedDataPoints",
+                SignalKind::Logs => "rejectedLogRecords",
+                _ => "rejectedSpans",
+            };
+            // ProtoJSON writes 64 bits as text.
+            let partial = json!({ rejected: count.to_string(), "errorMessage": error_message });
+            json!({ "partialSuccess": partial }).to_string().into()
+        }
+    };
+    response(StatusCode::OK, encoding, body.into())
 }
 
 /// Full success: the response message of each kind without `partial_success`.
@@ -51,7 +71,7 @@ pub(super) fn accepted(encoding: Encoding) -> Response<Full<Bytes>> {
 pub(super) fn refused(refusal: &Refusal, encoding: Encoding) -> Response<Full<Bytes>> {
     let body = match encoding {
         Encoding::Protobuf => Status { message: refusal.reason.to_string() }.encode_to_vec(),
-        Encoding::Json => serde_json::json!({ "message": refusal.reason }).to_string().into(),
+        Encoding::Json => json!({ "message": refusal.reason }).to_string().into(),
     };
     let mut response = response(refusal.status, encoding, body.into());
     if refusal.status == StatusCode::METHOD_NOT_ALLOWED {

@@ -5,8 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde_json::{Value, json};
 use trace_context::XrayHeader;
 
-use crate::backtrace;
-use crate::backtrace::frames;
+use crate::backtrace::{StackFrame, exceptions};
 use crate::invocation::attempt::Attempt;
 use crate::otlp::payload::XRAY_HEADER_KEY;
 use crate::processor::failures::attributes::SelectedAttributes;
@@ -19,6 +18,7 @@ use crate::processor::failures::item::{
     Item, ItemBody, ItemContent, ItemData, ItemException, ItemFrame, ItemLevel, ItemMessage,
     ItemServer, ItemTrace, Notifier, TelemetryEntry, Texts,
 };
+use crate::processor::failures::kept_text::cut;
 use crate::processor::failures::request;
 use crate::processor::failures::settings::{FailureSettings, ItemSettings};
 use crate::processor::failures::truncate::cut_to;
@@ -78,7 +78,8 @@ pub(super) struct ItemBuilder {
 
 impl ItemBuilder {
     pub(super) fn new(settings: FailureSettings) -> Self {
-        let FailureSettings { function_name, function_version, region, scrub, items } = settings;
+        let FailureSettings { function_name, function_version, region, scrub, items, .. } =
+            settings;
         Self {
             config: items,
             scrubber: Scrubber::new(&scrub),
@@ -109,11 +110,7 @@ impl ItemBuilder {
                 let body = non_empty(&one.message);
                 (ItemContent::Message(ItemMessage { body, more: BTreeMap::new() }), one.time_ms)
             }
-            ([one], _) => (ItemContent::Trace(self.trace(one)), one.time_ms),
-            (chain, _) => {
-                let traces = chain.iter().map(|failure| self.trace(failure)).collect();
-                (ItemContent::TraceChain(traces), chain[0].time_ms)
-            }
+            (chain, _) => (self.traces(chain), chain[0].time_ms),
         };
         data.timestamp = Some(time_ms.max(0) / 1_000);
         data.body.content = content;
@@ -258,22 +255,59 @@ impl ItemBuilder {
         ))
     }
 
-    fn trace(&self, failure: &Failure) -> ItemTrace {
-        let mut found = frames(&failure.stack);
-        found.sort_by_key(|frame| frame.number); // the function's log puts frames of the program first
-        let mut item_frames: Vec<ItemFrame> = found.iter().take(MAX_FRAMES).map(frame).collect();
+    /// The failures with the causes that their stacks name, each once.
+    fn traces(&self, chain: &[&Failure]) -> ItemContent {
+        let mut traces: Vec<ItemTrace> = Vec::new();
+        for trace in chain.iter().flat_map(|failure| self.causes(failure)) {
+            if !traces.iter().any(|known| known.exception == trace.exception) {
+                traces.push(trace);
+            }
+        }
+        traces.truncate(MAX_CHAIN);
+        match traces.len() {
+            1 => ItemContent::Trace(traces.swap_remove(0)),
+            _ => ItemContent::TraceChain(traces),
+        }
+    }
+
+    /// The traces of a failure, the outermost exception first.
+    fn causes(&self, failure: &Failure) -> Vec<ItemTrace> {
+        let mut found = exceptions(&failure.stack).into_iter();
+        let outermost = found.next().unwrap_or_default();
+        let causes = found.filter(|it| !it.frames.is_empty() || !it.class.is_empty());
+        let has_frames = !outermost.frames.is_empty();
+        let class = if failure.class.is_empty() { outermost.class } else { &failure.class };
+        let mut first = self.trace(class, &failure.message, outermost.frames, &failure.place);
+        let mut traces: Vec<_> =
+            causes.map(|it| self.trace(it.class, &it.message, it.frames, "")).collect();
+        if !has_frames && traces.is_empty() && !failure.stack.is_empty() {
+            first.exception.description = Some(failure.stack.clone());
+        }
+        traces.insert(0, first);
+        traces
+    }
+
+    fn trace(
+        &self,
+        class: &str,
+        message: &str,
+        mut frames: Vec<StackFrame<'_>>,
+        place: &str,
+    ) -> ItemTrace {
+        frames.sort_by_key(|frame| frame.number); // the function's log puts frames of the program first
+        let mut item_frames: Vec<ItemFrame> = frames.iter().take(MAX_FRAMES).map(frame).collect();
         // Rollbar expects the most recent call last.
         item_frames.reverse();
         if item_frames.is_empty() {
-            item_frames.push(self.place(&failure.place));
+            item_frames.push(self.place(place));
         }
-        let class = if failure.class.is_empty() { "Error" } else { &failure.class };
-        let message = failure.message.as_str();
+        let class = if class.is_empty() { "Error" } else { class };
         ItemTrace {
             frames: item_frames,
             exception: ItemException {
-                class: class.to_owned(),
-                message: Some(message).filter(|text| !text.is_empty()).map(str::to_owned),
+                class: cut_to(class, MAX_NAME_CHARS),
+                message: Some(message).filter(|text| !text.is_empty()).map(cut),
+                description: None,
             },
         }
     }
@@ -297,6 +331,7 @@ impl ItemBuilder {
         let exception = ItemException {
             class: class.to_owned(),
             message: Some(format!("{subject} {outcome}: {}{memory}", ended.error_type)),
+            description: None,
         };
         ItemTrace { frames: vec![self.place("")], exception }
     }
@@ -373,7 +408,7 @@ fn chain(failures: &[Failure], is_ended: bool) -> Vec<&Failure> {
     chain
 }
 
-fn frame(frame: &backtrace::StackFrame<'_>) -> ItemFrame {
+fn frame(frame: &StackFrame<'_>) -> ItemFrame {
     ItemFrame {
         filename: cut_to(frame.file.unwrap_or("(unknown)"), 500),
         lineno: frame.line,

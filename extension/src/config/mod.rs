@@ -110,11 +110,16 @@ impl Config {
         HoldSettings { share, bank, max_hold }
     }
 
+    /// The part of the buffer that holds what may become failures: an eighth, if the Rollbar exporter is on.
+    fn failure_bytes(&self) -> usize {
+        self.exporters.get::<RollbarConfig>().map_or(0, |_| self.buffer_bytes / 8)
+    }
+
     pub fn pipeline_settings(&self) -> PipelineSettings {
         PipelineSettings {
             function_name: self.function_name.clone(),
             max_hold: self.max_hold,
-            buffer_bytes: self.buffer_bytes,
+            buffer_bytes: self.buffer_bytes - self.failure_bytes(),
             spool_directory: self.spool_directory.clone(),
             spool_bytes: self.spool_bytes,
         }
@@ -140,6 +145,7 @@ impl Config {
             region: region.map(|(_, region)| region.clone()),
             scrub: self.scrub.clone(),
             items: rollbar.items.clone(),
+            max_bytes: self.failure_bytes(),
         })
     }
 }

@@ -162,8 +162,8 @@ impl Translation<'_> {
         Ok(())
     }
 
-    /// Leaves the item out if it is malformed, or if all of its own items are. Fails if the item's end
-    /// cannot be found.
+    /// Leaves out an item that is malformed or whose own items all are. Fails if the end of the item is not
+    /// found.
     fn item(&mut self, number: u32, schema: &Schema, depth: u32) -> Result<(), Reason> {
         let (kept, dropped) = (self.kept, self.dropped);
         let (start, length, path) = (self.reader.position(), self.out.len(), self.path.len());

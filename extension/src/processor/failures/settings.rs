@@ -13,6 +13,8 @@ pub struct FailureSettings {
     /// Names of secrets in addition to the built-in list.
     pub scrub: Vec<String>,
     pub items: ItemSettings,
+    /// Most bytes of texts that wait to become items: a share of the buffer, which has as much less.
+    pub max_bytes: usize,
 }
 
 #[derive(Clone, Debug)]

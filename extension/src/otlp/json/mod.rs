@@ -24,7 +24,7 @@ mod printer;
 use std::fmt::Write;
 
 use crate::otlp::edit::{begin_message, end_message, push_message};
-use crate::otlp::json::reader::{JsonReader, Reason};
+use crate::otlp::json::reader::{JsonProblem, JsonReader};
 use crate::otlp::schema::{FieldKind, Schema, camel_case};
 use crate::otlp::wire::MAX_DEPTH;
 
@@ -85,7 +85,7 @@ struct Translation<'a> {
 
 impl Translation<'_> {
     /// Appends the fields of an object. `depth` is bounded by [`MAX_DEPTH`], and so is the recursion.
-    fn message(&mut self, schema: &Schema, depth: u32) -> Result<(), Reason> {
+    fn message(&mut self, schema: &Schema, depth: u32) -> Result<(), JsonProblem> {
         if depth > MAX_DEPTH {
             return Err("is nested too deeply");
         }
@@ -110,7 +110,7 @@ impl Translation<'_> {
         Ok(())
     }
 
-    fn field(&mut self, number: u32, kind: FieldKind, depth: u32) -> Result<(), Reason> {
+    fn field(&mut self, number: u32, kind: FieldKind, depth: u32) -> Result<(), JsonProblem> {
         match kind {
             FieldKind::Message(schema) => self.nested(number, schema, depth),
             FieldKind::Messages(_) | FieldKind::Items(_) | FieldKind::Texts => {
@@ -128,8 +128,8 @@ impl Translation<'_> {
 
     fn list(
         &mut self,
-        mut element: impl FnMut(&mut Self) -> Result<(), Reason>,
-    ) -> Result<(), Reason> {
+        mut element: impl FnMut(&mut Self) -> Result<(), JsonProblem>,
+    ) -> Result<(), JsonProblem> {
         self.reader.expect(b'[', "is not a list")?;
         let mut is_first = true;
         let segment = self.path.len() - 1;
@@ -142,7 +142,7 @@ impl Translation<'_> {
         Ok(())
     }
 
-    fn element(&mut self, number: u32, kind: FieldKind, depth: u32) -> Result<(), Reason> {
+    fn element(&mut self, number: u32, kind: FieldKind, depth: u32) -> Result<(), JsonProblem> {
         match kind {
             FieldKind::Messages(_) if self.reader.take_null() => {
                 push_message(&mut self.out, number, b"");
@@ -155,7 +155,7 @@ impl Translation<'_> {
         }
     }
 
-    fn nested(&mut self, number: u32, schema: &Schema, depth: u32) -> Result<(), Reason> {
+    fn nested(&mut self, number: u32, schema: &Schema, depth: u32) -> Result<(), JsonProblem> {
         let start = begin_message(&mut self.out, number);
         self.message(schema, depth + 1)?;
         end_message(&mut self.out, start);
@@ -164,7 +164,7 @@ impl Translation<'_> {
 
     /// Leaves out an item that is malformed or whose own items all are. Fails if the end of the item is not
     /// found.
-    fn item(&mut self, number: u32, schema: &Schema, depth: u32) -> Result<(), Reason> {
+    fn item(&mut self, number: u32, schema: &Schema, depth: u32) -> Result<(), JsonProblem> {
         let (kept, dropped) = (self.kept, self.dropped);
         let (start, length, path) = (self.reader.position(), self.out.len(), self.path.len());
         let result = self.nested(number, schema, depth);
@@ -187,7 +187,7 @@ impl Translation<'_> {
         Ok(())
     }
 
-    fn malformed(&self, reason: Reason) -> MalformedJson {
+    fn malformed(&self, reason: JsonProblem) -> MalformedJson {
         let mut text = String::new();
         for (name, index) in &self.path {
             let dot = if text.is_empty() { "" } else { "." };

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use memchr::memchr2;
 
 /// The reason why a value cannot be read.
-pub(super) type Reason = &'static str;
+pub(super) type JsonProblem = &'static str;
 
 #[derive(Debug)]
 pub(super) struct JsonReader<'a> {
@@ -39,7 +39,7 @@ impl<'a> JsonReader<'a> {
         Some(self.json[self.at])
     }
 
-    pub(super) fn expect(&mut self, byte: u8, otherwise: Reason) -> Result<(), Reason> {
+    pub(super) fn expect(&mut self, byte: u8, otherwise: JsonProblem) -> Result<(), JsonProblem> {
         if self.peek() != Some(byte) {
             return Err(otherwise);
         }
@@ -48,7 +48,7 @@ impl<'a> JsonReader<'a> {
     }
 
     /// Whether another value follows in a list or object. Consumes the comma before it, or the end.
-    pub(super) fn has_next(&mut self, is_first: &mut bool, end: u8) -> Result<bool, Reason> {
+    pub(super) fn has_next(&mut self, is_first: &mut bool, end: u8) -> Result<bool, JsonProblem> {
         if self.peek() == Some(end) {
             self.at += 1;
             return Ok(false);
@@ -67,7 +67,7 @@ impl<'a> JsonReader<'a> {
     }
 
     /// A number, `true`, `false`, or anything else without quotes and brackets.
-    pub(super) fn literal(&mut self) -> Result<&'a str, Reason> {
+    pub(super) fn literal(&mut self) -> Result<&'a str, JsonProblem> {
         self.peek();
         let rest = &self.json[self.at..];
         let is_part =
@@ -80,7 +80,7 @@ impl<'a> JsonReader<'a> {
         std::str::from_utf8(&rest[..length]).map_err(|_| "a value is missing")
     }
 
-    pub(super) fn text(&mut self) -> Result<Cow<'a, str>, Reason> {
+    pub(super) fn text(&mut self) -> Result<Cow<'a, str>, JsonProblem> {
         self.expect(b'"', "is not a text")?;
         let start = self.at;
         let mut decoded: Option<Vec<u8>> = None;
@@ -104,7 +104,7 @@ impl<'a> JsonReader<'a> {
     }
 
     /// Skips a value of any depth. Checks that texts and brackets end.
-    pub(super) fn skip_value(&mut self) -> Result<(), Reason> {
+    pub(super) fn skip_value(&mut self) -> Result<(), JsonProblem> {
         let mut open = Vec::new();
         loop {
             match self.peek().ok_or("the end is missing")? {
@@ -140,7 +140,7 @@ impl<'a> JsonReader<'a> {
     }
 
     /// Moves to the quote that ends a text, or to an escape before it.
-    fn seek_quote_or_escape(&mut self) -> Result<u8, Reason> {
+    fn seek_quote_or_escape(&mut self) -> Result<u8, JsonProblem> {
         let rest = self.json.get(self.at..).unwrap_or_default();
         self.at += memchr2(b'"', b'\\', rest).ok_or("the end of a text is missing")?;
         Ok(self.json[self.at])

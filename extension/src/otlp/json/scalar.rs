@@ -7,7 +7,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use crate::otlp::edit::{push_key, push_message, push_varint};
-use crate::otlp::json::reader::{JsonReader, Reason};
+use crate::otlp::json::reader::{JsonProblem, JsonReader};
 use crate::otlp::schema::FieldKind;
 
 const VARINT: u8 = 0;
@@ -29,7 +29,7 @@ pub(super) fn push_field(
     number: u32,
     kind: FieldKind,
     reader: &mut JsonReader<'_>,
-) -> Result<(), Reason> {
+) -> Result<(), JsonProblem> {
     match kind {
         FieldKind::Text | FieldKind::Texts => {
             push_message(out, number, reader.text()?.as_bytes());
@@ -65,7 +65,7 @@ pub(super) fn push_number(
     out: &mut Vec<u8>,
     kind: FieldKind,
     reader: &mut JsonReader<'_>,
-) -> Result<(), Reason> {
+) -> Result<(), JsonProblem> {
     match kind {
         FieldKind::Fixed64 | FieldKind::Fixed64s => {
             out.extend_from_slice(&number_of::<u64>(reader)?.to_le_bytes());
@@ -91,17 +91,17 @@ pub(super) fn push_number(
     Ok(())
 }
 
-fn boolean(reader: &mut JsonReader<'_>) -> Result<bool, Reason> {
+fn boolean(reader: &mut JsonReader<'_>) -> Result<bool, JsonProblem> {
     let literal = reader.literal().unwrap_or_default();
     literal.parse().map_err(|_| "is neither true nor false")
 }
 
-fn number_of<T: TryFrom<i128>>(reader: &mut JsonReader<'_>) -> Result<T, Reason> {
+fn number_of<T: TryFrom<i128>>(reader: &mut JsonReader<'_>) -> Result<T, JsonProblem> {
     integer(&number_text(reader)?)
 }
 
 /// A number, or the text of a quoted one.
-fn number_text<'a>(reader: &mut JsonReader<'a>) -> Result<Cow<'a, str>, Reason> {
+fn number_text<'a>(reader: &mut JsonReader<'a>) -> Result<Cow<'a, str>, JsonProblem> {
     match reader.peek() {
         Some(b'"') => reader.text(),
         Some(b'{' | b'[') => Err("is not a number"),
@@ -110,7 +110,7 @@ fn number_text<'a>(reader: &mut JsonReader<'a>) -> Result<Cow<'a, str>, Reason> 
 }
 
 /// An integer in any notation: `42`, `42.0` or `4.2e1`.
-fn integer<T: TryFrom<i128>>(text: &str) -> Result<T, Reason> {
+fn integer<T: TryFrom<i128>>(text: &str) -> Result<T, JsonProblem> {
     let value: i128 = match text.parse::<i64>() {
         Ok(value) => value.into(),
         Err(_) => match text.parse() {
@@ -126,7 +126,7 @@ fn integer<T: TryFrom<i128>>(text: &str) -> Result<T, Reason> {
 }
 
 /// Decodes either alphabet, with or without padding.
-fn base64(text: &str) -> Result<Vec<u8>, Reason> {
+fn base64(text: &str) -> Result<Vec<u8>, JsonProblem> {
     let standard = |byte: u8| match byte {
         b'-' => b'+',
         b'_' => b'/',
@@ -136,7 +136,7 @@ fn base64(text: &str) -> Result<Vec<u8>, Reason> {
     BASE64.decode(standard).map_err(|_| "is not base64")
 }
 
-fn unhex(text: &str) -> Result<Vec<u8>, Reason> {
+fn unhex(text: &str) -> Result<Vec<u8>, JsonProblem> {
     let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
     let byte = |pair: &[u8]| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?);
     let bytes: Option<Vec<u8>> = text.as_bytes().chunks(2).map(byte).collect();

@@ -189,6 +189,24 @@ async fn a_bad_span_in_json_is_left_out_and_answered_as_a_partial_success_in_jso
 }
 
 #[tokio::test]
+async fn secrets_in_spans_are_masked_unless_masking_is_off() {
+    for (scrub, expected) in
+        [("", "https://u:***@h/?token=***"), ("off", "https://u:s3cret@h/?token=s3cret")]
+    {
+        let honeycomb = Honeycomb::start().await;
+        let builder = Sandbox::builder("echo").function(echo()).honeycomb(&honeycomb);
+        let sandbox = builder.env("CRUDDUR_SCRUB", scrub).freezing(false).start().await;
+        let name = "https://u:s3cret@h/?token=s3cret";
+
+        let reply = post(&traces_url(&sandbox), &[PROTOBUF], otlp::request(&[name])).await;
+        sandbox.invoke(raw_event(json!({}))).await;
+
+        assert_eq!(reply.expect("an answer").status.as_u16(), 200);
+        honeycomb.span(expected).await;
+    }
+}
+
+#[tokio::test]
 async fn refused_requests_are_logged_once_and_counted_in_the_last_summary() {
     let honeycomb = Honeycomb::start().await;
     let sandbox = start(&honeycomb).await;

@@ -41,8 +41,8 @@ pub struct Config {
     pub service_name: String,
     /// Resource attributes of the spans that the extension makes about the function.
     pub resource: Vec<(String, String)>,
-    /// Names of secrets in addition to the built-in list.
-    pub scrub: Vec<String>,
+    /// Names of secrets in addition to the built-in list; `None` masks nothing.
+    pub scrub: Option<Vec<String>>,
     pub otlp_listen: SocketAddr,
     pub flush: FlushMode,
     /// The longest wait for a flush between the end of an invocation and Next.
@@ -76,7 +76,10 @@ impl Config {
             resource,
             function_name: reader.function_name(),
             function_version: reader.get("AWS_LAMBDA_FUNCTION_VERSION"),
-            scrub: reader.get("CRUDDUR_SCRUB").map(|list| parse_names(&list)).unwrap_or_default(),
+            scrub: match reader.get("CRUDDUR_SCRUB") {
+                Some(off) if off.trim().eq_ignore_ascii_case("off") => None,
+                list => Some(list.map(|list| parse_names(&list)).unwrap_or_default()),
+            },
             otlp_listen: reader.or_default("CRUDDUR_OTLP_LISTEN", |text| {
                 text.parse().map_err(|_| "is ignored: not an address:port".into())
             }),

@@ -8,5 +8,6 @@ pub mod edit;
 pub mod repair;
 pub mod json;
 pub mod payload;
+pub mod mask;
 pub mod line_codec;
 pub mod failure_codec;

@@ -60,6 +60,10 @@ impl Schema {
         self.fields.get(number as usize).map_or(FieldKind::Unknown, |(_, kind)| *kind)
     }
 
+    pub(super) fn is_key_value(&self) -> bool {
+        matches!(self.fields, [_, ("key", _), ..])
+    }
+
     /// The known fields in the order of their numbers: number, name and kind.
     pub(super) fn fields(&self) -> impl Iterator<Item = (u32, &'static str, FieldKind)> {
         let known = (0..).zip(self.fields).filter(|(_, (name, _))| !name.is_empty());

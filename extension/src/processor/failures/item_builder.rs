@@ -82,7 +82,7 @@ impl ItemBuilder {
             settings;
         Self {
             config: items,
-            scrubber: Scrubber::new(&scrub),
+            scrubber: Scrubber::configured(scrub.as_deref()),
             function: function_name,
             version: function_version,
             region,

@@ -14,6 +14,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 use crate::otlp::json::to_protobuf;
+use crate::otlp::mask::masked;
 use crate::otlp::payload::{Payload, ServerSpan, SignalKind};
 use crate::otlp::repair::repair;
 use crate::otlp::wire::Malformed;
@@ -23,6 +24,7 @@ use crate::receiver::body::BodyBudget;
 use crate::receiver::otlp::encoding::Encoding;
 use crate::receiver::otlp::refusal::{MalformedItems, Refusal};
 use crate::receiver::otlp::{encoding, reply};
+use crate::scrub::Scrubber;
 
 #[derive(Debug)]
 pub struct OtlpReceiver {
@@ -33,6 +35,7 @@ pub struct OtlpReceiver {
     /// The largest body, before and after decompression.
     pub max_body_bytes: usize,
     pub room: BodyBudget,
+    pub scrubber: Scrubber,
     /// Whether spans get X-Ray's header; see [`xray_header`].
     pub adds_xray_header: bool,
 }
@@ -79,6 +82,7 @@ impl OtlpReceiver {
         };
         let (signal, servers, malformed_items) =
             read.map_err(|reason| Refusal::new(StatusCode::BAD_REQUEST, reason))?;
+        let signal = masked(signal, &self.scrubber);
         let stopped = |_| {
             // A status that clients do not retry, since a retry would hold the function.
             Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the pipeline has stopped")

@@ -36,7 +36,7 @@ pub(super) fn call_at(call: &str) -> StackFrame<'_> {
     if found.line.is_some() || is_java {
         return StackFrame { function: text(function.trim()), ..found };
     }
-    // `(Native Method)` and `(index 0)` are no files; .NET has types there.
+    // `(Native Method)` and `(index 0)` do not name a file; .NET has types there.
     let is_java = ["Native Method", "Unknown Source", "native", "<anonymous>"].contains(&place);
     let without_place = if is_java || function.ends_with(' ') { function } else { call };
     called(without_place)

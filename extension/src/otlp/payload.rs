@@ -18,7 +18,6 @@ use crate::time::time_at;
 
 /// Most uncompressed bytes in one batch, unless a single payload is larger. [`Payload::fit`] bounds those
 /// of OTLP.
-///
 /// The limit of Honeycomb's own client library:
 /// <https://github.com/honeycombio/libhoney-go/blob/main/transmission/transmission.go>
 pub const MAX_BATCH_BYTES: usize = 5_000_000;
@@ -151,9 +150,7 @@ impl Payload {
         }
         Ok((signal, servers))
     }
-}
 
-impl Payload {
     /// Gives resources without a service name this one, and splits payloads that are larger than a batch;
     /// a single item may still be larger. A request without items is left out.
     pub fn fit(self, service_name: &str) -> Vec<Self> {

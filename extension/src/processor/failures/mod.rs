@@ -35,6 +35,7 @@ mod log_record;
 mod platform_failure;
 mod from_otlp;
 mod fingerprint;
+mod traces;
 mod item_builder;
 mod rate_limit;
 mod reported;

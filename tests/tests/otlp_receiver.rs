@@ -164,19 +164,46 @@ async fn a_bad_span_is_left_out_and_counted_and_a_bad_text_gets_replacement_char
 }
 
 #[tokio::test]
-async fn a_metric_that_would_arrive_without_its_data_is_refused_by_name() {
+async fn a_bad_span_in_json_is_left_out_and_answered_as_a_partial_success_in_json() {
     let honeycomb = Honeycomb::start().await;
     let sandbox = start(&honeycomb).await;
-    let point = json!({"asDouble": "NaN", "timeUnixNano": "1767225600000000000"});
-    let metric = json!({"name": "a-gauge", "gauge": {"dataPoints": [point]}});
-    let body = json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": [metric]}]}]});
+    let bad_id = String::from_utf8(otlp::json_request(&["bad"])).expect("JSON");
+    let bad_id = bad_id.replace("\"traceId\":\"", "\"traceId\":\"zz");
+    let request = otlp::json_request(&["half \u{1f600} emoji", "good", "bad", "other"]);
+    let request = String::from_utf8(request).expect("JSON");
+    let request = request.replace('\u{1f600}', r"\ud83d").replace("\"name\":\"bad\"", "\"name\":7");
 
-    let url = format!("{}/v1/metrics", sandbox.otlp_url());
-    let refused = post(&url, &[JSON], body.to_string()).await.expect("an answer");
+    let partly = post(&traces_url(&sandbox), &[JSON], request).await.expect("an answer");
+    let none = post(&traces_url(&sandbox), &[JSON], bad_id).await.expect("an answer");
+    sandbox.invoke(raw_event(json!({}))).await;
 
-    assert_refused(&refused, 400, "a value that the decoder drops");
-    let message = refused.json()["message"].clone();
-    assert!(message.as_str().is_some_and(|it| it.contains("a-gauge")), "{message}");
+    assert_eq!(partly.status.as_u16(), 200);
+    let partial = partly.json()["partialSuccess"].clone();
+    assert_eq!(partial["rejectedSpans"], "1", "{partial}");
+    let path = "resourceSpans[0].scopeSpans[0].spans[2].name";
+    assert!(partial["errorMessage"].as_str().is_some_and(|it| it.contains(path)), "{partial}");
+    assert_refused(&none, 400, "no good span");
+    for name in ["half \u{fffd} emoji", "good", "other"] {
+        honeycomb.span(name).await;
+    }
+}
+
+#[tokio::test]
+async fn secrets_in_spans_are_masked_unless_masking_is_off() {
+    for (scrub, expected) in
+        [("", "https://u:***@h/?token=***"), ("off", "https://u:s3cret@h/?token=s3cret")]
+    {
+        let honeycomb = Honeycomb::start().await;
+        let builder = Sandbox::builder("echo").function(echo()).honeycomb(&honeycomb);
+        let sandbox = builder.env("CRUDDUR_SCRUB", scrub).freezing(false).start().await;
+        let name = "https://u:s3cret@h/?token=s3cret";
+
+        let reply = post(&traces_url(&sandbox), &[PROTOBUF], otlp::request(&[name])).await;
+        sandbox.invoke(raw_event(json!({}))).await;
+
+        assert_eq!(reply.expect("an answer").status.as_u16(), 200);
+        honeycomb.span(expected).await;
+    }
 }
 
 #[tokio::test]
@@ -229,7 +256,7 @@ async fn an_oversized_body_is_refused_before_and_after_decompression() {
     let bomb = post(&traces_url(&sandbox), &[PROTOBUF, GZIP], gzip(&large)).await;
     assert_still_delivers(&sandbox, &honeycomb, "after a bomb").await;
 
-    // Whoever still sends may find the connection closed instead of an answer.
+    // A client that still sends may find the connection closed instead of an answer.
     if let Ok(plain) = plain {
         assert_refused(&plain, 413, "a large body");
     }

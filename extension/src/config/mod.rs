@@ -41,8 +41,8 @@ pub struct Config {
     pub service_name: String,
     /// Resource attributes of the spans that the extension makes about the function.
     pub resource: Vec<(String, String)>,
-    /// Names of secrets in addition to the built-in list.
-    pub scrub: Vec<String>,
+    /// Names of secrets in addition to the built-in list; `None` masks nothing.
+    pub scrub: Option<Vec<String>>,
     pub otlp_listen: SocketAddr,
     /// `None` if the receiver is off.
     pub otlp_grpc_listen: Option<SocketAddr>,
@@ -80,7 +80,10 @@ impl Config {
             resource,
             function_name: reader.function_name(),
             function_version: reader.get("AWS_LAMBDA_FUNCTION_VERSION"),
-            scrub: reader.get("CRUDDUR_SCRUB").map(|list| parse_names(&list)).unwrap_or_default(),
+            scrub: match reader.get("CRUDDUR_SCRUB") {
+                Some(off) if off.trim().eq_ignore_ascii_case("off") => None,
+                list => Some(list.map(|list| parse_names(&list)).unwrap_or_default()),
+            },
             otlp_listen: reader.or_default("CRUDDUR_OTLP_LISTEN", parse_address),
             otlp_grpc_listen: reader.or_default("CRUDDUR_OTLP_GRPC_LISTEN", parse_address_or_off),
             flush: reader.or_default("CRUDDUR_FLUSH", FlushMode::parse),
@@ -116,11 +119,16 @@ impl Config {
         HoldSettings { share, bank, max_hold, has_core: self.has_core }
     }
 
+    /// The part of the buffer that holds what may become failures: an eighth, if the Rollbar exporter is on.
+    fn failure_bytes(&self) -> usize {
+        self.exporters.get::<RollbarConfig>().map_or(0, |_| self.buffer_bytes / 8)
+    }
+
     pub fn pipeline_settings(&self) -> PipelineSettings {
         PipelineSettings {
             function_name: self.function_name.clone(),
             max_hold: self.max_hold,
-            buffer_bytes: self.buffer_bytes,
+            buffer_bytes: self.buffer_bytes - self.failure_bytes(),
             spool_directory: self.spool_directory.clone(),
             spool_bytes: self.spool_bytes,
             has_core: self.has_core,
@@ -147,6 +155,7 @@ impl Config {
             region: region.map(|(_, region)| region.clone()),
             scrub: self.scrub.clone(),
             items: rollbar.items.clone(),
+            max_bytes: self.failure_bytes(),
         })
     }
 }

@@ -51,7 +51,7 @@ const OWN: &[Variable] = &[
     Variable::new(
         "CRUDDUR_SCRUB",
         "",
-        "comma list of further names whose values are masked as secrets",
+        "comma list of further names whose values are masked as secrets for every destination; off: nothing is masked",
     ),
     Variable::new(
         "CRUDDUR_LOG",

@@ -34,6 +34,7 @@ use crate::receiver::otlp::intake::OtlpReceiver;
 use crate::receiver::otlp::{grpc, http};
 use crate::receiver::server;
 use crate::receiver::telemetry::TelemetryReceiver;
+use crate::scrub::Scrubber;
 
 /// How long SHUTDOWN waits for each of the last events: the end of a failed init, the end of an
 /// unfinished invocation, and a report. Lambda delivers it within the 25 ms of the subscription, or
@@ -102,6 +103,7 @@ impl Extension {
             service_name: config.service_name.clone(),
             max_body_bytes: config.buffer_bytes,
             room: BodyBudget::new(config.buffer_bytes.saturating_mul(2)),
+            scrubber: Scrubber::configured(config.scrub.as_deref()),
             adds_xray_header: config.exporters.get::<XrayConfig>().is_some(),
         });
         if let Some(address) = config.otlp_grpc_listen {

@@ -110,13 +110,32 @@ fn without_children(message: &[u8]) -> Vec<u8> {
 
 /// Appends a field that holds bytes: a string or a nested message.
 pub(super) fn push_message(target: &mut Vec<u8>, number: u32, message: &[u8]) {
-    const LENGTH_DELIMITED: u64 = 2;
-    push_varint(target, u64::from(number) << 3 | LENGTH_DELIMITED);
+    push_key(target, number, LENGTH_DELIMITED);
     push_varint(target, message.len() as u64);
     target.extend_from_slice(message);
 }
 
-fn push_varint(target: &mut Vec<u8>, mut number: u64) {
+/// Begins a field whose bytes are appended later. Returns the position for [`end_message`].
+pub(super) fn begin_message(target: &mut Vec<u8>, number: u32) -> usize {
+    push_key(target, number, LENGTH_DELIMITED);
+    target.push(0); // the length, if it is less than 128
+    target.len()
+}
+
+/// Sets the length of a field to the bytes appended since [`begin_message`].
+pub(super) fn end_message(target: &mut Vec<u8>, start: usize) {
+    let mut length = Vec::new();
+    push_varint(&mut length, (target.len() - start) as u64);
+    target.splice(start - 1..start, length);
+}
+
+const LENGTH_DELIMITED: u8 = 2;
+
+pub(super) fn push_key(target: &mut Vec<u8>, number: u32, wire_type: u8) {
+    push_varint(target, u64::from(number) << 3 | u64::from(wire_type));
+}
+
+pub(super) fn push_varint(target: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         target.push(number as u8 | 0x80);
         number >>= 7;

@@ -49,6 +49,12 @@ impl LogLevel {
         }
     }
 
+    /// The level of a log record, by its severity's text if it has no number.
+    pub(crate) fn of_record(number: i32, text: &str) -> Self {
+        let named = Self::parse(text).filter(|_| number == 0);
+        named.unwrap_or_else(|| Self::from_severity(number))
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Trace => "TRACE",

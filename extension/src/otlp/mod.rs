@@ -6,6 +6,8 @@ pub mod schema;
 pub mod wire;
 pub mod edit;
 pub mod repair;
+pub mod json;
 pub mod payload;
+pub mod mask;
 pub mod line_codec;
 pub mod failure_codec;

@@ -10,6 +10,7 @@ use trace_context::{SpanId, TraceId};
 
 use crate::otlp::{
     edit,
+    log_level::LogLevel,
     schema::{LOGS_REQUEST, METRICS_REQUEST, Schema, TRACES_REQUEST},
     wire::{self, Malformed, Value, nested},
 };
@@ -17,7 +18,6 @@ use crate::time::time_at;
 
 /// Most uncompressed bytes in one batch, unless a single payload is larger. [`Payload::fit`] bounds those
 /// of OTLP.
-///
 /// The limit of Honeycomb's own client library:
 /// <https://github.com/honeycombio/libhoney-go/blob/main/transmission/transmission.go>
 pub const MAX_BATCH_BYTES: usize = 5_000_000;
@@ -121,8 +121,6 @@ pub const FORWARDED_KEY: &[u8] = b"cruddur.source";
 
 const SERVER: u64 = 2; // SpanKind::Server
 const STATUS_ERROR: u64 = 2; // StatusCode::Error
-/// `SeverityNumber::Error`, the lowest number of that class.
-const SEVERITY_ERROR: u64 = 17;
 
 impl Payload {
     /// Checks a message and finds its server spans, errors and sampling flags.
@@ -145,16 +143,14 @@ impl Payload {
                         signal.has_unsampled |= has_priority && !span.is_sampled();
                         servers.extend(span.server_span().filter(|_| !is_forwarded));
                     }
-                    SignalKind::Logs => signal.has_error |= severity(item) >= SEVERITY_ERROR,
+                    SignalKind::Logs => signal.has_error |= is_error(kind, item),
                     SignalKind::Metrics | SignalKind::Lines | SignalKind::Failures => {}
                 }
             }
         }
         Ok((signal, servers))
     }
-}
 
-impl Payload {
     /// Gives resources without a service name this one, and splits payloads that are larger than a batch;
     /// a single item may still be larger. A request without items is left out.
     pub fn fit(self, service_name: &str) -> Vec<Self> {
@@ -215,18 +211,22 @@ pub fn only_sampled(request: &[u8]) -> Option<(Vec<u8>, u64)> {
 pub fn is_error(kind: SignalKind, item: &[u8]) -> bool {
     match kind {
         SignalKind::Traces => SpanView::of(item).failed,
-        SignalKind::Logs => severity(item) >= SEVERITY_ERROR,
+        SignalKind::Logs => level(item) >= LogLevel::Error,
         SignalKind::Failures => true,
         SignalKind::Metrics | SignalKind::Lines => false,
     }
 }
 
-fn severity(record: &[u8]) -> u64 {
-    let numbers = wire::fields(record).flatten().filter_map(|field| match field {
-        (2, Value::Varint(number)) => Some(number),
-        _ => None,
-    });
-    numbers.last().unwrap_or(0)
+fn level(record: &[u8]) -> LogLevel {
+    let (mut number, mut text) = (0, &[][..]);
+    for field in wire::fields(record).flatten() {
+        match field {
+            (2, Value::Varint(severity)) => number = severity as i32,
+            (3, Value::Bytes(severity)) => text = severity,
+            _ => {}
+        }
+    }
+    LogLevel::of_record(number, std::str::from_utf8(text).unwrap_or_default())
 }
 
 /// The fields of a span that decide about sampling and errors.

@@ -3,17 +3,13 @@
 //! | damage | result |
 //! |---|---|
 //! | a string that is not UTF-8 | the invalid bytes become U+FFFD |
-//! | a malformed span, record or metric | it is left out and counted |
+//! | a malformed span, log record, metric or data point | it is left out and counted |
+//! | a metric without a well-formed data point | it is left out |
 //! | damage outside of the items | the request stays malformed |
 
-use crate::otlp::edit::push_message;
+use crate::otlp::edit::{begin_message, end_message, push_message};
 use crate::otlp::schema::{FieldKind, Schema};
 use crate::otlp::wire::{MAX_DEPTH, Malformed, Value, check_value, next_field};
-
-/// Levels above the items: the request, its resources, and their scopes.
-const ITEM_LEVEL: u32 = 3;
-/// The field of a scope that holds its items.
-const ITEMS: u32 = 2;
 
 /// A request that passes the check.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,11 +23,17 @@ pub struct RepairedRequest {
 
 /// Fails if the damage is not within items or strings.
 pub fn repair(schema: &Schema, request: &[u8]) -> Result<RepairedRequest, Malformed> {
-    let mut repaired =
-        RepairedRequest { bytes: Vec::with_capacity(request.len()), dropped: 0, reason: None };
-    let mut bytes = std::mem::take(&mut repaired.bytes);
-    rewrite(schema, request, 0, &mut bytes, &mut repaired)?;
-    Ok(RepairedRequest { bytes, ..repaired })
+    let mut found = LeftOut::default();
+    let mut bytes = Vec::with_capacity(request.len());
+    rewrite(schema, request, 0, &mut bytes, &mut found)?;
+    Ok(RepairedRequest { bytes, dropped: found.dropped, reason: found.reason })
+}
+
+#[derive(Default)]
+struct LeftOut {
+    kept: u64,
+    dropped: u64,
+    reason: Option<Malformed>,
 }
 
 /// `level` is the depth of the message within the request.
@@ -40,7 +42,7 @@ fn rewrite(
     message: &[u8],
     level: u32,
     out: &mut Vec<u8>,
-    found: &mut RepairedRequest,
+    found: &mut LeftOut,
 ) -> Result<(), Malformed> {
     if level > MAX_DEPTH {
         return Err(Malformed("nested too deeply"));
@@ -50,19 +52,26 @@ fn rewrite(
         let before = rest;
         let (number, value) = next_field(&mut rest)?;
         match (schema.kind(number), value) {
-            (FieldKind::Text, Value::Bytes(text)) => {
+            (FieldKind::Text | FieldKind::Texts, Value::Bytes(text)) => {
                 push_message(out, number, String::from_utf8_lossy(text).as_bytes());
             }
-            (FieldKind::Message(schema), Value::Bytes(message)) => {
-                let mut nested = Vec::with_capacity(message.len());
-                match rewrite(schema, message, level + 1, &mut nested, found) {
-                    Ok(()) => push_message(out, number, &nested),
-                    Err(error) if level + 1 == ITEM_LEVEL && number == ITEMS => {
+            (FieldKind::Items(schema), Value::Bytes(item)) => {
+                let (kept, dropped, start) = (found.kept, found.dropped, out.len());
+                let result = rewrite_nested(number, schema, item, level, out, found);
+                let is_emptied = found.dropped > dropped && found.kept == kept;
+                found.kept = kept;
+                match result {
+                    Ok(()) if !is_emptied => found.kept += 1,
+                    Ok(()) => out.truncate(start),
+                    Err(error) => {
+                        out.truncate(start);
                         found.dropped += 1;
                         found.reason.get_or_insert(error);
                     }
-                    Err(error) => return Err(error),
                 }
+            }
+            (FieldKind::Message(schema) | FieldKind::Messages(schema), Value::Bytes(message)) => {
+                rewrite_nested(number, schema, message, level, out, found)?;
             }
             (kind, value) => {
                 check_value(kind, value, level)?;
@@ -70,6 +79,20 @@ fn rewrite(
             }
         }
     }
+    Ok(())
+}
+
+fn rewrite_nested(
+    number: u32,
+    schema: &Schema,
+    message: &[u8],
+    level: u32,
+    out: &mut Vec<u8>,
+    found: &mut LeftOut,
+) -> Result<(), Malformed> {
+    let start = begin_message(out, number);
+    rewrite(schema, message, level + 1, out, found)?;
+    end_message(out, start);
     Ok(())
 }
 
@@ -81,7 +104,7 @@ mod tests {
 
     use super::*;
     use crate::otlp::edit::regroup;
-    use crate::otlp::schema::TRACES_REQUEST;
+    use crate::otlp::schema::{METRICS_REQUEST, TRACES_REQUEST};
     use crate::otlp::wire::check;
 
     /// Field 2 of a `KeyValue`: an `AnyValue` with this text.
@@ -102,7 +125,7 @@ mod tests {
 
     fn request(spans: &[Vec<u8>]) -> Vec<u8> {
         let (mut scope, mut resource, mut request) = (Vec::new(), Vec::new(), Vec::new());
-        spans.iter().for_each(|span| push_message(&mut scope, ITEMS, span));
+        spans.iter().for_each(|span| push_message(&mut scope, 2, span));
         push_message(&mut resource, 2, &scope);
         push_message(&mut request, 1, &resource);
         request
@@ -144,6 +167,24 @@ mod tests {
         assert_eq!(check(&TRACES_REQUEST, &repaired.bytes), Ok(()));
         assert_eq!((names(&repaired.bytes).len(), repaired.dropped), (2, 2));
         assert_eq!(repaired.reason, Some(Malformed("a field is of another type")));
+    }
+
+    #[test]
+    fn a_malformed_data_point_costs_itself_and_a_metric_without_any_other_point() {
+        /// A gauge (5) in a metric in a request.
+        fn metrics(points: &[&[u8]]) -> Vec<u8> {
+            let (mut gauge, mut metric) = (Vec::new(), Vec::new());
+            points.iter().for_each(|point| push_message(&mut gauge, 1, point));
+            push_message(&mut metric, 5, &gauge);
+            request(&[metric])
+        }
+        let (good, bad): (&[u8], &[u8]) = (&[0x31, 1, 0, 0, 0, 0, 0, 0, 0], &[0x30, 1]);
+
+        let repaired = repair(&METRICS_REQUEST, &metrics(&[good, bad, good])).unwrap();
+        let emptied = repair(&METRICS_REQUEST, &metrics(&[bad])).unwrap();
+
+        assert_eq!((repaired.bytes, repaired.dropped), (metrics(&[good, good]), 1));
+        assert_eq!((emptied.bytes, emptied.dropped), (request(&[]), 1));
     }
 
     #[test]

@@ -71,24 +71,45 @@ fn check_at(schema: &Schema, message: &[u8], depth: u32) -> Result<(), Malformed
 pub(super) fn check_value(kind: FieldKind, value: Value<'_>, depth: u32) -> Result<(), Malformed> {
     match (kind, value) {
         (FieldKind::Unknown, _)
-        | (FieldKind::Varint | FieldKind::Varints, Value::Varint(_))
-        | (FieldKind::Fixed64 | FieldKind::Fixed64s, Value::Fixed64(_))
+        | (
+            FieldKind::Bool
+            | FieldKind::Int32
+            | FieldKind::Int64
+            | FieldKind::Sint32
+            | FieldKind::Uint32
+            | FieldKind::Enum(_)
+            | FieldKind::Uint64s,
+            Value::Varint(_),
+        )
+        | (
+            FieldKind::Fixed64
+            | FieldKind::Sfixed64
+            | FieldKind::Double
+            | FieldKind::Fixed64s
+            | FieldKind::Doubles,
+            Value::Fixed64(_),
+        )
         | (FieldKind::Fixed32, Value::Fixed32(_))
-        | (FieldKind::Bytes, Value::Bytes(_)) => Ok(()),
+        | (FieldKind::Bytes | FieldKind::Id, Value::Bytes(_)) => Ok(()),
         // The ASCII check comes first because it is faster, and most texts are short ASCII.
-        (FieldKind::Text, Value::Bytes(text)) if text.is_ascii() => Ok(()),
-        (FieldKind::Text, Value::Bytes(text)) => match std::str::from_utf8(text) {
+        (FieldKind::Text | FieldKind::Texts, Value::Bytes(text)) if text.is_ascii() => Ok(()),
+        (FieldKind::Text | FieldKind::Texts, Value::Bytes(text)) => match std::str::from_utf8(text)
+        {
             Ok(_) => Ok(()),
             Err(_) => Err(Malformed("a string is not UTF-8")),
         },
-        (FieldKind::Message(schema), Value::Bytes(message)) => check_at(schema, message, depth + 1),
-        (FieldKind::Varints, Value::Bytes(mut packed)) => {
-            while !packed.is_empty() {
-                varint(&mut packed)?;
-            }
+        (
+            FieldKind::Message(schema) | FieldKind::Messages(schema) | FieldKind::Items(schema),
+            Value::Bytes(message),
+        ) => check_at(schema, message, depth + 1),
+        (FieldKind::Uint64s, Value::Bytes(packed)) => {
+            varints(packed).find_map(Result::err).map_or(Ok(()), Err)
+        }
+        (FieldKind::Fixed64s | FieldKind::Doubles, Value::Bytes(packed))
+            if packed.len() % 8 == 0 =>
+        {
             Ok(())
         }
-        (FieldKind::Fixed64s, Value::Bytes(packed)) if packed.len() % 8 == 0 => Ok(()),
         _ => Err(Malformed("a field is of another type")),
     }
 }
@@ -157,6 +178,17 @@ fn skip_group<'a>(rest: &mut &'a [u8], group: u32, depth: u32) -> Result<Value<'
             _ => drop(field(rest, depth)?),
         }
     }
+}
+
+/// The numbers of a packed field. Ends after the first error.
+pub(super) fn varints(mut packed: &[u8]) -> impl Iterator<Item = Result<u64, Malformed>> {
+    std::iter::from_fn(move || {
+        let number = (!packed.is_empty()).then(|| varint(&mut packed))?;
+        if number.is_err() {
+            packed = &[];
+        }
+        Some(number)
+    })
 }
 
 #[inline]

@@ -1,4 +1,4 @@
-//! Masks secrets in log lines and items: values of JSON fields, and the text after their names.
+//! Masks secrets in log lines, items and OTLP: values of fields, and the text after their names.
 //!
 //! A name counts if it is the last part of a path, in any case: `password`, `db.Password` and
 //! `user[password]`, not `password_hash`. The value becomes [`MASK`], whatever its type or length.
@@ -43,18 +43,36 @@ const NAMES: [&str; 26] = [
 #[derive(Clone, Debug)]
 pub struct Scrubber {
     names: Vec<String>,
+    /// For the first byte of a name, a bit for each length. It rejects most names, and each attribute of
+    /// each span has one.
+    lengths: Box<[u64; 256]>,
 }
 
 impl Scrubber {
     /// Masks the usual names and `further` ones.
     pub fn new(further: &[String]) -> Self {
         let names = NAMES.iter().map(|name| (*name).to_owned()).chain(further.iter().cloned());
-        Self { names: names.collect() }
+        Self::of_names(names.collect())
+    }
+
+    /// Masks nothing if the names are `None`.
+    pub fn configured(further: Option<&[String]>) -> Self {
+        further.map_or_else(|| Self::of_names(Vec::new()), Self::new)
+    }
+
+    fn of_names(names: Vec<String>) -> Self {
+        let mut lengths = Box::new([0; 256]);
+        for (first, bit) in names.iter().filter_map(|name| first_and_length(name)) {
+            lengths[first] |= bit;
+        }
+        Self { names, lengths }
     }
 
     pub fn is_secret(&self, name: &str) -> bool {
         let name = name.trim_end_matches(['[', ']']).rsplit(['.', '[']).next().unwrap_or(name);
-        self.names.iter().any(|known| known.eq_ignore_ascii_case(name))
+        let is_possible =
+            first_and_length(name).is_some_and(|(first, bit)| self.lengths[first] & bit != 0);
+        is_possible && self.names.iter().any(|known| known.eq_ignore_ascii_case(name))
     }
 
     /// The JSON on one line with masked secrets. Order and spelling of all other parts stay, but
@@ -91,6 +109,12 @@ impl Scrubber {
             Cow::Owned(masked) => Cow::Owned(serde_json::Value::from(masked).to_string()),
         }
     }
+}
+
+/// The index and the bit of a name in [`Scrubber::lengths`]. `None` for an empty name.
+fn first_and_length(name: &str) -> Option<(usize, u64)> {
+    let first = name.as_bytes().first()?.to_ascii_lowercase();
+    Some((first.into(), 1 << name.len().min(63)))
 }
 
 /// Appends the tokens without the line ends between them.

@@ -38,7 +38,9 @@ pub(super) struct ReceivedSpan {
 /// `trace` has at least one span; `width` is in columns. The drawing ends with a newline.
 pub(super) fn draw(trace: &[ReceivedSpan], width: usize) -> String {
     let rows = rows(trace);
-    let start = trace.iter().map(|received| received.span.start_time_unix_nano).min().unwrap_or(0);
+    // A span without a time would stretch the scale to 1970.
+    let starts = trace.iter().map(|received| received.span.start_time_unix_nano);
+    let start = starts.filter(|start| *start > 0).min().unwrap_or(0);
     let end = trace.iter().map(|received| received.span.end_time_unix_nano).max().unwrap_or(0);
     let names = rows.iter().map(|row| row.label().chars().count()).max().unwrap_or(0);
     let width = width.max(MIN_WIDTH);
@@ -101,7 +103,10 @@ impl Row<'_> {
         let style = if failed { ERROR } else { BAR };
         let from = scale.column(span.start_time_unix_nano).min(scale.columns - 1);
         let to = scale.column(span.end_time_unix_nano).clamp(from + 1, scale.columns);
-        let took = span.end_time_unix_nano.saturating_sub(span.start_time_unix_nano);
+        let took = match span.start_time_unix_nano {
+            0 => 0,
+            start => span.end_time_unix_nano.saturating_sub(start),
+        };
         let label: String = self.label().chars().take(names).collect();
         let (blank, bar, rest) = (from, "█".repeat(to - from), scale.columns - to);
         let took = millis(Duration::from_nanos(took));
@@ -239,8 +244,8 @@ mod tests {
             span_id: vec![id; 8],
             parent_span_id: vec![parent; 8],
             name: name.to_owned(),
-            start_time_unix_nano: millis.start * 1_000_000,
-            end_time_unix_nano: millis.end * 1_000_000,
+            start_time_unix_nano: (1_000 + millis.start) * 1_000_000,
+            end_time_unix_nano: (1_000 + millis.end) * 1_000_000,
             ..Span::default()
         };
         ReceivedSpan { span, service: "home".into() }
@@ -268,6 +273,22 @@ GET /       ▕█████████████████████�
 
 ";
         assert_eq!(plain(&trace, 60), expected);
+    }
+
+    #[test]
+    fn a_span_without_a_time_does_not_stretch_the_scale() {
+        let mut timeless = sent(2, 1, "timeless", 0..0);
+        (timeless.span.start_time_unix_nano, timeless.span.end_time_unix_nano) = (0, 0);
+        let trace = [sent(1, 9, "GET /", 0..10), sent(3, 1, "half", 5..10), timeless];
+
+        let drawing = plain(&trace, 60);
+
+        let bar = |name: &str| {
+            let line = drawing.lines().find(|line| line.contains(name)).unwrap();
+            line.matches('█').count()
+        };
+        assert_eq!(bar("half"), bar("GET /") / 2 + 1, "{drawing}");
+        assert!(drawing.contains("home, 10.00 ms") && bar("timeless") == 1, "{drawing}");
     }
 
     #[test]

@@ -9,12 +9,6 @@ mod healthcheck;
 use std::time::SystemTime;
 
 use http::StatusCode;
-use opentelemetry_proto::tonic::collector::{
-    logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
-    trace::v1::ExportTraceServiceRequest,
-};
-use prost::Message;
-use serde::Serialize;
 use serde_json::{Map, Value as Json};
 use tracing::warn;
 
@@ -28,6 +22,7 @@ use crate::exporter::honeycomb::config::{HoneycombConfig, VARIABLES};
 use crate::exporter::honeycomb::request::HoneycombApi;
 use crate::exporter::kind::{ExporterConfig, ExporterKind};
 use crate::invocation::registry::Registry;
+use crate::otlp::json::to_json;
 use crate::otlp::payload::{Payload, SignalKind, only_sampled};
 use crate::otlp::wire;
 use crate::otlp::wire::Value;
@@ -93,12 +88,7 @@ impl Exporter for Honeycomb {
     fn preview(&self, payload: &Payload) -> Result<Vec<String>, ExportError> {
         let sampled = (payload.kind == SignalKind::Traces).then(|| only_sampled(&payload.bytes));
         let bytes = sampled.flatten().map_or(payload.bytes.clone(), |(kept, _)| kept.into());
-        match payload.kind {
-            SignalKind::Traces => to_json::<ExportTraceServiceRequest>(&bytes),
-            SignalKind::Logs => to_json::<ExportLogsServiceRequest>(&bytes),
-            SignalKind::Metrics => to_json::<ExportMetricsServiceRequest>(&bytes),
-            SignalKind::Lines | SignalKind::Failures => Ok(Vec::new()),
-        }
+        Ok(payload.kind.schema().map(|schema| to_json(schema, &bytes)).into_iter().collect())
     }
 
     fn reset_connections(&mut self) {
@@ -108,12 +98,6 @@ impl Exporter for Honeycomb {
     fn healthcheck(&mut self) -> BoxFuture<'_, Vec<Finding>> {
         Box::pin(healthcheck::check(&mut self.api))
     }
-}
-
-fn to_json<T: Message + Serialize + Default>(message: &[u8]) -> Result<Vec<String>, ExportError> {
-    let request = T::decode(message).map_err(|error| ExportError::Unreadable(error.to_string()))?;
-    let json = serde_json::to_string(&request);
-    Ok(vec![json.map_err(|error| ExportError::Unreadable(error.to_string()))?])
 }
 
 /// The request body without unsampled traces, and the number of omitted items. `None` if no item

@@ -8,8 +8,7 @@ use opentelemetry_proto::tonic::trace::v1::{
 };
 use trace_context::SpanId;
 
-use crate::backtrace;
-use crate::backtrace::{frames, is_frames_alone};
+use crate::backtrace::{StackException, StackFrame, exceptions, is_frames_alone};
 use crate::exporter::xray::attributes::text;
 use crate::exporter::xray::document::{CauseBlock, SegmentException, SegmentFrame};
 use crate::exporter::xray::json_value::to_json;
@@ -31,9 +30,19 @@ pub(super) fn cause<'a>(
     let mut covered_events = Vec::new();
     let mut room = MAX_BLOCK_BYTES;
     let events = span.events.iter().enumerate().filter(|(_, event)| event.name == EXCEPTION);
-    for (nth, (index, event)) in events.take(MAX_EXCEPTIONS).enumerate() {
-        let (exception, complete) = exception(event, &mut room);
-        cause.exceptions.push(SegmentException { id: exception_id(id, nth), remote, ..exception });
+    for (index, event) in events {
+        let first = cause.exceptions.len();
+        if first == MAX_EXCEPTIONS {
+            break;
+        }
+        let (mut exceptions, complete) = exceptions_of(event, &mut room);
+        exceptions.truncate(MAX_EXCEPTIONS - first);
+        let count = exceptions.len();
+        for (nth, exception) in exceptions.into_iter().enumerate() {
+            let inner = (nth + 1 < count).then(|| exception_id(id, first + nth + 1));
+            let id = exception_id(id, first + nth);
+            cause.exceptions.push(SegmentException { id, remote, cause: inner, ..exception });
+        }
         if complete {
             covered_events.push(index);
         }
@@ -51,9 +60,10 @@ pub(super) fn cause<'a>(
     ((!cause.exceptions.is_empty()).then_some(cause), covered_events)
 }
 
-/// The exception of an event, and whether it covers the whole event.
-fn exception<'a>(event: &'a Event, room: &mut usize) -> (SegmentException<'a>, bool) {
+/// The exception of an event with its causes, and whether they cover the whole event.
+fn exceptions_of<'a>(event: &'a Event, room: &mut usize) -> (Vec<SegmentException<'a>>, bool) {
     let mut exception = SegmentException::default();
+    let mut causes = Vec::new();
     let mut complete = true;
     for attribute in &event.attributes {
         match (attribute.key.as_str(), attribute.value.as_ref().and_then(text)) {
@@ -61,17 +71,12 @@ fn exception<'a>(event: &'a Event, room: &mut usize) -> (SegmentException<'a>, b
             ("exception.message", Some(text)) => exception.message = some(text),
             ("exception.type", Some(text)) => exception.kind = some(text),
             ("exception.stacktrace", Some(text)) => {
-                let mut stack: Vec<_> = frames(text).into_iter().map(frame).collect();
-                let total = stack.len();
-                let fitting = stack.iter().take(MAX_FRAMES).take_while(|frame| {
-                    *room = room.saturating_sub(to_json(frame).len() + 1);
-                    *room > 0
-                });
-                stack.truncate(fitting.count());
-                exception.truncated = total - stack.len();
-                exception.stack = stack;
-                complete &= text.is_empty() || total > 0 && is_frames_alone(text);
+                let mut found = exceptions(text).into_iter();
+                let frames = found.next().map(|outermost| outermost.frames).unwrap_or_default();
+                complete &= text.is_empty() || !frames.is_empty() && is_frames_alone(text);
+                add_frames(&mut exception, frames, room);
                 complete &= exception.truncated == 0;
+                causes.extend(found.take(MAX_EXCEPTIONS).map(|cause| caused(cause, room)));
             }
             _ => complete = false,
         }
@@ -80,10 +85,34 @@ fn exception<'a>(event: &'a Event, room: &mut usize) -> (SegmentException<'a>, b
     let has_cut = |frame: &SegmentFrame<'_>| is_cut(&frame.path) || is_cut(&frame.label);
     complete &= !is_cut(&exception.message) && !is_cut(&exception.kind);
     complete &= !exception.stack.iter().any(has_cut);
-    (exception, complete)
+    causes.insert(0, exception);
+    (causes, complete)
 }
 
-fn frame(frame: backtrace::StackFrame<'_>) -> SegmentFrame<'_> {
+fn caused<'a>(cause: StackException<'a>, room: &mut usize) -> SegmentException<'a> {
+    let message = some(&cause.message).map(|message| Cow::Owned(message.into_owned()));
+    let mut exception =
+        SegmentException { message, kind: some(cause.class), ..SegmentException::default() };
+    add_frames(&mut exception, cause.frames, room);
+    exception
+}
+
+/// Adds the frames that fit.
+fn add_frames<'a>(
+    exception: &mut SegmentException<'a>,
+    frames: Vec<StackFrame<'a>>,
+    room: &mut usize,
+) {
+    let total = frames.len();
+    let fitting = frames.into_iter().map(frame).take(MAX_FRAMES).take_while(|frame| {
+        *room = room.saturating_sub(to_json(frame).len() + 1);
+        *room > 0
+    });
+    exception.stack = fitting.collect();
+    exception.truncated = total - exception.stack.len();
+}
+
+fn frame(frame: StackFrame<'_>) -> SegmentFrame<'_> {
     SegmentFrame {
         path: frame.file.map(cut_field),
         line: frame.line,
@@ -135,6 +164,23 @@ mod tests {
         let frame = json!([{ "path": "src/a.rs", "line": 3, "label": "a::b" }]);
         assert_eq!(block["exceptions"][0]["stack"], frame);
         assert_eq!(covered_events, [0]);
+    }
+
+    #[test]
+    fn a_cause_in_the_stack_is_an_exception_that_the_outer_one_names() {
+        let stack = "Failed: b\n at x.B.f(B.java:1)\nCaused by: Lost: why\n at x.C.g(C.java:2)\n";
+        let given = json!({ "exception.type": "Failed", "exception.stacktrace": stack });
+        let events = vec![event(given), event(json!({ "exception.type": "Other" }))];
+        let span = Span { events, ..Span::default() };
+
+        let block = cause(&span, span_id(1), true, None).0.unwrap();
+
+        let [outer, inner, other] = &block.exceptions[..] else { panic!("{block:?}") };
+        assert_eq!((outer.kind.as_deref(), outer.stack.len()), (Some("Failed"), 1));
+        assert_eq!(outer.cause.as_ref(), Some(&inner.id));
+        assert_eq!((inner.kind.as_deref(), inner.message.as_deref()), (Some("Lost"), Some("why")));
+        assert_eq!((inner.stack[0].path.as_deref(), &inner.cause), (Some("C.java"), &None));
+        assert_eq!((other.kind.as_deref(), &other.cause), (Some("Other"), &None));
     }
 
     #[test]

@@ -177,6 +177,9 @@ pub(super) struct SegmentException<'a> {
     /// Whether the called service caused it.
     #[serde(skip_serializing_if = "is_false")]
     pub(super) remote: bool,
+    /// The id of the exception that caused this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cause: Option<String>,
     /// Frames that did not fit.
     #[serde(skip_serializing_if = "is_zero")]
     pub(super) truncated: usize,

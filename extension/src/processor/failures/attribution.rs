@@ -47,6 +47,16 @@ impl FailureReporter {
         &mut self.strays[index]
     }
 
+    /// Makes room for evidence of this size. If cutting all evidence does not suffice, that of the oldest
+    /// trace without an invocation is reported.
+    pub(super) fn make_room(&mut self, bytes: usize, now: SystemTime) {
+        let invocations = self.invocations.iter_mut().map(|it| &mut it.gathered);
+        let has_room = self.evidence_limit.make_room(bytes, invocations.chain(&mut self.strays));
+        if !has_room && let Some(oldest) = self.strays.pop_front() {
+            self.report_stray(oldest, now);
+        }
+    }
+
     /// The registry bounds the invocations: it evicts the oldest, which [`FailureReporter::evict`]
     /// concludes.
     pub(super) fn invocation(&mut self, id: AttemptId) -> &mut AttributedInvocation {

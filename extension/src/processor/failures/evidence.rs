@@ -5,12 +5,19 @@ use serde_json::Value;
 use crate::processor::failures::{
     attributes::SelectedAttributes,
     item::{ItemLevel, Texts},
+    truncate::cut_to,
 };
 
 /// Most failures and messages that are kept for one invocation; later ones are only counted, since the
 /// first ones show the cause. A server span's failure replaces the last one.
 const MAX_FAILURES: usize = 10;
 const MAX_MESSAGES: usize = 50;
+
+/// The parts of evidence that stay when it is [shrunk](Evidence::shrink): some 16 KB.
+const SHRUNK_FAILURES: usize = 3;
+const SHRUNK_TEXT_CHARS: usize = 255;
+const SHRUNK_STACK_CHARS: usize = 2_000;
+const SHRUNK_ATTRIBUTES: usize = 10;
 
 /// A failure as its source describes it.
 #[derive(Clone, Debug, PartialEq)]
@@ -169,6 +176,51 @@ impl Evidence {
         other.messages.into_iter().for_each(|message| self.add_message(|| message));
         self.message_count += left_out;
         self.ended = self.ended.take().or(other.ended);
+    }
+
+    /// The bytes of its texts, without those of the resource, which are shared.
+    pub(super) fn bytes(&self) -> usize {
+        let size = |texts: &Texts| texts.iter().map(|(key, text)| key.len() + text.len()).sum();
+        let failure = |it: &Failure| {
+            it.class.len()
+                + it.message.len()
+                + it.stack.len()
+                + it.place.len()
+                + size_of::<Failure>()
+        };
+        let message = |it: &ReportedMessage| -> usize {
+            let more: usize = size(&it.more);
+            it.body.len() + more + it.key.len() + size_of::<ReportedMessage>()
+        };
+        let context: usize = self.context.as_ref().map_or(0, |it| size(&it.facts.own));
+        let failures: usize = self.failures.iter().map(failure).sum();
+        let messages: usize = self.messages.iter().map(message).sum();
+        context + failures + messages + size_of::<Self>()
+    }
+
+    /// Cuts the texts and drops all but the first failures and the first message. The counts stay exact.
+    pub(super) fn shrink(&mut self) {
+        let mut index = 0;
+        self.failures.retain(|failure| {
+            index += 1;
+            index < SHRUNK_FAILURES || failure.source == FailureSource::Server
+        });
+        self.failures.truncate(SHRUNK_FAILURES);
+        for failure in &mut self.failures {
+            failure.message = cut_to(&failure.message, SHRUNK_TEXT_CHARS);
+            failure.stack = cut_to(&failure.stack, SHRUNK_STACK_CHARS);
+        }
+        self.messages.truncate(1);
+        for message in &mut self.messages {
+            message.body = cut_to(&message.body, SHRUNK_TEXT_CHARS);
+            message.more.clear();
+        }
+        self.messages.shrink_to_fit();
+        if let Some(context) = &mut self.context {
+            let own = std::mem::take(&mut context.facts.own).into_iter();
+            let own = own.filter(|(_, text)| text.len() <= SHRUNK_TEXT_CHARS);
+            context.facts.own = own.take(SHRUNK_ATTRIBUTES).collect();
+        }
     }
 
     /// Takes the evidence for a report; trace ids and context stay.

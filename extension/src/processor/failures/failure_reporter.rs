@@ -12,6 +12,7 @@ use crate::otlp::line_codec;
 use crate::otlp::payload::{Payload, SignalKind};
 use crate::processor::failures::attributed_invocation::AttributedInvocation;
 use crate::processor::failures::evidence::{Evidence, FailedPhase, PlatformEnd};
+use crate::processor::failures::evidence_limit::EvidenceLimit;
 use crate::processor::failures::from_otlp;
 use crate::processor::failures::item::Texts;
 use crate::processor::failures::item_builder::ItemBuilder;
@@ -55,20 +56,24 @@ pub struct FailureReporter {
     /// Until then lines may explain why init fails.
     pub(super) init_is_over: bool,
     pub(super) made: Vec<Payload>,
+    /// Bounds of the bytes in `invocations` and `strays`.
+    pub(super) evidence_limit: EvidenceLimit,
 }
 
 impl FailureReporter {
     pub fn new(settings: FailureSettings, registry: Registry) -> Self {
+        let share = settings.max_bytes / 4;
         Self {
+            evidence_limit: EvidenceLimit::new(2 * share),
             address: settings.items.client_address,
             maker: ItemBuilder::new(settings),
-            bursts: BurstLimiter::default(),
+            bursts: BurstLimiter::new(share),
             registry,
             invocations: VecDeque::new(),
             changed: Vec::new(),
             strays: VecDeque::new(),
             told: ReportedKeys::default(),
-            lines: RecentLines::default(),
+            lines: RecentLines::new(share),
             resource: Arc::default(),
             failed_init: None,
             spans_follow: None,
@@ -86,11 +91,11 @@ impl FailureReporter {
 
     /// Drops all evidence. The reported keys stay, so that no failure is reported twice.
     pub fn drop_all(&mut self) {
-        self.bursts = BurstLimiter::default();
+        self.bursts.clear();
         self.invocations.clear();
         self.changed.clear();
         self.strays.clear();
-        self.lines = RecentLines::default();
+        self.lines.clear();
         self.failed_init = None;
         self.spans_follow = None;
         self.made.clear();
@@ -125,11 +130,12 @@ impl FailureReporter {
             return;
         }
         self.overdue(now);
-        from_otlp::lines(signal, self.address).for_each(|line| self.lines.keep(line));
+        from_otlp::lines(signal, self.address, now).for_each(|line| self.lines.keep(line));
         let mut has_found = false;
-        from_otlp::find(signal, self.address, |finding| {
+        from_otlp::find(signal, self.address, now, |finding| {
             let from_otlp::OtlpEvidence { trace_id, request_id, ended, gathered } = finding;
             has_found = true;
+            self.make_room(gathered.bytes(), now);
             if let Some(context) = &gathered.context {
                 self.resource = Arc::clone(&context.facts.resource);
             }
@@ -180,6 +186,7 @@ impl FailureReporter {
                 self.lines.keep(logged.line());
                 let failure = signal.has_error.then(|| logged.failure()).flatten();
                 let Some(failure) = failure else { continue };
+                self.make_room(failure.message.len() + failure.stack.len(), now);
                 let named = logged.request_id.as_deref();
                 let gathered = match named.and_then(|id| self.registry.of_record(id)) {
                     Some(id) => {

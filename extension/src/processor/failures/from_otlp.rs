@@ -8,7 +8,7 @@
 //! | a log record of severity ERROR or FATAL | error, critical |
 //! | a `rollbar.message` event | its own `level`, else info |
 //!
-//! A request may be as large as the buffer and hold failures only. So each is decoded by itself, and
+//! A request may be as large as the buffer and hold nothing but failures. Each is decoded by itself, and
 //! only the parts that [`Evidence`] keeps are copied.
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc, time::SystemTime};
@@ -41,7 +41,7 @@ use crate::processor::failures::request::{CLIENT_ADDRESS, without_address};
 use crate::processor::failures::settings::ClientAddress;
 use crate::processor::failures::truncate::cut_to;
 use crate::text::hex;
-use crate::time::time_at;
+use crate::time::{time_at, unix_ms};
 
 /// The event that requests a message.
 const MESSAGE: &str = "rollbar.message";
@@ -62,7 +62,14 @@ pub(super) struct OtlpEvidence {
 
 /// Calls `found` for each span or record that may hold evidence, in order. Server spans are among them
 /// without any failure, since they show the trace of the invocation.
-pub(super) fn find(signal: &Payload, address: ClientAddress, mut found: impl FnMut(OtlpEvidence)) {
+///
+/// Without a time, an event has the end of its span, and a span or record has `now`.
+pub(super) fn find(
+    signal: &Payload,
+    address: ClientAddress,
+    now: SystemTime,
+    mut found: impl FnMut(OtlpEvidence),
+) {
     let claims = request_ids_by_trace(signal);
     for resource_items in resources(signal) {
         let mut resource = None;
@@ -73,8 +80,8 @@ pub(super) fn find(signal: &Payload, address: ClientAddress, mut found: impl FnM
                 Arc::new(attributes::kept(attributes))
             });
             let evidence = match signal.kind {
-                SignalKind::Traces => Some(of_span(item, resource)),
-                _ => of_record(item, resource, address),
+                SignalKind::Traces => Some(of_span(item, resource, now)),
+                _ => of_record(item, resource, address, now),
             };
             let Some(mut evidence) = evidence else { continue };
             let claim = || claims.get(trace_id(signal.kind, item)?);
@@ -85,14 +92,18 @@ pub(super) fn find(signal: &Payload, address: ClientAddress, mut found: impl FnM
     }
 }
 
-pub(super) fn lines(signal: &Payload, address: ClientAddress) -> impl Iterator<Item = RecentLine> {
+pub(super) fn lines(
+    signal: &Payload,
+    address: ClientAddress,
+    now: SystemTime,
+) -> impl Iterator<Item = RecentLine> {
     let items = resources(signal).filter(|_| signal.kind == SignalKind::Logs);
     let items = items.flat_map(|it| nested(it, 2)).flat_map(|scope| nested(scope, 2));
     items.filter_map(|item| LogRecord::decode(item).ok()).map(move |record| {
         let request_id = request_id(&record.attributes);
         RecentLine {
-            time_ms: time_ms(&record),
-            level: LogLevel::from_severity(record.severity_number).into(),
+            time_ms: time_ms(&record, now),
+            level: level(&record).into(),
             message: cut(&said(&record, address)),
             request_id,
             trace_id: hex_id(&record.trace_id),
@@ -142,7 +153,7 @@ fn is_relevant(kind: SignalKind, item: &[u8]) -> bool {
         || kind == SignalKind::Traces && (is_server(item) || nested(item, 11).any(has_evidence))
 }
 
-fn of_span(span: &[u8], resource: &Arc<Texts>) -> OtlpEvidence {
+fn of_span(span: &[u8], resource: &Arc<Texts>, now: SystemTime) -> OtlpEvidence {
     let is_server = is_server(span);
     let bytes = |number| nested(span, number).last().unwrap_or_default();
     let end = wire::fields(span).flatten().filter_map(|field| match field {
@@ -155,7 +166,7 @@ fn of_span(span: &[u8], resource: &Arc<Texts>) -> OtlpEvidence {
         name: cut_to(&utf8(bytes(5)), 255),
         trace_id: hex_id(bytes(1)),
         span_id: hex(bytes(2)),
-        end_ms: (end / 1_000_000) as i64,
+        end_ms: millis_or(end, unix_ms(now)),
         facts: SelectedAttributes {
             resource: Arc::clone(resource),
             own: attributes::kept(nested(span, 9)),
@@ -166,9 +177,9 @@ fn of_span(span: &[u8], resource: &Arc<Texts>) -> OtlpEvidence {
     for (index, event) in nested(span, 11).enumerate() {
         let name = nested(event, 2).last().unwrap_or_default();
         if name == EXCEPTION.as_bytes() {
-            gathered.add_failure(source, || exception(event, source, &context.name));
+            gathered.add_failure(source, || exception(event, source, &context));
         } else if name == MESSAGE.as_bytes() {
-            gathered.add_message(|| message(event, &context.span_id, index));
+            gathered.add_message(|| message(event, &context, index));
         }
     }
     if gathered.failures.is_empty()
@@ -183,7 +194,7 @@ fn of_span(span: &[u8], resource: &Arc<Texts>) -> OtlpEvidence {
     OtlpEvidence { trace_id, request_id, ended: time_at(end), gathered }
 }
 
-fn exception(event: &[u8], source: FailureSource, place: &str) -> Failure {
+fn exception(event: &[u8], source: FailureSource, context: &SpanContext) -> Failure {
     let event = Event::decode(event).unwrap_or_default();
     let text = |key: &str| attribute(&event.attributes, key);
     Failure {
@@ -192,8 +203,8 @@ fn exception(event: &[u8], source: FailureSource, place: &str) -> Failure {
         class: cut_to(&text("exception.type"), 255),
         message: cut(&text("exception.message")),
         stack: cut_stack(&text("exception.stacktrace")),
-        place: place.to_owned(),
-        time_ms: (event.time_unix_nano / 1_000_000) as i64,
+        place: context.name.clone(),
+        time_ms: millis_or(event.time_unix_nano, context.end_ms),
     }
 }
 
@@ -219,7 +230,7 @@ fn failed(status: Status, context: &SpanContext) -> Option<Failure> {
     })
 }
 
-fn message(event: &[u8], span_id: &str, index: usize) -> ReportedMessage {
+fn message(event: &[u8], context: &SpanContext, index: usize) -> ReportedMessage {
     let event = Event::decode(event).unwrap_or_default();
     let level = LogLevel::parse(&attribute(&event.attributes, "level"));
     let body = attribute(&event.attributes, "body");
@@ -228,12 +239,17 @@ fn message(event: &[u8], span_id: &str, index: usize) -> ReportedMessage {
         level: level.map_or(ItemLevel::Info, ItemLevel::from),
         body: cut(&body),
         more: attributes::texts(event.attributes.into_iter().filter(is_more).take(MAX_ATTRIBUTES)),
-        time_ms: (event.time_unix_nano / 1_000_000) as i64,
-        key: format!("{span_id}/{index}"),
+        time_ms: millis_or(event.time_unix_nano, context.end_ms),
+        key: format!("{}/{index}", context.span_id),
     }
 }
 
-fn of_record(item: &[u8], resource: &Arc<Texts>, address: ClientAddress) -> Option<OtlpEvidence> {
+fn of_record(
+    item: &[u8],
+    resource: &Arc<Texts>,
+    address: ClientAddress,
+    now: SystemTime,
+) -> Option<OtlpEvidence> {
     // Decoding succeeds, because the receiver has checked the message.
     let record = LogRecord::decode(item).ok()?;
     let text = |key: &str| attribute(&record.attributes, key);
@@ -254,12 +270,12 @@ fn of_record(item: &[u8], resource: &Arc<Texts>, address: ClientAddress) -> Opti
     let source = if has_exception { FailureSource::Otlp } else { FailureSource::Line };
     gathered.add_failure(source, || Failure {
         source,
-        level: LogLevel::from_severity(record.severity_number).into(),
+        level: level(&record).into(),
         class,
         message: cut(if thrown.is_empty() { &body } else { &thrown }),
         stack,
         place: cut_to(&record.event_name, 255),
-        time_ms: time_ms(&record),
+        time_ms: time_ms(&record, now),
     });
     gathered.add_context(SpanContext {
         trace_id: trace_id.clone(),
@@ -271,14 +287,25 @@ fn of_record(item: &[u8], resource: &Arc<Texts>, address: ClientAddress) -> Opti
     Some(OtlpEvidence { trace_id, request_id, ended, gathered })
 }
 
-/// The text of a record, with the client's address redacted as configured.
+/// The text of a record or, without one, the name of its event. The client's address is redacted as
+/// configured.
 fn said(record: &LogRecord, address: ClientAddress) -> String {
     let client = attribute(&record.attributes, CLIENT_ADDRESS);
-    without_address(text(record.body.as_ref()).into_owned(), &client, address)
+    let body = text(record.body.as_ref());
+    let body = if body.is_empty() { record.event_name.clone() } else { body.into_owned() };
+    without_address(body, &client, address)
 }
 
-fn time_ms(record: &LogRecord) -> i64 {
-    (record.time_unix_nano.max(record.observed_time_unix_nano) / 1_000_000) as i64
+fn level(record: &LogRecord) -> LogLevel {
+    LogLevel::of_record(record.severity_number, &record.severity_text)
+}
+
+fn time_ms(record: &LogRecord, now: SystemTime) -> i64 {
+    millis_or(record.time_unix_nano.max(record.observed_time_unix_nano), unix_ms(now))
+}
+
+fn millis_or(nanos: u64, otherwise_ms: i64) -> i64 {
+    if nanos == 0 { otherwise_ms } else { (nanos / 1_000_000) as i64 }
 }
 
 /// Hex digits; empty for an invalid id.

@@ -5,30 +5,22 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde_json::{Value, json};
 use trace_context::XrayHeader;
 
-use crate::backtrace;
-use crate::backtrace::frames;
 use crate::invocation::attempt::Attempt;
 use crate::otlp::payload::XRAY_HEADER_KEY;
 use crate::processor::failures::attributes::SelectedAttributes;
 use crate::processor::failures::evidence::{
-    Evidence, FailedPhase, Failure, FailureSource, PlatformEnd, ReportedMessage, SpanContext,
-    each_text,
+    Evidence, FailedPhase, PlatformEnd, ReportedMessage, SpanContext, each_text,
 };
 use crate::processor::failures::fingerprint::{fingerprint, hash};
 use crate::processor::failures::item::{
-    Item, ItemBody, ItemContent, ItemData, ItemException, ItemFrame, ItemLevel, ItemMessage,
-    ItemServer, ItemTrace, Notifier, TelemetryEntry, Texts,
+    Item, ItemBody, ItemContent, ItemData, ItemException, ItemLevel, ItemMessage, ItemServer,
+    ItemTrace, Notifier, TelemetryEntry, Texts,
 };
 use crate::processor::failures::request;
 use crate::processor::failures::settings::{FailureSettings, ItemSettings};
+use crate::processor::failures::traces::{chain, content, place};
 use crate::processor::failures::truncate::cut_to;
 use crate::scrub::{MASK, Scrubber};
-
-/// Most exceptions of a chain; longer chains repeat themselves.
-const MAX_CHAIN: usize = 5;
-
-/// Most frames of an exception, far more than a person reads.
-const MAX_FRAMES: usize = 200;
 
 /// The directory of the function's code on Lambda.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
@@ -78,10 +70,11 @@ pub(super) struct ItemBuilder {
 
 impl ItemBuilder {
     pub(super) fn new(settings: FailureSettings) -> Self {
-        let FailureSettings { function_name, function_version, region, scrub, items } = settings;
+        let FailureSettings { function_name, function_version, region, scrub, items, .. } =
+            settings;
         Self {
             config: items,
-            scrubber: Scrubber::new(&scrub),
+            scrubber: Scrubber::configured(scrub.as_deref()),
             function: function_name,
             version: function_version,
             region,
@@ -109,11 +102,7 @@ impl ItemBuilder {
                 let body = non_empty(&one.message);
                 (ItemContent::Message(ItemMessage { body, more: BTreeMap::new() }), one.time_ms)
             }
-            ([one], _) => (ItemContent::Trace(self.trace(one)), one.time_ms),
-            (chain, _) => {
-                let traces = chain.iter().map(|failure| self.trace(failure)).collect();
-                (ItemContent::TraceChain(traces), chain[0].time_ms)
-            }
+            (chain, _) => (content(chain, &self.function), chain[0].time_ms),
         };
         data.timestamp = Some(time_ms.max(0) / 1_000);
         data.body.content = content;
@@ -258,26 +247,6 @@ impl ItemBuilder {
         ))
     }
 
-    fn trace(&self, failure: &Failure) -> ItemTrace {
-        let mut found = frames(&failure.stack);
-        found.sort_by_key(|frame| frame.number); // the function's log puts frames of the program first
-        let mut item_frames: Vec<ItemFrame> = found.iter().take(MAX_FRAMES).map(frame).collect();
-        // Rollbar expects the most recent call last.
-        item_frames.reverse();
-        if item_frames.is_empty() {
-            item_frames.push(self.place(&failure.place));
-        }
-        let class = if failure.class.is_empty() { "Error" } else { &failure.class };
-        let message = failure.message.as_str();
-        ItemTrace {
-            frames: item_frames,
-            exception: ItemException {
-                class: class.to_owned(),
-                message: Some(message).filter(|text| !text.is_empty()).map(str::to_owned),
-            },
-        }
-    }
-
     /// The trace of an end that only the platform reported.
     fn platform(&self, ended: &PlatformEnd, known: &ItemContext) -> ItemTrace {
         let (class, outcome) = match ended.error_type.as_str() {
@@ -297,8 +266,9 @@ impl ItemBuilder {
         let exception = ItemException {
             class: class.to_owned(),
             message: Some(format!("{subject} {outcome}: {}{memory}", ended.error_type)),
+            description: None,
         };
-        ItemTrace { frames: vec![self.place("")], exception }
+        ItemTrace { frames: vec![place(&self.function, "")], exception }
     }
 
     /// Masks secrets and adds the ids.
@@ -328,57 +298,10 @@ impl ItemBuilder {
         let clean = serde_json::to_value(data).map(|data| each_text(data, &clean));
         clean.and_then(serde_json::from_value).unwrap_or_default()
     }
-
-    /// Stands for a missing stack, since Rollbar may not accept an empty one.
-    fn place(&self, span: &str) -> ItemFrame {
-        let method = Some(span.to_owned()).filter(|span| !span.is_empty());
-        ItemFrame { filename: self.function.clone(), method, ..ItemFrame::default() }
-    }
 }
 
 /// Replaces an empty text, which Rollbar rejects.
 fn non_empty(text: &str) -> String {
     let text = if text.trim().is_empty() { "(empty)" } else { text };
     text.to_owned()
-}
-
-/// The exceptions, the outermost first: the server span shows the result of the request, and inner
-/// spans end first. Lines count only without another source: the first with an exception type, else the
-/// first, unless the platform reported the end.
-fn chain(failures: &[Failure], is_ended: bool) -> Vec<&Failure> {
-    let mut spans: Vec<_> =
-        failures.iter().filter(|it| it.source != FailureSource::Line).rev().collect();
-    spans.sort_by_key(|failure| failure.source);
-    let mut chain: Vec<&Failure> = Vec::new();
-    for failure in spans {
-        // Each span that an exception passes records it.
-        let is_same =
-            |known: &&Failure| known.class == failure.class && known.message == failure.message;
-        match chain.iter().position(is_same) {
-            Some(index) if chain[index].stack.is_empty() => chain[index] = failure,
-            Some(_) => {}
-            None => chain.push(failure),
-        }
-    }
-    // Failed spans without an exception, beside a failure of a higher level.
-    let has_error = chain.iter().any(|failure| failure.level >= ItemLevel::Error);
-    chain.retain(|failure| failure.level >= ItemLevel::Error || !has_error);
-    chain.truncate(MAX_CHAIN);
-    if chain.is_empty() {
-        let lines = || failures.iter().filter(|failure| failure.source == FailureSource::Line);
-        let thrown = lines().find(|failure| !failure.class.is_empty());
-        let first = if is_ended { None } else { lines().next() };
-        chain.extend(thrown.or(first));
-    }
-    chain
-}
-
-fn frame(frame: &backtrace::StackFrame<'_>) -> ItemFrame {
-    ItemFrame {
-        filename: cut_to(frame.file.unwrap_or("(unknown)"), 500),
-        lineno: frame.line,
-        colno: frame.column,
-        method: frame.function.map(|function| cut_to(function, 500)),
-        in_project: frame.is_ours(),
-    }
 }

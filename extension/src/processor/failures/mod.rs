@@ -14,6 +14,8 @@
 //! - **Once.** Each invocation is reported once. The item's `uuid` is derived from the request id, so
 //!   Rollbar drops the same item of another process.
 //! - **Rate.** `rate_limit` folds repetitions.
+//! - **Memory.** Evidence, lines and folded items have a bound in bytes, a share of the buffer. Evidence
+//!   over it is cut, and its numbers stay exact.
 //!
 //! Items are payloads of [`SignalKind::Failures`](crate::otlp::payload::SignalKind::Failures): held,
 //! spooled, sent and counted like others. The unit of the account is a failure or message, so an item
@@ -28,10 +30,12 @@ mod attributes;
 mod recent_lines;
 mod request;
 mod evidence;
+mod evidence_limit;
 mod log_record;
 mod platform_failure;
 mod from_otlp;
 mod fingerprint;
+mod traces;
 mod item_builder;
 mod rate_limit;
 mod reported;

@@ -12,6 +12,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::processor::failures::item_builder::{FAILURES, FURTHER_MESSAGES, NewItem};
+use crate::processor::failures::truncate::{reduce, to_json};
 
 /// The length of an interval, which begins with its first failure. Rollbar's own limits are by the
 /// minute.
@@ -27,8 +28,13 @@ const MAX_FINGERPRINTS: usize = 500;
 /// Most request ids in a folded item: enough to look up examples.
 const MAX_REQUEST_IDS: usize = 20;
 
-#[derive(Debug, Default)]
-pub(super) struct BurstLimiter(HashMap<String, Burst>);
+#[derive(Debug)]
+pub(super) struct BurstLimiter {
+    bursts: HashMap<String, Burst>,
+    /// Most bytes of folded items. When they are reached, new fingerprints count as one kind, and items
+    /// are reduced before they wait.
+    max_bytes: usize,
+}
 
 #[derive(Debug)]
 struct Burst {
@@ -45,21 +51,40 @@ struct Suppressed {
     failures: u64,
     /// The ids of the first folded invocations.
     request_ids: Vec<Value>,
+    /// The length of the last failure's JSON.
+    bytes: usize,
 }
 
 impl BurstLimiter {
+    pub(super) fn new(max_bytes: usize) -> Self {
+        Self { bursts: HashMap::new(), max_bytes }
+    }
+
+    /// Drops all folded items.
+    pub(super) fn clear(&mut self) {
+        self.bursts.clear();
+    }
+
+    fn folded(&self) -> impl Iterator<Item = &Suppressed> {
+        self.bursts.values().filter_map(|burst| burst.folded.as_ref())
+    }
+
     /// Returns the item if it is sent alone; folds it otherwise.
-    pub(super) fn offer(&mut self, made: NewItem, now: SystemTime) -> Option<NewItem> {
-        let is_new = !self.0.contains_key(&made.fingerprint);
-        let key = match is_new && self.0.len() >= MAX_FINGERPRINTS {
+    pub(super) fn offer(&mut self, mut made: NewItem, now: SystemTime) -> Option<NewItem> {
+        let is_full = self.folded().map(|folded| folded.bytes).sum::<usize>() >= self.max_bytes;
+        let is_new = !self.bursts.contains_key(&made.fingerprint);
+        let key = match is_new && (is_full || self.bursts.len() >= MAX_FINGERPRINTS) {
             true => "",
             false => made.fingerprint.as_str(),
         };
         let new = || Burst { began: now, count: 0, folded: None };
-        let burst = self.0.entry(key.to_owned()).or_insert_with(new);
+        let burst = self.bursts.entry(key.to_owned()).or_insert_with(new);
         burst.count += 1;
         if burst.count <= SINGLE {
             return Some(made);
+        }
+        if is_full {
+            reduce(&mut made.item);
         }
         burst.folded = Some(Suppressed::of(burst.folded.take(), made));
         None
@@ -67,8 +92,7 @@ impl BurstLimiter {
 
     /// Number of folded failures and messages.
     pub(super) fn pending_count(&self) -> u64 {
-        let folded = self.0.values().filter_map(|burst| burst.folded.as_ref());
-        folded.map(|folded| folded.last.items).sum()
+        self.folded().map(|folded| folded.last.items).sum()
     }
 
     /// Takes the folded items of intervals that are over. The next failure of the kind begins a new one.
@@ -85,7 +109,7 @@ impl BurstLimiter {
     }
 
     fn release(&mut self, is_over: impl Fn(&Burst) -> bool) -> Vec<NewItem> {
-        let over = self.0.extract_if(|_, burst| is_over(burst));
+        let over = self.bursts.extract_if(|_, burst| is_over(burst));
         let mut released: Vec<_> =
             over.filter_map(|(_, burst)| Some(burst.folded?.release())).collect();
         released.sort_by_key(|made| made.item.data.timestamp);
@@ -98,12 +122,13 @@ impl Suppressed {
         let custom = &made.item.data.custom;
         let failures = custom.get(FAILURES).and_then(Value::as_u64).unwrap_or(1);
         let request_id = custom.get("request_id").cloned();
+        let bytes = to_json(&made.item).len();
         let mut folded = match before {
             Some(before) => {
                 made.items += before.last.items;
-                Self { last: made, ..before }
+                Self { last: made, bytes, ..before }
             }
-            None => Self { last: made, failures: 0, request_ids: Vec::new() },
+            None => Self { last: made, failures: 0, request_ids: Vec::new(), bytes },
         };
         folded.failures += failures;
         let has_room = folded.request_ids.len() < MAX_REQUEST_IDS;
@@ -151,7 +176,7 @@ mod tests {
 
     #[test]
     fn after_the_first_few_all_of_an_interval_are_one_with_their_number() {
-        let mut bursts = BurstLimiter::default();
+        let mut bursts = BurstLimiter::new(usize::MAX);
 
         let single = (0..30).filter(|n| bursts.offer(made(*n), at(1)).is_some()).count();
 
@@ -171,7 +196,7 @@ mod tests {
 
     #[test]
     fn what_is_folded_at_the_end_is_not_lost_nor_when_the_clock_goes_back() {
-        let mut bursts = BurstLimiter::default();
+        let mut bursts = BurstLimiter::new(usize::MAX);
         (0..7).for_each(|n| drop(bursts.offer(made(n), at(1))));
         assert_eq!(bursts.finish()[0].item.data.custom["occurrences"], 2);
 
@@ -182,7 +207,7 @@ mod tests {
 
     #[test]
     fn what_a_folded_item_stood_for_before_is_in_its_number() {
-        let mut bursts = BurstLimiter::default();
+        let mut bursts = BurstLimiter::new(usize::MAX);
         (0..SINGLE).for_each(|n| drop(bursts.offer(made(n), at(1))));
         let with = |key: &str, number: u64, items| {
             let mut made = NewItem { items, ..made(9) };
@@ -202,12 +227,31 @@ mod tests {
 
     #[test]
     fn of_too_many_kinds_those_beyond_are_one() {
-        let mut bursts = BurstLimiter::default();
+        let mut bursts = BurstLimiter::new(usize::MAX);
         let kind = |n: u64| NewItem { fingerprint: n.to_string(), ..made(n) };
 
         let single = (0..3_000).filter(|n| bursts.offer(kind(*n), at(1)).is_some()).count();
 
         assert_eq!(single, MAX_FINGERPRINTS + SINGLE as usize);
         assert_eq!(bursts.finish()[0].item.data.custom["occurrences"], 3_000 - single);
+    }
+
+    #[test]
+    fn folded_items_of_many_kinds_stay_within_the_bytes_and_are_all_counted() {
+        let mut bursts = BurstLimiter::new(10_000);
+        for n in 0..1_000 {
+            for _ in 0..=SINGLE {
+                let mut made = made(n);
+                made.fingerprint = n.to_string();
+                made.item.data.custom.insert("long".to_owned(), json!("x".repeat(2_000)));
+                bursts.offer(made, at(1));
+            }
+        }
+
+        let bytes: usize = bursts.folded().map(|folded| folded.bytes).sum();
+
+        assert!(bytes < 10_000 + 3_000, "{bytes}");
+        let folded: u64 = bursts.finish().iter().map(|made| made.items).sum();
+        assert!(folded > 1_000, "{folded}");
     }
 }

@@ -24,16 +24,31 @@ pub(super) struct RecentLine {
     pub(super) trace_id: String,
 }
 
-/// Oldest first.
-#[derive(Debug, Default)]
-pub(super) struct RecentLines(VecDeque<RecentLine>);
+#[derive(Debug)]
+pub(super) struct RecentLines {
+    /// Oldest first.
+    lines: VecDeque<RecentLine>,
+    bytes: usize,
+    max_bytes: usize,
+}
 
 impl RecentLines {
+    /// `max_bytes` bounds the texts, but for one line.
+    pub(super) fn new(max_bytes: usize) -> Self {
+        Self { lines: VecDeque::new(), bytes: 0, max_bytes }
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::new(self.max_bytes);
+    }
+
     pub(super) fn keep(&mut self, line: RecentLine) {
-        if self.0.len() == KEPT {
-            self.0.pop_front();
+        self.bytes += line.message.len();
+        self.lines.push_back(line);
+        while self.lines.len() > KEPT || self.bytes > self.max_bytes && self.lines.len() > 1 {
+            let oldest = self.lines.pop_front();
+            self.bytes -= oldest.map_or(0, |line| line.message.len());
         }
-        self.0.push_back(line);
     }
 
     /// The last lines of an invocation or, if that is `None`, those without one. Log records may name only
@@ -58,7 +73,7 @@ impl RecentLines {
             body: json!({ "message": line.message }),
         };
         let mut entries: Vec<_> =
-            self.0.iter().rev().filter(is_its).take(LAST).map(entry).collect();
+            self.lines.iter().rev().filter(is_its).take(LAST).map(entry).collect();
         entries.reverse();
         entries
     }

@@ -10,9 +10,11 @@ pub struct FailureSettings {
     pub function_name: String,
     pub function_version: Option<String>,
     pub region: Option<String>,
-    /// Names of secrets in addition to the built-in list.
-    pub scrub: Vec<String>,
+    /// Names of secrets in addition to the built-in list; `None` masks nothing.
+    pub scrub: Option<Vec<String>>,
     pub items: ItemSettings,
+    /// Most bytes of texts that wait to become items: a share of the buffer, which has as much less.
+    pub max_bytes: usize,
 }
 
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@
 //! | `frames` | the middle of stacks longer than 20 frames; then of those longer than 6 |
 //! | `causes` | all exceptions of a chain but the first two |
 //! | `request` | headers, parameters and query; the URL is cut |
-//! | `texts` | the rest of messages after 1,000 characters, and long values of `custom` and of messages' fields |
+//! | `texts` | the rest of messages and unknown stacks after 1,000 characters, and long values of `custom` and of messages' fields |
 //!
 //! `custom.trimmed` names the steps that an item went through.
 
@@ -68,14 +68,19 @@ pub fn fitted(mut item: Item) -> String {
 /// or trimmed further.
 pub fn reduced(json: &str) -> Option<String> {
     let mut item: Item = serde_json::from_str(json).ok()?;
+    reduce(&mut item);
+    Some(to_json(&item)).filter(|reduced| reduced.len() < json.len())
+}
+
+/// Removes all that may be removed.
+pub(super) fn reduce(item: &mut Item) {
     for (name, step) in STEPS {
         step(&mut item.data);
         note(&mut item.data, name);
     }
-    Some(to_json(&item)).filter(|reduced| reduced.len() < json.len())
 }
 
-fn to_json(item: &Item) -> String {
+pub(super) fn to_json(item: &Item) -> String {
     // Texts and numbers always serialise.
     serde_json::to_string(item).unwrap_or_default()
 }
@@ -111,6 +116,7 @@ fn keep_ends(trace: &mut ItemTrace, count: usize) {
 fn cut_texts(data: &mut ItemData) {
     for trace in traces(data) {
         trace.exception.message.iter_mut().for_each(cut);
+        trace.exception.description.iter_mut().for_each(cut);
     }
     if let ItemContent::Message(message) = &mut data.body.content {
         cut(&mut message.body);
@@ -163,6 +169,7 @@ mod tests {
             exception: ItemException {
                 class: "StoreError".to_owned(),
                 message: Some(message.to_owned()),
+                description: None,
             },
         };
         let telemetry = (0..lines).map(|_| entry(&"x".repeat(1_000))).collect();

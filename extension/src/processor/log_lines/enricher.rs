@@ -28,8 +28,8 @@ use crate::time::{timestamp, unix_ms};
 pub struct LineSettings {
     pub function_name: String,
     pub function_version: Option<String>,
-    /// Names of secrets in addition to the built-in list.
-    pub scrub: Vec<String>,
+    /// Names of secrets in addition to the built-in list; `None` masks nothing.
+    pub scrub: Option<Vec<String>>,
 }
 
 /// Makes lines, with the state of the platform's earlier events.
@@ -46,7 +46,7 @@ impl LineEnricher {
         let LineSettings { function_name, function_version, scrub } = settings;
         let facts = SandboxFacts::new(function_name, function_version);
         let access_lines = AccessLines::default();
-        Self { scrubber: Scrubber::new(&scrub), facts, registry, access_lines }
+        Self { scrubber: Scrubber::configured(scrub.as_deref()), facts, registry, access_lines }
     }
 
     /// Makes the line of an event. `attempt` is the one that a platform event is about.

@@ -1,12 +1,15 @@
 //! The part of OTLP/HTTP and OTLP/gRPC behind the transport: it checks a request and hands it over.
 //!
-//! A request is checked at every level ([`crate::otlp::wire`]), then kept as protobuf bytes. A refused
-//! request is not enqueued. Malformed items are left out, counted, and answered as a partial success
-//! ([`crate::otlp::repair`]).
+//! A request is checked at every level ([`crate::otlp::wire`]), then kept as protobuf bytes: the
+//! received ones, or the translated JSON ([`crate::otlp::json`]). A refused request is not enqueued.
+//! Malformed items are left out, counted, and answered as a partial success ([`crate::otlp::repair`]).
+//! Secrets are masked ([`crate::otlp::mask`]).
 
 use bytes::Bytes;
 use http::StatusCode;
 
+use crate::otlp::json::to_protobuf;
+use crate::otlp::mask::masked;
 use crate::otlp::payload::{Payload, ServerSpan, SignalKind};
 use crate::otlp::repair::repair;
 use crate::otlp::wire::Malformed;
@@ -14,6 +17,7 @@ use crate::pipeline::PipelineHandle;
 use crate::processor::{Processor, xray_header};
 use crate::receiver::body::BodyBudget;
 use crate::receiver::otlp::refusal::{MalformedItems, Refusal};
+use crate::scrub::Scrubber;
 
 #[derive(Debug)]
 pub struct OtlpReceiver {
@@ -24,6 +28,7 @@ pub struct OtlpReceiver {
     /// The largest body, before and after decompression.
     pub max_body_bytes: usize,
     pub room: BodyBudget,
+    pub scrubber: Scrubber,
     /// Whether spans get X-Ray's header; see [`xray_header`].
     pub adds_xray_header: bool,
 }
@@ -35,8 +40,25 @@ impl OtlpReceiver {
         kind: SignalKind,
         bytes: Bytes,
     ) -> Result<Option<MalformedItems>, Refusal> {
-        let (signal, servers, malformed_items) = read_payload(kind, bytes)
-            .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+        self.enqueue_checked(read_payload(kind, bytes)).await
+    }
+
+    /// The same for JSON.
+    pub(super) async fn enqueue_json(
+        &self,
+        kind: SignalKind,
+        json: &[u8],
+    ) -> Result<Option<MalformedItems>, Refusal> {
+        self.enqueue_checked(read_json(kind, json)).await
+    }
+
+    async fn enqueue_checked(
+        &self,
+        read: Result<ReadPayload, String>,
+    ) -> Result<Option<MalformedItems>, Refusal> {
+        let (signal, servers, malformed_items) =
+            read.map_err(|reason| Refusal::new(StatusCode::BAD_REQUEST, reason))?;
+        let signal = masked(signal, &self.scrubber);
         let stopped = |_| {
             // A status that clients do not retry, since a retry would hold the function.
             Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the pipeline has stopped")
@@ -66,21 +88,33 @@ impl OtlpReceiver {
     }
 }
 
+type ReadPayload = (Payload, Vec<ServerSpan>, Option<MalformedItems>);
+
 /// Reads a request. If it is malformed, its readable items are kept. Fails without a readable item.
-fn read_payload(
-    kind: SignalKind,
-    bytes: Bytes,
-) -> Result<(Payload, Vec<ServerSpan>, Option<MalformedItems>), Malformed> {
+fn read_payload(kind: SignalKind, bytes: Bytes) -> Result<ReadPayload, String> {
     let error = match Payload::read(kind, bytes.clone()) {
         Ok((payload, servers)) => return Ok((payload, servers, None)),
-        Err(error) => error,
+        Err(error) => error.to_string(),
     };
-    let repaired = repair(kind.schema()?, &bytes)?;
-    let (payload, servers) = Payload::read(kind, repaired.bytes.into())?;
+    let text = |error: Malformed| error.to_string();
+    let repaired = repair(kind.schema().map_err(text)?, &bytes).map_err(text)?;
+    let (payload, servers) = Payload::read(kind, repaired.bytes.into()).map_err(text)?;
     let Some(reason) = repaired.reason else { return Ok((payload, servers, None)) };
     if payload.items == 0 {
         return Err(error);
     }
-    let malformed = MalformedItems { kind, count: repaired.dropped, reason };
-    Ok((payload, servers, Some(malformed)))
+    let reason = reason.to_string();
+    Ok((payload, servers, Some(MalformedItems { kind, count: repaired.dropped, reason })))
+}
+
+/// The same for JSON.
+fn read_json(kind: SignalKind, json: &[u8]) -> Result<ReadPayload, String> {
+    let text = |error: Malformed| error.to_string();
+    let translated = to_protobuf(kind.schema().map_err(text)?, json);
+    let translated = translated.map_err(|error| error.to_string())?;
+    let (payload, servers) = Payload::read(kind, translated.bytes.into()).map_err(text)?;
+    let count = translated.dropped;
+    let malformed =
+        translated.reason.map(|it| MalformedItems { kind, count, reason: it.to_string() });
+    Ok((payload, servers, malformed))
 }

@@ -5,7 +5,6 @@ use std::{borrow::Cow, fmt};
 use http::StatusCode;
 
 use crate::otlp::payload::SignalKind;
-use crate::otlp::wire::Malformed;
 use crate::pipeline::refusals;
 use crate::receiver::body::BodyError;
 
@@ -20,7 +19,7 @@ pub(super) struct Refusal {
 pub(super) struct MalformedItems {
     pub(super) kind: SignalKind,
     pub(super) count: u64,
-    pub(super) reason: Malformed,
+    pub(super) reason: String,
 }
 
 impl MalformedItems {
@@ -38,7 +37,11 @@ impl MalformedItems {
 impl fmt::Display for MalformedItems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, count, reason } = self;
-        write!(f, "{count} {} of a request are left out: {reason}", kind.items())
+        let items = match kind {
+            SignalKind::Metrics => "metrics or data points",
+            kind => kind.items(),
+        };
+        write!(f, "{count} {items} of a request are left out: {reason}")
     }
 }
 

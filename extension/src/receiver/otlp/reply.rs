@@ -4,7 +4,9 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use prost::Message;
+use serde_json::json;
 
+use crate::otlp::payload::SignalKind;
 use crate::receiver::otlp::encoding::Encoding;
 use crate::receiver::otlp::refusal::{MalformedItems, Refusal};
 
@@ -64,9 +66,26 @@ pub(super) fn message(malformed: Option<&MalformedItems>) -> Vec<u8> {
     ExportResponse { partial_success }.encode_to_vec()
 }
 
-/// Only protobuf has malformed items: JSON is translated to protobuf without any.
-pub(super) fn partly_accepted(malformed: &MalformedItems) -> Response<Full<Bytes>> {
-    response(StatusCode::OK, Encoding::Protobuf, message(Some(malformed)).into())
+/// Success for all items but the malformed ones.
+pub(super) fn partly_accepted(
+    malformed: &MalformedItems,
+    encoding: Encoding,
+) -> Response<Full<Bytes>> {
+    let body = match encoding {
+        Encoding::Protobuf => message(Some(malformed)),
+        Encoding::Json => {
+            let rejected = match malformed.kind {
+                SignalKind::Metrics => "rejectedDataPoints",
+                SignalKind::Logs => "rejectedLogRecords",
+                _ => "rejectedSpans",
+            };
+            // ProtoJSON writes 64 bits as text.
+            let count = malformed.count.to_string();
+            let partial = json!({ rejected: count, "errorMessage": malformed.to_string() });
+            json!({ "partialSuccess": partial }).to_string().into()
+        }
+    };
+    response(StatusCode::OK, encoding, body.into())
 }
 
 /// Full success: the response message of each kind without `partial_success`.
@@ -82,7 +101,7 @@ pub(super) fn accepted(encoding: Encoding) -> Response<Full<Bytes>> {
 pub(super) fn refused(refusal: &Refusal, encoding: Encoding) -> Response<Full<Bytes>> {
     let body = match encoding {
         Encoding::Protobuf => RpcStatus::new(0, refusal).encode_to_vec(),
-        Encoding::Json => serde_json::json!({ "message": refusal.reason }).to_string().into(),
+        Encoding::Json => json!({ "message": refusal.reason }).to_string().into(),
     };
     let mut response = response(refusal.status, encoding, body.into());
     if refusal.status == StatusCode::METHOD_NOT_ALLOWED {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::processor::failures::attributed_invocation::EXIT;
+use crate::processor::failures::evidence::Evidence;
 
 #[test]
 fn a_failure_that_was_told_before_its_request_hides_no_other_in_the_trace() {
@@ -14,7 +15,7 @@ fn a_failure_that_was_told_before_its_request_hides_no_other_in_the_trace() {
     let ids: Vec<_> =
         world.finish().iter().map(|item| item["custom"]["request_id"].clone()).collect();
 
-    assert_eq!(ids, [Value::Null, json!("second")], "the first was told of already");
+    assert_eq!(ids, [Value::Null, json!("second")], "the first was already reported");
 }
 
 #[test]
@@ -142,4 +143,33 @@ fn a_retried_event_that_fails_for_another_reason_is_another_failure() {
     let reasons: Vec<_> = items.iter().map(|item| &item["custom"]["platform_error"]).collect();
     assert_eq!(reasons, ["Runtime.OutOfMemory", "Runtime.ExitError"]);
     assert_ne!(items[0]["uuid"], items[1]["uuid"]);
+}
+
+#[test]
+fn evidence_of_many_requests_stays_within_the_bytes_and_is_counted() {
+    let mut world = World::new(&[("CRUDDUR_BUFFER_BYTES", "2000000")]);
+    let long = "x".repeat(4_000);
+    let message = span::Event {
+        name: "rollbar.message".to_owned(),
+        attributes: (0..100).map(|n| attribute(&format!("a{n}"), &long)).collect(),
+        ..span::Event::default()
+    };
+    let mut thrown = exception("A");
+    thrown.attributes.push(attribute("exception.stacktrace", &long.repeat(8)));
+    for n in 1..=40 {
+        let events = vec![message.clone(), message.clone(), thrown.clone()];
+        world.spans(vec![Span { events, trace_id: vec![n; 16], ..plain(n) }]);
+
+        let invocations = world.failures.invocations.iter().map(|it| &it.gathered);
+        let held: usize = invocations.chain(&world.failures.strays).map(Evidence::bytes).sum();
+        assert!(held <= 2_000_000 / 8, "{n}: {held} bytes");
+    }
+
+    let items = world.finish();
+
+    let number = |item: &Value, key: &str| item["custom"][key].as_u64().unwrap_or(0);
+    let messages = items.iter().filter(|item| item["body"]["message"].is_object());
+    let messages = messages
+        .map(|item| (1 + number(item, "further_messages")).max(number(item, "occurrences")));
+    assert_eq!(messages.sum::<u64>(), 2 * 40);
 }

@@ -226,3 +226,83 @@ proptest! {
         world.finish();
     }
 }
+
+/// The only item of an invocation whose server span has an exception with this stack.
+fn item_of_stack(class: &str, message: &str, stack: &str) -> Value {
+    let mut thrown = exception(class);
+    thrown.attributes.push(attribute("exception.message", message));
+    thrown.attributes.push(attribute("exception.stacktrace", stack));
+    let mut world = World::new(&[]);
+    world.on_invoke("first");
+    world.spans(vec![Span { events: vec![thrown], ..server("first") }]);
+    let mut items = world.finish();
+    assert_eq!(items.len(), 1);
+    items.swap_remove(0)
+}
+
+#[test]
+fn causes_in_a_stack_become_a_chain_with_frames_of_their_own() {
+    let stack = "app.Outer: no order\n\tat app.A.b(A.java:12)\nCaused by: java.io.IOException: disk\n\t\
+                 at app.E.f(E.java:3)\n\t... 1 more\n";
+
+    let item = item_of_stack("app.Outer", "no order", stack);
+
+    let chain = item["body"]["trace_chain"].as_array().unwrap();
+    let found: Vec<_> = chain
+        .iter()
+        .map(|trace| {
+            (
+                &trace["exception"]["class"],
+                &trace["exception"]["message"],
+                &trace["frames"][0]["filename"],
+            )
+        })
+        .collect();
+    let expected = [
+        (&json!("app.Outer"), &json!("no order"), &json!("A.java")),
+        (&json!("java.io.IOException"), &json!("disk"), &json!("E.java")),
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_stack_of_an_unknown_form_is_the_description_of_its_exception() {
+    let item = item_of_stack("E", "x", "E: x\n ~~> somewhere");
+
+    let trace = &item["body"]["trace"];
+    let expected = json!({"class": "E", "message": "x", "description": "E: x\n ~~> somewhere"});
+    assert_eq!(trace["exception"], expected);
+    assert_eq!(trace["frames"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn an_event_without_a_time_has_the_end_of_its_span_and_a_record_has_the_time_of_its_arrival() {
+    let end_seconds = 1_700_000_000;
+    let events = vec![span::Event { time_unix_nano: 0, ..exception("A") }];
+    let end_time_unix_nano = end_seconds * 1_000_000_000;
+    let mut world = World::new(&[]);
+    world.spans(vec![Span { events, end_time_unix_nano, trace_id: vec![7; 16], ..plain(2) }]);
+    world.logs(vec![LogRecord { severity_number: 17, ..LogRecord::default() }]);
+
+    let items = world.finish();
+
+    let times: Vec<_> = items.iter().map(|item| item["timestamp"].as_u64().unwrap()).collect();
+    assert_eq!(times, [end_seconds, 1_800_000_000], "{items:#?}");
+}
+
+#[test]
+fn a_record_without_a_body_is_its_event_and_a_severity_text_counts_without_a_number() {
+    let failed = LogRecord {
+        event_name: "payment.failed".to_owned(),
+        severity_text: "Error".to_owned(),
+        ..LogRecord::default()
+    };
+    let warned = LogRecord { severity_text: "warn".to_owned(), ..failed.clone() };
+    let mut world = World::new(&[]);
+    world.logs(vec![failed, warned]);
+
+    let items = world.finish();
+
+    assert_eq!((items.len(), &items[0]["level"]), (1, &json!("error")));
+    assert_eq!(items[0]["body"]["message"]["body"], "payment.failed");
+}

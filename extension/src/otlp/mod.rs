@@ -8,4 +8,5 @@ pub mod edit;
 pub mod repair;
 pub mod payload;
 pub mod line_codec;
+pub mod post_codec;
 pub mod failure_codec;

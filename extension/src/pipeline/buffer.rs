@@ -259,12 +259,23 @@ impl Buffer {
         from: u64,
         skip: impl Fn(u64) -> bool,
     ) -> Vec<u64> {
+        self.fit(kind, self.waiting(id, kind, from).filter(|it| !skip(it.header.sequence)))
+    }
+
+    /// A destination's next payloads of a kind, also those after the mark. Empty without one.
+    pub fn select_all(
+        &self,
+        id: DestinationId,
+        kind: SignalKind,
+        skip: impl Fn(u64) -> bool,
+    ) -> Vec<u64> {
+        self.fit(kind, self.lacking(id, kind).filter(|it| !skip(it.header.sequence)))
+    }
+
+    fn fit<'a>(&self, kind: SignalKind, entries: impl Iterator<Item = &'a Entry>) -> Vec<u64> {
         let (mut sequences, mut plain_bytes, mut is_zstd) = (Vec::new(), 0, false);
         let most = if kind == SignalKind::Failures { MAX_FAILURES } else { MAX_PARTS };
-        for Entry { header, .. } in self.waiting(id, kind, from) {
-            if skip(header.sequence) {
-                continue;
-            }
+        for Entry { header, .. } in entries {
             plain_bytes += header.plain_bytes as usize;
             let fits = plain_bytes <= self.batch_bytes() && header.is_zstd == is_zstd;
             if !sequences.is_empty() && !fits || sequences.len() == most {

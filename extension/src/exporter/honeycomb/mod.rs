@@ -97,7 +97,7 @@ impl Exporter for Honeycomb {
             SignalKind::Traces => to_json::<ExportTraceServiceRequest>(&bytes),
             SignalKind::Logs => to_json::<ExportLogsServiceRequest>(&bytes),
             SignalKind::Metrics => to_json::<ExportMetricsServiceRequest>(&bytes),
-            SignalKind::Lines | SignalKind::Failures => Ok(Vec::new()),
+            SignalKind::Lines | SignalKind::Failures | SignalKind::Posts => Ok(Vec::new()),
         }
     }
 

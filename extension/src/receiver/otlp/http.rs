@@ -148,7 +148,9 @@ pub fn to_protobuf(kind: SignalKind, json: &[u8]) -> serde_json::Result<Bytes> {
             }
             request.encode_to_vec()
         }
-        SignalKind::Lines | SignalKind::Failures => return Ok(Bytes::copy_from_slice(json)),
+        SignalKind::Lines | SignalKind::Failures | SignalKind::Posts => {
+            return Ok(Bytes::copy_from_slice(json));
+        }
     };
     crate::receiver::otlp::dropped::check_names(json)?;
     Ok(protobuf.into())

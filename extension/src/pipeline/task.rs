@@ -163,31 +163,7 @@ impl Pipeline {
                 self.accounting.iter_mut().for_each(StatsReporter::note);
             }
             PipelineCommand::Count(done) => self.ledger_waiters.push(done),
-            PipelineCommand::Flush { kind, done } => {
-                self.end_flush();
-                self.disk.take_over(&mut self.core);
-                self.emit_stats_lines(matches!(kind, FlushKind::Drain(_)));
-                match kind {
-                    FlushKind::Defer => {
-                        self.core.defer();
-                        self.core.compact_some(Some(now));
-                        let _ = done.send(());
-                    }
-                    FlushKind::Background => {
-                        self.core.begin_flush(now, false);
-                        self.send();
-                        self.core.end_flush(now, false);
-                        let _ = done.send(());
-                    }
-                    FlushKind::Wait(until) | FlushKind::Drain(until) => {
-                        let is_last = matches!(kind, FlushKind::Drain(_));
-                        let until = if is_last { policy::drain_until(now, until) } else { until };
-                        self.core.begin_flush(now, is_last);
-                        let began = (!is_last).then_some(now);
-                        self.flush = Some(Flush { began, until, done });
-                    }
-                }
-            }
+            PipelineCommand::Flush { kind, done } => self.begin_flush(now, kind, done),
             PipelineCommand::Held(hold) => {
                 self.holds.note(hold);
                 self.accounting.iter_mut().for_each(|accounting| accounting.held(hold));
@@ -208,6 +184,32 @@ impl Pipeline {
                 let has_time = || now.elapsed() < DEAD_LETTER_BUDGET;
                 let mut log = io::stderr().lock();
                 let _ = reply.send(self.core.dead_letters(&mut log, &has_time));
+            }
+        }
+    }
+
+    fn begin_flush(&mut self, now: Instant, kind: FlushKind, done: oneshot::Sender<()>) {
+        self.end_flush();
+        self.disk.take_over(&mut self.core);
+        self.emit_stats_lines(matches!(kind, FlushKind::Drain(_)));
+        match kind {
+            FlushKind::Defer => {
+                self.core.defer();
+                self.core.compact_some(Some(now));
+                let _ = done.send(());
+            }
+            FlushKind::Background => {
+                self.core.begin_flush(now, false);
+                self.send();
+                self.core.end_flush(now, false);
+                let _ = done.send(());
+            }
+            FlushKind::Wait(until) | FlushKind::Drain(until) => {
+                let is_last = matches!(kind, FlushKind::Drain(_));
+                let until = if is_last { policy::drain_until(now, until) } else { until };
+                self.core.begin_flush(now, is_last);
+                let began = (!is_last).then_some(now);
+                self.flush = Some(Flush { began, until, done });
             }
         }
     }

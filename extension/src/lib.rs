@@ -33,11 +33,13 @@
 //!
 //! # A log line
 //! 1. Lambda posts events to [`receiver::telemetry`]. [`receiver::telemetry_split`] joins records that
-//!    Lambda cut, and [`lambda::telemetry_event`] reads them.
-//! 2. [`processor::log_lines`] makes one JSON object of each: the function's fields, the invocation's,
-//!    metrics, secrets masked by [`scrub`].
-//! 3. [`otlp::line_codec`] puts lines into payloads, which take the way of a span.
-//! 4. [`exporter::cloudwatch_logs`] cuts them into requests that PutLogEvents accepts.
+//!    Lambda cut, and [`processor`] hands the platform's events to the registry.
+//! 2. [`otlp::post_codec`] keeps the POST raw in a payload, and [`pipeline::core::posts`] queues it.
+//! 3. After the invocation's end [`receiver::posts`] takes the POST, and [`lambda::telemetry_event`] reads
+//!    its events. [`processor::log_lines`] makes one JSON object of each: the function's fields, the
+//!    invocation's, metrics, secrets masked by [`scrub`].
+//! 4. [`otlp::line_codec`] puts lines into payloads, which take the way of a span.
+//! 5. [`exporter::cloudwatch_logs`] cuts them into requests that PutLogEvents accepts.
 //!
 //! # A failure
 //! 1. [`processor::failures`] gathers evidence from failed spans, error lines and platform events,

@@ -82,7 +82,11 @@ fn numbers(lines: &[Value]) -> Vec<usize> {
 #[tokio::test]
 async fn every_line_of_a_thousand_invocations_is_there_once_and_in_order_whatever_fails() {
     let group = LogGroup::new().await;
-    let sandbox = sandbox("health-check", &group).freezing(false).start().await;
+    let sandbox = sandbox("health-check", &group)
+        .env("CRUDDUR_FLUSH", "end") // each fault needs a request before the drain
+        .freezing(false)
+        .start()
+        .await;
 
     let mut faults = vec![
         (900, Answer::Reset),

@@ -50,6 +50,28 @@ pub struct Attempt {
     pub(super) evidence: Vec<EndEvidence>,
 }
 
+/// The attempt to which lines without a request id belong, as it was when they arrived: a later event may
+/// change it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LineOwner {
+    pub(super) attempt: Option<AttemptId>,
+    /// Lines from before belong to no attempt.
+    pub(super) since: Option<SystemTime>,
+}
+
+impl LineOwner {
+    /// The attempt of a line of this time.
+    pub fn at(&self, time: SystemTime) -> Option<AttemptId> {
+        self.attempt.filter(|_| self.since.is_none_or(|since| since <= time))
+    }
+}
+
+impl From<Option<AttemptId>> for LineOwner {
+    fn from(attempt: Option<AttemptId>) -> Self {
+        Self { attempt, since: None }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TracingHeader {
     pub text: Arc<str>,

@@ -10,7 +10,7 @@
 //! | `platform.start` | the first without start event and status, else a new one |
 //! | `platform.runtimeDone` | the last started one without status, else the first without status |
 //! | `platform.report` | the last started one, or the one before it if only that one is done |
-//! | a log line | the last started one |
+//! | a log line | the last that had started at its time, else the last started one |
 //! | a span or log record | the last that began before it ended, give or take [`RETRY`] |
 
 use std::{
@@ -23,8 +23,9 @@ use std::{
 use trace_context::TraceId;
 
 use crate::bounded_map::BoundedMap;
-use crate::invocation::attempt::{Attempt, AttemptId, SpanParent, TracingHeader};
+use crate::invocation::attempt::{Attempt, AttemptId, LineOwner, SpanParent, TracingHeader};
 use crate::invocation::end::EndEvidence;
+use crate::time::unix_ms;
 
 /// Most attempts that are kept, at about 300 bytes each: an outage's worth of invocations whose spans wait
 /// in the spool, and more than a managed instance runs at once.
@@ -215,26 +216,37 @@ impl Attempts {
         last.or_else(|| self.first_of(request_id, |_| true))
     }
 
-    /// The attempt to which a line with this request id belongs.
+    /// The attempt to which a line with this request id belongs: the last that had started at its time,
+    /// else the last started one.
+    pub(super) fn started_at(&self, request_id: &str, time: SystemTime) -> Option<AttemptId> {
+        let time_ms = unix_ms(time);
+        let had_started = |it: &Attempt| it.has_start && unix_ms(it.began) <= time_ms;
+        self.last_of(request_id, had_started).or_else(|| self.last_started(request_id))
+    }
+
+    /// The attempt to which a report with this request id belongs.
     pub(super) fn last_started(&self, request_id: &str) -> Option<AttemptId> {
         let started = self.last_of(request_id, |it| it.has_start);
         started.or_else(|| self.first_of(request_id, |_| true))
     }
 
-    /// The attempt to which a line without a request id belongs: the last started one or, where several
-    /// run at once, the only running one.
-    pub(super) fn running(&self, time: SystemTime) -> Option<AttemptId> {
+    /// The attempt to which lines without a request id belong that arrive now: the last started one or,
+    /// where several run at once, the only running one.
+    pub(super) fn line_owner(&self) -> LineOwner {
         let Some(last) = self.last_started else {
             // This process began during the invocation, so its start event never arrives.
-            return self.invoked.filter(|id| self.by_id.get(id).is_some_and(|it| it.began <= time));
+            let invoked = self.invoked.and_then(|id| self.by_id.get(&id));
+            let attempt = invoked.map(|it| it.id);
+            return LineOwner { attempt, since: invoked.map(|it| it.began) };
         };
         let mut running = self.running.iter();
-        match (running.next(), running.next()) {
+        let attempt = match (running.next(), running.next()) {
             _ if self.invoked.is_some() => Some(last),
             (None, _) => Some(last),
             (only, None) => only.copied(),
             _ => None,
-        }
+        };
+        attempt.into()
     }
 
     pub(super) fn of_root(&self, root: TraceId) -> Option<AttemptId> {

@@ -15,7 +15,7 @@ use std::{
 use tokio::sync::watch;
 use trace_context::TraceId;
 
-use crate::invocation::attempt::{Attempt, AttemptId, SpanParent, TracingHeader};
+use crate::invocation::attempt::{Attempt, AttemptId, LineOwner, SpanParent, TracingHeader};
 use crate::invocation::attempts::Attempts;
 use crate::invocation::end::EndEvidence;
 use crate::lambda::extensions_api::{Invoke, Shutdown};
@@ -183,17 +183,21 @@ impl Registry {
         self.lock().has_begun
     }
 
-    /// The attempt to which a line belongs, by its request id or by the time of its event. Unknown request
-    /// ids are ignored.
-    pub fn of_line(&self, request_id: Option<&str>, time: SystemTime) -> Option<AttemptId> {
-        let attempts = self.lock();
-        let named = request_id.and_then(|id| attempts.last_started(id));
-        named.or_else(|| attempts.running(time))
+    /// The attempt to which lines without a request id belong that arrive now.
+    pub fn line_owner(&self) -> LineOwner {
+        self.lock().line_owner()
     }
 
-    /// The attempt to which a platform record with this request id belongs.
-    pub fn of_record(&self, request_id: &str) -> Option<AttemptId> {
-        self.lock().last_started(request_id)
+    /// The attempt to which a line of this time belongs, by its request id or by its owner. Unknown
+    /// request ids are ignored.
+    pub fn of_line(
+        &self,
+        request_id: Option<&str>,
+        owner: LineOwner,
+        time: SystemTime,
+    ) -> Option<AttemptId> {
+        let named = request_id.and_then(|id| self.lock().started_at(id, time));
+        named.or_else(|| owner.at(time))
     }
 
     pub fn set_line_trace(&self, id: AttemptId, trace_id: TraceId) {
@@ -303,6 +307,14 @@ impl Deref for Locked<'_> {
 impl DerefMut for Locked<'_> {
     fn deref_mut(&mut self) -> &mut Attempts {
         &mut self.attempts
+    }
+}
+
+#[cfg(test)]
+impl Registry {
+    /// The last started attempt of a request.
+    pub fn of_record(&self, request_id: &str) -> Option<AttemptId> {
+        self.lock().last_started(request_id)
     }
 }
 

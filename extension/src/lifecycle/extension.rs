@@ -32,6 +32,7 @@ use crate::processor::platform_spans::PlatformSpans;
 use crate::receiver::body::BodyBudget;
 use crate::receiver::otlp::intake::OtlpReceiver;
 use crate::receiver::otlp::{grpc, http};
+use crate::receiver::posts::Posts;
 use crate::receiver::server;
 use crate::receiver::telemetry::TelemetryReceiver;
 use crate::scrub::Scrubber;
@@ -53,6 +54,7 @@ pub(super) struct Extension {
     /// Whether lines are received: for a destination, or for failures in them.
     pub(super) reads_lines: bool,
     pub(super) invocations: Processor,
+    pub(super) posts: Posts,
     /// Whether the flush state has the news of an earlier process's crash.
     pub(super) knows_crash: bool,
     pub(super) stop: watch::Sender<bool>,
@@ -83,7 +85,9 @@ impl Extension {
             "pipeline",
             pipeline.with_pending_failures(invocations.failure_counts()).run(),
         ));
+        let has_core = config.hold_settings().has_core;
         Self {
+            posts: Posts::new(handle.clone(), invocations.clone(), has_core),
             pipeline: handle,
             has_exporters,
             wants_lines,
@@ -163,8 +167,8 @@ impl Extension {
         // Lambda posts to `sandbox.localdomain`, which may not be the loopback address.
         let listener = TcpListener::bind(("0.0.0.0", 0)).await.map_err(unreachable)?;
         let port = listener.local_addr().map_err(unreachable)?.port();
-        let (pipeline, invocations) = (self.pipeline.clone(), self.invocations.clone());
-        let receiver = TelemetryReceiver::new(pipeline, invocations, max_body_bytes);
+        let (pipeline, posts) = (self.pipeline.clone(), self.posts.clone());
+        let receiver = TelemetryReceiver::new(pipeline, posts, max_body_bytes);
         let serve = receiver.serve(listener, self.stop.subscribe());
         self.receivers.push(supervised("telemetry receiver", serve));
         let types: &[_] = if self.reads_lines { &["platform", "function"] } else { &["platform"] };
@@ -174,8 +178,10 @@ impl Extension {
     /// Flushes in the background, where no event shows the end of an invocation.
     pub(super) fn flush_every(&self, period: Duration) {
         let (pipeline, mut stop) = (self.pipeline.clone(), self.stop.subscribe());
+        let posts = self.posts.clone();
         let flushes = async move {
             while timeout(period, stop.wait_for(|stopped| *stopped)).await.is_err() {
+                posts.read().await;
                 pipeline.flush(FlushKind::Background).await;
             }
         };
@@ -206,6 +212,10 @@ impl Extension {
         }
         let now = Instant::now();
         let deadline = policy::deadline(invoke.deadline_ms, SystemTime::now(), now);
+        // A waiting failure may be reported with INVOKE, and shows the lines before it.
+        if self.posts.has_core() || self.invocations.has_evidence() {
+            self.posts.read().await;
+        }
         let (attempt, earlier) = self.invocations.on_invoke(invoke);
         self.enqueue(earlier).await;
         let registry = self.invocations.registry().clone();
@@ -216,8 +226,15 @@ impl Extension {
         if flushing.skips_end(&registry, outlook.usual) {
             return self.pipeline.held(Duration::ZERO).await;
         }
-        let send = async || self.pipeline.flush(FlushKind::Background).await;
+        let send = async || {
+            self.posts.read().await;
+            self.pipeline.flush(FlushKind::Background).await;
+        };
         let ended = flushing.wait_for_end(&registry, attempt, deadline, send).await;
+        let read_from = Instant::now();
+        self.posts.read().await;
+        // The lines cost the same at any time, so the credit for waits does not pay for them.
+        let reading = read_from.elapsed();
         let known = registry.get(attempt);
         let has_failures = self.invocations.has_failures(attempt);
         let has_failed = has_failures || known.as_ref().is_some_and(|it| it.has_failed);
@@ -231,13 +248,14 @@ impl Extension {
         if let FlushKind::Wait(until) = kind {
             if wants_done {
                 flushing.wait_for_lines(&registry, attempt, until).await;
+                self.posts.read().await;
             }
             let failures = self.invocations.conclude(attempt);
             self.enqueue(failures).await;
         }
         self.pipeline.flush(kind).await;
         let hold = ended.elapsed();
-        flushing.spend(hold);
+        flushing.spend(hold.saturating_sub(reading));
         registry.set_hold(attempt, hold);
         self.pipeline.held(hold).await;
     }
@@ -246,6 +264,7 @@ impl Extension {
     /// and failures.
     pub(super) async fn collect_final_events(&self, shutdown: &Shutdown) {
         let registry = self.invocations.registry();
+        self.posts.read().await;
         if shutdown.is_failure() {
             let _ = timeout(FINAL_EVENT_WAIT, registry.wait_for_init()).await;
         }
@@ -257,6 +276,7 @@ impl Extension {
             let report = registry.wait_for(unreported, |it| it == EndEvidence::Report);
             let _ = timeout_at(Instant::now() + FINAL_EVENT_WAIT, report).await;
         }
+        self.posts.read().await;
         self.enqueue(self.invocations.last_lines(shutdown)).await;
         self.enqueue(self.invocations.shut_down(shutdown)).await;
     }
@@ -282,8 +302,10 @@ impl Extension {
             let (pipeline, handle) =
                 Pipeline::new(exporters, &config.pipeline_settings(), Trigger::Flush);
             drop(supervised("second pipeline", pipeline.run()));
+            self.posts = Posts::new(handle.clone(), self.invocations.clone(), false);
             self.pipeline = handle;
         }
+        self.posts.read().await;
         self.enqueue(self.invocations.last_failures()).await;
         self.pipeline.flush(FlushKind::Drain(until)).await;
         match self.pipeline.summary().await {

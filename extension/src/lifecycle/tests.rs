@@ -1,5 +1,7 @@
 //! The lifecycle with failures of our own code, late events and failed invocations.
 
+mod posts;
+
 use std::{
     io::{Read, Write},
     net::TcpListener,
@@ -10,7 +12,6 @@ use super::*;
 use crate::flush::policy::{DONE_WAIT, FlushKind};
 use crate::invocation::end::EndEvidence;
 use crate::lambda::extensions_api::Invoke;
-use crate::lambda::telemetry_event::RawEvent;
 use crate::otlp::payload::{Payload, SignalKind};
 use crate::pipeline::Pipeline;
 use crate::processor::Processor;
@@ -112,9 +113,7 @@ fn runtime_done(invocations: &Processor, request_id: &str) {
         "type": "platform.runtimeDone",
         "record": {"requestId": request_id, "status": "success"},
     }]);
-    let json = event.to_string();
-    let events = RawEvent::read_all(&json, SystemTime::now()).unwrap();
-    invocations.record(invocations.telemetry(&events));
+    invocations.record(invocations.telemetry(&event));
 }
 
 /// Extension with these exporters, and without the sums that an earlier process left.

@@ -10,4 +10,5 @@ pub mod json;
 pub mod payload;
 pub mod mask;
 pub mod line_codec;
+pub mod post_codec;
 pub mod failure_codec;

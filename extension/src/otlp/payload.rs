@@ -22,7 +22,7 @@ use crate::time::time_at;
 /// <https://github.com/honeycombio/libhoney-go/blob/main/transmission/transmission.go>
 pub const MAX_BATCH_BYTES: usize = 5_000_000;
 
-/// OTLP's three signals, log lines from the Telemetry API, and failures.
+/// OTLP's three signals, log lines from the Telemetry API, failures, and raw POSTs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SignalKind {
@@ -34,13 +34,14 @@ pub enum SignalKind {
     Lines,
     /// Counted in failed invocations and messages: an item may stand for several.
     Failures,
+    /// POSTs of the Telemetry API that are not read yet, counted in events that will become lines.
+    Posts,
 }
 
 impl SignalKind {
     /// In the order of their numbers (`as usize`).
-    pub const ALL: [Self; 5] =
-        [Self::Traces, Self::Logs, Self::Metrics, Self::Lines, Self::Failures];
-
+    pub const ALL: [Self; 6] =
+        [Self::Traces, Self::Logs, Self::Metrics, Self::Lines, Self::Failures, Self::Posts];
     pub const OTLP: [Self; 3] = [Self::Traces, Self::Logs, Self::Metrics];
 
     /// Stands in file names. After `/v1/` it is the path of an OTLP signal.
@@ -51,6 +52,7 @@ impl SignalKind {
             Self::Metrics => "metrics",
             Self::Lines => "lines",
             Self::Failures => "failures",
+            Self::Posts => "posts",
         }
     }
 
@@ -60,7 +62,7 @@ impl SignalKind {
             Self::Traces => "spans",
             Self::Logs => "log records",
             Self::Metrics => "metrics",
-            Self::Lines => "lines",
+            Self::Lines | Self::Posts => "lines",
             Self::Failures => "failures",
         }
     }
@@ -70,7 +72,7 @@ impl SignalKind {
             Self::Traces => Ok(&TRACES_REQUEST),
             Self::Logs => Ok(&LOGS_REQUEST),
             Self::Metrics => Ok(&METRICS_REQUEST),
-            Self::Lines | Self::Failures => Err(Malformed("no protobuf")),
+            Self::Lines | Self::Failures | Self::Posts => Err(Malformed("no protobuf")),
         }
     }
 }
@@ -144,7 +146,7 @@ impl Payload {
                         servers.extend(span.server_span().filter(|_| !is_forwarded));
                     }
                     SignalKind::Logs => signal.has_error |= is_error(kind, item),
-                    SignalKind::Metrics | SignalKind::Lines | SignalKind::Failures => {}
+                    _ => {}
                 }
             }
         }
@@ -213,7 +215,7 @@ pub fn is_error(kind: SignalKind, item: &[u8]) -> bool {
         SignalKind::Traces => SpanView::of(item).failed,
         SignalKind::Logs => level(item) >= LogLevel::Error,
         SignalKind::Failures => true,
-        SignalKind::Metrics | SignalKind::Lines => false,
+        SignalKind::Metrics | SignalKind::Lines | SignalKind::Posts => false,
     }
 }
 

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use crate::delivery::DestinationId;
 use crate::delivery::batch::{BatchPart, MAX_FAILURES};
 use crate::otlp::payload::{MAX_BATCH_BYTES, Payload, SignalKind};
-use crate::pipeline::spool::{Location, RecordHeader, SegmentId};
+use crate::pipeline::spool::{Location, RecordHeader, SegmentName};
 
 /// Most payloads of a batch that are read from the disk: a few milliseconds.
 const MAX_PARTS: usize = 1_024;
@@ -208,19 +208,19 @@ impl Buffer {
     }
 
     /// Removes the payloads of a segment.
-    pub fn remove_segment(&mut self, id: SegmentId) -> Vec<Entry> {
+    pub fn remove_segment(&mut self, id: SegmentName) -> Vec<Entry> {
         let sequences: Vec<u64> = self.of_segment(id).map(|entry| entry.header.sequence).collect();
         sequences.into_iter().filter_map(|sequence| self.take_out(sequence)).collect()
     }
 
     /// The payloads of a segment, oldest first.
-    pub fn of_segment(&self, id: SegmentId) -> impl Iterator<Item = &Entry> {
+    pub fn of_segment(&self, id: SegmentName) -> impl Iterator<Item = &Entry> {
         let is_there = move |entry: &&Entry| entry.location.is_some_and(|it| it.segment == id);
         self.entries.values().filter(is_there)
     }
 
     /// The segments with a payload in flight.
-    pub fn busy_segments(&self) -> BTreeSet<SegmentId> {
+    pub fn busy_segments(&self) -> BTreeSet<SegmentName> {
         let location = |sequence| self.entries.get(sequence).and_then(|entry| entry.location);
         self.in_flight.iter().flatten().filter_map(location).map(|it| it.segment).collect()
     }
@@ -259,12 +259,23 @@ impl Buffer {
         from: u64,
         skip: impl Fn(u64) -> bool,
     ) -> Vec<u64> {
+        self.fit(kind, self.waiting(id, kind, from).filter(|it| !skip(it.header.sequence)))
+    }
+
+    /// A destination's next payloads of a kind, also those after the mark. Empty without one.
+    pub fn select_all(
+        &self,
+        id: DestinationId,
+        kind: SignalKind,
+        skip: impl Fn(u64) -> bool,
+    ) -> Vec<u64> {
+        self.fit(kind, self.lacking(id, kind).filter(|it| !skip(it.header.sequence)))
+    }
+
+    fn fit<'a>(&self, kind: SignalKind, entries: impl Iterator<Item = &'a Entry>) -> Vec<u64> {
         let (mut sequences, mut plain_bytes, mut is_zstd) = (Vec::new(), 0, false);
         let most = if kind == SignalKind::Failures { MAX_FAILURES } else { MAX_PARTS };
-        for Entry { header, .. } in self.waiting(id, kind, from) {
-            if skip(header.sequence) {
-                continue;
-            }
+        for Entry { header, .. } in entries {
             plain_bytes += header.plain_bytes as usize;
             let fits = plain_bytes <= self.batch_bytes() && header.is_zstd == is_zstd;
             if !sequences.is_empty() && !fits || sequences.len() == most {

@@ -4,6 +4,7 @@ use std::{io, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::delivery::batch::Batch;
 use crate::flush::policy::FlushKind;
 use crate::otlp::payload::Payload;
 use crate::pipeline::core::outlook::FlushOutlook;
@@ -23,6 +24,8 @@ pub struct Stopped;
 #[derive(Debug)]
 pub(super) enum PipelineCommand {
     Receive(Payload, oneshot::Sender<()>),
+    TakePosts(oneshot::Sender<Option<Batch>>),
+    ConcludePosts { payloads: Vec<Payload>, read: u64, done: oneshot::Sender<()> },
     Count(oneshot::Sender<()>),
     Flush { kind: FlushKind, done: oneshot::Sender<()> },
     Held(Duration),
@@ -39,6 +42,22 @@ impl PipelineHandle {
     pub async fn receive(&self, signal: Payload) -> Result<(), Stopped> {
         let (done, counted) = oneshot::channel();
         self.0.send(PipelineCommand::Receive(signal, done)).await.map_err(|_| Stopped)?;
+        counted.await.map_err(|_| Stopped)
+    }
+
+    /// The oldest posts that are not read; see [`Core::take_posts`](super::Core::take_posts).
+    pub async fn take_posts(&self) -> Option<Batch> {
+        let (reply, posts) = oneshot::channel();
+        self.0.send(PipelineCommand::TakePosts(reply)).await.ok()?;
+        posts.await.ok()?
+    }
+
+    /// Enqueues the payloads that were made of the taken posts, and concludes these; see
+    /// [`Core::conclude_posts`](super::Core::conclude_posts).
+    pub async fn conclude_posts(&self, payloads: Vec<Payload>, read: u64) -> Result<(), Stopped> {
+        let (done, counted) = oneshot::channel();
+        let command = PipelineCommand::ConcludePosts { payloads, read, done };
+        self.0.send(command).await.map_err(|_| Stopped)?;
         counted.await.map_err(|_| Stopped)
     }
 

@@ -4,7 +4,7 @@
 //! | part | bytes, integers little endian |
 //! |---|---|
 //! | header | `CRUDSUM`, the [version](VERSION), bytes of [dead letters](crate::pipeline::dead_letter) (8), the first sequence number without one (8), the [next sequence number](Sums::end) (8) |
-//! | row, one for each queue | name, padded with zeros (32), [watermark](Row::watermark) (8), columns of the account (80) |
+//! | row, one for each queue | name, padded with zeros (32), [watermark](QueueRow::watermark) (8), columns of the account (80) |
 //!
 //! It is written in place after each change. The write takes a microsecond and survives a SIGKILL. (A
 //! mapped file would need unsafe code.)
@@ -30,7 +30,7 @@ pub struct Sums {
     pub logged: LoggedLetters,
     /// The sequence number of the next payload: no account has a payload from here on.
     pub end: u64,
-    pub rows: Vec<Row>,
+    pub rows: Vec<QueueRow>,
 }
 
 /// The dead letters that the processes of this sandbox have written.
@@ -43,7 +43,7 @@ pub struct LoggedLetters {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct QueueRow {
     /// `destination.kind`
     pub queue: String,
     /// The queue lacks no payload before this sequence number.
@@ -83,12 +83,12 @@ impl Sums {
         Some(Self {
             logged,
             end,
-            rows: rows.iter().map(|row| Row::decode(row)).collect::<Option<_>>()?,
+            rows: rows.iter().map(|row| QueueRow::decode(row)).collect::<Option<_>>()?,
         })
     }
 }
 
-impl Row {
+impl QueueRow {
     fn decode(bytes: &[u8]) -> Option<Self> {
         let name = bytes[..NAME_BYTES].split(|byte| *byte == 0).next()?;
         let column = |column: usize| number(bytes, NAME_BYTES + 8 + column * 8);
@@ -152,7 +152,7 @@ mod tests {
     fn sums() -> Sums {
         let account = Account::of_columns([3, 1, 2, 0, 0, 0, 0, 0, 0, 0]).unwrap();
         let queue = "cloudwatch_logs.failures".to_owned();
-        let rows = vec![Row { queue, watermark: 7, account }];
+        let rows = vec![QueueRow { queue, watermark: 7, account }];
         Sums { logged: LoggedLetters { bytes: 15, to: 5 }, end: 9, rows }
     }
 

@@ -19,6 +19,7 @@ use crate::delivery::{DestinationId, Exporter};
 use crate::flush::policy;
 use crate::flush::policy::{DEAD_LETTER_BUDGET, FlushKind, MIN_JUDGED_HOLD};
 use crate::otlp::payload::SignalKind;
+use crate::pipeline::core::posts;
 use crate::pipeline::core::state::{Core, Trigger};
 use crate::pipeline::disk::PipelineDisk;
 use crate::pipeline::handle::{PipelineCommand, PipelineHandle};
@@ -73,7 +74,7 @@ impl Pipeline {
         settings: &PipelineSettings,
         trigger: Trigger,
     ) -> (Self, PipelineHandle) {
-        let specs: Vec<_> = exporters.iter().map(|exporter| exporter.spec()).collect();
+        let mut specs: Vec<_> = exporters.iter().map(|exporter| exporter.spec()).collect();
         let (export_sender, exports) = mpsc::channel(exporters.len().max(1));
         let thaws = watch::Sender::new(());
         let start = |(id, exporter): (DestinationId, Box<dyn Exporter>)| {
@@ -86,6 +87,7 @@ impl Pipeline {
         let wants_lines = specs.iter().any(|spec| spec.kinds.contains(&SignalKind::Lines));
         let function = || settings.function_name.clone();
         let accounting = wants_lines.then(|| StatsReporter::new(function(), Instant::now()));
+        specs.extend(posts::spec(&specs));
         let core = Core::new(specs, settings.buffer_bytes, trigger, fastrand::u64(..));
         let (command_sender, commands) = mpsc::channel(COMMANDS);
         let pipeline = Self {
@@ -154,32 +156,14 @@ impl Pipeline {
                 self.accounting.iter_mut().for_each(StatsReporter::note);
                 self.emit_stats_lines(false);
             }
-            PipelineCommand::Count(done) => self.ledger_waiters.push(done),
-            PipelineCommand::Flush { kind, done } => {
-                self.end_flush();
-                self.disk.take_over(&mut self.core);
-                self.emit_stats_lines(matches!(kind, FlushKind::Drain(_)));
-                match kind {
-                    FlushKind::Defer => {
-                        self.core.defer();
-                        self.core.compact_some(Some(now));
-                        let _ = done.send(());
-                    }
-                    FlushKind::Background => {
-                        self.core.begin_flush(now, false);
-                        self.send();
-                        self.core.end_flush(now, false);
-                        let _ = done.send(());
-                    }
-                    FlushKind::Wait(until) | FlushKind::Drain(until) => {
-                        let is_last = matches!(kind, FlushKind::Drain(_));
-                        let until = if is_last { policy::drain_until(now, until) } else { until };
-                        self.core.begin_flush(now, is_last);
-                        let began = (!is_last).then_some(now);
-                        self.flush = Some(Flush { began, until, done });
-                    }
-                }
+            PipelineCommand::TakePosts(reply) => drop(reply.send(self.core.take_posts(now))),
+            PipelineCommand::ConcludePosts { payloads, read, done } => {
+                self.core.conclude_posts(payloads, read);
+                self.ledger_waiters.push(done);
+                self.accounting.iter_mut().for_each(StatsReporter::note);
             }
+            PipelineCommand::Count(done) => self.ledger_waiters.push(done),
+            PipelineCommand::Flush { kind, done } => self.begin_flush(now, kind, done),
             PipelineCommand::Held(hold) => {
                 self.holds.note(hold);
                 self.accounting.iter_mut().for_each(|accounting| accounting.held(hold));
@@ -200,6 +184,32 @@ impl Pipeline {
                 let has_time = || now.elapsed() < DEAD_LETTER_BUDGET;
                 let mut log = io::stderr().lock();
                 let _ = reply.send(self.core.dead_letters(&mut log, &has_time));
+            }
+        }
+    }
+
+    fn begin_flush(&mut self, now: Instant, kind: FlushKind, done: oneshot::Sender<()>) {
+        self.end_flush();
+        self.disk.take_over(&mut self.core);
+        self.emit_stats_lines(matches!(kind, FlushKind::Drain(_)));
+        match kind {
+            FlushKind::Defer => {
+                self.core.defer();
+                self.core.compact_some(Some(now));
+                let _ = done.send(());
+            }
+            FlushKind::Background => {
+                self.core.begin_flush(now, false);
+                self.send();
+                self.core.end_flush(now, false);
+                let _ = done.send(());
+            }
+            FlushKind::Wait(until) | FlushKind::Drain(until) => {
+                let is_last = matches!(kind, FlushKind::Drain(_));
+                let until = if is_last { policy::drain_until(now, until) } else { until };
+                self.core.begin_flush(now, is_last);
+                let began = (!is_last).then_some(now);
+                self.flush = Some(Flush { began, until, done });
             }
         }
     }

@@ -8,12 +8,17 @@ pub mod failures;
 
 pub mod xray_header;
 mod lock;
+mod posts;
 mod reporter;
 
 use std::{
+    borrow::Cow,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard},
     time::SystemTime,
 };
+
+use tracing::error;
 
 use crate::invocation::attempt::{Attempt, AttemptId};
 use crate::invocation::end::EndEvidence;
@@ -22,10 +27,14 @@ use crate::lambda::extensions_api::{Invoke, Shutdown};
 use crate::lambda::telemetry_event::{PlatformEvent, PlatformRecord, RawEvent};
 use crate::otlp::line_codec::LinePayloads;
 use crate::otlp::payload::{Payload, ServerSpan};
+use crate::otlp::post_codec::{self, RawPost};
 use crate::processor::failures::{FailureReporter, PlatformFailure};
 use crate::processor::lock::locked;
 use crate::processor::log_lines::LineEnricher;
 use crate::processor::platform_spans::PlatformSpans;
+use crate::processor::posts::{
+    Attribution, Attributions, Places, PlatformPlace, is_of_extension, platform_event,
+};
 pub use crate::processor::reporter::FailureCounts;
 use crate::processor::reporter::GuardedReporter;
 
@@ -39,6 +48,8 @@ pub struct Processor {
     /// `None` if no destination takes failures. Its lock is taken before all others.
     reporter: Option<Arc<GuardedReporter>>,
     counts: Arc<FailureCounts>,
+    /// Where the events of the posts belong that are not read yet.
+    attributions: Arc<Mutex<Attributions>>,
 }
 
 /// Payloads made of received telemetry, and the evidence to [record](Processor::record) when the pipeline
@@ -48,6 +59,22 @@ pub struct Derived {
     pub payloads: Vec<Payload>,
     evidence: Vec<(AttemptId, EndEvidence)>,
     has_init: bool,
+}
+
+/// Payloads made of raw posts.
+#[derive(Debug, Default)]
+pub struct ReadPosts {
+    pub payloads: Vec<Payload>,
+    /// Number of events that were read.
+    pub events: u64,
+}
+
+#[derive(Debug, Default)]
+struct MadeOfPost {
+    lines: LinePayloads,
+    failed: Vec<PlatformFailure>,
+    /// Number of readable events.
+    events: u64,
 }
 
 impl Processor {
@@ -64,6 +91,7 @@ impl Processor {
             lines: lines.map(|lines| Arc::new(Mutex::new(lines))),
             reporter: failures.map(|failures| Arc::new(GuardedReporter::new(failures))),
             counts: Arc::default(),
+            attributions: Arc::default(),
         }
     }
 
@@ -112,39 +140,107 @@ impl Processor {
         derived
     }
 
-    /// Handles the events of one POST in their order: returns lines, platform spans and failures.
-    pub fn telemetry(&self, events: &[RawEvent<'_>]) -> Derived {
-        let now = SystemTime::now();
+    /// Handles the platform's events of one POST in their order. Returns platform spans and evidence, and
+    /// the post for [`read_posts`](Self::read_posts) if lines or failures are wanted.
+    pub fn receive_post(
+        &self,
+        events: &[Cow<'_, str>],
+        arrived: SystemTime,
+    ) -> (Derived, Option<Payload>) {
         let mut derived = Derived::default();
-        let (mut lines, mut failed) = (LinePayloads::default(), Vec::new());
-        for raw in events {
-            let is_platform = raw.kind.starts_with("platform.");
-            let event = is_platform.then(|| PlatformEvent::read(raw));
-            let attempt = event.as_ref().and_then(|event| self.registry.on_platform_event(event));
-            if let Some(enricher) = &self.lines {
-                locked(enricher).add_line(raw, attempt, &mut lines);
+        let mut attribution =
+            Attribution { owner: self.registry.line_owner(), platform: Vec::new() };
+        let owner = attribution.owner.at(arrived).and_then(|id| self.registry.get(id));
+        let mut kept = Vec::with_capacity(events.len());
+        for json in events {
+            if let Some(raw) = platform_event(json, arrived) {
+                let place = self.on_platform_event(&raw, kept.len(), &mut derived);
+                attribution.platform.push(place);
             }
-            let Some(event) = event else { continue };
-            derived.has_init |= matches!(event.record, PlatformRecord::Init(_));
-            let evidence = match &event.record {
-                PlatformRecord::RuntimeDone(_) => Some(EndEvidence::RuntimeDone),
-                PlatformRecord::Report(_) => Some(EndEvidence::Report),
-                _ => None,
-            };
-            derived.evidence.extend(attempt.zip(evidence));
-            failed.extend(PlatformFailure::of(&event, attempt));
-            derived.payloads.extend(self.platform().event(event, attempt));
+            if !is_of_extension(json, arrived) {
+                kept.push(json.as_ref());
+            }
         }
-        let lines = lines.finish();
-        derived.payloads.extend(self.failures(|reporter| {
-            // All lines of the POST come first, since they may show the cause of its failures.
-            reporter.lines(&lines, now);
-            failed.into_iter().for_each(|failure| reporter.platform(failure, now));
-            reporter.report_ended(now);
-        }));
-        derived.payloads.splice(0..0, lines);
-        derived.payloads.extend(self.conclude_evicted(now));
-        derived
+        if self.lines.is_none() {
+            derived.payloads.extend(self.conclude_evicted(arrived));
+            return (derived, None);
+        }
+        if kept.is_empty() {
+            return (derived, None);
+        }
+        let number = locked(&self.attributions).keep(attribution, arrived);
+        let request_id = owner.as_ref().map_or("", |it| &*it.request_id);
+        (derived, Some(post_codec::encode(number, request_id, &kept)))
+    }
+
+    fn on_platform_event(
+        &self,
+        raw: &RawEvent<'_>,
+        index: usize,
+        derived: &mut Derived,
+    ) -> PlatformPlace {
+        let event = PlatformEvent::read(raw);
+        let attempt = self.registry.on_platform_event(&event);
+        derived.has_init |= matches!(event.record, PlatformRecord::Init(_));
+        let evidence = match &event.record {
+            PlatformRecord::RuntimeDone(_) => Some(EndEvidence::RuntimeDone),
+            PlatformRecord::Report(_) => Some(EndEvidence::Report),
+            _ => None,
+        };
+        derived.evidence.extend(attempt.zip(evidence));
+        derived.payloads.extend(self.platform().event(event, attempt));
+        PlatformPlace { index, attempt, owner: self.registry.line_owner() }
+    }
+
+    /// Makes lines and failures of raw posts, which are in the order of their arrival.
+    pub fn read_posts(&self, posts: &[u8]) -> ReadPosts {
+        let now = SystemTime::now();
+        let mut read = ReadPosts::default();
+        for post in post_codec::read(posts) {
+            let attribution = locked(&self.attributions).take(&post);
+            let mut made = MadeOfPost::default();
+            let make = AssertUnwindSafe(|| self.lines_of(&post, attribution, &mut made));
+            if catch_unwind(make).is_err() {
+                error!(
+                    "A post of the Telemetry API caused a panic; the rest of its lines is dropped"
+                );
+            }
+            let MadeOfPost { lines, failed, events } = made;
+            read.events += events;
+            let lines = lines.finish();
+            let failures = self.failures(|reporter| {
+                // All lines of the POST come first, since they may show the cause of its failures.
+                reporter.lines(&lines, now);
+                failed.into_iter().for_each(|failure| reporter.platform(failure, now));
+            });
+            read.payloads.extend(lines.into_iter().chain(failures));
+        }
+        // After the last post: it may hold the report that names the cause of a failure in the first one.
+        read.payloads.extend(self.failures(|reporter| reporter.report_ended(now)));
+        read.payloads.extend(self.conclude_evicted(now));
+        read
+    }
+
+    fn lines_of(
+        &self,
+        post: &RawPost<'_>,
+        attribution: Option<Attribution>,
+        made: &mut MadeOfPost,
+    ) {
+        let Some(enricher) = &self.lines else { return };
+        let mut enricher = locked(enricher);
+        enricher.set_earlier(attribution.is_none());
+        let mut places = Places::of(post, attribution, &self.registry);
+        for (index, json) in post.events().enumerate() {
+            let raw = RawEvent::read(json, post.arrived());
+            let event = raw.as_ref().filter(|raw| raw.kind.starts_with("platform."));
+            let event = event.map(PlatformEvent::read);
+            let attempt = places.next(index, event.as_ref());
+            let Some(raw) = raw else { continue };
+            enricher.add_line(&raw, attempt, places.owner(), &mut made.lines);
+            made.events += 1;
+            made.failed.extend(event.and_then(|event| PlatformFailure::of(&event, attempt)));
+        }
     }
 
     /// Records the evidence and wakes the waits for it. Call it when the pipeline has the payloads.
@@ -158,6 +254,11 @@ impl Processor {
     /// Returns the failures that have waited for their spans long enough, and the folded ones that are due.
     pub fn overdue_failures(&self) -> Vec<Payload> {
         self.failures(|failures| failures.overdue(SystemTime::now()))
+    }
+
+    /// Whether evidence of a failure waits.
+    pub fn has_evidence(&self) -> bool {
+        self.reporter.as_ref().is_some_and(|reporter| reporter.has_evidence())
     }
 
     /// Whether the end of the invocation may make items: its own evidence waits, or evidence without an
@@ -226,6 +327,16 @@ impl Processor {
     pub fn ended(&self, request_id: &str, evidence: EndEvidence) {
         let attempt = self.registry.of_evidence(request_id, None, SystemTime::now()).unwrap();
         self.registry.record(attempt, evidence);
+    }
+
+    /// Handles the events of one POST, which is read at once.
+    pub fn telemetry(&self, events: &serde_json::Value) -> Derived {
+        let events = events.as_array().unwrap().iter();
+        let events: Vec<_> = events.map(|event| event.to_string().into()).collect();
+        let (mut derived, post) = self.receive_post(&events, SystemTime::now());
+        let read = post.map(|post| self.read_posts(&post.bytes)).unwrap_or_default();
+        derived.payloads.splice(0..0, read.payloads);
+        derived
     }
 
     /// The reporter's next action panics.

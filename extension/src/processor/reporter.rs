@@ -83,6 +83,12 @@ impl GuardedReporter {
         catch_unwind(AssertUnwindSafe(|| failures.has_something(attempt))).unwrap_or(false)
     }
 
+    /// See [`FailureReporter::has_evidence`]; false if that panics.
+    pub(super) fn has_evidence(&self) -> bool {
+        let failures = locked(&self.failures);
+        catch_unwind(AssertUnwindSafe(|| failures.has_evidence())).unwrap_or(false)
+    }
+
     fn log(&self, panic: &(dyn Any + Send), lost: u64) {
         let text = panic.downcast_ref::<&str>().copied();
         let text = text.or(panic.downcast_ref::<String>().map(String::as_str));

@@ -24,9 +24,7 @@ fn runtime_done(invocations: &Processor, request_id: &str, status: &str) -> Vec<
         "type": "platform.runtimeDone",
         "record": {"requestId": request_id, "status": status},
     }]);
-    let json = event.to_string();
-    let events = RawEvent::read_all(&json, SystemTime::now()).unwrap();
-    let mut derived = invocations.telemetry(&events);
+    let mut derived = invocations.telemetry(&event);
     let failures = std::mem::take(&mut derived.payloads);
     invocations.record(derived);
     failures.into_iter().filter(|payload| payload.kind == SignalKind::Failures).collect()
@@ -72,9 +70,7 @@ fn a_retry_in_the_same_sandbox_is_a_failure_of_its_own_and_waited_for() {
     };
     let mut payloads = Vec::new();
     let mut post = |events: &[serde_json::Value]| {
-        let json = serde_json::json!(events).to_string();
-        let events = RawEvent::read_all(&json, SystemTime::now()).unwrap();
-        let mut derived = processor.telemetry(&events);
+        let mut derived = processor.telemetry(&serde_json::json!(events));
         payloads.append(&mut derived.payloads);
         processor.record(derived);
     };
@@ -109,3 +105,4 @@ fn a_retry_in_the_same_sandbox_is_a_failure_of_its_own_and_waited_for() {
 }
 
 mod managed;
+mod posts;

@@ -6,4 +6,5 @@ mod timer;
 pub mod server;
 pub mod otlp;
 pub mod telemetry_split;
+pub mod posts;
 pub mod telemetry;

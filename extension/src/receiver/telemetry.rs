@@ -2,7 +2,6 @@
 //! <https://docs.aws.amazon.com/lambda/latest/dg/telemetry-api.html>
 
 use std::{
-    borrow::Cow,
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
@@ -13,19 +12,18 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::{net::TcpListener, sync::watch};
 
-use crate::lambda::telemetry_event::RawEvent;
 use crate::pipeline::PipelineHandle;
 use crate::pipeline::refusals::{Receiver, RefusalReason, RefusedRequests};
-use crate::processor::Processor;
 use crate::receiver::body;
 use crate::receiver::body::{BodyBudget, BodyError};
+use crate::receiver::posts::Posts;
 use crate::receiver::telemetry_split::{Post, Splitter};
 
 #[derive(Debug)]
 pub struct TelemetryReceiver {
-    /// Receives the spans of the platform, the lines and the failures.
+    /// Counts refused requests.
     pipeline: PipelineHandle,
-    invocations: Processor,
+    posts: Posts,
     max_body_bytes: usize,
     room: BodyBudget,
     splitter: Mutex<Splitter>,
@@ -33,9 +31,9 @@ pub struct TelemetryReceiver {
 
 impl TelemetryReceiver {
     /// `max_body_bytes`: twice the subscription's `maxBytes` is usual, but a single line may be longer.
-    pub fn new(pipeline: PipelineHandle, invocations: Processor, max_body_bytes: usize) -> Self {
+    pub fn new(pipeline: PipelineHandle, posts: Posts, max_body_bytes: usize) -> Self {
         let room = BodyBudget::new(max_body_bytes.saturating_mul(2));
-        Self { pipeline, invocations, max_body_bytes, room, splitter: Mutex::default() }
+        Self { pipeline, posts, max_body_bytes, room, splitter: Mutex::default() }
     }
 
     /// Answers until `stop` turns true. Then enqueues the part of an event whose continuation has not
@@ -49,8 +47,9 @@ impl TelemetryReceiver {
         };
         crate::receiver::server::serve(listener, stop, handle).await;
         let rest = receiver.split(Splitter::finish);
-        let rest = rest.as_deref().and_then(|event| RawEvent::read(event, SystemTime::now()));
-        receiver.take(rest.as_slice()).await;
+        if let Some(event) = rest {
+            receiver.posts.receive(&[event.into()], SystemTime::now()).await;
+        }
     }
 
     async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
@@ -64,12 +63,11 @@ impl TelemetryReceiver {
                 return answer(if is_busy { busy } else { StatusCode::BAD_REQUEST });
             }
         };
-        let Post { events: texts, mut unreadable } = self.split(|splitter| splitter.read(&body));
-        let now = SystemTime::now();
-        let events: Vec<_> =
-            texts.iter().filter_map(|text: &Cow<'_, str>| RawEvent::read(text, now)).collect();
-        unreadable += texts.len() - events.len();
-        self.take(&events).await;
+        let Post { mut events, mut unreadable } = self.split(|splitter| splitter.read(&body));
+        let values = events.len();
+        events.retain(|json| json.starts_with('{'));
+        unreadable += values - events.len();
+        self.posts.receive(&events, SystemTime::now()).await;
         if unreadable > 0 {
             let bytes = body.len();
             let kept = events.len();
@@ -88,19 +86,6 @@ impl TelemetryReceiver {
     async fn refused(&self, reason: RefusalReason, count: u64, detail: String) {
         let receiver = Receiver::Telemetry;
         self.pipeline.refused(RefusedRequests { receiver, reason, count, detail }).await;
-    }
-
-    async fn take(&self, events: &[RawEvent<'_>]) {
-        let mut derived = self.invocations.telemetry(events);
-        for payload in derived.payloads.drain(..) {
-            // Fails only if the pipeline has stopped, which its owner reports.
-            let _ = self.pipeline.receive(payload).await;
-        }
-        // After the pipeline has everything: the end of the wait begins a flush.
-        self.invocations.record(derived);
-        if self.invocations.wants_failures() {
-            self.pipeline.count().await;
-        }
     }
 }
 

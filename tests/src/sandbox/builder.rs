@@ -54,6 +54,7 @@ pub struct Builder {
     freezing: bool,
     networks: Vec<watch::Sender<bool>>,
     invoke_events: bool,
+    memory_mb: u64,
     demo_store: bool,
     /// Variables that hold a path in the sandbox's directory.
     paths: Vec<(String, String)>,
@@ -85,6 +86,7 @@ impl Builder {
             freezing: true,
             networks: Vec::new(),
             invoke_events: true,
+            memory_mb: 512,
             demo_store: false,
             // Each sandbox has a /tmp of its own.
             paths: vec![("CRUDDUR_SPOOL_DIR".to_owned(), "spool".to_owned())],
@@ -156,6 +158,12 @@ impl Builder {
     /// Whether processes are stopped (SIGSTOP) between invocations, as in Lambda; on by default.
     pub fn freezing(mut self, freezing: bool) -> Builder {
         self.freezing = freezing;
+        self
+    }
+
+    /// The function's memory in megabytes; with 1,769 it has a whole core.
+    pub fn memory(mut self, megabytes: u64) -> Builder {
+        self.memory_mb = megabytes;
         self
     }
 
@@ -258,7 +266,7 @@ impl Builder {
             extensions: extensions.collect(),
             function_name: self.function_name,
             customer: self.customer,
-            memory_mb: 512,
+            memory_mb: self.memory_mb,
             limits: self.limits,
             freezing: self.freezing,
             networks: self.networks,

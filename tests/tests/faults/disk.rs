@@ -75,7 +75,7 @@ async fn a_function_that_empties_tmp_during_an_outage() {
     let directory = rig.sandbox.directory().join("spool");
     std::fs::remove_dir_all(&directory).expect("the spool");
     rig.invoke(1).await;
-    assert_eq!(spooled(&directory).len(), 3 * 13, "{}", rig.sandbox.story());
+    assert!(spooled(&directory).len() >= 3 * 13, "{}", rig.sandbox.story());
     rig.honeycomb.always(Answer::Proper);
     let outcome = rig.end().await;
 

@@ -35,6 +35,7 @@ impl Target {
             .honeycomb(&honeycomb)
             .rollbar(&rollbar)
             .env("CRUDDUR_BUFFER_BYTES", &BUFFER_BYTES.to_string())
+            .memory(1_769) // large requests go on after the hold
             .freezing(false);
         let (otlp, otlp_grpc) = (builder.otlp_address(), builder.otlp_grpc_address());
         let sandbox = builder.start().await;

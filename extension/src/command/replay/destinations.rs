@@ -1,7 +1,7 @@
 //! One pipeline for each destination, since a dead letter is for one destination alone.
 
 use crate::command::output::print_error;
-use crate::command::replay::outcome::{ReplayEnd, ReplayOutcome, Sums};
+use crate::command::replay::outcome::{ReplayEnd, ReplayOutcome, Totals};
 use crate::config::Config;
 use crate::delivery::DestinationSpec;
 use crate::otlp::payload::SignalKind;
@@ -82,9 +82,9 @@ impl Destinations {
         counts
     }
 
-    pub(super) async fn outcomes(&self, sums: &Sums, dry_run: bool) -> Vec<ReplayOutcome> {
+    pub(super) async fn outcomes(&self, totals: &Totals, dry_run: bool) -> Vec<ReplayOutcome> {
         let mut outcomes = Vec::new();
-        for ((destination, kind), count) in &sums.found {
+        for ((destination, kind), count) in &totals.found {
             let end = match self.find(destination, *kind) {
                 _ if dry_run => ReplayEnd::DryRun,
                 None => ReplayEnd::NotConfigured,

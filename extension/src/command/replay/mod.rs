@@ -28,7 +28,7 @@ use tokio::{
 
 use crate::command::output::{print, print_error};
 use crate::command::replay::destinations::{Counts, Destinations};
-use crate::command::replay::outcome::Sums;
+use crate::command::replay::outcome::Totals;
 use crate::command::replay::report::{Progress, REFRESH_INTERVAL};
 use crate::command::replay::scanner::{ScanCounts, Scanner};
 use crate::config::Config;
@@ -107,16 +107,16 @@ pub(super) async fn run(options: &ReplayOptions, config: Config) -> ExitCode {
     }
     let counts = Arc::new(ScanCounts::default());
     let found = read_in_thread(Arc::clone(&counts));
-    let (sums, progress) = (Sums::default(), Progress::start(Arc::clone(&counts)));
-    let mut sender = Sender { options, destinations, sums, progress, pending_bytes: 0 };
+    let (totals, progress) = (Totals::default(), Progress::start(Arc::clone(&counts)));
+    let mut sender = Sender { options, destinations, totals, progress, pending_bytes: 0 };
     let ended = tokio::select! {
         ended = sender.send_all(found) => ended,
         _ = tokio::signal::ctrl_c() => Err("interrupted".to_owned()),
     };
-    let Sender { destinations, sums, progress, .. } = sender;
+    let Sender { destinations, totals, progress, .. } = sender;
     progress.erase();
-    let outcomes = destinations.outcomes(&sums, options.dry_run).await;
-    print(&report::page(&counts, &sums, &outcomes, &destinations));
+    let outcomes = destinations.outcomes(&totals, options.dry_run).await;
+    print(&report::page(&counts, &totals, &outcomes, &destinations));
     if let Err(reason) = &ended {
         print_error(&format!("Not everything was read or sent: {reason}"));
     }
@@ -150,7 +150,7 @@ fn read_in_thread(counts: Arc<ScanCounts>) -> mpsc::Receiver<FoundLetters> {
 struct Sender<'a> {
     options: &'a ReplayOptions,
     destinations: Destinations,
-    sums: Sums,
+    totals: Totals,
     progress: Progress,
     pending_bytes: usize,
 }
@@ -159,7 +159,7 @@ impl Sender<'_> {
     async fn send_all(&mut self, mut found: mpsc::Receiver<FoundLetters>) -> Result<(), String> {
         loop {
             if self.progress.is_due() {
-                self.progress.show(&self.sums, self.destinations.counts().await.delivered);
+                self.progress.show(&self.totals, self.destinations.counts().await.delivered);
             }
             match timeout(REFRESH_INTERVAL, found.recv()).await {
                 Err(_) => {}
@@ -172,7 +172,7 @@ impl Sender<'_> {
     }
 
     async fn send(&mut self, letter: DeadLetter) -> Result<(), String> {
-        self.sums.count(&letter);
+        self.totals.count(&letter);
         if self.options.dry_run {
             return Ok(());
         }
@@ -189,7 +189,7 @@ impl Sender<'_> {
         loop {
             let Counts { held, completed, delivered } = self.destinations.counts().await;
             if self.progress.is_due() {
-                self.progress.show(&self.sums, delivered);
+                self.progress.show(&self.totals, delivered);
             }
             if held == 0 {
                 self.pending_bytes = 0;

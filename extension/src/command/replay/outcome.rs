@@ -8,7 +8,7 @@ use crate::pipeline::ledger::{Account, Reason, State};
 
 /// The dead letters that the log holds.
 #[derive(Debug, Default)]
-pub(super) struct Sums {
+pub(super) struct Totals {
     pub(super) found: BTreeMap<(String, SignalKind), Count>,
 }
 
@@ -18,7 +18,7 @@ pub(super) struct Count {
     pub(super) items: u64,
 }
 
-impl Sums {
+impl Totals {
     pub(super) fn count(&mut self, letter: &DeadLetter) {
         let key = (letter.destination.clone(), letter.signal.kind);
         let count = self.found.entry(key).or_default();

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::command::replay::destinations::Destinations;
-use crate::command::replay::outcome::{ReplayEnd, ReplayOutcome, Sums};
+use crate::command::replay::outcome::{ReplayEnd, ReplayOutcome, Totals};
 use crate::command::replay::scanner::ScanCounts;
 use crate::pipeline::ledger::{Reason, State};
 
@@ -32,9 +32,9 @@ impl Progress {
         self.is_shown && self.last.is_none_or(|last| last.elapsed() >= REFRESH_INTERVAL)
     }
 
-    pub(super) fn show(&mut self, sums: &Sums, delivered: u64) {
+    pub(super) fn show(&mut self, totals: &Totals, delivered: u64) {
         let read = bytes(self.counts.bytes.load(Ordering::Relaxed));
-        let lines = counted(sums.lines(), "line");
+        let lines = counted(totals.lines(), "line");
         write(&format!("\r{read} read, {lines}, {delivered} delivered\x1b[K"));
         self.last = Some(Instant::now());
     }
@@ -53,14 +53,14 @@ fn write(text: &str) {
 
 pub(super) fn page(
     counts: &ScanCounts,
-    sums: &Sums,
+    totals: &Totals,
     outcomes: &[ReplayOutcome],
     destinations: &Destinations,
 ) -> String {
     let [read, damaged, of_other_versions, repeated] =
         [&counts.bytes, &counts.damaged, &counts.of_other_versions, &counts.repeated]
             .map(|count| count.load(Ordering::Relaxed));
-    let lines = counted(sums.lines() + damaged + of_other_versions + repeated, "line");
+    let lines = counted(totals.lines() + damaged + of_other_versions + repeated, "line");
     let mut page = format!("{lines} of telemetry in {} of log\n", bytes(read));
     for ReplayOutcome { destination, kind, lines, items, end } in outcomes {
         let (unit, lines) = (kind.items(), counted(*lines, "line"));

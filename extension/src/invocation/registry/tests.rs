@@ -57,10 +57,14 @@ fn a_retried_event_is_two_attempts_although_the_first_ends_after_the_second_invo
     let second = invoke(&registry, "r", 60_000);
 
     assert_eq!(done(&registry, "r", "error", 900), first);
-    assert_eq!(registry.of_line(None, at(900)), Some(first), "its lines arrive late too");
+    assert_eq!(
+        registry.of_line(None, registry.line_owner(), at(900)),
+        Some(first),
+        "its lines arrive late too"
+    );
     assert_eq!(report(&registry, "r", 901), first);
     assert_eq!(start(&registry, "r", 60_000), second);
-    assert_eq!(registry.of_line(Some("r"), at(60_001)), Some(second));
+    assert_eq!(registry.of_line(Some("r"), LineOwner::default(), at(60_001)), Some(second));
     assert_eq!(done(&registry, "r", "timeout", 61_000), second);
     assert_eq!(report(&registry, "r", 61_001), second);
 
@@ -262,8 +266,8 @@ fn with_64_invocations_in_flight_the_lock_is_held_for_microseconds() {
         for number in 0..64 {
             let request_id = format!("r{round}-{number}");
             server_span(&registry, &request_id, 1);
-            registry.of_line(None, at(1));
-            registry.of_line(Some(&request_id), at(1));
+            registry.of_line(None, registry.line_owner(), at(1));
+            registry.of_line(Some(&request_id), LineOwner::default(), at(1));
             registry.header_of_root(TraceId::from_bytes([9; 16]).unwrap());
             done(&registry, &request_id, "success", 1);
             let attempt = report(&registry, &request_id, 1);

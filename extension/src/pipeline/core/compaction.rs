@@ -10,7 +10,7 @@ use crate::delivery::batch::compress;
 use crate::otlp::payload::SignalKind;
 use crate::pipeline::buffer::Entry;
 use crate::pipeline::core::state::Core;
-use crate::pipeline::spool::{ReadError, RecordHeader, SegmentId};
+use crate::pipeline::spool::{ReadError, RecordHeader, SegmentName};
 
 /// Payloads of one kind that the same destinations lack.
 type Group = (SignalKind, u32);
@@ -32,7 +32,7 @@ impl Core {
         true
     }
 
-    fn compact(&mut self, id: SegmentId) -> std::io::Result<()> {
+    fn compact(&mut self, id: SegmentName) -> std::io::Result<()> {
         let entries: Vec<Entry> = self.buffer.of_segment(id).cloned().collect();
         let mut groups: BTreeMap<Group, Vec<(Entry, Bytes)>> = BTreeMap::new();
         let mut records = Vec::new();

@@ -9,6 +9,11 @@ use crate::pipeline::buffer::Entry;
 use crate::pipeline::core::state::Core;
 use crate::pipeline::dead_letter::{DeadLetters, ItemFilter, MAX_LOG_BYTES};
 
+/// Whether the log has the items anyway.
+fn is_in_log(kind: SignalKind) -> bool {
+    matches!(kind, SignalKind::Lines | SignalKind::Posts)
+}
+
 impl Core {
     /// Writes the undelivered payloads of durable destinations except lines, errors first, while there
     /// is time and room. No item changes its state: the sandbox may live on and send the
@@ -47,7 +52,7 @@ impl Core {
     fn unlogged(&self) -> impl Iterator<Item = (&'static str, &Entry)> {
         let durable = self.destinations.iter().enumerate().filter(|(_, it)| it.spec.durable);
         durable.flat_map(move |(id, destination)| {
-            let kinds = destination.queues().filter(|(_, kind)| *kind != SignalKind::Lines);
+            let kinds = destination.queues().filter(|(_, kind)| !is_in_log(*kind));
             let lacking = kinds.flat_map(move |(_, kind)| self.buffer.lacking(id, kind));
             let unlogged = lacking.filter(move |entry| entry.header.sequence >= self.logged.to);
             unlogged.map(|entry| (destination.spec.name, entry))

@@ -15,6 +15,7 @@ mod batches;
 mod compaction;
 mod recovery;
 mod isolation;
+pub mod posts;
 
 pub use crate::pipeline::core::state::{Core, Trigger};
 

@@ -22,7 +22,7 @@ impl Core {
     /// something. `None` without such a destination. A destination without an answer yet counts as quick.
     pub fn outlook(&self, now: Instant) -> FlushOutlook {
         let healthy = self.destinations.iter().enumerate();
-        let healthy = healthy.filter(|(_, it)| !it.health.is_open(now));
+        let healthy = healthy.filter(|(id, it)| !self.is_internal(*id) && !it.health.is_open(now));
         let time = |it: &Destination| it.answer_time.unwrap_or_default();
         let lacking = healthy.clone().filter(|(id, _)| self.has_unsent(*id));
         FlushOutlook {

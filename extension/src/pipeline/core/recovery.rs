@@ -5,7 +5,7 @@ use tracing::warn;
 use crate::pipeline::core::state::Core;
 use crate::pipeline::ledger::{Ledger, Reason, State};
 use crate::pipeline::spool::{ImportedFile, Recovered, Spool};
-use crate::pipeline::sums::{Row, Sums};
+use crate::pipeline::sums::{QueueRow, Sums};
 
 impl Core {
     /// Uses the spool and sums of an earlier process. Corrects the sums to the records that exist. Returns
@@ -87,7 +87,7 @@ impl Core {
             for (route, kind) in self.destinations[id].queues() {
                 let (queue, account) =
                     (self.queue_names[route].clone(), self.ledger.with_expected(route));
-                rows.push(Row { queue, watermark: self.buffer.watermark(id, kind), account });
+                rows.push(QueueRow { queue, watermark: self.buffer.watermark(id, kind), account });
             }
         }
         rows.extend_from_slice(&self.foreign);

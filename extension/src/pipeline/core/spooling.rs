@@ -9,7 +9,7 @@ use crate::delivery::DestinationId;
 use crate::pipeline::buffer::Entry;
 use crate::pipeline::core::state::Core;
 use crate::pipeline::ledger::{Reason, State};
-use crate::pipeline::spool::{Location, ReadError, RecordHeader, SegmentId};
+use crate::pipeline::spool::{Location, ReadError, RecordHeader, SegmentName};
 
 /// Most payloads that a flush fails to read for one destination before it stops reading: one bad block must
 /// not stop later payloads.
@@ -118,7 +118,7 @@ impl Core {
     /// Rewrites a segment with these records of it.
     pub(super) fn replace(
         &mut self,
-        id: SegmentId,
+        id: SegmentName,
         records: &[(RecordHeader, Bytes)],
     ) -> io::Result<Vec<Location>> {
         let Some(spool) = &mut self.spool else { return Ok(Vec::new()) };

@@ -13,7 +13,7 @@ use crate::pipeline::core::destination::{BatchAttempt, Destination};
 use crate::pipeline::ledger::{Account, Ledger, QueueId, Reason, State};
 use crate::pipeline::spool::{Location, RecordHeader, Spool};
 use crate::pipeline::stats;
-use crate::pipeline::sums::{LoggedLetters, Row};
+use crate::pipeline::sums::{LoggedLetters, QueueRow};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trigger {
@@ -30,7 +30,7 @@ pub struct Core {
     /// The sums of earlier processes.
     pub(super) earlier: Ledger,
     /// Rows of the sums for destinations that are off; the next process may need them.
-    pub(super) foreign: Vec<Row>,
+    pub(super) foreign: Vec<QueueRow>,
     pub(super) logged: LoggedLetters,
     pub(super) spool: Option<Spool>,
     /// Records that are done before older ones of their queue, so that no watermark shows it.
@@ -162,10 +162,11 @@ impl Core {
                 Some(_) => BatchAttempt::Previous,
                 None => BatchAttempt::Current,
             };
-            let waits = !destination.health.is_open(now) && self.has_pending(id);
+            let is_sent = !self.is_internal(id);
+            let waits = is_sent && !destination.health.is_open(now) && self.has_pending(id);
             let destination = &mut self.destinations[id];
             destination.awaited = waits.then_some(attempt);
-            destination.sending = true;
+            destination.sending = is_sent;
             destination.had_success = false;
         }
     }
@@ -243,7 +244,11 @@ impl Core {
         now: Instant,
         account: impl Fn(QueueId) -> Account,
     ) -> BTreeMap<&'static str, stats::DestinationStats> {
-        let destinations = self.destinations.iter().enumerate().map(|(id, destination)| {
+        let is_shown = |(id, destination): &(DestinationId, &Destination)| {
+            !self.is_internal(*id) || destination.routes().any(|route| account(route).lost() > 0)
+        };
+        let shown = self.destinations.iter().enumerate().filter(is_shown);
+        let destinations = shown.map(|(id, destination)| {
             let had_any = |route: &QueueId| self.ledger.account(*route).received() > 0;
             let accounts = destination.routes().filter(had_any);
             let stats = stats::DestinationStats {

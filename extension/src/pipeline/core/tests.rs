@@ -4,6 +4,7 @@ mod outlook;
 mod refusals;
 mod isolation;
 mod measure;
+mod posts;
 mod spooling;
 
 use std::time::Duration;

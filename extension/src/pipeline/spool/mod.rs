@@ -34,7 +34,7 @@ use tokio::time::Instant;
 pub use crate::pipeline::spool::import::ImportedFile;
 pub use crate::pipeline::spool::record::RecordHeader;
 pub use crate::pipeline::spool::segment::ReadError;
-use crate::pipeline::spool::segment::Segment;
+use crate::pipeline::spool::segment::SegmentFile;
 use crate::pipeline::spool::segment::UNFINISHED;
 
 /// A file takes a multiple of this on disk: the default block size of ext4 and most other file systems.
@@ -59,7 +59,7 @@ const SUFFIX: &str = "segment";
 
 /// Names a segment: its place in the order of creation, and its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SegmentId {
+pub struct SegmentName {
     number: u64,
     has_error: bool,
 }
@@ -67,7 +67,7 @@ pub struct SegmentId {
 /// The place of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Location {
-    pub segment: SegmentId,
+    pub segment: SegmentName,
     offset: u64,
 }
 
@@ -77,9 +77,9 @@ pub struct Spool {
     max_bytes: u64,
     /// The names of the durable destinations, as segments hold them.
     names: String,
-    segments: BTreeMap<SegmentId, Segment>,
+    segments: BTreeMap<SegmentName, SegmentFile>,
     /// To which records without and with errors are appended.
-    active: [Option<SegmentId>; 2],
+    active: [Option<SegmentName>; 2],
     next_number: u64,
     /// The most bytes at the last look at the disk.
     limit: u64,
@@ -113,7 +113,7 @@ impl Spool {
         for entry in fs::read_dir(directory)? {
             let path = entry?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if let Some(id) = SegmentId::parse(name) {
+            if let Some(id) = SegmentName::parse(name) {
                 spool.recover(id, &path, names, &mut recovered)?;
             } else if let Some(file) = ImportedFile::parse(&path) {
                 recovered.imports.push(file);
@@ -126,13 +126,13 @@ impl Spool {
 
     fn recover(
         &mut self,
-        id: SegmentId,
+        id: SegmentName,
         path: &Path,
         names: &[&str],
         recovered: &mut Recovered,
     ) -> io::Result<()> {
         self.next_number = self.next_number.max(id.number + 1);
-        let Some(opened) = Segment::open(path.to_owned())? else {
+        let Some(opened) = SegmentFile::open(path.to_owned())? else {
             return fs::remove_file(path);
         };
         let place = |name: &str| names.iter().position(|known| *known == name);
@@ -164,8 +164,8 @@ impl Spool {
     pub fn make_room(
         &mut self,
         header: &RecordHeader,
-        busy: impl FnOnce() -> BTreeSet<SegmentId>,
-    ) -> io::Result<Vec<SegmentId>> {
+        busy: impl FnOnce() -> BTreeSet<SegmentName>,
+    ) -> io::Result<Vec<SegmentName>> {
         let header_bytes = record::file_header(&self.names).len() as u64;
         let bytes = on_disk(header_bytes + header.record_bytes());
         let mut left = self.bytes();
@@ -187,7 +187,7 @@ impl Spool {
                 break;
             }
             left -= bytes_of_segment;
-            removed.push(SegmentId { number, has_error });
+            removed.push(SegmentName { number, has_error });
         }
         if left + bytes > self.limit {
             let reason = "CRUDDUR_SPOOL_BYTES or the disk is too small";
@@ -213,7 +213,7 @@ impl Spool {
     }
 
     /// The segment for a record. A full one is kept if no other can be made.
-    fn active(&mut self, header: &RecordHeader) -> io::Result<SegmentId> {
+    fn active(&mut self, header: &RecordHeader) -> io::Result<SegmentName> {
         let stream = usize::from(header.has_error);
         let limit = SEGMENT_BYTES.min(self.max_bytes / LEAST_SEGMENTS).max(BLOCK);
         let active = self.active[stream];
@@ -222,8 +222,8 @@ impl Spool {
         {
             return Ok(id);
         }
-        let id = SegmentId { number: self.next_number, has_error: header.has_error };
-        match Segment::create(self.path(id), &self.names) {
+        let id = SegmentName { number: self.next_number, has_error: header.has_error };
+        match SegmentFile::create(self.path(id), &self.names) {
             Ok(segment) => {
                 self.next_number += 1;
                 self.segments.insert(id, segment);
@@ -259,7 +259,7 @@ impl Spool {
 
     /// Removes the finished segments. Call it after the sums are written.
     pub fn remove_finished(&mut self) {
-        let is_active = |id: &SegmentId| self.active.contains(&Some(*id));
+        let is_active = |id: &SegmentName| self.active.contains(&Some(*id));
         let finished = self.segments.iter().filter(|(id, it)| it.live == 0 && !is_active(id));
         let finished: Vec<_> = finished.map(|(id, _)| *id).collect();
         finished.into_iter().for_each(|id| self.remove(id));
@@ -268,11 +268,11 @@ impl Spool {
     /// Replaces a segment by one with these records, and returns their places. Fails without a change.
     pub fn rewrite(
         &mut self,
-        id: SegmentId,
+        id: SegmentName,
         records: &[(RecordHeader, Bytes)],
     ) -> io::Result<Vec<Location>> {
         let path = self.path(id);
-        let mut segment = Segment::create(path.with_extension(UNFINISHED), &self.names)?;
+        let mut segment = SegmentFile::create(path.with_extension(UNFINISHED), &self.names)?;
         let append = |(header, body): &(RecordHeader, Bytes)| segment.append(header, body);
         let written: io::Result<Vec<u64>> = records.iter().map(append).collect();
         let written = written.and_then(|offsets| segment.rename(&path).map(|()| offsets));
@@ -285,8 +285,8 @@ impl Spool {
 
     /// The oldest segment that is not compact, of which no record is in flight, and which is a minute old
     /// if the time is given.
-    pub fn stale(&self, now: Option<Instant>, busy: &BTreeSet<SegmentId>) -> Option<SegmentId> {
-        let is_stale = |segment: &Segment| {
+    pub fn stale(&self, now: Option<Instant>, busy: &BTreeSet<SegmentName>) -> Option<SegmentName> {
+        let is_stale = |segment: &SegmentFile| {
             let is_old = now.is_none_or(|now| segment.is_older_than(COMPACTION_AGE, now));
             !segment.is_compact && segment.live > 0 && is_old
         };
@@ -294,12 +294,12 @@ impl Spool {
         segments.find(|(id, it)| is_stale(it) && !busy.contains(id)).map(|(id, _)| *id)
     }
 
-    pub fn set_compact(&mut self, id: SegmentId) {
+    pub fn set_compact(&mut self, id: SegmentName) {
         self.segments.entry(id).and_modify(|segment| segment.is_compact = true);
     }
 
     /// Removes the oldest segment of which no record is in flight, without errors first.
-    pub fn remove_oldest(&mut self, busy: &BTreeSet<SegmentId>) -> Option<SegmentId> {
+    pub fn remove_oldest(&mut self, busy: &BTreeSet<SegmentName>) -> Option<SegmentName> {
         let idle = self.segments.keys().copied().filter(|id| !busy.contains(id));
         let oldest = idle.min_by_key(|id| (id.has_error, id.number))?;
         self.remove(oldest);
@@ -307,14 +307,14 @@ impl Spool {
     }
 
     /// Makes the directory anew, and returns the segments whose files the function has removed.
-    pub fn make_directory(&mut self) -> io::Result<Vec<SegmentId>> {
+    pub fn make_directory(&mut self) -> io::Result<Vec<SegmentName>> {
         fs::create_dir_all(&self.directory)?;
         self.active = [None, None];
         let removed = self.segments.iter().filter(|(_, segment)| segment.is_removed());
         Ok(removed.map(|(id, _)| *id).collect())
     }
 
-    fn remove(&mut self, id: SegmentId) {
+    fn remove(&mut self, id: SegmentName) {
         if let Some(segment) = self.segments.remove(&id) {
             segment.remove();
         }
@@ -322,17 +322,17 @@ impl Spool {
     }
 
     /// Nothing is appended to the segment any more.
-    fn end(&mut self, id: SegmentId) {
+    fn end(&mut self, id: SegmentName) {
         self.active = self.active.map(|active| active.filter(|active| *active != id));
     }
 
-    fn path(&self, id: SegmentId) -> PathBuf {
+    fn path(&self, id: SegmentName) -> PathBuf {
         let stream = if id.has_error { "errors" } else { "others" };
         self.directory.join(format!("{:020}.{stream}.{SUFFIX}", id.number))
     }
 }
 
-impl SegmentId {
+impl SegmentName {
     fn parse(name: &str) -> Option<Self> {
         let mut parts = name.split('.');
         let number = parts.next()?.parse().ok()?;

@@ -21,7 +21,7 @@ use crate::pipeline::spool::record::{HEADER_BYTES, RecordHeader};
 pub(super) const UNFINISHED: &str = "unfinished";
 
 #[derive(Debug)]
-pub(super) struct Segment {
+pub(super) struct SegmentFile {
     file: File,
     path: PathBuf,
     /// Length of the file.
@@ -44,7 +44,7 @@ pub enum ReadError {
     NotNow(io::Error),
 }
 
-impl Segment {
+impl SegmentFile {
     pub(super) fn create(path: PathBuf, names: &str) -> io::Result<Self> {
         let mut options = File::options();
         let mut file = options.read(true).write(true).create(true).truncate(true).open(&path)?;
@@ -163,7 +163,7 @@ impl Segment {
 
 /// A file of an earlier process.
 pub(super) struct OpenedSegment {
-    pub(super) segment: Segment,
+    pub(super) segment: SegmentFile,
     pub(super) names: String,
     pub(super) records: Vec<(RecordHeader, u64)>,
 }

@@ -3,10 +3,10 @@
 use std::{
     collections::{BTreeSet, VecDeque},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::invocation::attempt::{Attempt, AttemptId};
+use crate::invocation::attempt::{Attempt, AttemptId, LineOwner};
 use crate::invocation::registry::Registry;
 use crate::otlp::line_codec;
 use crate::otlp::payload::{Payload, SignalKind};
@@ -188,7 +188,8 @@ impl FailureReporter {
                 let Some(failure) = failure else { continue };
                 self.make_room(failure.message.len() + failure.stack.len(), now);
                 let named = logged.request_id.as_deref();
-                let gathered = match named.and_then(|id| self.registry.of_record(id)) {
+                let time = UNIX_EPOCH + Duration::from_millis(line.time_ms.max(0).unsigned_abs());
+                let gathered = match self.registry.of_line(named, LineOwner::default(), time) {
                     Some(id) => {
                         self.changed.push(id);
                         let gathered = &mut self.invocation(id).gathered;
@@ -277,6 +278,12 @@ impl FailureReporter {
         let found = self.invocations.iter().find(|it| it.id == id);
         found.is_some_and(|it| !it.gathered.is_empty())
             || self.strays.iter().any(|gathered| !gathered.is_empty())
+    }
+
+    /// Whether any evidence waits.
+    pub fn has_evidence(&self) -> bool {
+        let gathered = self.invocations.iter().map(|it| &it.gathered).chain(&self.strays);
+        self.failed_init.is_some() || gathered.into_iter().any(|gathered| !gathered.is_empty())
     }
 
     /// Reports all evidence at the end of the sandbox.

@@ -95,7 +95,7 @@ impl World {
         let event = PlatformEvent::read(&events[0]);
         let attempt = self.registry.on_platform_event(&event);
         let mut lines = LinePayloads::default();
-        self.lines.add_line(&events[0], attempt, &mut lines);
+        self.lines.add_line(&events[0], attempt, self.registry.line_owner(), &mut lines);
         self.failures.lines(&lines.finish(), self.now);
         if let Some(failure) = PlatformFailure::of(&event, attempt) {
             self.failures.platform(failure, self.now);

@@ -5,7 +5,7 @@ use std::{borrow::Cow, time::SystemTime};
 use serde_json::{Value, json};
 use trace_context::TraceId;
 
-use crate::invocation::attempt::{Attempt, AttemptId};
+use crate::invocation::attempt::{Attempt, AttemptId, LineOwner};
 use crate::invocation::registry::Registry;
 use crate::lambda::extensions_api::Shutdown;
 use crate::lambda::telemetry_event::RawEvent;
@@ -37,6 +37,9 @@ pub struct LineSettings {
 pub struct LineEnricher {
     scrubber: Scrubber,
     facts: SandboxFacts,
+    /// The facts for the posts of an earlier process; the present ones while such a post is read.
+    other_facts: SandboxFacts,
+    is_earlier: bool,
     registry: Registry,
     access_lines: AccessLines,
 }
@@ -45,28 +48,42 @@ impl LineEnricher {
     pub fn new(settings: LineSettings, registry: Registry) -> Self {
         let LineSettings { function_name, function_version, scrub } = settings;
         let facts = SandboxFacts::new(function_name, function_version);
+        let mut other_facts = facts.clone();
+        other_facts.on_start();
         let access_lines = AccessLines::default();
-        Self { scrubber: Scrubber::configured(scrub.as_deref()), facts, registry, access_lines }
+        let scrubber = Scrubber::configured(scrub.as_deref());
+        Self { scrubber, facts, other_facts, is_earlier: false, registry, access_lines }
     }
 
-    /// Makes the line of an event. `attempt` is the one that a platform event is about.
+    /// The next events arrived in this process, or in an earlier one of the sandbox.
+    pub fn set_earlier(&mut self, is_earlier: bool) {
+        if is_earlier != self.is_earlier {
+            std::mem::swap(&mut self.facts, &mut self.other_facts);
+            self.is_earlier = is_earlier;
+        }
+    }
+
+    /// Makes the line of an event. `attempt` is the one that a platform event is about, and `owner` that of
+    /// other lines.
     pub fn add_line(
         &mut self,
         event: &RawEvent<'_>,
         attempt: Option<AttemptId>,
+        owner: LineOwner,
         lines: &mut LinePayloads,
     ) {
         let (json, is_error) = match event.kind.as_ref() {
-            "function" => self.function(event),
+            "function" => self.function(event, owner),
             // Lines of extensions, also our own: these must not return to us.
             "extension" => return,
-            _ => self.platform(event, attempt),
+            _ => self.platform(event, attempt, owner),
         };
         lines.push(LogLine { time_ms: unix_ms(event.time), json: &json }, is_error);
     }
 
     /// Handles SHUTDOWN: makes a line for each invocation whose report will never arrive.
     pub fn shut_down(&mut self, shutdown: &Shutdown, now: SystemTime) -> Vec<Payload> {
+        self.set_earlier(false);
         let mut signals = LinePayloads::default();
         let reason = shutdown.shutdown_reason.to_ascii_lowercase();
         let left = self.registry.without_metrics();
@@ -89,23 +106,28 @@ impl LineEnricher {
         signals.finish()
     }
 
-    fn function(&mut self, event: &RawEvent<'_>) -> (String, bool) {
+    fn function(&mut self, event: &RawEvent<'_>, owner: LineOwner) -> (String, bool) {
         if let Ok(fields) = serde_json::from_str::<JsonFields<'_>>(event.record) {
-            return self.object(event, &fields);
+            return self.object(event, owner, &fields);
         }
         // A string with an invalid escape is kept as it came.
         let text = serde_json::from_str::<Cow<'_, str>>(event.record);
         let text = text.unwrap_or(Cow::Borrowed(event.record.trim_matches('"')));
         match serde_json::from_str::<JsonFields<'_>>(&text) {
-            Ok(fields) => self.object(event, &fields),
-            Err(_) => self.text(event, &text),
+            Ok(fields) => self.object(event, owner, &fields),
+            Err(_) => self.text(event, owner, &text),
         }
     }
 
     /// A line that is a JSON object.
-    fn object(&mut self, event: &RawEvent<'_>, fields: &JsonFields<'_>) -> (String, bool) {
+    fn object(
+        &mut self,
+        event: &RawEvent<'_>,
+        owner: LineOwner,
+        fields: &JsonFields<'_>,
+    ) -> (String, bool) {
         let is_error = fields.level() >= Some(LogLevel::Error);
-        let attempt = self.attempt(event, fields);
+        let attempt = self.attempt(event, owner, fields);
         let ours = InvocationFields::of_line(&self.facts, &self.registry, attempt.as_ref());
         let mut line = object_begun(fields, &ours);
         let value = |key: &str| serde_json::from_str(fields.get(key)?).ok();
@@ -121,8 +143,14 @@ impl LineEnricher {
     }
 
     /// The attempt that a JSON line belongs to, whose first trace id it may bring.
-    fn attempt(&mut self, event: &RawEvent<'_>, fields: &JsonFields<'_>) -> Option<Attempt> {
-        let mut attempt = self.attempt_of(fields.text("requestId").as_deref(), event.time)?;
+    fn attempt(
+        &mut self,
+        event: &RawEvent<'_>,
+        owner: LineOwner,
+        fields: &JsonFields<'_>,
+    ) -> Option<Attempt> {
+        let mut attempt =
+            self.attempt_of(fields.text("requestId").as_deref(), owner, event.time)?;
         let trace_id = fields.text("trace_id").and_then(|id| TraceId::from_hex(&id));
         if let (None, Some(trace_id)) = (attempt.line_trace_id, trace_id) {
             self.registry.set_line_trace(attempt.id, trace_id);
@@ -131,31 +159,41 @@ impl LineEnricher {
         Some(attempt)
     }
 
-    fn attempt_of(&mut self, named: Option<&str>, time: SystemTime) -> Option<Attempt> {
-        let id = self.registry.of_line(named, time)?;
+    fn attempt_of(
+        &mut self,
+        named: Option<&str>,
+        owner: LineOwner,
+        time: SystemTime,
+    ) -> Option<Attempt> {
+        let id = self.registry.of_line(named, owner, time)?;
         if !self.facts.has_started() {
             self.facts.on_start(); // the start event has not arrived
         }
         self.registry.get(id)
     }
 
-    fn text(&mut self, event: &RawEvent<'_>, text: &str) -> (String, bool) {
+    fn text(&mut self, event: &RawEvent<'_>, owner: LineOwner, text: &str) -> (String, bool) {
         let plain = without_colours(text);
         let level = level_in(&plain);
         let masked = self.scrubber.text(plain.trim_end_matches(['\n', '\r'])).into_owned();
         let is_error = level.and_then(LogLevel::parse) >= Some(LogLevel::Error);
-        let attempt = self.attempt_of(None, event.time);
+        let attempt = self.attempt_of(None, owner, event.time);
         let ours = InvocationFields::of_line(&self.facts, &self.registry, attempt.as_ref());
         (wrapped(event.time, level, &masked, None, &ours), is_error)
     }
 
-    fn platform(&mut self, event: &RawEvent<'_>, attempt: Option<AttemptId>) -> (String, bool) {
+    fn platform(
+        &mut self,
+        event: &RawEvent<'_>,
+        attempt: Option<AttemptId>,
+        owner: LineOwner,
+    ) -> (String, bool) {
         let record = serde_json::from_str(event.record).unwrap_or(Value::Null);
         self.facts.on_platform_event(&event.kind, &record);
         let (level, message) = platform_message::of(&event.kind, &record);
         let json = self.scrubber.json(event.record);
         let request_id = record["requestId"].as_str();
-        let attempt = attempt.or_else(|| self.registry.of_line(request_id, event.time));
+        let attempt = attempt.or_else(|| self.registry.of_line(request_id, owner, event.time));
         let attempt = attempt.and_then(|id| self.registry.get(id));
         let attempt = attempt.filter(|it| request_id.is_none_or(|id| *id == *it.request_id));
         let metrics = (event.kind == "platform.report").then(|| {

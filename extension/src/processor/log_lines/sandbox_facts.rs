@@ -20,7 +20,7 @@ pub enum LambdaPhase {
 }
 
 /// The facts about the sandbox that lines show.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SandboxFacts {
     pub function: String,
     pub version: Option<String>,

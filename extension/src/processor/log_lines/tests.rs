@@ -39,7 +39,7 @@ impl Rig {
         let mut lines = LinePayloads::default();
         for event in events {
             let attempt = self.registry.on_platform_event(&PlatformEvent::read(event));
-            self.enricher.add_line(event, attempt, &mut lines);
+            self.enricher.add_line(event, attempt, self.registry.line_owner(), &mut lines);
         }
         lines.finish()
     }
@@ -163,7 +163,7 @@ fn a_line_without_trace_ids_gets_the_server_spans_or_those_of_an_earlier_line() 
     assert!(empty.get("span_id").is_none() && empty.get("a").is_some());
 
     let hex = "0af7651916cd43dd8448eb211c80319c";
-    let attempt = lines.registry.of_line(None, now()).unwrap();
+    let attempt = lines.registry.line_owner().at(now()).unwrap();
     let (trace_id, span_id) = (TraceId::from_hex(hex), SpanId::from_hex("b7ad6b7169203331"));
     let server =
         SpanParent { trace_id: trace_id.unwrap(), span_id: span_id.unwrap(), is_sampled: true };

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::invocation::end::EndEvidence;
 use crate::invocation::registry::Registry;
 use crate::pipeline::{Pipeline, Trigger};
+use crate::processor::Processor;
 use crate::processor::platform_spans::PlatformSpans;
 
 struct Rig {
@@ -33,7 +34,8 @@ impl Rig {
         let invocations = Processor::new(registry, platform, None, None);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), watch::Sender::new(false));
-        let receiver = TelemetryReceiver::new(pipeline.clone(), invocations.clone(), 1 << 20);
+        let posts = Posts::new(pipeline.clone(), invocations.clone(), false);
+        let receiver = TelemetryReceiver::new(pipeline.clone(), posts, 1 << 20);
         let serve = tokio::spawn(receiver.serve(listener, stop.subscribe()));
         Self { address, invocations, pipeline, stop, serve }
     }

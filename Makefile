@@ -5,7 +5,7 @@ FEATURES := --features cruddur/local
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help run tools test test-slow faults bench bench-extension fuzz soak lint layer dist clean build-TelemetryLayer
+.PHONY: help run reset tools test test-slow faults bench bench-extension fuzz soak lint layer dist clean build-TelemetryLayer
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-zA-Z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,9 @@ help: ## List these targets
 # An installed cargo-lambda will do.
 run: $(if $(shell command -v cargo-lambda),,$(VENV)/bin/cargo-lambda) ## Start the API and the extension, with demo data; PORT=9001 takes another port
 	@.dev/run
+
+reset: ## Remove the data of the local run; the next `make run` begins with the demo data
+	rm -rf target/cruddur
 
 tools: $(VENV)/requirements ## Install sam, cargo-lambda and zig into .venv
 
@@ -28,11 +31,12 @@ faults: ## Run the fault suite and print its table
 	@printf '\n%-48s%8s%11s%12s%9s%9s%14s\n' fault sent delivered duplicated spooled lost 'longest hold'
 	@sort target/faults.txt
 
-bench: $(VENV)/requirements ## Measure the functions: what telemetry adds, and more and more in the store
+bench: $(VENV)/requirements ## Measure the functions: what telemetry adds, the cold reply, and more and more in the store
 	cargo build --release --package cruddur --package cruddur-tests --package cruddur-telemetry $(FEATURES) \
-		--example bench --example bench-telemetry --example empty-function --example steps-function \
+		--example bench --example bench-cold --example bench-telemetry --example empty-function --example steps-function \
 		--bin home-activities --bin search-activities --bin create-activity --bin cruddur-telemetry
 	target/release/examples/bench-telemetry
+	target/release/examples/bench-cold
 	target/release/examples/bench
 	$(MAKE) bench-extension
 
@@ -95,10 +99,11 @@ dist: $(VENV)/requirements ## Build all that is deployed, and one function for t
 clean: ## Remove what was built and installed
 	rm -rf target $(VENV) .aws-sam
 
-# For the local run cargo-lambda is enough, at the version that the tests use.
+# For the local run cargo-lambda is enough, at the version that the tests use. It depends on zig, of
+# 400 MB, for builds of other machines only.
 $(VENV)/bin/cargo-lambda: tests/requirements.txt
 	python3 -m venv $(VENV)
-	pip install --quiet "$$(grep ^cargo-lambda $<)"
+	pip install --quiet --no-deps "$$(grep ^cargo-lambda $<)"
 	@touch $@
 
 $(VENV)/requirements: tests/requirements.txt tests/python-function/requirements.txt

@@ -2,9 +2,8 @@
 //!
 //! Writes users, a handful of threads, aged as if they had just happened, and two conversations to
 //! the local store: `CRUDDUR_SQLITE`, or `CRUDDUR_TABLE` at a local endpoint. Any other store is
-//! refused. Ids are fixed: running it again leaves one copy of each thread and makes it young again,
-//! without the likes and replies that it has got in between; conversations that have begun and
-//! threads of others stay as they are.
+//! refused. Ids are fixed, and a further run adds only users, threads and conversations that are
+//! missing. A thread that has expired is missing; one that its author has deleted is not.
 
 mod local_store;
 mod thread;
@@ -16,10 +15,10 @@ use cruddur::{
     config::Config,
     domain::{
         Activity, Bio, Counters, DisplayName, Handle, Identity, LongText, Message, MessageText,
-        Reply, User, UserKey, Written, conversation_uuid,
+        Reply, UserKey, Written, conversation_uuid,
     },
     runtime::App,
-    store::{PageRequest, Table, codec, messages, users},
+    store::{Consistency, PageRequest, Table, codec, keys, messages, users},
 };
 use jiff::{SignedDuration, Timestamp};
 use uuid::{Uuid, uuid};
@@ -201,44 +200,57 @@ const CONVERSATIONS: &[(&str, &str, &[&str])] = &[
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let var = |name: &str| std::env::var(name).ok();
-    if let Err(reason) = local_store::check(var) {
-        writeln!(std::io::stderr(), "seed: {reason}")?;
+    let done = match local_store::check(var) {
+        Ok(()) => add_all(&App::new(Config::from_vars(var))).await,
+        Err(reason) => Err(reason.into()),
+    };
+    if let Err(problem) = done {
+        writeln!(std::io::stderr(), "seed: {problem}")?;
         std::process::exit(1);
     }
-    let app = App::new(Config::from_vars(var));
+    Ok(())
+}
+
+/// Adds everything that is missing, and prints how much that is.
+async fn add_all(app: &App) -> Result<(), Error> {
     let (table, now) = (app.table().await?, app.now());
-    for (handle, display_name, bio) in USERS {
-        let identity = identity(handle, display_name)?;
-        let made = users::get_or_create(table, &identity, now).await?;
-        let user = made.ok_or_else(|| format!("another user has the handle {handle}"))?;
-        let user = User { bio: Bio::parse(bio).ok(), display_name: name_of(handle)?, ..user };
-        let bio = Some(&user.bio);
-        users::update_profile(table, user.key, &user.display_name, bio, None, now).await?;
+    let (mut new_users, mut new_activities, mut new_conversations) = (0, 0, 0);
+    for user in USERS {
+        new_users += usize::from(add_user(table, user, now).await?);
     }
-    let mut reply_count = 0;
     for demo in ACTIVITIES {
         let activity = activity_of(demo, now)?;
         let mut replies = Vec::new();
         add_replies(&activity, activity.uuid, 1, demo.replies, now, &mut replies)?;
-        reply_count += replies.len();
-        thread::remove(table, activity.uuid).await?;
-        thread::publish(table, activity, replies).await?;
-    }
-    for (handle, _, _) in USERS {
-        let item = codec::written_item(author(handle)?, written_by(handle))?;
-        table.put_each(&[item]).await?;
+        new_activities += usize::from(thread::add(table, activity, replies, now).await?);
     }
     for (one, other, texts) in CONVERSATIONS {
-        talk(table, [one, other], texts, now).await?;
+        new_conversations += usize::from(talk(table, [one, other], texts, now).await?);
     }
     writeln!(
         std::io::stdout(),
-        "Wrote {} users, {} activities with {reply_count} replies, and {} conversations",
-        USERS.len(),
-        ACTIVITIES.len(),
-        CONVERSATIONS.len(),
+        "Demo data: {new_users} users, {new_activities} activities and {new_conversations} conversations added"
     )?;
     Ok(())
+}
+
+/// Adds a user with the counts of all demo activities. `false` if there is one of this key.
+async fn add_user(
+    table: &dyn Table,
+    (handle, display_name, bio): &(&str, &str, &str),
+    now: Timestamp,
+) -> Result<bool, Error> {
+    let identity = identity(handle, display_name)?;
+    let known = table.get(&[keys::user(identity.key)], Consistency::Strong, now).await?;
+    if known.iter().any(Option::is_some) {
+        return Ok(false);
+    }
+    let made = users::get_or_create(table, &identity, now).await?;
+    let user = made.ok_or_else(|| format!("another user has the handle {handle}"))?;
+    let bio = Bio::parse(bio).ok();
+    users::update_profile(table, user.key, &user.display_name, Some(&bio), None, now).await?;
+    table.put_each(&[codec::written_item(user.key, written_by(handle))?]).await?;
+    Ok(true)
 }
 
 /// The user whom the local run takes for the sender if `CRUDDUR_LOCAL_HANDLE` says so.
@@ -272,39 +284,34 @@ fn replies_by(handle: &str, replies: &[DemoReply]) -> u64 {
     replies.iter().map(with_below).sum()
 }
 
-fn name_of(handle: &str) -> Result<DisplayName, Error> {
-    let user = USERS.iter().find(|(known, _, _)| *known == handle);
-    Ok(DisplayName::parse(user.map_or(handle, |(_, name, _)| name))?)
-}
-
+/// Adds a conversation. `false` if the two have one.
 async fn talk(
     table: &dyn Table,
     handles: [&str; 2],
     texts: &[&str],
     now: Timestamp,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let mut two = Vec::new();
     for handle in handles {
-        let user = users::by_handle(table, &Handle::parse(handle)?, now).await?;
-        two.push(user.ok_or_else(|| format!("there is no {handle}"))?);
+        two.push(author(handle)?);
     }
-    let group_uuid = conversation_uuid(two[0].key, two[1].key);
+    let group_uuid = conversation_uuid(two[0], two[1]);
     let first = PageRequest { limit: 1, after: None };
     if !messages::messages(table, group_uuid, &first, now).await?.entries.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     for (said, text) in texts.iter().enumerate() {
-        let (from, to) = (&two[said % 2], &two[(said + 1) % 2]);
+        let (from, to) = (two[said % 2], two[(said + 1) % 2]);
         let message = Message {
             uuid: Uuid::new_v4(),
             group_uuid,
-            from: from.key,
+            from,
             message: LongText::parse(text)?,
             created_at: now - SignedDuration::from_mins((texts.len() - said) as i64),
         };
-        messages::send(table, to.key, &message, None, now).await?;
+        messages::send(table, to, &message, None, now).await?;
     }
-    Ok(())
+    Ok(true)
 }
 
 fn activity_of(demo: &DemoActivity, now: Timestamp) -> Result<Activity, Error> {

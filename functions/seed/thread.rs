@@ -1,4 +1,4 @@
-//! Replaces a thread of demo data.
+//! Adds a thread of demo data.
 
 use std::collections::BTreeSet;
 
@@ -13,12 +13,29 @@ use cruddur::{
 use jiff::Timestamp;
 use uuid::Uuid;
 
+/// Writes an activity and its replies, counters included. `false`, and nothing changes, if the
+/// activity is there, or what its author's deletion left of it.
+pub(crate) async fn add(
+    table: &dyn Table,
+    activity: Activity,
+    replies: Vec<Reply>,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let root = [keys::activity(activity.uuid)];
+    if table.get(&root, Consistency::Strong, now).await?.iter().any(Option::is_some) {
+        return Ok(false);
+    }
+    remove(table, activity.uuid).await?; // the rest of an expired one
+    publish(table, activity, replies).await?;
+    Ok(true)
+}
+
 /// Removes the activity `uuid`, the replies below it, their notifications and the likes of all of
 /// them.
 ///
 /// The items may be more than fit into one transaction, so a reader may see a part of the thread in
 /// the meantime.
-pub(crate) async fn remove(table: &dyn Table, uuid: Uuid) -> Result<(), StoreError> {
+async fn remove(table: &dyn Table, uuid: Uuid) -> Result<(), StoreError> {
     let mut entries = Vec::new();
     for item in all_of(table, keys::thread_partition(uuid)).await? {
         entries.push(codec::read_entry(item)?);
@@ -34,7 +51,7 @@ pub(crate) async fn remove(table: &dyn Table, uuid: Uuid) -> Result<(), StoreErr
 }
 
 /// Writes an activity and its replies, counters included.
-pub(crate) async fn publish(
+async fn publish(
     table: &dyn Table,
     activity: Activity,
     replies: Vec<Reply>,
@@ -145,20 +162,41 @@ mod tests {
         }
     }
 
-    async fn seed(table: &SqliteTable, now: Timestamp) {
+    async fn seed(table: &SqliteTable, now: Timestamp) -> bool {
         let activity = activity(now);
         let reply = reply(2, &activity, "worf", now);
-        remove(table, activity.uuid).await.unwrap();
-        publish(table, activity, vec![reply]).await.unwrap();
+        add(table, activity, vec![reply], now).await.unwrap()
     }
 
     #[tokio::test]
-    async fn a_thread_that_is_written_again_is_there_once_and_as_new() {
+    async fn a_thread_that_is_there_stays_as_its_users_have_made_it() {
+        let table = SqliteTable::open(Path::new(":memory:")).unwrap();
+        let now: Timestamp = "2100-01-01T12:00:00Z".parse().unwrap();
+        assert!(seed(&table, now - SignedDuration::from_hours(20)).await);
+        let id = Uuid::from_u128(1);
+        let entry = threads::find(&table, id, now).await.unwrap().unwrap();
+        let other = Reply { expires_at: entry.expires_at(), ..reply(3, &activity(now), "q", now) };
+        assert!(threads::reply(&table, &entry, &other, None, now).await.unwrap());
+        assert!(likes::set_liked(&table, &entry, key("worf"), true, now).await.unwrap());
+        let before = threads::show(&table, id, &ALL, now).await.unwrap().unwrap().tree;
+
+        assert!(!seed(&table, now).await);
+
+        assert_eq!(threads::show(&table, id, &ALL, now).await.unwrap().unwrap().tree, before);
+        let entry = threads::find(&table, id, now).await.unwrap().unwrap();
+        assert!(threads::delete(&table, &entry, now).await.unwrap());
+        assert!(!seed(&table, now).await);
+        assert_eq!(threads::find(&table, id, now).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_has_expired_is_added_again_once_and_as_new() {
         let table = SqliteTable::open(Path::new(":memory:")).unwrap();
         let now: Timestamp = "2100-01-01T12:00:00Z".parse().unwrap();
         let worf = key("worf");
         seed(&table, now - SignedDuration::from_hours(20)).await;
         let id = Uuid::from_u128(1);
+        let later = now + SignedDuration::from_hours(5);
         let old = threads::find(&table, id, now).await.unwrap().unwrap();
         for n in 100..250 {
             let other =
@@ -167,21 +205,21 @@ mod tests {
         }
         assert!(likes::set_liked(&table, &old, worf, true, now).await.unwrap());
 
-        seed(&table, now).await;
+        seed(&table, later).await;
 
-        let new = threads::show(&table, id, &ALL, now).await.unwrap().unwrap();
+        let new = threads::show(&table, id, &ALL, later).await.unwrap().unwrap();
         let EntryTree::Activity(thread) = new.tree else { panic!("an activity") };
-        assert_eq!((thread.activity, thread.replies.len()), (activity(now), 1));
-        let home = feeds::home(&table, &ALL, now).await.unwrap().entries;
-        let feed = feeds::of_user(&table, key("andrew"), &ALL, now).await.unwrap().entries;
-        let found = feeds::search(&table, &["rust".to_owned()], &ALL, now).await.unwrap().entries;
+        assert_eq!((thread.activity, thread.replies.len()), (activity(later), 1));
+        let home = feeds::home(&table, &ALL, later).await.unwrap().entries;
+        let feed = feeds::of_user(&table, key("andrew"), &ALL, later).await.unwrap().entries;
+        let found = feeds::search(&table, &["rust".to_owned()], &ALL, later).await.unwrap().entries;
         let handles = [Handle::parse("worf").unwrap()]; // mentioned before the first write
-        let told = feeds::notifications(&table, worf, &handles, &ALL, now).await.unwrap().entries;
+        let told = feeds::notifications(&table, worf, &handles, &ALL, later).await.unwrap().entries;
         assert_eq!([home.len(), feed.len(), found.len(), told.len()], [1, 1, 1, 1]);
         // Likes of the old thread do not count for the new one.
-        let entry = threads::find(&table, id, now).await.unwrap().unwrap();
-        assert!(likes::set_liked(&table, &entry, worf, true, now).await.unwrap());
-        let entry = threads::find(&table, id, now).await.unwrap().unwrap();
+        let entry = threads::find(&table, id, later).await.unwrap().unwrap();
+        assert!(likes::set_liked(&table, &entry, worf, true, later).await.unwrap());
+        let entry = threads::find(&table, id, later).await.unwrap().unwrap();
         assert_eq!(entry.counters().likes, 6);
     }
 }

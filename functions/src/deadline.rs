@@ -12,7 +12,14 @@ use lambda_runtime::Context;
 use tokio::time::{Instant, error::Elapsed, timeout_at};
 
 tokio::task_local! {
-    static DEADLINE: Instant;
+    static LIMITS: Limits;
+}
+
+/// The times of the invocation in progress.
+#[derive(Clone, Copy)]
+struct Limits {
+    began: Instant,
+    deadline: Instant,
 }
 
 /// The part of Lambda's time that is kept for posting the reply and handing the spans to the
@@ -28,13 +35,18 @@ pub(crate) async fn keep<T>(
     context: &Context,
     handler: impl Future<Output = T>,
 ) -> Result<T, Elapsed> {
-    let deadline = Instant::now() + time_for_handler(context, SystemTime::now());
-    timeout_at(deadline, DEADLINE.scope(deadline, handler)).await
+    let began = Instant::now();
+    let deadline = began + time_for_handler(context, SystemTime::now());
+    timeout_at(deadline, LIMITS.scope(Limits { began, deadline }, handler)).await
 }
 
-/// The deadline of the invocation in progress; `None` outside of any, such as in a program.
-pub(crate) fn current() -> Option<Instant> {
-    DEADLINE.try_with(|deadline| *deadline).ok()
+/// The end of a time that all calls of the invocation share, at its deadline at the latest. A
+/// program without invocations starts the time with each call.
+pub(crate) fn end_of(shared: Duration) -> Instant {
+    match LIMITS.try_with(|limits| *limits) {
+        Ok(Limits { began, deadline }) => deadline.min(began + shared),
+        Err(_) => Instant::now() + shared,
+    }
 }
 
 /// A deadline in the past is ignored: emulators send 1970 or nothing.
@@ -74,13 +86,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_the_handler_calls_knows_the_deadline_and_nobody_else_does() {
+    async fn calls_of_an_invocation_share_its_time_and_end_with_its_deadline() {
         let started = Instant::now();
+        let (short, long) = (Duration::from_secs(3), Duration::from_secs(60));
+        let call = async {
+            tokio::time::sleep(short).await;
+            (end_of(short), end_of(long))
+        };
 
-        let known = keep(&Context::default(), async { current() }).await.unwrap();
+        let in_invocation = keep(&Context::default(), call).await.unwrap();
 
-        assert_eq!(known, Some(started + WITHOUT_DEADLINE));
-        assert_eq!(current(), None);
+        assert_eq!(in_invocation, (started + short, started + WITHOUT_DEADLINE));
+        assert_eq!(end_of(short), started + short + short);
     }
 
     #[test]

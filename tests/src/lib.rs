@@ -22,6 +22,8 @@
 //! - [`otlp`]: spans as tests read them, requests as tests send them;
 //! - [`Store`]: a new store, SQLite's or DynamoDB's, and [`moto`], who plays DynamoDB and other
 //!   services; [`Proxy`] stands before it where a test needs faults or a record;
+//! - [`tls_store`]: a DynamoDB endpoint over TLS and some milliseconds away; [`cpu_quota`]: a
+//!   sandbox's share of the CPU;
 //! - [`Xray`] and [`XrayDaemon`]: destinations that record segment documents;
 //! - [`log_group`]: a group of CloudWatch Logs at moto, and what is in it;
 //! - `fake`: the recording HTTP server under it, for destinations to come;
@@ -63,6 +65,7 @@ pub mod architecture;
 mod binaries;
 mod capacity;
 pub mod cli;
+pub mod cpu_quota;
 pub mod event;
 mod fake;
 pub mod honeycomb;
@@ -79,6 +82,7 @@ pub mod rollbar;
 mod record;
 pub mod sandbox;
 pub mod store;
+pub mod tls_store;
 pub mod usage;
 pub mod xray;
 

@@ -28,24 +28,32 @@ const REQUEST_ID: &str = "x-amzn-requestid";
 const TABLE_KEY: [&str; 2] = ["pk", "sk"];
 const INDEX_KEY: [&str; 2] = ["listing_pk", "listing_sk"];
 
+/// The error that a request gets instead of being passed on, by its operation and body.
+type Refusal = Box<dyn Fn(&str, &Value) -> Option<(u16, Bytes)> + Send>;
+
 /// See the module's text. Dropping it closes the port and all connections.
 pub struct Proxy {
     fake: Fake,
     units: Record<Units>,
+    refusal: Arc<Mutex<Option<Refusal>>>,
 }
 
 impl Proxy {
     /// Starts one on a free port, before the endpoint at `upstream`.
     pub async fn start(upstream: &str) -> Proxy {
         let units = Record::default();
-        let upstream =
-            Upstream { url: upstream.to_owned(), done: Mutex::default(), units: units.clone() };
-        let upstream = Arc::new(upstream);
+        let refusal: Arc<Mutex<Option<Refusal>>> = Arc::default();
+        let upstream = Arc::new(Upstream {
+            url: upstream.to_owned(),
+            done: Mutex::default(),
+            units: units.clone(),
+            refusal: refusal.clone(),
+        });
         let proper = move |request: Recorded| {
             let upstream = upstream.clone();
             async move { upstream.answer(&request).await }.boxed()
         };
-        Proxy { fake: Fake::start(Box::new(proper)).await, units }
+        Proxy { fake: Fake::start(Box::new(proper)).await, units, refusal }
     }
 
     /// The base address, as in `AWS_ENDPOINT_URL_DYNAMODB`.
@@ -61,6 +69,16 @@ impl Proxy {
     /// Every request from now on is answered so, when no single answers are queued.
     pub fn always(&self, answer: Answer) {
         self.fake.always(answer);
+    }
+
+    /// From now on `answer` sees the operation and the body of each request that would be passed on.
+    /// A canned answer replaces the endpoint's; with any other, the request is passed on.
+    pub fn refuse(&self, answer: impl Fn(&str, &Value) -> Answer + Send + 'static) {
+        let refusal: Refusal = Box::new(move |operation, body| match answer(operation, body) {
+            Answer::Canned { status, body, .. } => Some((status, body)),
+            _ => None,
+        });
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
     }
 
     /// All requests so far, however they were answered.
@@ -115,6 +133,7 @@ struct Upstream {
     /// an item's attributes means nothing.
     done: Mutex<HashMap<String, Value>>,
     units: Record<Units>,
+    refusal: Arc<Mutex<Option<Refusal>>>,
 }
 
 impl Upstream {
@@ -123,6 +142,10 @@ impl Upstream {
         let token = asked["ClientRequestToken"].as_str().map(str::to_owned);
         if let Some(repeated) = token.as_ref().and_then(|token| self.repeated(token, &asked)) {
             return repeated;
+        }
+        if let Some((status, body)) = self.refused(request.operation().unwrap_or_default(), &asked)
+        {
+            return response(status, body);
         }
         let reply = match self.pass_on(request).await {
             Ok(reply) => reply,
@@ -144,6 +167,11 @@ impl Upstream {
             response.headers_mut().insert(REQUEST_ID, id.clone());
         }
         response
+    }
+
+    fn refused(&self, operation: &str, asked: &Value) -> Option<(u16, Bytes)> {
+        let refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
+        refusal.as_ref().and_then(|refusal| refusal(operation, asked))
     }
 
     async fn pass_on(&self, request: &Recorded) -> std::io::Result<HttpReply> {

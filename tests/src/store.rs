@@ -141,6 +141,12 @@ pub fn endpoint() -> String {
 
 /// A client as functions have it, with its timeouts and without the SDK's own retries.
 fn client(endpoint: &str) -> Client {
+    // An emulator takes seconds for a query of a table as large as that measurement may ask for.
+    let attempt_seconds = if std::env::var_os("CRUDDUR_COSTS_OF").is_some() { 60 } else { 2 };
+    client_with_limit(endpoint, Duration::from_secs(attempt_seconds))
+}
+
+fn client_with_limit(endpoint: &str, attempt: Duration) -> Client {
     let credentials = Credentials::new(
         ACCESS_KEY_ID,
         SECRET_ACCESS_KEY,
@@ -148,11 +154,9 @@ fn client(endpoint: &str) -> Client {
         None,
         "test",
     );
-    // An emulator takes seconds for a query of a table as large as that measurement may ask for.
-    let attempt_seconds = if std::env::var_os("CRUDDUR_COSTS_OF").is_some() { 60 } else { 2 };
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(1))
-        .operation_attempt_timeout(Duration::from_secs(attempt_seconds))
+        .operation_attempt_timeout(attempt)
         .build();
     let config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -167,7 +171,8 @@ fn client(endpoint: &str) -> Client {
 }
 
 async fn create(endpoint: &str, name: &str) {
-    let client = client(endpoint);
+    // moto loads a service with its first request, which takes seconds on a busy machine.
+    let client = client_with_limit(endpoint, Duration::from_secs(60));
     DynamoDbTable::new(client.clone(), name).create().await.expect("a new table");
     let status = || async {
         let described = client.describe_table().table_name(name).send().await;

@@ -117,3 +117,21 @@ async fn an_event_that_is_no_request_is_answered_400_and_the_next_one_is_fine() 
         assert_eq!(next.status, 200);
     }
 }
+
+#[test]
+fn a_program_that_a_person_starts_names_its_route_and_the_way_to_invoke_it_in_two_lines() {
+    let started = std::process::Command::new(cruddur_tests::binaries().path("home-activities"))
+        .env_remove("AWS_LAMBDA_RUNTIME_API")
+        .output()
+        .expect("the program starts");
+
+    let said = String::from_utf8(started.stderr).expect("text");
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(
+        (started.status.code(), lines.len(), started.stdout.len()),
+        (Some(2), 2, 0),
+        "{said}"
+    );
+    assert!(lines[0].starts_with("home-activities answers GET /api/activities/home"), "{said}");
+    assert!(lines[1].ends_with("--data-file events/home-activities.json"), "{said}");
+}

@@ -43,7 +43,7 @@ async fn a_message_is_a_warning_in_the_trace_of_its_request_before_the_next_one(
     assert_eq!(item["custom"]["request_id"], reply.request_id.as_str());
     let lines = item["body"]["telemetry"].as_array().expect("lines");
     let said = |text: &str| lines.iter().any(|line| line["body"]["message"] == text);
-    assert!(said("Sent a message to Rollbar"), "{lines:#?}");
+    assert!(said("Recorded a message for Rollbar"), "{lines:#?}");
 }
 
 #[tokio::test]

@@ -1,7 +1,6 @@
 //! Every variable that a function reads, read once.
 
 use std::net::IpAddr;
-#[cfg(feature = "local")]
 use std::path::PathBuf;
 
 use http::Uri;
@@ -39,6 +38,7 @@ const DEFAULT_PAGE_ORIGIN: &str = "http://localhost:3000";
 /// | `AWS_LAMBDA_LOG_LEVEL` | `TRACE` to `FATAL`; set by Lambda's advanced logging | – |
 /// | `RUST_LOG` | a level, or directives such as `cruddur=debug,hyper=info`, if the above is not set | `info` |
 /// | `CRUDDUR_TABLE` | the DynamoDB table; its region, credentials and endpoint are the SDK's own variables (`AWS_ENDPOINT_URL_DYNAMODB`…) | the local store, if the build has it |
+/// | `CRUDDUR_CA_BUNDLE`, or `AWS_CA_BUNDLE` | a file of PEM certificates that the table's client accepts beside the system's (`SSL_CERT_FILE` replaces the system's) | – |
 /// | `CRUDDUR_SQLITE` | file of the local store (feature `local`) | `target/cruddur/cruddur.db` |
 /// | `CRUDDUR_LOCAL_HANDLE` | the user of requests without a token (feature `local`, under an emulator) | `andrewbrown` |
 /// | `CRUDDUR_WRITE_QUOTA` | writes of a user in ten minutes, such as `60,600`: activities and replies; likes and messages. 0 sets no limit | `0` |
@@ -73,6 +73,8 @@ pub struct Config {
     pub logs_url: Option<Uri>,
     /// The DynamoDB table, if that is the store.
     pub table_name: Option<String>,
+    /// Certificates that the table's client accepts beside the system's.
+    pub ca_bundle: Option<PathBuf>,
     /// The file of the local store.
     #[cfg(feature = "local")]
     pub sqlite_path: PathBuf,
@@ -122,6 +124,7 @@ impl Config {
             log_filter: log_filter(&var, &mut warnings),
             logs_url: sends_lines.then(|| signal_url(&endpoint, "logs")),
             table_name: var("CRUDDUR_TABLE"),
+            ca_bundle: var("CRUDDUR_CA_BUNDLE").or_else(|| var("AWS_CA_BUNDLE")).map(PathBuf::from),
             text_quota,
             other_quota,
             #[cfg(feature = "local")]

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route::new(&["POST"], "/api/telemetry/traces");
+pub const ROUTE: Route = Route::new(&["POST"], "/api/telemetry/traces").store_connections(0);
 
 /// Most bytes of a request: the most that browsers send while a page is being left.
 /// <https://fetch.spec.whatwg.org/#http-network-or-cache-fetch>

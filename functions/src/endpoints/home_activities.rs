@@ -7,11 +7,12 @@ use crate::{
     domain::{People, Thread},
     http::{ApiError, PAGED, PagedList, Request, Response, Route, thread_json},
     runtime::App,
-    store::{PageOf, PageRequest, feeds},
+    store::{PageOf, PageRequest, feeds, keys},
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route::get("/api/activities/home").public();
+pub const ROUTE: Route =
+    Route::get("/api/activities/home").public().store_connections(keys::SHARDS);
 
 /// An array of activities in their full shape, newest first.
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {

@@ -32,7 +32,8 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let liked = matches!(caller, Caller::Likes(_));
     let uuid = PathKey::uuid(&request, Missing::Activity)?;
     let likes_count = set_like(app, &caller, uuid, liked).await?;
-    info!(activity.uuid = %uuid, liked, "Noted a like");
+    let message = if liked { "Liked an activity" } else { "Took back a like" };
+    info!(activity.uuid = %uuid, liked, "{message}");
     Ok(Response::ok(&LikeJson { uuid, liked, likes_count })?)
 }
 

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route::get("/api/activities/notifications");
+pub const ROUTE: Route = Route::get("/api/activities/notifications").store_connections(2);
 
 /// An array of others' replies to the reader and of activities that mention them, newest first, all
 /// in the full shape.

@@ -1,4 +1,4 @@
-//! `GET /rollbar/test`: sends a message to Rollbar, to see that it arrives.
+//! `GET /rollbar/test`: records a message for Rollbar, which shows that messages arrive there.
 
 use opentelemetry::KeyValue;
 use tracing::{Span, info, instrument};
@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route::get("/rollbar/test");
+pub const ROUTE: Route = Route::get("/rollbar/test").store_connections(0);
 
 /// The same words as text. The extension finds the span event and reports it as a warning.
 ///
@@ -19,7 +19,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     user_key(&request, app.config().local.as_ref())?;
     let message = "Hello World!";
     report(&Span::current(), message);
-    info!("Sent a message to Rollbar");
+    info!("Recorded a message for Rollbar");
     Ok(Response::html(message))
 }
 

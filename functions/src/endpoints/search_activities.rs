@@ -7,11 +7,12 @@ use crate::{
     domain::{Activity, People, search_words},
     http::{ApiError, Invalid, PagedList, Request, Response, Route, search_json},
     runtime::App,
-    store::{PageOf, PageRequest, feeds},
+    store::{PageOf, PageRequest, feeds, keys},
 };
 
 /// What this function answers.
-pub const ROUTE: Route = Route::get("/api/activities/search").public();
+pub const ROUTE: Route =
+    Route::get("/api/activities/search").public().store_connections(keys::SHARDS);
 
 /// An array of the activities that hold every word of `term`, newest first; of words, `@handle` and
 /// `#tag` with at least two characters. A term without any finds nothing.

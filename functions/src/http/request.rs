@@ -33,12 +33,15 @@ pub struct Route {
     pub is_sampled: bool,
     /// Whether its replies are the same for every caller, so that caches may keep them.
     pub is_public: bool,
+    /// How many requests of the store its first round has, so that as many connections are made
+    /// during init. 0 for functions that use no store.
+    pub store_connections: u8,
 }
 
 impl Route {
     /// A route whose traces may be kept.
     pub const fn new(methods: &'static [&'static str], path: &'static str) -> Self {
-        Self { methods, path, is_sampled: true, is_public: false }
+        Self { methods, path, is_sampled: true, is_public: false, store_connections: 1 }
     }
 
     /// A route that is read. It answers `HEAD` as well.
@@ -49,6 +52,11 @@ impl Route {
     /// The same route; its replies do not depend on the caller.
     pub const fn public(self) -> Self {
         Self { is_public: true, ..self }
+    }
+
+    /// The same route; it begins with so many requests of the store at once.
+    pub const fn store_connections(self, store_connections: u8) -> Self {
+        Self { store_connections, ..self }
     }
 
     /// The same route; its traces are never kept.

@@ -1,17 +1,24 @@
 //! The resources of a handler.
 
-use std::sync::OnceLock;
+use std::{sync::OnceLock, time::Duration};
 
+use futures_util::future::join_all;
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, time::timeout};
+use tracing::{instrument::WithSubscriber, subscriber::NoSubscriber};
 
 use crate::{
     config::Config,
-    store::{self, StoreError, Table},
+    domain::UserKey,
+    store::{self, Consistency, StoreError, Table, keys},
     telemetry::OtlpClient,
 };
 
-/// One per sandbox; what is made on first use stays for the invocations that follow.
+/// The longest time that making connections adds to init, which has 10 s. A handshake within a region
+/// takes milliseconds.
+const CONNECT_LIMIT: Duration = Duration::from_millis(500);
+
+/// One per sandbox; a resource that is made on first use stays for later invocations.
 pub struct App {
     config: Config,
     table: OnceCell<Box<dyn Table>>,
@@ -19,9 +26,25 @@ pub struct App {
 }
 
 impl App {
-    /// Opens nothing yet: a function that never asks for the store never pays for it.
+    /// Opens nothing yet.
     pub fn new(config: Config) -> Self {
         Self { config, table: OnceCell::new(), extension: OnceLock::new() }
+    }
+
+    /// Opens the store and makes so many connections by reads of an item that does not exist.
+    ///
+    /// Init has a whole core, and the first request may have a seventh of one for handshakes and for
+    /// code that runs for the first time. Problems are left to the first request, which reports them.
+    pub(super) async fn connect(&self, connections: u8) {
+        if connections == 0 {
+            return;
+        }
+        let Ok(table) = self.table().await else { return };
+        let (nothing, now) = ([keys::user(UserKey::gone())], self.now());
+        let read = || table.get(&nothing, Consistency::Eventual, now);
+        let reads = join_all((0..connections).map(|_| read()));
+        // Spans belong to invocations, and none has begun.
+        let _ = timeout(CONNECT_LIMIT, reads.with_subscriber(NoSubscriber::new())).await;
     }
 
     /// The variables.

@@ -4,7 +4,7 @@ mod app;
 #[cfg(feature = "local")]
 mod faults;
 
-use std::convert::Infallible;
+use std::{convert::Infallible, io::Write, path::Path};
 
 use http::Method;
 use lambda_runtime::{
@@ -31,9 +31,14 @@ pub async fn run(
     route: Route,
     handle: impl AsyncFn(&App, Request) -> Result<Response, ApiError>,
 ) -> Result<(), Error> {
+    if let Some(help) = outside_lambda(&route, |name| std::env::var(name).ok()) {
+        writeln!(std::io::stderr(), "{help}")?;
+        std::process::exit(2);
+    }
     let config = Config::from_vars(|name| std::env::var(name).ok());
     let telemetry = Telemetry::start(&config);
     let app = App::new(config);
+    app.connect(route.store_connections).await;
     // The raw event: what cannot become a request is answered too, by `answer`, not by the library.
     let service = service_fn(|event: LambdaEvent<Box<RawValue>>| {
         let local = app.config().local.as_ref();
@@ -46,6 +51,21 @@ pub async fn run(
         ServiceExt::map_future(answering_all, |reply_posted| telemetry.around(reply_posted))
     });
     Runtime::new(service).layer(telemetry_after_reply).run().await
+}
+
+/// Help for a program that a person starts alone: Lambda and the emulator set both variables.
+fn outside_lambda(route: &Route, var: impl Fn(&str) -> Option<String>) -> Option<String> {
+    if ["AWS_LAMBDA_RUNTIME_API", "AWS_LAMBDA_FUNCTION_NAME"].map(var).iter().all(Option::is_some) {
+        return None;
+    }
+    let program = std::env::args().next().unwrap_or_default();
+    let name = Path::new(&program).file_name().unwrap_or_default().to_string_lossy();
+    Some(format!(
+        "{name} answers {} {} as a Lambda function, so it needs Lambda or an emulator.\n\
+         Start the emulator with `make run`; \
+         then: cargo lambda invoke {name} --data-file events/{name}.json",
+        route.methods[0], route.path
+    ))
 }
 
 /// Wraps an event that is not JSON in a JSON string, because the runtime would answer it with an

@@ -28,7 +28,10 @@ pub use table::{
 /// Opens the store: the table of `CRUDDUR_TABLE`, else the local file where the build has SQLite.
 pub fn open(config: &Config) -> Result<Box<dyn Table>, StoreError> {
     if let Some(table) = &config.table_name {
-        return Ok(Box::new(engines::dynamodb::DynamoDbTable::from_env(table)));
+        return Ok(Box::new(engines::dynamodb::DynamoDbTable::from_env(
+            table,
+            config.ca_bundle.as_deref(),
+        )));
     }
     #[cfg(feature = "local")]
     return Ok(Box::new(engines::sqlite::SqliteTable::open(&config.sqlite_path)?));

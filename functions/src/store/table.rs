@@ -7,7 +7,7 @@
 //! An expired item does not exist for any operation, even while the engine has not deleted it.
 //! Hence the argument `now` of each operation.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, path::PathBuf};
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
@@ -262,6 +262,14 @@ pub enum StoreError {
         /// What the engine said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The file of a local store cannot be opened, read or written.
+    #[error("the database {} cannot be used: {reason}; CRUDDUR_SQLITE names another file", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The engine's or the system's reason.
+        reason: String,
+    },
     /// An item does not look as it was written.
     #[error("the item {key:?} cannot be read: {reason}")]
     Corrupt {
@@ -283,6 +291,7 @@ impl StoreError {
             StoreError::AnsweredBefore => "answered_before",
             StoreError::Busy { .. } => "busy",
             StoreError::Engine { .. } => "engine",
+            StoreError::File { .. } => "file",
             StoreError::Corrupt { .. } => "corrupt",
             StoreError::NotConfigured => "not_configured",
         }

@@ -1,6 +1,6 @@
 //! What a caller notices of DynamoDB's bad days: as little as can be.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cruddur_tests::proxy::{cancelled, error};
 use cruddur_tests::{Answer, Proxy, Sandbox, Store};
@@ -66,6 +66,44 @@ async fn a_function_that_waits_for_its_store_answers_before_lambda_ends_it() {
     proxy.always(Answer::Proper);
     let next = sandbox.invoke(request_of("worf", "home-activities")).await;
     assert_eq!(next.status, 200, "{}", next.body);
+}
+
+#[tokio::test]
+async fn a_store_that_never_answers_is_a_503_seconds_before_the_deadline() {
+    let (api, proxy) = start().await;
+    proxy.always(Answer::Hang);
+
+    let asked = Instant::now();
+    let reply = api.call("create-activity", request_of("worf", "create-activity")).await;
+
+    let took = asked.elapsed();
+    assert_eq!((reply.status, reply.json), (503, json!(["store_busy"])));
+    assert!(took < Duration::from_secs(8), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_request_whose_answers_are_lost_is_done_once_and_counted_once() {
+    let (store, proxy) = Store::behind_proxy().await;
+    let api = Api::over(store).with_quota("1,1");
+    api.get("update-profile", request_of("worf", "update-profile")).await;
+    let request = request_of("worf", "create-activity").header("idempotency-key", "once");
+    let before = proxy.bodies(WRITE).len();
+    for answer in [Answer::Lost, Answer::Proper, Answer::Lost] {
+        proxy.next_answer(WRITE, answer);
+    }
+
+    let first = api.call("create-activity", request.clone()).await;
+    let again = api.call("create-activity", request).await;
+
+    assert_eq!((first.status, again.status), (200, 200), "{} {}", first.body, again.body);
+    assert_eq!(first.body, again.body);
+    let tokens: Vec<String> = proxy.bodies(WRITE)[before..]
+        .iter()
+        .map(|body| body["ClientRequestToken"].to_string())
+        .collect();
+    assert_eq!(tokens.len(), 4, "{tokens:?}"); // the quota's transaction twice, the activity's twice
+    assert!(tokens[0] == tokens[1] && tokens[2] == tokens[3], "{tokens:?}");
+    assert_eq!(activities_of_worf(&api).await, 1);
 }
 
 #[tokio::test]

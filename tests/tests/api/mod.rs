@@ -26,6 +26,7 @@ mod bad_bodies;
 mod bad_days;
 mod bad_input;
 mod bad_requests;
+mod cold;
 mod concurrency;
 mod deletion;
 mod forms;

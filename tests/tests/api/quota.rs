@@ -1,8 +1,10 @@
 //! Write quotas: each user's own, counted before the write.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use cruddur_tests::{Event, Reply, event, eventually};
+use cruddur_tests::proxy::{cancelled, error};
+use cruddur_tests::{Answer, Event, Reply, Store, event, eventually};
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -25,17 +27,10 @@ fn assert_exceeded(reply: &Reply) {
     assert!((1..=600).contains(&seconds), "{seconds}");
 }
 
-async fn of_a_hundred_writes_at_once_at_most_sixty_succeed_and_the_others_write_nothing(api: Api) {
-    let api = api.with_quota("60,600");
-    let sandboxes = join_all((0..4).map(|_| api.start("create-activity"))).await;
-
-    let writes = (0..100).zip(sandboxes.iter().cycle());
-    let replies =
-        join_all(writes.map(|(_, sandbox)| sandbox.invoke(request_of("worf", "create-activity"))))
-            .await;
-
+/// How many activities were published in each window; all other replies are refusals.
+fn published(replies: &[Reply]) -> BTreeMap<i64, usize> {
     let mut published: BTreeMap<i64, usize> = BTreeMap::new();
-    for reply in &replies {
+    for reply in replies {
         match reply.status {
             200 => {
                 let created_at = text(&reply.json["created_at"]).parse().unwrap();
@@ -45,6 +40,79 @@ async fn of_a_hundred_writes_at_once_at_most_sixty_succeed_and_the_others_write_
             _ => assert_exceeded(reply),
         }
     }
+    published
+}
+
+/// How DynamoDB answers a transaction that meets others: one in three conflicts, and those whose
+/// text begins with `stuck` always do. One in ten that count in a quota finds it exceeded.
+fn disturbed(operation: &str, body: &Value, number: usize) -> Answer {
+    let writes = body["TransactItems"].as_array().map_or(0, Vec::len);
+    let codes = |code| {
+        let mut codes = vec!["None"; writes];
+        codes[0] = code;
+        cancelled(&codes)
+    };
+    let text = body.to_string();
+    match operation {
+        "TransactWriteItems" if text.contains("\"stuck") => codes("TransactionConflict"),
+        "TransactWriteItems" if number.is_multiple_of(3) => codes("TransactionConflict"),
+        "TransactWriteItems" if text.contains("QUOTA#") && number.is_multiple_of(10) => {
+            codes("ConditionalCheckFailed")
+        }
+        "BatchWriteItem" | "BatchGetItem" if number.is_multiple_of(7) => {
+            error(400, "ThrottlingException")
+        }
+        _ => Answer::Proper,
+    }
+}
+
+#[tokio::test]
+async fn of_a_hundred_writes_in_conflict_at_most_sixty_succeed_and_the_others_write_nothing() {
+    let (store, proxy) = Store::behind_proxy().await;
+    let number = AtomicUsize::new(0);
+    proxy.refuse(move |operation, body| {
+        disturbed(operation, body, number.fetch_add(1, Ordering::Relaxed))
+    });
+    let api = Api::over(store).with_quota("60,600");
+    let sandboxes = join_all((0..4).map(|_| api.start("create-activity"))).await;
+
+    let writes = (0..100).zip(sandboxes.iter().cycle()).map(|(n, sandbox)| {
+        let word = if n % 25 < 2 { "stuck" } else { "free" };
+        let body = json!({"message": format!("{word} {n}"), "ttl": "7-days"});
+        sandbox.invoke(request_of("worf", "create-activity").json(&body))
+    });
+    let replies = join_all(writes).await;
+
+    proxy.refuse(|_, _| Answer::Proper);
+    let published = published(&replies);
+    assert!(published.values().all(|count| (1..=60).contains(count)), "{published:?}");
+    let statuses = |status| replies.iter().filter(|reply| reply.status == status).count();
+    assert!(statuses(503) > 0 && statuses(429) > 0, "{} and {}", statuses(503), statuses(429));
+    let feed = event("show-activities").path_parameter("key", "@worf").query("limit", "100");
+    let feed = api.get("show-activities", feed).await;
+    let mut found: Vec<&str> =
+        feed.as_array().unwrap().iter().map(|one| text(&one["message"])).collect();
+    let succeeded = replies.iter().filter(|reply| reply.status == 200);
+    let mut expected: Vec<&str> = succeeded.map(|reply| text(&reply.json["message"])).collect();
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+    let profile = event("user-profile").path_parameter("handle", "worf");
+    assert_eq!(api.get("user-profile", profile).await["activities_count"], expected.len());
+    let roots = api.store.dump().await.iter().filter(|item| item.contains("\"ROOT\"")).count();
+    assert_eq!(roots, expected.len());
+}
+
+async fn of_a_hundred_writes_at_once_at_most_sixty_succeed_and_the_others_write_nothing(api: Api) {
+    let api = api.with_quota("60,600");
+    let sandboxes = join_all((0..4).map(|_| api.start("create-activity"))).await;
+
+    let writes = (0..100).zip(sandboxes.iter().cycle());
+    let replies =
+        join_all(writes.map(|(_, sandbox)| sandbox.invoke(request_of("worf", "create-activity"))))
+            .await;
+
+    let published = published(&replies);
     assert!(published.values().all(|count| (1..=60).contains(count)), "{published:?}");
     let total: usize = published.values().sum();
     let feed = event("show-activities").path_parameter("key", "@worf").query("limit", "100");

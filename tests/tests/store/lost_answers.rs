@@ -1,6 +1,7 @@
 //! Writes whose answer is lost: each is repeated under its token and done once.
 
 use cruddur::domain::{Entry, LongText, Message, conversation_uuid, search_words};
+use cruddur::store::quota::{self, Kind};
 use cruddur::store::{feeds, likes, messages, threads, users};
 use cruddur_tests::{Answer, Proxy, Store};
 use uuid::Uuid;
@@ -58,6 +59,51 @@ async fn activities_replies_and_likes_are_written_once() {
     let handles = [handle("worf")];
     let notified = feeds::notifications(table, key_of("worf"), &handles, &page, now()).await;
     assert_eq!([found.len(), feed.len(), notified.unwrap().entries.len()], [1; 3]);
+}
+
+#[tokio::test]
+async fn deletions_are_done_once() {
+    let (store, proxy) = Store::behind_proxy().await;
+    let table = store.table();
+    let root = Entry::Activity(publish(table, activity("andrew", "prune juice", 9)).await);
+    let mut replies = Vec::new();
+    for minutes in [8, 7] {
+        replies.push(Entry::Reply(answer(table, &root, "worf", minutes).await));
+    }
+    let below = Entry::Reply(answer(table, &replies[1], "data", 6).await);
+    let delete = async |entry: &Entry| {
+        with_a_lost_answer(&proxy, WRITE, async || threads::delete(table, entry, now()).await)
+            .await
+            .unwrap()
+    };
+    let replies_to = async |entry: &Entry| {
+        found(table, entry.uuid()).await.map(|entry| entry.counters().replies)
+    };
+
+    assert!(delete(&replies[0]).await);
+    assert_eq!((replies_to(&root).await, replies_to(&replies[0]).await), (Some(1), None));
+    assert!(delete(&below).await);
+    assert_eq!((replies_to(&replies[1]).await, replies_to(&below).await), (Some(0), None));
+    assert!(delete(&root).await);
+    assert_eq!((replies_to(&root).await, replies_to(&replies[1]).await), (None, Some(0)));
+
+    let before = store.dump().await;
+    assert!(!threads::delete(table, &root, now()).await.unwrap());
+    assert_eq!(store.dump().await, before);
+}
+
+#[tokio::test]
+async fn a_write_is_counted_once_in_its_quota() {
+    let (store, proxy) = Store::behind_proxy().await;
+    let spend =
+        async || quota::spend(store.table(), key_of("worf"), Kind::Texts, 2, now()).await.unwrap();
+
+    let first = with_a_lost_answer(&proxy, WRITE, spend).await;
+    let last = with_a_lost_answer(&proxy, WRITE, spend).await;
+    let refused = with_a_lost_answer(&proxy, WRITE, spend).await;
+
+    assert_eq!((first, last), (None, None));
+    assert!(refused.is_some());
 }
 
 #[tokio::test]

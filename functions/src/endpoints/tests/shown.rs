@@ -1,6 +1,13 @@
 //! Written texts appear on the lists of the right users.
 
 use super::*;
+use crate::{
+    domain::{
+        Activity, Counters, DisplayName, Handle, Identity, LongText, MessageText, Reply, UserKey,
+    },
+    store::{Write, codec, users},
+    test_support,
+};
 
 #[tokio::test]
 async fn a_new_activity_is_on_every_list_that_it_belongs_to() {
@@ -298,20 +305,24 @@ async fn more_replies_are_found_along_the_link_of_a_shown_entry() {
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 const MAX_REPLY: usize = 6 * 1024 * 1024;
 
-#[tokio::test]
-async fn the_largest_page_of_every_list_fits_a_reply() {
-    use crate::domain::{Counters, DisplayName, Handle, Identity, LongText, MessageText};
-    use crate::store::{codec, users};
-    use crate::test_support;
-
-    let api = Api::new();
-    let (table, now) = (api.app.table().await.unwrap(), api.app.now());
-    // Escaped twice, since the body is a text in the reply, a NUL has 7 bytes: `\\u0000`.
+/// The author with the longest names. Escaped twice, since the body is a text in the reply, a NUL has
+/// 7 bytes: `\\u0000`.
+async fn longest_author(api: &Api) -> UserKey {
     let handle = Handle::parse(&"𐐨".repeat(128)).unwrap();
     let name = Some(DisplayName::parse(&"𐐨".repeat(64)).unwrap());
-    let author = test_support::key("long");
-    let identity = Identity { key: author, handle, handle_is_chosen: false, name };
-    users::get_or_create(table, &identity, now).await.unwrap().unwrap();
+    let key = test_support::key("long");
+    let identity = Identity { key, handle, handle_is_chosen: false, name };
+    let table = api.app.table().await.unwrap();
+    users::get_or_create(table, &identity, api.app.now()).await.unwrap().unwrap();
+    key
+}
+
+fn longest_reply(author: UserKey, reply: Reply) -> Reply {
+    Reply { author, message: LongText::parse(&"\0".repeat(1024)).unwrap(), ..reply }
+}
+
+async fn write_longest_threads(api: &Api, author: UserKey) {
+    let (table, now) = (api.app.table().await.unwrap(), api.app.now());
     let counters = Counters {
         likes: u32::MAX.into(),
         replies: u32::MAX.into(),
@@ -319,50 +330,53 @@ async fn the_largest_page_of_every_list_fits_a_reply() {
         ..Counters::default()
     };
     for n in 1..=100 {
-        let activity = crate::domain::Activity {
+        let activity = Activity {
             author,
             message: MessageText::parse(&"\0".repeat(280)).unwrap(),
             counters,
             ..test_support::activity(n, now)
         };
-        let replies: Vec<_> = (0..100)
-            .map(|m| crate::domain::Reply {
-                author,
-                message: LongText::parse(&"\0".repeat(1024)).unwrap(),
-                counters,
-                ..test_support::reply(n * 1_000 + m, &activity, n, 1, now)
-            })
-            .take(if n == 1 { 100 } else { 8 })
-            .collect();
+        let reply = |m| {
+            let reply = test_support::reply(n * 1_000 + m, &activity, n, 1, now);
+            Reply { counters, ..longest_reply(author, reply) }
+        };
+        let replies: Vec<_> = (0..if n == 1 { 100 } else { 8 }).map(reply).collect();
         test_support::write_thread(table, &activity, &replies).await;
     }
+}
+
+async fn write_longest_notices(api: &Api, author: UserKey) {
+    let (table, now) = (api.app.table().await.unwrap(), api.app.now());
     let reader = [codec::Recipient::User(test_support::key("reader"))].into();
+    let activity = test_support::activity(1, now);
     let mut notices = Vec::new();
     for n in 0..100 {
-        let activity = test_support::activity(1, now);
-        let reply = crate::domain::Reply {
-            author,
-            message: LongText::parse(&"\0".repeat(1024)).unwrap(),
-            ..test_support::reply(500_000 + n, &activity, 1, 1, now)
-        };
-        notices.extend(codec::reply_items(&reply, &reader).unwrap());
+        let reply = test_support::reply(500_000 + n, &activity, 1, 1, now);
+        notices.extend(codec::reply_items(&longest_reply(author, reply), &reader).unwrap());
     }
     for items in notices.chunks(100) {
-        let writes: Vec<_> = items.iter().cloned().map(crate::store::Write::Upsert).collect();
+        let writes: Vec<_> = items.iter().cloned().map(Write::Upsert).collect();
         table.transact_write(&writes, now).await.unwrap();
     }
+}
 
-    let query = "limit=100";
+#[tokio::test]
+async fn the_largest_page_of_every_list_fits_a_reply() {
+    let api = Api::new();
+    let author = longest_author(&api).await;
+    write_longest_threads(&api, author).await;
+    write_longest_notices(&api, author).await;
+
     let size =
         |reply: Result<Response, ApiError>| serde_json::to_string(&reply.unwrap()).unwrap().len();
-    let event = || Event::new("GET", "/").query(query);
+    let event = || Event::new("GET", "/").query("limit=100");
     let home = size(home_activities::handle(&api.app, event().request()).await);
     let one = event().key("00000000-0000-0000-0000-000000000001");
     let shown = size(show_activities::handle(&api.app, one.request()).await);
-    let told =
+    let notices =
         size(notifications_activities::handle(&api.app, event().by("reader").request()).await);
 
     assert!((5_000_000..MAX_REPLY).contains(&home), "{home}");
     assert!((800_000..MAX_REPLY).contains(&shown), "{shown}");
-    assert!((800_000..MAX_REPLY).contains(&told), "{told}");
+    assert!((800_000..MAX_REPLY).contains(&notices), "{notices}");
 }

@@ -16,10 +16,11 @@ mod range;
 #[cfg(feature = "local")]
 mod schema;
 mod transaction;
+mod trust;
 mod usage;
 mod values;
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_sdk_dynamodb::{
@@ -46,10 +47,10 @@ use range::Range;
 use usage::Usage;
 use values::LISTING;
 
-/// Limits for connecting and for one attempt. DynamoDB answers in milliseconds, so time is left for
-/// another attempt.
+/// Limits for connecting and for one attempt. DynamoDB answers in milliseconds. Both end before the
+/// time for retries does, so an attempt without an answer is repeated.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Most requests of one query when its items have expired. Bounds the cost of a page while TTL
 /// lags; the cursor continues from there.
@@ -87,13 +88,16 @@ impl DynamoDbTable {
     ///
     /// Put together by hand: the SDK's loader also looks into profiles, single sign-on, web
     /// identities and the instance's metadata, none of which Lambda has, and weighs half a
-    /// megabyte.
-    pub fn from_env(name: impl Into<String>) -> Self {
+    /// megabyte. `ca_bundle` is a file of certificates that are accepted beside the system's.
+    pub fn from_env(name: impl Into<String>, ca_bundle: Option<&Path>) -> Self {
         let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let is_set = |name: &str| var(name).map(|value| value.eq_ignore_ascii_case("true"));
         let endpoint = var("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| var("AWS_ENDPOINT_URL"));
         let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
-        let http = aws_smithy_http_client::Builder::new().tls_provider(tls).build_https();
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(tls)
+            .tls_context(trust::tls_context(ca_bundle))
+            .build_https();
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)

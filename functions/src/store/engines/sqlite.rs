@@ -4,7 +4,7 @@
 //! Calls block the thread, which is free to wait: a sandbox serves one invocation at a time.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -61,16 +61,16 @@ const PUT: Call = call("SQLite.PutEach", "BATCH");
 /// A [`Table`] in an SQLite file.
 pub struct SqliteTable {
     connection: Mutex<Connection>,
+    path: PathBuf,
 }
 
 impl SqliteTable {
     /// Opens the file; makes it, its directory and its tables if they are missing.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory).map_err(|error| StoreError::Engine {
-                operation: "open",
-                code: None,
-                source: error.into(),
+            std::fs::create_dir_all(directory).map_err(|error| StoreError::File {
+                path: path.to_owned(),
+                reason: format!("its directory cannot be made ({error})"),
             })?;
         }
         let started = Instant::now();
@@ -83,8 +83,8 @@ impl SqliteTable {
                     std::thread::sleep(Duration::from_millis(5));
                 }
                 prepared => {
-                    let connection = Mutex::new(prepared.map_err(failed("open"))?);
-                    return Ok(Self { connection });
+                    let connection = Mutex::new(prepared.map_err(failed(path, "open"))?);
+                    return Ok(Self { connection, path: path.to_owned() });
                 }
             }
         }
@@ -95,22 +95,22 @@ impl SqliteTable {
         // dropped.
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let pages = queries.iter().map(|query| run_query(&connection, query));
-        pages.collect::<Result<_, _>>().map_err(failed("query"))
+        pages.collect::<Result<_, _>>().map_err(failed(&self.path, "query"))
     }
 
     fn run_gets(&self, keys: &[Key], now: Timestamp) -> Result<Vec<Option<Item>>, StoreError> {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let items = keys.iter().map(|key| find(&connection, key, now));
-        items.collect::<Result<_, _>>().map_err(failed("get"))
+        items.collect::<Result<_, _>>().map_err(failed(&self.path, "get"))
     }
 
     fn run_puts(&self, items: &[Item]) -> Result<(), StoreError> {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let transaction = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(failed("put_each"))?;
+            .map_err(failed(&self.path, "put_each"))?;
         let puts: rusqlite::Result<()> = items.iter().try_for_each(|item| put(&transaction, item));
-        puts.and_then(|()| transaction.commit()).map_err(failed("put_each"))
+        puts.and_then(|()| transaction.commit()).map_err(failed(&self.path, "put_each"))
     }
 
     fn run_writes(&self, writes: &[Write], now: Timestamp) -> Result<(), StoreError> {
@@ -119,10 +119,11 @@ impl SqliteTable {
         // Immediate: a transaction that begins by reading cannot wait for the lock later.
         let transaction = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(failed("transact_write"))?;
-        let unmet = write_all(&transaction, writes, now).map_err(failed("transact_write"))?;
+            .map_err(failed(&self.path, "transact_write"))?;
+        let unmet =
+            write_all(&transaction, writes, now).map_err(failed(&self.path, "transact_write"))?;
         match unmet.is_empty() {
-            true => transaction.commit().map_err(failed("transact_write")),
+            true => transaction.commit().map_err(failed(&self.path, "transact_write")),
             false => Err(StoreError::ConditionsFailed { failed: unmet }), // rolls back when dropped
         }
     }
@@ -353,10 +354,29 @@ fn traced<T>(
     done
 }
 
-fn failed(operation: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
-    move |error| match is_busy(&error) {
-        true => StoreError::Busy { operation, code: None, source: error.into() },
-        false => StoreError::Engine { operation, code: None, source: error.into() },
+fn failed(path: &Path, operation: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
+    move |error| match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy) => {
+            StoreError::Busy { operation, code: None, source: error.into() }
+        }
+        Some(
+            ErrorCode::CannotOpen
+            | ErrorCode::DatabaseCorrupt
+            | ErrorCode::DiskFull
+            | ErrorCode::NotADatabase
+            | ErrorCode::PermissionDenied
+            | ErrorCode::ReadOnly
+            | ErrorCode::SystemIoFailure,
+        ) => StoreError::File { path: path.to_owned(), reason: reason(&error) },
+        _ => StoreError::Engine { operation, code: None, source: error.into() },
+    }
+}
+
+/// SQLite's own words, without its numbers.
+fn reason(error: &rusqlite::Error) -> String {
+    match error {
+        rusqlite::Error::SqliteFailure(_, Some(message)) => message.clone(),
+        other => other.to_string(),
     }
 }
 

@@ -269,10 +269,34 @@ fn several_processes_may_make_and_fill_one_file_at_the_same_time() {
 }
 
 #[test]
-fn a_file_that_cannot_be_opened_is_an_error_that_says_what_was_tried() {
+fn a_file_that_cannot_be_opened_is_an_error_with_its_path_and_the_reason_once() {
     let directory = tempfile::tempdir().unwrap();
+    let text = directory.path().join("a text.db");
+    std::fs::write(&text, "This is not a database, although it is long enough to be one.").unwrap();
+    for (path, reason) in [
+        (directory.path().to_owned(), "unable to open database file"),
+        (text.clone(), "file is not a database"),
+        (text.join("below.db"), "its directory cannot be made"),
+    ] {
+        let error = SqliteTable::open(&path).err().unwrap();
 
-    let error = SqliteTable::open(directory.path()).err().unwrap();
+        let said = error.to_string();
+        let begin = format!("the database {} cannot be used: {reason}", path.display());
+        assert!(said.starts_with(&begin), "{said}");
+        assert!(said.ends_with("; CRUDDUR_SQLITE names another file"), "{said}");
+        assert_eq!(said.matches(reason).count(), 1, "{said}");
+        assert_eq!(error.kind(), "file");
+    }
+}
 
-    assert_eq!(error.to_string(), "open failed");
+#[test]
+fn a_file_that_becomes_read_only_is_an_error_with_its_path() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.db");
+    let table = SqliteTable::open(&path).unwrap();
+    table.connection.lock().unwrap().pragma_update(None, "query_only", true).unwrap();
+
+    let error = table.run_puts(&[item("p", "a")]).unwrap_err();
+
+    assert!(error.to_string().contains(&path.display().to_string()), "{error}");
 }

@@ -60,6 +60,10 @@ pub(super) fn read(
     now: Timestamp,
 ) -> Result<ExportTraceServiceRequest, BadTraces> {
     let mut request = match encoding {
+        // serde reads an array as the fields of a struct in their order.
+        Encoding::Json if body.trim_ascii_start().starts_with(b"[") => {
+            return Err(BadTraces::Malformed);
+        }
         Encoding::Json => serde_json::from_slice(body).map_err(|_| BadTraces::Malformed)?,
         Encoding::Protobuf => {
             ExportTraceServiceRequest::decode(body).map_err(|_| BadTraces::Malformed)?

@@ -59,6 +59,7 @@ async fn what_is_not_the_pages_or_no_traces_is_refused_and_goes_nowhere() {
         (event().header("content-type", "text/plain"), (415, r#"["unsupported_media_type"]"#)),
         (event().header("content-encoding", "gzip"), (415, r#"["unsupported_media_type"]"#)),
         (event().body(&large), (413, r#"["body_too_large"]"#)),
+        (event().body(" []"), (400, r#"["malformed_traces"]"#)),
         (event().body("{"), (400, r#"["malformed_traces"]"#)),
         (event().json(json!({"resourceSpans": many})), (413, r#"["too_many_spans"]"#)),
     ] {

@@ -2,17 +2,17 @@
 
 use std::{
     fs::File,
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     os::fd::OwnedFd,
     process::{Child, Command, Stdio},
 };
 
-use cruddur_tests::{Honeycomb, binaries, http_client::post, otlp};
-use nix::pty::openpty;
+use cruddur_tests::{Honeycomb, Reply, Sandbox, binaries, event, eventually, http_client, otlp};
+use nix::pty::{Winsize, openpty};
 
 use crate::replay::line_of;
 
-/// The extension with a pseudo terminal as its output, listening on an address of its own.
+/// The extension with a pseudo terminal as its output. Each test has another address.
 struct InTerminal {
     process: Child,
     screen: File,
@@ -20,14 +20,17 @@ struct InTerminal {
 }
 
 impl InTerminal {
-    fn start(listen: &str) -> Self {
+    fn start(listen: &str, console: &str, columns: u16) -> Self {
         let spool = tempfile::tempdir().expect("a directory");
-        let terminal = openpty(None, None).expect("a pseudo terminal");
+        let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let terminal = openpty(&size, None).expect("a pseudo terminal");
         let output = |fd: &OwnedFd| Stdio::from(fd.try_clone().expect("a descriptor"));
         let process = Command::new(binaries().path("cruddur-telemetry"))
             .env_clear()
             .env("CRUDDUR_OTLP_LISTEN", listen)
             .env("CRUDDUR_SPOOL_DIR", spool.path())
+            .env("CRUDDUR_CONSOLE", console)
+            .env("TERM", "xterm-256color")
             .env("CRUDDUR_LOG", "info")
             .stdin(Stdio::null())
             .stdout(output(&terminal.slave))
@@ -35,6 +38,15 @@ impl InTerminal {
             .spawn()
             .expect("the extension starts");
         Self { process, screen: terminal.master.into(), url: format!("http://{listen}") }
+    }
+
+    async fn listening(listen: &'static str, console: &str, columns: u16) -> Self {
+        let mut extension = Self::start(listen, console, columns);
+        let listening = tokio::task::spawn_blocking(move || {
+            extension.shows(listen);
+            extension
+        });
+        listening.await.expect("it shows where it listens")
     }
 
     /// What the screen shows, once it shows `text`.
@@ -91,20 +103,103 @@ async fn replay_shows_in_the_terminal_how_much_was_delivered() {
 
 #[tokio::test]
 async fn a_trace_is_drawn_in_the_terminal_in_which_the_extension_was_started() {
-    let mut extension = InTerminal::start("127.77.0.1:4318");
+    let mut extension = InTerminal::listening("127.77.0.1:4318", "waterfall", 80).await;
     let url = format!("{}/v1/traces", extension.url);
-    let mut extension = tokio::task::spawn_blocking(move || {
-        extension.shows("127.77.0.1:4318");
-        extension
-    })
-    .await
-    .expect("it says where it listens");
 
     let headers = [("content-type", "application/x-protobuf")];
-    let reply = post(&url, &headers, otlp::request(&["a drawn span"])).await.expect("an answer");
+    let reply = http_client::post(&url, &headers, otlp::request(&["a drawn span"]))
+        .await
+        .expect("an answer");
 
     assert_eq!(reply.status, 200);
     let screen =
         tokio::task::spawn_blocking(move || extension.shows("▏")).await.expect("a drawing");
     assert!(screen.contains("a drawn span"), "{screen}");
+}
+
+/// A function that sends spans and log lines as in the local run.
+async fn home_activities(url: &str) -> Sandbox {
+    Sandbox::builder("home-activities")
+        .without_extension()
+        .otlp_endpoint(url)
+        .env("OTEL_LOGS_EXPORTER", "otlp")
+        .demo_store()
+        .start()
+        .await
+}
+
+/// The last digits of a reply's trace id, by which its row ends.
+fn short_id(reply: &Reply) -> String {
+    let traceparent = reply.headers.get("traceparent").expect("a reply names its trace");
+    let id = traceparent.split('-').nth(1).expect("an id");
+    id[id.len() - 8..].to_owned()
+}
+
+#[tokio::test]
+async fn a_request_is_a_row_of_the_terminal_and_a_panic_at_most_eight() {
+    for (listen, columns) in [("127.77.0.2:4318", 80), ("127.77.0.3:4318", 40)] {
+        let mut extension = InTerminal::listening(listen, "line", columns).await;
+        let sandbox = home_activities(&extension.url).await;
+
+        sandbox.invoke(event("home-activities")).await;
+        let panic = event("home-activities").header("x-cruddur-fault", "panic");
+        sandbox.invoke(panic).await;
+        sandbox.invoke(event("home-activities").method("PUT")).await;
+        let screen = tokio::task::spawn_blocking(move || extension.shows(" 405")).await;
+
+        let screen = screen.expect("three requests");
+        let red = "\x1b[1m\x1b[31m";
+        assert!(screen.contains("\x1b[32m") && screen.contains(red), "{screen:?}");
+        let screen = without_colours(&screen);
+        let rows: Vec<_> = screen.lines().filter(|row| row.contains(':')).collect();
+        let starts = |text: &str| rows.iter().position(|row| row.contains(text)).expect(text);
+        let (fine, failed, refused) = (starts(" 200 "), starts(" 500 "), starts(" 405"));
+        assert_eq!((fine + 1, failed + 8 >= refused), (failed, true), "{screen}");
+        assert!(rows[failed + 1].contains("Panic: the handler panicked"), "{screen}");
+        assert!(rows[failed + 2].contains("functions/src/runtime/faults.rs:"), "{screen}");
+        for row in rows {
+            assert!(row.chars().count() <= columns.into(), "{columns}: {row}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn in_a_pipe_a_request_is_one_line_without_colours() {
+    let spool = tempfile::tempdir().expect("a directory");
+    let listen = "127.77.0.4:4318";
+    let mut process = Command::new(binaries().path("cruddur-telemetry"))
+        .env_clear()
+        .env("CRUDDUR_OTLP_LISTEN", listen)
+        .env("CRUDDUR_SPOOL_DIR", spool.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the extension starts");
+    let url = format!("http://{listen}");
+    let answers = || async { http_client::get(&url, &[]).await.is_ok() };
+    assert!(eventually(answers, |answers| *answers).await, "it does not listen");
+    let sandbox = home_activities(&url).await;
+
+    let fine = sandbox.invoke(event("home-activities")).await;
+    let failing = event("home-activities").header("x-cruddur-fault", "panic");
+    let failed = sandbox.invoke(failing).await;
+
+    let output = BufReader::new(process.stdout.take().expect("a pipe"));
+    let rows =
+        tokio::task::spawn_blocking(|| output.lines().take(2).collect::<Result<Vec<_>, _>>());
+    let rows = rows.await.expect("two lines").expect("UTF-8");
+    let _ = process.kill();
+    let _ = process.wait();
+    assert!(rows[0].contains("GET /api/activities/home") && rows[0].contains(" 200 "), "{rows:?}");
+    assert!(rows[0].contains(&short_id(&fine)), "{rows:?}");
+    assert!(rows[1].contains(" 500 ") && rows[1].contains(&short_id(&failed)), "{rows:?}");
+    assert!(rows[1].contains("Panic: ") && rows[1].contains("faults.rs:"), "{rows:?}");
+    assert!(!rows.concat().contains('\x1b'), "{rows:?}");
+}
+
+/// Without terminal colours, which end with `m`.
+fn without_colours(screen: &str) -> String {
+    let mut parts = screen.split("\x1b[");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.split_once('m').map_or(part, |(_, rest)| rest))
 }

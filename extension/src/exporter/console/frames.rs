@@ -60,7 +60,17 @@ fn short_function(function: &str) -> String {
     let names: Vec<&str> = path.split("::").filter(|name| !name.is_empty()).collect();
     let is_named = |name: &&&str| !name.starts_with('{');
     let named: Vec<&str> = names.iter().filter(is_named).copied().collect();
-    named[named.len().saturating_sub(2)..].join("::")
+    match named[..] {
+        [] => awaited_function(function).map(short_function).unwrap_or_default(),
+        _ => named[named.len().saturating_sub(2)..].join("::"),
+    }
+}
+
+/// The async function that an unnamed future is generic over.
+fn awaited_function(function: &str) -> Option<&str> {
+    let path = &function[..function.rfind("::{async_fn_env#")?];
+    let start = path.rfind(|char: char| !char.is_alphanumeric() && !matches!(char, '_' | ':'));
+    Some(&path[start.map_or(0, |index| index + 1)..])
 }
 
 /// `<a::B as c::D>::e::<F>` becomes `a::B::e`.
@@ -114,6 +124,7 @@ mod tests {
         for (function, short) in [
             ("cruddur::endpoints::home_activities::handle::{{closure}}", "home_activities::handle"),
             ("{async_fn#0}<fn(&cruddur::App) -> cruddur::Reply>", ""),
+            ("{async_block#0}<fn(&A) -> cruddur::home::handle::{async_fn_env#0}>", "home::handle"),
             ("cruddur::store::read::<alloc::string::String>", "store::read"),
             ("<cruddur::runtime::App as cruddur::x::Y>::z", "App::z"),
             ("<core::pin::Pin<fn() -> A> as B>::poll", "Pin::poll"),

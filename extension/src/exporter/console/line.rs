@@ -1,7 +1,7 @@
 //! Draws each request as one row; below a failure its cause, and frames of the program's own code.
 //!
 //! ```text
-//! 13:45:01 GET /api/activities/home         200  5.31 ms cold user 1f3c9a2b 6b0cdc7a
+//! 13:45:01 GET /api/activities/home         200  5.31 ms cold user 1f3c9a2b 0f15de40
 //! ```
 
 use std::fmt::Write;
@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::{logs::v1::LogRecord, trace::v1::Span};
 use crate::exporter::console::frames::{ShownException, exceptions};
 use crate::exporter::console::text::{StyledRow, clean, columns, cut, duration};
 use crate::exporter::console::trace::{
-    ReceivedSpan, ReceivedTrace, attribute, has_failed, is_access_line, is_entry, value,
+    ReceivedSpan, ReceivedTrace, attribute, has_failed, is_access_line, is_entry, line_text,
 };
 use crate::otlp::log_level::LogLevel;
 use crate::text::hex_id;
@@ -29,7 +29,7 @@ pub(super) const FAILED: Style = AnsiColor::Red.on_default().bold();
 const NAME_COLUMNS: usize = 30;
 
 /// Columns before and after the name: time, status and duration with their blanks.
-const FIXED_COLUMNS: usize = 23;
+const FIXED_COLUMNS: usize = 22;
 
 /// Columns that a shortened name keeps.
 const MIN_NAME: usize = 12;
@@ -162,7 +162,7 @@ fn tail(
     };
     parts.push(TailPart { text: id, style: DIM, url, priority: 4 });
     if FIXED_COLUMNS + name_columns.max(NAME_COLUMNS) + columns_of(&parts) > width {
-        parts.last_mut().into_iter().for_each(|id| id.text.truncate(SHORT_ID));
+        parts.last_mut().into_iter().for_each(|id| id.text = short_id(&id.text).to_owned());
     }
     for (priority, name) in [(1, name_columns), (2, name_columns), (3, MIN_NAME), (4, MIN_NAME)] {
         if FIXED_COLUMNS + name.min(name_columns) + columns_of(&parts) > width {
@@ -170,6 +170,11 @@ fn tail(
         }
     }
     parts
+}
+
+/// The last digits: the first are the time in ids of X-Ray.
+fn short_id(id: &str) -> &str {
+    &id[id.len().saturating_sub(SHORT_ID)..]
 }
 
 /// The method and route; the name and the service of other spans.
@@ -249,7 +254,7 @@ fn draw_line(text: &mut String, line: &LogRecord, screen: &Screen) {
     let level = LogLevel::from_severity(line.severity_number);
     row.push(level_style(level), &format!(" {:5}", level.name()));
     let room = screen.width.unwrap_or(usize::MAX).saturating_sub(row.columns + 1);
-    row.push(PLAIN, &format!(" {}", cut(&value(line.body.as_ref()), room)));
+    row.push(PLAIN, &format!(" {}", cut(&line_text(line), room)));
     let _ = writeln!(text, "{}", row.text);
 }
 

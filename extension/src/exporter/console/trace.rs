@@ -72,3 +72,9 @@ pub(super) fn is_access_line(line: &LogRecord) -> bool {
     let has = |key: &str| line.attributes.iter().any(|attribute| attribute.key == key);
     has("route") && has("status") && has("duration_ms")
 }
+
+/// The body, or the name of an event without a body.
+pub(super) fn line_text(line: &LogRecord) -> String {
+    let body = value(line.body.as_ref());
+    if body.is_empty() { clean(&line.event_name) } else { body }
+}

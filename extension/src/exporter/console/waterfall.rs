@@ -13,7 +13,9 @@ use opentelemetry_proto::tonic::{common::v1::KeyValue, logs::v1::LogRecord, trac
 use crate::exporter::console::frames;
 use crate::exporter::console::line::{self, FAILED, Screen, level_style};
 use crate::exporter::console::text::{clean, columns, cut, duration, wrap};
-use crate::exporter::console::trace::{ReceivedTrace, has_failed, is_access_line, is_entry, value};
+use crate::exporter::console::trace::{
+    ReceivedTrace, has_failed, is_access_line, is_entry, line_text, value,
+};
 use crate::otlp::any_value::text;
 use crate::otlp::log_level::LogLevel;
 use crate::text::hex_id;
@@ -241,7 +243,7 @@ fn draw_log_line(text: &mut String, margin: &str, line: &LogRecord, page: &Page)
     }
     let level = LogLevel::from_severity(line.severity_number);
     let style = level_style(level);
-    let row = format!("{} {}", level.name(), value(line.body.as_ref()));
+    let row = format!("{} {}", level.name(), line_text(line));
     let _ = writeln!(text, "{margin}{style}{}{style:#}", cut(&row, page.room(margin)));
     if page.shows_all {
         draw_words(text, &format!("{margin}  "), words(&line.attributes, true), page);
@@ -314,7 +316,7 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// One word `key=value` per attribute. A stack has rows of its own.
+/// One word `key=value` per attribute. Stacks are drawn by [`Row::draw_exception`].
 fn words(attributes: &[KeyValue], shows_all: bool) -> impl Iterator<Item = String> {
     let is_shown = move |pair: &&KeyValue| match shows_all {
         true => pair.key != "exception.stacktrace",

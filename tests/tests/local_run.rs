@@ -1,6 +1,6 @@
 //! The scripts in `.dev/` that a person starts: the local run, and its walks without an account.
 //!
-//! Each run has ports of its own. `.dev/build` finds the programs built by [`binaries`].
+//! Each run takes free ports. `.dev/build` finds the programs built by [`binaries`].
 
 use std::{net::TcpListener, path::Path, process::Output, time::Duration};
 
@@ -28,7 +28,7 @@ fn free_port() -> String {
     listener.local_addr().expect("an address").port().to_string()
 }
 
-/// A script with a store and a spool of its own.
+/// A script whose store and spool are in `directory`.
 fn script(name: &str, directory: &TempDir) -> Command {
     binaries();
     let tools = root().join(".venv/bin");
@@ -128,10 +128,10 @@ async fn the_walk_without_aws_finds_the_trace_and_the_lines_of_a_request() {
     let shown = text(&walked.stdout);
     assert!(walked.status.success(), "{shown}\n{}", text(&walked.stderr));
     let root = shown.split("Root=").nth(1).and_then(|rest| rest.lines().next()).expect("a trace");
-    let (_, summaries) = shown.split_once("get-trace-summaries").expect("the question");
-    let (_, segments) = summaries.split_once("batch-get-traces").expect("the question");
+    let (_, rest) = shown.split_once("get-trace-summaries").expect("the question");
+    let (summaries, segments) = rest.split_once("batch-get-traces").expect("the question");
     let (segments, lines) = segments.split_once("filter-log-events").expect("the question");
-    assert!(summaries.lines().nth(1).is_some_and(|row| row == root), "{shown}");
+    assert!(summaries.lines().any(|row| row == root), "{shown}");
     assert!(segments.contains("home-activities"), "{shown}");
     let trace_id = root[2..].replace('-', "");
     assert!(lines.contains(&trace_id), "{shown}");

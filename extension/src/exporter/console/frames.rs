@@ -47,11 +47,16 @@ fn place(row: &str) -> &str {
 }
 
 fn row(frame: &StackFrame<'_>) -> String {
-    let file = frame.file.unwrap_or("?");
-    let file = file.strip_prefix("./").unwrap_or(file);
+    let file = frame.file.map_or("?", in_its_package);
     let line = frame.line.map(|line| format!(":{line}")).unwrap_or_default();
     let function = frame.function.map(short_function).unwrap_or_default();
     clean(format!("{file}{line}  {function}").trim_end())
+}
+
+/// The path from the package's folder, the parent of `src`: a whole path fills a row.
+fn in_its_package(file: &str) -> &str {
+    let package = file.rfind("/src/").and_then(|src| file[..src].rfind('/'));
+    package.map_or(file, |slash| &file[slash + 1..])
 }
 
 /// The last two names of a path, without generics: `home_activities::handle`.
@@ -118,6 +123,18 @@ fn closing(text: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_shown_from_its_package() {
+        for (file, short) in [
+            ("./functions/src/store/mod.rs", "functions/src/store/mod.rs"),
+            ("/home/src/cruddur/functions/src/lib.rs", "functions/src/lib.rs"),
+            ("src/lib.rs", "src/lib.rs"),
+            ("/var/task/index.js", "/var/task/index.js"),
+        ] {
+            assert_eq!(in_its_package(file), short);
+        }
+    }
 
     #[test]
     fn a_function_is_its_last_two_names() {

@@ -118,7 +118,7 @@ struct Page {
     shows_all: bool,
 }
 
-struct Row<'a> {
+struct SpanRow<'a> {
     span: &'a Span,
     /// Precedes the name: `│  └─ `.
     branch: String,
@@ -141,7 +141,7 @@ impl Scale {
     }
 }
 
-impl Row<'_> {
+impl SpanRow<'_> {
     fn label(&self) -> String {
         format!("{}{}", self.branch, clean(&self.span.name))
     }
@@ -258,7 +258,7 @@ fn stack(attributes: &[KeyValue]) -> Vec<String> {
 }
 
 /// Children follow their parent, in the order of their start.
-fn rows(trace: &ReceivedTrace, max_indent: usize) -> Vec<Row<'_>> {
+fn rows(trace: &ReceivedTrace, max_indent: usize) -> Vec<SpanRow<'_>> {
     let mut spans: Vec<&Span> = trace.spans.iter().map(|sent| &sent.span).collect();
     spans.sort_by_key(|span| span.start_time_unix_nano);
     let ids: HashSet<&[u8]> = spans.iter().map(|span| &span.span_id[..]).collect();
@@ -282,7 +282,7 @@ fn rows(trace: &ReceivedTrace, max_indent: usize) -> Vec<Row<'_>> {
 }
 
 struct Tree<'a> {
-    rows: Vec<Row<'a>>,
+    rows: Vec<SpanRow<'a>>,
     drawn: HashSet<*const Span>,
     max_indent: usize,
 }
@@ -292,7 +292,7 @@ impl<'a> Tree<'a> {
     fn add(&mut self, root: &'a Span, children: &HashMap<&[u8], Vec<&'a Span>>) {
         let row = |span, branch, indent| {
             let lines = Vec::new();
-            Row { span, branch, indent, has_children: false, lines }
+            SpanRow { span, branch, indent, has_children: false, lines }
         };
         let mut stack = vec![row(root, String::new(), String::new())];
         while let Some(mut parent) = stack.pop() {
@@ -316,7 +316,7 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// One word `key=value` per attribute. Stacks are drawn by [`Row::draw_exception`].
+/// One word `key=value` per attribute. Stacks are drawn by [`SpanRow::draw_exception`].
 fn words(attributes: &[KeyValue], shows_all: bool) -> impl Iterator<Item = String> {
     let is_shown = move |pair: &&KeyValue| match shows_all {
         true => pair.key != "exception.stacktrace",

@@ -22,6 +22,9 @@ use crate::proxy::Proxy;
 use crate::record::PATIENCE;
 use crate::sandbox::environment::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, SESSION_TOKEN};
 
+/// The limit of one attempt that functions have.
+const AS_FUNCTIONS: Duration = Duration::from_secs(2);
+
 /// See the module's text. Dropping it removes the file.
 pub struct Store {
     place: Place,
@@ -30,7 +33,12 @@ pub struct Store {
 
 enum Place {
     Sqlite(TempDir),
-    DynamoDb { endpoint: String, name: String },
+    /// `attempt` is the limit of one attempt.
+    DynamoDb {
+        endpoint: String,
+        name: String,
+        attempt: Duration,
+    },
 }
 
 impl Store {
@@ -44,22 +52,27 @@ impl Store {
     pub async fn dynamodb() -> Store {
         let (endpoint, name) = (endpoint(), moto::unique("cruddur-test"));
         create(&endpoint, &name).await;
-        Store::at(Place::DynamoDb { endpoint, name })
+        Store::at(Place::DynamoDb { endpoint, name, attempt: AS_FUNCTIONS })
     }
 
     /// In a table behind a proxy; making it is not in the proxy's record.
     pub async fn behind_proxy() -> (Store, Proxy) {
-        let (_, behind, proxy) = Store::with_and_without_proxy().await;
+        let (_, behind, proxy) = Store::twice(AS_FUNCTIONS).await;
         (behind, proxy)
     }
 
     /// A table twice: as it is, and behind a proxy.
     pub async fn with_and_without_proxy() -> (Store, Store, Proxy) {
+        // An emulator takes seconds for a query of a large table on a busy machine.
+        Store::twice(Duration::from_secs(60)).await
+    }
+
+    async fn twice(attempt: Duration) -> (Store, Store, Proxy) {
         let (endpoint, name) = (endpoint(), moto::unique("cruddur-test"));
         create(&endpoint, &name).await;
         let proxy = Proxy::start(&endpoint).await;
-        let behind = Place::DynamoDb { endpoint: proxy.url(), name: name.clone() };
-        (Store::at(Place::DynamoDb { endpoint, name }), Store::at(behind), proxy)
+        let behind = Place::DynamoDb { endpoint: proxy.url(), name: name.clone(), attempt };
+        (Store::at(Place::DynamoDb { endpoint, name, attempt }), Store::at(behind), proxy)
     }
 
     fn at(place: Place) -> Store {
@@ -83,7 +96,7 @@ impl Store {
             Place::Sqlite(directory) => {
                 vec![("CRUDDUR_SQLITE", file(directory).display().to_string())]
             }
-            Place::DynamoDb { endpoint, name } => vec![
+            Place::DynamoDb { endpoint, name, .. } => vec![
                 ("CRUDDUR_TABLE", name.clone()),
                 ("AWS_ENDPOINT_URL_DYNAMODB", endpoint.clone()),
             ],
@@ -99,7 +112,9 @@ impl Store {
     pub async fn dump(&self) -> Vec<String> {
         let mut items = match &self.place {
             Place::Sqlite(directory) => dump_file(directory),
-            Place::DynamoDb { endpoint, name } => dump_table(&client(endpoint), name).await,
+            Place::DynamoDb { endpoint, name, attempt } => {
+                dump_table(&client(endpoint, *attempt), name).await
+            }
         };
         items.sort();
         items
@@ -112,8 +127,8 @@ impl Place {
             Place::Sqlite(directory) => {
                 Box::new(SqliteTable::open(&file(directory)).expect("a new file opens"))
             }
-            Place::DynamoDb { endpoint, name } => {
-                Box::new(DynamoDbTable::new(client(endpoint), name))
+            Place::DynamoDb { endpoint, name, attempt } => {
+                Box::new(DynamoDbTable::new(client(endpoint, *attempt), name))
             }
         }
     }
@@ -139,14 +154,8 @@ pub fn endpoint() -> String {
     std::env::var("DYNAMODB_TEST_ENDPOINT").unwrap_or_else(|_| moto::url().to_owned())
 }
 
-/// A client as functions have it, with its timeouts and without the SDK's own retries.
-fn client(endpoint: &str) -> Client {
-    // An emulator takes seconds for a query of a table as large as that measurement may ask for.
-    let attempt_seconds = if std::env::var_os("CRUDDUR_COSTS_OF").is_some() { 60 } else { 2 };
-    client_with_limit(endpoint, Duration::from_secs(attempt_seconds))
-}
-
-fn client_with_limit(endpoint: &str, attempt: Duration) -> Client {
+/// A client as functions have it, without the SDK's own retries.
+fn client(endpoint: &str, attempt: Duration) -> Client {
     let credentials = Credentials::new(
         ACCESS_KEY_ID,
         SECRET_ACCESS_KEY,
@@ -172,7 +181,7 @@ fn client_with_limit(endpoint: &str, attempt: Duration) -> Client {
 
 async fn create(endpoint: &str, name: &str) {
     // moto loads a service with its first request, which takes seconds on a busy machine.
-    let client = client_with_limit(endpoint, Duration::from_secs(60));
+    let client = client(endpoint, Duration::from_secs(60));
     DynamoDbTable::new(client.clone(), name).create().await.expect("a new table");
     let status = || async {
         let described = client.describe_table().table_name(name).send().await;

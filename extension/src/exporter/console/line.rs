@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::{logs::v1::LogRecord, trace::v1::Span};
 use crate::exporter::console::frames::{ShownException, exceptions};
 use crate::exporter::console::text::{StyledRow, clean, columns, cut, duration};
 use crate::exporter::console::trace::{
-    ReceivedSpan, ReceivedTrace, attribute, has_failed, is_access_line, is_entry, line_text,
+    ReceivedSpan, ReceivedTrace, attribute, has_failed, is_access_line, is_entry, line_text, nanos,
 };
 use crate::otlp::log_level::LogLevel;
 use crate::text::hex_id;
@@ -100,7 +100,7 @@ pub(super) fn draw_request(
     let name = name(request);
     let status = attribute(&span.attributes, "http.response.status_code").unwrap_or_default();
     let style = style(&status, has_failed(span));
-    let took = duration(span.end_time_unix_nano.saturating_sub(span.start_time_unix_nano));
+    let took = duration(nanos(span));
     let width = screen.width.unwrap_or(usize::MAX);
     let tail = tail(request, causes, style, screen, columns(&name));
     let tail_columns = columns_of(&tail);

@@ -57,6 +57,14 @@ pub(super) fn has_failed(span: &Span) -> bool {
     span.status.as_ref().is_some_and(|status| status.code == StatusCode::Error as i32)
 }
 
+/// 0 for a span without a start, which would seem to last since 1970.
+pub(super) fn nanos(span: &Span) -> u64 {
+    match span.start_time_unix_nano {
+        0 => 0,
+        start => span.end_time_unix_nano.saturating_sub(start),
+    }
+}
+
 /// The clean text of an attribute; `None` if it is missing or empty.
 pub(super) fn attribute(attributes: &[KeyValue], key: &str) -> Option<String> {
     let found = attributes.iter().find(|attribute| attribute.key == key)?;

@@ -14,7 +14,7 @@ use crate::exporter::console::frames;
 use crate::exporter::console::line::{self, FAILED, Screen, level_style};
 use crate::exporter::console::text::{clean, columns, cut, duration, wrap};
 use crate::exporter::console::trace::{
-    ReceivedTrace, has_failed, is_access_line, is_entry, line_text, value,
+    ReceivedTrace, has_failed, is_access_line, is_entry, line_text, nanos, value,
 };
 use crate::otlp::any_value::text;
 use crate::otlp::log_level::LogLevel;
@@ -73,7 +73,9 @@ pub(super) fn draw(trace: &ReceivedTrace, screen: &Screen, shows_all: bool) -> S
     let width = screen.width.unwrap_or(DEFAULT_WIDTH).max(MIN_WIDTH);
     let rows = rows(trace, MAX_INDENT.min(width / 2 - 6));
     let spans = || trace.spans.iter().map(|received| &received.span);
-    let start = spans().map(|span| span.start_time_unix_nano).min().unwrap_or(0);
+    // A span without a time would stretch the scale to 1970.
+    let starts = spans().map(|span| span.start_time_unix_nano);
+    let start = starts.filter(|start| *start > 0).min().unwrap_or(0);
     let end = spans().map(|span| span.end_time_unix_nano).max().unwrap_or(0);
     let names = rows.iter().map(|row| columns(&row.label())).max().unwrap_or(0);
     let names = names.min(width / 2);
@@ -152,7 +154,7 @@ impl SpanRow<'_> {
         let style = if failed { FAILED } else { BAR };
         let from = scale.column(span.start_time_unix_nano).min(scale.columns - 1);
         let to = scale.column(span.end_time_unix_nano).clamp(from + 1, scale.columns);
-        let took = duration(span.end_time_unix_nano.saturating_sub(span.start_time_unix_nano));
+        let took = duration(nanos(span));
         let label = cut(&self.label(), page.names);
         let pad = page.names - columns(&label);
         let (blank, bar, rest) = (from, "█".repeat(to - from), scale.columns - to);

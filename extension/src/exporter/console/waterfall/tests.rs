@@ -14,8 +14,8 @@ fn sent(id: u8, parent: u8, name: &str, millis: std::ops::Range<u64>) -> Receive
         span_id: vec![id; 8],
         parent_span_id: vec![parent; 8],
         name: name.to_owned(),
-        start_time_unix_nano: millis.start * 1_000_000,
-        end_time_unix_nano: millis.end * 1_000_000,
+        start_time_unix_nano: (1_000 + millis.start) * 1_000_000,
+        end_time_unix_nano: (1_000 + millis.end) * 1_000_000,
         ..Span::default()
     };
     ReceivedSpan { span, service: "home".into() }
@@ -56,6 +56,22 @@ GET /       ▕█████████████████████�
 
 ";
     assert_eq!(plain(&trace, 60, false), expected);
+}
+
+#[test]
+fn a_span_without_a_time_does_not_stretch_the_scale() {
+    let mut timeless = sent(2, 1, "timeless", 0..0);
+    (timeless.span.start_time_unix_nano, timeless.span.end_time_unix_nano) = (0, 0);
+    let trace = trace([sent(1, 9, "GET /", 0..10), sent(3, 1, "half", 5..10), timeless]);
+
+    let drawing = plain(&trace, 60, false);
+
+    let bar = |name: &str| {
+        let row = drawing.lines().find(|row| row.contains(name)).expect("a row");
+        row.matches('█').count()
+    };
+    assert_eq!(bar("half"), bar("GET /") / 2 + 1, "{drawing}");
+    assert_eq!(bar("timeless"), 1, "{drawing}");
 }
 
 #[test]

@@ -217,3 +217,11 @@ pub fn parse_http_url(text: &str, exporter: &str) -> Result<Uri, String> {
         _ => Err(format!("is not an http or https URL, so {exporter} gets nothing")),
     }
 }
+
+/// The URL of a trace, with a place for its id.
+pub fn parse_trace_url(text: &str) -> Result<String, String> {
+    match text.starts_with("http") && text.contains("{trace_id}") {
+        true => Ok(text.to_owned()),
+        false => Err("is ignored: not a URL with {trace_id} in it".into()),
+    }
+}

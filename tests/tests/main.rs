@@ -2,6 +2,7 @@
 
 // What the support itself promises.
 mod honeycomb_fake;
+mod local_run;
 mod puppet;
 mod sandbox;
 mod sandbox_telemetry;

@@ -1,7 +1,7 @@
 use super::*;
 use crate::client::secret::SecretSource;
 use crate::exporter::cloudwatch_logs::config::CloudWatchLogsConfig;
-use crate::exporter::console::ConsoleConfig;
+use crate::exporter::console::config::ConsoleConfig;
 use crate::exporter::xray::config::XrayConfig;
 use crate::processor::failures::item::ItemLevel;
 use crate::processor::failures::settings::ClientAddress;

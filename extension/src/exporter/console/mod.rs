@@ -1,18 +1,23 @@
-//! Draws each trace in the terminal as a waterfall, for local work.
+//! Shows each trace in the terminal, for local work: as a row, or as a waterfall.
 //!
-//! Spans wait for the entry span of the process: a root, a SERVER span, or a span whose parent is in
-//! another process.
+//! Spans and log lines wait for the entry span of the process: a root, a SERVER span, or a span whose
+//! parent is in another process.
 
+mod text;
+mod trace;
+mod frames;
+mod line;
 mod waterfall;
+pub mod config;
 
 use std::{
     collections::{HashMap, VecDeque},
-    io::Write,
+    io::{IsTerminal, Write},
 };
 
-use opentelemetry_proto::tonic::{
-    collector::trace::v1::ExportTraceServiceRequest,
-    trace::v1::{Span, SpanFlags, span::SpanKind},
+use futures_util::future::BoxFuture;
+use opentelemetry_proto::tonic::collector::{
+    logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest,
 };
 use prost::Message;
 
@@ -20,51 +25,48 @@ use crate::delivery::batch::Batch;
 use crate::delivery::error::{ExportError, ExportOutcome};
 use crate::delivery::healthcheck::Finding;
 use crate::delivery::{DestinationSpec, Exporter};
-use crate::exporter::console::waterfall::ReceivedSpan;
-use crate::exporter::kind::{ExporterConfig, ExporterKind, Selection};
+use crate::exporter::console::config::{ConsoleConfig, ConsoleView};
+use crate::exporter::console::line::Screen;
+use crate::exporter::console::trace::{ReceivedTrace, is_entry, lines, spans};
+use crate::exporter::kind::{ExporterConfig, ExporterKind};
 use crate::invocation::registry::Registry;
 use crate::otlp::payload::{Payload, SignalKind};
-use futures_util::future::BoxFuture;
 
-/// Most waiting spans, which bounds memory. Beyond it, all traces are drawn without an entry span.
-const MAX_WAITING_SPANS: usize = 10_000;
+/// Most waiting spans and lines, which bounds memory. Beyond it, all traces are drawn without an entry
+/// span.
+const MAX_WAITING: usize = 10_000;
 
-/// Most drawn traces whose late spans are drawn at once.
+/// Most drawn traces whose late spans and lines are drawn at once.
 const MAX_DRAWN: usize = 256;
-
-/// Columns if standard output is not a terminal.
-const DEFAULT_WIDTH: usize = 120;
 
 pub const KIND: ExporterKind = ExporterKind {
     name: "console",
-    variables: &[],
-    read: |_, Selection { is_named, is_on_lambda }| {
-        (is_named || !is_on_lambda).then(|| Box::new(ConsoleConfig) as _)
-    },
+    variables: config::VARIABLES,
+    read: |reader, selection| ConsoleConfig::read(reader, selection).map(|it| Box::new(it) as _),
 };
-
-#[derive(Debug)]
-pub struct ConsoleConfig;
 
 impl ExporterConfig for ConsoleConfig {
     fn start(&self, _: Option<&Registry>) -> Box<dyn Exporter> {
-        Box::new(Console::default())
+        Box::new(Console::new(self.clone()))
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Console {
-    waiting: HashMap<Vec<u8>, Vec<ReceivedSpan>>,
+    config: ConsoleConfig,
+    waiting: HashMap<Vec<u8>, ReceivedTrace>,
     drawn: VecDeque<Vec<u8>>,
 }
 
 impl Console {
+    fn new(config: ConsoleConfig) -> Self {
+        Self { config, waiting: HashMap::new(), drawn: VecDeque::new() }
+    }
+
     async fn draw_batch(&mut self, batch: &Batch) -> Result<ExportOutcome, ExportError> {
         let unreadable = |error: &dyn std::fmt::Display| ExportError::Unreadable(error.to_string());
         let bytes = batch.to_plain().map_err(|error| unreadable(&error))?;
-        let traces =
-            ExportTraceServiceRequest::decode(bytes).map_err(|error| unreadable(&error))?;
-        let complete = self.collect(traces);
+        let complete = self.collect(batch.kind, &bytes).map_err(|error| unreadable(&error))?;
         let drawings = self.draw(complete);
         // On a blocking thread: a stopped terminal must not block other tasks.
         let written = tokio::task::spawn_blocking(move || write(&drawings)).await;
@@ -72,35 +74,79 @@ impl Console {
         Ok(ExportOutcome::default())
     }
 
-    /// Stores the spans and returns the ids of complete traces.
-    fn collect(&mut self, traces: ExportTraceServiceRequest) -> Vec<Vec<u8>> {
+    /// Stores spans or lines and returns the ids of complete traces.
+    fn collect(
+        &mut self,
+        kind: SignalKind,
+        bytes: &[u8],
+    ) -> Result<Vec<Vec<u8>>, prost::DecodeError> {
         let mut complete = Vec::new();
-        for received in spans(traces) {
-            let trace_id = received.span.trace_id.clone();
-            let can_be_drawn = is_entry(&received.span) || self.drawn.contains(&trace_id);
-            if can_be_drawn && !complete.contains(&trace_id) {
-                complete.push(trace_id.clone());
+        let mut add = |trace_id: &[u8], is_complete: bool| {
+            let is_late = self.drawn.iter().any(|drawn| drawn == trace_id);
+            if (is_complete || is_late) && !complete.iter().any(|seen| seen == trace_id) {
+                complete.push(trace_id.to_vec());
             }
-            self.waiting.entry(trace_id).or_default().push(received);
+            is_late
+        };
+        match kind {
+            SignalKind::Logs => {
+                for line in lines(ExportLogsServiceRequest::decode(bytes)?) {
+                    let is_late = add(&line.trace_id, line.trace_id.is_empty());
+                    let trace = self.waiting.entry(line.trace_id.clone()).or_default();
+                    trace.is_late |= is_late;
+                    trace.lines.push(line);
+                }
+            }
+            _ => {
+                for received in spans(ExportTraceServiceRequest::decode(bytes)?) {
+                    let is_late = add(&received.span.trace_id, is_entry(&received.span));
+                    let trace = self.waiting.entry(received.span.trace_id.clone()).or_default();
+                    trace.is_late |= is_late;
+                    trace.spans.push(received);
+                }
+            }
         }
-        if self.waiting.values().map(Vec::len).sum::<usize>() > MAX_WAITING_SPANS {
+        let waiting = self.waiting.values().map(|trace| trace.spans.len() + trace.lines.len());
+        if waiting.sum::<usize>() > MAX_WAITING {
             complete = self.waiting.keys().cloned().collect();
         }
-        complete
+        Ok(complete)
     }
 
     fn draw(&mut self, traces: Vec<Vec<u8>>) -> String {
-        let terminal = terminal_size::terminal_size();
-        let width = terminal.map_or(DEFAULT_WIDTH, |(width, _)| width.0.into());
+        let screen = self.screen();
         let mut drawings = String::new();
         for trace_id in traces {
-            if let Some(trace) = self.waiting.remove(&trace_id) {
-                drawings.push_str(&waterfall::draw(&trace, width));
+            let Some(trace) = self.waiting.remove(&trace_id) else { continue };
+            drawings.push_str(&match self.config.view {
+                ConsoleView::Waterfall { shows_all } if !trace.spans.is_empty() => {
+                    waterfall::draw(&trace, &screen, shows_all)
+                }
+                ConsoleView::Waterfall { .. } => line::draw_lines(&trace.lines, &screen),
+                ConsoleView::Line => line::draw(&trace, &screen),
+            });
+            // Lines without a trace have an empty id, and lines may come before their spans.
+            if !trace.spans.is_empty() {
                 self.drawn.push_front(trace_id);
                 self.drawn.truncate(MAX_DRAWN);
             }
         }
         drawings
+    }
+
+    fn draw_rest(&mut self) -> String {
+        let rest = self.waiting.keys().cloned().collect();
+        self.draw(rest)
+    }
+
+    fn screen(&self) -> Screen {
+        let terminal = std::io::stdout().is_terminal();
+        let width = terminal.then(|| {
+            let size = terminal_size::terminal_size();
+            // A terminal without a size, as of some recorders, has 0 columns.
+            size.map(|(width, _)| width.0.into()).filter(|width| *width > 0).unwrap_or(80)
+        });
+        Screen { width, trace_url: self.config.trace_url.clone() }
     }
 }
 
@@ -108,7 +154,7 @@ impl Exporter for Console {
     fn spec(&self) -> DestinationSpec {
         DestinationSpec {
             name: "console",
-            kinds: vec![SignalKind::Traces],
+            kinds: vec![SignalKind::Traces, SignalKind::Logs],
             durable: false,
             keeps_duplicates: true,
         }
@@ -123,23 +169,24 @@ impl Exporter for Console {
 
     fn preview(&self, payload: &Payload) -> Result<Vec<String>, ExportError> {
         let unreadable = |error: prost::DecodeError| ExportError::Unreadable(error.to_string());
-        let traces = ExportTraceServiceRequest::decode(&payload.bytes[..]).map_err(unreadable)?;
-        let mut console = Self::default();
-        console.collect(traces);
-        let all = console.waiting.keys().cloned().collect();
-        Ok(vec![console.draw(all)])
+        let mut console = Self::new(self.config.clone());
+        console.collect(payload.kind, &payload.bytes).map_err(unreadable)?;
+        Ok(vec![console.draw_rest()])
     }
 
     fn healthcheck(&mut self) -> BoxFuture<'_, Vec<Finding>> {
-        Box::pin(std::future::ready(vec![Finding::fine("traces are drawn on standard output")]))
+        let text = match self.config.view {
+            ConsoleView::Line => "each request is a row on standard output",
+            ConsoleView::Waterfall { .. } => "traces are drawn on standard output",
+        };
+        Box::pin(std::future::ready(vec![Finding::fine(text)]))
     }
 }
 
 /// Incomplete traces would be lost with the process, so they are drawn.
 impl Drop for Console {
     fn drop(&mut self) {
-        let rest = self.waiting.keys().cloned().collect();
-        write(&self.draw(rest));
+        write(&self.draw_rest());
     }
 }
 
@@ -147,24 +194,4 @@ fn write(drawings: &str) {
     // An error is ignored: a closed terminal must not stop telemetry.
     let mut out = anstream::stdout().lock();
     let _ = out.write_all(drawings.as_bytes()).and_then(|()| out.flush());
-}
-
-fn spans(traces: ExportTraceServiceRequest) -> impl Iterator<Item = ReceivedSpan> {
-    traces.resource_spans.into_iter().flat_map(|resource_spans| {
-        let attributes = resource_spans.resource.map(|resource| resource.attributes);
-        let service = attributes
-            .iter()
-            .flatten()
-            .find(|attribute| attribute.key == "service.name")
-            .map(|attribute| waterfall::value(attribute.value.as_ref()))
-            .unwrap_or_default();
-        let spans = resource_spans.scope_spans.into_iter().flat_map(|scope| scope.spans);
-        spans.map(move |span| ReceivedSpan { span, service: service.clone() })
-    })
-}
-
-fn is_entry(span: &Span) -> bool {
-    span.parent_span_id.is_empty()
-        || span.kind == SpanKind::Server as i32
-        || span.flags & SpanFlags::ContextIsRemoteMask as u32 != 0
 }

@@ -1,81 +1,133 @@
-//! Draws one trace: a line per span with its bar, and the attributes below.
+//! Draws one trace: a row per span with its bar, and below it attributes and log lines.
 //!
 //! Texts in spans are untrusted, so control characters are escaped.
 
 use std::{
     collections::{HashMap, HashSet},
     fmt::Write,
-    time::Duration,
 };
 
 use anstyle::{AnsiColor, Style};
-use opentelemetry_proto::tonic::{
-    common::v1::{AnyValue, KeyValue},
-    trace::v1::{Span, status::StatusCode},
-};
-use trace_context::TraceId;
+use opentelemetry_proto::tonic::{common::v1::KeyValue, logs::v1::LogRecord, trace::v1::Span};
 
+use crate::exporter::console::frames;
+use crate::exporter::console::line::{self, FAILED, Screen, level_style};
+use crate::exporter::console::text::{clean, columns, cut, duration, wrap};
+use crate::exporter::console::trace::{
+    ReceivedTrace, has_failed, is_access_line, is_entry, line_text, nanos, value,
+};
 use crate::otlp::any_value::text;
+use crate::otlp::log_level::LogLevel;
+use crate::text::hex_id;
 
 const TITLE: Style = Style::new().bold();
 const BAR: Style = AnsiColor::Cyan.on_default();
-const ERROR: Style = AnsiColor::Red.on_default().bold();
 const DETAIL: Style = Style::new().dimmed();
 
-/// Columns; narrower terminals wrap the lines.
-const MIN_WIDTH: usize = 60;
+/// Columns; narrower terminals wrap the rows.
+const MIN_WIDTH: usize = 40;
 
-/// Columns; deeper spans start again at the left margin.
+/// Columns of a pipe.
+const DEFAULT_WIDTH: usize = 80;
+
+/// Columns; deeper spans start again at the left margin. At most half a row less the branch.
 const MAX_INDENT: usize = 48;
 
-/// A span and the service that sent it.
-#[derive(Debug)]
-pub(super) struct ReceivedSpan {
-    pub(super) span: Span,
-    pub(super) service: String,
-}
+/// Columns beside name and bar: two edges, two blanks and the duration.
+const BESIDE_BAR: usize = 12;
 
-/// `trace` has at least one span; `width` is in columns. The drawing ends with a newline.
-pub(super) fn draw(trace: &[ReceivedSpan], width: usize) -> String {
-    let rows = rows(trace);
+/// Attributes that are the same in every request, or that the title shows: left out unless all are
+/// asked for. A dot ends a prefix.
+const USUAL: [&str; 27] = [
+    "app.error_code",
+    "app.name",
+    "app.user_id",
+    "aws.",
+    "client.",
+    "cloud.",
+    "code.",
+    "cruddur.",
+    "db.namespace",
+    "db.system.name",
+    "error.type",
+    "faas.",
+    "http.request.body.size",
+    "http.request.method",
+    "http.response.body.size",
+    "http.response.status_code",
+    "http.route",
+    "network.",
+    "process.",
+    "server.",
+    "telemetry.",
+    "thread.",
+    "url.path",
+    "url.scheme",
+    "user_agent.",
+    "exception.escaped",
+    "exception.stacktrace",
+];
+
+/// `trace` has at least one span. The drawing ends with an empty row.
+pub(super) fn draw(trace: &ReceivedTrace, screen: &Screen, shows_all: bool) -> String {
+    let width = screen.width.unwrap_or(DEFAULT_WIDTH).max(MIN_WIDTH);
+    let rows = rows(trace, MAX_INDENT.min(width / 2 - 6));
+    let spans = || trace.spans.iter().map(|received| &received.span);
     // A span without a time would stretch the scale to 1970.
-    let starts = trace.iter().map(|received| received.span.start_time_unix_nano);
+    let starts = spans().map(|span| span.start_time_unix_nano);
     let start = starts.filter(|start| *start > 0).min().unwrap_or(0);
-    let end = trace.iter().map(|received| received.span.end_time_unix_nano).max().unwrap_or(0);
-    let names = rows.iter().map(|row| row.label().chars().count()).max().unwrap_or(0);
-    let width = width.max(MIN_WIDTH);
+    let end = spans().map(|span| span.end_time_unix_nano).max().unwrap_or(0);
+    let names = rows.iter().map(|row| columns(&row.label())).max().unwrap_or(0);
     let names = names.min(width / 2);
-    let scale =
-        Scale { start, length: end.saturating_sub(start).max(1), columns: width - names - 16 };
+    let columns = width - names - BESIDE_BAR;
+    let scale = Scale { start, length: end.saturating_sub(start).max(1), columns };
+    let page = Page { names, scale, width, shows_all };
 
-    let mut text = title(trace, Duration::from_nanos(end.saturating_sub(start)));
+    let mut text = title(trace, width, screen);
     for row in &rows {
-        row.draw(&mut text, names, &scale, width);
+        row.draw(&mut text, &page);
+    }
+    let shown: HashSet<&[u8]> = spans().map(|span| &span.span_id[..]).collect();
+    for line in trace.lines.iter().filter(|line| !shown.contains(&line.span_id[..])) {
+        draw_log_line(&mut text, "", line, &page);
     }
     text.push('\n');
     text
 }
 
-fn title(trace: &[ReceivedSpan], took: Duration) -> String {
-    let Some(first) = trace.first() else {
-        return String::new();
-    };
-    let mut services: Vec<_> = trace.iter().map(|received| received.service.as_str()).collect();
+/// A row per request, then the whole id and the services.
+fn title(trace: &ReceivedTrace, width: usize, screen: &Screen) -> String {
+    let mut text = String::new();
+    for request in trace.spans.iter().filter(|received| is_entry(&received.span)) {
+        let screen = Screen { width: Some(width), ..screen.clone() };
+        line::draw_request(&mut text, request, &[], &screen);
+    }
+    let id = trace.spans.first().map(|first| hex_id(&first.span.trace_id)).unwrap_or_default();
+    let id = if id.is_empty() { "without a valid id".to_owned() } else { id };
+    let mut services: Vec<_> = trace.spans.iter().map(|it| it.service.as_str()).collect();
     services.dedup();
-    let trace_id =
-        <[u8; 16]>::try_from(&first.span.trace_id[..]).ok().and_then(TraceId::from_bytes);
-    let trace_id = trace_id.map_or_else(|| "without a valid id".into(), |id| id.to_string());
-    let (services, took) = (services.join(", "), millis(took));
-    format!("{TITLE}trace {trace_id}{TITLE:#} {DETAIL}{services}, {took}{DETAIL:#}\n")
+    let services = cut(&services.join(", "), width.saturating_sub(columns(&id) + 7));
+    let _ = writeln!(text, "{TITLE}trace {id}{TITLE:#} {DETAIL}{services}{DETAIL:#}");
+    text
 }
 
-struct Row<'a> {
+/// The layout that all rows of a drawing share.
+struct Page {
+    /// Columns of the names.
+    names: usize,
+    scale: Scale,
+    width: usize,
+    shows_all: bool,
+}
+
+struct SpanRow<'a> {
     span: &'a Span,
     /// Precedes the name: `│  └─ `.
     branch: String,
     /// Precedes the names of descendants: `│  `.
     indent: String,
     has_children: bool,
+    lines: Vec<&'a LogRecord>,
 }
 
 struct Scale {
@@ -91,74 +143,129 @@ impl Scale {
     }
 }
 
-impl Row<'_> {
+impl SpanRow<'_> {
     fn label(&self) -> String {
         format!("{}{}", self.branch, clean(&self.span.name))
     }
 
-    fn draw(&self, text: &mut String, names: usize, scale: &Scale, width: usize) {
-        let span = self.span;
-        let status = span.status.as_ref();
-        let failed = status.is_some_and(|status| status.code == StatusCode::Error as i32);
-        let style = if failed { ERROR } else { BAR };
+    fn draw(&self, text: &mut String, page: &Page) {
+        let (span, scale) = (self.span, &page.scale);
+        let failed = has_failed(span);
+        let style = if failed { FAILED } else { BAR };
         let from = scale.column(span.start_time_unix_nano).min(scale.columns - 1);
         let to = scale.column(span.end_time_unix_nano).clamp(from + 1, scale.columns);
-        let took = match span.start_time_unix_nano {
-            0 => 0,
-            start => span.end_time_unix_nano.saturating_sub(start),
-        };
-        let label: String = self.label().chars().take(names).collect();
+        let took = duration(nanos(span));
+        let label = cut(&self.label(), page.names);
+        let pad = page.names - columns(&label);
         let (blank, bar, rest) = (from, "█".repeat(to - from), scale.columns - to);
-        let took = millis(Duration::from_nanos(took));
         let _ = writeln!(
             text,
-            "{label:names$} ▕{:blank$}{style}{bar}{style:#}{:rest$}▏ {took:>11}",
-            "", ""
+            "{label}{:pad$} ▕{:blank$}{style}{bar}{style:#}{:rest$}▏ {took:>8}",
+            "", "", ""
         );
-        if let Some(status) = status.filter(|_| failed) {
-            let message = clean(&status.message);
-            let _ = writeln!(text, "{}{ERROR}error {message}{ERROR:#}", self.margin());
+        let message = span.status.as_ref().map(|status| clean(&status.message));
+        if let Some(message) = message.filter(|text| failed && !text.is_empty()) {
+            self.draw_row(text, FAILED, &format!("error {message}"), page);
         }
-        self.draw_details(text, words(&span.attributes), width);
+        self.draw_details(text, words(&span.attributes, page.shows_all), page);
         for event in &span.events {
+            let is_exception = event.name == "exception";
             let name = std::iter::once(format!("• {}", clean(&event.name)));
-            self.draw_details(text, name.chain(words(&event.attributes)), width);
+            if !is_exception || page.shows_all {
+                let words = words(&event.attributes, page.shows_all);
+                self.draw_details(text, name.chain(words), page);
+            }
+            if is_exception {
+                self.draw_exception(text, &event.attributes, page);
+            }
+        }
+        for line in &self.lines {
+            draw_log_line(text, &self.margin(), line, page);
         }
     }
 
-    /// Precedes the lines below the name, so that the branch to the children continues.
+    /// Precedes the rows below the name, so that the branch to the children continues.
     fn margin(&self) -> String {
         format!("{}{}", self.indent, if self.has_children { "│  " } else { "   " })
     }
 
-    fn draw_details(&self, text: &mut String, words: impl Iterator<Item = String>, width: usize) {
+    fn draw_row(&self, text: &mut String, style: Style, content: &str, page: &Page) {
         let margin = self.margin();
-        let room = width.saturating_sub(margin.chars().count()).max(MIN_WIDTH / 2);
-        let mut line = String::new();
-        let mut end_line = |line: &mut String| {
-            if !line.is_empty() {
-                let _ = writeln!(text, "{margin}{DETAIL}{line}{DETAIL:#}");
-                line.clear();
-            }
-        };
-        for word in words {
-            if !line.is_empty() && line.chars().count() + 2 + word.chars().count() > room {
-                end_line(&mut line);
-            }
-            let gap = if line.is_empty() { "" } else { "  " };
-            let _ = write!(line, "{gap}{word}");
+        let content = cut(content, page.room(&margin));
+        let _ = writeln!(text, "{margin}{style}{content}{style:#}");
+    }
+
+    /// With all attributes the whole stack follows, else the program's own frames.
+    fn draw_exception(&self, text: &mut String, attributes: &[KeyValue], page: &Page) {
+        let exception = frames::exception(attributes);
+        self.draw_row(text, FAILED, &exception.cause, page);
+        match page.shows_all {
+            true => stack(attributes).iter().for_each(|row| self.draw_row(text, DETAIL, row, page)),
+            false => exception
+                .frames
+                .iter()
+                .for_each(|row| self.draw_row(text, DETAIL, &format!("  {row}"), page)),
         }
-        end_line(&mut line);
+    }
+
+    fn draw_details(&self, text: &mut String, words: impl Iterator<Item = String>, page: &Page) {
+        let margin = self.margin();
+        draw_words(text, &margin, words, page);
     }
 }
 
+impl Page {
+    /// Columns beside a margin.
+    fn room(&self, margin: &str) -> usize {
+        self.width.saturating_sub(columns(margin)).max(MIN_WIDTH / 2)
+    }
+}
+
+/// As many words in a row as fit. A longer word is wrapped if all attributes are shown, else cut.
+fn draw_words(text: &mut String, margin: &str, words: impl Iterator<Item = String>, page: &Page) {
+    let room = page.room(margin);
+    let mut rows: Vec<String> = Vec::new();
+    for word in words {
+        let word = if page.shows_all { word } else { cut(&word, room) };
+        match rows.last_mut() {
+            Some(row) if columns(row) + 2 + columns(&word) <= room => {
+                let _ = write!(row, "  {word}");
+            }
+            _ => rows.extend(wrap(&word, room).into_iter().map(str::to_owned)),
+        }
+    }
+    for row in rows {
+        let _ = writeln!(text, "{margin}{DETAIL}{row}{DETAIL:#}");
+    }
+}
+
+fn draw_log_line(text: &mut String, margin: &str, line: &LogRecord, page: &Page) {
+    if is_access_line(line) && !page.shows_all {
+        return;
+    }
+    let level = LogLevel::from_severity(line.severity_number);
+    let style = level_style(level);
+    let row = format!("{} {}", level.name(), line_text(line));
+    let _ = writeln!(text, "{margin}{style}{}{style:#}", cut(&row, page.room(margin)));
+    if page.shows_all {
+        draw_words(text, &format!("{margin}  "), words(&line.attributes, true), page);
+    }
+}
+
+/// The rows of the stack's own text.
+fn stack(attributes: &[KeyValue]) -> Vec<String> {
+    let stack = attributes.iter().find(|attribute| attribute.key == "exception.stacktrace");
+    let stack = stack.map(|stack| text(stack.value.as_ref())).unwrap_or_default();
+    stack.lines().map(clean).collect()
+}
+
 /// Children follow their parent, in the order of their start.
-fn rows(trace: &[ReceivedSpan]) -> Vec<Row<'_>> {
-    let mut spans: Vec<&Span> = trace.iter().map(|sent| &sent.span).collect();
+fn rows(trace: &ReceivedTrace, max_indent: usize) -> Vec<SpanRow<'_>> {
+    let mut spans: Vec<&Span> = trace.spans.iter().map(|sent| &sent.span).collect();
     spans.sort_by_key(|span| span.start_time_unix_nano);
     let ids: HashSet<&[u8]> = spans.iter().map(|span| &span.span_id[..]).collect();
     let mut children: HashMap<&[u8], Vec<&Span>> = HashMap::new();
-    let mut tree = Tree { rows: Vec::new(), drawn: HashSet::new() };
+    let mut tree = Tree { rows: Vec::new(), drawn: HashSet::new(), max_indent };
     let (nested, roots): (Vec<&Span>, Vec<&Span>) = spans.iter().copied().partition(|span| {
         ids.contains(&span.parent_span_id[..]) && span.parent_span_id != span.span_id
     });
@@ -169,18 +276,26 @@ fn rows(trace: &[ReceivedSpan]) -> Vec<Row<'_>> {
     for root in roots.into_iter().chain(spans) {
         tree.add(root, &children);
     }
+    for row in &mut tree.rows {
+        let lines = trace.lines.iter();
+        row.lines = lines.filter(|line| line.span_id == row.span.span_id).collect();
+    }
     tree.rows
 }
 
 struct Tree<'a> {
-    rows: Vec<Row<'a>>,
+    rows: Vec<SpanRow<'a>>,
     drawn: HashSet<*const Span>,
+    max_indent: usize,
 }
 
 impl<'a> Tree<'a> {
     /// Adds a span and its descendants, without recursion: a trace may be thousands deep.
     fn add(&mut self, root: &'a Span, children: &HashMap<&[u8], Vec<&'a Span>>) {
-        let row = |span, branch, indent| Row { span, branch, indent, has_children: false };
+        let row = |span, branch, indent| {
+            let lines = Vec::new();
+            SpanRow { span, branch, indent, has_children: false, lines }
+        };
         let mut stack = vec![row(root, String::new(), String::new())];
         while let Some(mut parent) = stack.pop() {
             if !self.drawn.insert(std::ptr::from_ref(parent.span)) {
@@ -188,7 +303,7 @@ impl<'a> Tree<'a> {
             }
             let below = children.get(&parent.span.span_id[..]).map_or(&[][..], Vec::as_slice);
             parent.has_children = !below.is_empty();
-            let deepest = parent.indent.chars().count() >= MAX_INDENT;
+            let deepest = parent.indent.chars().count() >= self.max_indent;
             let indent = if deepest { "" } else { parent.indent.as_str() };
             for (index, child) in below.iter().enumerate().rev() {
                 let (branch, further) = if index + 1 == below.len() {
@@ -203,124 +318,22 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// One word `key=value` per attribute.
-fn words(attributes: &[KeyValue]) -> impl Iterator<Item = String> {
-    attributes.iter().map(|pair| format!("{}={}", clean(&pair.key), value(pair.value.as_ref())))
+/// One word `key=value` per attribute. Stacks are drawn by [`SpanRow::draw_exception`].
+fn words(attributes: &[KeyValue], shows_all: bool) -> impl Iterator<Item = String> {
+    let is_shown = move |pair: &&KeyValue| match shows_all {
+        true => pair.key != "exception.stacktrace",
+        false => !is_usual(&pair.key),
+    };
+    let word = |pair: &KeyValue| format!("{}={}", clean(&pair.key), value(pair.value.as_ref()));
+    attributes.iter().filter(is_shown).map(word)
 }
 
-pub(super) fn value(value: Option<&AnyValue>) -> String {
-    clean(&text(value))
-}
-
-fn clean(text: &str) -> String {
-    text.chars().fold(String::new(), |mut clean, char| {
-        if char.is_control() || is_layout(char) {
-            clean.extend(char.escape_default());
-        } else {
-            clean.push(char);
-        }
-        clean
+fn is_usual(key: &str) -> bool {
+    USUAL.iter().any(|usual| match usual.ends_with('.') {
+        true => key.starts_with(usual),
+        false => key == *usual,
     })
 }
 
-/// Characters that break lines or change the direction of text.
-fn is_layout(char: char) -> bool {
-    matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-fn millis(duration: Duration) -> String {
-    format!("{:.2} ms", duration.as_secs_f64() * 1e3)
-}
-
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn sent(id: u8, parent: u8, name: &str, millis: std::ops::Range<u64>) -> ReceivedSpan {
-        let span = Span {
-            trace_id: vec![1; 16],
-            span_id: vec![id; 8],
-            parent_span_id: vec![parent; 8],
-            name: name.to_owned(),
-            start_time_unix_nano: (1_000 + millis.start) * 1_000_000,
-            end_time_unix_nano: (1_000 + millis.end) * 1_000_000,
-            ..Span::default()
-        };
-        ReceivedSpan { span, service: "home".into() }
-    }
-
-    fn plain(trace: &[ReceivedSpan], width: usize) -> String {
-        anstream::adapter::strip_str(&draw(trace, width)).to_string()
-    }
-
-    #[test]
-    fn children_stand_below_their_parent_in_the_order_of_their_start() {
-        let trace = [
-            sent(3, 1, "later", 6..8),
-            sent(2, 1, "sooner", 2..6),
-            sent(4, 2, "inner", 3..4),
-            sent(1, 9, "GET /", 0..10),
-        ];
-
-        let expected = "\
-trace 01010101010101010101010101010101 home, 10.00 ms
-GET /       ▕█████████████████████████████████▏    10.00 ms
-├─ sooner   ▕      █████████████              ▏     4.00 ms
-│  └─ inner ▕         ████                    ▏     1.00 ms
-└─ later    ▕                   ███████       ▏     2.00 ms
-
-";
-        assert_eq!(plain(&trace, 60), expected);
-    }
-
-    #[test]
-    fn a_span_without_a_time_does_not_stretch_the_scale() {
-        let mut timeless = sent(2, 1, "timeless", 0..0);
-        (timeless.span.start_time_unix_nano, timeless.span.end_time_unix_nano) = (0, 0);
-        let trace = [sent(1, 9, "GET /", 0..10), sent(3, 1, "half", 5..10), timeless];
-
-        let drawing = plain(&trace, 60);
-
-        let bar = |name: &str| {
-            let line = drawing.lines().find(|line| line.contains(name)).unwrap();
-            line.matches('█').count()
-        };
-        assert_eq!(bar("half"), bar("GET /") / 2 + 1, "{drawing}");
-        assert!(drawing.contains("home, 10.00 ms") && bar("timeless") == 1, "{drawing}");
-    }
-
-    #[test]
-    fn spans_that_are_each_others_parents_are_drawn_once_each() {
-        let drawing = plain(&[sent(1, 2, "egg", 0..1), sent(2, 1, "hen", 0..1)], 80);
-
-        assert_eq!(drawing.matches("egg").count(), 1);
-        assert_eq!(drawing.matches("hen").count(), 1);
-    }
-
-    #[test]
-    fn control_characters_of_a_span_do_not_reach_the_terminal() {
-        let drawing = draw(&[sent(1, 0, "a\u{1b}[2Jb\nc\u{202e}d", 0..1)], 80);
-
-        assert!(drawing.contains(r"a\u{1b}[2Jb\nc\u{202e}d"), "{drawing}");
-    }
-
-    proptest! {
-        #[test]
-        fn any_tree_and_any_times_can_be_drawn(
-            spans in prop::collection::vec((any::<u8>(), any::<u8>(), any::<u64>(), any::<u64>()), 1..20),
-            width in 0..300_usize,
-        ) {
-            let trace: Vec<_> = spans.into_iter().map(|(id, parent, start, end)| {
-                let mut sent = sent(id, parent, "x", 0..0);
-                (sent.span.start_time_unix_nano, sent.span.end_time_unix_nano) = (start, end);
-                sent
-            }).collect();
-
-            let drawing = plain(&trace, width);
-
-            prop_assert_eq!(drawing.lines().count(), trace.len() + 2);
-        }
-    }
-}
+mod tests;

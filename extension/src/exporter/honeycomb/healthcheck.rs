@@ -46,7 +46,8 @@ pub(super) async fn check(api: &mut HoneycombApi) -> Vec<Finding> {
             let (round_trip, connected) = (begun.elapsed().as_millis(), connected.as_millis());
             let times =
                 format!("{endpoint} answers in {round_trip} ms, the first time in {connected} ms");
-            vec![Finding::fine(times), key]
+            let link = environment_url(&endpoint, &first).map(Finding::fine);
+            [Finding::fine(times), key].into_iter().chain(link).collect()
         }
         Err(problem) => vec![problem],
     };
@@ -57,7 +58,7 @@ pub(super) async fn check(api: &mut HoneycombApi) -> Vec<Finding> {
 fn key_finding(endpoint: &str, api: &HoneycombApi, reply: &HttpReply) -> Result<Finding, Finding> {
     let status = reply.status;
     if status == StatusCode::UNAUTHORIZED && api.has_key() {
-        let why = "does not know the key. Is the key of the other region (EU or US), or deleted?";
+        let why = "does not know the key: is it deleted, or of the other region (EU, US)?";
         return Err(Finding::refused(format!("{endpoint} {why}")));
     }
     if !status.is_success() {
@@ -78,6 +79,16 @@ fn key_finding(endpoint: &str, api: &HoneycombApi, reply: &HttpReply) -> Result<
     })
 }
 
+/// Where the key's data is shown; `None` for a classic key, and at any host but Honeycomb's own.
+fn environment_url(endpoint: &str, reply: &HttpReply) -> Option<String> {
+    let host =
+        endpoint.strip_prefix("https://api.").filter(|host| host.ends_with("honeycomb.io"))?;
+    let auth: Value = serde_json::from_slice(&reply.body).ok()?;
+    let slug = |of: &str| auth[of]["slug"].as_str().filter(|slug| !slug.is_empty());
+    let (team, environment) = (slug("team")?, slug("environment")?);
+    Some(format!("https://ui.{host}/{team}/environments/{environment}"))
+}
+
 fn owner_finding(auth: &Value, has_dataset: bool) -> Option<Finding> {
     let team = auth["team"]["name"].as_str()?;
     let kind = auth["type"].as_str().unwrap_or("unknown");
@@ -94,4 +105,24 @@ fn owner_finding(auth: &Value, has_dataset: bool) -> Option<Finding> {
         true => Finding::fine(key),
         false => Finding::refused(format!("{key}, but may not send events")),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_of_a_key_has_an_address_at_honeycomb_itself() {
+        let url = |endpoint, auth: Value| {
+            let body = auth.to_string().into();
+            let reply = HttpReply { status: StatusCode::OK, headers: Default::default(), body };
+            environment_url(endpoint, &reply)
+        };
+        let auth = |environment: &str| serde_json::json!({ "team": { "slug": "acme" }, "environment": { "slug": environment } });
+
+        let europe = url("https://api.eu1.honeycomb.io", auth("test"));
+        assert_eq!(europe.as_deref(), Some("https://ui.eu1.honeycomb.io/acme/environments/test"));
+        assert_eq!(url("https://api.honeycomb.io", auth("")), None);
+        assert_eq!(url("http://127.0.0.1:4000", auth("test")), None);
+    }
 }

@@ -3,7 +3,7 @@
 use crate::client::secret::SecretSource;
 use crate::processor::failures::item::ItemLevel;
 use crate::processor::failures::settings::{ClientAddress, ItemSettings};
-use crate::settings::{Reader, Variable, parse_http_url};
+use crate::settings::{Reader, Variable, parse_http_url, parse_trace_url};
 
 pub(super) const VARIABLES: &[Variable] = &[
     Variable::new(
@@ -37,7 +37,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     Variable::new(
         "CRUDDUR_TRACE_URL",
         "",
-        "the URL of a trace, {trace_id} in place of its id: a link in each item",
+        "the URL of a trace, {trace_id} in place of its id: a link in each item and in the console",
     )
     .url(),
     Variable::new("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "", "megabytes; set by Lambda"),
@@ -113,12 +113,5 @@ fn parse_client_address(text: &str) -> Result<ClientAddress, String> {
         "anonymize" | "anonymise" => Ok(ClientAddress::Anonymized),
         "false" => Ok(ClientAddress::None),
         _ => Err("is neither true, anonymize nor false, so no address is sent".into()),
-    }
-}
-
-fn parse_trace_url(text: &str) -> Result<String, String> {
-    match text.starts_with("http") && text.contains("{trace_id}") {
-        true => Ok(text.to_owned()),
-        false => Err("is ignored: not a URL with {trace_id} in it".into()),
     }
 }

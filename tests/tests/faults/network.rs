@@ -113,7 +113,8 @@ async fn answers_come_byte_by_byte() {
 #[tokio::test]
 async fn one_of_two_destinations_is_a_black_hole() {
     let rig = Rig::start_with("one of two destinations is black-holed", |builder| {
-        builder.env("CRUDDUR_EXPORTERS", "honeycomb,console")
+        let builder = builder.env("CRUDDUR_EXPORTERS", "honeycomb,console");
+        builder.env("CRUDDUR_CONSOLE", "waterfall")
     })
     .await;
     rig.honeycomb.always(cruddur_tests::Answer::Unread);

@@ -3,7 +3,7 @@
 //!
 //! | part | bytes, integers little endian |
 //! |---|---|
-//! | header | `CRUDSUM`, the [version](VERSION), bytes of [dead letters](crate::pipeline::dead_letter) (8), the first sequence number without one (8), the [next sequence number](Sums::end) (8) |
+//! | header | `CRUDSUM`, the version (1), bytes of [dead letters](crate::pipeline::dead_letter) (8), the first sequence number without one (8), the [next sequence number](Sums::end) (8) |
 //! | row, one for each queue | name, padded with zeros (32), [watermark](QueueRow::watermark) (8), columns of the account (80) |
 //!
 //! It is written in place after each change. The write takes a microsecond and survives a SIGKILL. (A

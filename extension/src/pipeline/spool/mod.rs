@@ -1,6 +1,6 @@
 //! Undelivered payloads on disk, so that they outlive the process.
 //!
-//! A payload is appended to a [segment](record) before its sender gets an answer: one write into the page
+//! A payload is appended to a segment before its sender gets an answer: one write into the page
 //! cache, which outlives the process, without compression and fsync. A payload of several destinations is
 //! one record. The [buffer](crate::pipeline::buffer) knows which records a destination lacks; the
 //! [sums](crate::pipeline::ledger) keep that for the next process.

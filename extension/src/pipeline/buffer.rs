@@ -150,7 +150,7 @@ impl Buffer {
         self.entries.get(&sequence)
     }
 
-    /// The oldest payload from a sequence number on that is only in memory, without an error first.
+    /// The oldest payload that is only in memory, those without an error first, and none that `skip` names.
     pub fn next_unspooled(&self, skip: impl Fn(&Entry) -> bool) -> Option<u64> {
         let all = self.unspooled.iter().flatten();
         all.copied().find(|it| self.entries.get(it).is_some_and(|entry| !skip(entry)))

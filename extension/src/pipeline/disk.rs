@@ -67,6 +67,7 @@ impl PipelineDisk {
         match sums.write(&core.sums()) {
             Ok(()) => core.remove_finished(),
             Err(error) => {
+                core.forget_out_of_order();
                 if !std::mem::replace(reported, true) {
                     warn!("The sums cannot be written, a kill would not be noticed: {error}");
                 }

@@ -30,6 +30,7 @@ use std::{
 
 use bytes::Bytes;
 use tokio::time::Instant;
+use tracing::warn;
 
 pub use crate::pipeline::spool::import::ImportedFile;
 pub use crate::pipeline::spool::record::RecordHeader;
@@ -114,11 +115,14 @@ impl Spool {
             let path = entry?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if let Some(id) = SegmentName::parse(name) {
-                spool.recover(id, &path, names, &mut recovered)?;
+                // One bad file costs itself: the sums show what it held.
+                if let Err(error) = spool.recover(id, &path, names, &mut recovered) {
+                    warn!("{} is left out of the spool: {error}", path.display());
+                }
             } else if let Some(file) = ImportedFile::parse(&path) {
                 recovered.imports.push(file);
             } else if name.ends_with(UNFINISHED) {
-                fs::remove_file(&path)?;
+                let _ = fs::remove_file(&path); // it holds nothing that the sums count
             }
         }
         Ok((spool, recovered))
@@ -139,7 +143,7 @@ impl Spool {
         let places: Vec<_> = opened.names.split(',').map(place).collect();
         let mut segment = opened.segment;
         for (header, offset) in opened.records {
-            let bits = places.iter().enumerate();
+            let bits = places.iter().take(u32::BITS as usize).enumerate();
             let known = bits.filter(|(bit, _)| header.destinations & (1 << bit) != 0);
             let destinations =
                 known.fold(0, |bits, (_, place)| bits | place.map_or(0, |place| 1 << place));

@@ -105,3 +105,32 @@ fn a_failed_append_leaves_a_complete_file() {
     assert_eq!(spool.read(location, &header(0, false, b"one")).unwrap(), "one");
     assert!(before.len() > 3);
 }
+
+#[test]
+fn a_segment_that_cannot_be_opened_costs_itself_and_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut spool, _) = Spool::open(directory.path(), 100 * BLOCK, &NAMES).unwrap();
+    spool.append(&header(0, false, b"one"), b"one").unwrap();
+    drop(spool);
+    for name in ["00000000000000000007.others.segment", "x.unfinished"] {
+        fs::create_dir(directory.path().join(name)).unwrap(); // unreadable for root too
+    }
+
+    let (_, recovered) = Spool::open(directory.path(), 100 * BLOCK, &NAMES).unwrap();
+
+    assert_eq!(recovered.records.len(), 1);
+    assert!(directory.path().join("00000000000000000007.others.segment").exists());
+}
+
+#[test]
+fn a_segment_that_names_more_destinations_than_bits_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let names = ["x"; 40];
+    let (mut spool, _) = Spool::open(directory.path(), 100 * BLOCK, &names).unwrap();
+    spool.append(&header(0, false, b"one"), b"one").unwrap();
+    drop(spool);
+
+    let (_, recovered) = Spool::open(directory.path(), 100 * BLOCK, &["x"]).unwrap();
+
+    assert_eq!(recovered.records.len(), 1);
+}

@@ -12,7 +12,7 @@ use cruddur_telemetry::{
 use libfuzzer_sys::fuzz_target;
 use tokio::time::Instant;
 
-/// The first byte is the length of the sums in units of 8 bytes; a segment follows them.
+// The first byte is the length of the sums in units of 8 bytes; a segment follows them.
 fuzz_target!(|input: &[u8]| {
     let Some((length, rest)) = input.split_first() else { return };
     let (sums, segment) = rest.split_at(rest.len().min(usize::from(*length) * 8));

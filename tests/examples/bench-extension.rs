@@ -2,6 +2,8 @@
 //!
 //! `make bench-extension` builds all three and prints one table. The bare extension
 //! (`tests/bench/bare_extension.c`) only registers and asks for events: what it takes, any takes.
+//!
+//! `bench-extension BARE OURS PEER [PART]`: a part is `init`, `large`, `small`, `holds` or `everywhere`.
 
 #![allow(clippy::print_stdout)] // its table is what it is for
 
@@ -36,15 +38,28 @@ async fn main() {
         path: arguments.next().expect("paths of the bare extension, of ours, and of the peer"),
     };
     let candidates = [candidate(BARE), candidate(EXTENSION), candidate(PEER)];
+    let only = std::env::args().nth(4);
+    let runs = |part: &str| only.as_ref().is_none_or(|only| only == part);
     println!("{:<56}{:>12}{:>12}{:>12}{:>10}", "", "bare", "ours", "peer", "ours/…");
-    init(&candidates).await;
-    sizes(&candidates);
-    let [_, ours, peer] = &candidates;
-    let table = [measure(ours).await, measure(peer).await];
-    for ((what, ours), (_, peer)) in table[0].iter().zip(&table[1]) {
-        row(what, None, *ours, Some(*peer));
+    if runs("init") {
+        init(&candidates).await;
+        sizes(&candidates);
     }
-    row("CPU per span, µs, all four destinations", None, everywhere(ours).await, None);
+    let [_, ours, peer] = &candidates;
+    if runs("large") {
+        rows(large(ours).await, large(peer).await);
+    }
+    if runs("small") {
+        rows(small(ours).await, small(peer).await);
+    }
+    if runs("holds") {
+        rows(holds(ours).await, holds(peer).await);
+        rows(black_hole(ours).await, black_hole(peer).await);
+        rows(nobody_there(ours).await, nobody_there(peer).await);
+    }
+    if runs("everywhere") {
+        row("CPU per span, µs, all four destinations", None, everywhere(ours).await, None);
+    }
 }
 
 /// A line; the last column is ours in relation to the bare one if there is one, else to the peer.
@@ -71,12 +86,12 @@ impl Candidate {
         if self.name == EXTENSION {
             return (builder.honeycomb(honeycomb), load);
         }
-        // The peer listens on one port of the loopback address.
-        let port = 20_000 + std::process::id() % 20_000;
+        // The peer listens on fixed ports of the loopback address. These are below those of connections.
+        let port = 20_000 + std::process::id() % 6_000;
         let builder = builder
             .otlp_endpoint(&format!("http://127.0.0.1:{port}"))
             .env("LAMBDA_OTEL_RECEIVER_HTTP_PORT", &port.to_string())
-            .env("LAMBDA_OTEL_TELEMETRY_API_LISTENER_PORT", &(port + 20_000).to_string())
+            .env("LAMBDA_OTEL_TELEMETRY_API_LISTENER_PORT", &(port + 6_000).to_string())
             .env("LAMBDA_OTEL_EXPORTER_ENDPOINT", &honeycomb.url())
             .env("OTEL_EXPORTER_OTLP_HEADERS", &format!("x-honeycomb-team={}", honeycomb.key()));
         (builder, load)
@@ -117,14 +132,10 @@ fn sizes(candidates: &[Candidate; 3]) {
     row("binary, MB", None, size(&ours.path), Some(size(&peer.path)));
 }
 
-async fn measure(candidate: &Candidate) -> Vec<(&'static str, f64)> {
-    let mut rows = Vec::new();
-    rows.extend(large(candidate).await);
-    rows.extend(small(candidate).await);
-    rows.extend(holds(candidate).await);
-    rows.extend(black_hole(candidate).await);
-    rows.extend(nobody_there(candidate).await);
-    rows
+fn rows(ours: Vec<(&str, f64)>, peer: Vec<(&str, f64)>) {
+    for ((what, ours), (_, peer)) in ours.into_iter().zip(peer) {
+        row(what, None, ours, Some(peer));
+    }
 }
 
 /// Bursts of 20,000 spans.
@@ -133,7 +144,9 @@ async fn large(candidate: &Candidate) -> Vec<(&'static str, f64)> {
     // At once: decoding what comes would take longer than sending it.
     honeycomb.always(Answer::status(200));
     let (builder, load) = candidate.sandbox(&honeycomb);
-    let sandbox = builder.freezing(false).function_timeout(Duration::from_secs(60)).start().await;
+    let builder = builder.freezing(false).function_timeout(Duration::from_secs(60));
+    // With a whole core, spans are sent while more come.
+    let sandbox = builder.memory(1_769).start().await;
     let pid = candidate.pid(&sandbox).await;
     let mut rates = Vec::new();
     let cpu = cpu_time(pid);

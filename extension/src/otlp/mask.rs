@@ -10,13 +10,13 @@
 use crate::otlp::edit::{begin_message, end_message, push_message};
 use crate::otlp::payload::Payload;
 use crate::otlp::schema::{FieldKind, Schema};
-use crate::otlp::wire::{Value, fields, nested, next_field};
+use crate::otlp::wire::{Value, nested, next_field};
 use crate::scrub::{MASK, Scrubber};
 
 /// The payload with masked secrets. Payloads without secrets are not copied.
 pub fn masked(payload: Payload, scrubber: &Scrubber) -> Payload {
     match payload.kind.schema() {
-        Ok(schema) if has_secret(schema, &payload.bytes, scrubber) => {
+        Ok(schema) if scrubber.is_on() && has_secret(schema, &payload.bytes, scrubber) => {
             let mut bytes = Vec::with_capacity(payload.bytes.len());
             mask(schema, &payload.bytes, scrubber, &mut bytes);
             Payload { bytes: bytes.into(), ..payload }
@@ -25,25 +25,30 @@ pub fn masked(payload: Payload, scrubber: &Scrubber) -> Payload {
     }
 }
 
-fn has_secret(schema: &Schema, message: &[u8], scrubber: &Scrubber) -> bool {
-    let mut fields = fields(message).flatten();
-    names_secret(schema, message, scrubber)
-        || fields.any(|(number, value)| match (schema.kind(number), value) {
-            (FieldKind::Text | FieldKind::Texts, Value::Bytes(text)) => {
-                matches!(scrubber.text(utf8(text)), std::borrow::Cow::Owned(_))
-            }
-            (
-                FieldKind::Message(schema) | FieldKind::Messages(schema) | FieldKind::Items(schema),
-                Value::Bytes(message),
-            ) => has_secret(schema, message, scrubber),
+/// Whether [`mask`] may change the message. It runs for each attribute of each span.
+fn has_secret(schema: &Schema, mut message: &[u8], scrubber: &Scrubber) -> bool {
+    let is_key_value = schema.is_key_value();
+    while let Ok((number, value)) = next_field(&mut message) {
+        let Value::Bytes(bytes) = value else { continue };
+        let is_secret = match schema.kind(number) {
+            FieldKind::Text if is_key_value && number == KEY => scrubber.is_secret(bytes),
+            FieldKind::Text | FieldKind::Texts => scrubber.has_secret(bytes),
+            FieldKind::Message(schema)
+            | FieldKind::Messages(schema)
+            | FieldKind::Items(schema) => has_secret(schema, bytes, scrubber),
             _ => false,
-        })
+        };
+        if is_secret {
+            return true;
+        }
+    }
+    false
 }
 
 /// Whether a message is an attribute or map entry whose key names a secret.
 fn names_secret(schema: &Schema, message: &[u8], scrubber: &Scrubber) -> bool {
     schema.is_key_value()
-        && nested(message, KEY).last().is_some_and(|key| scrubber.is_secret(utf8(key)))
+        && nested(message, KEY).last().is_some_and(|key| scrubber.is_secret(key))
 }
 
 /// Fields of `KeyValue`, and the text of `AnyValue`.

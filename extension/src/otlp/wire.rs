@@ -130,6 +130,7 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 /// Reads the first field, and moves `rest` behind it.
+#[inline]
 pub(super) fn next_field<'a>(rest: &mut &'a [u8]) -> Result<Field<'a>, Malformed> {
     field(rest, 0)
 }

@@ -15,7 +15,6 @@ use std::io::{self, Read, Write};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use flate2::Crc;
 
 use crate::delivery::batch::compress;
 use crate::otlp::edit::regroup;
@@ -197,10 +196,10 @@ fn read_line(line: &str) -> Option<DeadLetter> {
 }
 
 fn checksum(head: &str, body: &str) -> u32 {
-    let mut crc = Crc::new();
+    let mut crc = crc32fast::Hasher::new();
     crc.update(head.as_bytes());
     crc.update(body.as_bytes());
-    crc.sum()
+    crc.finalize()
 }
 
 #[cfg(test)]

@@ -62,17 +62,25 @@ impl Scrubber {
 
     fn of_names(names: Vec<String>) -> Self {
         let mut lengths = Box::new([0; 256]);
-        for (first, bit) in names.iter().filter_map(|name| first_and_length(name)) {
+        for (first, bit) in names.iter().filter_map(|name| first_and_length(name.as_bytes())) {
             lengths[first] |= bit;
         }
         Self { names, lengths }
     }
 
-    pub fn is_secret(&self, name: &str) -> bool {
-        let name = name.trim_end_matches(['[', ']']).rsplit(['.', '[']).next().unwrap_or(name);
+    pub fn is_on(&self) -> bool {
+        !self.names.is_empty()
+    }
+
+    pub fn is_secret(&self, name: impl AsRef<[u8]>) -> bool {
+        let name = name.as_ref();
+        let length = name.iter().rposition(|byte| !b"[]".contains(byte)).map_or(0, |last| last + 1);
+        let name = &name[..length];
+        let start = name.iter().rposition(|byte| b".[".contains(byte)).map_or(0, |at| at + 1);
+        let name = &name[start..];
         let is_possible =
             first_and_length(name).is_some_and(|(first, bit)| self.lengths[first] & bit != 0);
-        is_possible && self.names.iter().any(|known| known.eq_ignore_ascii_case(name))
+        is_possible && self.names.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name))
     }
 
     /// The JSON on one line with masked secrets. Order and spelling of all other parts stay, but
@@ -92,7 +100,7 @@ impl Scrubber {
             out.push_str(string);
             out.push(':');
             rest = value.trim_start();
-            if self.is_secret(&unescaped(string)) {
+            if self.is_secret(&*unescaped(string)) {
                 out.push_str("\"***\"");
                 rest = &rest[value_length(rest)..];
             }
@@ -112,8 +120,8 @@ impl Scrubber {
 }
 
 /// The index and the bit of a name in [`Scrubber::lengths`]. `None` for an empty name.
-fn first_and_length(name: &str) -> Option<(usize, u64)> {
-    let first = name.as_bytes().first()?.to_ascii_lowercase();
+fn first_and_length(name: &[u8]) -> Option<(usize, u64)> {
+    let first = name.first()?.to_ascii_lowercase();
     Some((first.into(), 1 << name.len().min(63)))
 }
 

@@ -14,6 +14,7 @@
 
 use std::{borrow::Cow, ops::Range};
 
+use memchr::{memchr3, memchr3_iter};
 use percent_encoding::percent_decode_str;
 
 use crate::scrub::{MASK, Scrubber, value_length};
@@ -27,8 +28,8 @@ const SCHEMES: [&str; 3] = ["Bearer", "Basic", "Token"];
 impl Scrubber {
     /// The text with masked secrets, in linear time.
     pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        if self.names.is_empty() {
-            return Cow::Borrowed(text); // masking is off
+        if !self.is_on() {
+            return Cow::Borrowed(text);
         }
         let (mut out, mut copied, mut name_from) = (String::new(), 0, 0);
         for sign in signs(text) {
@@ -55,6 +56,12 @@ impl Scrubber {
         }
         out.push_str(&text[copied..]);
         Cow::Owned(out)
+    }
+
+    /// Whether [`text`](Self::text) masks anything in this UTF-8.
+    pub fn has_secret(&self, text: &[u8]) -> bool {
+        memchr3(b'=', b':', b'%', text).is_some()
+            && str::from_utf8(text).is_ok_and(|text| matches!(self.text(text), Cow::Owned(_)))
     }
 
     /// The value after a sign, if the name before the sign is a secret's. The name begins at `from` or
@@ -124,7 +131,7 @@ struct FoundSecret<'a> {
 
 /// The signs that may assign a value to a name.
 fn signs(text: &str) -> impl Iterator<Item = Range<usize>> {
-    memchr::memchr3_iter(b'=', b':', b'%', text.as_bytes()).filter_map(|at| {
+    memchr3_iter(b'=', b':', b'%', text.as_bytes()).filter_map(|at| {
         if text.as_bytes()[at] != b'%' {
             return Some(at..at + 1);
         }

@@ -9,7 +9,6 @@ mod client;
 
 use std::process::ExitCode;
 
-use flate2::Crc;
 use http::{Method, StatusCode};
 use lexopt::{
     Arg::{Long, Short},
@@ -303,9 +302,7 @@ impl BoardMaker {
 
 /// A checksum of the query's specification; `serde_json` sorts the members of objects.
 fn checksum_mark(panel: &Value) -> String {
-    let mut crc = Crc::new();
-    crc.update(panel["query"].to_string().as_bytes());
-    format!("{MARK}{:08x}]", crc.sum())
+    format!("{MARK}{:08x}]", crc32fast::hash(panel["query"].to_string().as_bytes()))
 }
 
 fn list(value: &Value) -> &[Value] {

@@ -10,8 +10,6 @@
 //! recovery reads headers without bodies. A damaged header costs the bytes up to the next
 //! marker; a record that ends beyond the file is unfinished.
 
-use flate2::Crc;
-
 use crate::otlp::payload::SignalKind;
 
 /// The version of the format. A file of another version is counted and removed.
@@ -59,7 +57,7 @@ impl RecordHeader {
         let flags = flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).sum();
         let mut header = [0; HEADER_BYTES];
         header[0..4].copy_from_slice(&MARKER);
-        header[8..12].copy_from_slice(&checksum(body).to_le_bytes());
+        header[8..12].copy_from_slice(&crc32fast::hash(body).to_le_bytes());
         header[12..16].copy_from_slice(&self.bytes.to_le_bytes());
         header[16..20].copy_from_slice(&self.plain_bytes.to_le_bytes());
         header[20] = self.kind as u8;
@@ -73,14 +71,14 @@ impl RecordHeader {
     /// Changes the destinations of an encoded header to those of this one.
     pub(super) fn set_destinations(&self, header: &mut [u8; HEADER_BYTES]) {
         header[24..28].copy_from_slice(&self.destinations.to_le_bytes());
-        let checksum = checksum(&header[8..]);
+        let checksum = crc32fast::hash(&header[8..]);
         header[4..8].copy_from_slice(&checksum.to_le_bytes());
     }
 
     /// Reads the header at the begin of `bytes`.
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, DamagedRecord> {
         let header = bytes.get(..HEADER_BYTES).ok_or(DamagedRecord)?;
-        let is_intact = header[..4] == MARKER && number(header, 4) == checksum(&header[8..]);
+        let is_intact = header[..4] == MARKER && number(header, 4) == crc32fast::hash(&header[8..]);
         let kind = SignalKind::ALL.get(usize::from(header[20])).filter(|_| is_intact);
         let flag = |flag| header[21] & flag != 0;
         Ok(Self {
@@ -106,7 +104,7 @@ impl RecordHeader {
 pub(super) fn body(record: &[u8]) -> Result<&[u8], DamagedRecord> {
     RecordHeader::decode(record)?;
     let body = &record[HEADER_BYTES..];
-    (number(record, 8) == checksum(body)).then_some(body).ok_or(DamagedRecord)
+    (number(record, 8) == crc32fast::hash(body)).then_some(body).ok_or(DamagedRecord)
 }
 
 /// Where the next record after a damaged one may begin.
@@ -133,10 +131,4 @@ fn number(bytes: &[u8], at: usize) -> u32 {
 
 fn long_number(bytes: &[u8], at: usize) -> u64 {
     bytes[at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
-}
-
-fn checksum(bytes: &[u8]) -> u32 {
-    let mut crc = Crc::new();
-    crc.update(bytes);
-    crc.sum()
 }

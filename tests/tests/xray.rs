@@ -209,6 +209,18 @@ async fn a_bad_document_costs_its_batch_nothing_and_is_counted() {
 }
 
 #[tokio::test]
+async fn the_calls_of_a_batch_do_not_wait_for_each_other() {
+    let xray = Xray::start().await;
+    let sandbox = open_sandbox(&xray).await;
+    xray.next_answer(Answer::Hang);
+
+    post(&sandbox, &["good"; 120]).await;
+
+    assert!(xray.documents_reach(70).await.len() >= 70, "those of two calls out of three");
+    sandbox.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_throttled_call_is_repeated_and_what_was_taken_before_it_is_not() {
     let xray = Xray::start().await;
     let sandbox = open_sandbox(&xray).await;

@@ -22,6 +22,8 @@ pub struct DestinationSpec {
     pub kinds: Vec<SignalKind>,
     /// Whether undelivered batches are kept in the spool.
     pub durable: bool,
+    /// Most items of a batch of several payloads, so that one batch takes one round trip.
+    pub max_items: u64,
     /// Whether a batch that is sent twice is there twice.
     pub keeps_duplicates: bool,
 }

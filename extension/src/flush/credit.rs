@@ -38,10 +38,12 @@ impl HoldCredit {
         self.seconds = self.seconds.min(0.0);
     }
 
-    /// Time passes.
-    pub fn earn(&mut self, elapsed: Duration) {
-        let earned = self.seconds + elapsed.as_secs_f64() * self.settings.share;
-        self.seconds = earned.min(self.settings.bank.as_secs_f64());
+    /// Time passes. Returns what it earns.
+    pub fn earn(&mut self, elapsed: Duration) -> Duration {
+        let earned = elapsed.mul_f64(self.settings.share);
+        let seconds = self.seconds + earned.as_secs_f64();
+        self.seconds = seconds.min(self.settings.bank.as_secs_f64());
+        earned
     }
 
     pub fn spend(&mut self, hold: Duration) {

@@ -21,6 +21,8 @@ pub(crate) struct FlushState {
     credit: HoldCredit,
     /// When time was last added to the credit.
     earned: Moment,
+    /// What the credit earned then.
+    earning: Duration,
     has_core: bool,
     last_flush: Option<Instant>,
     /// Whether the Telemetry API accepted the subscription.
@@ -42,6 +44,7 @@ impl FlushState {
             max_hold: settings.max_hold,
             credit: HoldCredit::new(settings),
             earned: Moment::now(),
+            earning: Duration::ZERO,
             has_core: settings.has_core,
             last_flush: None,
             subscribed,
@@ -51,7 +54,7 @@ impl FlushState {
 
     /// An INVOKE has arrived.
     pub(crate) fn on_invoke(&mut self) {
-        self.credit.earn(self.earned.elapsed());
+        self.earning = self.credit.earn(self.earned.elapsed());
         self.earned = Moment::now();
     }
 
@@ -157,8 +160,10 @@ impl FlushState {
         }
     }
 
-    pub(crate) fn spend(&mut self, hold: Duration) {
-        self.credit.spend(hold);
+    /// Spends a hold, of which `reading` lines took a part. Those cost the same at any time, so they take at
+    /// most half of what was earned: busy lines must not end all flushes.
+    pub(crate) fn spend(&mut self, hold: Duration, reading: Duration) {
+        self.credit.spend(hold.saturating_sub(reading) + reading.min(self.earning / 2));
     }
 
     fn awaits_done(&self) -> bool {

@@ -233,7 +233,6 @@ impl Extension {
         let ended = flushing.wait_for_end(&registry, attempt, deadline, send).await;
         let read_from = Instant::now();
         self.posts.read().await;
-        // The lines cost the same at any time, so the credit for waits does not pay for them.
         let reading = read_from.elapsed();
         let known = registry.get(attempt);
         let has_failures = self.invocations.has_failures(attempt);
@@ -255,7 +254,7 @@ impl Extension {
         }
         self.pipeline.flush(kind).await;
         let hold = ended.elapsed();
-        flushing.spend(hold.saturating_sub(reading));
+        flushing.spend(hold, reading);
         registry.set_hold(attempt, hold);
         self.pipeline.held(hold).await;
     }

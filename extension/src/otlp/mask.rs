@@ -33,9 +33,9 @@ fn has_secret(schema: &Schema, mut message: &[u8], scrubber: &Scrubber) -> bool 
         let is_secret = match schema.kind(number) {
             FieldKind::Text if is_key_value && number == KEY => scrubber.is_secret(bytes),
             FieldKind::Text | FieldKind::Texts => scrubber.has_secret(bytes),
-            FieldKind::Message(schema)
-            | FieldKind::Messages(schema)
-            | FieldKind::Items(schema) => has_secret(schema, bytes, scrubber),
+            FieldKind::Message(schema) | FieldKind::Messages(schema) | FieldKind::Items(schema) => {
+                has_secret(schema, bytes, scrubber)
+            }
             _ => false,
         };
         if is_secret {
@@ -47,8 +47,7 @@ fn has_secret(schema: &Schema, mut message: &[u8], scrubber: &Scrubber) -> bool 
 
 /// Whether a message is an attribute or map entry whose key names a secret.
 fn names_secret(schema: &Schema, message: &[u8], scrubber: &Scrubber) -> bool {
-    schema.is_key_value()
-        && nested(message, KEY).last().is_some_and(|key| scrubber.is_secret(key))
+    schema.is_key_value() && nested(message, KEY).last().is_some_and(|key| scrubber.is_secret(key))
 }
 
 /// Fields of `KeyValue`, and the text of `AnyValue`.

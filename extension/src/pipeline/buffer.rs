@@ -36,12 +36,14 @@ pub struct Buffer {
     max_bytes: usize,
     /// Payloads that are only in memory, without and with an error.
     unspooled: [BTreeSet<u64>; 2],
-    /// Payloads that are in memory and on disk.
+    /// Those in memory and on disk.
     cached: BTreeSet<u64>,
     /// For each destination and kind, a sequence number before which it lacks nothing.
     watermarks: Vec<[u64; SignalKind::ALL.len()]>,
     /// The payloads of each destination's batch in flight, sorted.
     in_flight: Vec<Vec<u64>>,
+    /// For each destination the most items of a batch of several payloads.
+    max_items: Vec<u64>,
 }
 
 /// A waiting payload.
@@ -69,7 +71,7 @@ impl Entry {
 }
 
 impl Buffer {
-    pub fn new(max_bytes: usize, destinations: usize) -> Self {
+    pub fn new(max_bytes: usize, max_items: Vec<u64>) -> Self {
         Self {
             entries: BTreeMap::new(),
             end: 0,
@@ -79,8 +81,9 @@ impl Buffer {
             max_bytes,
             unspooled: Default::default(),
             cached: BTreeSet::new(),
-            watermarks: vec![[0; SignalKind::ALL.len()]; destinations],
-            in_flight: vec![Vec::new(); destinations],
+            watermarks: vec![[0; SignalKind::ALL.len()]; max_items.len()],
+            in_flight: vec![Vec::new(); max_items.len()],
+            max_items,
         }
     }
 
@@ -158,7 +161,7 @@ impl Buffer {
 
     /// A payload is on disk now.
     pub fn locate(&mut self, sequence: u64, location: Location) {
-        if let Some(mut entry) = self.take_out(sequence) {
+        if let Some(mut entry) = self.remove(sequence) {
             entry.location = Some(location);
             self.insert(entry);
         }
@@ -166,7 +169,7 @@ impl Buffer {
 
     /// The bytes of a payload were read, for a batch.
     pub fn cache(&mut self, sequence: u64, body: Bytes) {
-        if let Some(mut entry) = self.take_out(sequence) {
+        if let Some(mut entry) = self.remove(sequence) {
             entry.body = Some(body);
             self.insert(entry);
         }
@@ -185,7 +188,7 @@ impl Buffer {
     pub fn drop_cached(&mut self) {
         while self.is_over_full() {
             let idle = self.cached.iter().copied().find(|it| !self.is_in_flight(*it));
-            let Some(mut entry) = idle.and_then(|sequence| self.take_out(sequence)) else { return };
+            let Some(mut entry) = idle.and_then(|sequence| self.remove(sequence)) else { return };
             entry.body = None;
             self.insert(entry);
         }
@@ -199,18 +202,13 @@ impl Buffer {
         }
         let all = self.unspooled.iter().flatten();
         let victim = all.copied().find(|sequence| !self.is_in_flight(*sequence))?;
-        self.take_out(victim)
-    }
-
-    /// Removes a payload that cannot be read.
-    pub fn remove(&mut self, sequence: u64) -> Option<Entry> {
-        self.take_out(sequence)
+        self.remove(victim)
     }
 
     /// Removes the payloads of a segment.
     pub fn remove_segment(&mut self, id: SegmentName) -> Vec<Entry> {
         let sequences: Vec<u64> = self.of_segment(id).map(|entry| entry.header.sequence).collect();
-        sequences.into_iter().filter_map(|sequence| self.take_out(sequence)).collect()
+        sequences.into_iter().filter_map(|sequence| self.remove(sequence)).collect()
     }
 
     /// The payloads of a segment, oldest first.
@@ -259,7 +257,7 @@ impl Buffer {
         from: u64,
         skip: impl Fn(u64) -> bool,
     ) -> Vec<u64> {
-        self.fit(kind, self.waiting(id, kind, from).filter(|it| !skip(it.header.sequence)))
+        self.fit(id, kind, self.waiting(id, kind, from).filter(|it| !skip(it.header.sequence)))
     }
 
     /// A destination's next payloads of a kind, also those after the mark. Empty without one.
@@ -269,15 +267,23 @@ impl Buffer {
         kind: SignalKind,
         skip: impl Fn(u64) -> bool,
     ) -> Vec<u64> {
-        self.fit(kind, self.lacking(id, kind).filter(|it| !skip(it.header.sequence)))
+        self.fit(id, kind, self.lacking(id, kind).filter(|it| !skip(it.header.sequence)))
     }
 
-    fn fit<'a>(&self, kind: SignalKind, entries: impl Iterator<Item = &'a Entry>) -> Vec<u64> {
-        let (mut sequences, mut plain_bytes, mut is_zstd) = (Vec::new(), 0, false);
+    fn fit<'a>(
+        &self,
+        id: DestinationId,
+        kind: SignalKind,
+        entries: impl Iterator<Item = &'a Entry>,
+    ) -> Vec<u64> {
+        let (mut sequences, mut is_zstd) = (Vec::new(), false);
+        let (mut plain_bytes, mut items) = (0, 0);
         let most = if kind == SignalKind::Failures { MAX_FAILURES } else { MAX_PARTS };
         for Entry { header, .. } in entries {
             plain_bytes += header.plain_bytes as usize;
-            let fits = plain_bytes <= self.batch_bytes() && header.is_zstd == is_zstd;
+            items += header.items;
+            let is_small = plain_bytes <= self.batch_bytes() && items <= self.max_items[id];
+            let fits = is_small && header.is_zstd == is_zstd;
             if !sequences.is_empty() && !fits || sequences.len() == most {
                 break;
             }
@@ -325,7 +331,7 @@ impl Buffer {
     pub fn has(&mut self, id: DestinationId, sequence: u64) -> Option<Entry> {
         let entry = self.entries.get_mut(&sequence)?;
         entry.header.destinations &= !(1 << id);
-        if entry.header.destinations == 0 { self.take_out(sequence) } else { None }
+        if entry.header.destinations == 0 { self.remove(sequence) } else { None }
     }
 
     /// Returns the batch in flight to the queue.
@@ -377,7 +383,7 @@ impl Buffer {
         self.entries.insert(sequence, entry);
     }
 
-    fn take_out(&mut self, sequence: u64) -> Option<Entry> {
+    pub fn remove(&mut self, sequence: u64) -> Option<Entry> {
         let entry = self.entries.remove(&sequence)?;
         self.bytes -= entry.memory();
         self.cached.remove(&sequence);

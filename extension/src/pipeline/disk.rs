@@ -111,6 +111,7 @@ mod tests {
             name: "durable",
             kinds: vec![SignalKind::Traces],
             durable: true,
+            max_items: u64::MAX,
             keeps_duplicates: true,
         }]
     }

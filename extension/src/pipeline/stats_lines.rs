@@ -146,8 +146,13 @@ mod tests {
     /// The report of a process that continues `sums`, receives `items`, and is killed then.
     fn process(directory: &tempfile::TempDir, sums: &mut Option<Sums>, items: u64) -> Value {
         let kinds = vec![SignalKind::Traces];
-        let spec =
-            DestinationSpec { name: "durable", kinds, durable: true, keeps_duplicates: true };
+        let spec = DestinationSpec {
+            name: "durable",
+            kinds,
+            durable: true,
+            max_items: u64::MAX,
+            keeps_duplicates: true,
+        };
         let mut core = Core::new(vec![spec], 1_000, Trigger::Flush, 1);
         let mut accounting = StatsReporter::new("home".to_owned(), Instant::now());
         let bytes = bytes::Bytes::from_static(&[0]);

@@ -172,6 +172,7 @@ impl Exporter for CloudWatchLogs {
             name: "cloudwatch",
             kinds: vec![SignalKind::Lines, SignalKind::Logs],
             durable: true,
+            max_items: u64::MAX,
             keeps_duplicates: true,
         }
     }

@@ -156,6 +156,7 @@ impl Exporter for Console {
             name: "console",
             kinds: vec![SignalKind::Traces, SignalKind::Logs],
             durable: false,
+            max_items: u64::MAX,
             keeps_duplicates: true,
         }
     }

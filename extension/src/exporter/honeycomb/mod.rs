@@ -73,6 +73,7 @@ impl Exporter for Honeycomb {
             name: "honeycomb",
             kinds: SignalKind::OTLP.to_vec(),
             durable: true,
+            max_items: u64::MAX,
             keeps_duplicates: true,
         }
     }

@@ -121,6 +121,7 @@ impl Exporter for Rollbar {
             name: "rollbar",
             kinds: vec![SignalKind::Failures],
             durable: true,
+            max_items: u64::MAX,
             keeps_duplicates: false, // Rollbar drops the second item with one uuid
         }
     }

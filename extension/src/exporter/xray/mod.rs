@@ -126,7 +126,7 @@ impl Xray {
                 Placement::Unknown => run.unknown += 1,
                 Placement::Sent(place) => self.prepare(span, place, &resources, &mut run),
             }
-            if run.ready.len() == self.transport.max_documents() {
+            if run.ready.len() == self.transport.max_documents() * self.transport.max_calls() {
                 self.send(&mut run).await?;
             }
         }
@@ -159,8 +159,8 @@ impl Xray {
             run.outcome.rejected += u64::from(known.is_refused);
             return run.ids.push(id);
         }
-        if let Some(same) = run.ready.iter_mut().find(|ready| ready.id == id) {
-            same.spans += 1;
+        if let Some(&same) = run.places.get(&id) {
+            run.ready[same].spans += 1;
             return;
         }
         let Ok(decoded) = Span::decode(span.bytes) else {
@@ -180,41 +180,64 @@ impl Xray {
                 "A span is too large for X-Ray; {trimmed} of its values were cut or omitted: {name:?}"
             );
         }
+        run.places.insert(id, run.ready.len());
         run.ready.push(Segment { id, json, annotations, spans: 1 });
     }
 
-    /// Sends the ready documents. A call that is refused as a whole is halved, so that only the invalid
-    /// document is lost.
+    /// Sends the ready documents, several calls at once. A call that is refused as a whole is halved, so
+    /// that only the invalid document is lost.
     async fn send(&mut self, run: &mut ExportRun) -> Result<(), ExportError> {
-        let mut parts = vec![std::mem::take(&mut run.ready)];
+        run.places.clear();
+        let mut documents = std::mem::take(&mut run.ready);
+        let mut parts = Vec::new();
+        while !documents.is_empty() {
+            let most = self.transport.max_documents().min(documents.len());
+            parts.push(documents.drain(..most).collect::<Vec<_>>());
+        }
         let mut refusals = Refusals::default();
-        let result = loop {
-            let Some(mut part) = parts.pop().filter(|part| !part.is_empty()) else { break Ok(()) };
-            match self.transport.send(&part).await {
-                Ok(refused) => {
-                    let temporary = refused.iter().find(|refusal| refusal.is_temporary());
-                    let postponed = temporary.map(throttled);
-                    self.acknowledge_part(part, &refused, run);
-                    for refusal in refused.into_iter().filter(|it| !it.is_temporary()) {
-                        refusals.add(refusal.code, refusal.message);
-                    }
-                    if let Some(error) = postponed {
-                        break Err(error);
-                    }
+        let mut result = Ok(());
+        while result.is_ok() && !parts.is_empty() {
+            let results = self.transport.send(&parts).await;
+            for (part, sent) in std::mem::take(&mut parts).into_iter().zip(results) {
+                match self.conclude(part, sent, &mut refusals, run) {
+                    Ok(halves) => parts.extend(halves),
+                    Err(error) => result = result.and(Err(error)),
                 }
-                Err(error) if is_about_content(&error) && part.len() > 1 => {
-                    parts.push(part.split_off(part.len() / 2));
-                    parts.push(part);
-                }
-                Err(error) if is_about_content(&error) => {
-                    self.acknowledge(&part[0], true, run);
-                    refusals.add("InvalidRequest".to_owned(), error.to_string());
-                }
-                Err(error) => break Err(error),
             }
-        };
+        }
         refusals.log();
         result
+    }
+
+    /// Accounts for a call. Returns the halves of a part that was refused as a whole.
+    fn conclude(
+        &mut self,
+        mut part: Vec<Segment>,
+        sent: Result<Vec<SegmentRefusal>, ExportError>,
+        refusals: &mut Refusals,
+        run: &mut ExportRun,
+    ) -> Result<Vec<Vec<Segment>>, ExportError> {
+        match sent {
+            Ok(refused) => {
+                let temporary = refused.iter().find(|refusal| refusal.is_temporary());
+                let postponed = temporary.map(throttled);
+                self.acknowledge_part(part, &refused, run);
+                for refusal in refused.into_iter().filter(|it| !it.is_temporary()) {
+                    refusals.add(refusal.code, refusal.message);
+                }
+                postponed.map_or(Ok(Vec::new()), Err)
+            }
+            Err(error) if is_about_content(&error) && part.len() > 1 => {
+                let second = part.split_off(part.len() / 2);
+                Ok(vec![part, second])
+            }
+            Err(error) if is_about_content(&error) => {
+                self.acknowledge(&part[0], true, run);
+                refusals.add("InvalidRequest".to_owned(), error.to_string());
+                Ok(Vec::new())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Each refusal concerns one document; a refusal without an id counts for any remaining one. A
@@ -252,6 +275,7 @@ impl Exporter for Xray {
             name: "xray",
             kinds: vec![SignalKind::Traces],
             durable: true,
+            max_items: (self.transport.max_documents() * self.transport.max_calls()) as u64,
             keeps_duplicates: true, // X-Ray does not define a second document with one id
         }
     }
@@ -307,6 +331,8 @@ impl Refusals {
 struct ExportRun {
     now: SystemTime,
     ready: Vec<Segment>,
+    /// The index of each ready document.
+    places: HashMap<SegmentId, usize>,
     outcome: ExportOutcome,
     /// Spans whose sampling decision is lost.
     unknown: u64,
@@ -321,6 +347,7 @@ impl ExportRun {
         Self {
             now,
             ready: Vec::new(),
+            places: HashMap::new(),
             outcome: ExportOutcome::default(),
             unknown: 0,
             annotations_left: HashMap::new(),

@@ -26,7 +26,13 @@ struct LineSink(Sent);
 impl Exporter for LineSink {
     fn spec(&self) -> DestinationSpec {
         let kinds = vec![SignalKind::Lines];
-        DestinationSpec { name: "sink", kinds, durable: false, keeps_duplicates: true }
+        DestinationSpec {
+            name: "sink",
+            kinds,
+            durable: false,
+            max_items: u64::MAX,
+            keeps_duplicates: true,
+        }
     }
 
     fn export<'a>(

@@ -5,7 +5,7 @@ fn payload(kind: SignalKind, items: u64, has_error: bool) -> Payload {
 }
 
 fn buffer(max_bytes: usize) -> Buffer {
-    Buffer::new(max_bytes, 2)
+    Buffer::new(max_bytes, vec![u64::MAX, 3])
 }
 
 const BOTH: u32 = 0b11;
@@ -44,6 +44,21 @@ fn a_batch_holds_one_kind_and_is_taken_again_after_it_was_given_back() {
     buffer.give_back(0);
     assert_eq!(take(&mut buffer, 0, SignalKind::Logs), Some(2));
     assert_eq!(take(&mut buffer, 1, SignalKind::Traces), None, "it lacks none");
+}
+
+#[test]
+fn a_batch_of_several_payloads_holds_the_most_items_of_its_destination() {
+    let mut buffer = buffer(1_000);
+    for items in [2, 1, 1, 9] {
+        buffer.push(payload(SignalKind::Traces, items, false), BOTH);
+    }
+    buffer.mark();
+
+    assert_eq!(take(&mut buffer, 0, SignalKind::Traces), Some(13), "without a limit");
+    for expected in [Some(3), Some(1), Some(9), None] {
+        assert_eq!(take(&mut buffer, 1, SignalKind::Traces), expected);
+        buffer.done(1);
+    }
 }
 
 #[test]

@@ -22,6 +22,7 @@ pub fn spec(others: &[DestinationSpec]) -> Option<DestinationSpec> {
         name: SignalKind::Posts.name(),
         kinds: vec![SignalKind::Posts],
         durable: takers.any(|spec| spec.durable),
+        max_items: u64::MAX,
         keeps_duplicates: true,
     })
 }

@@ -56,6 +56,7 @@ fn specs() -> Vec<DestinationSpec> {
         name,
         kinds: SignalKind::ALL.to_vec(),
         durable,
+        max_items: u64::MAX,
         keeps_duplicates: true,
     };
     vec![spec("durable", true), spec("fleeting", false)]

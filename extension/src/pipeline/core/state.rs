@@ -68,10 +68,11 @@ impl Core {
             destination
         });
         let destinations: Vec<_> = destinations.collect();
+        let max_items = destinations.iter().map(|it| it.spec.max_items).collect();
         let durable = destinations.iter().enumerate().filter(|(_, it)| it.spec.durable);
         Self {
             durable: durable.fold(0, |bits, (id, _)| bits | 1 << id),
-            buffer: Buffer::new(buffer_bytes, destinations.len()),
+            buffer: Buffer::new(buffer_bytes, max_items),
             destinations,
             ledger: Ledger::new(queue_names.len()),
             earlier: Ledger::new(queue_names.len()),

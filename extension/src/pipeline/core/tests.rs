@@ -32,6 +32,7 @@ impl Bench {
             name,
             kinds: vec![SignalKind::Traces],
             durable,
+            max_items: u64::MAX,
             keeps_duplicates: true,
         };
         let specs = vec![spec("durable", true), spec("fleeting", false)];

@@ -2,6 +2,7 @@
 //! <https://docs.aws.amazon.com/xray/latest/api/API_PutTraceSegments.html>
 
 use aws_sdk_xray::Client;
+use futures_util::future::join_all;
 use http::StatusCode;
 
 use crate::client::aws::{export_error, sdk_config};
@@ -13,6 +14,10 @@ use crate::exporter::xray::segment::{Segment, SegmentRefusal};
 /// Most documents of one call: X-Ray answers "Exceeding maximum segment count: 50" to more.
 pub(super) const MAX_DOCUMENTS: usize = 50;
 
+/// Most calls in flight: a thousand documents in a round trip. Each takes a connection and, for the body, up
+/// to a megabyte.
+pub(super) const MAX_CALLS: usize = 20;
+
 #[derive(Debug, Default)]
 pub(crate) struct XrayApi {
     /// Created for the first batch, so that a cold start does not wait for TLS and credentials.
@@ -20,15 +25,19 @@ pub(crate) struct XrayApi {
 }
 
 impl XrayApi {
-    /// Sends at most [`MAX_DOCUMENTS`] in one call.
+    /// Sends each part in a call, all at once.
     pub(super) async fn send(
         &mut self,
+        parts: &[Vec<Segment>],
+    ) -> Vec<Result<Vec<SegmentRefusal>, ExportError>> {
+        let client = self.client.get_or_insert_with(|| Client::new(&sdk_config()));
+        join_all(parts.iter().map(|part| Self::call(client, part))).await
+    }
+
+    async fn call(
+        client: &Client,
         documents: &[Segment],
     ) -> Result<Vec<SegmentRefusal>, ExportError> {
-        let client = match &mut self.client {
-            Some(client) => client,
-            none => none.insert(Client::new(&sdk_config())),
-        };
         let documents = documents.iter().map(|document| document.json.clone()).collect();
         let call = client.put_trace_segments().set_trace_segment_documents(Some(documents)).send();
         let reply = call.await.map_err(|error| with_advice(export_error(error)))?;
@@ -44,7 +53,8 @@ impl XrayApi {
 
     /// Calls without a document: a success or a 400 proves that the role may send segments.
     pub(super) async fn healthcheck(&mut self) -> Finding {
-        match self.send(&[]).await {
+        let client = self.client.get_or_insert_with(|| Client::new(&sdk_config()));
+        match Self::call(client, &[]).await {
             Err(error)
                 if !matches!(
                     error,

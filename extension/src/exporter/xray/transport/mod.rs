@@ -32,18 +32,27 @@ impl Transport {
         }
     }
 
-    /// Returns the documents that were finally refused.
+    /// Most calls in flight.
+    pub(super) fn max_calls(&self) -> usize {
+        match self {
+            Self::Api(_) => api::MAX_CALLS,
+            Self::Daemon(_) => 1,
+        }
+    }
+
+    /// Sends each part in a call, and returns the refused documents of each.
     pub(super) async fn send(
         &mut self,
-        documents: &[Segment],
-    ) -> Result<Vec<SegmentRefusal>, ExportError> {
+        parts: &[Vec<Segment>],
+    ) -> Vec<Result<Vec<SegmentRefusal>, ExportError>> {
         match self {
-            Self::Api(api) => api.send(documents).await,
+            Self::Api(api) => api.send(parts).await,
             Self::Daemon(daemon) => {
-                for document in documents {
-                    daemon.send(&document.json).await?;
+                let mut results = Vec::new();
+                for document in parts.iter().flatten() {
+                    results.push(daemon.send(&document.json).await.map(|()| Vec::new()));
                 }
-                Ok(Vec::new())
+                results
             }
         }
     }

@@ -12,6 +12,7 @@ fn bench(spool: Option<(&tempfile::TempDir, Option<Sums>)>) -> Bench {
         name: "lines",
         kinds: vec![SignalKind::Lines],
         durable: true,
+        max_items: u64::MAX,
         keeps_duplicates: true,
     };
     let mut specs = vec![lines];

@@ -13,6 +13,7 @@
 //! | `adaptive`, the invocation failed, and the credit is not overdrawn by a second | as in mode `end` | the same |
 //! | `adaptive`, the credit is C or more: the first invocations, sparse traffic, then one invocation per 100·C | the same | the same, at most the credit |
 //! | `adaptive`, the function has a whole core ([`CORE_MEMORY_MB`]) | server span | – ; batches are sent while the next invocations run, at most one a second |
+//! | `adaptive`, the credit is not spent, and the last flush began a second ago | server span | one request to each destination begins; its answer is read during a later invocation |
 //! | `adaptive`, otherwise | server span | – |
 //! | an invocation has run for [`LONG_RUN`], then every [`LONG_RUN_PERIOD`] | – | batches are sent in the background |
 //! | no INVOKE events (Managed Instances) | – | a timer flushes each [`FlushMode::period`] |
@@ -20,6 +21,11 @@
 //! `platform.runtimeDone` is wanted if lines or failures of the invocation are sent, or if the server span
 //! may not be the last span. After a late one it is not awaited until another has arrived. A payload that
 //! arrives during a flush, such as a platform span, waits for the next one.
+//!
+//! Steady traffic cannot wait for answers: a hundredth of the time is too little for all of a busy function's
+//! telemetry, however large the batches are. Requests that only begin before Next cost their CPU time. A
+//! freeze may delay or lose the answer of such a request. Then it is sent again, and counted as a possible
+//! duplicate.
 
 use std::time::{Duration, SystemTime};
 
@@ -34,6 +40,8 @@ pub enum FlushKind {
     Defer,
     /// Batches are sent while the next invocations run.
     Background,
+    /// One request to each destination begins.
+    Begin,
     /// Waits until then, for every destination whose circuit is closed.
     Wait(Instant),
     /// The last flush: tries every destination. Dead letters are written by then as well.
@@ -70,7 +78,7 @@ pub const LONG_RUN_PERIOD: Duration = Duration::from_secs(5);
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html>
 pub const CORE_MEMORY_MB: u64 = 1_769;
 
-/// Shortest time between two flushes in the background.
+/// Shortest time between two flushes that wait for no answer.
 const BACKGROUND_PERIOD: Duration = Duration::from_secs(1);
 
 /// The longest invocation, so no wait is longer, whatever the variables hold.
@@ -174,7 +182,9 @@ pub fn decide(mode: FlushMode, input: &FlushInput) -> FlushKind {
             hold(credit.longest_overdrawn())
         }
         FlushMode::Adaptive if credit.covers(answer_time) => hold(credit.longest_hold()),
-        FlushMode::Adaptive if has_core && !is_recent(BACKGROUND_PERIOD) => FlushKind::Background,
+        FlushMode::Adaptive if is_recent(BACKGROUND_PERIOD) => FlushKind::Defer,
+        FlushMode::Adaptive if has_core => FlushKind::Background,
+        FlushMode::Adaptive if credit.covers(Duration::ZERO) => FlushKind::Begin,
         FlushMode::Adaptive => FlushKind::Defer,
     }
 }
@@ -245,7 +255,7 @@ mod tests {
 
     #[test]
     fn the_table_decides() {
-        use FlushKind::{Background, Defer};
+        use FlushKind::{Background, Begin, Defer};
         let now = Instant::now();
         let wait = |millis: u32| FlushKind::Wait(now + millis * MS);
         let (has_core, failed) = (true, true);
@@ -259,7 +269,13 @@ mod tests {
                 FlushInput { answer_time: Some(5 * SECOND), ..input(now) },
                 wait(1_000),
             ),
-            ("too little credit", FlushInput { credit: credit(49), ..input(now) }, Defer),
+            ("too little credit to wait", FlushInput { credit: credit(49), ..input(now) }, Begin),
+            ("no credit", FlushInput { credit: credit(-1), ..input(now) }, Defer),
+            (
+                "soon after a flush",
+                FlushInput { credit: credit(49), last_flush, ..input(now) },
+                Defer,
+            ),
             (
                 "the same, with a core",
                 FlushInput { credit: credit(49), has_core, ..input(now) },

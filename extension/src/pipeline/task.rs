@@ -198,10 +198,13 @@ impl Pipeline {
                 self.core.compact_some(Some(now));
                 let _ = done.send(());
             }
-            FlushKind::Background => {
+            FlushKind::Background | FlushKind::Begin => {
                 self.core.begin_flush(now, false);
                 self.send();
                 self.core.end_flush(now, false);
+                if kind == FlushKind::Begin {
+                    self.core.pause_sending();
+                }
                 let _ = done.send(());
             }
             FlushKind::Wait(until) | FlushKind::Drain(until) => {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use crate::delivery::error::ExportError;
 
@@ -15,6 +15,11 @@ pub const THAW: Duration = Duration::from_secs(1);
 
 /// The interval at which a running export is checked for a freeze: half of [`THAW`].
 const HEARTBEAT: Duration = Duration::from_millis(500);
+
+/// The interval by which [`timeout_briefly`] counts time, and how late a tick may be. A later one shows that the
+/// process was frozen or had no processor.
+const TICK: Duration = Duration::from_millis(50);
+const LATE_TICK: Duration = Duration::from_millis(25);
 
 /// How long an answer is awaited after a thaw. An answer that arrived during the freeze is read at
 /// once; an answer under way takes a round trip.
@@ -47,10 +52,10 @@ pub async fn awake<T>(
         () = freeze() => {}
         result = &mut export => return result,
     }
-    match timeout(GRACE, export).await {
-        Ok(Err(error)) if error.is_definitive() => Err(error),
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(_)) | Err(_) => Err(ExportError::Frozen),
+    match timeout_briefly(GRACE, export).await {
+        Some(Err(error)) if error.is_definitive() => Err(error),
+        Some(Ok(done)) => Ok(done),
+        Some(Err(_)) | None => Err(ExportError::Frozen),
     }
 }
 
@@ -65,13 +70,28 @@ pub async fn timeout_awake<T>(limit: Duration, future: impl Future<Output = T>) 
     }
 }
 
+/// The same for limits of less than a second, where the short freezes of steady traffic matter.
+pub async fn timeout_briefly<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    tokio::select! {
+        biased;
+        result = &mut future => Some(result),
+        () = sleep_undisturbed(limit, TICK, LATE_TICK) => None,
+    }
+}
+
 /// Sleeps until the process has run for `duration`. A freeze counts as one heartbeat at most.
 pub async fn sleep_awake(duration: Duration) {
+    sleep_undisturbed(duration, HEARTBEAT, THAW).await;
+}
+
+/// Sleeps until steps of this length add up to `duration`, without those that end later than by `lateness`.
+async fn sleep_undisturbed(duration: Duration, step: Duration, lateness: Duration) {
     let mut left = duration;
     while !left.is_zero() {
-        let (step, before) = (left.min(HEARTBEAT), Moment::now());
+        let (step, before) = (left.min(step), Moment::now());
         sleep(step).await;
-        if before.elapsed() <= step + THAW {
+        if before.elapsed() <= step + lateness {
             left -= step;
         }
     }
@@ -150,6 +170,23 @@ mod tests {
         });
 
         let received = timeout_awake(THAW, receiver).await;
+
+        assert_eq!(received, Some(Ok(())));
+        client.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn short_freezes_do_not_count_for_a_short_limit() {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let client = tokio::spawn(async {
+            for _ in 0..4 {
+                sleep(TICK / 2).await; // until the next tick runs
+                std::thread::sleep(GRACE);
+            }
+            sender.send(()).unwrap();
+        });
+
+        let received = timeout_briefly(GRACE, receiver).await;
 
         assert_eq!(received, Some(Ok(())));
         client.await.unwrap();

@@ -5,10 +5,10 @@ use std::{panic::AssertUnwindSafe, time::Duration};
 use futures_util::FutureExt;
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, timeout},
+    time::Instant,
 };
 
-use crate::client::freeze::{Moment, awake};
+use crate::client::freeze::{Moment, awake, timeout_briefly};
 use crate::delivery::batch::Batch;
 use crate::delivery::error::{ExportError, ExportOutcome};
 use crate::delivery::{DestinationId, Exporter};
@@ -69,7 +69,7 @@ async fn within<T>(
     export: impl Future<Output = Result<T, ExportError>>,
 ) -> Result<T, ExportError> {
     match limit {
-        Some(limit) => timeout(limit, export).await.unwrap_or(Err(ExportError::Frozen)),
+        Some(limit) => timeout_briefly(limit, export).await.unwrap_or(Err(ExportError::Frozen)),
         None => export.await,
     }
 }

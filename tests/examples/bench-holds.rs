@@ -1,6 +1,6 @@
 //! What holds of Next take in steady and sparse traffic, as `make bench-extension` prints it.
 //!
-//! `bench-holds EXTENSION [SECONDS]`: a row for each gap between invocations and distance of the
+//! `bench-holds EXTENSION [SECONDS [GAP DISTANCE]]`: a row for each gap between invocations and distance of the
 //! destinations (Honeycomb, X-Ray, CloudWatch Logs and Rollbar), each in a sandbox of its own. All run side
 //! by side, since they mostly wait. The first third of the time settles the credit and is not counted.
 
@@ -27,11 +27,14 @@ const SECONDS: u64 = 90;
 async fn main() {
     let mut arguments = std::env::args_os().skip(1);
     let extension = PathBuf::from(arguments.next().expect("the path of the extension"));
-    let seconds = arguments.next().and_then(|it| it.to_str()?.parse().ok()).unwrap_or(SECONDS);
-    let time = Duration::from_secs(seconds);
+    let mut number = || arguments.next().and_then(|it| it.to_str()?.parse().ok());
+    let time = Duration::from_secs(number().unwrap_or(SECONDS));
+    let (only_gap, only_distance) = (number(), number());
     let mut rows = JoinSet::new();
-    for gap in GAPS_MS {
-        for distance in DISTANCES_MS {
+    for gap in GAPS_MS.into_iter().filter(|it| only_gap.is_none_or(|only| only == *it)) {
+        for distance in
+            DISTANCES_MS.into_iter().filter(|it| only_distance.is_none_or(|only| only == *it))
+        {
             rows.spawn(row(extension.clone(), gap, distance, time));
         }
     }

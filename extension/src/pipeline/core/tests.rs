@@ -1,5 +1,6 @@
 //! The core's decisions, one by one, on a clock that the test moves.
 
+mod descriptors;
 mod outlook;
 mod refusals;
 mod isolation;
@@ -21,6 +22,16 @@ use crate::pipeline::ledger::{Account, Reason, State};
 use crate::pipeline::spool::Spool;
 use crate::pipeline::sums::Sums;
 
+fn spec(name: &'static str, durable: bool) -> DestinationSpec {
+    DestinationSpec {
+        name,
+        kinds: vec![SignalKind::Traces],
+        durable,
+        max_items: u64::MAX,
+        keeps_duplicates: true,
+    }
+}
+
 struct Bench {
     core: Core,
     now: Instant,
@@ -28,13 +39,6 @@ struct Bench {
 
 impl Bench {
     fn new(trigger: Trigger) -> Self {
-        let spec = |name, durable| DestinationSpec {
-            name,
-            kinds: vec![SignalKind::Traces],
-            durable,
-            max_items: u64::MAX,
-            keeps_duplicates: true,
-        };
         let specs = vec![spec("durable", true), spec("fleeting", false)];
         Self { core: Core::new(specs, 1_000, trigger, 1), now: Instant::now() }
     }

@@ -61,12 +61,14 @@ soak: ## Run what takes minutes: 10,000 invocations, an outage, 100,000 lines, 2
 bench-extension: ARCHITECTURE = $(shell uname -m)
 bench-extension: $(VENV)/requirements target/bench/bin/opentelemetry-lambda-extension ## Measure the extension beside a bare one and the published peer
 	$(build-extension)
-	cargo build --release --package cruddur-tests --example bench-extension --example bench-holds --example bench-lines
+	cargo build --release --package cruddur-tests --example bench-extension --example bench-holds --example bench-lines \
+		--example bench-quota --example lines-function
 	$(CC) -O2 -o target/bench/bare-extension tests/bench/bare_extension.c
 	target/release/examples/bench-extension \
 		target/bench/bare-extension target/lambda/extensions/cruddur-telemetry $(lastword $^)
 	target/release/examples/bench-holds target/lambda/extensions/cruddur-telemetry
 	target/release/examples/bench-lines target/lambda/extensions/cruddur-telemetry
+	target/release/examples/bench-quota target/lambda/extensions/cruddur-telemetry
 	cargo test --release --package cruddur-telemetry --lib measure_appends -- --ignored --nocapture
 
 target/bench/bin/opentelemetry-lambda-extension:

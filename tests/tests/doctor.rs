@@ -1,6 +1,7 @@
 //! The page that says what is wrong, and its exit code.
 
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 
 use cruddur_tests::honeycomb::auth;
 use cruddur_tests::{Answer, Cli, Honeycomb, Printed, moto};
@@ -48,6 +49,26 @@ async fn a_good_key_is_told_with_its_team_its_environment_and_the_round_trip() {
     assert!(!page.out.contains(honeycomb.key()), "{}", page.out);
     assert!(!page.out.contains('\x1b'), "colours are for terminals");
     assert!(honeycomb.requests().iter().all(|request| request.path == "/1/auth"));
+}
+
+#[tokio::test]
+async fn the_cost_of_holds_follows_from_the_mode_and_the_slowest_destination() {
+    let honeycomb = Honeycomb::start().await;
+    honeycomb.always(Answer::late(Duration::from_millis(300)));
+
+    for (mode, expected) in [
+        ("adaptive", "at most 1 % of the time; in sparse traffic 3"),
+        ("end", "1000 ms at most"),
+        ("periodic,250", "none"),
+    ] {
+        let printed = doctor().honeycomb(&honeycomb).env("CRUDDUR_FLUSH", mode).run().await;
+
+        let report = printed.json();
+        let holds = report["holds"].as_str().expect("a text");
+        assert!(holds.contains(expected), "{mode}: {holds}");
+    }
+    let off = doctor().env("CRUDDUR_EXPORTERS", "console").run().await;
+    assert!(off.json()["holds"].is_null(), "{off:?}");
 }
 
 #[tokio::test]

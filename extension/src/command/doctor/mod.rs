@@ -8,6 +8,7 @@ use std::{
     ffi::OsString,
     fmt::{self, Write},
     process::ExitCode,
+    time::{Duration, Instant},
 };
 
 use anstyle::{AnsiColor, Style};
@@ -21,6 +22,8 @@ use crate::command::output::{print, print_error};
 use crate::config::variables;
 use crate::config::{Config, ConfigError};
 use crate::delivery::healthcheck::{Finding, Severity};
+use crate::flush::credit::HoldSettings;
+use crate::flush::policy::FlushMode;
 
 /// Prefixes of variables of the extension or of Cruddur's functions.
 const OUR_PREFIXES: [&str; 3] = ["CRUDDUR_", "HONEYCOMB_", "ROLLBAR_"];
@@ -75,6 +78,8 @@ struct DoctorReport {
     level: Severity,
     variables: Vec<Setting>,
     destinations: Vec<DestinationReport>,
+    /// What holds of Next cost the function. `None` without a destination.
+    holds: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -118,15 +123,19 @@ pub(super) async fn run(
         destinations
             .push(DestinationReport { name: "none", findings: vec![Finding::misconfigured(why)] });
     }
+    let mut slowest = None;
     for exporter in &mut exporters {
-        let (name, findings) = (exporter.spec().name, exporter.healthcheck().await);
-        destinations.push(DestinationReport { name, findings });
+        let (spec, began) = (exporter.spec(), Instant::now());
+        let findings = exporter.healthcheck().await;
+        slowest = slowest.max(spec.durable.then(|| began.elapsed()));
+        destinations.push(DestinationReport { name: spec.name, findings });
     }
     let findings = destinations.iter().flat_map(|destination| &destination.findings);
     let findings = findings.chain(settings.iter().map(|setting| &setting.finding));
     let level = findings.map(|finding| finding.level).max().unwrap_or(Severity::Fine);
     let version = env!("CARGO_PKG_VERSION");
-    let report = DoctorReport { version, level, variables: settings, destinations };
+    let holds = slowest.map(|slowest| holds(config, slowest));
+    let report = DoctorReport { version, level, variables: settings, destinations, holds };
     match options.json {
         true => print(&format!("{:#}\n", serde_json::json!(report))),
         false => print(&report.to_string()),
@@ -136,6 +145,24 @@ pub(super) async fn run(
         Severity::Misconfigured => MISCONFIGURED,
         Severity::Unreachable => 2,
     })
+}
+
+/// What holds of Next cost with these settings, if the slowest destination takes so long.
+fn holds(config: &Config, slowest: Duration) -> String {
+    let HoldSettings { share, max_hold, .. } = config.hold_settings();
+    let (slowest, longest) = (slowest.min(max_hold).as_millis(), max_hold.as_millis());
+    match config.flush {
+        FlushMode::Adaptive => format!(
+            "at most {} % of the time; in sparse traffic {slowest} ms for each \
+             invocation, measured from this machine with new connections",
+            share * 100.0
+        ),
+        FlushMode::End => format!(
+            "{slowest} ms for each invocation, measured from this machine with new connections, and \
+             {longest} ms at most"
+        ),
+        FlushMode::Periodic(_) => "none".to_owned(),
+    }
 }
 
 /// All known variables, and unknown ones with a prefix of ours.
@@ -210,6 +237,9 @@ impl fmt::Display for DoctorReport {
                 let name = if index == 0 { name } else { "" };
                 writeln!(page, "  {} {name:12}{}", Mark(finding.level), finding.text)?;
             }
+        }
+        if let Some(holds) = &self.holds {
+            writeln!(page, "\n{bold}Holds of Next{bold:#}\n  {holds}")?;
         }
         page.write_char('\n')?;
         match self.level {

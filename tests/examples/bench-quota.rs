@@ -1,0 +1,111 @@
+//! What the layer adds to a warm reply under Lambda's CPU quotas, as `make bench-extension` prints it.
+//!
+//! `bench-quota EXTENSION`: the function of `lines-function`, ten times a second, with and without the layer,
+//! which has all four exporters. Function and layer share the quota. Init has a whole core, as in Lambda.
+
+#![allow(clippy::print_stdout)] // its table is what it is for
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use cruddur_tests::cpu_quota::CpuQuota;
+use cruddur_tests::{Answer, EXTENSION, Honeycomb, Party, Program, Proxy, Rollbar, Sandbox, event};
+use serde_json::json;
+
+type Failure = Box<dyn std::error::Error>;
+
+const MEMORY_MB: [u64; 3] = [128, 256, 512];
+
+const GAP: Duration = Duration::from_millis(100);
+
+/// Invocations of a sandbox, and those before them that make connections and settle the credit.
+const COUNTED: usize = 200;
+const SETTLING: usize = 30;
+
+/// Sandboxes with the layer and without it, in turn.
+const ROUNDS: usize = 3;
+
+/// How far away the destinations are.
+const ROUND_TRIP: Duration = Duration::from_millis(50);
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    let extension = PathBuf::from(std::env::args_os().nth(1).ok_or("the path of the extension")?);
+    if let Err(problem) = CpuQuota::of_memory(MEMORY_MB[0]) {
+        println!("NOT RUN: replies under a CPU quota, for no cgroup can be made: {problem}");
+        return Ok(());
+    }
+    println!(
+        "{:<12}{:>14}{:>14}{:>10}{:>14}{:>14}{:>10}",
+        "memory, MB", "p50 without", "p50 with", "added", "p99 without", "p99 with", "added"
+    );
+    for memory_mb in MEMORY_MB {
+        let (mut without, mut with) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            without.extend(replies(memory_mb, None).await?);
+            with.extend(replies(memory_mb, Some(&extension)).await?);
+        }
+        let [p50, p99] = [0.5, 0.99].map(|share| [&without, &with].map(|it| percentile(it, share)));
+        println!(
+            "{memory_mb:<12}{:>14.2}{:>14.2}{:>10.2}{:>14.2}{:>14.2}{:>10.2}",
+            p50[0],
+            p50[1],
+            p50[1] - p50[0],
+            p99[0],
+            p99[1],
+            p99[1] - p99[0]
+        );
+    }
+    Ok(())
+}
+
+/// The times until the replies of a sandbox, in milliseconds.
+async fn replies(memory_mb: u64, extension: Option<&Path>) -> Result<Vec<f64>, Failure> {
+    let program = std::env::current_exe()?.with_file_name("lines-function");
+    let (honeycomb, rollbar) = (Honeycomb::start().await, Rollbar::start().await);
+    honeycomb.always(Answer::late(ROUND_TRIP));
+    let aws = Proxy::start("http://127.0.0.1:1").await;
+    aws.always(Answer::Late(ROUND_TRIP, Box::new(Answer::json(200, &json!({})))));
+    let mut builder = Sandbox::builder("lines")
+        .function(Program::Binary(program))
+        .without_extension()
+        .memory(memory_mb)
+        .function_timeout(Duration::from_secs(30));
+    if let Some(extension) = extension {
+        builder = builder
+            .extension(EXTENSION, Program::Binary(extension.to_owned()))
+            .honeycomb(&honeycomb)
+            .rollbar(&rollbar)
+            .env("CRUDDUR_EXPORTERS", "honeycomb,xray,cloudwatch,rollbar")
+            .env("CRUDDUR_LOG_GROUP", "cruddur")
+            .env("CRUDDUR_HOLD_BANK_MS", "1000")
+            .env("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", &aws.url())
+            .env("AWS_ENDPOINT_URL_XRAY", &aws.url());
+    }
+    let sandbox = builder.start().await;
+    let quota = CpuQuota::of_memory(memory_mb)?;
+    for party in [Party::Runtime, Party::Extension(EXTENSION.to_owned())] {
+        if let Some(pid) = sandbox.pid(party).await {
+            quota.add(pid)?;
+        }
+    }
+    let mut times = Vec::new();
+    for invocation in 0..SETTLING + COUNTED {
+        let next = Instant::now() + GAP;
+        let reply = sandbox.invoke(event("home-activities")).await;
+        sandbox.ended(&reply.request_id).await;
+        if invocation >= SETTLING {
+            times.push(reply.latency.as_secs_f64() * 1e3);
+        }
+        tokio::time::sleep(next.saturating_duration_since(Instant::now())).await;
+    }
+    drop(quota);
+    sandbox.shutdown().await;
+    Ok(times)
+}
+
+fn percentile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[((sorted.len() as f64 * share) as usize).min(sorted.len() - 1)]
+}

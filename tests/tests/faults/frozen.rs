@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use cruddur_tests::{Answer, Freeze};
+use futures_util::FutureExt;
+use futures_util::future::join_all;
 use tokio::time::sleep;
 
 use super::rig::Rig;
@@ -10,45 +12,68 @@ use super::rig::Rig;
 /// A freeze that the extension notices is longer than a second.
 const LONG_FREEZE: Duration = Duration::from_secs(2);
 
-/// Few invocations with a freeze after each, then many in a row.
-async fn sparse_and_steady(title: &'static str, freeze: Freeze) {
-    let rig = Rig::start_with(title, |builder| {
-        // In steady traffic most invocations end without a flush.
-        builder.env("CRUDDUR_HOLD_BANK_MS", "100")
-    })
-    .await;
-    rig.network.on_freeze(freeze);
+const FREEZES: [(&str, Freeze); 4] = [
+    ("answers wait", Freeze::RequestArrives),
+    ("requests wait", Freeze::RequestWaits),
+    ("reset", Freeze::Reset),
+    ("silent", Freeze::Silent),
+];
 
-    for _ in 0..4 {
+/// Sparse and steady traffic in each kind of freeze. In the first half of it, the destination answers so.
+async fn sparse_and_steady(trouble: &str, answer: Answer) {
+    let mut rows = Vec::new();
+    for (name, freeze) in FREEZES {
+        let row = |traffic| format!("{traffic}, {trouble}, frozen: {name}");
+        rows.push(sparse(row("sparse"), freeze, answer.clone()).boxed());
+        rows.push(steady(row("steady"), freeze, answer.clone()).boxed());
+    }
+    join_all(rows).await;
+}
+
+/// Few invocations with a freeze after each.
+async fn sparse(title: String, freeze: Freeze, answer: Answer) {
+    let rig = start(title, freeze, answer).await;
+    for invocation in 0..4 {
+        if invocation == 2 {
+            rig.honeycomb.always(Answer::Proper);
+        }
         rig.invoke(1).await;
         sleep(LONG_FREEZE).await;
     }
-    rig.invoke(40).await;
+    rig.end().await.assert_delivered();
+}
+
+/// Many invocations in a row, most of which end without a hold, then a freeze.
+async fn steady(title: String, freeze: Freeze, answer: Answer) {
+    let rig = start(title, freeze, answer).await;
+    rig.invoke(20).await;
+    rig.honeycomb.always(Answer::Proper);
+    rig.invoke(20).await;
     sleep(LONG_FREEZE).await;
     rig.invoke(1).await;
-    let outcome = rig.end().await;
+    rig.end().await.assert_delivered();
+}
 
-    outcome.assert_delivered();
+async fn start(title: String, freeze: Freeze, answer: Answer) -> Rig {
+    let rig = Rig::start_with(title, |builder| builder.env("CRUDDUR_HOLD_BANK_MS", "100")).await;
+    rig.network.on_freeze(freeze);
+    rig.honeycomb.always(answer);
+    rig
 }
 
 #[tokio::test]
-async fn a_freeze_holds_answers_back() {
-    sparse_and_steady("frozen, answers wait", Freeze::RequestArrives).await;
+async fn a_freeze_stops_the_network_before_a_healthy_destination() {
+    sparse_and_steady("healthy", Answer::Proper).await;
 }
 
 #[tokio::test]
-async fn a_freeze_holds_requests_and_answers_back() {
-    sparse_and_steady("frozen, requests wait", Freeze::RequestWaits).await;
+async fn a_freeze_stops_the_network_before_a_destination_that_refuses() {
+    sparse_and_steady("503 at first", Answer::status(503)).await;
 }
 
 #[tokio::test]
-async fn connections_are_reset_at_each_thaw() {
-    sparse_and_steady("frozen, then reset", Freeze::Reset).await;
-}
-
-#[tokio::test]
-async fn connections_are_silent_after_each_thaw() {
-    sparse_and_steady("frozen, then silent", Freeze::Silent).await;
+async fn a_freeze_stops_the_network_before_a_destination_that_does_not_answer() {
+    sparse_and_steady("no answer at first", Answer::Hang).await;
 }
 
 #[tokio::test]

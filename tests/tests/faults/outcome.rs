@@ -14,7 +14,7 @@ use serde_json::Value;
 /// The end of a row. Spans that are the extension's own are in none of the sets but `all_…`.
 #[derive(Debug)]
 pub(super) struct Outcome {
-    title: &'static str,
+    title: String,
     /// Ids that the extension has taken.
     sent: HashSet<String>,
     /// How often Honeycomb has stored each id, the extension's own spans included.
@@ -44,7 +44,7 @@ pub(super) struct Sums {
 
 impl Outcome {
     pub(super) fn of(
-        title: &'static str,
+        title: &str,
         load: &Load,
         destinations: &[&Honeycomb],
         sandbox: &Sandbox,
@@ -54,7 +54,7 @@ impl Outcome {
             *all_stored.entry(id).or_default() += 1;
         }
         Outcome {
-            title,
+            title: title.to_owned(),
             sent: load.sent(),
             all_stored,
             all_spooled: spooled(&sandbox.directory().join("spool")),

@@ -17,7 +17,7 @@ const NO_HOLD: Duration = Duration::from_millis(300);
 
 /// A running row.
 pub(super) struct Rig {
-    title: &'static str,
+    title: String,
     /// What no hold may exceed by much.
     pub(super) max_hold: Duration,
     pub(super) honeycomb: Honeycomb,
@@ -27,13 +27,13 @@ pub(super) struct Rig {
 }
 
 impl Rig {
-    pub(super) async fn start(title: &'static str) -> Rig {
+    pub(super) async fn start(title: impl Into<String>) -> Rig {
         Rig::start_with(title, |builder| builder).await
     }
 
     /// The same in an environment that is different.
     pub(super) async fn start_with(
-        title: &'static str,
+        title: impl Into<String>,
         change: impl FnOnce(Builder) -> Builder,
     ) -> Rig {
         let load = Load::default();
@@ -48,7 +48,14 @@ impl Rig {
             .network(&network);
         let builder = change(builder);
         let max_hold = MAX_HOLD;
-        Rig { title, max_hold, honeycomb, network, sandbox: builder.start().await, load }
+        Rig {
+            title: title.into(),
+            max_hold,
+            honeycomb,
+            network,
+            sandbox: builder.start().await,
+            load,
+        }
     }
 
     /// So many small invocations, one after the other, each with its time to freeze.
@@ -84,7 +91,7 @@ impl Rig {
 
     /// The same after an end that the extension did not see coming: without its sums.
     pub(super) fn outcome(self) -> Outcome {
-        let outcome = Outcome::of(self.title, &self.load, &[&self.honeycomb], &self.sandbox);
+        let outcome = Outcome::of(&self.title, &self.load, &[&self.honeycomb], &self.sandbox);
         outcome.print();
         let longest = outcome.longest_hold();
         assert!(longest <= self.max_hold + SLACK, "{longest:?}\n{}", outcome.story);
@@ -99,7 +106,7 @@ pub(super) fn assert_only_the_first_is_held(outcome: &Outcome) {
 }
 
 /// A row whose network has this fault from the first span on.
-pub(super) async fn start_with_fault(title: &'static str, fault: Fault) -> Rig {
+pub(super) async fn start_with_fault(title: &str, fault: Fault) -> Rig {
     let rig = Rig::start(title).await;
     rig.network.always(fault);
     rig

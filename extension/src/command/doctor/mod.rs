@@ -147,20 +147,21 @@ pub(super) async fn run(
     })
 }
 
-/// What holds of Next cost with these settings, if the slowest destination takes so long.
+/// What holds of Next cost with these settings, if the slowest check took so long.
 fn holds(config: &Config, slowest: Duration) -> String {
     let HoldSettings { share, max_hold, .. } = config.hold_settings();
-    let (slowest, longest) = (slowest.min(max_hold).as_millis(), max_hold.as_millis());
+    let answer = format!(
+        "until the slowest destination has answered; its check took {} ms from this machine",
+        slowest.as_millis()
+    );
     match config.flush {
         FlushMode::Adaptive => format!(
-            "at most {} % of the time; in sparse traffic {slowest} ms for each \
-             invocation, measured from this machine with new connections",
+            "at most {} % of the time; in sparse traffic each invocation is held {answer}",
             share * 100.0
         ),
-        FlushMode::End => format!(
-            "{slowest} ms for each invocation, measured from this machine with new connections, and \
-             {longest} ms at most"
-        ),
+        FlushMode::End => {
+            format!("each invocation is held {answer}, and for {} ms at most", max_hold.as_millis())
+        }
         FlushMode::Periodic(_) => "none".to_owned(),
     }
 }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use cruddur_tests::{Honeycomb, binaries};
+use cruddur_tests::{Honeycomb, binaries, remove_package_variables};
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
@@ -48,6 +48,7 @@ fn script(name: &str, directory: &TempDir) -> Command {
         .stdin(std::process::Stdio::null())
         .process_group(0)
         .kill_on_drop(true);
+    remove_package_variables(command.as_std_mut());
     command
 }
 

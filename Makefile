@@ -106,12 +106,12 @@ clean: ## Remove what was built and installed
 # For the local run cargo-lambda is enough, at the version that the tests use. It depends on zig, of
 # 400 MB, for builds of other machines only.
 $(VENV)/bin/cargo-lambda: tests/requirements.txt
-	python3 -m venv $(VENV)
+	@.dev/venv
 	pip install --quiet --no-deps "$$(grep ^cargo-lambda $<)"
 	@touch $@
 
 $(VENV)/requirements: tests/requirements.txt tests/python-function/requirements.txt
-	python3 -m venv $(VENV)
+	@.dev/venv
 	pip install --quiet $(addprefix --requirement=,$^)
 	@touch $@
 

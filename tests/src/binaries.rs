@@ -69,11 +69,9 @@ pub fn binaries() -> &'static Binaries {
     built.as_ref().expect("the programs under test build; cargo's own output says why not")
 }
 
-fn build() -> bool {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let mut command = Command::new(cargo);
-    // Cargo describes the package of a test to it. A dependency's build script reads the same
-    // variables, and would be run anew by every other build.
+/// Removes the variables by which cargo describes a test's package to it. The build script of a
+/// dependency reads them too, so every other build would compile its dependents anew.
+pub fn remove_package_variables(command: &mut Command) {
     let is_of_package =
         |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
     for (name, _) in std::env::vars_os() {
@@ -81,6 +79,12 @@ fn build() -> bool {
             command.env_remove(name);
         }
     }
+}
+
+fn build() -> bool {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let mut command = Command::new(cargo);
+    remove_package_variables(&mut command);
     let built = command
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
         .args(["build", "--bins", "--features", "cruddur/local"])

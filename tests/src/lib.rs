@@ -87,7 +87,7 @@ pub mod tls_store;
 pub mod usage;
 pub mod xray;
 
-pub use binaries::{Binaries, binaries, function_of, functions};
+pub use binaries::{Binaries, binaries, function_of, functions, remove_package_variables};
 pub use capacity::Units;
 pub use cli::{Cli, Printed};
 pub use event::{Event, event, raw_event};

@@ -2,10 +2,15 @@
 
 use std::{
     fs::File,
+    io::{BufRead, BufReader, Read},
     process::{Command, Stdio},
 };
 
 use cruddur_tests::{Cli, binaries};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 #[tokio::test]
 async fn help_lists_the_commands_and_version_is_one_line() {
@@ -50,5 +55,41 @@ fn who_cannot_complain_goes_on_to_the_exit_code() {
         command.args(arguments).env_clear().env("CRUDDUR_FLUSH", "sometimes");
         command.stdin(Stdio::null()).stdout(full()).stderr(full());
         assert_eq!(command.status().expect("it starts").code(), Some(code), "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_extension_alone_prints_one_line_with_its_addresses_and_ctrl_c_ends_it_in_silence() {
+    let spool = tempfile::tempdir().expect("a directory");
+    for (grpc, expected) in [
+        (
+            "127.77.0.9:4317",
+            "OTLP is received at http://127.77.0.9:4318 and, over gRPC, at http://127.77.0.9:4317\n",
+        ),
+        ("off", "OTLP is received at http://127.77.0.9:4318\n"),
+    ] {
+        let mut extension = Command::new(binaries().path("cruddur-telemetry"))
+            .env_clear()
+            .env("CRUDDUR_OTLP_LISTEN", "127.77.0.9:4318")
+            .env("CRUDDUR_OTLP_GRPC_LISTEN", grpc)
+            .env("CRUDDUR_SPOOL_DIR", spool.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the extension starts");
+        let mut printed = BufReader::new(extension.stderr.take().expect("a pipe"));
+        let mut first = String::new();
+        printed.read_line(&mut first).expect("text");
+        let process = Pid::from_raw(extension.id().try_into().expect("a process id"));
+        kill(process, Signal::SIGINT).expect("it runs");
+
+        let mut rest = String::new();
+        printed.read_to_string(&mut rest).expect("text");
+        let mut answer = String::new();
+        extension.stdout.take().expect("a pipe").read_to_string(&mut answer).expect("text");
+        let status = extension.wait().expect("it ends");
+        assert_eq!((first.as_str(), rest.as_str(), answer.as_str()), (expected, "", ""));
+        assert_eq!(status.code(), Some(0));
     }
 }

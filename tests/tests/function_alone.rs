@@ -133,5 +133,7 @@ fn a_program_that_a_person_starts_names_its_route_and_the_way_to_invoke_it_in_tw
         "{said}"
     );
     assert!(lines[0].starts_with("home-activities answers GET /api/activities/home"), "{said}");
-    assert!(lines[1].ends_with("--data-file events/home-activities.json"), "{said}");
+    let command =
+        "cargo lambda invoke -A 127.0.0.1 home-activities --data-file events/home-activities.json";
+    assert!(lines[1].ends_with(command), "{said}");
 }

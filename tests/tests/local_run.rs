@@ -2,9 +2,12 @@
 //!
 //! Each run takes free ports. `.dev/build` finds the programs built by [`binaries`].
 
-use std::{net::TcpListener, path::Path, process::Output, time::Duration};
+use std::{
+    fs::Permissions, net::TcpListener, os::unix::fs::PermissionsExt, path::Path, process::Output,
+    time::Duration,
+};
 
-use cruddur_tests::{Honeycomb, binaries};
+use cruddur_tests::{Honeycomb, binaries, remove_package_variables};
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
@@ -45,6 +48,7 @@ fn script(name: &str, directory: &TempDir) -> Command {
         .stdin(std::process::Stdio::null())
         .process_group(0)
         .kill_on_drop(true);
+    remove_package_variables(command.as_std_mut());
     command
 }
 
@@ -88,7 +92,9 @@ async fn the_start_message_fits_its_commands_work_and_ctrl_c_ends_in_silence() {
         let row = timeout(LIMIT, rows.next_line()).await.expect("a row").expect("UTF-8");
         assert!(row.as_ref().is_some_and(|row| row.contains(route)), "{row:?}");
     }
-    assert_eq!(interrupted(run).await, ("".to_owned(), Some(0)));
+    let (printed, code) = interrupted(run).await;
+    assert!(printed.starts_with("OTLP is received at http://"), "{printed}");
+    assert_eq!((printed.lines().count(), code), (1, Some(0)), "{printed}");
 }
 
 /// What the run prints to standard error, and its exit code, after the signal that Ctrl-C sends.
@@ -111,10 +117,38 @@ async fn a_destination_is_a_row_with_its_team_or_with_the_reason_of_its_refusal(
     };
 
     let (right, wrong) = (row(honeycomb.key()).await, row("another").await);
+    let blank = row("  ").await;
 
+    assert_eq!(blank, "! honeycomb: HONEYCOMB_API_KEY is blank, so Honeycomb receives nothing\n");
     assert_eq!(right, "✓ honeycomb: team Cruddur, environment Production\n");
     assert!(wrong.starts_with("✗ honeycomb: does not know the key"), "{wrong}");
     assert!(wrong.lines().count() == 1 && wrong.trim_end().chars().count() <= 80, "{wrong}");
+}
+
+#[tokio::test]
+async fn a_bad_environment_is_one_sentence_with_its_remedy() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().expect("an address").port().to_string();
+    let no_venv = directory.path().join("python3");
+    std::fs::write(&no_venv, "#!/bin/sh\necho No module named venv\nexit 1\n").expect("a file");
+    std::fs::set_permissions(&no_venv, Permissions::from_mode(0o755)).expect("permissions");
+    let path = format!("{}:/usr/bin:/bin", directory.path().display());
+    for (name, variables, arguments, expected) in [
+        ("run", [("PORT", "99999")], &[][..], "PORT must be a number from 1 to 65535"),
+        ("run", [("PORT", taken.as_str())], &[], "is in use"),
+        ("venv", [("PATH", path.as_str())], &[], "apt install python3-venv"),
+        ("build", [("X", "")], &["/dev/full", "--bin", "seed"], "/dev/full cannot be written"),
+    ] {
+        let mut command = script(name, &directory);
+        command.args(arguments).envs(variables).current_dir(root());
+
+        let refused = output(command).await;
+
+        let printed = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{printed}");
+        assert!(printed.contains(expected) && printed.lines().count() == 1, "{printed}");
+    }
 }
 
 #[tokio::test]

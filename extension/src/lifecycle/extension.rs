@@ -1,6 +1,7 @@
 //! The parts that run beside the event loop: receivers, processor, pipeline and timers.
 
 use std::{
+    fmt,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -61,6 +62,19 @@ pub(super) struct Extension {
     pub(super) receivers: Vec<JoinHandle<()>>,
 }
 
+/// The bound addresses of the OTLP receivers.
+pub(super) struct OtlpAddresses {
+    http: SocketAddr,
+    grpc: Option<SocketAddr>,
+}
+
+impl fmt::Display for OtlpAddresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OTLP is received at http://{}", self.http)?;
+        self.grpc.map_or(Ok(()), |grpc| write!(f, " and, over gRPC, at http://{grpc}"))
+    }
+}
+
 impl Extension {
     pub(super) fn start(config: &Config, trigger: Trigger) -> Self {
         let registry = Registry::default();
@@ -100,7 +114,7 @@ impl Extension {
     }
 
     /// Fails if the address for OTLP/HTTP cannot be listened on; OTLP/gRPC is received nevertheless.
-    pub(super) async fn receive_otlp(&mut self, config: &Config) -> std::io::Result<()> {
+    pub(super) async fn receive_otlp(&mut self, config: &Config) -> std::io::Result<OtlpAddresses> {
         let receiver = Arc::new(OtlpReceiver {
             pipeline: self.pipeline.clone(),
             invocations: self.invocations.clone(),
@@ -110,9 +124,10 @@ impl Extension {
             scrubber: Scrubber::configured(config.scrub.as_deref()),
             adds_xray_header: config.exporters.get::<XrayConfig>().is_some(),
         });
-        if let Some(address) = config.otlp_grpc_listen {
-            self.receive_otlp_over_grpc(address, &receiver).await;
-        }
+        let grpc = match config.otlp_grpc_listen {
+            Some(address) => self.receive_otlp_over_grpc(address, &receiver).await,
+            None => None,
+        };
         let address = config.otlp_listen;
         let listener = TcpListener::bind(address).await.map_err(|error| {
             let advice = format!(
@@ -120,18 +135,23 @@ impl Extension {
             );
             std::io::Error::new(error.kind(), advice)
         })?;
+        let http = listener.local_addr()?;
         let handle = move |request| {
             let receiver = Arc::clone(&receiver);
             async move { http::handle(&receiver, request).await }
         };
         let serve = server::serve(listener, self.stop.subscribe(), handle);
         self.receivers.push(supervised("OTLP receiver", serve));
-        Ok(())
+        Ok(OtlpAddresses { http, grpc })
     }
 
     /// `localhost` is 127.0.0.1 to one SDK and ::1 to another, so the former address includes the latter
-    /// where it exists.
-    async fn receive_otlp_over_grpc(&mut self, address: SocketAddr, receiver: &Arc<OtlpReceiver>) {
+    /// where it exists. Returns the bound address.
+    async fn receive_otlp_over_grpc(
+        &mut self,
+        address: SocketAddr,
+        receiver: &Arc<OtlpReceiver>,
+    ) -> Option<SocketAddr> {
         let mut listeners = Vec::new();
         match TcpListener::bind(address).await {
             Ok(listener) => listeners.push(listener),
@@ -140,6 +160,7 @@ impl Extension {
                  CRUDDUR_OTLP_GRPC_LISTEN names another address or is \"off\""
             ),
         }
+        let bound = listeners.first().and_then(|it| it.local_addr().ok());
         if address.ip() == Ipv4Addr::LOCALHOST && !listeners.is_empty() {
             listeners.extend(TcpListener::bind((Ipv6Addr::LOCALHOST, address.port())).await.ok());
         }
@@ -152,6 +173,7 @@ impl Extension {
             let serve = server::serve_http2(listener, self.stop.subscribe(), handle);
             self.receivers.push(supervised("OTLP/gRPC receiver", serve));
         }
+        bound
     }
 
     /// Binds the listener before the subscription, since Lambda posts at once.

@@ -23,6 +23,7 @@
 mod extension;
 
 use std::{
+    io::Write,
     panic::AssertUnwindSafe,
     time::{Duration, SystemTime},
 };
@@ -129,14 +130,16 @@ async fn poll_until_shutdown(
     }
 }
 
-/// Runs until SIGINT or SIGTERM. Fails only if the OTLP receiver or a signal's handler cannot start.
+/// Runs until SIGINT or SIGTERM, and prints the addresses for OTLP unless the log is off. Fails only if the OTLP receiver or a signal's handler cannot start.
 pub async fn run_elsewhere(config: &Config) -> std::io::Result<()> {
     let mut interrupt = signal(UnixSignal::interrupt())?;
     let mut terminate = signal(UnixSignal::terminate())?;
     let mut extension = Extension::start(config, Trigger::Receive);
-    extension.receive_otlp(config).await?;
+    let addresses = extension.receive_otlp(config).await?;
     extension.spawn_failure_timer();
-    info!("OTLP is received at http://{}", config.otlp_listen);
+    if config.log_level != LevelFilter::OFF {
+        let _ = writeln!(std::io::stderr(), "{addresses}"); // standard error may be closed
+    }
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}

@@ -63,7 +63,7 @@ fn outside_lambda(route: &Route, var: impl Fn(&str) -> Option<String>) -> Option
     Some(format!(
         "{name} answers {} {} as a Lambda function, so it needs Lambda or an emulator.\n\
          Start the emulator with `make run`; \
-         then: cargo lambda invoke {name} --data-file events/{name}.json",
+         then: cargo lambda invoke -A 127.0.0.1 {name} --data-file events/{name}.json",
         route.methods[0], route.path
     ))
 }

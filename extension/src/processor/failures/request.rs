@@ -173,7 +173,7 @@ fn masked_query(query: &str, scrubber: &Scrubber) -> String {
         scrubber.text(&decoded) != decoded
     };
     let pairs = query.split('&').map(|pair| match pair.split_once('=') {
-        Some((name, value)) if scrubber.is_secret(&decoded(name)) || hides(value) => {
+        Some((name, value)) if scrubber.is_secret(decoded(name)) || hides(value) => {
             format!("{name}={MASK}")
         }
         _ => pair.to_owned(),

@@ -21,7 +21,13 @@ fuzz_target!(|input: &[u8]| {
     fs::write(path, segment).expect("a segment");
 
     let kinds = SignalKind::ALL.to_vec();
-    let spec = DestinationSpec { name: "honeycomb", kinds, durable: true, keeps_duplicates: true };
+    let spec = DestinationSpec {
+        name: "honeycomb",
+        kinds,
+        durable: true,
+        max_items: u64::MAX,
+        keeps_duplicates: true,
+    };
     let mut core = Core::new(vec![spec], 1 << 20, Trigger::Flush, 1);
     let (spool, recovered) =
         Spool::open(directory.path(), 64 << 20, &core.names()).expect("a spool");

@@ -38,7 +38,8 @@ fuzz_target!(|input: &[u8]| {
     while core.next_batch(now, 0).is_some() {
         core.complete(now, 0, Ok(ExportOutcome::default()));
     }
-    for row in core.sums().rows {
+    // Rows of other destinations stay for a later process that has them.
+    for row in core.sums().rows.iter().filter(|row| row.queue.starts_with("honeycomb.")) {
         assert_eq!(row.account.at(State::Spooled) + row.account.at(State::Held), 0);
     }
 });

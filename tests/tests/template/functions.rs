@@ -23,8 +23,10 @@ fn there_is_a_function_for_every_binary_and_no_other() {
     for (name, resource) in all_functions() {
         let metadata = &stack()["Resources"][&resource]["Metadata"];
         let expected =
-            json!({"BuildMethod": "rust-cargolambda", "BuildProperties": {"Binary": name}});
+            json!({"BuildMethod": "rust-cargolambda", "BuildProperties": {"Binary": "functions"}});
         assert_eq!(*metadata, expected);
+        let function = &stack()["Resources"][&resource]["Properties"];
+        assert_eq!(function["Handler"], name);
     }
 }
 

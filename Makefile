@@ -88,6 +88,8 @@ lint: $(VENV)/requirements ## Check formatting, lints, the documentation and the
 	cargo clippy --package cruddur --bins -- -D warnings # as it is deployed: without the local store
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps $(FEATURES)
 	sam validate --lint --region us-east-1
+	@mkdir -p target && python3 tests/translate_template.py >target/template.json
+	cfn-lint target/template.json
 
 # checkov has a hundred dependencies that conflict with other tools, so it has its own environment.
 checkov: target/checkov/bin/checkov ## Check the template's security; template.yaml explains the findings that stay

@@ -52,71 +52,58 @@ fn valid_parameters_are_accepted() {
     }
 }
 
+/// Parameters, and a part of the reason for their refusal.
+const REFUSED: [(Given, &str); 35] = [
+    // A key in the place of its ARN, and the name of a secret.
+    (&[("HoneycombApiKeySecret", "hcaik_01hqk4k20cjeh63wca8vva5stw")], "never the key itself"),
+    (&[("HoneycombApiKeySecret", "cruddur/honeycomb")], "never the key itself"),
+    // A field of a secret that is JSON: the policy would name no secret.
+    (
+        &[(
+            "HoneycombApiKeySecret",
+            "arn:aws:secretsmanager:eu-central-1:123456789012:secret:a-AbCdEf:key",
+        )],
+        "never the key itself",
+    ),
+    (&[("RollbarAccessTokenSecret", "9e28e6a2f7ab4c0cbb5f1d1b6f1c6f5d")], "never the token itself"),
+    (&[("HoneycombApiEndpoint", "https://api.honeycomb.io/")], "without a slash"),
+    (&[("HoneycombApiEndpoint", "http://api.honeycomb.io")], "must be an https URL"),
+    (&[("HoneycombApiEndpoint", "https://api.eu1.honeycomb.io")], "without HoneycombApiKeySecret"),
+    (&[("TraceShare", "0.5")], "TraceShare without HoneycombApiKeySecret"),
+    (&[("HoneycombApiKeySecret", SECRET), ("TraceShare", "10")], "a number from 0 to 1"),
+    (&[("HoneycombApiKeySecret", SECRET), ("TraceShare", "10%")], "a number from 0 to 1"),
+    (&[("RollbarEnvironment", "staging")], "without RollbarAccessTokenSecret"),
+    (&[("RollbarAccessTokenSecret", SECRET), ("RollbarEnvironment", "")], "1 to 255 characters"),
+    (&[("RollbarAccessTokenSecret", SECRET), ("RollbarEnvironment", "staging ")], "without blanks"),
+    (&[("PageOrigins", "https://cruddur.example/")], "must be origins"),
+    (&[("PageOrigins", "cruddur.example")], "must be origins"),
+    (&[("PageOrigins", "https://a.example, https://b.example")], "must be origins"),
+    (&[("PageOrigins", "*")], "must be origins"),
+    (&[("CognitoUserPoolId", "AbCdEfGhI"), ("CognitoClientIds", "a")], "the id of a user pool"),
+    (&[("CognitoUserPoolId", "ca-central-1_AbCdEfGhI")], "Give both CognitoUserPoolId"),
+    (&[("CognitoClientIds", "1h57kf5cpq17m0eml12")], "Give both CognitoUserPoolId"),
+    (&[("CognitoUserPoolId", "eu-west-1_A"), ("CognitoClientIds", "a, b")], "with commas between"),
+    (&[("ExistingTableArn", "cruddur-messages")], "the ARN of a DynamoDB table"),
+    (&[("AlarmTopicArn", "ops@cruddur.example")], "the ARN of an SNS topic"),
+    (&[("MonthlyBudget", "20")], "MonthlyBudget without AlarmTopicArn"),
+    (&[("AlarmTopicArn", TOPIC), ("MonthlyBudget", "-1")], "an amount in US dollars"),
+    (&[("ExpectedRequestsPerHour", "many")], "a whole number"),
+    (&[("PublicConcurrency", "100000")], "from 0 to 1000"),
+    (&[("WriteQuota", "60")], "must be 0, or two numbers"),
+    (&[("LogGroupName", "aws/cruddur")], "the name of a log group"),
+    (&[("LogGroupName", "a group")], "the name of a log group"),
+    (&[("XRayGroupName", "a-name-of-more-than-32-characters")], "at most 32"),
+    (&[("XRaySamplingRuleName", "a rule")], "at most 32"),
+    (&[("ServiceName", "a service")], "1 to 64 letters"),
+    (&[("LogRetentionDays", "2")], "LogRetentionDays"),
+    (&[("Metrics", "off")], "Metrics"),
+];
+
 #[test]
 fn wrong_and_contradictory_parameters_are_refused_with_a_reason() {
-    let rows: [(Given, &str); 35] = [
-        // A key in the place of its ARN, and the name of a secret.
-        (&[("HoneycombApiKeySecret", "hcaik_01hqk4k20cjeh63wca8vva5stw")], "never the key itself"),
-        (&[("HoneycombApiKeySecret", "cruddur/honeycomb")], "never the key itself"),
-        // A field of a secret that is JSON: the policy would name no secret.
-        (
-            &[(
-                "HoneycombApiKeySecret",
-                "arn:aws:secretsmanager:eu-central-1:123456789012:secret:a-AbCdEf:key",
-            )],
-            "never the key itself",
-        ),
-        (
-            &[("RollbarAccessTokenSecret", "9e28e6a2f7ab4c0cbb5f1d1b6f1c6f5d")],
-            "never the token itself",
-        ),
-        (&[("HoneycombApiEndpoint", "https://api.honeycomb.io/")], "without a slash"),
-        (&[("HoneycombApiEndpoint", "http://api.honeycomb.io")], "must be an https URL"),
-        (
-            &[("HoneycombApiEndpoint", "https://api.eu1.honeycomb.io")],
-            "without HoneycombApiKeySecret",
-        ),
-        (&[("TraceShare", "0.5")], "TraceShare without HoneycombApiKeySecret"),
-        (&[("HoneycombApiKeySecret", SECRET), ("TraceShare", "10")], "a number from 0 to 1"),
-        (&[("HoneycombApiKeySecret", SECRET), ("TraceShare", "10%")], "a number from 0 to 1"),
-        (&[("RollbarEnvironment", "staging")], "without RollbarAccessTokenSecret"),
-        (
-            &[("RollbarAccessTokenSecret", SECRET), ("RollbarEnvironment", "")],
-            "1 to 255 characters",
-        ),
-        (
-            &[("RollbarAccessTokenSecret", SECRET), ("RollbarEnvironment", "staging ")],
-            "without blanks",
-        ),
-        (&[("PageOrigins", "https://cruddur.example/")], "must be origins"),
-        (&[("PageOrigins", "cruddur.example")], "must be origins"),
-        (&[("PageOrigins", "https://a.example, https://b.example")], "must be origins"),
-        (&[("PageOrigins", "*")], "must be origins"),
-        (&[("CognitoUserPoolId", "AbCdEfGhI"), ("CognitoClientIds", "a")], "the id of a user pool"),
-        (&[("CognitoUserPoolId", "ca-central-1_AbCdEfGhI")], "Give both CognitoUserPoolId"),
-        (&[("CognitoClientIds", "1h57kf5cpq17m0eml12")], "Give both CognitoUserPoolId"),
-        (
-            &[("CognitoUserPoolId", "eu-west-1_A"), ("CognitoClientIds", "a, b")],
-            "with commas between",
-        ),
-        (&[("ExistingTableArn", "cruddur-messages")], "the ARN of a DynamoDB table"),
-        (&[("AlarmTopicArn", "ops@cruddur.example")], "the ARN of an SNS topic"),
-        (&[("MonthlyBudget", "20")], "MonthlyBudget without AlarmTopicArn"),
-        (&[("AlarmTopicArn", TOPIC), ("MonthlyBudget", "-1")], "an amount in US dollars"),
-        (&[("ExpectedRequestsPerHour", "many")], "a whole number"),
-        (&[("PublicConcurrency", "100000")], "from 0 to 1000"),
-        (&[("WriteQuota", "60")], "must be 0, or two numbers"),
-        (&[("LogGroupName", "aws/cruddur")], "the name of a log group"),
-        (&[("LogGroupName", "a group")], "the name of a log group"),
-        (&[("XRayGroupName", "a-name-of-more-than-32-characters")], "at most 32"),
-        (&[("XRaySamplingRuleName", "a rule")], "at most 32"),
-        (&[("ServiceName", "a service")], "1 to 64 letters"),
-        (&[("LogRetentionDays", "2")], "LogRetentionDays"),
-        (&[("Metrics", "off")], "Metrics"),
-    ];
-    let stacks: Vec<_> = rows.iter().map(|(given, _)| ("a-stack", *given)).collect();
+    let stacks: Vec<_> = REFUSED.iter().map(|(given, _)| ("a-stack", *given)).collect();
 
-    for ((given, reason), outcome) in rows.iter().zip(deployed(&stacks)) {
+    for ((given, reason), outcome) in REFUSED.iter().zip(deployed(&stacks)) {
         let refused = outcome["refused"].to_string();
         assert!(refused.contains(reason), "{given:?}: {refused}");
     }

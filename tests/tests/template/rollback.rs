@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{EVERYTHING, deployed, everything};
+use super::{EVERYTHING, deployed, everything, python};
 
 /// Resources of a stack, with their names.
 fn resources(stack: &Value) -> impl Iterator<Item = (&str, &Value)> {
@@ -78,15 +78,8 @@ const NAMES: [(&str, &str, usize); 10] = [
     ("AWS::CloudWatch::Alarm", "Namespace", 255),
 ];
 
-/// Names of types that need no check: parts of other resources, and names of AWS's own metrics.
-const NOT_NAMES: [&str; 6] = [
-    "AWS::Lambda::Permission",      // the function's name
-    "AWS::ApiGatewayV2::Stage",     // the stage of one API
-    "AWS::XRay::SamplingRule",      // a parameter without a default
-    "AWS::Budgets::Budget",         // generated
-    "AWS::Cognito::UserPoolClient", // a part of its pool
-    "AWS::IAM::Role",               // generated; its policies have names of their own
-];
+/// Types whose names are those of other resources: a permission's function, and the stage of one API.
+const NOT_NAMES: [&str; 2] = ["AWS::Lambda::Permission", "AWS::ApiGatewayV2::Stage"];
 
 /// The names that a stack gives, each with the most characters that AWS accepts.
 fn names(stack: &Value) -> Vec<(String, usize)> {
@@ -201,4 +194,24 @@ fn a_given_table_and_a_given_pool_are_used_and_none_is_created() {
         let dimensions = &metric["MetricStat"]["Metric"]["Dimensions"];
         assert!(dimensions.is_null() || dimensions[0]["Value"] == "earlier", "{metric}");
     }
+}
+
+/// IAM's resources have generated names, so CAPABILITY_IAM is enough.
+#[test]
+fn the_saved_answers_are_all_that_a_deployment_needs() {
+    let program = "import json, tomllib\n\
+        file = open('../.dev/samconfig.toml', 'rb')\n\
+        print(json.dumps(tomllib.load(file)['default']['deploy']['parameters']))";
+
+    let answers = python(&["-c", program]);
+
+    let of_iam =
+        resources(everything()).filter(|(_, it)| it["Type"].to_string().contains("::IAM::"));
+    for (name, resource) in of_iam {
+        let properties = resource["Properties"].as_object().expect("properties");
+        assert!(!properties.keys().any(|it| it.ends_with("Name")), "{name}");
+    }
+    assert_eq!(answers["capabilities"], "CAPABILITY_IAM");
+    assert_eq!((&answers["resolve_s3"], &answers["stack_name"]), (&true.into(), &"cruddur".into()));
+    assert_eq!(answers["confirm_changeset"], false);
 }

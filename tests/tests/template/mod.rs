@@ -3,6 +3,7 @@
 
 mod alarms;
 mod api;
+mod build;
 mod dashboard;
 mod functions;
 mod gateway_log;

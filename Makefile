@@ -5,19 +5,29 @@ FEATURES := --features cruddur/local
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help run reset tools test test-slow faults bench bench-extension fuzz soak lint layer dist clean build-TelemetryLayer
+.PHONY: help run reset tools deploy smoke test test-slow faults bench bench-extension fuzz soak lint checkov layer dist clean build-TelemetryLayer
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-zA-Z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # An installed cargo-lambda will do.
 run: $(if $(shell command -v cargo-lambda),,$(VENV)/bin/cargo-lambda) ## Start the API and the extension, with demo data; PORT=9001 takes another port
-	@.dev/run
+	@OTEL_SERVICE_NAME=$${OTEL_SERVICE_NAME:-cruddur} .dev/run
 
 reset: ## Remove the data of the local run; the next `make run` begins with the demo data
 	rm -rf target/cruddur
 
 tools: $(VENV)/requirements ## Install sam, cargo-lambda and zig into .venv
+
+STACK ?= cruddur
+overrides = $(if $(PARAMETERS),--parameter-overrides $(PARAMETERS))
+
+deploy: $(VENV)/requirements ## Build and deploy; STACK=cruddur names the stack, PARAMETERS='Name=value …' sets parameters
+	sam build $(overrides)
+	sam deploy --config-file .dev/samconfig.toml --stack-name $(STACK) $(overrides)
+
+smoke: ## Call the deployed stack STACK as a new user, who is removed again
+	@.dev/smoke $(STACK)
 
 test: $(VENV)/requirements ## Run every test; T=name runs those whose name contains it
 	cargo test --workspace $(FEATURES) $(T)
@@ -80,6 +90,18 @@ lint: $(VENV)/requirements ## Check formatting, lints, the documentation and the
 	cargo clippy --package cruddur --bins -- -D warnings # as it is deployed: without the local store
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps $(FEATURES)
 	sam validate --lint --region us-east-1
+	@mkdir -p target && python3 tests/translate_template.py >target/template.json
+	cfn-lint target/template.json
+
+# checkov has a hundred dependencies that conflict with other tools, so it has its own environment.
+checkov: target/checkov/bin/checkov ## Check the template's security; template.yaml explains the findings that stay
+	sed 's/Default: "off"/Default: "on"/' template.yaml >target/checkov/template.yaml # all resources
+	$< --file target/checkov/template.yaml --framework cloudformation --compact --quiet --skip-download \
+		--skip-check $$(grep -o '^# CKV_[A-Z0-9_]*' template.yaml | cut -c 3- | paste -sd , -)
+
+target/checkov/bin/checkov:
+	python3 -m venv target/checkov
+	target/checkov/bin/pip install --quiet checkov==3.3.30
 
 layer: $(VENV)/requirements ## Build the layer alone, as a zip for anybody's function
 	$(build-extension)
@@ -88,9 +110,7 @@ layer: $(VENV)/requirements ## Build the layer alone, as a zip for anybody's fun
 		zip.write("extensions/cruddur-telemetry")'
 	python3 -m zipfile --list target/cruddur-telemetry-$(ARCHITECTURE).zip
 
-# SAM builds one function after the other; together they take half the time.
 dist: $(VENV)/requirements ## Build all that is deployed, and one function for the other architecture; check and start it
-	cargo lambda build --release --arm64 $(patsubst functions/src/bin/%.rs,--bin %,$(wildcard functions/src/bin/*.rs))
 	sam build --parameter-overrides Architecture=arm64
 	$(MAKE) layer ARCHITECTURE=arm64
 	.dev/check-dist .aws-sam/build arm64

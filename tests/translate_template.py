@@ -1,6 +1,6 @@
-"""Prints template.yaml as CloudFormation gets it: as JSON, its Serverless resources translated.
+"""Prints template.yaml as CloudFormation receives it: as JSON, its Serverless resources translated.
 
-Offline. Parameters have their defaults, or what the arguments say: `Name=value`.
+Offline. Parameters have their defaults, or the values of the arguments: `Name=value`.
 """
 
 import json
@@ -13,20 +13,24 @@ os.environ.setdefault("AWS_DEFAULT_REGION", "eu-central-1")
 from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
 
-# Where `sam deploy` puts what was built, and says so in the template.
+# `sam deploy` replaces the paths of code by the place of the upload.
 UPLOADED = "s3://bucket/key"
 
 
 class NoPolicies:
-    """For policies that a template names without an ARN: ours has none."""
+    """Managed policies that a template names without an ARN: ours names none."""
 
     def load(self):
         return {}
 
 
-path = pathlib.Path(__file__).parent.parent / "template.yaml"
-template = yaml_parse(path.read_text())
-template["Globals"]["Function"]["CodeUri"] = UPLOADED
-template["Resources"]["TelemetryLayer"]["Properties"]["ContentUri"] = UPLOADED
-parameters = dict(argument.split("=", 1) for argument in sys.argv[1:])
-json.dump(transform(template, parameters, NoPolicies()), sys.stdout)
+def translate(parameters):
+    path = pathlib.Path(__file__).parent.parent / "template.yaml"
+    template = yaml_parse(path.read_text())
+    template["Globals"]["Function"]["CodeUri"] = UPLOADED
+    template["Resources"]["TelemetryLayer"]["Properties"]["ContentUri"] = UPLOADED
+    return transform(template, parameters, NoPolicies())
+
+
+if __name__ == "__main__":
+    json.dump(translate(dict(argument.split("=", 1) for argument in sys.argv[1:])), sys.stdout)

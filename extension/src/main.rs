@@ -9,6 +9,7 @@ use cruddur_telemetry::{
     },
     config::Config,
     lifecycle,
+    processor::log_lines::emf,
 };
 #[cfg(target_env = "musl")]
 use dlmalloc::GlobalDlmalloc;
@@ -53,6 +54,7 @@ async fn run(command: Command) -> ExitCode {
     for error in errors {
         warn!("{error}");
     }
+    emf::set_scope(config.metrics.clone());
     match &config.lambda_api {
         Some(api) => lifecycle::run_on_lambda(api, &executable_name(), &config).await,
         None => {

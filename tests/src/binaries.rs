@@ -14,7 +14,7 @@ pub struct Binaries {
 }
 
 /// The extension, and what writes the demo data; the functions are [`functions`].
-const OTHER_PROGRAMS: [&str; 2] = ["cruddur-telemetry", "seed"];
+const OTHER_PROGRAMS: [&str; 3] = ["cruddur-telemetry", "functions", "seed"];
 
 /// The names of all functions, in alphabetical order: one for each file in `functions/src/bin`.
 pub fn functions() -> Vec<String> {

@@ -25,7 +25,8 @@
 //! - [`tls_store`]: a DynamoDB endpoint over TLS and some milliseconds away; [`cpu_quota`]: a
 //!   sandbox's share of the CPU;
 //! - [`Xray`] and [`XrayDaemon`]: destinations that record segment documents;
-//! - [`log_group`]: a group of CloudWatch Logs at moto, and what is in it;
+//! - [`log_group`]: a group of CloudWatch Logs at moto, and what is in it; [`filter_pattern`]: our
+//!   model of its filters;
 //! - `fake`: the recording HTTP server under it, for destinations to come;
 //! - [`Cli`]: the commands of the extension's binary, as a person starts them;
 //! - `binaries`: builds what is under test, once per test process;
@@ -67,6 +68,7 @@ mod capacity;
 pub mod cli;
 pub mod cpu_quota;
 pub mod event;
+pub mod filter_pattern;
 mod fake;
 pub mod grpc_client;
 pub mod honeycomb;

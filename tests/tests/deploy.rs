@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use cruddur_tests::http_client::{HttpReply, get, post};
-use cruddur_tests::{EXTENSION, binaries, moto};
+use cruddur_tests::{EXTENSION, Program, Sandbox, binaries, event, functions, moto};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -75,6 +75,8 @@ async fn a_function_needs_no_flag_but_its_role_and_is_set_up_as_in_the_template(
     assert_eq!(function["MemorySize"], 256);
     assert_eq!(function["Timeout"], 10);
     assert_eq!(function["TracingConfig"], json!({"Mode": "Active"}));
+    let variables = &function["Environment"]["Variables"];
+    assert_eq!(variables["OTEL_SERVICE_NAME"], "cruddur", "{function}");
 }
 
 #[tokio::test]
@@ -94,4 +96,21 @@ fn panics_unwind_in_what_is_deployed() {
     let (_, release) = manifest.split_once("[profile.release]\n").expect("the profile");
     let release = release.split("\n[").next().expect("its lines");
     assert!(release.lines().any(|line| line.starts_with("panic = \"unwind\"")), "{release}");
+}
+
+#[tokio::test]
+async fn the_program_of_all_functions_is_each_of_them_by_its_handler() {
+    for name in functions() {
+        let program = Program::Binary(binaries().path("functions"));
+        let sandbox = Sandbox::builder(&name).function(program).without_extension().demo_store();
+        let sandbox = sandbox.start().await;
+
+        sandbox.invoke(event(&name)).await;
+
+        let route = event(&name).payload()["routeKey"].clone();
+        let (_, path) = route.as_str().and_then(|it| it.split_once(' ')).expect("a route");
+        let line = sandbox.function_log(&format!(r#""route":"{path}""#)).await;
+        assert!(line["status"].as_u64().is_some_and(|status| status < 500), "{name}: {line}");
+        assert_eq!(line["service"], name.as_str());
+    }
 }

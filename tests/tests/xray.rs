@@ -17,6 +17,7 @@ fn sandbox(honeycomb: &Honeycomb, endpoint: &str) -> Builder {
         .honeycomb(honeycomb)
         .env("CRUDDUR_EXPORTERS", "honeycomb,xray")
         .env("AWS_ENDPOINT_URL_XRAY", endpoint)
+        .env("OTEL_SERVICE_NAME", "cruddur")
         .demo_store()
 }
 
@@ -143,8 +144,9 @@ async fn what_nobody_has_decided_is_a_root_segment_at_the_rate_that_is_asked_for
     assert_eq!(segments[0]["id"], server.span_id.as_str());
     assert_eq!(segments[0]["trace_id"], root.as_str());
     assert!(rest.iter().all(|document| document["type"] == "subsegment"));
-    // The node of the service map.
-    assert_eq!(segments[0]["name"], server.resource("service.name"));
+    // The node of the service map is the function; its dataset at Honeycomb is the service.
+    assert_eq!(segments[0]["name"], server.resource("faas.name"));
+    assert_eq!(server.resource("service.name"), "cruddur");
 }
 
 #[tokio::test]

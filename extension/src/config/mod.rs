@@ -19,7 +19,7 @@ use crate::flush::policy::{CORE_MEMORY_MB, FlushMode};
 use crate::invocation::registry::Registry;
 use crate::pipeline::PipelineSettings;
 use crate::processor::failures::FailureSettings;
-use crate::processor::log_lines::LineSettings;
+use crate::processor::log_lines::{LineSettings, emf::MetricScope};
 pub use crate::settings::ConfigError;
 use crate::settings::{Reader, parse_names, parse_number, parse_share, parse_size, parse_text};
 
@@ -41,6 +41,8 @@ pub struct Config {
     pub service_name: String,
     /// Resource attributes of the spans that the extension makes about the function.
     pub resource: Vec<(String, String)>,
+    /// Namespace and detail of the metrics in log lines.
+    pub metrics: MetricScope,
     /// Names of secrets in addition to the built-in list; `None` masks nothing.
     pub scrub: Option<Vec<String>>,
     pub otlp_listen: SocketAddr,
@@ -80,6 +82,14 @@ impl Config {
             resource,
             function_name: reader.function_name(),
             function_version: reader.get("AWS_LAMBDA_FUNCTION_VERSION"),
+            metrics: MetricScope {
+                namespace: reader.or_default("CRUDDUR_METRICS_NAMESPACE", parse_namespace),
+                is_detailed: reader.or_default("CRUDDUR_METRICS", |text| match text {
+                    "detailed" => Ok(true),
+                    "totals" => Ok(false),
+                    _ => Err("is ignored: neither totals nor detailed".into()),
+                }),
+            },
             scrub: match reader.get("CRUDDUR_SCRUB") {
                 Some(off) if off.trim().eq_ignore_ascii_case("off") => None,
                 list => Some(list.map(|list| parse_names(&list)).unwrap_or_default()),
@@ -157,6 +167,16 @@ impl Config {
             items: rollbar.items.clone(),
             max_bytes: self.failure_bytes(),
         })
+    }
+}
+
+/// By <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html>;
+/// CloudWatch reserves `AWS/`.
+fn parse_namespace(text: &str) -> Result<String, String> {
+    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/#:".contains(&byte);
+    match text.len() <= 255 && text.bytes().all(is_legal) && !text.starts_with("AWS/") {
+        true => Ok(text.to_owned()),
+        false => Err("is ignored: not a namespace of CloudWatch".into()),
     }
 }
 

@@ -349,6 +349,22 @@ fn the_document_lists_every_variable() {
 }
 
 #[test]
+fn metrics_are_detailed_unless_totals_are_asked_for() {
+    let metrics = |vars: &[(&str, &str)]| {
+        let (config, errors) = read(vars);
+        let MetricScope { namespace, is_detailed } = config.metrics;
+        (namespace, is_detailed, errors.len())
+    };
+    let (level, namespace) = ("CRUDDUR_METRICS", "CRUDDUR_METRICS_NAMESPACE");
+
+    assert_eq!(metrics(&[]), ("Cruddur".to_owned(), true, 0));
+    let stack = [(level, "totals"), (namespace, "Cruddur/a-stack")];
+    assert_eq!(metrics(&stack), ("Cruddur/a-stack".to_owned(), false, 0));
+    let wrong = [(level, "few"), (namespace, "AWS/Lambda")];
+    assert_eq!(metrics(&wrong), ("Cruddur".to_owned(), true, 2));
+}
+
+#[test]
 fn what_describes_the_function_is_known_or_given() {
     let function = ("AWS_LAMBDA_FUNCTION_NAME", "home");
     let given = ("OTEL_RESOURCE_ATTRIBUTES", "app.name=cru%20ddur, service.name=s,faas.name=f,");

@@ -49,6 +49,12 @@ const OWN: &[Variable] = &[
         "most bytes on disk, and at most an eighth of the disk; 0 keeps none",
     ),
     Variable::new(
+        "CRUDDUR_METRICS",
+        "detailed",
+        "totals: 21 metrics over all; detailed: also by function, route, status class and destination, each billed",
+    ),
+    Variable::new("CRUDDUR_METRICS_NAMESPACE", "Cruddur", "CloudWatch namespace of the metrics"),
+    Variable::new(
         "CRUDDUR_SCRUB",
         "",
         "comma list of further names whose values are masked as secrets for every destination; off: nothing is masked",

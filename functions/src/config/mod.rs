@@ -42,7 +42,7 @@ const DEFAULT_PAGE_ORIGIN: &str = "http://localhost:3000";
 /// | `CRUDDUR_SQLITE` | file of the local store (feature `local`) | `target/cruddur/cruddur.db` |
 /// | `CRUDDUR_LOCAL_HANDLE` | the user of requests without a token (feature `local`, under an emulator) | `andrewbrown` |
 /// | `CRUDDUR_WRITE_QUOTA` | writes of a user in ten minutes, such as `60,600`: activities and replies; likes and messages. 0 sets no limit | `0` |
-/// | `FRONTEND_URL` | origin of the page: its spans are accepted, and under an emulator it may call the API (deployed, the gateway decides) | none; `http://localhost:3000` under an emulator |
+/// | `FRONTEND_URL` | origins of the pages with commas between: their spans are accepted; under an emulator one origin, which may call the API (deployed, the gateway decides) | none; `http://localhost:3000` under an emulator |
 /// | `AWS_LAMBDA_FUNCTION_NAME`, `AWS_LAMBDA_FUNCTION_VERSION`, `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, `AWS_LAMBDA_LOG_GROUP_NAME`, `AWS_LAMBDA_LOG_STREAM_NAME`, `AWS_REGION` | set by Lambda | – |
 pub struct Config {
     /// How this service is called in Honeycomb and in the logs.
@@ -82,8 +82,8 @@ pub struct Config {
     pub text_quota: Option<u32>,
     /// Most likes and messages of a user in ten minutes, if there is a limit.
     pub other_quota: Option<u32>,
-    /// Origin of the page, as browsers send it. Spans with another origin are refused.
-    pub page_origin: Option<String>,
+    /// Origins of the pages, as browsers send them. Spans with another origin are refused.
+    pub page_origins: Vec<String>,
     /// What holds under an emulator only; `None` on Lambda and in every deployed build.
     pub local: Option<Local>,
     /// What was wrong with the variables, to be logged once there is a log. A wrong value never
@@ -129,16 +129,20 @@ impl Config {
             other_quota,
             #[cfg(feature = "local")]
             sqlite_path: var("CRUDDUR_SQLITE").unwrap_or(DEFAULT_SQLITE_PATH.to_owned()).into(),
-            page_origin: page_origin(&var, local.as_ref()),
+            page_origins: page_origins(&var, local.as_ref()),
             local,
             warnings,
         }
     }
 }
 
-fn page_origin(var: &impl Fn(&str) -> Option<String>, local: Option<&Local>) -> Option<String> {
-    let local = || local.map(|local| local.page_origin.clone());
-    local().or_else(|| Some(var("FRONTEND_URL")?.trim_end_matches('/').to_owned()))
+fn page_origins(var: &impl Fn(&str) -> Option<String>, local: Option<&Local>) -> Vec<String> {
+    if let Some(local) = local {
+        return vec![local.page_origin.clone()];
+    }
+    let list = var("FRONTEND_URL").unwrap_or_default();
+    let origins = list.split(',').map(|origin| origin.trim().trim_end_matches('/').to_owned());
+    origins.filter(|origin| !origin.is_empty()).collect()
 }
 
 /// What stands in for the gateway, which an emulator lacks.

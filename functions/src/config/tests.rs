@@ -154,9 +154,9 @@ fn a_local_identity_takes_an_emulator() {
 
 #[test]
 fn deployed_there_is_no_page_unless_it_is_named() {
-    assert_eq!(config(&[]).page_origin, None);
-    let named = config(&[("FRONTEND_URL", "https://cruddur.example.com/")]);
-    assert_eq!(named.page_origin.as_deref(), Some("https://cruddur.example.com"));
+    assert!(config(&[]).page_origins.is_empty());
+    let named = config(&[("FRONTEND_URL", "https://cruddur.example.com/, http://localhost:3000")]);
+    assert_eq!(named.page_origins, ["https://cruddur.example.com", "http://localhost:3000"]);
 }
 
 #[cfg(feature = "local")]

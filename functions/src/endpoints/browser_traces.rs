@@ -41,10 +41,10 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
 /// check by the gateway's limits.
 fn check_origin(app: &App, request: &Request) -> Result<(), ApiError> {
     let origin = request.header("origin");
-    let allowed = app.config().page_origin.as_deref();
-    match origin.is_some() && origin == allowed {
-        true => Ok(()),
-        false => Err(ApiError::ForeignOrigin(origin.unwrap_or_default().to_owned())),
+    let mut allowed = app.config().page_origins.iter();
+    match origin {
+        Some(origin) if allowed.any(|it| it == origin) => Ok(()),
+        other => Err(ApiError::ForeignOrigin(other.unwrap_or_default().to_owned())),
     }
 }
 

@@ -4,6 +4,7 @@ pub mod browser_traces;
 pub mod create_activity;
 pub mod create_message;
 pub mod delete_activity;
+pub mod dispatch; // all of them by name
 pub mod health_check;
 pub mod home_activities;
 pub mod like_activity;

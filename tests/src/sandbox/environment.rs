@@ -27,7 +27,7 @@ const SHARED: [(&str, &str); 8] = [
 
 /// What an extension does not get.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html>
-const FUNCTION_ONLY: [(&str, &str); 12] = [
+const FUNCTION_ONLY: [(&str, &str); 11] = [
     ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
     ("AWS_LAMBDA_LOG_LEVEL", "INFO"),
     ("AWS_LAMBDA_LOG_STREAM_NAME", LOG_STREAM),
@@ -37,7 +37,6 @@ const FUNCTION_ONLY: [(&str, &str); 12] = [
     ("_AWS_XRAY_DAEMON_PORT", "2000"),
     ("LAMBDA_RUNTIME_DIR", "/var/runtime"),
     ("LAMBDA_TASK_ROOT", "/var/task"),
-    ("_HANDLER", "bootstrap"),
     ("LANG", "en_US.UTF-8"),
     ("LD_LIBRARY_PATH", "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/task:/opt/lib"),
 ];
@@ -51,7 +50,10 @@ pub(crate) fn of_function(
 ) -> BTreeMap<String, String> {
     let mut variables = of_extension(name, memory_mb, api, customer);
     variables.extend(FUNCTION_ONLY.map(owned));
-    variables.extend([owned(("AWS_LAMBDA_LOG_GROUP_NAME", &format!("/aws/lambda/{name}")))]);
+    variables.extend([
+        owned(("AWS_LAMBDA_LOG_GROUP_NAME", &format!("/aws/lambda/{name}"))),
+        owned(("_HANDLER", name)), // as in template.yaml
+    ]);
     variables
 }
 

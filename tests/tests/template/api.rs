@@ -1,10 +1,10 @@
-//! Who may call what, and what is written down about it.
+//! The routes of the gateway, and the callers that it admits.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{properties, python};
+use super::{deployed, everything, properties, python};
 
 fn body() -> &'static Value {
     &properties("Api", "AWS::ApiGatewayV2::Api")["Body"]
@@ -24,79 +24,83 @@ pub(crate) fn routes() -> BTreeMap<String, &'static Value> {
 }
 
 #[test]
-fn tokens_are_those_of_the_pool_and_its_client() {
-    let scheme = &body()["components"]["securitySchemes"]["Cognito"];
-    let authorizer = &scheme["x-amazon-apigateway-authorizer"];
-    assert_eq!(authorizer["type"], "jwt");
-    assert_eq!(authorizer["identitySource"], "$request.header.Authorization");
-    let jwt = &authorizer["jwtConfiguration"];
-    let [issuer, parts] = jwt["issuer"]["Fn::Sub"].as_array().unwrap().as_slice() else { panic!() };
-    assert_eq!(*issuer, "https://cognito-idp.${Region}.${AWS::URLSuffix}/${Pool}");
-    let or_given =
-        |own: &str, given: &str| json!({"Fn::If": ["MakesUserPool", {"Ref": own}, {"Ref": given}]});
-    let pool = or_given("UserPool", "CognitoUserPoolId");
-    assert_eq!(parts["Pool"], pool);
-    assert_eq!(parts["Region"], json!({"Fn::Select": [0, {"Fn::Split": ["_", pool]}]}));
-    assert_eq!(jwt["audience"], json!([or_given("UserPoolClient", "CognitoClientId")]));
+fn all_given_pages_may_call() {
+    let given = [("PageOrigins", "https://cruddur.example,http://localhost:3000")];
+
+    let resources = &deployed(&[("a-stack", &given)])[0]["resources"];
+
+    let origins = json!(["https://cruddur.example", "http://localhost:3000"]);
+    let cors = &resources["Api"]["Properties"]["Body"]["x-amazon-apigateway-cors"];
+    assert_eq!(cors["allowOrigins"], origins);
+    assert_eq!(cors["maxAge"], 600);
+    // The function checks the origin as well: the gateway's answer restrains browsers only.
+    let variables = &resources["BrowserTracesFunction"]["Properties"]["Environment"]["Variables"];
+    assert_eq!(variables["FRONTEND_URL"], given[0].1);
 }
 
 #[test]
-fn the_page_that_is_asked_for_may_call_and_see_what_it_needs() {
-    let stack = python(&["translate_template.py", "PageOrigin=https://cruddur.example"]);
+fn without_a_page_no_page_may_call() {
+    let resources = &deployed(&[("a-stack", &[("PageOrigins", "")])])[0]["resources"];
 
-    assert_eq!(
-        stack["Resources"]["Api"]["Properties"]["Body"]["x-amazon-apigateway-cors"],
-        json!({
-            "allowOrigins": ["https://cruddur.example"],
-            "allowMethods": ["GET", "HEAD", "POST", "PUT", "DELETE"],
-            "allowHeaders": [
-                "authorization", "baggage", "content-type", "idempotency-key", "if-none-match",
-                "traceparent", "tracestate"
-            ],
-            "exposeHeaders": ["etag", "link", "retry-after", "traceparent", "x-amzn-trace-id"],
-            "maxAge": 600,
-        })
-    );
+    let body = &resources["Api"]["Properties"]["Body"];
+    assert!(body.get("x-amazon-apigateway-cors").is_none(), "{body}");
 }
 
 #[test]
-fn every_route_is_throttled_and_measured() {
-    let stage = properties("ApiApiGatewayDefaultStage", "AWS::ApiGatewayV2::Stage");
+fn the_public_route_that_writes_is_throttled_more_than_the_others_and_measured_alike() {
+    let stage = &everything()["ApiApiGatewayDefaultStage"]["Properties"];
+    let (default, routes) = (&stage["DefaultRouteSettings"], &stage["RouteSettings"]);
+    let settings = routes.as_object().expect("settings of routes");
 
-    assert_eq!(
-        stage["DefaultRouteSettings"],
-        json!({"ThrottlingBurstLimit": 200, "ThrottlingRateLimit": 100, "DetailedMetricsEnabled": true})
-    );
-    // Anybody may call this one.
-    assert_eq!(
-        stage["RouteSettings"],
-        json!({
-            "POST /api/telemetry/traces": {"ThrottlingBurstLimit": 20, "ThrottlingRateLimit": 10},
-        })
-    );
-    assert_eq!(stage["AutoDeploy"], true);
-    assert_eq!(properties("Api", "AWS::ApiGatewayV2::Api")["FailOnWarnings"], true);
-}
-
-#[test]
-fn the_access_log_is_json_in_the_log_group_and_has_the_id_of_the_functions_lines() {
-    let log =
-        &properties("ApiApiGatewayDefaultStage", "AWS::ApiGatewayV2::Stage")["AccessLogSettings"];
-    assert_eq!(log["DestinationArn"], json!({"Fn::GetAtt": ["LogGroup", "Arn"]}));
-    let format = log["Format"].as_str().unwrap();
-    assert!(!format.contains('\n'), "{format}");
-
-    assert!(format.contains(r#""requestId":"$context.integration.requestId""#), "{format}");
-    // As the gateway fills it in: whatever a variable's value is, it is 0 here.
-    let of_variable = |c: char| c.is_alphanumeric() || c == '.';
-    let parts = format.split("$context.").map(|part| part.trim_start_matches(of_variable));
-    let line = parts.collect::<Vec<_>>().join("0");
-    let line: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
-    assert_eq!(line["type"], "gateway.access");
-    for number in ["status", "latency_ms", "bytes"] {
-        assert_eq!(line[number], 0, "{number}");
+    for (route, operation) in self::routes() {
+        let is_read = ["GET ", "HEAD "].iter().any(|method| route.starts_with(method));
+        if is_read || operation.get("security").is_some() {
+            continue;
+        }
+        let own = settings.get(&route).unwrap_or_else(|| panic!("{route} has no limit"));
+        for limit in ["ThrottlingRateLimit", "ThrottlingBurstLimit"] {
+            assert!(own[limit].as_f64() < default[limit].as_f64(), "{route}: {limit}");
+        }
     }
-    for text in ["apiRequestId", "route", "user_id", "refused", "function_ms", "function_error"] {
-        assert_eq!(line[text], "0", "{text}");
+    for (route, own) in settings {
+        let detail = "DetailedMetricsEnabled";
+        assert_eq!(own[detail], default[detail], "{route} replaces the default");
     }
+}
+
+#[test]
+fn concurrency_is_reserved_for_public_functions_if_asked_for_and_for_no_other() {
+    let stacks = deployed(&[("none", &[]), ("some", &[("PublicConcurrency", "5")])]);
+    let public = |function: &str| {
+        let mut own = routes().into_iter().filter(|(_, operation)| {
+            operation.to_string().contains(&format!("${{{function}.Arn}}"))
+        });
+        own.any(|(_, operation)| operation.get("security").is_none())
+    };
+    let reserved = |stack: &Value, function: &str| {
+        stack["resources"][function]["Properties"].get("ReservedConcurrentExecutions").cloned()
+    };
+
+    for (_, function) in super::all_functions() {
+        assert_eq!(reserved(&stacks[0], &function), None, "{function}");
+        let expected = public(&function).then(|| json!("5"));
+        assert_eq!(reserved(&stacks[1], &function), expected, "{function}");
+    }
+}
+
+#[test]
+fn a_guided_deployment_asks_nothing_about_functions_without_authentication() {
+    // The question that `sam deploy --guided` asks for each such function; its default is to stop.
+    let program = "import json, os\n\
+        os.environ['AWS_DEFAULT_REGION'] = 'eu-central-1'\n\
+        from samcli.commands.deploy.auth_utils import auth_per_resource\n\
+        from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider\n\
+        stacks, _ = SamLocalStackProvider.get_stacks('../template.yaml')\n\
+        print(json.dumps(auth_per_resource(stacks)))";
+
+    let events = python(&["-c", program]);
+
+    let events = events.as_array().expect("a row for each event");
+    assert!(events.len() > 20, "{events:?}");
+    assert!(events.iter().all(|event| event[1] == true), "{events:?}");
 }

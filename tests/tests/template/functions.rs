@@ -1,12 +1,12 @@
-//! How the functions and their layer are set up.
+//! The functions of the stack and their layer.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{all_functions, names_of, properties, python, stack};
+use super::{all_functions, deployed, everything, names_of, properties, python, stack};
 
-/// The layer's name has a hash of what is in it.
+/// The layer's name has a hash of its properties.
 fn layer() -> &'static str {
     let layers = names_of("AWS::Lambda::LayerVersion");
     assert_eq!(layers.len(), 1);
@@ -20,85 +20,86 @@ fn there_is_a_function_for_every_binary_and_no_other() {
     let found = names_of("AWS::Lambda::Function").into_iter().map(str::to_owned).collect();
 
     assert_eq!(expected, found);
+    for (name, resource) in all_functions() {
+        let metadata = &stack()["Resources"][&resource]["Metadata"];
+        let expected =
+            json!({"BuildMethod": "rust-cargolambda", "BuildProperties": {"Binary": "functions"}});
+        assert_eq!(*metadata, expected);
+        let function = &stack()["Resources"][&resource]["Properties"];
+        assert_eq!(function["Handler"], name);
+    }
+}
+
+/// A deployed function has what `cargo lambda deploy` sets by functions/Cargo.toml.
+#[test]
+fn every_function_is_set_up_as_a_function_that_is_deployed_alone() {
+    let manifest = include_str!("../../../functions/Cargo.toml");
+    let set = |line: &str| assert!(manifest.contains(&format!("\n{line}\n")), "{line}");
+    for (_, resource) in all_functions() {
+        let function = &everything()[&resource]["Properties"];
+        set(&format!("memory = {}", function["MemorySize"]));
+        set(&format!("timeout = {}", function["Timeout"]));
+        let tracing = function["TracingConfig"]["Mode"].as_str().expect("a mode");
+        set(&format!("tracing = \"{}\"", tracing.to_lowercase()));
+        let service = &function["Environment"]["Variables"]["OTEL_SERVICE_NAME"];
+        set(&format!("env = {{ OTEL_SERVICE_NAME = {service} }}"));
+    }
+}
+
+/// Variables of the extension and of the functions, from their tables.
+fn is_read_by_the_code(variable: &str) -> bool {
+    let tables = [
+        include_str!("../../../extension/README.md"),
+        include_str!("../../../functions/src/config/mod.rs"),
+    ];
+    tables.iter().any(|table| table.contains(&format!("`{variable}`")))
 }
 
 #[test]
-fn every_function_is_set_up_alike_and_named_by_its_binary() {
-    for (name, resource) in all_functions() {
-        let function = properties(&resource, "AWS::Lambda::Function");
-        let metadata = &stack()["Resources"][&resource]["Metadata"];
-        assert_eq!(
-            *metadata,
-            json!({"BuildMethod": "rust-cargolambda", "BuildProperties": {"Binary": name}})
-        );
-        let expected = json!({
-            "FunctionName": {"Fn::Sub": format!("${{AWS::StackName}}-{name}")},
-            "Runtime": "provided.al2023",
-            "Handler": "bootstrap",
-            "Architectures": [{"Ref": "Architecture"}],
-            "MemorySize": 256,
-            "Timeout": 10,
-            "TracingConfig": {"Mode": "Active"},
-            "Layers": [{"Ref": layer()}],
-            "LoggingConfig": {
-                "LogFormat": "JSON",
-                "ApplicationLogLevel": "INFO",
-                "LogGroup":
-                    {"Fn::If": ["KeepsPlatformLogs", {"Ref": "PlatformLogGroup"}, "cruddur-platform"]},
-            },
-            "Role": {"Fn::GetAtt": [format!("{resource}Role"), "Arn"]},
-        });
-        for (property, value) in expected.as_object().unwrap() {
-            assert_eq!(function[property], *value, "{resource}.{property}");
+fn every_variable_is_read_and_none_is_a_key() {
+    for (_, resource) in all_functions() {
+        let variables = &everything()[&resource]["Properties"]["Environment"]["Variables"];
+        for (variable, value) in variables.as_object().expect("variables") {
+            assert!(is_read_by_the_code(variable), "{variable} has no reader");
+            assert!(variable != "HONEYCOMB_API_KEY" && variable != "ROLLBAR_ACCESS_TOKEN");
+            assert!(!value.as_str().is_some_and(str::is_empty), "{variable} is empty");
         }
     }
 }
 
 #[test]
-fn functions_and_extension_are_told_where_everything_is_and_no_key() {
-    let none = json!({"Ref": "AWS::NoValue"});
-    for (name, resource) in all_functions() {
-        let function = properties(&resource, "AWS::Lambda::Function");
-        let mut expected = json!({
-            "OTEL_RESOURCE_ATTRIBUTES": "app.name=cruddur",
-            "CRUDDUR_TABLE": {"Ref": "CruddurTable"},
-            "CRUDDUR_WRITE_QUOTA": {"Ref": "WriteQuota"},
-            "CRUDDUR_LOG_GROUP": {"Ref": "LogGroup"},
-            "CRUDDUR_EXPORTERS": {"Fn::Join": [",", [
-                {"Fn::If": ["SendsToHoneycomb", "honeycomb", none]},
-                "xray",
-                "cloudwatch",
-                {"Fn::If": ["SendsToRollbar", "rollbar", none]},
-            ]]},
-            "HONEYCOMB_API_KEY_SECRET":
-                {"Fn::If": ["SendsToHoneycomb", {"Ref": "HoneycombApiKeySecret"}, none]},
-            "HONEYCOMB_API_ENDPOINT": {"Ref": "HoneycombApiEndpoint"},
-            "ROLLBAR_ACCESS_TOKEN_SECRET":
-                {"Fn::If": ["SendsToRollbar", {"Ref": "RollbarAccessTokenSecret"}, none]},
-            "ROLLBAR_ENVIRONMENT": {"Ref": "RollbarEnvironment"},
-        });
-        if name == "browser-traces" {
-            // It checks by itself who sends: the gateway's CORS only tells browsers.
-            expected["FRONTEND_URL"] = json!({"Ref": "PageOrigin"});
-        }
-        assert_eq!(function["Environment"]["Variables"], expected, "{resource}");
+fn exporters_run_only_with_their_key() {
+    let key = "arn:aws:ssm:eu-central-1:123456789012:parameter/key";
+    let rows: [(&[(&str, &str)], &str); 4] = [
+        (&[], "xray,cloudwatch"),
+        (&[("HoneycombApiKeySecret", key)], "honeycomb,xray,cloudwatch"),
+        (&[("RollbarAccessTokenSecret", key)], "xray,cloudwatch,rollbar"),
+        (
+            &[("HoneycombApiKeySecret", key), ("RollbarAccessTokenSecret", key)],
+            "honeycomb,xray,cloudwatch,rollbar",
+        ),
+    ];
+    let stacks: Vec<_> = rows.iter().map(|(given, _)| ("a-stack", *given)).collect();
+
+    let outcomes = deployed(&stacks);
+
+    for ((_, expected), outcome) in rows.iter().zip(outcomes) {
+        let function = &outcome["resources"]["HealthCheckFunction"]["Properties"];
+        assert_eq!(function["Environment"]["Variables"]["CRUDDUR_EXPORTERS"], *expected);
+        let may_read =
+            outcome["resources"]["TelemetryPolicy"].to_string().contains("ssm:GetParameter");
+        assert_eq!(may_read, expected.contains("honeycomb") || expected.contains("rollbar"));
     }
 }
 
 #[test]
 fn the_layer_is_built_by_the_makefile_of_the_stacks_architecture() {
     let properties = properties(layer(), "AWS::Lambda::LayerVersion");
-    assert_eq!(properties["LayerName"], "cruddur-telemetry");
     assert_eq!(properties["CompatibleArchitectures"], json!([{"Ref": "Architecture"}]));
-
     let template = include_str!("../../../template.yaml");
-    for line in [
-        "      BuildMethod: makefile\n      BuildArchitecture: !Ref Architecture\n",
-        "      ContextPath: !Sub .dev/${Architecture}\n      WorkingDirectory: .\n",
-    ] {
-        assert!(template.contains(line), "{line}");
-    }
-    for architecture in ["arm64", "x86_64"] {
+    assert!(template.contains("      ContextPath: !Sub .dev/${Architecture}\n"));
+    for architecture in stack()["Parameters"]["Architecture"]["AllowedValues"].as_array().unwrap() {
+        let architecture = architecture.as_str().expect("an architecture");
         let makefile = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../.dev")
             .join(architecture)
@@ -109,11 +110,7 @@ fn the_layer_is_built_by_the_makefile_of_the_stacks_architecture() {
 }
 
 #[test]
-fn the_other_architecture_is_a_parameter() {
-    let parameter = &stack()["Parameters"]["Architecture"];
-    assert_eq!(parameter["Default"], "arm64");
-    assert_eq!(parameter["AllowedValues"], json!(["arm64", "x86_64"]));
-
+fn the_template_is_translated_for_the_other_architecture() {
     let other = python(&["translate_template.py", "Architecture=x86_64"]);
 
     let layers = other["Resources"].as_object().unwrap().values();

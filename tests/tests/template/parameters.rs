@@ -1,135 +1,110 @@
-//! What is asked of who deploys, and what they are told.
+//! Parameters: each has a default and an explanation, and wrong ones are refused with a reason.
 
-use serde_json::{Value, json};
-
-use super::{python, stack};
+use super::{deployed, stack};
 
 #[test]
-fn nothing_must_be_given_and_everything_is_explained() {
+fn every_parameter_has_a_default_and_an_explanation() {
     for (name, parameter) in stack()["Parameters"].as_object().unwrap() {
         assert!(parameter.get("Default").is_some(), "{name}");
-        assert!(
-            parameter["Description"].as_str().is_some_and(|text| text.ends_with('.')),
-            "{name}"
-        );
-        let explains = parameter.get("ConstraintDescription").is_some();
-        assert_eq!(parameter.get("AllowedPattern").is_some(), explains, "{name}");
+        let description = parameter["Description"].as_str().unwrap_or_default();
+        assert!(description.ends_with('.'), "{name}");
+        let is_limited =
+            ["AllowedPattern", "MinValue"].iter().any(|it| parameter.get(it).is_some());
+        assert_eq!(is_limited, parameter.get("ConstraintDescription").is_some(), "{name}");
     }
 }
 
-#[test]
-fn conditions_are_what_their_names_say() {
-    let is = |parameter: &str, value: &str| json!({"Fn::Equals": [{"Ref": parameter}, value]});
-    let not = |condition: Value| json!({"Fn::Not": [condition]});
-    assert_eq!(
-        stack()["Conditions"],
-        json!({
-            "MakesUserPool": is("CognitoUserPoolId", ""),
-            "SendsToHoneycomb": not(is("HoneycombApiKeySecret", "")),
-            "SendsToRollbar": not(is("RollbarAccessTokenSecret", "")),
-            "KeepsPlatformLogs": is("PlatformLogs", "keep"),
-            "ProtectsData": is("DataProtection", "on"),
-            "Notifies": not(is("AlarmTopicArn", "")),
-            "Audits": is("AuditTrail", "on"),
-        })
-    );
-}
+const SECRET: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:honeycomb-AbCdEf";
+const PARAMETER: &str = "arn:aws:ssm:eu-central-1:123456789012:parameter/cruddur/key";
+const TOPIC: &str = "arn:aws:sns:eu-central-1:123456789012:alarms";
+const TABLE: &str = "arn:aws:dynamodb:eu-central-1:123456789012:table/cruddur-CruddurTable-1A";
 
-fn is_missing(parameter: &str) -> Value {
-    json!({"Fn::Equals": [{"Ref": parameter}, ""]})
-}
-
-fn is_given(parameter: &str) -> Value {
-    json!({"Fn::Not": [is_missing(parameter)]})
-}
+type Given = &'static [(&'static str, &'static str)];
 
 #[test]
-fn half_a_user_pool_is_refused_with_a_reason() {
-    let [pool, client] = ["CognitoUserPoolId", "CognitoClientId"];
-    assert_eq!(
-        stack()["Rules"]["UserPoolAndClientGoTogether"],
-        json!({"Assertions": [{
-            "Assert": {"Fn::Or": [
-                {"Fn::And": [is_missing(pool), is_missing(client)]},
-                {"Fn::And": [is_given(pool), is_given(client)]},
-            ]},
-            "AssertDescription": "Give both CognitoUserPoolId and CognitoClientId, or neither to have a user pool made.",
-        }]})
-    );
-    assert_eq!(stack()["Rules"].as_object().unwrap().len(), 3);
-}
-
-#[test]
-fn a_destination_that_is_described_but_has_no_key_is_refused_with_a_reason() {
-    for (rule, described, key) in [
-        ("HoneycombNeedsItsKey", "HoneycombApiEndpoint", "HoneycombApiKeySecret"),
-        ("RollbarNeedsItsToken", "RollbarEnvironment", "RollbarAccessTokenSecret"),
-    ] {
-        let default = &stack()["Parameters"][described]["Default"];
-        let reason = format!("{described} without {key} sends nothing. Give both, or neither.");
-        assert_eq!(
-            stack()["Rules"][rule],
-            json!({
-                "RuleCondition": {"Fn::Not": [{"Fn::Equals": [{"Ref": described}, default]}]},
-                "Assertions": [{"Assert": is_given(key), "AssertDescription": reason}],
-            })
-        );
-    }
-}
-
-#[test]
-fn a_key_in_the_place_of_its_arn_and_other_slips_are_refused() {
-    let arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:honeycomb-AbCdEf";
-    let rows = [
-        ("HoneycombApiKeySecret", "", true),
-        ("HoneycombApiKeySecret", arn, true),
-        (
-            "HoneycombApiKeySecret",
-            "arn:aws:ssm:eu-central-1:123456789012:parameter/cruddur/key",
-            true,
-        ),
-        // A field of a secret that is JSON: its policy would name no secret.
-        (
-            "HoneycombApiKeySecret",
-            "arn:aws:secretsmanager:eu-central-1:123456789012:secret:honeycomb-AbCdEf:key",
-            false,
-        ),
-        ("HoneycombApiKeySecret", "hcaik_01hqk4k20cjeh63wca8vva5stw", false),
-        ("HoneycombApiKeySecret", "cruddur/honeycomb", false),
-        ("RollbarAccessTokenSecret", "", true),
-        ("RollbarAccessTokenSecret", arn, true),
-        ("RollbarAccessTokenSecret", "9e28e6a2f7ab4c0cbb5f1d1b6f1c6f5d", false),
-        ("RollbarEnvironment", "staging", true),
-        ("RollbarEnvironment", "week 2", true),
-        ("RollbarEnvironment", "", false),
-        ("RollbarEnvironment", "staging ", false),
-        ("HoneycombApiEndpoint", "https://api.eu1.honeycomb.io", true),
-        ("HoneycombApiEndpoint", "https://otel.example/otlp", true),
-        ("HoneycombApiEndpoint", "https://api.honeycomb.io/", false),
-        ("HoneycombApiEndpoint", "http://api.honeycomb.io", false),
-        ("PageOrigin", "https://cruddur.example", true),
-        ("PageOrigin", "http://localhost:3000", true),
-        ("PageOrigin", "https://cruddur.example/", false),
-        ("PageOrigin", "cruddur.example", false),
-        ("CognitoUserPoolId", "", true),
-        ("CognitoUserPoolId", "ca-central-1_AbCdEfGhI", true),
-        ("CognitoUserPoolId", "AbCdEfGhI", false),
-        ("AlarmTopicArn", "arn:aws:sns:eu-central-1:123456789012:alarms", true),
-        ("AlarmTopicArn", "ops@cruddur.example", false),
+fn valid_parameters_are_accepted() {
+    let rows: [Given; 14] = [
+        &[],
+        &[("HoneycombApiKeySecret", SECRET)],
+        &[("HoneycombApiKeySecret", PARAMETER), ("TraceShare", "0.05")],
+        &[
+            ("HoneycombApiKeySecret", SECRET),
+            ("HoneycombApiEndpoint", "https://api.eu1.honeycomb.io"),
+        ],
+        &[("HoneycombApiKeySecret", SECRET), ("HoneycombApiEndpoint", "https://otel.example/otlp")],
+        &[("RollbarAccessTokenSecret", SECRET), ("RollbarEnvironment", "week 2")],
+        &[("PageOrigins", "https://cruddur.example")],
+        &[("PageOrigins", "https://cruddur.example,http://localhost:3000")],
+        &[
+            ("CognitoUserPoolId", "ca-central-1_AbCdEfGhI"),
+            ("CognitoClientIds", "1h57kf5cpq17m0eml12"),
+        ],
+        &[("CognitoUserPoolId", "ca-central-1_AbCdEfGhI"), ("CognitoClientIds", "1h57kf5,2h57kf5")],
+        &[("AlarmTopicArn", TOPIC), ("MonthlyBudget", "12.50")],
+        &[("ExistingTableArn", TABLE)],
+        &[("PublicConcurrency", "10"), ("ExpectedRequestsPerHour", "3")],
+        &[("LogGroupName", "cruddur"), ("XRayGroupName", "Cruddur"), ("WriteQuota", "0")],
     ];
-    let questions: Vec<Value> = rows
-        .iter()
-        .map(|(parameter, value, _)| {
-            json!([stack()["Parameters"][parameter]["AllowedPattern"], value])
-        })
-        .collect();
+    let stacks: Vec<_> = rows.iter().map(|given| ("a-stack", *given)).collect();
 
-    // CloudFormation's patterns are regular expressions that must fit the whole value.
-    let program = "import json, re, sys; \
-                   print(json.dumps([bool(re.fullmatch(*it)) for it in json.loads(sys.argv[1])]))";
-    let fits = python(&["-c", program, &Value::from(questions).to_string()]);
+    for (given, outcome) in rows.iter().zip(deployed(&stacks)) {
+        assert!(outcome["refused"].is_null(), "{given:?}: {}", outcome["refused"]);
+    }
+}
 
-    for ((parameter, value, expected), fits) in rows.iter().zip(fits.as_array().unwrap()) {
-        assert_eq!(fits, expected, "{parameter}={value}");
+/// Parameters, and a part of the reason for their refusal.
+const REFUSED: [(Given, &str); 35] = [
+    // A key in the place of its ARN, and the name of a secret.
+    (&[("HoneycombApiKeySecret", "hcaik_01hqk4k20cjeh63wca8vva5stw")], "never the key itself"),
+    (&[("HoneycombApiKeySecret", "cruddur/honeycomb")], "never the key itself"),
+    // A field of a secret that is JSON: the policy would name no secret.
+    (
+        &[(
+            "HoneycombApiKeySecret",
+            "arn:aws:secretsmanager:eu-central-1:123456789012:secret:a-AbCdEf:key",
+        )],
+        "never the key itself",
+    ),
+    (&[("RollbarAccessTokenSecret", "9e28e6a2f7ab4c0cbb5f1d1b6f1c6f5d")], "never the token itself"),
+    (&[("HoneycombApiEndpoint", "https://api.honeycomb.io/")], "without a slash"),
+    (&[("HoneycombApiEndpoint", "http://api.honeycomb.io")], "must be an https URL"),
+    (&[("HoneycombApiEndpoint", "https://api.eu1.honeycomb.io")], "without HoneycombApiKeySecret"),
+    (&[("TraceShare", "0.5")], "TraceShare without HoneycombApiKeySecret"),
+    (&[("HoneycombApiKeySecret", SECRET), ("TraceShare", "10")], "a number from 0 to 1"),
+    (&[("HoneycombApiKeySecret", SECRET), ("TraceShare", "10%")], "a number from 0 to 1"),
+    (&[("RollbarEnvironment", "staging")], "without RollbarAccessTokenSecret"),
+    (&[("RollbarAccessTokenSecret", SECRET), ("RollbarEnvironment", "")], "1 to 255 characters"),
+    (&[("RollbarAccessTokenSecret", SECRET), ("RollbarEnvironment", "staging ")], "without blanks"),
+    (&[("PageOrigins", "https://cruddur.example/")], "must be origins"),
+    (&[("PageOrigins", "cruddur.example")], "must be origins"),
+    (&[("PageOrigins", "https://a.example, https://b.example")], "must be origins"),
+    (&[("PageOrigins", "*")], "must be origins"),
+    (&[("CognitoUserPoolId", "AbCdEfGhI"), ("CognitoClientIds", "a")], "the id of a user pool"),
+    (&[("CognitoUserPoolId", "ca-central-1_AbCdEfGhI")], "Give both CognitoUserPoolId"),
+    (&[("CognitoClientIds", "1h57kf5cpq17m0eml12")], "Give both CognitoUserPoolId"),
+    (&[("CognitoUserPoolId", "eu-west-1_A"), ("CognitoClientIds", "a, b")], "with commas between"),
+    (&[("ExistingTableArn", "cruddur-messages")], "the ARN of a DynamoDB table"),
+    (&[("AlarmTopicArn", "ops@cruddur.example")], "the ARN of an SNS topic"),
+    (&[("MonthlyBudget", "20")], "MonthlyBudget without AlarmTopicArn"),
+    (&[("AlarmTopicArn", TOPIC), ("MonthlyBudget", "-1")], "an amount in US dollars"),
+    (&[("ExpectedRequestsPerHour", "many")], "a whole number"),
+    (&[("PublicConcurrency", "100000")], "from 0 to 1000"),
+    (&[("WriteQuota", "60")], "must be 0, or two numbers"),
+    (&[("LogGroupName", "aws/cruddur")], "the name of a log group"),
+    (&[("LogGroupName", "a group")], "the name of a log group"),
+    (&[("XRayGroupName", "a-name-of-more-than-32-characters")], "at most 32"),
+    (&[("XRaySamplingRuleName", "a rule")], "at most 32"),
+    (&[("ServiceName", "a service")], "1 to 64 letters"),
+    (&[("LogRetentionDays", "2")], "LogRetentionDays"),
+    (&[("Metrics", "off")], "Metrics"),
+];
+
+#[test]
+fn wrong_and_contradictory_parameters_are_refused_with_a_reason() {
+    let stacks: Vec<_> = REFUSED.iter().map(|(given, _)| ("a-stack", *given)).collect();
+
+    for ((given, reason), outcome) in REFUSED.iter().zip(deployed(&stacks)) {
+        let refused = outcome["refused"].to_string();
+        assert!(refused.contains(reason), "{given:?}: {refused}");
     }
 }

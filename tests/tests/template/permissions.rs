@@ -1,12 +1,12 @@
-//! Each function may do what it was seen to do, and nothing else: what its endpoint asks of the
-//! table is read from the wire, and compared with its role.
+//! The role of each function allows the calls of the table that its endpoint makes, read from the
+//! wire, and no others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use cruddur_tests::{Event, Proxy, Recorded, Sandbox, Store, event, function_of};
 use serde_json::{Value, json};
 
-use super::{all_functions, names_of, properties};
+use super::{all_functions, everything, names_of};
 use crate::api::samples;
 
 /// An action and what it is done to: `table`, or `index`.
@@ -35,9 +35,9 @@ fn accesses(request: &Recorded) -> Access {
     }
 }
 
-/// What a role lets its function do to the table.
+/// The access to the table that a role allows its function.
 fn allowed(resource: &str) -> Access {
-    let role = properties(&format!("{resource}Role"), "AWS::IAM::Role");
+    let role = &everything()[format!("{resource}Role")]["Properties"];
     let policies = role["Policies"].as_array().into_iter().flatten();
     let statements = policies
         .flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().expect("statements"));
@@ -45,9 +45,9 @@ fn allowed(resource: &str) -> Access {
     for statement in statements {
         assert_eq!(statement["Effect"], "Allow", "{resource}");
         for target in statement["Resource"].as_array().expect("resources") {
-            let target = if *target == json!({"Fn::GetAtt": ["CruddurTable", "Arn"]}) {
+            let target = if *target == "<CruddurTable.Arn>" {
                 "table"
-            } else if *target == json!({"Fn::Sub": "${CruddurTable.Arn}/index/listing"}) {
+            } else if *target == "<CruddurTable.Arn>/index/listing" {
                 "index"
             } else {
                 panic!("{resource} may reach {target}");
@@ -60,8 +60,8 @@ fn allowed(resource: &str) -> Access {
     allowed
 }
 
-/// All sample events of a function; and each that has a caller, from somebody new, from the same one
-/// under a handle that they chose, and with a key, twice.
+/// All sample events of a function. Each with a caller comes also from a new user, from the same user
+/// under another handle, and twice with an idempotency key.
 fn visits(function: &str) -> Vec<Event> {
     let samples = samples::table().into_iter().map(|row| row.0);
     let own = samples.filter(|file| function_of(file) == function);
@@ -101,7 +101,7 @@ async fn seen(function: &str, store: &Store, proxy: &Proxy) -> Access {
         }
     }
     if function == "create-activity" {
-        assert!(handles.contains(&renamed(function)), "nobody was renamed: {handles:?}");
+        assert!(handles.contains(&renamed(function)), "no user was renamed: {handles:?}");
     }
     proxy.requests()[before..].iter().flat_map(accesses).collect()
 }
@@ -124,13 +124,13 @@ async fn each_function_may_do_to_the_table_what_it_does_and_no_more() {
 #[test]
 fn beside_the_table_every_function_may_do_the_same_few_things() {
     for (_, resource) in all_functions() {
-        let role = properties(&format!("{resource}Role"), "AWS::IAM::Role");
+        let role = &everything()[format!("{resource}Role")]["Properties"];
         assert_eq!(
             role["ManagedPolicyArns"],
             json!([
                 "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole", // SAM's own
-                "arn:aws:iam::aws:policy/AWSXrayWriteOnlyAccess",                   // for active tracing
-                {"Ref": "TelemetryPolicy"},
+                "arn:aws:iam::aws:policy/AWSXrayWriteOnlyAccess", // for active tracing
+                "<TelemetryPolicy>",
             ]),
             "{resource}"
         );
@@ -140,50 +140,50 @@ fn beside_the_table_every_function_may_do_the_same_few_things() {
     assert_eq!(names_of("AWS::IAM::ManagedPolicy"), ["TelemetryPolicy"]);
 }
 
+/// Actions and resources that a statement of the extension's policy names.
+fn named(statement: &Value, key: &str) -> Vec<String> {
+    let value = &statement[key];
+    let list = value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
+    list.iter().filter_map(|it| it.as_str().map(str::to_owned)).collect()
+}
+
+/// Whether the policy allows the extension an action, by IAM's rule that a denial wins.
+fn may(action: &str, resource: &str) -> bool {
+    let policy = &everything()["TelemetryPolicy"]["Properties"]["PolicyDocument"]["Statement"];
+    let fits = |pattern: &str, text: &str| match pattern.strip_suffix('*') {
+        Some(start) => text.starts_with(start),
+        None => pattern == text,
+    };
+    let covers = |statement: &Value| {
+        let acts = named(statement, "Action").iter().any(|it| fits(it, action));
+        let on = named(statement, "Resource").iter().any(|it| fits(it, resource));
+        let beside = named(statement, "NotResource");
+        acts && (on || !beside.is_empty() && !beside.iter().any(|it| fits(it, resource)))
+    };
+    let statements = policy.as_array().expect("statements");
+    let any = |effect: &str| statements.iter().any(|it| it["Effect"] == effect && covers(it));
+    any("Allow") && !any("Deny")
+}
+
 #[test]
-fn the_extension_may_send_segments_write_its_log_group_and_read_its_keys() {
-    let none = json!({"Ref": "AWS::NoValue"});
-    let arn = |group: &str| {
-        let arn = format!(
-            "arn:${{AWS::Partition}}:logs:${{AWS::Region}}:${{AWS::AccountId}}:log-group:${{{group}}}"
-        );
-        json!({"Fn::Sub": arn})
-    };
-    let streams = |group: &str| json!({"Fn::GetAtt": [group, "Arn"]});
-    let secret = |condition: &str, parameter: &str| {
-        let read = json!({
-            "Effect": "Allow",
-            "Action": ["secretsmanager:GetSecretValue", "ssm:GetParameter"],
-            "Resource": {"Ref": parameter},
-        });
-        json!({"Fn::If": [condition, read, none]})
-    };
-    let kept = |arn: Value| json!({"Fn::If": ["KeepsPlatformLogs", arn, none]});
-    assert_eq!(
-        properties("TelemetryPolicy", "AWS::IAM::ManagedPolicy")["PolicyDocument"]["Statement"],
-        json!([
-            {"Effect": "Allow", "Action": ["xray:PutTraceSegments"], "Resource": "*"},
-            {
-                "Effect": "Allow",
-                "Action": [
-                    "logs:CreateLogGroup", "logs:CreateLogStream",
-                    "logs:PutLogEvents", "logs:PutRetentionPolicy",
-                ],
-                "Resource": streams("LogGroup"),
-            },
-            // Without Lambda's own group in this list, Lambda cannot write its copy.
-            {
-                "Effect": "Deny",
-                "Action": "logs:*",
-                "NotResource": [
-                    arn("LogGroup"),
-                    streams("LogGroup"),
-                    kept(arn("PlatformLogGroup")),
-                    kept(streams("PlatformLogGroup")),
-                ],
-            },
-            secret("SendsToHoneycomb", "HoneycombApiKeySecret"),
-            secret("SendsToRollbar", "RollbarAccessTokenSecret"),
-        ])
-    );
+fn the_extension_may_send_segments_write_its_log_group_and_read_its_keys_and_no_more() {
+    let key = "arn:aws:ssm:eu-central-1:123456789012:parameter/honeycomb";
+    for (action, resource) in [
+        ("xray:PutTraceSegments", "*"),
+        ("logs:CreateLogStream", "<LogGroup.Arn>"),
+        ("logs:PutLogEvents", "<LogGroup.Arn>"),
+        ("ssm:GetParameter", key),
+    ] {
+        assert!(may(action, resource), "{action} {resource}");
+    }
+    let other = "arn:aws:logs:eu-central-1:123456789012:log-group:other:*";
+    for (action, resource) in [
+        ("logs:PutLogEvents", other),
+        ("logs:CreateLogGroup", "<LogGroup.Arn>"),
+        ("logs:DeleteLogGroup", "<LogGroup.Arn>"),
+        ("ssm:GetParameter", "arn:aws:ssm:eu-central-1:123456789012:parameter/other"),
+        ("dynamodb:GetItem", "<CruddurTable.Arn>"),
+    ] {
+        assert!(!may(action, resource), "{action} {resource}");
+    }
 }

@@ -47,7 +47,8 @@ pub(super) fn translate<'a>(
     let is_segment = place.parent.is_none();
     let callee = Callee::from_attributes(attributes);
     let namespace = name::namespace(span.kind(), callee).filter(|_| !is_segment);
-    let service = find(resource, "service.name");
+    // The functions share one service name; on the service map each is a node.
+    let service = find(resource, "faas.name").or_else(|| find(resource, "service.name"));
     let name = match is_segment {
         true => name::segment_name(attributes, service, &span.name),
         false => name::subsegment_name(attributes, namespace, callee, &span.name),

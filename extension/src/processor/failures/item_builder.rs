@@ -184,7 +184,7 @@ impl ItemBuilder {
     }
 
     fn service<'a>(&'a self, context: &'a SpanContext) -> &'a str {
-        context.facts.first(&["service.name", "faas.name"]).unwrap_or(&self.function)
+        context.facts.first(&["faas.name", "service.name"]).unwrap_or(&self.function)
     }
 
     fn custom(

@@ -9,15 +9,39 @@
 //! | the same | `HoldOfNext`, `LongestHoldOfNext`, `Refused` (requests) | `Function`, and over all |
 //!
 //! AWS bills each combination of dimensions as a metric. So no dimension holds an id, and routes are
-//! bounded: at most `MAX_ROUTES`, without numbers and UUIDs, of 250 bytes each.
+//! bounded: at most `MAX_ROUTES`, without numbers and UUIDs, of 250 bytes each. With
+//! `CRUDDUR_METRICS=totals` lines declare the metrics over all only: 21.
 
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
 use crate::time::unix_ms;
 
-const NAMESPACE: &str = "Cruddur";
+/// The default of `CRUDDUR_METRICS_NAMESPACE`.
+pub const DEFAULT_NAMESPACE: &str = "Cruddur";
+
+/// The scope of all lines of this process. Unset, as in tests, metrics are detailed.
+static SCOPE: OnceLock<MetricScope> = OnceLock::new();
+
+/// The namespace of the metrics, and whether they are declared by function, route and destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricScope {
+    pub namespace: String,
+    pub is_detailed: bool,
+}
+
+impl Default for MetricScope {
+    fn default() -> Self {
+        Self { namespace: DEFAULT_NAMESPACE.to_owned(), is_detailed: true }
+    }
+}
+
+/// Sets the scope of all lines before the first line is made; a second call has no effect.
+pub fn set_scope(scope: MetricScope) {
+    let _ = SCOPE.set(scope);
+}
 
 /// Most routes with separate metrics; later routes count as `other`. Several times Cruddur's number.
 const MAX_ROUTES: usize = 64;
@@ -39,10 +63,15 @@ pub struct EmfMetrics {
 impl EmfMetrics {
     /// All members, `_aws` first.
     pub fn members(&self, time: SystemTime) -> Vec<(&'static str, Value)> {
+        self.members_in(SCOPE.get_or_init(MetricScope::default), time)
+    }
+
+    fn members_in(&self, scope: &MetricScope, time: SystemTime) -> Vec<(&'static str, Value)> {
+        let sets = self.sets.iter().filter(|set| scope.is_detailed || set.is_empty());
         let metrics = self.values.iter().map(|(name, unit, _)| json!({"Name": name, "Unit": unit}));
         let directive = json!({
-            "Namespace": NAMESPACE,
-            "Dimensions": self.sets,
+            "Namespace": scope.namespace,
+            "Dimensions": sets.collect::<Vec<_>>(),
             "Metrics": metrics.collect::<Value>(),
         });
         let aws = json!({ "Timestamp": unix_ms(time), "CloudWatchMetrics": [directive] });
@@ -159,4 +188,35 @@ fn has_id(route: &str) -> bool {
     let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
     let mut parts = route.split('/').filter(|part| !part.is_empty());
     parts.any(|part| is_number(part) || uuid::Uuid::try_parse(part).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn totals_declare_each_metric_once_and_in_their_namespace() {
+        let scope = MetricScope { namespace: "Cruddur/blue".to_owned(), is_detailed: false };
+        let field = |name: &str| match name {
+            "method" => Some(json!("GET")),
+            "route" => Some(json!("/api/activities/home")),
+            "status" => Some(json!(200)),
+            "duration_ms" => Some(json!(1.5)),
+            _ => None,
+        };
+        let all = [
+            by_function("home").with("Errors", "Count", Some(1.0)),
+            by_destination("xray").with("Dropped", "Count", Some(1.0)),
+            AccessLines::default().metrics(field).unwrap(),
+        ];
+
+        for metrics in all {
+            let members = metrics.members_in(&scope, SystemTime::UNIX_EPOCH);
+            let directive = &members[0].1["CloudWatchMetrics"][0];
+            assert_eq!(directive["Namespace"], "Cruddur/blue");
+            assert_eq!(directive["Dimensions"], json!([[]]));
+        }
+    }
 }

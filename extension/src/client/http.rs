@@ -15,8 +15,8 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
-use tokio::time::timeout;
 
+use crate::client::freeze::timeout_awake;
 use crate::delivery::error::ExportError;
 
 pub const USER_AGENT: &str = concat!("cruddur-telemetry/", env!("CARGO_PKG_VERSION"));
@@ -85,7 +85,8 @@ impl HttpClient {
             }
             Ok(HttpReply { status: head.status, headers: head.headers, body })
         };
-        timeout(within, exchange).await.unwrap_or(Err(ExportError::Timeout(within)))
+        let reply = timeout_awake(within, exchange).await;
+        reply.unwrap_or(Err(ExportError::Timeout(within)))
     }
 }
 

@@ -173,6 +173,7 @@ pub fn decide(mode: FlushMode, input: &FlushInput) -> FlushKind {
         _ => FlushKind::Background,
     };
     let is_recent = |period| last_flush.is_some_and(|last| now - last < period);
+    let has_time = deadline.is_none_or(|deadline| deadline > now);
     let Some(answer_time) = answer_time else { return FlushKind::Defer };
     match mode {
         FlushMode::End => hold(max_hold),
@@ -184,7 +185,7 @@ pub fn decide(mode: FlushMode, input: &FlushInput) -> FlushKind {
         FlushMode::Adaptive if credit.covers(answer_time) => hold(credit.longest_hold()),
         FlushMode::Adaptive if is_recent(BACKGROUND_PERIOD) => FlushKind::Defer,
         FlushMode::Adaptive if has_core => FlushKind::Background,
-        FlushMode::Adaptive if credit.covers(Duration::ZERO) => FlushKind::Begin,
+        FlushMode::Adaptive if credit.covers(Duration::ZERO) && has_time => FlushKind::Begin,
         FlushMode::Adaptive => FlushKind::Defer,
     }
 }
@@ -270,6 +271,11 @@ mod tests {
                 wait(1_000),
             ),
             ("too little credit to wait", FlushInput { credit: credit(49), ..input(now) }, Begin),
+            (
+                "too little credit, and no time",
+                FlushInput { credit: credit(49), deadline: Some(now), ..input(now) },
+                Defer,
+            ),
             ("no credit", FlushInput { credit: credit(-1), ..input(now) }, Defer),
             (
                 "soon after a flush",

@@ -31,7 +31,9 @@ fn has_secret(schema: &Schema, mut message: &[u8], scrubber: &Scrubber) -> bool 
     while let Ok((number, value)) = next_field(&mut message) {
         let Value::Bytes(bytes) = value else { continue };
         let is_secret = match schema.kind(number) {
-            FieldKind::Text if is_key_value && number == KEY => scrubber.is_secret(bytes),
+            FieldKind::Text if is_key_value && number == KEY => {
+                scrubber.is_secret(bytes) || scrubber.has_secret(bytes)
+            }
             FieldKind::Text | FieldKind::Texts => scrubber.has_secret(bytes),
             FieldKind::Message(schema) | FieldKind::Messages(schema) | FieldKind::Items(schema) => {
                 has_secret(schema, bytes, scrubber)
@@ -139,6 +141,18 @@ mod tests {
         ] {
             assert!(masked.contains(part), "{part}: {masked}");
         }
+    }
+
+    #[test]
+    fn a_secret_in_the_key_of_an_attribute_is_masked() {
+        let json = r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"attributes":[{"key":"GET /a?token=s3cret","value":{"intValue":"5"}}]}]}]}]}"#;
+
+        let masked = masked_json(SignalKind::Traces, json, &Scrubber::new(&[]));
+
+        assert!(
+            masked.contains(r#"{"key":"GET /a?token=***","value":{"intValue":"5"}}"#),
+            "{masked}"
+        );
     }
 
     #[test]

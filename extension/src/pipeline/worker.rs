@@ -38,17 +38,20 @@ pub(super) async fn run_worker(
 ) {
     let mut used = Moment::now();
     let mut shortest_answer: Option<Duration> = None; // the one that no freeze has lengthened
+    let mut is_connected = false;
     while let Some(batch) = batches.recv().await {
         let is_old = used.elapsed() >= MAX_IDLE;
         if is_old {
             exporter.reset_connections();
+            is_connected = false;
         }
-        let may_be_gone = thaws.has_changed().unwrap_or(false) && !is_old;
+        let may_be_gone = thaws.has_changed().unwrap_or(false) && is_connected;
         thaws.mark_unchanged();
         let began = Instant::now();
         let limit = may_be_gone.then(|| FIRST_ANSWER.max(3 * shortest_answer.unwrap_or_default()));
         let export = within(limit, exporter.export(&batch));
         let result = catch_panic(awake(export)).await;
+        is_connected = result.as_ref().map_or_else(ExportError::is_definitive, |_| true);
         match &result {
             Ok(_) => {
                 let answer = began.elapsed();
@@ -185,6 +188,17 @@ mod tests {
         assert!(matches!(result, Err(ExportError::Frozen)), "{result:?}");
         assert_eq!((took, resets), (FIRST_ANSWER, 1));
         assert!(rig.export().await.0.is_ok(), "over a new connection");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_first_connection_after_a_thaw_has_its_time() {
+        let mut rig = Rig::start(400 * MS);
+        rig.thaws.send_replace(());
+
+        let (result, _, resets) = rig.export().await;
+
+        assert!(result.is_ok(), "{result:?}");
+        assert_eq!(resets, 0);
     }
 
     #[tokio::test(start_paused = true)]

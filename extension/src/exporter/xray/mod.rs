@@ -241,20 +241,25 @@ impl Xray {
     }
 
     /// Each refusal concerns one document; a refusal without an id counts for any remaining one. A
-    /// temporarily refused document is not acknowledged, so it is sent again with the batch.
+    /// temporarily refused document is not acknowledged, so it is sent again with the batch. If it has no id,
+    /// none of the remaining ones is acknowledged.
     fn acknowledge_part(
         &mut self,
         mut part: Vec<Segment>,
         refused: &[SegmentRefusal],
         run: &mut ExportRun,
     ) {
-        let mut unidentified = 0;
+        let (mut unidentified, mut is_unclear) = (0, false);
         for refusal in refused {
             match part.iter().position(|document| refusal.is_of(document.id.1)) {
                 Some(at) if refusal.is_temporary() => drop(part.remove(at)),
                 Some(at) => self.acknowledge(&part.remove(at), true, run),
+                None if refusal.is_temporary() => is_unclear = true,
                 None => unidentified += 1,
             }
+        }
+        if is_unclear {
+            return;
         }
         for (index, document) in part.iter().enumerate() {
             self.acknowledge(document, index < unidentified, run);

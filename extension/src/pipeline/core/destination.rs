@@ -181,7 +181,10 @@ impl Destination {
     pub(super) fn retry_or_open(&mut self, now: Instant, under_way: &InFlight, error: ExportError) {
         match self.awaited {
             Some(BatchAttempt::Previous) => debug!("A batch of before is sent again: {error}"),
-            _ if under_way.thawed || matches!(error, ExportError::Frozen) => {
+            // An answer is one in spite of a freeze.
+            _ if under_way.thawed && !error.is_definitive()
+                || matches!(error, ExportError::Frozen) =>
+            {
                 debug!("A freeze cut a batch, which is sent again: {error}")
             }
             _ if under_way.has_failed => debug!("A request failed after its hold: {error}"),

@@ -327,7 +327,7 @@ fn whatever_happens_no_span_is_lost_without_being_counted() {
         (Reason::SpoolDamaged, 0),
         (Reason::Killed, 0),
     ];
-    for seed in 0..seeds.unwrap_or(400) {
+    for seed in 0..seeds.unwrap_or(800) {
         let account = std::panic::catch_unwind(|| run(seed)).unwrap_or_else(|panic| {
             eprintln!("seed {seed} fails");
             std::panic::resume_unwind(panic)

@@ -183,9 +183,11 @@ impl Core {
     /// breaker.
     pub fn end_flush(&mut self, now: Instant, patience_over: bool) {
         for destination in &mut self.destinations {
-            let is_awaited = destination.awaited.take().is_some();
-            let silent = is_awaited && !destination.had_success;
-            if let Some(under_way) = destination.under_way.as_ref().filter(|_| is_awaited) {
+            let awaited = destination.awaited.take();
+            let silent = awaited.is_some() && !destination.had_success;
+            let is_of_this_flush = awaited == Some(BatchAttempt::Current);
+            let under_way = destination.under_way.as_ref().filter(|_| is_of_this_flush);
+            if let Some(under_way) = under_way.filter(|it| !it.thawed) {
                 let at_least = Some(now - under_way.sent_at);
                 destination.answer_time = destination.answer_time.max(at_least);
             }

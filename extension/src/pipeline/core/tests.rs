@@ -226,6 +226,20 @@ async fn a_failure_over_a_freeze_says_nothing_about_the_destination() {
 }
 
 #[tokio::test]
+async fn an_answer_after_a_freeze_counts() {
+    let mut bench = Bench::new(Trigger::Flush);
+    bench.receive(1);
+    bench.core.begin_flush(bench.now, false);
+    bench.sent(0);
+
+    bench.core.thawed(Duration::ZERO);
+    bench.complete(0, status(429, Some(60)));
+
+    bench.core.begin_flush(bench.now, false);
+    assert_eq!(bench.sent(0), None, "it asked for a minute");
+}
+
+#[tokio::test]
 async fn a_drain_tries_a_destination_that_was_left_alone_once() {
     let mut bench = Bench::new(Trigger::Flush);
     bench.receive(1);

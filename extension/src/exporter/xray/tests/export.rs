@@ -213,6 +213,21 @@ async fn a_throttled_document_is_neither_refused_nor_acknowledged() {
 }
 
 #[tokio::test]
+async fn a_throttled_document_without_an_id_leaves_all_unacknowledged() {
+    let refusal =
+        SegmentRefusal { id: None, code: "ThrottlingException".to_owned(), message: String::new() };
+    let mut xray = xray(0.0, "127.0.0.1:9".to_owned(), None);
+    let mut run = ExportRun::new(SystemTime::now());
+    let id = (trace_id(1), span_id(1));
+    let document = Segment { id, json: "{}".to_owned(), annotations: 0, spans: 1 };
+
+    xray.acknowledge_part(vec![document], &[refusal], &mut run);
+
+    assert!(xray.acknowledged.get(&id).is_none());
+    assert_eq!(run.outcome.rejected, 0);
+}
+
+#[tokio::test]
 async fn documents_accepted_before_a_failure_are_not_sent_again_and_their_annotations_count() {
     let daemon = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = daemon.local_addr().unwrap().to_string();

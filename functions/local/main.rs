@@ -67,7 +67,7 @@ impl Work {
         loop {
             let before = self.0.get();
             sleep(REPLY_TIME).await;
-            if before % 2 == 0 && self.0.get() == before {
+            if before.is_multiple_of(2) && self.0.get() == before {
                 return;
             }
         }

@@ -26,20 +26,23 @@ async fn fill(table: &dyn Table, activities: &[Activity]) {
 }
 
 /// The lists of the activities of andrew that mention worf, by name.
-async fn lists(table: &dyn Table, limit: usize) -> Vec<(&'static str, Vec<Uuid>)> {
+async fn lists(
+    table: &dyn Table,
+    limit: usize,
+) -> Result<Vec<(&'static str, Vec<Uuid>)>, StoreError> {
     let page = first(limit);
-    let home = feeds::home(table, &page, now()).await.unwrap().entries;
-    let feed = feeds::of_user(table, key_of("andrew"), &page, now()).await.unwrap().entries;
+    let home = feeds::home(table, &page, now()).await?.entries;
+    let feed = feeds::of_user(table, key_of("andrew"), &page, now()).await?.entries;
     let words = ["qapla".to_owned()];
-    let found = feeds::search(table, &words, &page, now()).await.unwrap().entries;
+    let found = feeds::search(table, &words, &page, now()).await?.entries;
     let worf = key_of("worf");
-    let notified = feeds::notifications(table, worf, &[], &page, now()).await.unwrap().entries;
-    vec![
+    let notified = feeds::notifications(table, worf, &[], &page, now()).await?.entries;
+    Ok(vec![
         ("home", home.iter().map(|thread| thread.activity.uuid).collect()),
         ("feed", feed.iter().map(|activity| activity.uuid).collect()),
         ("search", found.iter().map(|activity| activity.uuid).collect()),
         ("notifications", notified.iter().map(uuid_of).collect()),
-    ]
+    ])
 }
 
 async fn five_living_activities_behind_a_thousand_expired_ones_fill_a_page_of_five(store: Store) {
@@ -52,8 +55,11 @@ async fn five_living_activities_behind_a_thousand_expired_ones_fill_a_page_of_fi
     fill(store.table(), &living).await;
 
     let expected: Vec<Uuid> = living.iter().map(|activity| activity.uuid).collect();
-    let all_full = |lists: &Vec<(_, Vec<Uuid>)>| lists.iter().all(|(_, list)| list.len() == 5);
-    for (name, list) in eventually(|| lists(store.table(), 5), all_full).await {
+    let all_full = |lists: &Result<Vec<(_, Vec<Uuid>)>, _>| {
+        lists.as_ref().is_ok_and(|lists| lists.iter().all(|(_, list)| list.len() == 5))
+    };
+    // An engine in memory may be too busy for a thousand items within the time of one attempt.
+    for (name, list) in eventually(|| lists(store.table(), 5), all_full).await.unwrap() {
         assert_eq!(list, expected, "{name}");
     }
 }

@@ -179,11 +179,7 @@ async fn everywhere(ours: &Candidate) -> f64 {
     aws.always(Answer::json(200, &json!({})));
     let (builder, load) = ours.sandbox(&honeycomb);
     let sandbox = builder
-        .rollbar(&rollbar)
-        .env("CRUDDUR_EXPORTERS", "honeycomb,xray,cloudwatch,rollbar")
-        .env("CRUDDUR_LOG_GROUP", "cruddur")
-        .env("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", &aws.url())
-        .env("AWS_ENDPOINT_URL_XRAY", &aws.url())
+        .four_exporters(&honeycomb, &rollbar, &aws)
         .freezing(false)
         .function_timeout(Duration::from_secs(60))
         .start()

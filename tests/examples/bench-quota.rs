@@ -74,13 +74,8 @@ async fn replies(memory_mb: u64, extension: Option<&Path>) -> Result<Vec<f64>, F
     if let Some(extension) = extension {
         builder = builder
             .extension(EXTENSION, Program::Binary(extension.to_owned()))
-            .honeycomb(&honeycomb)
-            .rollbar(&rollbar)
-            .env("CRUDDUR_EXPORTERS", "honeycomb,xray,cloudwatch,rollbar")
-            .env("CRUDDUR_LOG_GROUP", "cruddur")
-            .env("CRUDDUR_HOLD_BANK_MS", "1000")
-            .env("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", &aws.url())
-            .env("AWS_ENDPOINT_URL_XRAY", &aws.url());
+            .four_exporters(&honeycomb, &rollbar, &aws)
+            .env("CRUDDUR_HOLD_BANK_MS", "1000");
     }
     let sandbox = builder.start().await;
     let quota = CpuQuota::of_memory(memory_mb)?;

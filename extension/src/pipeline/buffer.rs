@@ -36,7 +36,7 @@ pub struct Buffer {
     max_bytes: usize,
     /// Payloads that are only in memory, without and with an error.
     unspooled: [BTreeSet<u64>; 2],
-    /// Those in memory and on disk.
+    /// Payloads in memory and on disk.
     cached: BTreeSet<u64>,
     /// For each destination and kind, a sequence number before which it lacks nothing.
     watermarks: Vec<[u64; SignalKind::ALL.len()]>,
@@ -383,6 +383,7 @@ impl Buffer {
         self.entries.insert(sequence, entry);
     }
 
+    /// Removes a payload, which is in flight no more or cannot be read.
     pub fn remove(&mut self, sequence: u64) -> Option<Entry> {
         let entry = self.entries.remove(&sequence)?;
         self.bytes -= entry.memory();

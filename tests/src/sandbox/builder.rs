@@ -15,6 +15,7 @@ use crate::binaries::binaries;
 use crate::honeycomb::Honeycomb;
 use crate::loopback;
 use crate::network::Network;
+use crate::proxy::Proxy;
 use crate::rollbar::Rollbar;
 use crate::store::Store;
 
@@ -103,6 +104,16 @@ impl Builder {
     /// Reports failures there, too.
     pub fn rollbar(self, rollbar: &Rollbar) -> Builder {
         self.env("ROLLBAR_ACCESS_TOKEN", rollbar.token()).env("ROLLBAR_ENDPOINT", &rollbar.url())
+    }
+
+    /// All four exporters. `aws` stands for X-Ray and CloudWatch Logs.
+    pub fn four_exporters(self, honeycomb: &Honeycomb, rollbar: &Rollbar, aws: &Proxy) -> Builder {
+        self.honeycomb(honeycomb)
+            .rollbar(rollbar)
+            .env("CRUDDUR_EXPORTERS", "honeycomb,xray,cloudwatch,rollbar")
+            .env("CRUDDUR_LOG_GROUP", "cruddur")
+            .env("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", &aws.url())
+            .env("AWS_ENDPOINT_URL_XRAY", &aws.url())
     }
 
     /// A variable of the function's configuration, for function and extension, as in Lambda.

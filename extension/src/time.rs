@@ -10,7 +10,7 @@ pub fn unix_ms(time: SystemTime) -> i64 {
 /// RFC 3339, UTC, milliseconds.
 pub fn timestamp(time: SystemTime) -> String {
     let time = jiff::Timestamp::try_from(time).unwrap_or_default();
-    time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+    format!("{time:.3}")
 }
 
 /// Nanoseconds since the epoch as a time; `None` for 0, which OTLP uses for an unknown time.

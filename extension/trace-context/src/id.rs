@@ -83,8 +83,17 @@ impl fmt::Debug for SpanId {
     }
 }
 
+const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+/// At most 16 bytes.
 fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    let mut digits = [0; 32];
+    let pairs = digits.chunks_exact_mut(2).zip(bytes);
+    for (pair, byte) in pairs {
+        pair[0] = HEX_DIGITS[usize::from(byte >> 4)];
+        pair[1] = HEX_DIGITS[usize::from(byte & 15)];
+    }
+    f.write_str(str::from_utf8(&digits[..2 * bytes.len()]).unwrap_or_default())
 }
 
 /// `None` unless `text` is exactly `2 * N` hex digits.

@@ -210,7 +210,7 @@ fn style(status: &str, failed: bool) -> Style {
 /// UTC, as the log has it.
 fn clock(unix_nanos: u64) -> String {
     let time = Timestamp::from_nanosecond(unix_nanos.into()).unwrap_or_default();
-    time.strftime("%H:%M:%S").to_string()
+    time.to_string()[11..19].to_owned()
 }
 
 /// The exceptions of a failed request: its own, else those below it, else the text of its status.

@@ -104,8 +104,9 @@ impl CloudWatchLogs {
                 None => left.push(line),
             }
         }
-        for request in into_requests(left) {
-            rejected += self.send_request(&request).await?;
+        let mut requests = into_requests(left).into_iter();
+        while let Some(request) = requests.next() {
+            rejected += self.send_request(&request, requests.len() == 0).await?;
         }
         self.stream.set_retention().await;
         self.acknowledged = acknowledged; // the lines of a complete batch are forgotten
@@ -113,7 +114,11 @@ impl CloudWatchLogs {
     }
 
     /// Sends one request, or halves of it while it is invalid. Returns the number of rejected events.
-    async fn send_request(&mut self, request: &[LogLine<'_>]) -> Result<u64, ExportError> {
+    async fn send_request(
+        &mut self,
+        request: &[LogLine<'_>],
+        is_last: bool,
+    ) -> Result<u64, ExportError> {
         let (mut rejected, mut halves, mut has_created) = (0, 0, false);
         let mut left = vec![request];
         while let Some(events) = left.pop() {
@@ -129,6 +134,9 @@ impl CloudWatchLogs {
                         self.log_rejection(refused, "they are too old or too new");
                     }
                     rejected += refused;
+                    if is_last && left.is_empty() {
+                        continue; // the batch is complete, so no retry needs them
+                    }
                     for (index, line) in events.iter().enumerate() {
                         self.acknowledged.insert(line, !accepted.contains(&index));
                     }

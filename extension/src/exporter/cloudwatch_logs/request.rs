@@ -7,11 +7,12 @@ use aws_sdk_cloudwatchlogs::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
     operation::put_log_events::{PutLogEventsError, PutLogEventsOutput},
-    types::InputLogEvent,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use bytes::Bytes;
 use http::StatusCode;
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::Timestamp;
+use serde::Serialize;
 use tracing::warn;
 
 use crate::client::aws;
@@ -47,14 +48,22 @@ impl LogStream {
         &mut self,
         events: &[LogLine<'_>],
     ) -> Result<PutLogEventsOutput, SdkError<PutLogEventsError, HttpResponse>> {
-        let events = events.iter().filter_map(|line| {
-            let event = InputLogEvent::builder().timestamp(line.time_ms).message(line.json);
-            event.build().ok() // fails only if time or message is missing
-        });
-        let events = events.collect();
+        let events = events.iter().map(|it| PutEvent { timestamp: it.time_ms, message: it.json });
+        let body = PutRequest {
+            log_group_name: &self.group,
+            log_stream_name: &self.name,
+            log_events: events.collect(),
+        };
+        // The SDK's own writer copies each line twice and takes a tenth of its CPU time.
+        let body = Bytes::from(serde_json::to_vec(&body).unwrap_or_default());
         let request = self.client.get_or_insert_with(client).put_log_events();
         let request = request.log_group_name(&self.group).log_stream_name(&self.name);
-        request.set_log_events(Some(events)).send().await
+        let request = request.set_log_events(Some(Vec::new())).customize();
+        let with_body = request.mutate_request(move |request| {
+            request.headers_mut().insert("content-length", body.len().to_string());
+            *request.body_mut() = body.clone().into();
+        });
+        with_body.send().await
     }
 
     /// Creates the stream, and the group if it does not exist.
@@ -157,9 +166,24 @@ pub(super) fn about_service(error: ExportError) -> ExportError {
     if error.is_final() { ExportError::NotAboutBatch(Box::new(error)) } else { error }
 }
 
+/// The request of PutLogEvents.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PutRequest<'a> {
+    log_group_name: &'a str,
+    log_stream_name: &'a str,
+    log_events: Vec<PutEvent<'a>>,
+}
+
+#[derive(Serialize)]
+struct PutEvent<'a> {
+    timestamp: i64,
+    message: &'a str,
+}
+
 /// The function's name and Lambda's form of stream names: `home/2026/11/21/[7]<32 hex digits>`.
 fn stream_name(config: &CloudWatchLogsConfig, now: Timestamp) -> String {
-    let date = now.to_zoned(TimeZone::UTC).strftime("%Y/%m/%d").to_string();
+    let date = now.to_string()[..10].replace('-', "/");
     let id = fastrand::u128(..);
     let (function, version) = (&config.function, &config.version);
     format!("{function}/{date}/[{version}]{id:032x}").replace([':', '*'], "-")

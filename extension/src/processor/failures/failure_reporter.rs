@@ -63,9 +63,10 @@ pub struct FailureReporter {
 impl FailureReporter {
     pub fn new(settings: FailureSettings, registry: Registry) -> Self {
         let share = settings.max_bytes / 4;
+        let address = settings.items.client_address;
         Self {
             evidence_limit: EvidenceLimit::new(2 * share),
-            address: settings.items.client_address,
+            address,
             maker: ItemBuilder::new(settings),
             bursts: BurstLimiter::new(share),
             registry,
@@ -73,7 +74,7 @@ impl FailureReporter {
             changed: Vec::new(),
             strays: VecDeque::new(),
             told: ReportedKeys::default(),
-            lines: RecentLines::new(share),
+            lines: RecentLines::new(share, address),
             resource: Arc::default(),
             failed_init: None,
             spans_follow: None,
@@ -181,11 +182,14 @@ impl FailureReporter {
     /// Gathers the evidence of log lines, and reports that of invocations that are over.
     pub fn lines(&mut self, signals: &[Payload], now: SystemTime) {
         for signal in signals {
+            if !signal.has_error {
+                self.lines.keep_unread(line_codec::read(&signal.bytes), signal.items);
+                continue;
+            }
             for line in line_codec::read(&signal.bytes) {
                 let Some(logged) = ParsedLine::read(line, self.address) else { continue };
                 self.lines.keep(logged.line());
-                let failure = signal.has_error.then(|| logged.failure()).flatten();
-                let Some(failure) = failure else { continue };
+                let Some(failure) = logged.failure() else { continue };
                 self.make_room(failure.message.len() + failure.stack.len(), now);
                 let named = logged.request_id.as_deref();
                 let time = UNIX_EPOCH + Duration::from_millis(line.time_ms.max(0).unsigned_abs());

@@ -36,7 +36,7 @@ use crate::processor::failures::evidence::{
 };
 use crate::processor::failures::item::{ItemLevel, Texts};
 use crate::processor::failures::kept_text::{cut, cut_stack};
-use crate::processor::failures::recent_lines::RecentLine;
+use crate::processor::failures::log_record::RecentLine;
 use crate::processor::failures::request::{CLIENT_ADDRESS, without_address};
 use crate::processor::failures::settings::ClientAddress;
 use crate::processor::failures::truncate::cut_to;

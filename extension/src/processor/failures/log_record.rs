@@ -12,7 +12,6 @@ use crate::otlp::log_level::LogLevel;
 use crate::processor::failures::evidence::{Failure, FailureSource};
 use crate::processor::failures::item::ItemLevel;
 use crate::processor::failures::kept_text::{cut, cut_stack};
-use crate::processor::failures::recent_lines::RecentLine;
 use crate::processor::failures::request::{CLIENT_ADDRESS, without_address};
 use crate::processor::failures::settings::ClientAddress;
 use crate::processor::failures::truncate::cut_to;
@@ -29,6 +28,17 @@ pub(super) struct ParsedLine {
     /// Whether the line is a platform record.
     is_platform: bool,
     fields: Map<String, Value>,
+}
+
+/// A line, or a log record, as items show it.
+#[derive(Clone, Debug)]
+pub(super) struct RecentLine {
+    pub(super) time_ms: i64,
+    pub(super) level: ItemLevel,
+    pub(super) message: String,
+    pub(super) request_id: Option<String>,
+    /// Hex digits; empty without a trace.
+    pub(super) trace_id: String,
 }
 
 impl ParsedLine {

@@ -46,13 +46,13 @@ pub fn encode(number: u64, request_id: &str, events: &[&str]) -> Payload {
     }
     bytes.push(b']');
     let kind = SignalKind::Posts;
-    let (items, has_error) = (events.len() as u64, events.iter().any(|event| may_be_error(event)));
+    let (items, has_error) = (events.len() as u64, may_be_error(&bytes));
     Payload { kind, bytes: bytes.into(), items, has_error, has_unsampled: false }
 }
 
-/// Whether the event may report an error. A wrong guess only changes the order of eviction.
-fn may_be_error(event: &str) -> bool {
-    let has = |word: &[u8]| memchr::memmem::find(event.as_bytes(), word).is_some();
+/// Whether an event may report an error. A wrong guess only changes the order of eviction.
+fn may_be_error(events: &[u8]) -> bool {
+    let has = |word: &[u8]| memchr::memmem::find(events, word).is_some();
     has(b"rror") || has(b"RROR")
 }
 

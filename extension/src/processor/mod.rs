@@ -32,9 +32,7 @@ use crate::processor::failures::{FailureReporter, PlatformFailure};
 use crate::processor::lock::locked;
 use crate::processor::log_lines::LineEnricher;
 use crate::processor::platform_spans::PlatformSpans;
-use crate::processor::posts::{
-    Attribution, Attributions, Places, PlatformPlace, is_of_extension, platform_event,
-};
+use crate::processor::posts::{Attribution, Attributions, EventFinder, Places, PlatformPlace};
 pub use crate::processor::reporter::FailureCounts;
 use crate::processor::reporter::GuardedReporter;
 
@@ -152,12 +150,13 @@ impl Processor {
             Attribution { owner: self.registry.line_owner(), platform: Vec::new() };
         let owner = attribution.owner.at(arrived).and_then(|id| self.registry.get(id));
         let mut kept = Vec::with_capacity(events.len());
+        let finder = EventFinder::new();
         for json in events {
-            if let Some(raw) = platform_event(json, arrived) {
+            if let Some(raw) = finder.platform_event(json, arrived) {
                 let place = self.on_platform_event(&raw, kept.len(), &mut derived);
                 attribution.platform.push(place);
             }
-            if !is_of_extension(json, arrived) {
+            if !finder.is_of_extension(json, arrived) {
                 kept.push(json.as_ref());
             }
         }

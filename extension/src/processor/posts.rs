@@ -134,14 +134,33 @@ fn request_id(record: &PlatformRecord) -> Option<&str> {
     }
 }
 
-/// Reads the event if it is one of the platform. A line of the function is searched, not parsed.
-pub(super) fn platform_event(json: &str, arrived: SystemTime) -> Option<RawEvent<'_>> {
-    memmem::find(json.as_bytes(), b"\"platform.")?;
-    RawEvent::read(json, arrived).filter(|raw| raw.kind.starts_with("platform."))
+/// Finds the events of a post that are not lines of the function. Those are searched, not parsed.
+pub(super) struct EventFinder {
+    platform: memmem::Finder<'static>,
+    extension: memmem::Finder<'static>,
 }
 
-/// Whether the event makes no line, since it is the output of an extension, perhaps of this one.
-pub(super) fn is_of_extension(json: &str, arrived: SystemTime) -> bool {
-    memmem::find(json.as_bytes(), b"\"extension\"").is_some()
-        && RawEvent::read(json, arrived).is_some_and(|raw| raw.kind == "extension")
+impl EventFinder {
+    pub(super) fn new() -> Self {
+        Self {
+            platform: memmem::Finder::new("\"platform."),
+            extension: memmem::Finder::new("\"extension\""),
+        }
+    }
+
+    /// Reads the event if it is one of the platform.
+    pub(super) fn platform_event<'a>(
+        &self,
+        json: &'a str,
+        arrived: SystemTime,
+    ) -> Option<RawEvent<'a>> {
+        self.platform.find(json.as_bytes())?;
+        RawEvent::read(json, arrived).filter(|raw| raw.kind.starts_with("platform."))
+    }
+
+    /// Whether the event makes no line, since it is the output of an extension, perhaps of this one.
+    pub(super) fn is_of_extension(&self, json: &str, arrived: SystemTime) -> bool {
+        self.extension.find(json.as_bytes()).is_some()
+            && RawEvent::read(json, arrived).is_some_and(|raw| raw.kind == "extension")
+    }
 }

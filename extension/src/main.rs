@@ -1,5 +1,8 @@
 //! The extension's process on Lambda or beside an emulator, or one of the operator's commands.
 
+#[cfg(target_env = "musl")]
+mod allocator;
+
 use std::{env, ffi::OsString, io::IsTerminal, process::ExitCode};
 
 use cruddur_telemetry::{
@@ -11,13 +14,11 @@ use cruddur_telemetry::{
     lifecycle,
     processor::log_lines::emf,
 };
-#[cfg(target_env = "musl")]
-use dlmalloc::GlobalDlmalloc;
 use tracing::{error, level_filters::LevelFilter, warn};
 
 #[cfg(target_env = "musl")]
 #[global_allocator]
-static ALLOCATOR: GlobalDlmalloc = GlobalDlmalloc;
+static ALLOCATOR: allocator::Allocator = allocator::Allocator::new();
 
 fn main() -> ExitCode {
     let command = match Command::parse(env::args_os()) {

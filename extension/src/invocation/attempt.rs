@@ -7,7 +7,7 @@ use std::{
 
 use trace_context::{SpanId, TraceId, XrayHeader};
 
-use crate::invocation::end::EndEvidence;
+use crate::invocation::end::{EndEvidence, EvidenceSet};
 
 /// Ascends in the order in which the attempts became known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,7 +47,7 @@ pub struct Attempt {
     pub(super) has_invoke: bool,
     pub(super) has_start: bool,
     /// The evidence whose payloads are in the pipeline.
-    pub(super) evidence: Vec<EndEvidence>,
+    pub(super) evidence: EvidenceSet,
 }
 
 /// The attempt to which lines without a request id belong, as it was when they arrived: a later event may
@@ -98,7 +98,7 @@ impl Attempt {
     }
 
     pub fn has_evidence(&self, is_it: impl Fn(EndEvidence) -> bool) -> bool {
-        self.evidence.iter().any(|evidence| is_it(*evidence))
+        self.evidence.any(is_it)
     }
 
     pub fn is_done(&self) -> bool {

@@ -24,7 +24,7 @@ use trace_context::TraceId;
 
 use crate::bounded_map::BoundedMap;
 use crate::invocation::attempt::{Attempt, AttemptId, LineOwner, SpanParent, TracingHeader};
-use crate::invocation::end::EndEvidence;
+use crate::invocation::end::{EndEvidence, EvidenceSet};
 use crate::time::unix_ms;
 
 /// Most attempts that are kept, at about 300 bytes each: an outage's worth of invocations whose spans wait
@@ -99,7 +99,7 @@ impl Attempts {
 
     /// Whether it is over, and the payloads of its report are in the pipeline.
     fn is_settled(&self, attempt: &Attempt) -> bool {
-        let has_report = attempt.evidence.contains(&EndEvidence::Report);
+        let has_report = attempt.evidence.contains(EndEvidence::Report);
         self.is_over(attempt) && (has_report || !attempt.is_reported)
     }
 
@@ -295,7 +295,7 @@ impl Attempts {
             has_metrics_line: false,
             has_invoke: false,
             has_start: false,
-            evidence: Vec::new(),
+            evidence: EvidenceSet::default(),
         };
         ids.push(id);
         self.by_id.insert(id, attempt);

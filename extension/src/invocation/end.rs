@@ -13,7 +13,28 @@ pub enum EndEvidence {
     Report,
 }
 
+/// The evidence that was recorded for an attempt. A copy allocates nothing: each log line gets one of its
+/// attempt.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct EvidenceSet([bool; EndEvidence::ALL.len()]);
+
+impl EvidenceSet {
+    pub(super) fn contains(&self, evidence: EndEvidence) -> bool {
+        self.0[evidence as usize]
+    }
+
+    pub(super) fn insert(&mut self, evidence: EndEvidence) {
+        self.0[evidence as usize] = true;
+    }
+
+    pub(super) fn any(&self, is_it: impl Fn(EndEvidence) -> bool) -> bool {
+        EndEvidence::ALL.into_iter().any(|evidence| self.contains(evidence) && is_it(evidence))
+    }
+}
+
 impl EndEvidence {
+    const ALL: [Self; 4] = [Self::ServerSpan, Self::LastSpan, Self::RuntimeDone, Self::Report];
+
     /// Whether all spans of the invocation have arrived.
     pub fn is_certain(self) -> bool {
         matches!(self, Self::LastSpan | Self::RuntimeDone)

@@ -125,9 +125,9 @@ impl Registry {
             self.0.runtime_done_events.fetch_add(1, Ordering::Relaxed);
         }
         if let Some(attempt) = self.lock().get_mut(id)
-            && !attempt.evidence.contains(&evidence)
+            && !attempt.evidence.contains(evidence)
         {
-            attempt.evidence.push(evidence);
+            attempt.evidence.insert(evidence);
         }
         self.0.changed.send_replace(());
     }

@@ -69,8 +69,7 @@ fn account_lines(
         line.add("message", &"What became of telemetry");
         line.add("type", &"extension.account");
         metrics.members(time).iter().for_each(|(key, value)| line.add(key, value));
-        line.end();
-        signals.push(LogLine { time_ms: unix_ms(time), json: &line.0 }, false);
+        signals.push(LogLine { time_ms: unix_ms(time), json: &line.end() }, false);
     }
     signals.finish()
 }

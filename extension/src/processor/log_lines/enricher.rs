@@ -1,6 +1,6 @@
 //! Makes lines of the Telemetry API's events.
 
-use std::{borrow::Cow, time::SystemTime};
+use std::{borrow::Cow, sync::Arc, time::SystemTime};
 
 use serde_json::{Value, json};
 use trace_context::TraceId;
@@ -13,8 +13,8 @@ use crate::otlp::line_codec::{LinePayloads, LogLine, MAX_LINE_BYTES};
 use crate::otlp::log_level::LogLevel;
 use crate::otlp::payload::Payload;
 use crate::processor::log_lines::emf::{AccessLines, EmfMetrics, InvocationOutcome};
-use crate::processor::log_lines::invocation_fields::{InvocationFields, PLATFORMS_OWN};
-use crate::processor::log_lines::json::{JsonFields, JsonObject, cut, is_unset_id};
+use crate::processor::log_lines::invocation_fields::{InvocationFields, LastFields, PLATFORMS_OWN};
+use crate::processor::log_lines::json::{JsonFields, JsonObject, cut, is_unset_id, text_of};
 use crate::processor::log_lines::level::level_in;
 use crate::processor::log_lines::sandbox_facts::SandboxFacts;
 use crate::processor::log_lines::shorten::MESSAGE_BYTES;
@@ -40,6 +40,8 @@ pub struct LineEnricher {
     /// The facts for the posts of an earlier process; the present ones while such a post is read.
     other_facts: SandboxFacts,
     is_earlier: bool,
+    /// Made of the present facts.
+    last_fields: LastFields,
     registry: Registry,
     access_lines: AccessLines,
 }
@@ -52,13 +54,23 @@ impl LineEnricher {
         other_facts.on_start();
         let access_lines = AccessLines::default();
         let scrubber = Scrubber::configured(scrub.as_deref());
-        Self { scrubber, facts, other_facts, is_earlier: false, registry, access_lines }
+        let last_fields = LastFields::default();
+        Self {
+            scrubber,
+            facts,
+            other_facts,
+            is_earlier: false,
+            last_fields,
+            registry,
+            access_lines,
+        }
     }
 
     /// The next events arrived in this process, or in an earlier one of the sandbox.
     pub fn set_earlier(&mut self, is_earlier: bool) {
         if is_earlier != self.is_earlier {
             std::mem::swap(&mut self.facts, &mut self.other_facts);
+            self.last_fields.clear();
             self.is_earlier = is_earlier;
         }
     }
@@ -107,15 +119,15 @@ impl LineEnricher {
     }
 
     fn function(&mut self, event: &RawEvent<'_>, owner: LineOwner) -> (String, bool) {
-        if let Ok(fields) = serde_json::from_str::<JsonFields<'_>>(event.record) {
+        if let Some(fields) = JsonFields::read(event.record) {
             return self.object(event, owner, &fields);
         }
         // A string with an invalid escape is kept as it came.
-        let text = serde_json::from_str::<Cow<'_, str>>(event.record);
+        let text = text_of(event.record);
         let text = text.unwrap_or(Cow::Borrowed(event.record.trim_matches('"')));
-        match serde_json::from_str::<JsonFields<'_>>(&text) {
-            Ok(fields) => self.object(event, owner, &fields),
-            Err(_) => self.text(event, owner, &text),
+        match JsonFields::read(&text) {
+            Some(fields) => self.object(event, owner, &fields),
+            None => self.text(event, owner, &text),
         }
     }
 
@@ -128,13 +140,12 @@ impl LineEnricher {
     ) -> (String, bool) {
         let is_error = fields.level() >= Some(LogLevel::Error);
         let attempt = self.attempt(event, owner, fields);
-        let ours = InvocationFields::of_line(&self.facts, &self.registry, attempt.as_ref());
+        let ours = self.invocation_fields(attempt.as_ref());
         let mut line = object_begun(fields, &ours);
         let value = |key: &str| serde_json::from_str(fields.get(key)?).ok();
         let members = self.access_lines.members(event.time, value);
         members.iter().for_each(|(key, value)| line.add(key, value));
-        line.end();
-        let json = self.scrubber.json(&line.0);
+        let json = self.scrubber.json(&line.end());
         if json.len() <= MAX_LINE_BYTES {
             return (json, is_error);
         }
@@ -168,8 +179,16 @@ impl LineEnricher {
         let id = self.registry.of_line(named, owner, time)?;
         if !self.facts.has_started() {
             self.facts.on_start(); // the start event has not arrived
+            self.last_fields.clear();
         }
         self.registry.get(id)
+    }
+
+    fn invocation_fields(&mut self, attempt: Option<&Attempt>) -> Arc<InvocationFields> {
+        match attempt {
+            Some(attempt) => self.last_fields.get(&self.facts, attempt),
+            None => InvocationFields::of_none(&self.facts, &self.registry).into(),
+        }
     }
 
     fn text(&mut self, event: &RawEvent<'_>, owner: LineOwner, text: &str) -> (String, bool) {
@@ -178,7 +197,7 @@ impl LineEnricher {
         let masked = self.scrubber.text(plain.trim_end_matches(['\n', '\r'])).into_owned();
         let is_error = level.and_then(LogLevel::parse) >= Some(LogLevel::Error);
         let attempt = self.attempt_of(None, owner, event.time);
-        let ours = InvocationFields::of_line(&self.facts, &self.registry, attempt.as_ref());
+        let ours = self.invocation_fields(attempt.as_ref());
         (wrapped(event.time, level, &masked, None, &ours), is_error)
     }
 
@@ -190,6 +209,7 @@ impl LineEnricher {
     ) -> (String, bool) {
         let record = serde_json::from_str(event.record).unwrap_or(Value::Null);
         self.facts.on_platform_event(&event.kind, &record);
+        self.last_fields.clear();
         let (level, message) = platform_message::of(&event.kind, &record);
         let json = self.scrubber.json(event.record);
         let request_id = record["requestId"].as_str();
@@ -204,10 +224,8 @@ impl LineEnricher {
         let record = LineRecord { kind: &event.kind, json: &json, metrics };
         let ours = match (&attempt, request_id) {
             // The record may be about an invocation that began before this process.
-            (None, Some(unknown)) => InvocationFields::of_unknown(&self.facts, unknown),
-            (attempt, _) => {
-                InvocationFields::of_line(&self.facts, &self.registry, attempt.as_ref())
-            }
+            (None, Some(unknown)) => InvocationFields::of_unknown(&self.facts, unknown).into(),
+            (attempt, _) => self.invocation_fields(attempt.as_ref()),
         };
         let json = wrapped(event.time, Some(level), &message, Some(&record), &ours);
         (json, level == "ERROR")
@@ -226,7 +244,7 @@ impl LineEnricher {
 }
 
 /// A JSON line of the function with our fields, without its end.
-fn object_begun(fields: &JsonFields<'_>, ours: &InvocationFields<'_>) -> JsonObject {
+fn object_begun(fields: &JsonFields<'_>, ours: &InvocationFields) -> JsonObject {
     let mut line = JsonObject::new();
     let mut claimed = JsonObject::new();
     for (key, value) in &fields.0 {
@@ -242,8 +260,7 @@ fn object_begun(fields: &JsonFields<'_>, ours: &InvocationFields<'_>) -> JsonObj
     }
     ours.write(&mut line, |key| fields.has_id(key));
     if !claimed.is_empty() {
-        claimed.end();
-        line.raw("claimed", &claimed.0);
+        line.raw("claimed", &claimed.end());
     }
     line
 }
@@ -254,7 +271,7 @@ fn wrapped(
     level: Option<&str>,
     text: &str,
     record: Option<&LineRecord<'_>>,
-    ours: &InvocationFields<'_>,
+    ours: &InvocationFields,
 ) -> String {
     let mut line = JsonObject::new();
     line.add("timestamp", &timestamp(time));
@@ -273,7 +290,7 @@ fn wrapped(
         members.for_each(|(key, value)| rest.add(key, &value));
     }
     ours.write(&mut rest, |_| false);
-    let room = MAX_LINE_BYTES.saturating_sub(line.0.len() + rest.0.len() + MESSAGE_BYTES);
+    let room = MAX_LINE_BYTES.saturating_sub(line.len() + rest.len() + MESSAGE_BYTES);
     let room = room.saturating_sub(CUT_BYTES);
     let kept = cut(text, room);
     if kept.len() < text.len() {
@@ -284,8 +301,7 @@ fn wrapped(
     }
     line.add("message", &kept);
     line.extend(&rest);
-    line.end();
-    line.0
+    line.end()
 }
 
 /// Most bytes of the member `cut_from_bytes`.

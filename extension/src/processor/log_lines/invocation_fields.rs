@@ -1,20 +1,21 @@
 //! The fields that the extension adds to a line.
 
-use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde::Serialize;
+use trace_context::TraceId;
 
-use crate::invocation::attempt::Attempt;
+use crate::invocation::attempt::{Attempt, AttemptId, SpanParent};
 use crate::invocation::registry::Registry;
-use crate::processor::log_lines::json::JsonObject;
+use crate::processor::log_lines::json::{JsonObject, text_of};
 use crate::processor::log_lines::sandbox_facts::{LambdaPhase, SandboxFacts};
 
 /// Fields that only the extension sets: see the table in [`crate::processor::log_lines`].
 pub(super) const PLATFORMS_OWN: [&str; 4] = ["requestId", "xray_trace_id", "lambda", "claimed"];
 
 #[derive(Debug, Default)]
-pub(super) struct InvocationFields<'a> {
-    request_id: Option<&'a str>,
+pub(super) struct InvocationFields {
+    request_id: Option<Arc<str>>,
     xray_trace_id: Option<String>,
     trace_id: Option<String>,
     span_id: Option<String>,
@@ -40,13 +41,46 @@ fn lambda(facts: &SandboxFacts, is_first: bool) -> String {
     serde_json::to_string(&lambda).unwrap_or_else(|_| "{}".to_owned())
 }
 
-impl<'a> InvocationFields<'a> {
-    pub(super) fn of(facts: &SandboxFacts, attempt: &'a Attempt) -> Self {
+/// The parts of an attempt that its fields show and that change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ShownParts {
+    id: AttemptId,
+    server: Option<SpanParent>,
+    line_trace_id: Option<TraceId>,
+    has_xray_header: bool,
+}
+
+/// The fields of the last line's attempt: the next line is nearly always of the same one.
+#[derive(Debug, Default)]
+pub(super) struct LastFields(Option<(ShownParts, Arc<InvocationFields>)>);
+
+impl LastFields {
+    pub(super) fn clear(&mut self) {
+        self.0 = None;
+    }
+
+    pub(super) fn get(&mut self, facts: &SandboxFacts, attempt: &Attempt) -> Arc<InvocationFields> {
+        let parts = ShownParts {
+            id: attempt.id,
+            server: attempt.server,
+            line_trace_id: attempt.line_trace_id,
+            has_xray_header: attempt.xray_header.is_some(),
+        };
+        let known = self.0.take().filter(|(known, _)| *known == parts);
+        let (_, fields) = self
+            .0
+            .insert(known.unwrap_or_else(|| (parts, InvocationFields::of(facts, attempt).into())));
+        Arc::clone(fields)
+    }
+}
+
+impl InvocationFields {
+    pub(super) fn of(facts: &SandboxFacts, attempt: &Attempt) -> Self {
         let server = attempt.server.map(|it| (it.trace_id.to_string(), it.span_id.to_string()));
         let (trace_id, span_id) = server.unzip();
         let xray_trace_id = attempt.xray_header.as_ref().map(|it| it.parsed.root.to_xray());
         Self {
-            request_id: Some(&attempt.request_id),
+            request_id: Some(Arc::clone(&attempt.request_id)),
             xray_trace_id,
             trace_id: trace_id.or_else(|| attempt.line_trace_id.map(|id| id.to_string())),
             span_id,
@@ -54,32 +88,26 @@ impl<'a> InvocationFields<'a> {
         }
     }
 
-    /// Without an attempt the line belongs to no invocation, such as one before the first.
-    pub(super) fn of_line(
-        facts: &SandboxFacts,
-        registry: &Registry,
-        attempt: Option<&'a Attempt>,
-    ) -> Self {
-        let is_first = || !facts.has_started() && !registry.has_begun();
-        let without = || Self { lambda: lambda(facts, is_first()), ..Self::default() };
-        attempt.map_or_else(without, |attempt| Self::of(facts, attempt))
+    /// For a line of no invocation, such as one before the first.
+    pub(super) fn of_none(facts: &SandboxFacts, registry: &Registry) -> Self {
+        let is_first = !facts.has_started() && !registry.has_begun();
+        Self { lambda: lambda(facts, is_first), ..Self::default() }
     }
 
     /// For a record about an unknown invocation.
-    pub(super) fn of_unknown(facts: &SandboxFacts, request_id: &'a str) -> Self {
-        let request_id = Some(request_id);
+    pub(super) fn of_unknown(facts: &SandboxFacts, request_id: &str) -> Self {
+        let request_id = Some(request_id.into());
         Self { request_id, lambda: lambda(facts, false), ..Self::default() }
     }
 
     /// Whether our field has this value; false for `lambda` and `claimed`, whose values always differ.
     pub(super) fn says(&self, key: &str, value: &str) -> bool {
         let own = match key {
-            "requestId" => self.request_id,
+            "requestId" => self.request_id.as_deref(),
             "xray_trace_id" => self.xray_trace_id.as_deref(),
             _ => return false,
         };
-        let value = serde_json::from_str::<Cow<'_, str>>(value);
-        own.zip(value.ok()).is_some_and(|(own, value)| own == value)
+        own.zip(text_of(value)).is_some_and(|(own, value)| own == value)
     }
 
     /// Adds the fields, but for ids of the line's own: `trace_id` if `says` is true for it, and `span_id` if
@@ -88,7 +116,7 @@ impl<'a> InvocationFields<'a> {
         let trace_id = self.trace_id.as_deref().filter(|_| !says("trace_id"));
         let span_id = self.span_id.as_deref().filter(|_| !says("trace_id") && !says("span_id"));
         let fields = [
-            ("requestId", self.request_id),
+            ("requestId", self.request_id.as_deref()),
             ("xray_trace_id", self.xray_trace_id.as_deref()),
             ("trace_id", trace_id),
             ("span_id", span_id),

@@ -6,7 +6,7 @@ use serde::{
     Deserialize, Deserializer, Serialize,
     de::{MapAccess, Visitor},
 };
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 
 use crate::otlp::log_level::LogLevel;
 
@@ -15,6 +15,13 @@ use crate::otlp::log_level::LogLevel;
 pub(crate) struct JsonFields<'a>(pub(crate) Vec<(Cow<'a, str>, &'a str)>);
 
 impl<'a> JsonFields<'a> {
+    /// `None` if the text is not an object.
+    pub(crate) fn read(json: &'a str) -> Option<Self> {
+        // Most lines are plain text, and an error costs an allocation.
+        let is_object = json.trim_ascii_start().starts_with('{');
+        is_object.then(|| serde_json::from_str(json).ok()).flatten()
+    }
+
     pub(crate) fn get(&self, key: &str) -> Option<&'a str> {
         self.0.iter().find(|(known, _)| known == key).map(|(_, value)| *value)
     }
@@ -24,17 +31,16 @@ impl<'a> JsonFields<'a> {
         self.get(key).is_some_and(|id| !is_unset_id(id))
     }
 
-    pub(crate) fn text(&self, key: &str) -> Option<String> {
-        serde_json::from_str(self.get(key)?).ok()
+    pub(crate) fn text(&self, key: &str) -> Option<Cow<'a, str>> {
+        text_of(self.get(key)?)
     }
 
     /// The level, under the names that loggers use.
     pub(crate) fn level(&self) -> Option<LogLevel> {
         let value = ["level", "severity", "levelname"].iter().find_map(|key| self.get(key))?;
-        match serde_json::from_str(value).ok()? {
-            Value::String(name) => LogLevel::parse(&name),
-            Value::Number(number) => number.as_f64().map(LogLevel::from_number),
-            _ => None,
+        match text_of(value) {
+            Some(name) => LogLevel::parse(&name),
+            None => serde_json::from_str(value).ok().map(LogLevel::from_number),
         }
     }
 }
@@ -63,6 +69,14 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonFields<'a> {
     }
 }
 
+/// The text of a JSON string; `None` for other JSON.
+pub(crate) fn text_of(json: &str) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    let is_string = json.starts_with('"');
+    is_string.then(|| serde_json::from_str(json).ok().map(|Text(text)| text)).flatten()
+}
+
 /// Whether a value is null or an empty string.
 pub(crate) fn is_empty(value: &str) -> bool {
     ["null", "\"\""].contains(&value)
@@ -73,56 +87,76 @@ pub(crate) fn is_unset_id(value: &str) -> bool {
     is_empty(value) || value.trim_matches('"').bytes().all(|digit| digit == b'0')
 }
 
+/// The JSON of an object, field by field.
 #[derive(Debug)]
-pub(crate) struct JsonObject(pub(crate) String);
+pub(crate) struct JsonObject(Vec<u8>);
 
 impl JsonObject {
     pub(crate) fn new() -> Self {
-        Self("{".to_owned())
+        Self(vec![b'{'])
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.len() == 1
+        self.len() == 1
     }
 
+    /// The bytes written so far.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Adds a field whose value is JSON.
     pub(crate) fn raw(&mut self, key: &str, value: &str) {
-        if !self.is_empty() {
-            self.0.push(',');
-        }
-        self.0.push_str(&quoted(key));
-        self.0.push(':');
-        self.0.push_str(value);
+        self.key(key);
+        self.0.extend_from_slice(value.as_bytes());
     }
 
     pub(crate) fn add(&mut self, key: &str, value: &impl Serialize) {
-        let value = serde_json::to_string(value);
-        self.raw(key, value.as_deref().unwrap_or("null"));
+        self.key(key);
+        let start = self.0.len();
+        if serde_json::to_writer(&mut self.0, value).is_err() {
+            self.0.truncate(start);
+            self.0.extend_from_slice(b"null");
+        }
+    }
+
+    fn key(&mut self, key: &str) {
+        if !self.is_empty() {
+            self.0.push(b',');
+        }
+        // Fails for no text.
+        let _ = serde_json::to_writer(&mut self.0, key);
+        self.0.push(b':');
     }
 
     /// Appends the fields of another unfinished object.
     pub(crate) fn extend(&mut self, other: &Self) {
         if !other.is_empty() {
-            self.0.push(',');
-            self.0.push_str(&other.0[1..]);
+            self.0.push(b',');
+            self.0.extend_from_slice(&other.0[1..]);
         }
     }
 
-    pub(crate) fn end(&mut self) {
-        self.0.push('}');
+    /// The finished object.
+    pub(crate) fn end(mut self) -> String {
+        self.0.push(b'}');
+        String::from_utf8(self.0).unwrap_or_default() // all parts are UTF-8
     }
 }
 
-fn quoted(text: &str) -> String {
-    serde_json::to_string(text).unwrap_or_else(|_| "\"\"".to_owned())
-}
+/// Bytes of `\u0000`.
+const LONGEST_ESCAPE: usize = 6;
 
 /// The beginning of a text that takes at most this many bytes as a JSON string, without its quotes.
 pub(crate) fn cut(text: &str, bytes: usize) -> &str {
+    if text.len().saturating_mul(LONGEST_ESCAPE) <= bytes {
+        return text;
+    }
     let mut left = bytes;
     for (index, char) in text.char_indices() {
         let length = match char {
             '"' | '\\' | '\n' | '\r' | '\t' | '\x08' | '\x0c' => 2,
-            '\x00'..='\x1f' => 6,
+            '\x00'..='\x1f' => LONGEST_ESCAPE,
             char => char.len_utf8(),
         };
         match left.checked_sub(length) {

@@ -36,7 +36,7 @@ fn logfmt_level(head: &str) -> Option<&'static str> {
 }
 
 fn word_level(head: &str) -> Option<&'static str> {
-    let is_separator = |char: char| " \t[]:|".contains(char);
+    let is_separator = |char: char| matches!(char, ' ' | '\t' | '[' | ']' | ':' | '|');
     let (mut rest, mut behind_timestamp) = (head, false);
     for index in 0..WORDS {
         let trimmed = rest.trim_start_matches(is_separator);

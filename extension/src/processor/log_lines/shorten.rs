@@ -13,7 +13,7 @@ pub fn shortened(json: String, time_ms: i64) -> String {
     let time = jiff::Timestamp::from_millisecond(time_ms).unwrap_or_default();
     let mut line = JsonObject::new();
     line.add("timestamp", &timestamp(time.into()));
-    let fields = serde_json::from_str::<JsonFields<'_>>(&json).ok();
+    let fields = JsonFields::read(&json);
     for key in ["level", "service", "requestId", "trace_id", "span_id"] {
         let value = fields.as_ref().and_then(|fields| fields.get(key));
         if let Some(short) = value.filter(|value| value.len() <= MAX_PLACE_BYTES) {
@@ -21,10 +21,9 @@ pub fn shortened(json: String, time_ms: i64) -> String {
         }
     }
     line.add("cut_from_bytes", &json.len());
-    let room = MAX_LINE_BYTES - line.0.len() - MESSAGE_BYTES;
+    let room = MAX_LINE_BYTES - line.len() - MESSAGE_BYTES;
     line.add("message", &cut(&json, room));
-    line.end();
-    line.0
+    line.end()
 }
 
 /// Longer values are left out of a [shortened] line. Ids have 38 bytes at most.

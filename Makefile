@@ -52,8 +52,8 @@ bench: $(VENV)/requirements ## Measure the functions: what telemetry adds, the c
 	target/release/examples/bench
 	$(MAKE) bench-extension
 
-# By hand: needs `cargo install cargo-fuzz`. A finding becomes a unit test before its fix. There is
-# no unsafe code of ours for a sanitizer to watch.
+# By hand: needs `cargo install cargo-fuzz`. A finding becomes a unit test before its fix. What
+# the targets run has no unsafe code of ours for a sanitizer to watch.
 fuzz: ## Run each fuzz target of the extension for FUZZ_SECONDS (60)
 	cd extension && for target in wire signal json grpc telemetry headers recovery; do \
 		mkdir -p fuzz/target/corpus/$$target && \

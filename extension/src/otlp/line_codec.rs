@@ -1,5 +1,7 @@
 //! Log lines as they wait in payloads: one text line each, Unix milliseconds and JSON.
 
+use std::io::Write;
+
 use crate::otlp::payload::{Payload, SignalKind};
 
 /// Most bytes of a line: PutLogEvents accepts 1 MiB in a request of one event and adds 26 bytes to
@@ -46,8 +48,7 @@ impl LinePayloads {
         if switches || self.bytes.len() >= SIGNAL_BYTES {
             self.end_signal();
         }
-        self.bytes.extend_from_slice(line.time_ms.to_string().as_bytes());
-        self.bytes.push(b' ');
+        let _ = write!(self.bytes, "{} ", line.time_ms); // fails for no number
         self.bytes.extend_from_slice(line.json.as_bytes());
         self.bytes.push(b'\n');
         self.items += 1;

@@ -87,13 +87,18 @@ pub(crate) fn is_unset_id(value: &str) -> bool {
     is_empty(value) || value.trim_matches('"').bytes().all(|digit| digit == b'0')
 }
 
+/// Bytes of most lines.
+const USUAL_BYTES: usize = 512;
+
 /// The JSON of an object, field by field.
 #[derive(Debug)]
 pub(crate) struct JsonObject(Vec<u8>);
 
 impl JsonObject {
     pub(crate) fn new() -> Self {
-        Self(vec![b'{'])
+        let mut json = Vec::with_capacity(USUAL_BYTES);
+        json.push(b'{');
+        Self(json)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -7,44 +7,32 @@
 //!
 //! Values of bytes stay as they are.
 
+use bytes::Bytes;
+
 use crate::otlp::edit::{begin_message, end_message, push_message};
-use crate::otlp::payload::Payload;
-use crate::otlp::schema::{FieldKind, Schema};
-use crate::otlp::wire::{Value, nested, next_field};
+use crate::otlp::payload::{Payload, ServerSpan, SignalKind};
+use crate::otlp::schema::{FieldKind, KEY, Schema};
+use crate::otlp::wire::{Malformed, Value, check_texts, nested, next_field};
 use crate::scrub::{MASK, Scrubber};
 
-/// The payload with masked secrets. Payloads without secrets are not copied.
-pub fn masked(payload: Payload, scrubber: &Scrubber) -> Payload {
-    match payload.kind.schema() {
-        Ok(schema) if scrubber.is_on() && has_secret(schema, &payload.bytes, scrubber) => {
-            let mut bytes = Vec::with_capacity(payload.bytes.len());
-            mask(schema, &payload.bytes, scrubber, &mut bytes);
-            Payload { bytes: bytes.into(), ..payload }
-        }
-        _ => payload,
+/// Checks a message as [`Payload::read`] does, and masks its secrets. Without secrets it is not copied.
+pub fn read_masked(
+    kind: SignalKind,
+    bytes: Bytes,
+    scrubber: &Scrubber,
+) -> Result<(Payload, Vec<ServerSpan>), Malformed> {
+    let (schema, mut has_secret) = (kind.schema()?, false);
+    // One walk for both: it meets some 70 fields in each span.
+    check_texts(schema, &bytes, &mut |is_key, text| {
+        has_secret = has_secret || is_key && scrubber.is_secret(text) || scrubber.has_secret(text);
+    })?;
+    let (payload, servers) = Payload::of_checked(kind, bytes);
+    if !has_secret {
+        return Ok((payload, servers));
     }
-}
-
-/// Whether [`mask`] may change the message. It runs for each attribute of each span.
-fn has_secret(schema: &Schema, mut message: &[u8], scrubber: &Scrubber) -> bool {
-    let is_key_value = schema.is_key_value();
-    while let Ok((number, value)) = next_field(&mut message) {
-        let Value::Bytes(bytes) = value else { continue };
-        let is_secret = match schema.kind(number) {
-            FieldKind::Text if is_key_value && number == KEY => {
-                scrubber.is_secret(bytes) || scrubber.has_secret(bytes)
-            }
-            FieldKind::Text | FieldKind::Texts => scrubber.has_secret(bytes),
-            FieldKind::Message(schema) | FieldKind::Messages(schema) | FieldKind::Items(schema) => {
-                has_secret(schema, bytes, scrubber)
-            }
-            _ => false,
-        };
-        if is_secret {
-            return true;
-        }
-    }
-    false
+    let mut masked = Vec::with_capacity(payload.bytes.len());
+    mask(schema, &payload.bytes, scrubber, &mut masked);
+    Ok((Payload { bytes: masked.into(), ..payload }, servers))
 }
 
 /// Whether a message is an attribute or map entry whose key names a secret.
@@ -52,8 +40,7 @@ fn names_secret(schema: &Schema, message: &[u8], scrubber: &Scrubber) -> bool {
     schema.is_key_value() && nested(message, KEY).last().is_some_and(|key| scrubber.is_secret(key))
 }
 
-/// Fields of `KeyValue`, and the text of `AnyValue`.
-const KEY: u32 = 1;
+/// The value's field in `KeyValue`, and the text's in `AnyValue`.
 const VALUE: u32 = 2;
 const STRING_VALUE: u32 = 1;
 
@@ -94,7 +81,6 @@ fn utf8(text: &[u8]) -> &str {
 #[cfg(test)]
 mod tests {
     use crate::otlp::json::{to_json, to_protobuf};
-    use crate::otlp::payload::SignalKind;
 
     use super::*;
 
@@ -102,8 +88,7 @@ mod tests {
     fn masked_json(kind: SignalKind, json: &str, scrubber: &Scrubber) -> String {
         let schema = kind.schema().unwrap();
         let bytes = to_protobuf(schema, json.as_bytes()).unwrap().bytes;
-        let payload = Payload::read(kind, bytes.into()).unwrap().0;
-        let masked = masked(payload, scrubber);
+        let masked = read_masked(kind, bytes.into(), scrubber).unwrap().0;
         assert!(Payload::read(kind, masked.bytes.clone()).is_ok());
         to_json(schema, &masked.bytes)
     }
@@ -160,17 +145,17 @@ mod tests {
         for (kind, json) in CASES {
             let schema = kind.schema().unwrap();
             let bytes = to_protobuf(schema, json.as_bytes()).unwrap().bytes;
-            let payload = Payload::read(kind, bytes.into()).unwrap().0;
+            let bytes = Bytes::from(bytes);
 
-            let same = masked(payload.clone(), &Scrubber::configured(None));
+            let same = read_masked(kind, bytes.clone(), &Scrubber::configured(None)).unwrap().0;
 
-            assert_eq!(same.bytes.as_ptr(), payload.bytes.as_ptr());
+            assert_eq!(same.bytes.as_ptr(), bytes.as_ptr());
         }
         let json = r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"a: b=c","attributes":[{"key":"token.count","value":{"intValue":"1"}}]}]}]}]}"#;
         let bytes =
             to_protobuf(SignalKind::Traces.schema().unwrap(), json.as_bytes()).unwrap().bytes;
-        let payload = Payload::read(SignalKind::Traces, bytes.into()).unwrap().0;
-        let same = masked(payload.clone(), &Scrubber::new(&[]));
-        assert_eq!(same.bytes.as_ptr(), payload.bytes.as_ptr());
+        let bytes = Bytes::from(bytes);
+        let same = read_masked(SignalKind::Traces, bytes.clone(), &Scrubber::new(&[])).unwrap().0;
+        assert_eq!(same.bytes.as_ptr(), bytes.as_ptr());
     }
 }

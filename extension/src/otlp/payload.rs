@@ -128,6 +128,10 @@ impl Payload {
     /// Checks a message and finds its server spans, errors and sampling flags.
     pub fn read(kind: SignalKind, bytes: Bytes) -> Result<(Self, Vec<ServerSpan>), Malformed> {
         wire::check(kind.schema()?, &bytes)?;
+        Ok(Self::of_checked(kind, bytes))
+    }
+
+    pub(super) fn of_checked(kind: SignalKind, bytes: Bytes) -> (Self, Vec<ServerSpan>) {
         let mut signal =
             Self { kind, bytes: bytes.clone(), items: 0, has_error: false, has_unsampled: false };
         let mut servers = Vec::new();
@@ -150,7 +154,7 @@ impl Payload {
                 }
             }
         }
-        Ok((signal, servers))
+        (signal, servers)
     }
 
     /// Gives resources without a service name this one, and splits payloads that are larger than a batch;

@@ -74,7 +74,7 @@ fn rewrite(
                 rewrite_nested(number, schema, message, level, out, found)?;
             }
             (kind, value) => {
-                check_value(kind, value, level)?;
+                check_value(kind, value)?;
                 out.extend_from_slice(&before[..before.len() - rest.len()]);
             }
         }

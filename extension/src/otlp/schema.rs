@@ -55,6 +55,9 @@ impl EnumNames {
     }
 }
 
+/// The key's field in `KeyValue`.
+pub(super) const KEY: u32 = 1;
+
 impl Schema {
     pub(super) fn kind(&self, number: u32) -> FieldKind {
         self.fields.get(number as usize).map_or(FieldKind::Unknown, |(_, kind)| *kind)

@@ -6,7 +6,7 @@
 //! compares both on mutated messages), so no malformed payload is queued. [`fields`] then finds the
 //! few fields that matter here.
 
-use crate::otlp::schema::{FieldKind, Schema};
+use crate::otlp::schema::{FieldKind, KEY, Schema};
 
 /// Deeper nesting is rejected: the limit of prost, the full decoder.
 pub(super) const MAX_DEPTH: u32 = 100;
@@ -52,23 +52,52 @@ pub fn nested(message: &[u8], number: u32) -> impl Iterator<Item = &[u8]> {
 
 /// Checks that the bytes are a message of this type, at every level. Unknown fields are accepted.
 pub fn check(schema: &Schema, message: &[u8]) -> Result<(), Malformed> {
-    check_at(schema, message, 0)
+    check_texts(schema, message, &mut |_, _| {})
 }
 
-fn check_at(schema: &Schema, message: &[u8], depth: u32) -> Result<(), Malformed> {
+/// The same. `on_text` gets each text, and whether it is the key of an attribute or map entry.
+pub(super) fn check_texts(
+    schema: &Schema,
+    message: &[u8],
+    on_text: &mut impl FnMut(bool, &[u8]),
+) -> Result<(), Malformed> {
+    check_at(schema, message, 0, on_text)
+}
+
+fn check_at(
+    schema: &Schema,
+    message: &[u8],
+    depth: u32,
+    on_text: &mut impl FnMut(bool, &[u8]),
+) -> Result<(), Malformed> {
     if depth > MAX_DEPTH {
         return Err(Malformed("nested too deeply"));
     }
+    let is_key_value = schema.is_key_value();
     let mut rest = message;
     while !rest.is_empty() {
         let (number, value) = field(&mut rest, 0)?;
-        check_value(schema.kind(number), value, depth)?;
+        match (schema.kind(number), value) {
+            (FieldKind::Text | FieldKind::Texts, Value::Bytes(text)) => {
+                // The ASCII check comes first because it is faster, and most texts are short ASCII.
+                if !text.is_ascii() && std::str::from_utf8(text).is_err() {
+                    return Err(Malformed("a string is not UTF-8"));
+                }
+                on_text(is_key_value && number == KEY, text);
+            }
+            (
+                FieldKind::Message(schema) | FieldKind::Messages(schema) | FieldKind::Items(schema),
+                Value::Bytes(message),
+            ) => check_at(schema, message, depth + 1, on_text)?,
+            (kind, value) => check_value(kind, value)?,
+        }
     }
     Ok(())
 }
 
+/// Checks a value that is neither a text nor a message.
 #[inline]
-pub(super) fn check_value(kind: FieldKind, value: Value<'_>, depth: u32) -> Result<(), Malformed> {
+pub(super) fn check_value(kind: FieldKind, value: Value<'_>) -> Result<(), Malformed> {
     match (kind, value) {
         (FieldKind::Unknown, _)
         | (
@@ -91,17 +120,6 @@ pub(super) fn check_value(kind: FieldKind, value: Value<'_>, depth: u32) -> Resu
         )
         | (FieldKind::Fixed32, Value::Fixed32(_))
         | (FieldKind::Bytes | FieldKind::Id, Value::Bytes(_)) => Ok(()),
-        // The ASCII check comes first because it is faster, and most texts are short ASCII.
-        (FieldKind::Text | FieldKind::Texts, Value::Bytes(text)) if text.is_ascii() => Ok(()),
-        (FieldKind::Text | FieldKind::Texts, Value::Bytes(text)) => match std::str::from_utf8(text)
-        {
-            Ok(_) => Ok(()),
-            Err(_) => Err(Malformed("a string is not UTF-8")),
-        },
-        (
-            FieldKind::Message(schema) | FieldKind::Messages(schema) | FieldKind::Items(schema),
-            Value::Bytes(message),
-        ) => check_at(schema, message, depth + 1),
         (FieldKind::Uint64s, Value::Bytes(packed)) => {
             varints(packed).find_map(Result::err).map_or(Ok(()), Err)
         }

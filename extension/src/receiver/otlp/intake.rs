@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use crate::otlp::json::to_protobuf;
-use crate::otlp::mask::masked;
+use crate::otlp::mask::read_masked;
 use crate::otlp::payload::{Payload, ServerSpan, SignalKind};
 use crate::otlp::repair::repair;
 use crate::otlp::wire::Malformed;
@@ -40,7 +40,7 @@ impl OtlpReceiver {
         kind: SignalKind,
         bytes: Bytes,
     ) -> Result<Option<MalformedItems>, Refusal> {
-        self.enqueue_checked(read_payload(kind, bytes)).await
+        self.enqueue_checked(read_payload(kind, bytes, &self.scrubber)).await
     }
 
     /// The same for JSON.
@@ -49,7 +49,7 @@ impl OtlpReceiver {
         kind: SignalKind,
         json: &[u8],
     ) -> Result<Option<MalformedItems>, Refusal> {
-        self.enqueue_checked(read_json(kind, json)).await
+        self.enqueue_checked(read_json(kind, json, &self.scrubber)).await
     }
 
     async fn enqueue_checked(
@@ -58,7 +58,6 @@ impl OtlpReceiver {
     ) -> Result<Option<MalformedItems>, Refusal> {
         let (signal, servers, malformed_items) =
             read.map_err(|reason| Refusal::new(StatusCode::BAD_REQUEST, reason))?;
-        let signal = masked(signal, &self.scrubber);
         let stopped = |_| {
             // A status that clients do not retry, since a retry would hold the function.
             Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the pipeline has stopped")
@@ -91,14 +90,18 @@ impl OtlpReceiver {
 type ReadPayload = (Payload, Vec<ServerSpan>, Option<MalformedItems>);
 
 /// Reads a request. If it is malformed, its readable items are kept. Fails without a readable item.
-fn read_payload(kind: SignalKind, bytes: Bytes) -> Result<ReadPayload, String> {
-    let error = match Payload::read(kind, bytes.clone()) {
+fn read_payload(
+    kind: SignalKind,
+    bytes: Bytes,
+    scrubber: &Scrubber,
+) -> Result<ReadPayload, String> {
+    let error = match read_masked(kind, bytes.clone(), scrubber) {
         Ok((payload, servers)) => return Ok((payload, servers, None)),
         Err(error) => error.to_string(),
     };
     let text = |error: Malformed| error.to_string();
     let repaired = repair(kind.schema().map_err(text)?, &bytes).map_err(text)?;
-    let (payload, servers) = Payload::read(kind, repaired.bytes.into()).map_err(text)?;
+    let (payload, servers) = read_masked(kind, repaired.bytes.into(), scrubber).map_err(text)?;
     let Some(reason) = repaired.reason else { return Ok((payload, servers, None)) };
     if payload.items == 0 {
         return Err(error);
@@ -108,11 +111,11 @@ fn read_payload(kind: SignalKind, bytes: Bytes) -> Result<ReadPayload, String> {
 }
 
 /// The same for JSON.
-fn read_json(kind: SignalKind, json: &[u8]) -> Result<ReadPayload, String> {
+fn read_json(kind: SignalKind, json: &[u8], scrubber: &Scrubber) -> Result<ReadPayload, String> {
     let text = |error: Malformed| error.to_string();
     let translated = to_protobuf(kind.schema().map_err(text)?, json);
     let translated = translated.map_err(|error| error.to_string())?;
-    let (payload, servers) = Payload::read(kind, translated.bytes.into()).map_err(text)?;
+    let (payload, servers) = read_masked(kind, translated.bytes.into(), scrubber).map_err(text)?;
     let count = translated.dropped;
     let malformed =
         translated.reason.map(|it| MalformedItems { kind, count, reason: it.to_string() });

@@ -1,7 +1,7 @@
 //! The steps of a batch: which payloads it holds, and what becomes of them.
 
 use tokio::time::Instant;
-use tracing::debug;
+use tracing::info;
 
 use crate::delivery::DestinationId;
 use crate::delivery::batch::Batch;
@@ -102,7 +102,7 @@ impl Core {
             Err(error)
                 if error.is_final() && error.is_about_content() && self.split(id, &under_way) =>
             {
-                debug!("A batch was refused and is sent in parts: {error}");
+                info!("A batch was refused and is sent in parts: {error}");
             }
             Err(error) if error.is_final() => {
                 self.destinations[id].refused(now, error, &under_way.batch);
@@ -110,7 +110,7 @@ impl Core {
                 self.release(id, &under_way, &[rejected]);
             }
             Err(error) if error.is_server_error() && self.isolate(id, &under_way) => {
-                debug!("A payload may be the cause of server errors: {error}");
+                info!("A payload may be the cause of server errors: {error}");
             }
             Err(error) => {
                 self.buffer.give_back(id);

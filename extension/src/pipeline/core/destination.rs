@@ -6,7 +6,7 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::delivery::DestinationSpec;
 use crate::delivery::batch::Batch;
@@ -180,14 +180,14 @@ impl Destination {
 
     pub(super) fn retry_or_open(&mut self, now: Instant, under_way: &InFlight, error: ExportError) {
         match self.awaited {
-            Some(BatchAttempt::Previous) => debug!("A batch of before is sent again: {error}"),
+            Some(BatchAttempt::Previous) => info!("A batch of before is sent again: {error}"),
             // An answer is one in spite of a freeze.
             _ if under_way.thawed && !error.is_definitive()
                 || matches!(error, ExportError::Frozen) =>
             {
-                debug!("A freeze cut a batch, which is sent again: {error}")
+                info!("A freeze cut a batch, which is sent again: {error}")
             }
-            _ if under_way.has_failed => debug!("A request failed after its hold: {error}"),
+            _ if under_way.has_failed => info!("A request failed after its hold: {error}"),
             _ => {
                 self.awaited = None;
                 self.failed(now, error);
@@ -199,7 +199,7 @@ impl Destination {
     fn report(&mut self, error: ExportError, fate: &str) {
         let name = self.spec.name;
         if self.reported.as_ref().is_some_and(|reported| reported.is_same_kind(&error)) {
-            debug!("{name} still fails, {fate}: {error}");
+            info!("{name} still fails, {fate}: {error}");
         } else {
             warn!("{name} does not take telemetry, {fate}: {error}");
             self.reported = Some(error);

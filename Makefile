@@ -139,8 +139,12 @@ $(VENV)/requirements: tests/requirements.txt tests/python-function/requirements.
 ARCHITECTURE ?= arm64
 
 # Linked statically: it starts in half the time, and asks for nothing that a runtime may not have.
-build-extension = cargo lambda build --release --target $(ARCHITECTURE:arm64=aarch64)-unknown-linux-musl \
-	--extension --package cruddur-telemetry
+# Without the directory of the crates' sources in it: 30 KB less, and the same bytes on each machine.
+TARGET = $(ARCHITECTURE:arm64=aarch64)-unknown-linux-musl
+CRATES = $${CARGO_HOME:-$$HOME/.cargo}/registry/src/*
+build-extension = cargo fetch --quiet --locked --target $(TARGET) && \
+	RUSTFLAGS="$$(printf -- '--remap-path-prefix=%s/= ' $(CRATES))" \
+	cargo lambda build --release --target $(TARGET) --extension --package cruddur-telemetry
 
 # `sam build` calls this for the layer. ARTIFACTS_DIR is what becomes /opt.
 build-TelemetryLayer:

@@ -54,7 +54,7 @@ Options:
 Environment variables configure it. The most important ones:
   HONEYCOMB_API_KEY             Enables Honeycomb
   CRUDDUR_EXPORTERS             Comma list of destinations; only these receive telemetry
-  CRUDDUR_LOG                   off, error, warn, info, debug or trace
+  CRUDDUR_LOG                   off, error, warn or info (debug builds: debug, trace)
 "
 );
 

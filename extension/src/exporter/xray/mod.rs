@@ -39,7 +39,7 @@ use ::http::StatusCode;
 use opentelemetry_proto::tonic::{common::v1::KeyValue, resource::v1::Resource, trace::v1::Span};
 use prost::Message;
 use trace_context::TraceId;
-use tracing::{debug, warn};
+use tracing::{info, warn};
 
 use crate::bounded_map::BoundedMap;
 use crate::delivery::batch::Batch;
@@ -164,7 +164,7 @@ impl Xray {
             return;
         }
         let Ok(decoded) = Span::decode(span.bytes) else {
-            debug!("A span passed the check of its encoding but cannot be decoded");
+            info!("A span passed the check of its encoding but cannot be decoded");
             run.outcome.rejected += 1;
             return;
         };

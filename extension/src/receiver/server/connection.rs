@@ -30,7 +30,7 @@ use tokio::{
     sync::{Notify, Semaphore, watch},
     time::timeout,
 };
-use tracing::debug;
+use tracing::info;
 
 use crate::client::freeze::sleep_awake;
 use crate::receiver::answer::AnswerBody;
@@ -200,7 +200,7 @@ where
 
 fn log_end(ended: hyper::Result<()>) {
     if let Err(error) = ended {
-        debug!("A connection ended early: {error}");
+        info!("A connection ended early: {error}");
     }
 }
 

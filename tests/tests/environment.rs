@@ -32,6 +32,26 @@ async fn between_invocations_all_is_frozen_and_the_next_one_works() {
 }
 
 #[tokio::test]
+async fn an_extension_that_is_switched_off_receives_nothing_and_holds_no_invocation() {
+    let honeycomb = Honeycomb::start().await;
+    let builder = Sandbox::builder("home-activities").honeycomb(&honeycomb).demo_store();
+    let sandbox = builder.env("CRUDDUR_ENABLED", "false").start().await;
+
+    for _ in 0..2 {
+        let reply = sandbox.invoke(event("home-activities")).await;
+        assert_eq!(reply.status, 200);
+        sandbox.ended(&reply.request_id).await;
+    }
+    let ended = sandbox.shutdown().await;
+
+    let journal = sandbox.journal();
+    assert_eq!(journal.count(|what| matches!(what, What::Subscribe { .. })), 0, "{journal:?}");
+    assert_eq!(journal.count(|what| matches!(what, What::ExtensionNext { .. })), 1, "{journal:?}");
+    assert_eq!(ended.extension, Some(Exit::Code(0)));
+    assert_eq!(honeycomb.requests().len(), 0);
+}
+
+#[tokio::test]
 async fn after_a_timeout_the_next_invocation_works_in_new_processes() {
     let honeycomb = Honeycomb::start().await;
     let sandbox = Sandbox::builder("home-activities")

@@ -61,6 +61,8 @@ pub struct Config {
     pub spool_directory: PathBuf,
     /// The most bytes kept there; 0 keeps none.
     pub spool_bytes: u64,
+    /// Whether the extension works on Lambda.
+    pub is_enabled: bool,
     pub log_level: LevelFilter,
 }
 
@@ -111,6 +113,11 @@ impl Config {
             buffer_bytes: reader.or_default("CRUDDUR_BUFFER_BYTES", parse_size),
             spool_directory: reader.or_default("CRUDDUR_SPOOL_DIR", parse_text).into(),
             spool_bytes: reader.or_default("CRUDDUR_SPOOL_BYTES", parse_number),
+            is_enabled: reader.or_default("CRUDDUR_ENABLED", |text| match text {
+                "true" => Ok(true),
+                "false" => Ok(false),
+                _ => Err("is ignored, so the extension works: neither true nor false".into()),
+            }),
             log_level: reader.or_default("CRUDDUR_LOG", |text| {
                 let reason = "is ignored: not off, error, warn, info, debug or trace";
                 text.parse().map_err(|_| reason.into())

@@ -60,9 +60,14 @@ const OWN: &[Variable] = &[
         "comma list of further names whose values are masked as secrets for every destination; off: nothing is masked",
     ),
     Variable::new(
+        "CRUDDUR_ENABLED",
+        "true",
+        "false: on Lambda the extension only waits for the end of the sandbox, and receives nothing",
+    ),
+    Variable::new(
         "CRUDDUR_LOG",
         "warn",
-        "level of the extension's own log: off, error, warn, info, debug or, in debug builds, trace",
+        "level of the extension's own log: off, error, warn, info or, in debug builds, debug or trace",
     ),
     Variable::new(
         "AWS_LAMBDA_RUNTIME_API",

@@ -51,7 +51,10 @@ const API_PAUSE: Duration = Duration::from_millis(500);
 
 /// Runs until SHUTDOWN. `name` is the executable's file name, by which Lambda knows the extension.
 pub async fn run_on_lambda(api: &str, name: &str, config: &Config) {
-    let lambda = register(api, name).await;
+    if !config.is_enabled {
+        return stand_by(api, name).await;
+    }
+    let lambda = retried(|| ExtensionsApi::register(api, name)).await;
     let mut extension = Extension::start(config, Trigger::Flush);
     let shutdown = poll_until_shutdown(&lambda, event_loop(&lambda, &mut extension, config)).await;
     let now = Instant::now();
@@ -62,6 +65,13 @@ pub async fn run_on_lambda(api: &str, name: &str, config: &Config) {
     if config.log_level != LevelFilter::OFF {
         log_undelivered(&handle).await;
     }
+}
+
+/// Waits for SHUTDOWN, the only event that it registers for, so that invocations do not wait for us.
+async fn stand_by(api: &str, name: &str) {
+    let events = EventTypes::Shutdown;
+    let lambda = retried(|| ExtensionsApi::register_for(events, api, name)).await;
+    retried(|| lambda.next()).await;
 }
 
 /// Starts the receivers and handles events until SHUTDOWN.
@@ -148,12 +158,12 @@ pub async fn run_elsewhere(config: &Config) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Registers, and retries until that succeeds: nothing else works without an identifier.
-async fn register(api: &str, name: &str) -> ExtensionsApi {
+/// Calls Lambda's API until that succeeds.
+async fn retried<T, F: Future<Output = Result<T, ApiError>>>(call: impl Fn() -> F) -> T {
     let mut last_error = None;
     loop {
-        match ExtensionsApi::register(api, name).await {
-            Ok(lambda) => return lambda,
+        match call().await {
+            Ok(done) => return done,
             Err(error) => pause_after(error, &mut last_error).await,
         }
     }

@@ -84,7 +84,8 @@ impl ExtensionsApi {
         }
     }
 
-    async fn register_for(events: EventTypes, api: &str, name: &str) -> Result<Self, ApiError> {
+    /// Registers for these events alone.
+    pub async fn register_for(events: EventTypes, api: &str, name: &str) -> Result<Self, ApiError> {
         const CALL: &str = "POST /extension/register";
         let connection = ApiConnection::to(api);
         let request = Request::builder()

@@ -20,11 +20,9 @@ reset: ## Remove the data of the local run; the next `make run` begins with the 
 tools: $(VENV)/requirements ## Install sam, cargo-lambda and zig into .venv
 
 STACK ?= cruddur
-overrides = $(if $(PARAMETERS),--parameter-overrides $(PARAMETERS))
 
 deploy: $(VENV)/requirements ## Build and deploy; STACK=cruddur names the stack, PARAMETERS='Name=value …' sets parameters
-	sam build $(overrides)
-	sam deploy --config-file .dev/samconfig.toml --stack-name $(STACK) $(overrides)
+	@.dev/deploy $(STACK) $(PARAMETERS)
 
 smoke: ## Call the deployed stack STACK as a new user, who is removed again
 	@.dev/smoke $(STACK)

@@ -1,4 +1,4 @@
-//! The X-Ray group finds the traces of its own stack.
+//! The X-Ray group selects the traces of one stack.
 
 use cruddur_tests::event::new_trace_header;
 use cruddur_tests::{Sandbox, Xray, event};

@@ -44,7 +44,7 @@ faults: ## Run the fault suite and print its table
 bench: $(VENV)/requirements ## Measure the functions: what telemetry adds, the cold reply, and more and more in the store
 	cargo build --release --package cruddur --package cruddur-tests --package cruddur-telemetry $(FEATURES) \
 		--example bench --example bench-cold --example bench-telemetry --example empty-function --example steps-function \
-		--bin home-activities --bin search-activities --bin create-activity --bin cruddur-telemetry
+		--bin functions --bin home-activities --bin search-activities --bin create-activity --bin cruddur-telemetry
 	target/release/examples/bench-telemetry
 	target/release/examples/bench-cold
 	target/release/examples/bench

@@ -20,11 +20,9 @@ reset: ## Remove the data of the local run; the next `make run` begins with the 
 tools: $(VENV)/requirements ## Install sam, cargo-lambda and zig into .venv
 
 STACK ?= cruddur
-overrides = $(if $(PARAMETERS),--parameter-overrides $(PARAMETERS))
 
 deploy: $(VENV)/requirements ## Build and deploy; STACK=cruddur names the stack, PARAMETERS='Name=value …' sets parameters
-	sam build $(overrides)
-	sam deploy --config-file .dev/samconfig.toml --stack-name $(STACK) $(overrides)
+	@.dev/deploy $(STACK) $(PARAMETERS)
 
 smoke: ## Call the deployed stack STACK as a new user, who is removed again
 	@.dev/smoke $(STACK)
@@ -46,7 +44,7 @@ faults: ## Run the fault suite and print its table
 bench: $(VENV)/requirements ## Measure the functions: what telemetry adds, the cold reply, and more and more in the store
 	cargo build --release --package cruddur --package cruddur-tests --package cruddur-telemetry $(FEATURES) \
 		--example bench --example bench-cold --example bench-telemetry --example empty-function --example steps-function \
-		--bin home-activities --bin search-activities --bin create-activity --bin cruddur-telemetry
+		--bin functions --bin home-activities --bin search-activities --bin create-activity --bin cruddur-telemetry
 	target/release/examples/bench-telemetry
 	target/release/examples/bench-cold
 	target/release/examples/bench

@@ -116,13 +116,8 @@ class Stack:
 
 
 def fits(parameter, value):
+    assert parameter["Type"] == "String"
     pattern, allowed = parameter.get("AllowedPattern"), parameter.get("AllowedValues")
-    if parameter["Type"] == "Number":
-        if not re.fullmatch(r"\d+(\.\d+)?", value):
-            return False
-        number = float(value)
-        if not parameter.get("MinValue", number) <= number <= parameter.get("MaxValue", number):
-            return False
     # The pattern must match the whole value.
     return (pattern is None or bool(re.fullmatch(pattern, value))) and (
         allowed is None or value in map(str, allowed)

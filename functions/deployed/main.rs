@@ -6,5 +6,5 @@ use cruddur::{Error, endpoints::dispatch};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    dispatch::run(&std::env::var("_HANDLER").unwrap_or_default()).await
+    dispatch::run(&std::env::var("_HANDLER").unwrap_or_default(), || ()).await
 }

@@ -24,6 +24,10 @@ type Failure = Box<dyn std::error::Error>;
 
 const MEMORY_MB: u64 = 256;
 
+/// The program of one function, and the deployed one that holds all of them.
+const ONE: &str = "home-activities";
+const ALL: &str = "functions";
+
 /// Two directions of 2 ms, and the wait for a timer's tick in each: about 5 ms there and back.
 const ONE_WAY: Duration = Duration::from_millis(2);
 
@@ -43,18 +47,23 @@ async fn main() -> Result<(), Failure> {
         return Ok(());
     }
     let bench = Bench::new().await?;
-    bench.run(false, 1).await?; // the store has seen each request after this
+    bench.run(ONE, false, 1).await?; // the store has seen each request after this
     println!(
-        "{:<34}{:>10}{:>10}{:>10}{:>12}{:>10}",
+        "{:<37}{:>10}{:>10}{:>10}{:>12}{:>10}",
         "home at 256 MB, ms (median)", "init", "cold", "warm", "cold - warm", "cold CPU"
     );
-    for with_layer in [false, true] {
-        let measured = bench.run(with_layer, SANDBOXES).await?;
+    let rows = [
+        ("without the layer", ONE, false),
+        ("with the layer", ONE, true),
+        ("of all functions, without the layer", ALL, false),
+        ("of all functions, with the layer", ALL, true),
+    ];
+    for (name, program, with_layer) in rows {
+        let measured = bench.run(program, with_layer, SANDBOXES).await?;
         let [init, cold, warm, cpu] = measured.map(|times| median(&times));
-        let name = if with_layer { "with the layer" } else { "without the layer" };
         let verdict = if cold - warm <= BUDGET_MS { "" } else { "  over the budget of 3 ms" };
         println!(
-            "{name:<34}{init:>10.1}{cold:>10.1}{warm:>10.1}{:>12.1}{cpu:>10.1}{verdict}",
+            "{name:<37}{init:>10.1}{cold:>10.1}{warm:>10.1}{:>12.1}{cpu:>10.1}{verdict}",
             cold - warm
         );
     }
@@ -85,9 +94,9 @@ impl Bench {
         Ok(Self { release, honeycomb: Honeycomb::start().await, store, tls })
     }
 
-    fn sandbox(&self, with_layer: bool) -> Builder {
+    fn sandbox(&self, program: &str, with_layer: bool) -> Builder {
         let builder = Sandbox::builder("home-activities")
-            .function(Program::Binary(self.release.join("home-activities")))
+            .function(Program::Binary(self.release.join(program)))
             .freezing(false)
             .store(&self.store)
             .env("AWS_ENDPOINT_URL_DYNAMODB", &self.tls.url())
@@ -101,10 +110,15 @@ impl Bench {
     }
 
     /// Init, the first reply, each later reply, and the CPU of the first request, in milliseconds.
-    async fn run(&self, with_layer: bool, sandboxes: usize) -> Result<[Vec<f64>; 4], Failure> {
+    async fn run(
+        &self,
+        program: &str,
+        with_layer: bool,
+        sandboxes: usize,
+    ) -> Result<[Vec<f64>; 4], Failure> {
         let mut measured = [const { Vec::new() }; 4];
         for _ in 0..sandboxes {
-            let sandbox = self.sandbox(with_layer).start().await;
+            let sandbox = self.sandbox(program, with_layer).start().await;
             let pid = sandbox.pid(Party::Runtime).await.ok_or("the function has ended")?;
             let quota = CpuQuota::of_memory(MEMORY_MB)?;
             quota.add(pid)?;

@@ -1,10 +1,12 @@
 //! The page that says what is wrong, and its exit code.
 
+mod aws;
+
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use cruddur_tests::honeycomb::auth;
-use cruddur_tests::{Answer, Cli, Honeycomb, Printed, moto};
+use cruddur_tests::{Answer, Cli, Honeycomb, Printed, Rollbar, moto};
 use serde_json::{Value, json};
 
 fn doctor() -> Cli {
@@ -200,38 +202,17 @@ async fn a_classic_key_without_a_dataset_is_a_misconfiguration_wherever_it_is_ke
 }
 
 #[tokio::test]
-async fn it_makes_no_log_group_and_says_whether_there_is_one() {
-    let group = moto::unique("group");
-    let cloudwatch = || doctor().aws().env("CRUDDUR_LOG_GROUP", &group);
+async fn a_token_that_rollbar_refuses_is_a_misconfiguration() {
+    let rollbar = Rollbar::start().await;
+    let doctor = || doctor().env("ROLLBAR_ENDPOINT", &rollbar.url());
 
-    let before = cloudwatch().run().await;
-    let again = cloudwatch().run().await;
-    moto::log_group(&group).await;
-    let after = cloudwatch().run().await;
+    let right = doctor().env("ROLLBAR_ACCESS_TOKEN", rollbar.token()).run().await;
+    let wrong = doctor().env("ROLLBAR_ACCESS_TOKEN", "not-the-token").run().await;
 
-    assert_eq!((before.code, again.code, after.code), (0, 0, 0), "{before:?} {after:?}");
-    for missing in [before, again] {
-        assert_eq!(missing.json()["level"], "warning", "{missing:?}");
-        let told = &findings(&missing, "cloudwatch")[0];
-        assert!(told.contains("there is no log group"), "{told}");
-    }
-    assert_eq!(after.json()["level"], "fine", "{after:?}");
-}
-
-#[tokio::test]
-async fn aws_without_credentials_is_a_misconfiguration_and_a_daemon_without_address_unreachable() {
-    let aws = doctor().env("AWS_REGION", "eu-west-1").env("CRUDDUR_LOG_GROUP", "cruddur");
-    let aws = aws.env("CRUDDUR_EXPORTERS", "xray,cloudwatch").run().await;
-    let daemon = doctor().env("CRUDDUR_EXPORTERS", "xray");
-    let daemon = daemon.env("AWS_XRAY_DAEMON_ADDRESS", "nobody.invalid:2000").run().await;
-
-    assert_eq!((aws.code, daemon.code), (1, 2), "{aws:?} {daemon:?}");
-    for destination in ["xray", "cloudwatch"] {
-        let told = &findings(&aws, destination)[0];
-        assert!(told.contains("AWS_ACCESS_KEY_ID"), "{told}");
-    }
-    let told = &findings(&daemon, "xray")[0];
-    assert!(told.contains("nobody.invalid:2000"), "{told}");
+    assert_eq!((right.code, wrong.code), (0, 1), "{right:?} {wrong:?}");
+    assert!(findings(&wrong, "rollbar")[1].contains("403"), "{wrong:?}");
+    assert!(!wrong.out.contains("not-the-token"), "{wrong:?}");
+    assert_eq!(rollbar.items().len(), 0);
 }
 
 /// What `aws lambda get-function-configuration` prints.

@@ -105,6 +105,11 @@ where
                 reason: "there are no credentials: AWS_ACCESS_KEY_ID and its like".to_owned(),
                 is_unreachable: false,
             },
+            // The request's values are valid, so its address is not.
+            SdkError::ConstructionFailure(_) => ExportError::NoKey {
+                reason: format!("there is no address to ask, see AWS_REGION: {}", chain(&error)),
+                is_unreachable: false,
+            },
             SdkError::TimeoutError(_) => ExportError::Timeout(REQUEST_TIMEOUT),
             SdkError::DispatchFailure(failure) if failure.is_timeout() => {
                 ExportError::Timeout(REQUEST_TIMEOUT)
@@ -164,10 +169,14 @@ impl HttpConnector for Connector {
             let request = request.map_err(|error| ConnectorError::user(error.into()))?;
             let (head, body) = request.into_parts();
             let body = body.collect().await.map_err(ConnectorError::user)?.to_bytes();
+            let host = head.uri.host().unwrap_or_default().to_owned(); // contains the Region
             let request = Request::from_parts(head, Full::<Bytes>::new(body));
             let reply = client.send(request, REQUEST_TIMEOUT, MAX_REPLY_BYTES).await;
             let reply = reply.map_err(|error| match error {
                 ExportError::Timeout(_) => ConnectorError::timeout(error.into()),
+                ExportError::Unreachable(reason) => {
+                    ConnectorError::io(format!("{host}: {reason}").into())
+                }
                 error => ConnectorError::io(error.into()),
             })?;
             let mut response = http::Response::new(SdkBody::from(reply.body));

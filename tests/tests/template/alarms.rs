@@ -14,8 +14,9 @@ pub(super) const SENT_BY_THE_EXTENSION: [&str; 7] =
 /// Metrics of AWS, by namespace, with the sets of dimensions that AWS has.
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-metrics.html>
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/metrics-dimensions.html>
-const OF_AWS: [(&str, &str, &[&[&str]]); 5] = [
+const OF_AWS: [(&str, &str, &[&[&str]]); 6] = [
     ("AWS/ApiGateway", "Count", &[&["ApiId"]]),
+    ("AWS/ApiGateway", "4xx", &[&["ApiId"]]),
     ("AWS/ApiGateway", "5xx", &[&["ApiId"]]),
     ("AWS/ApiGateway", "Latency", &[&["ApiId"]]),
     (
@@ -112,41 +113,86 @@ fn silence_is_an_alarm_if_requests_are_expected_also_without_any_data() {
     assert_eq!(alarm["ComparisonOperator"], "LessThanThreshold");
 }
 
-/// Whether an alarm with an expression rings for each row of sums of one period; absent is `null`.
-fn rings(alarm: &str, rows: &[Value]) -> Vec<bool> {
+/// Whether an alarm with an expression rings at the end of each list of periods. A period has a sum
+/// for each metric; absent is `null`.
+fn rings(alarm: &str, periods: &[Vec<Value>]) -> Vec<bool> {
     let alarm = &everything()[alarm]["Properties"];
-    assert_eq!(
-        (&alarm["ComparisonOperator"], &alarm["EvaluationPeriods"]),
-        (&json!("GreaterThanThreshold"), &json!(1))
-    );
-    let expression = &alarm["Metrics"][0]["Expression"];
+    assert_eq!(alarm["ComparisonOperator"], "GreaterThanThreshold");
+    assert_eq!(alarm["TreatMissingData"], "notBreaching");
     let program = "import json, sys\n\
-        expression, threshold, rows = json.loads(sys.argv[1])\n\
+        expression, threshold, evaluated, needed, lists = json.loads(sys.argv[1])\n\
         own = {'IF': lambda it, then, other: then if it else other,\n\
         'FILL': lambda value, default: default if value is None else value}\n\
-        print(json.dumps([eval(expression, own | row) > threshold for row in rows]))";
-    let question = json!([expression, alarm["Threshold"], rows]);
+        def breaches(period):\n\
+        \ttry: return eval(expression, own | period) > threshold\n\
+        \texcept ZeroDivisionError: return False\n\
+        rings = lambda periods: sum(map(breaches, periods[-evaluated:])) >= needed\n\
+        print(json.dumps([rings(periods) for periods in lists]))";
+    let (evaluated, expression) = (&alarm["EvaluationPeriods"], &alarm["Metrics"][0]["Expression"]);
+    let needed = alarm.get("DatapointsToAlarm").unwrap_or(evaluated);
+    let question = json!([expression, alarm["Threshold"], evaluated, needed, periods]);
     let answer = python(&["-c", program, &question.to_string()]);
     answer.as_array().expect("answers").iter().map(|it| *it == json!(true)).collect()
+}
+
+/// A period of the gateway.
+fn period(failed: Option<u32>, refused: Option<u32>, all: u32) -> Value {
+    json!({"failed": failed, "refused": refused, "all": all})
 }
 
 #[test]
 fn an_outage_at_three_requests_a_minute_rings_and_single_failures_do_not() {
     let rows = [
-        (json!({"failed": 15, "all": 15}), true), // five minutes
-        (json!({"failed": 3, "all": 3}), true),
-        (json!({"failed": 2, "all": 2}), false),
-        (json!({"failed": 3, "all": 200}), true),
-        (json!({"failed": 3, "all": 1000}), false),
-        (json!({"failed": null, "all": 15}), false),
-        (json!({"failed": 30, "all": 1000}), true),
+        (period(Some(15), None, 15), true), // five minutes
+        (period(Some(3), None, 3), true),
+        (period(Some(2), None, 2), false),
+        (period(Some(3), None, 200), true),
+        (period(Some(3), None, 1000), false),
+        (period(None, None, 15), false),
+        (period(Some(30), None, 1000), true),
     ];
 
-    let rung = rings("ServerErrorsAlarm", &rows.clone().map(|(row, _)| row));
+    let rung = rings("ServerErrorsAlarm", &rows.clone().map(|(row, _)| vec![row]));
 
     for ((row, expected), rung) in rows.iter().zip(rung) {
         assert_eq!(rung, *expected, "{row}");
     }
+}
+
+#[test]
+fn requests_that_a_client_gets_refused_neither_hide_an_outage_nor_ring() {
+    let hidden = period(Some(15), Some(100_000), 100_015);
+    let refused_alone = period(None, Some(500), 500);
+
+    assert_eq!(rings("ServerErrorsAlarm", &[vec![hidden], vec![refused_alone]]), [true, false]);
+}
+
+#[test]
+fn data_that_arrives_two_periods_late_rings() {
+    let (outage, quiet) = (period(Some(15), None, 15), period(None, None, 15));
+    let late = vec![outage.clone(), quiet.clone(), quiet.clone()];
+    let over = vec![outage, quiet.clone(), quiet.clone(), quiet];
+
+    assert_eq!(rings("ServerErrorsAlarm", &[late, over]), [true, false]);
+}
+
+/// CloudWatch looks back only where a period has no value.
+/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html>
+#[test]
+fn alarms_whose_periods_always_have_a_value_evaluate_three_of_them() {
+    let mut found = 0;
+    for (name, alarm) in alarms() {
+        let is_filled = alarm["Metrics"].to_string().contains("FILL(");
+        let has_zeros = alarm["MetricName"].as_str().is_some_and(|metric| {
+            alarm["Namespace"] == "Cruddur/a-stack" && SENT_BY_THE_EXTENSION.contains(&metric)
+        });
+        if is_filled || has_zeros {
+            let evaluated = (&alarm["EvaluationPeriods"], &alarm["DatapointsToAlarm"]);
+            assert_eq!(evaluated, (&json!(3), &json!(1)), "{name}");
+            found += 1;
+        }
+    }
+    assert!(found >= 4, "{found}");
 }
 
 #[test]
@@ -155,7 +201,7 @@ fn throttles_of_the_index_alone_ring() {
     let mut index = none.clone();
     index["index_writes"] = json!(1);
 
-    assert_eq!(rings("ThrottlesAlarm", &[none, index]), [false, true]);
+    assert_eq!(rings("ThrottlesAlarm", &[vec![none], vec![index]]), [false, true]);
     let metrics = everything()["ThrottlesAlarm"]["Properties"]["Metrics"].as_array().unwrap();
     let of_index = metrics.iter().filter(|it| it.to_string().contains("GlobalSecondaryIndexName"));
     assert_eq!(of_index.count(), 2);

@@ -1,11 +1,14 @@
-//! `sam build` with a cargo that only records its calls: which programs it builds, and how often.
+//! `sam build` with a cargo, and `.dev/deploy` with a sam, that only record their calls.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use super::all_functions;
+use cruddur_tests::moto;
+use serde_json::json;
+
+use super::{all_functions, aws, with_moto};
 
 /// Records its arguments, and creates the files of a build.
 const CARGO: &str = r#"#!/bin/sh
@@ -70,5 +73,62 @@ fn sam_builds_the_functions_once_and_the_layer_once_for_either_architecture() {
             let built = copy.path().join(".aws-sam/build").join(function).join("bootstrap");
             assert!(built.exists(), "{}", built.display());
         }
+    }
+}
+
+/// The calls of sam by `.dev/deploy` with a further variable, or its error.
+fn sam_calls_of_deploy(variable: &str, arguments: &[&str]) -> Result<Vec<String>, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("a checkout");
+    let bin = tempfile::tempdir().expect("a directory");
+    let (sam, calls) = (bin.path().join("sam"), bin.path().join("calls"));
+    fs::write(&sam, format!("#!/bin/sh\necho \"$*\" >>{}\n", calls.display())).expect("a program");
+    fs::set_permissions(&sam, fs::Permissions::from_mode(0o755)).expect("a program");
+    let path = std::env::var("PATH").unwrap_or_default();
+    let path = format!("PATH={}:{}/.venv/bin:{path}", bin.path().display(), root.display());
+    let script = root.join(".dev/deploy").display().to_string();
+
+    let output = with_moto(Path::new("env"), &[&[&path, variable, &script], arguments].concat());
+
+    let calls = fs::read_to_string(calls).unwrap_or_default();
+    match output.status.success() {
+        true => Ok(calls.lines().map(str::to_owned).collect()),
+        false => Err(calls + &String::from_utf8_lossy(&output.stderr)),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_builds_for_the_processor_that_the_stack_has() {
+    let (new, kept) = (moto::unique("new"), moto::unique("kept"));
+    let template = json!({
+        "Parameters": {"Architecture": {"Type": "String"}},
+        "Resources": {"LogGroup": {"Type": "AWS::Logs::LogGroup", "Properties": {"LogGroupName": kept}}},
+    });
+    let create = ["cloudformation", "create-stack", "--stack-name", &kept];
+    let given = ["--parameters", "ParameterKey=Architecture,ParameterValue=x86_64"];
+    aws(&[&create[..], &["--template-body", &template.to_string()], &given].concat());
+
+    let rows: [(&[&str], &str); 4] = [
+        (&[&new], ""),
+        (&[&kept], " --parameter-overrides Architecture=x86_64"),
+        (&[&kept, "Metrics=totals"], " --parameter-overrides Metrics=totals Architecture=x86_64"),
+        (&[&kept, "Architecture=arm64"], " --parameter-overrides Architecture=arm64"),
+    ];
+    for (arguments, overrides) in rows {
+        let saved = format!("--config-file .dev/samconfig.toml --stack-name {}", arguments[0]);
+        let expected = [format!("build{overrides}"), format!("deploy {saved}{overrides}")];
+        let calls = sam_calls_of_deploy("LANG=C", arguments);
+        assert_eq!(calls, Ok(expected.to_vec()), "{arguments:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_with_a_wrong_region_or_no_credentials_ends_before_the_build() {
+    // The endpoint stands for that of a Region that does not exist.
+    let no_region = sam_calls_of_deploy("AWS_ENDPOINT_URL=http://127.0.0.1:1", &["a-stack"]);
+    let no_credentials = sam_calls_of_deploy("AWS_PROFILE=no-such-profile", &["a-stack"]);
+
+    for (ended, reason) in [(no_region, "Could not connect"), (no_credentials, "no-such-profile")] {
+        let problem = ended.expect_err("no deployment");
+        assert!(problem.contains(reason) && !problem.starts_with("build"), "{problem}");
     }
 }

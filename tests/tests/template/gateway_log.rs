@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::properties;
+use super::{deployed, properties};
 
 /// Variables that the gateway makes itself: numbers, ids, words of a fixed list, the address of the
 /// connection, and the `sub` of a checked token, which the user pool makes.
@@ -76,4 +76,18 @@ fn no_value_in_the_line_is_written_by_a_client() {
     for variable in parts().0 {
         assert!(MADE_BY_AWS.contains(&variable), "$context.{variable}");
     }
+}
+
+/// Log delivery adds each further group to one policy of 5,120 characters in an account and Region.
+/// <https://docs.aws.amazon.com/step-functions/latest/dg/bp-cwl.html>
+#[test]
+fn the_gateways_group_is_one_that_the_regions_log_policy_names_together() {
+    let stage = properties("ApiApiGatewayDefaultStage", "AWS::ApiGatewayV2::Stage");
+    let group = &stage["AccessLogSettings"]["DestinationArn"]["Fn::GetAtt"][0];
+    let stacks = deployed(&[("a-stack", &[])]);
+
+    let group = &stacks[0]["resources"][group.as_str().expect("a group")];
+
+    let name = group["Properties"]["LogGroupName"].as_str().expect("a name");
+    assert!(name.starts_with("/aws/vendedlogs/"), "{name}");
 }

@@ -213,18 +213,35 @@ async fn no_request_that_only_names_the_words_of_the_filters_is_counted() {
 }
 
 #[test]
-fn refused_calls_of_programs_are_counted_and_those_of_the_console_are_not() {
+fn refused_calls_of_programs_are_counted_and_those_of_the_console_and_of_lambda_are_not() {
     let stack = &deployed(&[("a-stack", &[("AuditTrail", "on")])])[0];
     let filter = &stack["resources"]["RefusedCalls"]["Properties"];
     let pattern = filter["FilterPattern"].as_str().expect("a pattern");
-    // Shortened records of CloudTrail.
+    // Shortened records of CloudTrail; eventSource is in all of them.
+    const DYNAMODB: &str = "dynamodb.amazonaws.com";
+    const EC2: &str = "ec2.amazonaws.com";
+    // With PlatformLogs=deny, each new sandbox.
+    let lambdas_own = |source: &str, agent: &str| {
+        json!({
+            "eventSource": source, "eventName": "CreateLogStream", "errorCode": "AccessDenied",
+            "userAgent": agent,
+        })
+    };
     let rows = [
-        (json!({"eventName": "PutItem", "errorCode": "AccessDenied"}), true),
-        (json!({"eventName": "PutItem", "errorCode": "AccessDeniedException"}), true),
-        (json!({"eventName": "RunInstances", "errorCode": "Client.UnauthorizedOperation"}), true),
-        (json!({"eventName": "PutItem", "errorCode": "ThrottlingException"}), false),
-        (json!({"eventName": "ListUsers", "userAgent": "AccessDenied"}), false),
-        (json!({"errorCode": "AccessDenied", "sessionCredentialFromConsole": "true"}), false),
+        (json!({"eventSource": DYNAMODB, "errorCode": "AccessDenied"}), true),
+        (json!({"eventSource": DYNAMODB, "errorCode": "AccessDeniedException"}), true),
+        (json!({"eventSource": EC2, "errorCode": "Client.UnauthorizedOperation"}), true),
+        (json!({"eventSource": DYNAMODB, "errorCode": "ThrottlingException"}), false),
+        (json!({"eventSource": EC2, "userAgent": "AccessDenied"}), false),
+        (
+            json!({"eventSource": EC2, "errorCode": "AccessDenied", "sessionCredentialFromConsole": "true"}),
+            false,
+        ),
+        (lambdas_own("logs.amazonaws.com", "awslambda-worker/1.0 rusoto/0.48.0 rust linux"), false),
+        (lambdas_own("logs.amazonaws.com", "awslambda-worker"), false),
+        // The caller chooses its user agent, so it counts for the log groups alone.
+        (lambdas_own("dynamodb.amazonaws.com", "awslambda-worker/1.0"), true),
+        (lambdas_own("logs.amazonaws.com", "aws-cli/2.31"), true),
     ];
     for (record, expected) in rows {
         assert_eq!(filter_pattern::matches(pattern, &record.to_string()), expected, "{record}");

@@ -15,6 +15,7 @@ mod rollback;
 mod smoke;
 mod snapshot;
 mod stacks;
+mod traces;
 
 use api::routes;
 

@@ -8,8 +8,9 @@ fn every_parameter_has_a_default_and_an_explanation() {
         assert!(parameter.get("Default").is_some(), "{name}");
         let description = parameter["Description"].as_str().unwrap_or_default();
         assert!(description.ends_with('.'), "{name}");
-        let is_limited =
-            ["AllowedPattern", "MinValue"].iter().any(|it| parameter.get(it).is_some());
+        // A Number may be 0.0, which is not "0" in a condition, and 2.5 where a resource counts.
+        assert_eq!(parameter["Type"], "String", "{name}");
+        let is_limited = parameter.get("AllowedPattern").is_some();
         assert_eq!(is_limited, parameter.get("ConstraintDescription").is_some(), "{name}");
     }
 }
@@ -23,7 +24,7 @@ type Given = &'static [(&'static str, &'static str)];
 
 #[test]
 fn valid_parameters_are_accepted() {
-    let rows: [Given; 14] = [
+    let rows: [Given; 15] = [
         &[],
         &[("HoneycombApiKeySecret", SECRET)],
         &[("HoneycombApiKeySecret", PARAMETER), ("TraceShare", "0.05")],
@@ -43,6 +44,7 @@ fn valid_parameters_are_accepted() {
         &[("AlarmTopicArn", TOPIC), ("MonthlyBudget", "12.50")],
         &[("ExistingTableArn", TABLE)],
         &[("PublicConcurrency", "10"), ("ExpectedRequestsPerHour", "3")],
+        &[("PublicConcurrency", "1000"), ("LogRetentionDays", "3653")],
         &[("LogGroupName", "cruddur"), ("XRayGroupName", "Cruddur"), ("WriteQuota", "0")],
     ];
     let stacks: Vec<_> = rows.iter().map(|given| ("a-stack", *given)).collect();
@@ -53,7 +55,7 @@ fn valid_parameters_are_accepted() {
 }
 
 /// Parameters, and a part of the reason for their refusal.
-const REFUSED: [(Given, &str); 35] = [
+const REFUSED: [(Given, &str); 46] = [
     // A key in the place of its ARN, and the name of a secret.
     (&[("HoneycombApiKeySecret", "hcaik_01hqk4k20cjeh63wca8vva5stw")], "never the key itself"),
     (&[("HoneycombApiKeySecret", "cruddur/honeycomb")], "never the key itself"),
@@ -63,7 +65,19 @@ const REFUSED: [(Given, &str); 35] = [
             "HoneycombApiKeySecret",
             "arn:aws:secretsmanager:eu-central-1:123456789012:secret:a-AbCdEf:key",
         )],
-        "never the key itself",
+        "without a JSON field",
+    ),
+    // A part of an ARN: the policy would not fit the secret.
+    (
+        &[("HoneycombApiKeySecret", "arn:aws:secretsmanager:eu-central-1:123456789012:secret:a")],
+        "6 characters that AWS adds",
+    ),
+    (
+        &[(
+            "RollbarAccessTokenSecret",
+            "arn:aws:secretsmanager:eu-central-1:123456789012:secret:cruddur/rollbar",
+        )],
+        "6 characters that AWS adds",
     ),
     (&[("RollbarAccessTokenSecret", "9e28e6a2f7ab4c0cbb5f1d1b6f1c6f5d")], "never the token itself"),
     (&[("HoneycombApiEndpoint", "https://api.honeycomb.io/")], "without a slash"),
@@ -72,6 +86,7 @@ const REFUSED: [(Given, &str); 35] = [
     (&[("TraceShare", "0.5")], "TraceShare without HoneycombApiKeySecret"),
     (&[("HoneycombApiKeySecret", SECRET), ("TraceShare", "10")], "a number from 0 to 1"),
     (&[("HoneycombApiKeySecret", SECRET), ("TraceShare", "10%")], "a number from 0 to 1"),
+    (&[("TraceShare", "1.0")], "must be 1, or a number"),
     (&[("RollbarEnvironment", "staging")], "without RollbarAccessTokenSecret"),
     (&[("RollbarAccessTokenSecret", SECRET), ("RollbarEnvironment", "")], "1 to 255 characters"),
     (&[("RollbarAccessTokenSecret", SECRET), ("RollbarEnvironment", "staging ")], "without blanks"),
@@ -87,15 +102,23 @@ const REFUSED: [(Given, &str); 35] = [
     (&[("AlarmTopicArn", "ops@cruddur.example")], "the ARN of an SNS topic"),
     (&[("MonthlyBudget", "20")], "MonthlyBudget without AlarmTopicArn"),
     (&[("AlarmTopicArn", TOPIC), ("MonthlyBudget", "-1")], "an amount in US dollars"),
+    (&[("AlarmTopicArn", TOPIC), ("MonthlyBudget", "0.0")], "an amount in US dollars"),
+    (&[("AlarmTopicArn", TOPIC), ("MonthlyBudget", "1e3")], "an amount in US dollars"),
     (&[("ExpectedRequestsPerHour", "many")], "a whole number"),
+    (&[("ExpectedRequestsPerHour", "0.0")], "a whole number"),
+    (&[("ExpectedRequestsPerHour", "2.5")], "a whole number"),
     (&[("PublicConcurrency", "100000")], "from 0 to 1000"),
+    (&[("PublicConcurrency", "1001")], "from 0 to 1000"),
+    (&[("PublicConcurrency", "1.0")], "from 0 to 1000"),
+    (&[("PublicConcurrency", "00")], "from 0 to 1000"),
     (&[("WriteQuota", "60")], "must be 0, or two numbers"),
     (&[("LogGroupName", "aws/cruddur")], "the name of a log group"),
     (&[("LogGroupName", "a group")], "the name of a log group"),
     (&[("XRayGroupName", "a-name-of-more-than-32-characters")], "at most 32"),
     (&[("XRaySamplingRuleName", "a rule")], "at most 32"),
     (&[("ServiceName", "a service")], "1 to 64 letters"),
-    (&[("LogRetentionDays", "2")], "LogRetentionDays"),
+    (&[("LogRetentionDays", "2")], "a number of days"),
+    (&[("LogRetentionDays", "30.0")], "a number of days"),
     (&[("Metrics", "off")], "Metrics"),
 ];
 

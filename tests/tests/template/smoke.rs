@@ -119,21 +119,23 @@ async fn start_gateway(store: &Store) -> String {
     url
 }
 
-/// Creates the template's user pool and app client, and a stack with the outputs of this URL.
-fn create_stack(url: &str) -> (String, String) {
+/// Properties of a resource of the template, as the AWS CLI reads them.
+fn input(resource: &str) -> Value {
+    let mut properties = stack()["Resources"][resource]["Properties"].clone();
+    let own = properties.as_object_mut().expect("properties");
+    own.remove("UserPoolName");
+    own.remove("UserPoolId");
+    properties
+}
+
+/// Creates a user pool and the template's app client, and a stack with the outputs of this URL.
+fn create_stack(url: &str, pool: &Value) -> (String, String) {
     let name = moto::unique("smoke");
-    let properties = |resource: &str| {
-        let mut properties = stack()["Resources"][resource]["Properties"].clone();
-        let own = properties.as_object_mut().expect("properties");
-        own.remove("UserPoolName");
-        own.remove("UserPoolId");
-        properties
-    };
-    let input = properties("UserPool").to_string();
+    let input_of_pool = pool.to_string();
     let create = ["cognito-idp", "create-user-pool", "--pool-name", &name];
-    let pool = aws(&[&create[..], &["--cli-input-json", &input]].concat());
+    let pool = aws(&[&create[..], &["--cli-input-json", &input_of_pool]].concat());
     let pool = pool["UserPool"]["Id"].as_str().expect("a pool").to_owned();
-    let input = properties("UserPoolClient").to_string();
+    let input = input("UserPoolClient").to_string();
     let create = ["cognito-idp", "create-user-pool-client", "--user-pool-id", &pool];
     let client =
         aws(&[&create[..], &["--client-name", "page", "--cli-input-json", &input]].concat());
@@ -163,11 +165,12 @@ fn users(pool: &str) -> usize {
     users["Users"].as_array().map_or(0, Vec::len)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_new_user_signs_in_posts_reads_likes_and_deletes_and_is_removed() {
+/// Runs the script against a stack with this user pool; returns its output. Panics if it fails or
+/// leaves the user.
+async fn output_of_smoke(pool: &Value) -> String {
     let store = Store::sqlite().await;
     let url = start_gateway(&store).await;
-    let (name, pool) = create_stack(&url);
+    let (name, pool) = create_stack(&url, pool);
 
     let (is_success, out, problems) = tokio::task::spawn_blocking({
         let name = name.clone();
@@ -177,19 +180,42 @@ async fn a_new_user_signs_in_posts_reads_likes_and_deletes_and_is_removed() {
     .expect("the script's end");
 
     assert!(is_success, "{out}{problems}");
+    assert!(out.ends_with(&format!("{name} answers\n")), "{out}");
+    assert_eq!(users(&pool), 0);
+    out
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_user_signs_in_posts_reads_likes_and_deletes_and_is_removed() {
+    let out = output_of_smoke(&input("UserPool")).await;
+
     for row in
         ["401 POST /api/activities", "200 PUT /api/activities/", "200 DELETE /api/activities/"]
     {
         assert!(out.contains(row), "{row}: {out}");
     }
     assert!(out.contains("#xray:traces/1-"), "{out}");
-    assert!(out.ends_with(&format!("{name} answers\n")), "{out}");
-    assert_eq!(users(&pool), 0);
+}
+
+/// moto does not check required attributes, so the script prints them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_with_addresses_for_names_gets_a_user_with_all_attributes_that_it_requires() {
+    let required = |name: &str| json!({"Name": name, "Required": true, "Mutable": true});
+    let schema = ["email", "name", "preferred_username", "birthdate"].map(required);
+
+    let out = output_of_smoke(&json!({"UsernameAttributes": ["email"], "Schema": schema})).await;
+
+    let user = out.lines().next().expect("a line");
+    for attribute in ["email=smoke-", "name=smoke-", "preferred_username=smoke-"] {
+        assert!(user.contains(&format!(" {attribute}")), "{attribute}: {user}");
+    }
+    assert!(user.contains(" birthdate=2000-01-01"), "{user}");
+    assert!(!user.contains("sub="), "{user}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stack_that_does_not_answer_is_reported_and_the_user_removed() {
-    let (name, pool) = create_stack("http://127.0.0.1:1");
+    let (name, pool) = create_stack("http://127.0.0.1:1", &input("UserPool"));
 
     let (is_success, out, problems) = smoke(&[&name]);
 

@@ -73,7 +73,7 @@ pub enum SecretError {
     #[error("{0}")]
     Misconfigured(String),
     #[error("asking {name} failed: {source}")]
-    Unreachable { name: &'static str, source: Box<ExportError> },
+    Unreachable { name: String, source: Box<ExportError> },
     /// The service answered without a usable key.
     #[error("{0}")]
     Refused(String),
@@ -203,8 +203,9 @@ impl RemoteSecret {
         })?;
         let request = self.request(region, &aws::sdk_config()).await?;
         let reply = HttpClient::default().send(request, REQUEST_TIMEOUT, MAX_REPLY_BYTES).await;
-        let (url, name) = (self.url(region), self.service.name());
-        let foreign = format!("at {} is not {name}", without_query(&url));
+        let (url, service) = (self.url(region), self.service.name());
+        let name = format!("{service} at {}", without_query(&url));
+        let foreign = format!("at {} is not {service}", without_query(&url));
         let reply = reply.map_err(|error| match error {
             ExportError::ForeignReply(_) => SecretError::Misconfigured(foreign.clone()),
             error => SecretError::Unreachable { name, source: Box::new(error) },
@@ -308,7 +309,7 @@ impl RemoteSecret {
         if is_busy || status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
             let message = format!("{} {reason}", kind.unwrap_or_default()).trim().to_owned();
             let source = Box::new(ExportError::Status { status, message, retry_after: None });
-            return SecretError::Unreachable { name: self.service.name(), source };
+            return SecretError::Unreachable { name: self.service.name().to_owned(), source };
         }
         SecretError::Refused(match kind {
             Some("ResourceNotFoundException" | "ParameterNotFound") => {

@@ -249,7 +249,7 @@ impl fmt::Display for DoctorReport {
             Severity::Misconfigured => writeln!(page, "{} found, marked ✗.", self.problems()),
             Severity::Unreachable => writeln!(
                 page,
-                "{} found, marked ✗: the configuration is valid, but not every destination answers.",
+                "{} found, marked ✗: not every destination answers. Check the network and the addresses.",
                 self.problems()
             ),
         }

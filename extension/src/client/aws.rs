@@ -28,6 +28,7 @@ use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
+use serde::Serialize;
 
 use crate::client::http::{HttpClient, chain, pause, readable};
 use crate::delivery::error::ExportError;
@@ -73,6 +74,21 @@ pub fn sdk_config() -> SdkConfig {
         )
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .build()
+}
+
+/// Replaces a request's body by this JSON, of about so many bytes. The SDK's own writer copies each text
+/// twice and escapes it byte by byte, a tenth of a log line's CPU time.
+pub fn json_body(
+    body: &impl Serialize,
+    bytes: usize,
+) -> impl Fn(&mut HttpRequest) + Send + Sync + 'static {
+    let mut json = Vec::with_capacity(bytes);
+    let _ = serde_json::to_writer(&mut json, body); // fails for no body of texts and numbers
+    let json = Bytes::from(json);
+    move |request| {
+        request.headers_mut().insert("content-length", json.len().to_string());
+        *request.body_mut() = json.clone().into();
+    }
 }
 
 /// The variables `AWS_ENDPOINT_URL_XRAY` and the like.

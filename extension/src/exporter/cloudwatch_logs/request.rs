@@ -9,7 +9,6 @@ use aws_sdk_cloudwatchlogs::{
     operation::put_log_events::{PutLogEventsError, PutLogEventsOutput},
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use bytes::Bytes;
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -54,19 +53,12 @@ impl LogStream {
             log_stream_name: &self.name,
             log_events: events.collect(),
         };
-        // The SDK's own writer copies each line twice and takes a tenth of its CPU time.
         let bytes = body.log_events.iter().map(|event| event.message.len() * 5 / 4 + 64).sum();
-        let mut json = Vec::with_capacity(bytes);
-        let _ = serde_json::to_writer(&mut json, &body); // fails for no such body
-        let body = Bytes::from(json);
+        let set_body = aws::json_body(&body, bytes);
         let request = self.client.get_or_insert_with(client).put_log_events();
         let request = request.log_group_name(&self.group).log_stream_name(&self.name);
         let request = request.set_log_events(Some(Vec::new())).customize();
-        let with_body = request.mutate_request(move |request| {
-            request.headers_mut().insert("content-length", body.len().to_string());
-            *request.body_mut() = body.clone().into();
-        });
-        with_body.send().await
+        request.mutate_request(set_body).send().await
     }
 
     /// Creates the stream, and the group if it does not exist.

@@ -58,7 +58,7 @@ pub struct HoldStats {
 }
 
 impl HoldStats {
-    pub fn note(&mut self, hold: Duration) {
+    pub fn add(&mut self, hold: Duration) {
         let millis = hold.as_secs_f64() * 1e3;
         self.count += 1;
         self.longest_ms = self.longest_ms.max(millis);

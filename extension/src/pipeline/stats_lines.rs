@@ -16,39 +16,39 @@ use crate::time::{timestamp, unix_ms};
 #[derive(Debug)]
 pub(super) struct StatsReporter {
     function: String,
-    told: PipelineStats,
+    reported: PipelineStats,
     holds: HoldStats,
-    tell_at: Instant,
+    report_at: Instant,
     /// Whether a payload or a refusal arrived since the last report; these lines themselves do not count.
     has_news: bool,
 }
 
 impl StatsReporter {
     pub(super) fn new(function: String, now: Instant) -> Self {
-        let (told, tell_at) = (PipelineStats::default(), now + stats::INTERVAL);
-        Self { function, told, holds: HoldStats::default(), tell_at, has_news: false }
+        let (reported, report_at) = (PipelineStats::default(), now + stats::INTERVAL);
+        Self { function, reported, holds: HoldStats::default(), report_at, has_news: false }
     }
 
-    pub(super) fn note(&mut self) {
+    pub(super) fn record_news(&mut self) {
         self.has_news = true;
     }
 
     pub(super) fn held(&mut self, hold: Duration) {
-        self.holds.note(hold);
+        self.holds.add(hold);
     }
 
     /// Whether a report is due. The `last` one is due whenever there is news.
     pub(super) fn is_due(&self, now: Instant, last: bool) -> bool {
-        self.has_news && (last || now >= self.tell_at)
+        self.has_news && (last || now >= self.report_at)
     }
 
     /// The lines of the changes since the last report. `summary` leaves out the sums of earlier
     /// processes.
-    pub(super) fn tell(&mut self, now: Instant, summary: PipelineStats) -> Vec<Payload> {
+    pub(super) fn report(&mut self, now: Instant, summary: PipelineStats) -> Vec<Payload> {
         let holds = std::mem::take(&mut self.holds);
-        let lines = account_lines(&self.function, &summary, &self.told, holds);
-        self.told = summary;
-        self.tell_at = now + stats::INTERVAL;
+        let lines = account_lines(&self.function, &summary, &self.reported, holds);
+        self.reported = summary;
+        self.report_at = now + stats::INTERVAL;
         self.has_news = false;
         lines
     }
@@ -161,9 +161,9 @@ mod tests {
         core.use_spool(spool, recovered, sums.take());
         *sums = Some(core.sums());
         let destinations = core.own_destinations(Instant::now());
-        let told = accounting
-            .tell(Instant::now(), PipelineStats { destinations, ..PipelineStats::default() });
-        serde_json::from_str(line_codec::read(&told[0].bytes).next().unwrap().json).unwrap()
+        let reported = accounting
+            .report(Instant::now(), PipelineStats { destinations, ..PipelineStats::default() });
+        serde_json::from_str(line_codec::read(&reported[0].bytes).next().unwrap().json).unwrap()
     }
 
     #[test]
@@ -172,11 +172,11 @@ mod tests {
         let (mut sums, mut all) = (None, BTreeMap::new());
 
         for items in [10, 20, 5] {
-            let told = process(&directory, &mut sums, items);
+            let reported = process(&directory, &mut sums, items);
             for name in ["Received", "Delivered", "Dropped"] {
-                *all.entry(name).or_insert(0) += told[name].as_u64().unwrap();
+                *all.entry(name).or_insert(0) += reported[name].as_u64().unwrap();
             }
-            assert_eq!(told["Held"], items);
+            assert_eq!(reported["Held"], items);
         }
 
         let account = sums.unwrap().rows[0].account;
@@ -189,8 +189,8 @@ mod tests {
         let mut accounting = StatsReporter::new("home".to_owned(), Instant::now());
         let mut tell = |holds: &[u64]| {
             holds.iter().for_each(|ms| accounting.held(Duration::from_millis(*ms)));
-            let told = accounting.tell(Instant::now(), PipelineStats::default());
-            let bytes: Vec<u8> = told.iter().flat_map(|signal| signal.bytes.to_vec()).collect();
+            let reported = accounting.report(Instant::now(), PipelineStats::default());
+            let bytes: Vec<u8> = reported.iter().flat_map(|signal| signal.bytes.to_vec()).collect();
             let line = line_codec::read(&bytes).next().map(|line| line.json.to_owned());
             let line: Value = serde_json::from_str(&line.unwrap_or("{}".to_owned())).unwrap();
             [line["HoldOfNext"].clone(), line["LongestHoldOfNext"].clone()]
@@ -218,25 +218,25 @@ mod tests {
         let before = summary(&ledger);
         ledger.received(0, 5);
         ledger.transfer(0, State::Held, State::Delivered, 12);
-        holds.note(Duration::from_millis(7));
+        holds.add(Duration::from_millis(7));
 
         let signals = account_lines("home", &summary(&ledger), &before, holds);
 
-        let told: Vec<Value> = line_codec::read(&signals[0].bytes)
+        let reported: Vec<Value> = line_codec::read(&signals[0].bytes)
             .map(|line| serde_json::from_str(line.json).unwrap())
             .collect();
-        told.iter().for_each(assert_is_emf);
+        reported.iter().for_each(assert_is_emf);
         let figures = ["Destination", "Received", "Delivered", "Dropped", "Held"]
-            .map(|name| told[0][name].clone());
+            .map(|name| reported[0][name].clone());
         assert_eq!(figures, [json!("honeycomb"), json!(5), json!(12), json!(0), json!(3)]);
-        assert_eq!(told[1]["HoldOfNext"], 7);
+        assert_eq!(reported[1]["HoldOfNext"], 7);
     }
 
     #[test]
     fn the_extensions_account_has_the_requests_refused_since_the_last_one() {
         use crate::pipeline::refusals::{Receiver, RefusalLog, RefusalReason, RefusedRequests};
         let mut log = RefusalLog::default();
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
 
         for count in [3, 2, 0] {
             let before =
@@ -251,13 +251,13 @@ mod tests {
             for signal in account_lines("home", &now, &before, HoldStats::default()) {
                 let lines = line_codec::read(&signal.bytes)
                     .map(|it| serde_json::from_str(it.json).unwrap());
-                told.extend(lines.map(|line: Value| {
+                reported.extend(lines.map(|line: Value| {
                     assert_is_emf(&line);
                     line["Refused"].clone()
                 }));
             }
         }
 
-        assert_eq!(told, [3, 2]);
+        assert_eq!(reported, [3, 2]);
     }
 }

@@ -153,26 +153,26 @@ impl Pipeline {
             PipelineCommand::Receive(signal, done) => {
                 self.core.receive(signal);
                 self.ledger_waiters.push(done);
-                self.accounting.iter_mut().for_each(StatsReporter::note);
+                self.accounting.iter_mut().for_each(StatsReporter::record_news);
                 self.emit_stats_lines(false);
             }
             PipelineCommand::TakePosts(reply) => drop(reply.send(self.core.take_posts(now))),
             PipelineCommand::ConcludePosts { payloads, read, done } => {
                 self.core.conclude_posts(payloads, read);
                 self.ledger_waiters.push(done);
-                self.accounting.iter_mut().for_each(StatsReporter::note);
+                self.accounting.iter_mut().for_each(StatsReporter::record_news);
             }
             PipelineCommand::Count(done) => self.ledger_waiters.push(done),
             PipelineCommand::Flush { kind, done } => self.begin_flush(now, kind, done),
             PipelineCommand::Held(hold) => {
-                self.holds.note(hold);
+                self.holds.add(hold);
                 self.accounting.iter_mut().for_each(|accounting| accounting.held(hold));
             }
             PipelineCommand::Refused(refusal) => {
                 if let Some(line) = self.refusals.count(now, &refusal) {
                     warn!("{line}");
                 }
-                self.accounting.iter_mut().for_each(StatsReporter::note);
+                self.accounting.iter_mut().for_each(StatsReporter::record_news);
             }
             PipelineCommand::Thawed(gap) => {
                 self.core.thawed(gap);
@@ -258,7 +258,7 @@ impl Pipeline {
         let now = Instant::now();
         if self.accounting.as_ref().is_some_and(|accounting| accounting.is_due(now, last)) {
             let summary = self.summary_of(self.core.own_destinations(now));
-            let lines = self.accounting.as_mut().map(|accounting| accounting.tell(now, summary));
+            let lines = self.accounting.as_mut().map(|accounting| accounting.report(now, summary));
             lines.into_iter().flatten().for_each(|signal| self.core.receive(signal));
         }
     }

@@ -21,7 +21,7 @@ impl Core {
             return None;
         }
         let Some((route, sequences, is_alone)) = self.next_payloads(id) else {
-            self.note_progress(id);
+            self.update_progress(id);
             return None;
         };
         let kind = self.kind(id, route);
@@ -118,12 +118,12 @@ impl Core {
             }
         }
         self.keep_bound();
-        self.note_progress(id);
+        self.update_progress(id);
     }
 
     /// Ends sending and awaiting for a destination that has everything. Otherwise an awaited
     /// destination's next batch is one of this flush.
-    fn note_progress(&mut self, id: DestinationId) {
+    fn update_progress(&mut self, id: DestinationId) {
         let has_pending = self.has_pending(id);
         let destination = &mut self.destinations[id];
         if has_pending {

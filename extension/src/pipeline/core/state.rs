@@ -216,7 +216,7 @@ impl Core {
         }
     }
 
-    /// Notes on disk what the sums do not hold, and removes finished segments. Call it after the sums are
+    /// Marks on disk the records that the sums do not cover, and removes finished segments. Call it after the sums are
     /// written.
     pub fn remove_finished(&mut self) {
         let Some(spool) = &mut self.spool else { return };

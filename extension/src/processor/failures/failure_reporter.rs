@@ -41,7 +41,7 @@ pub struct FailureReporter {
     /// Evidence of traces without a known invocation, oldest first. The one without a trace holds lines
     /// without an invocation, and log records without either.
     pub(super) strays: VecDeque<Evidence>,
-    pub(super) told: ReportedKeys,
+    pub(super) reported: ReportedKeys,
     pub(super) lines: RecentLines,
     /// The resource of the function's last spans or log records that held evidence.
     pub(super) resource: Arc<Texts>,
@@ -73,7 +73,7 @@ impl FailureReporter {
             invocations: VecDeque::new(),
             changed: Vec::new(),
             strays: VecDeque::new(),
-            told: ReportedKeys::default(),
+            reported: ReportedKeys::default(),
             lines: RecentLines::new(share, address),
             resource: Arc::default(),
             failed_init: None,
@@ -236,9 +236,9 @@ impl FailureReporter {
             self.changed.push(id);
             let invocation = self.invocation(id);
             invocation.max_memory_mb = max_memory_mb.or(invocation.max_memory_mb);
-            let knows_better = is_report && ended.is_some() && invocation.has_exited();
+            let is_more_exact = is_report && ended.is_some() && invocation.has_exited();
             let known = &mut invocation.gathered.ended;
-            *known = known.take().filter(|_| !knows_better).or(ended);
+            *known = known.take().filter(|_| !is_more_exact).or(ended);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 /// Most entries: many more than the invocations whose evidence may still arrive.
-const MAX_TOLD: usize = 512;
+const MAX_ENTRIES: usize = 512;
 
 /// Oldest first.
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ impl ReportedKeys {
     }
 
     pub(super) fn add(&mut self, key: String) {
-        if self.0.len() == MAX_TOLD {
+        if self.0.len() == MAX_ENTRIES {
             self.0.pop_front();
         }
         self.0.push_back(ReportedEntry { key, invocation: None });

@@ -43,7 +43,7 @@ impl FailureReporter {
             max_memory_mb,
             ..ItemContext::default()
         };
-        self.tell(gathered, known, now);
+        self.report_evidence(gathered, known, now);
         others.into_iter().for_each(|stray| self.report_stray(stray, now));
     }
 
@@ -61,7 +61,7 @@ impl FailureReporter {
         let failing = self.invocations.iter().enumerate().filter(|(index, it)| {
             let more = its.iter().copied().filter(|_| open == Some(*index));
             std::iter::once(&it.gathered).chain(more).any(|part| fails(&part))
-                && self.registry.get(it.id).is_some_and(|it| !self.told.has(&it.key()))
+                && self.registry.get(it.id).is_some_and(|it| !self.reported.has(&it.key()))
         });
         let failing = failing.count() + others.iter().copied().filter(fails).count();
         let gathered = self.invocations.iter().map(|it| &it.gathered).chain(&self.strays);
@@ -88,7 +88,7 @@ impl FailureReporter {
         let key = format!("init {}", ended.time_ms);
         let mut gathered = self.stray("", now).take();
         gathered.ended = Some(ended);
-        self.tell(gathered, ItemContext { key, ..ItemContext::default() }, now);
+        self.report_evidence(gathered, ItemContext { key, ..ItemContext::default() }, now);
     }
 
     /// Reports evidence without an invocation, or too late for its own.
@@ -100,18 +100,18 @@ impl FailureReporter {
             let attempt = self.registry.get(owner.id);
             let key = attempt.as_ref().map(Attempt::key).unwrap_or_default();
             let known = ItemContext { key, attempt, ..ItemContext::default() };
-            return self.tell(gathered, known, now);
+            return self.report_evidence(gathered, known, now);
         }
         let logged = || {
             let first = gathered.failures.first()?;
             Some(format!("log {} {}", first.time_ms, first.message))
         };
         let key = gathered.trace_ids.first().cloned().or_else(logged).unwrap_or_default();
-        self.tell(gathered, ItemContext { key, ..ItemContext::default() }, now);
+        self.report_evidence(gathered, ItemContext { key, ..ItemContext::default() }, now);
     }
 
-    fn tell(&mut self, gathered: Evidence, mut known: ItemContext, now: SystemTime) {
-        let is_reported = self.is_told(&gathered, &known);
+    fn report_evidence(&mut self, gathered: Evidence, mut known: ItemContext, now: SystemTime) {
+        let is_reported = self.was_reported(&gathered, &known);
         if gathered.is_empty() {
             return;
         }
@@ -123,9 +123,9 @@ impl FailureReporter {
         if !is_reported && let Some(made) = self.maker.failure(&gathered, &known) {
             match known.attempt {
                 None if !gathered.trace_ids.is_empty() => {
-                    stray_keys(&gathered).into_iter().for_each(|key| self.told.add(key));
+                    stray_keys(&gathered).into_iter().for_each(|key| self.reported.add(key));
                 }
-                _ => self.told.add(known.key),
+                _ => self.reported.add(known.key),
             }
             self.offer(made, now);
         }
@@ -133,12 +133,12 @@ impl FailureReporter {
 
     /// Whether this failure was already reported under its key or its trace. Call it for every
     /// invocation, because the call also claims the trace.
-    fn is_told(&mut self, gathered: &Evidence, known: &ItemContext) -> bool {
-        let mut is_reported = self.told.has(&known.key);
+    fn was_reported(&mut self, gathered: &Evidence, known: &ItemContext) -> bool {
+        let mut is_reported = self.reported.has(&known.key);
         for key in stray_keys(gathered) {
             is_reported |= match &known.attempt {
-                Some(_) => self.told.has_of(&key, &known.key),
-                None => self.told.has(&key),
+                Some(_) => self.reported.has_of(&key, &known.key),
+                None => self.reported.has(&key),
             };
         }
         is_reported

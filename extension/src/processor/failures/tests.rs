@@ -302,7 +302,7 @@ fn where_nothing_tells_an_end_each_request_is_told_of_at_once() {
     assert_eq!(world.items.len(), 2, "another request in the same trace");
     world.spans(vec![child()]);
 
-    assert_eq!(world.finish().len(), 2, "late, and told already");
+    assert_eq!(world.finish().len(), 2, "late, and reported already");
 }
 
 #[test]
@@ -318,7 +318,7 @@ fn where_nothing_tells_an_end_log_records_wait_for_the_spans_that_say_more() {
     let line = &item["data"]["body"]["telemetry"][0];
     assert_eq!((&line["body"]["message"], &line["level"]), (&json!("GET / 500"), &json!("error")));
     world.logs(vec![record("first")]);
-    assert_eq!(world.finish().len(), 1, "late, and told already");
+    assert_eq!(world.finish().len(), 1, "late, and reported already");
 }
 
 #[test]

@@ -58,7 +58,7 @@ pub fn fitted(mut item: Item) -> String {
             break;
         }
         step(&mut item.data);
-        note(&mut item.data, name);
+        record_cut(&mut item.data, name);
         json = to_json(&item);
     }
     json
@@ -76,7 +76,7 @@ pub fn reduced(json: &str) -> Option<String> {
 pub(super) fn reduce(item: &mut Item) {
     for (name, step) in STEPS {
         step(&mut item.data);
-        note(&mut item.data, name);
+        record_cut(&mut item.data, name);
     }
 }
 
@@ -85,7 +85,7 @@ pub(super) fn to_json(item: &Item) -> String {
     serde_json::to_string(item).unwrap_or_default()
 }
 
-fn note(data: &mut ItemData, name: &str) {
+fn record_cut(data: &mut ItemData, name: &str) {
     let trimmed = data.custom.entry("trimmed".to_owned()).or_insert_with(|| Value::Array(vec![]));
     if let Value::Array(names) = trimmed
         && !names.iter().any(|known| known == name)

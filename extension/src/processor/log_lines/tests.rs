@@ -263,8 +263,8 @@ fn an_access_line_carries_its_routes_metrics_and_routes_are_bounded() {
     let line = function(&mut lines, access("/api/{key}"));
 
     assert_is_emf(&line);
-    let told = ["Route", "StatusClass", "Requests", "Latency"].map(|name| line[name].clone());
-    assert_eq!(told, [json!("GET /api/{key}"), json!("4xx"), json!(1), json!(1.25)]);
+    let shown = ["Route", "StatusClass", "Requests", "Latency"].map(|name| line[name].clone());
+    assert_eq!(shown, [json!("GET /api/{key}"), json!("4xx"), json!(1), json!(1.25)]);
     let mut routes = std::collections::HashSet::new();
     for number in 0..1_000 {
         routes.insert(function(&mut lines, access(&format!("/r{number}")))["Route"].to_string());
@@ -367,8 +367,8 @@ fn errors_get_signals_of_their_own_unless_they_are_few() {
 
     let signals = lines.take(&RawEvent::read_all(&json, now()).unwrap());
 
-    let told: Vec<_> = signals.iter().map(|signal| (signal.items, signal.has_error)).collect();
-    assert_eq!(told, [(100, false), (100, true), (100, false), (100, true)]);
+    let shown: Vec<_> = signals.iter().map(|signal| (signal.items, signal.has_error)).collect();
+    assert_eq!(shown, [(100, false), (100, true), (100, false), (100, true)]);
 }
 
 proptest! {

@@ -59,7 +59,7 @@ fn of_thousands_of_errors_few_are_kept_and_all_are_counted() {
 
 #[test]
 fn a_report_may_know_why_a_process_ended() {
-    for is_told in [true, false] {
+    for is_reported in [true, false] {
         let mut world = World::new(&[]);
         world.on_invoke("first");
         let exit = json!({ "requestId": "first", "status": "error", "errorType": EXIT });
@@ -68,12 +68,12 @@ fn a_report_may_know_why_a_process_ended() {
         world.failures.conclude(attempt, world.now);
         world.take();
         assert_eq!((world.items.len(), world.failures.pending_count()), (0, 1), "it may yet come");
-        world.step(if is_told { &Step::Report } else { &Step::Next }, "first");
+        world.step(if is_reported { &Step::Report } else { &Step::Next }, "first");
         assert_eq!(world.items.len(), 1);
 
         let items = world.finish();
 
-        let class = if is_told { "OutOfMemory" } else { EXIT };
+        let class = if is_reported { "OutOfMemory" } else { EXIT };
         assert_eq!(items[0]["body"]["trace"]["exception"]["class"], class);
         assert_eq!((items.len(), &items[0]["custom"]["cold_start"]), (1, &json!(true)));
     }

@@ -27,14 +27,14 @@ fn lines_of_init_of_the_end_and_of_the_invocation_before_are_told_apart() {
     let late = function(&mut lines, json!({"requestId": "a"}));
     let current = function(&mut lines, json!("b's"));
 
-    let told = |line: &Value| {
+    let shown = |line: &Value| {
         let lambda = &line["lambda"];
         json!([line["requestId"], lambda["phase"], lambda["coldStart"]])
     };
-    assert_eq!(told(&early), json!([null, "init", true]));
-    assert_eq!(told(&after), json!(["a", "after", true]));
-    assert_eq!(told(&late), json!(["a", "invoke", true]));
-    assert_eq!(told(&current), json!(["b", "invoke", false]));
+    assert_eq!(shown(&early), json!([null, "init", true]));
+    assert_eq!(shown(&after), json!(["a", "after", true]));
+    assert_eq!(shown(&late), json!(["a", "invoke", true]));
+    assert_eq!(shown(&current), json!(["b", "invoke", false]));
 }
 
 #[test]
@@ -51,9 +51,9 @@ fn where_several_run_at_once_a_line_is_the_ones_that_it_names_or_nobodys() {
     assert_eq!(report(&mut lines, "a")["Invocations"], 1);
     assert_eq!(function(&mut lines, json!("b's alone"))["requestId"], "b");
     started(&mut lines, "d");
-    let told: Vec<_> =
+    let shown: Vec<_> =
         shut_down(&mut lines, "spindown").iter().map(|line| line["requestId"].clone()).collect();
-    assert_eq!(told, ["b", "d"]);
+    assert_eq!(shown, ["b", "d"]);
 }
 
 #[test]
@@ -78,12 +78,12 @@ fn an_invocation_of_which_the_telemetry_has_told_nothing_is_told_at_the_end() {
 
     assert_eq!(lines.unreported().as_deref(), Some("b"));
     assert_eq!(function(&mut lines, json!("a's"))["requestId"], "a");
-    let told = shut_down(&mut lines, "timeout");
+    let shown = shut_down(&mut lines, "timeout");
 
-    assert_eq!(told.len(), 1);
-    assert_eq!((&told[0]["requestId"], &told[0]["Timeouts"]), (&json!("b"), &json!(1)));
+    assert_eq!(shown.len(), 1);
+    assert_eq!((&shown[0]["requestId"], &shown[0]["Timeouts"]), (&json!("b"), &json!(1)));
     assert_eq!(
-        (&told[0]["ColdStarts"], &told[0]["xray_trace_id"]),
+        (&shown[0]["ColdStarts"], &shown[0]["xray_trace_id"]),
         (&json!(0), &json!(XRAY_TRACE))
     );
     assert_eq!(lines.unreported(), None);

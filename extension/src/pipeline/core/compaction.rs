@@ -45,9 +45,9 @@ impl Core {
                 }
                 Err(ReadError::NotNow(error)) => return Err(error),
             };
-            let RecordHeader { kind, destinations, is_zstd, .. } = entry.header;
-            // Each failure needs a separate request.
-            if is_zstd || kind == SignalKind::Failures {
+            let RecordHeader { kind, destinations, is_zstd, is_undecided, .. } = entry.header;
+            // Each failure needs a separate request, and each undecided payload its decision.
+            if is_zstd || is_undecided || kind == SignalKind::Failures {
                 records.push((entry.header, body));
             } else {
                 groups.entry((kind, destinations)).or_default().push((entry, body));

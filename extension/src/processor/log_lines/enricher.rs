@@ -128,6 +128,7 @@ impl LineEnricher {
     ) -> (String, bool) {
         let is_error = fields.level() >= Some(LogLevel::Error);
         let attempt = self.attempt(event, owner, fields);
+        self.note_error(attempt.as_ref(), is_error);
         let ours = InvocationFields::of_line(&self.facts, &self.registry, attempt.as_ref());
         let mut line = object_begun(fields, &ours);
         let value = |key: &str| serde_json::from_str(fields.get(key)?).ok();
@@ -172,12 +173,19 @@ impl LineEnricher {
         self.registry.get(id)
     }
 
+    fn note_error(&self, attempt: Option<&Attempt>, is_error: bool) {
+        if let Some(attempt) = attempt.filter(|it| is_error && !it.has_error_line) {
+            self.registry.set_error_line(attempt.id);
+        }
+    }
+
     fn text(&mut self, event: &RawEvent<'_>, owner: LineOwner, text: &str) -> (String, bool) {
         let plain = without_colours(text);
         let level = level_in(&plain);
         let masked = self.scrubber.text(plain.trim_end_matches(['\n', '\r'])).into_owned();
         let is_error = level.and_then(LogLevel::parse) >= Some(LogLevel::Error);
         let attempt = self.attempt_of(None, owner, event.time);
+        self.note_error(attempt.as_ref(), is_error);
         let ours = InvocationFields::of_line(&self.facts, &self.registry, attempt.as_ref());
         (wrapped(event.time, level, &masked, None, &ours), is_error)
     }

@@ -36,6 +36,8 @@ pub struct Attempt {
     pub status: Option<Arc<str>>,
     /// The time of `platform.runtimeDone`.
     pub done_at: Option<SystemTime>,
+    /// When the first likely evidence of its end was recorded.
+    pub(super) ended_at: Option<SystemTime>,
     /// How long Next was held after this invocation.
     pub hold: Option<Duration>,
     /// Whether the server span or `platform.runtimeDone` reported a failure.

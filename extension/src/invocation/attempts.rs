@@ -300,6 +300,7 @@ impl Attempts {
             line_trace_id: None,
             status: None,
             done_at: None,
+            ended_at: None,
             hold: None,
             has_failed: false,
             is_reported: false,

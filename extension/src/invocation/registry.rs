@@ -149,6 +149,9 @@ impl Registry {
             && !attempt.evidence.contains(&evidence)
         {
             attempt.evidence.push(evidence);
+            if evidence.is_likely() {
+                attempt.ended_at.get_or_insert_with(SystemTime::now);
+            }
         }
         self.0.changed.send_replace(());
     }

@@ -137,7 +137,8 @@ impl Sampling {
 
 fn is_significant(attempt: &Attempt, attempts: &Attempts, slow: Duration, now: SystemTime) -> bool {
     let is_running = attempt.is_open() && !attempts.is_past(attempt.id);
-    let until = attempt.done_at.or(is_running.then_some(now)).filter(|_| attempt.has_begun());
+    let until = attempt.done_at.or(attempt.ended_at).or(is_running.then_some(now));
+    let until = until.filter(|_| attempt.has_begun());
     let ran = until.and_then(|until| until.duration_since(attempt.began).ok());
     attempt.is_first
         || attempt.has_failed
@@ -233,15 +234,12 @@ impl<'a> Observer<'a> {
             // There is no id to choose by.
             return SharedDecision::new(SamplingDecision::Kept.into());
         };
+        let of_root = || self.registry.attempt_of_root(trace_id);
         let evidence = PartEvidence {
             trace_id,
             attempt,
-            // Only init came before the first attempt.
-            otherwise: self
-                .begins
-                .last()
-                .map(|(id, _)| *id)
-                .or_else(|| self.registry.attempt_of_root(trace_id)),
+            // A span of init, or one with another clock.
+            otherwise: self.begins.first().map(|(id, _)| *id).or_else(of_root),
             is_claim,
             is_significant: facts.is_significant,
             at: self.now,

@@ -202,3 +202,36 @@ fn write(drawings: &str) {
     let mut out = anstream::stdout().lock();
     let _ = out.write_all(drawings.as_bytes()).and_then(|()| out.flush());
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+
+    use super::*;
+    use crate::invocation::choice::SamplingSettings;
+
+    #[test]
+    fn a_row_has_no_link_to_a_trace_that_sampling_left_out() {
+        let (slow, salt) = (Duration::from_secs(2), String::new());
+        let settings = SamplingSettings { rate: 1_000_000, slow, salt, samples_logs: false };
+        let registry = Registry::with_sampling(Some(settings));
+        let span = Span { trace_id: vec![7; 16], span_id: vec![1; 8], ..Span::default() };
+        let scope_spans = vec![ScopeSpans { spans: vec![span], ..ScopeSpans::default() }];
+        let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
+        let bytes = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
+        let (payload, _) = Payload::read(SignalKind::Traces, bytes.into()).unwrap();
+        let trace_url = Some("https://trace.example/{trace_id}".to_owned());
+        let config = ConsoleConfig { view: ConsoleView::Line, trace_url };
+        let console = Console::new(config, registry.clone());
+
+        let before = console.preview(&payload).unwrap().concat();
+        registry.observe(SignalKind::Traces, &payload.bytes, false);
+        registry.decide(SystemTime::now(), true);
+        let after = console.preview(&payload).unwrap().concat();
+
+        assert!(before.contains("https://trace.example/0707"), "{before}");
+        assert!(after.contains("0707") && !after.contains("https://"), "{after}");
+    }
+}

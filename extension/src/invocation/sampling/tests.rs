@@ -1,15 +1,15 @@
 //! The decisions on parts, as the pipeline asks for them.
 
 use opentelemetry_proto::tonic::{
-    collector::trace::v1::ExportTraceServiceRequest,
+    collector::{logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest},
     common::v1::{AnyValue, KeyValue, any_value},
+    logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
     trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span::SpanKind},
 };
 use prost::Message;
 use serde_json::json;
 
 use super::*;
-use crate::invocation::end::EndEvidence;
 use crate::lambda::telemetry_event::{PlatformEvent, RawEvent};
 use crate::otlp::payload::Payload;
 
@@ -361,13 +361,36 @@ fn an_evicted_record_decides_its_part_and_many_traces_take_no_more_than_their_ro
 }
 
 #[test]
-fn an_item_without_a_trace_is_kept_and_log_records_follow_their_trace() {
+fn an_error_record_keeps_the_spans_of_its_trace() {
     let sandbox = Sandbox::warm();
     let attempt = sandbox.invoke("r", 1_000);
-    let nameless =
-        sandbox.receive(vec![Span { trace_id: vec![0; 16], ..span(trace(false, 1), 1_010) }]);
-    sandbox.registry.record(attempt, EndEvidence::LastSpan);
-    assert_eq!(nameless.common(), Some(Kept));
+    let trace = trace(false, 1);
+    let time = at(1_005).duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64;
+    let record = LogRecord {
+        trace_id: trace.to_bytes().to_vec(),
+        time_unix_nano: time,
+        severity_number: 17,
+        ..LogRecord::default()
+    };
+    let scope_logs = vec![ScopeLogs { log_records: vec![record], ..ScopeLogs::default() }];
+    let resource_logs = vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }];
+    let logs = ExportLogsServiceRequest { resource_logs }.encode_to_vec();
+
+    let spans = sandbox.receive(vec![server(span(trace, 1_010), "r")]);
+    let logs = sandbox.registry.observe(SignalKind::Logs, &logs, false);
+    sandbox.conclude(attempt, 1_020);
+
+    assert_eq!((spans.common(), logs.common()), (Some(Kept), Some(Kept)));
+}
+
+#[test]
+fn an_item_without_a_trace_is_kept() {
+    let sandbox = Sandbox::warm();
+    sandbox.invoke("r", 1_000);
+
+    let nameless = Span { trace_id: vec![0; 16], ..span(trace(false, 1), 1_010) };
+
+    assert_eq!(sandbox.receive(vec![nameless]).common(), Some(Kept));
 }
 
 fn random_id(random: &mut fastrand::Rng) -> TraceId {

@@ -3,7 +3,8 @@
 use std::time::SystemTime;
 
 use opentelemetry_proto::tonic::{
-    collector::trace::v1::ExportTraceServiceRequest,
+    collector::{logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest},
+    logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
     trace::v1::{ResourceSpans, ScopeSpans, Span, Status},
 };
 use prost::Message;
@@ -275,4 +276,30 @@ async fn compaction_leaves_undecided_payloads_apart() {
     assert_eq!(bench.deliver(OTHER).0.len(), 2);
     let dropped = json!({"sampled_out": 1});
     assert_eq!(bench.account(), json!({"received": 2, "delivered": 1, "dropped": dropped}));
+}
+
+#[tokio::test]
+async fn log_records_follow_the_choice_only_if_that_is_asked_for() {
+    for samples_logs in [false, true] {
+        let registry =
+            Registry::with_sampling(Some(SamplingSettings { samples_logs, ..settings() }));
+        let kinds = vec![SignalKind::Traces, SignalKind::Logs];
+        let specs = vec![DestinationSpec { kinds, ..spec("durable", false) }];
+        let core = Core::new(specs, 10_000, Trigger::Flush, 1);
+        let core = core.with_sampling("durable", &registry);
+        let mut bench = SampledBench { bench: Bench { core, now: Instant::now() }, registry };
+        let records = [trace(false, 1), trace(true, 2)]
+            .map(|id| LogRecord { trace_id: id.to_bytes().to_vec(), ..LogRecord::default() });
+        let scope_logs = vec![ScopeLogs { log_records: records.into(), ..ScopeLogs::default() }];
+        let resource_logs = vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }];
+        let bytes = ExportLogsServiceRequest { resource_logs }.encode_to_vec();
+        bench.bench.core.receive(Payload::read(SignalKind::Logs, bytes.into()).unwrap().0);
+
+        bench.bench.core.begin_flush(bench.bench.now, true);
+
+        let expected = if samples_logs { 1 } else { 2 };
+        assert_eq!(bench.bench.deliver(SAMPLED), [expected], "{samples_logs}");
+        let account = bench.bench.account(1);
+        assert_eq!(account.at(State::Dropped(Reason::SampledOut)), 2 - expected);
+    }
 }

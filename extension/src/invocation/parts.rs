@@ -54,7 +54,10 @@ pub(super) struct PartEvidence {
     pub(super) attempt: Option<AttemptId>,
     /// The attempt of a new part, if `attempt` is `None`.
     pub(super) otherwise: Option<AttemptId>,
+    /// Whether a server span names the attempt.
     pub(super) is_claim: bool,
+    /// Whether the trace is that of the attempt's server span or header.
+    pub(super) is_own_trace: bool,
     pub(super) is_significant: bool,
     pub(super) at: SystemTime,
 }
@@ -103,7 +106,7 @@ impl Parts {
         evidence: &PartEvidence,
         choose: impl FnOnce() -> bool,
     ) -> SharedDecision {
-        let PartEvidence { trace_id, attempt, is_claim, is_significant, at, .. } = *evidence;
+        let PartEvidence { trace_id, attempt, is_significant, at, .. } = *evidence;
         if self.by_trace.get(&trace_id).is_none() {
             for part in self.by_trace.insert(trace_id, Vec::new()).into_iter().flatten() {
                 part.decide(false); // with what is known
@@ -113,7 +116,7 @@ impl Parts {
         let decision = SharedDecision::default();
         // It is there: the trace is known or was inserted.
         let Some(parts) = self.by_trace.get_mut(&trace_id) else { return decision };
-        let place = place(parts, attempt, is_claim).unwrap_or_else(|| {
+        let place = place(parts, evidence).unwrap_or_else(|| {
             if parts.len() == MAX_PARTS {
                 parts.remove(0).decide(false);
             }
@@ -132,7 +135,7 @@ impl Parts {
         });
         let part = &mut parts[place];
         part.is_significant |= is_significant;
-        if is_claim {
+        if evidence.is_claim {
             (part.attempt, part.is_claimed) = (attempt, true);
         }
         Arc::clone(&part.decision)
@@ -155,15 +158,26 @@ impl Parts {
     }
 }
 
-/// The part of a span: that of its attempt. A server span also claims an undecided part that was found by
-/// time: INVOKE may arrive after the spans of a fast invocation. Without an attempt, the last part.
-fn place(parts: &[Part], attempt: Option<AttemptId>, is_claim: bool) -> Option<usize> {
-    if attempt.is_none() {
-        return parts.len().checked_sub(1);
+/// The part of a span.
+///
+/// - Its attempt's.
+/// - A server span also takes an undecided part that was found by time: INVOKE may arrive after the spans of
+///   a fast invocation.
+/// - A span whose attempt has another trace is a late one: that of the last server span of its trace.
+/// - Without an attempt, the last part.
+fn place(parts: &[Part], evidence: &PartEvidence) -> Option<usize> {
+    let PartEvidence { attempt, is_claim, is_own_trace, .. } = *evidence;
+    let last = |is_it: &dyn Fn(&Part) -> bool| parts.iter().rposition(is_it);
+    match attempt {
+        None => parts.len().checked_sub(1),
+        Some(_) => {
+            last(&|part| part.attempt == attempt).or_else(|| match (is_claim, is_own_trace) {
+                (true, _) => last(&|part| !part.is_claimed && part.is_open()),
+                (false, true) => None,
+                (false, false) => last(&|part| part.is_claimed),
+            })
+        }
     }
-    let its = parts.iter().rposition(|part| part.attempt == attempt);
-    let unclaimed = || parts.iter().rposition(|part| !part.is_claimed && part.is_open());
-    its.or_else(|| unclaimed().filter(|_| is_claim))
 }
 
 /// The decisions on which a payload waits.

@@ -108,12 +108,12 @@ impl Registry {
         self.sampling().is_some_and(|sampling| sampling.lock().is_left_out(trace_id))
     }
 
-    /// The last attempts and when they began, newest first. Empty where several run at once.
-    fn last_begins(&self) -> Vec<(AttemptId, SystemTime)> {
+    /// The last attempts, newest first. Empty where several run at once.
+    fn last_begun(&self) -> Vec<BegunAttempt> {
         let attempts = self.lock();
         let begun = attempts.iter().rev().filter(|it| it.has_begun());
         let begun = begun.take(if attempts.invoked.is_some() { MAX_PLACES } else { 0 });
-        begun.map(|it| (it.id, it.began)).collect()
+        begun.map(BegunAttempt::of).collect()
     }
 
     fn attempt_of_server_span(
@@ -160,6 +160,22 @@ fn is_over(
     is_evicted || is_past || is_old && !is_running
 }
 
+#[derive(Clone, Copy)]
+struct BegunAttempt {
+    id: AttemptId,
+    began: SystemTime,
+    /// Those of its server span and its header.
+    traces: [Option<TraceId>; 2],
+}
+
+impl BegunAttempt {
+    fn of(attempt: &Attempt) -> Self {
+        let root = attempt.xray_header.as_ref().map(|header| header.parsed.root);
+        let traces = [attempt.server.map(|server| server.trace_id), root];
+        Self { id: attempt.id, began: attempt.began, traces }
+    }
+}
+
 /// `None` stands for items without a trace.
 type PartKey = Option<(TraceId, Option<AttemptId>)>;
 
@@ -168,7 +184,7 @@ struct Observer<'a> {
     registry: &'a Registry,
     sampling: &'a Sampling,
     /// Newest first.
-    begins: Vec<(AttemptId, SystemTime)>,
+    begun: Vec<BegunAttempt>,
     now: SystemTime,
     /// The place of each part's decision.
     places: HashMap<PartKey, u16>,
@@ -184,7 +200,7 @@ impl<'a> Observer<'a> {
         Self {
             registry,
             sampling,
-            begins: if is_earlier { Vec::new() } else { registry.last_begins() },
+            begun: if is_earlier { Vec::new() } else { registry.last_begun() },
             now: if is_earlier { SystemTime::UNIX_EPOCH } else { SystemTime::now() },
             places: HashMap::new(),
             last: None,
@@ -234,13 +250,16 @@ impl<'a> Observer<'a> {
             // There is no id to choose by.
             return SharedDecision::new(SamplingDecision::Kept.into());
         };
+        let is_its =
+            |it: &BegunAttempt| Some(it.id) == attempt && it.traces.contains(&Some(trace_id));
         let of_root = || self.registry.attempt_of_root(trace_id);
         let evidence = PartEvidence {
             trace_id,
             attempt,
             // A span of init, or one with another clock.
-            otherwise: self.begins.first().map(|(id, _)| *id).or_else(of_root),
+            otherwise: self.begun.first().map(|it| it.id).or_else(of_root),
             is_claim,
+            is_own_trace: self.begun.iter().any(is_its),
             is_significant: facts.is_significant,
             at: self.now,
         };
@@ -250,7 +269,7 @@ impl<'a> Observer<'a> {
     /// The last attempt that began before this time.
     fn attempt_at(&self, time: Option<SystemTime>) -> Option<AttemptId> {
         let time = time?;
-        self.begins.iter().find(|(_, began)| *began <= time).map(|(id, _)| *id)
+        self.begun.iter().find(|it| it.began <= time).map(|it| it.id)
     }
 }
 

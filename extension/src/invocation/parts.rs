@@ -109,7 +109,7 @@ impl Parts {
         let PartEvidence { trace_id, attempt, is_significant, at, .. } = *evidence;
         if self.by_trace.get(&trace_id).is_none() {
             for part in self.by_trace.insert(trace_id, Vec::new()).into_iter().flatten() {
-                part.decide(false); // with what is known
+                part.decide(false); // by its evidence so far
                 self.open.remove(&part.trace_id);
             }
         }

@@ -6,7 +6,7 @@
 //! | of an attempt that is the first, has failed, has logged an error, or ran longer than `slow` | kept |
 //! | of another attempt that is over | one in N, by its [trace](crate::invocation::choice) |
 //! | of no known attempt, or of one without an end event, after `slow` | the same |
-//! | of an earlier process, of an evicted record, or at SHUTDOWN | the same, with what is known |
+//! | of an earlier process, of an evicted record, or at SHUTDOWN | the same, by the evidence so far |
 //!
 //! Until then the payload waits in the pipeline's queue of Honeycomb, in memory and on disk. The pipeline
 //! reads it when a flush begins, since that is after the reply, and then most attempts are known. The

@@ -24,7 +24,7 @@ const TRACE_STATE: u32 = 3;
 /// Honeycomb cuts larger rates.
 const MAX_RATE: f64 = i32::MAX as f64;
 
-/// What sampling does with an item.
+/// The effect of sampling on an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SampleFate {
     LeftOut,
@@ -42,8 +42,8 @@ pub struct SampledRequest {
     pub items: u64,
 }
 
-/// Applies the fate of each item, by its place in the request. The bytes of an item change only if it has a
-/// rate of its own and is weighted.
+/// Applies the fate of each item, by its place in the request. The bytes of an item change only if it has an
+/// own rate and is weighted.
 pub fn sample(
     kind: SignalKind,
     request: &[u8],
@@ -103,7 +103,7 @@ struct EarlierRates {
 }
 
 impl EarlierRates {
-    /// The rate of an item, unless it is that of its resource or there is none.
+    /// The own rate of an item. `None` if its resource has the rate, or without a rate.
     fn of(self, kind: SignalKind, item: &[u8]) -> Option<f64> {
         let own = rate_in(nested(item, attributes_of(kind))).or(self.scope);
         let has_state = own.is_none() && self.resource.is_none() && kind == SignalKind::Traces;
@@ -158,7 +158,7 @@ fn product(rate: u64, earlier: f64) -> u64 {
     (rate as f64 * earlier).round().min(MAX_RATE) as u64
 }
 
-/// A message with this rate in place of its own ones.
+/// A message with this rate instead of earlier ones.
 fn with_rate(message: &[u8], attributes: u32, rate: u64) -> Vec<u8> {
     let mut edited = without_rates(message, attributes);
     let (mut value, mut pair) = (Vec::new(), Vec::new());

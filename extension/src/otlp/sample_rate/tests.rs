@@ -73,7 +73,7 @@ fn spans(request: &[u8]) -> Vec<&[u8]> {
     scopes.flat_map(|scope| nested(scope, CHILDREN)).collect()
 }
 
-/// Whether a span has a rate of its own, so that its bytes may change.
+/// Whether a span has an own rate, so that its bytes may change.
 fn has_own_rate(span: &[u8]) -> bool {
     let span = Span::decode(span).unwrap();
     stated(&span.attributes).is_some() || !span.trace_state.is_empty()

@@ -148,6 +148,7 @@ impl Core {
                 1 << id,
             );
             self.append(kept);
+            self.keep_bound();
         }
     }
 

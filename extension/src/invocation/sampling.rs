@@ -40,7 +40,7 @@ use crate::otlp::wire::nested;
 const MAX_PARTS_OF_PAYLOAD: usize = 4_096;
 
 /// Most attempts among which a span is placed by its time.
-const MAX_PLACES: usize = 64;
+const MAX_PLACES: usize = 16;
 
 impl Registry {
     /// `None` if all spans are sent.

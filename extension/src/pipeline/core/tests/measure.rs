@@ -100,16 +100,21 @@ fn measure_sampling() {
         let settings = SamplingSettings { rate, slow, salt, samples_logs: false };
         let registry = Registry::with_sampling((rate > 1).then_some(settings));
         let directory = tempfile::tempdir().unwrap();
-        let Bench { core, now } = Bench::with_spool(&directory);
-        let core = core.with_sampling("durable", &registry);
-        let mut bench = Bench { core, now };
+        let specs = vec![spec("durable", true), spec("fleeting", false)];
+        let core = Core::new(specs, 16 << 20, Trigger::Flush, 1);
+        let mut core = core.with_sampling("durable", &registry);
+        let (spool, recovered) = Spool::open(directory.path(), 64 << 20, &core.names()).unwrap();
+        core.use_spool(spool, recovered, None);
+        let mut bench = Bench { core, now: Instant::now() };
         let (mut settling, mut sending) = (Duration::ZERO, Duration::ZERO);
         for (number, request) in (0..).zip(&requests) {
             let invoke = json!({ "requestId": name(number) });
             let id =
                 registry.on_invoke(&serde_json::from_value(invoke).unwrap(), SystemTime::now());
             let (payload, servers) = Payload::read(SignalKind::Traces, request.clone()).unwrap();
-            servers.iter().for_each(|it| drop(registry.on_server_span(it, SystemTime::now())));
+            for server in servers {
+                registry.on_server_span(&server, SystemTime::now());
+            }
             bench.core.receive(payload);
             registry.conclude(id);
             let began = cpu_time();

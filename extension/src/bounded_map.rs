@@ -28,15 +28,18 @@ impl<K: Clone + Eq + Hash, V> BoundedMap<K, V> {
         self.values.get(key)
     }
 
-    pub(crate) fn insert(&mut self, key: K, value: V) {
+    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        self.values.get_mut(key)
+    }
+
+    /// Returns the value that has made room.
+    pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
         if self.values.insert(key.clone(), value).is_none() {
             self.order.push_back(key);
         }
-        if self.order.len() > self.most
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.values.remove(&oldest);
-        }
+        let is_full = self.order.len() > self.most;
+        let oldest = if is_full { self.order.pop_front() } else { None };
+        self.values.remove(&oldest?)
     }
 
     pub(crate) fn remove(&mut self, key: &K) {

@@ -26,10 +26,11 @@
 //!    derive platform spans and failures.
 //! 4. [`pipeline::PipelineHandle`] hands the payload to the pipeline's task. [`pipeline::ledger`] counts it,
 //!    [`pipeline::buffer`] holds it, and only then the receiver answers 200.
-//! 5. A flush cuts a [`delivery::batch`] for each destination. `pipeline::worker` runs the exporter,
+//! 5. With sampling, Honeycomb's copy waits until [`invocation`] has decided on its part of the trace.
+//! 6. A flush cuts a [`delivery::batch`] for each destination. `pipeline::worker` runs the exporter,
 //!    and [`client::freeze`] notices if the sandbox was frozen meanwhile.
-//! 6. [`exporter::honeycomb`] sends the bytes without decoding them; [`exporter::xray`] translates them.
-//! 7. [`pipeline::core`] completes the batch: delivered, retried, spooled or dropped.
+//! 7. [`exporter::honeycomb`] sends the bytes without decoding them; [`exporter::xray`] translates them.
+//! 8. [`pipeline::core`] completes the batch: delivered, retried, spooled or dropped.
 //!
 //! # A log line
 //! 1. Lambda posts events to [`receiver::telemetry`]. [`receiver::telemetry_split`] joins records that

@@ -39,6 +39,7 @@ mod otlp_receiver;
 mod python_function;
 mod replay;
 mod rollbar;
+mod sampling;
 mod sdks;
 mod secrets;
 mod straight_line;

@@ -16,6 +16,7 @@ use crate::exporter::honeycomb::config::HoneycombConfig;
 use crate::exporter::rollbar::config::RollbarConfig;
 use crate::flush::credit::HoldSettings;
 use crate::flush::policy::{CORE_MEMORY_MB, FlushMode};
+use crate::invocation::choice::SamplingSettings;
 use crate::invocation::registry::Registry;
 use crate::pipeline::PipelineSettings;
 use crate::processor::failures::FailureSettings;
@@ -129,6 +130,11 @@ impl Config {
     /// The exporters that are configured. `registry` are the X-Ray headers of the invocations.
     pub fn exporters(&self, registry: Option<&Registry>) -> Vec<Box<dyn Exporter>> {
         self.exporters.start(registry)
+    }
+
+    /// `None` if Honeycomb gets all spans.
+    pub fn sampling(&self) -> Option<&SamplingSettings> {
+        self.exporters.get::<HoneycombConfig>()?.sampling.as_ref()
     }
 
     pub fn hold_settings(&self) -> HoldSettings {

@@ -8,6 +8,7 @@ use crate::processor::failures::settings::ClientAddress;
 use crate::settings::Variable;
 use http::HeaderValue;
 
+mod sampling;
 mod xray;
 
 fn read(vars: &[(&str, &str)]) -> (Config, Vec<ConfigError>) {

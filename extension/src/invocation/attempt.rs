@@ -36,6 +36,8 @@ pub struct Attempt {
     pub status: Option<Arc<str>>,
     /// The time of `platform.runtimeDone`.
     pub done_at: Option<SystemTime>,
+    /// When the first likely evidence of its end was recorded.
+    pub(super) ended_at: Option<SystemTime>,
     /// How long Next was held after this invocation.
     pub hold: Option<Duration>,
     /// Whether the server span or `platform.runtimeDone` reported a failure.
@@ -44,6 +46,10 @@ pub struct Attempt {
     pub is_reported: bool,
     /// Whether a log line has carried its metrics.
     pub has_metrics_line: bool,
+    /// Whether one of its log lines has level ERROR or above.
+    pub has_error_line: bool,
+    /// Whether its spans, its lines and its end are known, as far as they are awaited.
+    pub is_concluded: bool,
     pub(super) has_invoke: bool,
     pub(super) has_start: bool,
     /// The evidence whose payloads are in the pipeline.
@@ -109,6 +115,12 @@ impl Attempt {
     /// beginning now.
     pub fn has_begun(&self) -> bool {
         self.has_invoke || self.has_start
+    }
+
+    /// Whether it has begun, and no event shows its end.
+    pub(super) fn is_open(&self) -> bool {
+        let has_end = self.is_done() || self.is_reported || self.is_concluded;
+        self.has_begun() && !has_end && !self.has_evidence(EndEvidence::is_likely)
     }
 
     /// Whether INVOKE or a platform event named it: spans may name any request id.

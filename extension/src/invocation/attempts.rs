@@ -94,7 +94,12 @@ impl Attempts {
 
     /// Whether no more events of the attempt are expected.
     pub(super) fn is_over(&self, attempt: &Attempt) -> bool {
-        attempt.is_reported || self.invoked.is_some_and(|last| attempt.id < last)
+        attempt.is_reported || self.is_past(attempt.id)
+    }
+
+    /// Whether another invocation has begun where Lambda runs one at a time.
+    pub(super) fn is_past(&self, id: AttemptId) -> bool {
+        self.invoked.is_some_and(|last| id < last)
     }
 
     /// Whether it is over, and the payloads of its report are in the pipeline.
@@ -168,7 +173,12 @@ impl Attempts {
         id
     }
 
-    pub(super) fn on_report(&mut self, request_id: &Arc<str>, time: SystemTime) -> AttemptId {
+    pub(super) fn on_report(
+        &mut self,
+        request_id: &Arc<str>,
+        has_failed: bool,
+        time: SystemTime,
+    ) -> AttemptId {
         let current = self.last_started(request_id);
         let earlier = || self.last_of(request_id, |it| it.is_done() && !it.is_reported);
         let is_running = |id: &AttemptId| self.by_id.get(id).is_some_and(|it| !it.is_done());
@@ -179,6 +189,7 @@ impl Attempts {
         let id = known.unwrap_or_else(|| self.open(request_id, time));
         if let Some(attempt) = self.by_id.get_mut(&id) {
             attempt.is_reported = true;
+            attempt.has_failed |= has_failed;
         }
         self.running.remove(&id);
         id
@@ -289,10 +300,13 @@ impl Attempts {
             line_trace_id: None,
             status: None,
             done_at: None,
+            ended_at: None,
             hold: None,
             has_failed: false,
             is_reported: false,
             has_metrics_line: false,
+            has_error_line: false,
+            is_concluded: false,
             has_invoke: false,
             has_start: false,
             evidence: EvidenceSet::default(),

@@ -1,6 +1,9 @@
-//! What is known of each invocation, and the evidence of its end.
+//! What is known of each invocation, the evidence of its end, and the sampling of its spans.
 
 pub mod end;
 pub mod attempt;
 mod attempts;
+pub mod choice;
+pub mod parts;
 pub mod registry;
+mod sampling;

@@ -17,7 +17,9 @@ use trace_context::TraceId;
 
 use crate::invocation::attempt::{Attempt, AttemptId, LineOwner, SpanParent, TracingHeader};
 use crate::invocation::attempts::Attempts;
+use crate::invocation::choice::SamplingSettings;
 use crate::invocation::end::EndEvidence;
+use crate::invocation::parts::Parts;
 use crate::lambda::extensions_api::{Invoke, Shutdown};
 use crate::lambda::telemetry_event::{
     InvocationReport, InvocationStart, PlatformEvent, PlatformRecord, RuntimeDone,
@@ -34,12 +36,31 @@ struct Shared {
     changed: watch::Sender<()>,
     init_is_over: watch::Sender<bool>,
     runtime_done_events: AtomicU64,
+    /// `None` if all spans are sent.
+    sampling: Option<Sampling>,
     /// CPU time of the longest lock, in nanoseconds.
     #[cfg(test)]
     longest_lock: AtomicU64,
 }
 
+#[derive(Debug)]
+pub(super) struct Sampling {
+    pub(super) settings: SamplingSettings,
+    /// Locked before the attempts, never after them.
+    pub(super) parts: Mutex<Parts>,
+}
+
 impl Registry {
+    /// `settings`: `None` if all spans are sent.
+    pub fn with_sampling(settings: Option<SamplingSettings>) -> Self {
+        let sampling = settings.map(|settings| Sampling { settings, parts: Mutex::default() });
+        Self(Arc::new(Shared { sampling, ..Shared::default() }))
+    }
+
+    pub(super) fn sampling(&self) -> Option<&Sampling> {
+        self.0.sampling.as_ref()
+    }
+
     /// Opens an attempt on INVOKE, or continues the one that its platform events have opened.
     pub fn on_invoke(&self, invoke: &Invoke, now: SystemTime) -> AttemptId {
         let header = invoke.xray_header().as_deref().and_then(TracingHeader::parse);
@@ -73,7 +94,7 @@ impl Registry {
 
     fn on_report(&self, report: &InvocationReport, time: SystemTime) -> AttemptId {
         let request_id = report.request_id.as_str().into();
-        self.lock().on_report(&request_id, time)
+        self.lock().on_report(&request_id, report.failure().is_some(), time)
     }
 
     /// `None` for an attempt that is no longer known.
@@ -128,6 +149,9 @@ impl Registry {
             && !attempt.evidence.contains(evidence)
         {
             attempt.evidence.insert(evidence);
+            if evidence.is_likely() {
+                attempt.ended_at.get_or_insert_with(SystemTime::now);
+            }
         }
         self.0.changed.send_replace(());
     }
@@ -274,7 +298,7 @@ impl Registry {
         std::mem::take(&mut self.lock().evicted)
     }
 
-    fn lock(&self) -> Locked<'_> {
+    pub(super) fn lock(&self) -> Locked<'_> {
         // A panic under the lock costs one change of state, not all later calls.
         let attempts = self.0.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         Locked {
@@ -288,7 +312,7 @@ impl Registry {
 }
 
 /// Measures in tests how long the lock is held.
-struct Locked<'a> {
+pub(super) struct Locked<'a> {
     attempts: MutexGuard<'a, Attempts>,
     #[cfg(test)]
     since: std::time::Duration,

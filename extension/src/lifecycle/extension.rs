@@ -16,6 +16,7 @@ use tokio::{
 use tracing::{error, warn};
 
 use crate::config::Config;
+use crate::exporter::honeycomb;
 use crate::exporter::xray::config::XrayConfig;
 use crate::flush::policy;
 use crate::flush::policy::FlushKind;
@@ -77,7 +78,7 @@ impl fmt::Display for OtlpAddresses {
 
 impl Extension {
     pub(super) fn start(config: &Config, trigger: Trigger) -> Self {
-        let registry = Registry::default();
+        let registry = Registry::with_sampling(config.sampling().cloned());
         let exporters = config.exporters(Some(&registry));
         if exporters.is_empty() {
             warn!(
@@ -95,10 +96,10 @@ impl Extension {
             reads_lines.then(|| LineEnricher::new(config.line_settings(), registry.clone()));
         let invocations = Processor::new(registry, platform, lines, failures);
         let (pipeline, handle) = Pipeline::new(exporters, &config.pipeline_settings(), trigger);
-        drop(supervised(
-            "pipeline",
-            pipeline.with_pending_failures(invocations.failure_counts()).run(),
-        ));
+        let pipeline = pipeline
+            .with_pending_failures(invocations.failure_counts())
+            .with_sampling(honeycomb::KIND.name, invocations.registry());
+        drop(supervised("pipeline", pipeline.run()));
         let has_core = config.hold_settings().has_core;
         Self {
             posts: Posts::new(handle.clone(), invocations.clone(), has_core),
@@ -273,6 +274,7 @@ impl Extension {
             }
             let failures = self.invocations.conclude(attempt);
             self.enqueue(failures).await;
+            registry.conclude(attempt);
         }
         self.pipeline.flush(kind).await;
         if kind == FlushKind::Begin {
@@ -325,6 +327,8 @@ impl Extension {
             let exporters = config.exporters(Some(self.invocations.registry()));
             let (pipeline, handle) =
                 Pipeline::new(exporters, &config.pipeline_settings(), Trigger::Flush);
+            let pipeline =
+                pipeline.with_sampling(honeycomb::KIND.name, self.invocations.registry());
             drop(supervised("second pipeline", pipeline.run()));
             self.posts = Posts::new(handle.clone(), self.invocations.clone(), false);
             self.pipeline = handle;

@@ -147,6 +147,9 @@ pub async fn run_elsewhere(config: &Config) -> std::io::Result<()> {
     let mut extension = Extension::start(config, Trigger::Receive);
     let addresses = extension.receive_otlp(config).await?;
     extension.spawn_failure_timer();
+    if config.sampling().is_some() {
+        extension.flush_every(config.flush.period()); // no event shows the end of an invocation
+    }
     if config.log_level != LevelFilter::OFF {
         let _ = writeln!(std::io::stderr(), "{addresses}"); // standard error may be closed
     }

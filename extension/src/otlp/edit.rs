@@ -1,15 +1,15 @@
 //! Edits a received request without decoding it. All functions expect a checked request.
 
-use crate::otlp::wire::{Value, fields, nested};
+use crate::otlp::wire::{Value, fields, nested, raw_fields};
 
 /// The field of `ResourceSpans`, `ResourceLogs` and `ResourceMetrics` that holds the resource.
-const RESOURCE: u32 = 1;
+pub(super) const RESOURCE: u32 = 1;
 /// The field of a request that holds the items by resource.
-const RESOURCES: u32 = 1;
+pub(super) const RESOURCES: u32 = 1;
 /// The field that holds a resource's scopes, and a scope's items.
-const CHILDREN: u32 = 2;
+pub(super) const CHILDREN: u32 = 2;
 /// The field of a resource that holds its attributes.
-const ATTRIBUTES: u32 = 1;
+pub(super) const ATTRIBUTES: u32 = 1;
 
 /// Most resources of a request that get an attribute, so that millions of empty resources do not
 /// become hundreds of megabytes. An SDK sends one resource, a collector a few.
@@ -60,8 +60,8 @@ pub fn by_resource(request: &[u8]) -> impl Iterator<Item = Vec<u8>> {
 /// Adds the attribute to each resource without it, to `MAX_EDITED` resources at most. `None` if no
 /// resource lacks it.
 ///
-/// Decoders merge a message field that occurs twice, so the attribute is appended as a second
-/// resource that holds nothing else.
+/// Each edited resource stays one field: Honeycomb's decoder reads the first one alone.
+/// <https://github.com/honeycombio/husky/blob/main/otlp/traces_direct.go>
 pub fn with_resource_attribute(request: &[u8], key: &str, text: &str) -> Option<Vec<u8>> {
     let lacks = |resource_spans: &[u8]| {
         let attributes = nested(resource_spans, RESOURCE).flat_map(|it| nested(it, ATTRIBUTES));
@@ -70,22 +70,33 @@ pub fn with_resource_attribute(request: &[u8], key: &str, text: &str) -> Option<
     if !nested(request, RESOURCES).any(lacks) {
         return None;
     }
-    let (mut value, mut attribute, mut resource) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut value, mut attribute, mut added) = (Vec::new(), Vec::new(), Vec::new());
     push_message(&mut value, 1, text.as_bytes());
     push_message(&mut attribute, 1, key.as_bytes());
     push_message(&mut attribute, 2, &value);
-    push_message(&mut resource, ATTRIBUTES, &attribute);
-    let mut edited = Vec::with_capacity(request.len() + resource.len() + 16);
+    push_message(&mut added, ATTRIBUTES, &attribute);
+    let mut edited = Vec::with_capacity(request.len() + added.len() + 16);
     let mut left = MAX_EDITED;
     for resource_spans in nested(request, RESOURCES) {
-        let mut resource_spans_edited = resource_spans.to_vec();
         if left > 0 && lacks(resource_spans) {
             left -= 1;
-            push_message(&mut resource_spans_edited, RESOURCE, &resource);
+            push_message(&mut edited, RESOURCES, &with_resource(resource_spans, &added));
+        } else {
+            push_message(&mut edited, RESOURCES, resource_spans);
         }
-        push_message(&mut edited, RESOURCES, &resource_spans_edited);
     }
     Some(edited)
+}
+
+/// Appends encoded fields to the resource. Several resources become one, as decoders merge them.
+fn with_resource(resource_spans: &[u8], added: &[u8]) -> Vec<u8> {
+    let mut resource: Vec<u8> = nested(resource_spans, RESOURCE).flatten().copied().collect();
+    resource.extend_from_slice(added);
+    let mut edited = Vec::with_capacity(resource_spans.len() + added.len() + 16);
+    push_message(&mut edited, RESOURCE, &resource);
+    let others = raw_fields(resource_spans).filter(|(number, _)| *number != RESOURCE);
+    others.for_each(|(_, raw)| edited.extend_from_slice(raw));
+    edited
 }
 
 fn append(requests: &mut [Vec<u8>], resource_head: &[u8], scope_head: &[u8], items: &[u8]) {
@@ -98,7 +109,7 @@ fn append(requests: &mut [Vec<u8>], resource_head: &[u8], scope_head: &[u8], ite
 
 /// A resource's or scope's own fields: its description and the schema's URL. Fields of other wire
 /// types are left out; OTLP does not use them there.
-fn without_children(message: &[u8]) -> Vec<u8> {
+pub(super) fn without_children(message: &[u8]) -> Vec<u8> {
     let mut head = Vec::new();
     for (number, value) in fields(message).flatten() {
         if let (Value::Bytes(bytes), true) = (value, number != CHILDREN) {
@@ -221,6 +232,8 @@ mod tests {
             resource(vec![text("service.name", "given")], &["z"]),
         ];
         assert_eq!(decode(&edited), expected);
+        let resources = |it| nested(it, RESOURCE).count();
+        assert_eq!(nested(&edited, RESOURCES).map(resources).collect::<Vec<_>>(), [1, 1, 1]);
         assert!(with_resource_attribute(&encode(vec![named]), "service.name", "given").is_none());
     }
 

@@ -8,6 +8,8 @@ pub mod edit;
 pub mod repair;
 pub mod json;
 pub mod payload;
+pub mod item_facts;
+pub mod sample_rate;
 pub mod mask;
 pub mod line_codec;
 pub mod post_codec;

@@ -50,6 +50,16 @@ pub fn nested(message: &[u8], number: u32) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// The number and the bytes of each field, its key included. Ends before the first error.
+pub(super) fn raw_fields(message: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
+    let mut rest = message;
+    std::iter::from_fn(move || {
+        let before = rest;
+        let (number, _) = (!before.is_empty()).then(|| next_field(&mut rest))?.ok()?;
+        Some((number, &before[..before.len() - rest.len()]))
+    })
+}
+
 /// Checks that the bytes are a message of this type, at every level. Unknown fields are accepted.
 pub fn check(schema: &Schema, message: &[u8]) -> Result<(), Malformed> {
     check_texts(schema, message, &mut |_, _| {})

@@ -10,6 +10,8 @@
 //!
 //! The buffer knows nothing of time, tasks, files or destinations' names.
 
+mod entry;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -17,6 +19,7 @@ use bytes::Bytes;
 use crate::delivery::DestinationId;
 use crate::delivery::batch::{BatchPart, MAX_FAILURES};
 use crate::otlp::payload::{MAX_BATCH_BYTES, Payload, SignalKind};
+pub use crate::pipeline::buffer::entry::Entry;
 use crate::pipeline::spool::{Location, RecordHeader, SegmentName};
 
 /// Most payloads of a batch that are read from the disk: a few milliseconds.
@@ -44,30 +47,8 @@ pub struct Buffer {
     in_flight: Vec<Vec<u64>>,
     /// For each destination the most items of a batch of several payloads.
     max_items: Vec<u64>,
-}
-
-/// A waiting payload.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// As a record of the spool has it, whether or not it is there.
-    pub header: RecordHeader,
-    pub location: Option<Location>,
-    /// `None` if it is only on disk.
-    body: Option<Bytes>,
-}
-
-impl Entry {
-    pub fn is_lacked_by(&self, id: DestinationId) -> bool {
-        self.header.destinations & (1 << id) != 0
-    }
-
-    pub fn body(&self) -> Option<&Bytes> {
-        self.body.as_ref()
-    }
-
-    fn memory(&self) -> usize {
-        self.body.as_ref().map_or(0, Bytes::len)
-    }
+    /// The destination that waits for the decision of undecided payloads.
+    sampled: Option<DestinationId>,
 }
 
 impl Buffer {
@@ -84,7 +65,13 @@ impl Buffer {
             watermarks: vec![[0; SignalKind::ALL.len()]; max_items.len()],
             in_flight: vec![Vec::new(); max_items.len()],
             max_items,
+            sampled: None,
         }
+    }
+
+    /// This destination does not get [undecided](Self::set_undecided) payloads.
+    pub fn set_sampled(&mut self, id: DestinationId) {
+        self.sampled = Some(id);
     }
 
     /// Appends a payload for the destinations in these bits. Returns its sequence number.
@@ -98,6 +85,7 @@ impl Buffer {
             has_error: payload.has_error,
             has_unsampled: payload.has_unsampled,
             is_zstd: false,
+            is_undecided: false,
             bytes,
             plain_bytes: bytes,
             destinations,
@@ -182,6 +170,13 @@ impl Buffer {
 
     pub fn is_half_full(&self) -> bool {
         self.bytes > self.max_bytes / 2
+    }
+
+    /// Whether the sampled destination waits for the decision on a payload. Returns the payload.
+    pub fn set_undecided(&mut self, sequence: u64, is_undecided: bool) -> Option<&Entry> {
+        let entry = self.entries.get_mut(&sequence)?;
+        entry.header.is_undecided = is_undecided;
+        Some(entry)
     }
 
     /// Forgets bytes that are on disk too, except those in flight, until the bound is kept.
@@ -293,7 +288,7 @@ impl Buffer {
         sequences
     }
 
-    /// The payloads before the mark that a destination lacks and no batch of it holds.
+    /// The payloads before the mark that a destination lacks and may get, and no batch of it holds.
     fn waiting(
         &self,
         id: DestinationId,
@@ -303,6 +298,7 @@ impl Buffer {
         self.entries.range(from..self.mark.max(from)).map(|(_, entry)| entry).filter(move |entry| {
             entry.header.kind == kind
                 && entry.is_lacked_by(id)
+                && !(entry.header.is_undecided && self.sampled == Some(id))
                 && self.in_flight[id].binary_search(&entry.header.sequence).is_err()
         })
     }
@@ -320,17 +316,17 @@ impl Buffer {
         parts
     }
 
-    /// Completes the batch in flight: the destination lacks its payloads no more. Returns those that no
-    /// destination lacks now.
-    pub fn done(&mut self, id: DestinationId) -> Vec<Entry> {
-        let sequences = std::mem::take(&mut self.in_flight[id]);
-        sequences.into_iter().filter_map(|sequence| self.has(id, sequence)).collect()
+    /// A destination lacks these payloads no more. Returns those that no destination lacks now.
+    pub fn done(&mut self, id: DestinationId, sequences: &[u64]) -> Vec<Entry> {
+        self.in_flight[id].retain(|sequence| sequences.binary_search(sequence).is_err());
+        sequences.iter().filter_map(|sequence| self.has(id, *sequence)).collect()
     }
 
     /// A destination lacks a payload no more. Returns it if no other does.
-    pub fn has(&mut self, id: DestinationId, sequence: u64) -> Option<Entry> {
+    fn has(&mut self, id: DestinationId, sequence: u64) -> Option<Entry> {
         let entry = self.entries.get_mut(&sequence)?;
         entry.header.destinations &= !(1 << id);
+        entry.header.is_undecided &= self.sampled != Some(id);
         if entry.header.destinations == 0 { self.remove(sequence) } else { None }
     }
 

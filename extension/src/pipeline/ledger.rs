@@ -39,17 +39,20 @@ pub enum Reason {
     Killed,
     /// Its trace is flagged as not sampled: neither a loss nor a delivery.
     Unsampled,
+    /// Its part of the trace is not one of N that are sent: neither a loss nor a delivery.
+    SampledOut,
 }
 
 impl Reason {
     /// With their names in the summary.
-    const NAMES: [(Self, &'static str); 6] = [
+    const NAMES: [(Self, &'static str); 7] = [
         (Self::Rejected, "rejected"),
         (Self::BufferFull, "buffer_full"),
         (Self::SpoolFull, "spool_full"),
         (Self::SpoolDamaged, "spool_damaged"),
         (Self::Killed, "killed"),
         (Self::Unsampled, "unsampled"),
+        (Self::SampledOut, "sampled_out"),
     ];
 }
 
@@ -59,7 +62,7 @@ impl Reason {
 pub struct Account([u64; COLUMNS]);
 
 /// Columns: all states, and the received items.
-pub(super) const COLUMNS: usize = 10;
+pub(super) const COLUMNS: usize = 11;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ledger {
@@ -81,6 +84,7 @@ impl State {
             Self::Dropped(Reason::SpoolDamaged) => 7,
             Self::Dropped(Reason::Killed) => 8,
             Self::Dropped(Reason::Unsampled) => 9,
+            Self::Dropped(Reason::SampledOut) => 10,
         }
     }
 }
@@ -104,7 +108,7 @@ impl Account {
         self.0
     }
 
-    /// Dropped items, except those that were not sampled.
+    /// Dropped items, except those that sampling left out.
     pub fn lost(&self) -> u64 {
         self.0[4..9].iter().sum()
     }

@@ -18,6 +18,7 @@ use crate::delivery::error::ExportError;
 use crate::delivery::{DestinationId, Exporter};
 use crate::flush::policy;
 use crate::flush::policy::{DEAD_LETTER_BUDGET, FlushKind, MIN_JUDGED_HOLD};
+use crate::invocation::registry::Registry;
 use crate::otlp::payload::SignalKind;
 use crate::pipeline::core::posts;
 use crate::pipeline::core::state::{Core, Trigger};
@@ -114,6 +115,11 @@ impl Pipeline {
     /// Counts pending failures in the ledger, since a kill would lose them.
     pub fn with_pending_failures(self, failures: Arc<FailureCounts>) -> Self {
         Self { failures, ..self }
+    }
+
+    /// Samples for the destination of this name, if the registry samples.
+    pub fn with_sampling(self, destination: &str, registry: &Registry) -> Self {
+        Self { core: self.core.with_sampling(destination, registry), ..self }
     }
 
     /// Runs until every [`PipelineHandle`] is gone.

@@ -71,6 +71,8 @@ pub struct ReadPosts {
 struct MadeOfPost {
     lines: LinePayloads,
     failed: Vec<PlatformFailure>,
+    /// Attempts whose last event this post holds.
+    ended: Vec<AttemptId>,
     /// Number of readable events.
     events: u64,
 }
@@ -204,7 +206,7 @@ impl Processor {
                     "A post of the Telemetry API caused a panic; the rest of its lines is dropped"
                 );
             }
-            let MadeOfPost { lines, failed, events } = made;
+            let MadeOfPost { lines, failed, ended, events } = made;
             read.events += events;
             let lines = lines.finish();
             let failures = self.failures(|reporter| {
@@ -213,6 +215,7 @@ impl Processor {
                 failed.into_iter().for_each(|failure| reporter.platform(failure, now));
             });
             read.payloads.extend(lines.into_iter().chain(failures));
+            ended.into_iter().for_each(|id| self.registry.conclude(id));
         }
         // After the last post: it may hold the report that names the cause of a failure in the first one.
         read.payloads.extend(self.failures(|reporter| reporter.report_ended(now)));
@@ -238,6 +241,10 @@ impl Processor {
             let Some(raw) = raw else { continue };
             enricher.add_line(&raw, attempt, places.owner(), &mut made.lines);
             made.events += 1;
+            let is_end = |event: &PlatformEvent| {
+                matches!(event.record, PlatformRecord::RuntimeDone(_) | PlatformRecord::Report(_))
+            };
+            made.ended.extend(attempt.filter(|_| event.as_ref().is_some_and(is_end)));
             made.failed.extend(event.and_then(|event| PlatformFailure::of(&event, attempt)));
         }
     }
@@ -247,7 +254,14 @@ impl Processor {
         if derived.has_init {
             self.registry.record_init();
         }
-        derived.evidence.into_iter().for_each(|(id, evidence)| self.registry.record(id, evidence));
+        for (id, evidence) in derived.evidence {
+            // Otherwise its lines are awaited.
+            let is_end = evidence.is_certain() || evidence == EndEvidence::Report;
+            if is_end && self.lines.is_none() {
+                self.registry.conclude(id);
+            }
+            self.registry.record(id, evidence);
+        }
     }
 
     /// Returns the failures that have waited for their spans long enough, and the folded ones that are due.
@@ -292,6 +306,7 @@ impl Processor {
     pub fn shut_down(&self, shutdown: &Shutdown) -> Vec<Payload> {
         let now = SystemTime::now();
         let Some(attempt) = self.registry.unexplained(shutdown) else { return Vec::new() };
+        self.registry.set_failed(attempt.id);
         let root = self.platform().shut_down(&attempt, shutdown, now);
         let reason = shutdown.shutdown_reason.to_ascii_lowercase();
         let failures =

@@ -318,6 +318,21 @@ fn text(object: &Value, field: &str) -> Result<String, BoardError> {
 mod tests {
     use super::*;
 
+    /// Honeycomb weighs counts, sums and percentiles with the rate, but not these. All failures are sent.
+    #[test]
+    fn distinct_values_are_counted_only_among_failures() {
+        let board: Value = serde_json::from_str(BOARD).expect("JSON");
+        let is_distinct = |it: &Value| it["op"] == "COUNT_DISTINCT";
+
+        let panels = list(&board["panels"]).iter().map(|panel| &panel["query"]);
+        let distinct: Vec<_> =
+            panels.filter(|query| list(&query["calculations"]).iter().any(is_distinct)).collect();
+
+        assert!(!distinct.is_empty());
+        let failures = json!({ "column": "error", "op": "=", "value": true });
+        assert!(distinct.iter().all(|query| list(&query["filters"]).contains(&failures)));
+    }
+
     #[test]
     fn every_column_of_a_query_is_created_and_every_order_names_a_calculation() {
         let board: Value = serde_json::from_str(BOARD).expect("JSON");

@@ -20,6 +20,7 @@ use opentelemetry_proto::tonic::collector::{
     logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest,
 };
 use prost::Message;
+use trace_context::TraceId;
 
 use crate::delivery::batch::Batch;
 use crate::delivery::error::{ExportError, ExportOutcome};
@@ -46,21 +47,22 @@ pub const KIND: ExporterKind = ExporterKind {
 };
 
 impl ExporterConfig for ConsoleConfig {
-    fn start(&self, _: Option<&Registry>) -> Box<dyn Exporter> {
-        Box::new(Console::new(self.clone()))
+    fn start(&self, registry: Option<&Registry>) -> Box<dyn Exporter> {
+        Box::new(Console::new(self.clone(), registry.cloned().unwrap_or_default()))
     }
 }
 
 #[derive(Debug)]
 pub struct Console {
     config: ConsoleConfig,
+    registry: Registry,
     waiting: HashMap<Vec<u8>, ReceivedTrace>,
     drawn: VecDeque<Vec<u8>>,
 }
 
 impl Console {
-    fn new(config: ConsoleConfig) -> Self {
-        Self { config, waiting: HashMap::new(), drawn: VecDeque::new() }
+    fn new(config: ConsoleConfig, registry: Registry) -> Self {
+        Self { config, registry, waiting: HashMap::new(), drawn: VecDeque::new() }
     }
 
     async fn draw_batch(&mut self, batch: &Batch) -> Result<ExportOutcome, ExportError> {
@@ -114,10 +116,10 @@ impl Console {
     }
 
     fn draw(&mut self, traces: Vec<Vec<u8>>) -> String {
-        let screen = self.screen();
         let mut drawings = String::new();
         for trace_id in traces {
             let Some(trace) = self.waiting.remove(&trace_id) else { continue };
+            let screen = self.screen(&trace_id);
             drawings.push_str(&match self.config.view {
                 ConsoleView::Waterfall { shows_all } if !trace.spans.is_empty() => {
                     waterfall::draw(&trace, &screen, shows_all)
@@ -139,14 +141,18 @@ impl Console {
         self.draw(rest)
     }
 
-    fn screen(&self) -> Screen {
+    /// Without a link to a trace that sampling left out.
+    fn screen(&self, trace_id: &[u8]) -> Screen {
         let terminal = std::io::stdout().is_terminal();
         let width = terminal.then(|| {
             let size = terminal_size::terminal_size();
             // A terminal without a size, as of some recorders, has 0 columns.
             size.map(|(width, _)| width.0.into()).filter(|width| *width > 0).unwrap_or(80)
         });
-        Screen { width, trace_url: self.config.trace_url.clone() }
+        let trace_id = trace_id.try_into().ok().and_then(TraceId::from_bytes);
+        let is_left_out = trace_id.is_some_and(|id| self.registry.is_left_out(id));
+        let trace_url = self.config.trace_url.clone().filter(|_| !is_left_out);
+        Screen { width, trace_url }
     }
 }
 
@@ -170,7 +176,7 @@ impl Exporter for Console {
 
     fn preview(&self, payload: &Payload) -> Result<Vec<String>, ExportError> {
         let unreadable = |error: prost::DecodeError| ExportError::Unreadable(error.to_string());
-        let mut console = Self::new(self.config.clone());
+        let mut console = Self::new(self.config.clone(), self.registry.clone());
         console.collect(payload.kind, &payload.bytes).map_err(unreadable)?;
         Ok(vec![console.draw_rest()])
     }
@@ -195,4 +201,37 @@ fn write(drawings: &str) {
     // An error is ignored: a closed terminal must not stop telemetry.
     let mut out = anstream::stdout().lock();
     let _ = out.write_all(drawings.as_bytes()).and_then(|()| out.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+
+    use super::*;
+    use crate::invocation::choice::SamplingSettings;
+
+    #[test]
+    fn a_row_has_no_link_to_a_trace_that_sampling_left_out() {
+        let (slow, salt) = (Duration::from_secs(2), String::new());
+        let settings = SamplingSettings { rate: 1_000_000, slow, salt, samples_logs: false };
+        let registry = Registry::with_sampling(Some(settings));
+        let span = Span { trace_id: vec![7; 16], span_id: vec![1; 8], ..Span::default() };
+        let scope_spans = vec![ScopeSpans { spans: vec![span], ..ScopeSpans::default() }];
+        let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
+        let bytes = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
+        let (payload, _) = Payload::read(SignalKind::Traces, bytes.into()).unwrap();
+        let trace_url = Some("https://trace.example/{trace_id}".to_owned());
+        let config = ConsoleConfig { view: ConsoleView::Line, trace_url };
+        let console = Console::new(config, registry.clone());
+
+        let before = console.preview(&payload).unwrap().concat();
+        registry.observe(SignalKind::Traces, &payload.bytes, false);
+        registry.decide(SystemTime::now(), true);
+        let after = console.preview(&payload).unwrap().concat();
+
+        assert!(before.contains("https://trace.example/0707"), "{before}");
+        assert!(after.contains("0707") && !after.contains("https://"), "{after}");
+    }
 }

@@ -1,11 +1,14 @@
 //! Settings of the Honeycomb exporter and of the board.
 
+use std::time::Duration;
+
 use http::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 
 use crate::client::secret;
 use crate::client::secret::SecretSource;
 use crate::exporter::honeycomb::compression::OtlpCompression;
+use crate::invocation::choice::SamplingSettings;
 use crate::settings::{Reader, Rejected, Variable, parse_http_url};
 
 pub(super) const VARIABLES: &[Variable] = &[
@@ -40,12 +43,36 @@ pub(super) const VARIABLES: &[Variable] = &[
     )
     .secret(),
     Variable::new(
+        "CRUDDUR_HONEYCOMB_SAMPLE_RATE",
+        "1",
+        "N sends one trace in N to Honeycomb, and all that failed, were slow or began cold; 1 sends all",
+    ),
+    Variable::new(
+        "CRUDDUR_HONEYCOMB_SLOW_MS",
+        "2000",
+        "with a rate above 1, an invocation or span that runs for more milliseconds is always sent",
+    ),
+    Variable::new(
+        "CRUDDUR_HONEYCOMB_SAMPLE_SALT",
+        "",
+        "decides which traces are sent; the same text in all functions of a trace, unknown to callers",
+    )
+    .secret(),
+    Variable::new(
+        "CRUDDUR_HONEYCOMB_SAMPLE_LOGS",
+        "false",
+        "true: log records that came by OTLP follow the rate too",
+    ),
+    Variable::new(
         "HONEYCOMB_CONFIGURATION_KEY",
         "",
         "key of the command board; unset: the key above",
     )
     .secret(),
 ];
+
+/// A larger rate is probably a mistake, and Honeycomb cuts the product with an earlier one at 2³¹.
+const MAX_RATE: u64 = 1_000_000;
 
 pub const TEAM: &str = "x-honeycomb-team";
 
@@ -72,6 +99,8 @@ pub struct HoneycombConfig {
     pub endpoint: String,
     /// `None`: zstd, until the destination refuses it.
     pub compression: Option<OtlpCompression>,
+    /// `None` if all spans are sent.
+    pub sampling: Option<SamplingSettings>,
 }
 
 impl HoneycombConfig {
@@ -97,7 +126,8 @@ impl HoneycombConfig {
             reader.reject("HONEYCOMB_DATASET", reason);
         }
         let compression = reader.parsed("OTEL_EXPORTER_OTLP_COMPRESSION", OtlpCompression::parse);
-        Some(Self { key, dataset, headers, endpoint: endpoint.ok()?, compression })
+        let sampling = read_sampling(reader);
+        Some(Self { key, dataset, headers, endpoint: endpoint.ok()?, compression, sampling })
     }
 
     /// Settings of the command `board`: it uses `HONEYCOMB_CONFIGURATION_KEY`, else the exporter's key.
@@ -106,8 +136,30 @@ impl HoneycombConfig {
         let key = own.map(SecretSource::Inline).or_else(|| read_key(reader).ok()?)?;
         let endpoint = read_endpoint(reader).ok()?;
         let (key, headers) = (Some(key), Vec::new());
-        Some(Self { key, dataset: None, headers, endpoint, compression: None })
+        Some(Self { key, dataset: None, headers, endpoint, compression: None, sampling: None })
     }
+}
+
+/// An invalid rate means 1: all spans are sent, since a wrong rate would lose some.
+fn read_sampling(reader: &mut Reader<'_>) -> Option<SamplingSettings> {
+    let rate = reader.or_default("CRUDDUR_HONEYCOMB_SAMPLE_RATE", |text| {
+        let rate = text.parse().ok().filter(|rate| (1..=MAX_RATE).contains(rate));
+        let reason =
+            format!("is ignored, so all spans are sent: not a whole number from 1 to {MAX_RATE}");
+        rate.ok_or(reason)
+    });
+    let slow_ms = reader.or_default("CRUDDUR_HONEYCOMB_SLOW_MS", |text| {
+        let slow_ms = text.parse::<u32>().ok().filter(|slow_ms| *slow_ms > 0);
+        slow_ms.ok_or_else(|| "is ignored, so it is 2000: not a whole number above 0".into())
+    });
+    let samples_logs = reader.or_default("CRUDDUR_HONEYCOMB_SAMPLE_LOGS", |text| match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("is ignored, so all log records are sent: neither true nor false".into()),
+    });
+    let salt = reader.get("CRUDDUR_HONEYCOMB_SAMPLE_SALT").unwrap_or_default();
+    let slow = Duration::from_millis(slow_ms.into());
+    (rate > 1).then_some(SamplingSettings { rate, slow, salt, samples_logs })
 }
 
 /// Rejects a key that cannot be used: the exporter is off rather than sending without a key.

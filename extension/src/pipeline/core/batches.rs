@@ -150,22 +150,33 @@ impl Core {
         under_way: &InFlight,
         fates: &[(State, u64)],
     ) {
-        let entries = under_way.sequences.iter().filter_map(|sequence| self.buffer.get(*sequence));
+        self.conclude(id, under_way.route, &under_way.sequences, fates);
+        let destination = &mut self.destinations[id];
+        destination.suspects.retain(|sequence, _| !under_way.sequences.contains(sequence));
+    }
+
+    /// A destination lacks these payloads of one queue no more. They are sorted.
+    pub(super) fn conclude(
+        &mut self,
+        id: DestinationId,
+        route: QueueId,
+        sequences: &[u64],
+        fates: &[(State, u64)],
+    ) {
+        let entries = sequences.iter().filter_map(|sequence| self.buffer.get(*sequence));
         let on_disk = entries.filter(|entry| self.state_of(entry, id) == State::Spooled);
         let records: Vec<_> = on_disk.filter_map(|it| Some((it.location?, it.header))).collect();
         let spooled = records.iter().map(|(_, header)| header.items).sum();
-        self.ledger.conclude(under_way.route, spooled, fates);
-        for freed in self.buffer.done(id) {
+        self.ledger.conclude(route, spooled, fates);
+        for freed in self.buffer.done(id, sequences) {
             self.free(&freed);
         }
-        let watermark = self.buffer.watermark(id, under_way.batch.kind);
+        let watermark = self.buffer.watermark(id, self.kind(id, route));
         for (location, header) in records.into_iter().filter(|(_, it)| it.sequence > watermark) {
             let left = self.buffer.get(header.sequence).map_or(0, |it| it.header.destinations);
             let header = RecordHeader { destinations: left & self.durable, ..header };
             self.out_of_order.push((location, header));
         }
-        let destination = &mut self.destinations[id];
-        destination.suspects.retain(|sequence, _| !under_way.sequences.contains(sequence));
         self.spool_refuses = false; // there may be room again
     }
 }

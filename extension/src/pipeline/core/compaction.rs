@@ -21,8 +21,12 @@ impl Core {
     ///
     /// Without the time, the oldest segment of any age. Takes some 5 ms of a full core for a megabyte.
     pub fn compact_some(&mut self, now: Option<Instant>) -> bool {
-        let Self { spool: Some(spool), buffer, .. } = self else { return false };
-        let Some(id) = spool.stale(now, &buffer.busy_segments()) else { return false };
+        if self.stale_segment(now).is_none() {
+            return false;
+        }
+        // During an outage no flush drops what sampling leaves out.
+        self.settle_samples(false);
+        let Some(id) = self.stale_segment(now) else { return false };
         if let Err(error) = self.compact(id) {
             warn!("A part of the spool stays as it is: {error}");
         }
@@ -30,6 +34,10 @@ impl Core {
             spool.set_compact(id);
         }
         true
+    }
+
+    fn stale_segment(&self, now: Option<Instant>) -> Option<SegmentName> {
+        self.spool.as_ref()?.stale(now, &self.buffer.busy_segments())
     }
 
     fn compact(&mut self, id: SegmentName) -> std::io::Result<()> {
@@ -45,9 +53,9 @@ impl Core {
                 }
                 Err(ReadError::NotNow(error)) => return Err(error),
             };
-            let RecordHeader { kind, destinations, is_zstd, .. } = entry.header;
-            // Each failure needs a separate request.
-            if is_zstd || kind == SignalKind::Failures {
+            let RecordHeader { kind, destinations, is_zstd, is_undecided, .. } = entry.header;
+            // Each failure needs a separate request, and each undecided payload its decision.
+            if is_zstd || is_undecided || kind == SignalKind::Failures {
                 records.push((entry.header, body));
             } else {
                 groups.entry((kind, destinations)).or_default().push((entry, body));

@@ -6,6 +6,7 @@
 //! [`Ledger`](crate::pipeline::ledger::Ledger) counts every step.
 
 mod destination;
+mod sampler;
 pub mod state;
 mod dead_letters;
 mod pending_failures;
@@ -15,6 +16,7 @@ mod batches;
 mod compaction;
 mod recovery;
 mod isolation;
+mod samples;
 pub mod posts;
 
 pub use crate::pipeline::core::state::{Core, Trigger};

@@ -38,7 +38,9 @@ impl Core {
             };
             let queues: Vec<_> = (0..self.destinations.len()).filter_map(|id| lacks(&id)).collect();
             header.destinations = queues.iter().fold(0, |bits, (id, _)| bits | 1 << id);
+            header.is_undecided &= self.is_sampled(&header);
             if !queues.is_empty() && self.buffer.recover(header, location) {
+                self.await_recovered(&header);
                 spool.keep(location);
                 let found = if header.sequence < end { &mut counted } else { &mut uncounted };
                 queues.iter().for_each(|(_, route)| found[*route] += header.items);

@@ -1,12 +1,19 @@
 //! A deterministic simulation: the production buffer, breaker, spool and ledger, driven through
 //! arbitrary interleavings of steps and faults.
 //!
+//! In every second run the durable destination is sampled, one trace in two.
+//!
 //! The far end records which spans it acknowledged. At the end of a run everything heals, and then
 //! each span that was received has arrived or is counted as dropped: exactly as many as are missing. Only
 //! after a kill a span may arrive, and count, twice.
 //! A failing run prints its seed; `CRUDDUR_SEEDS=100000` runs more of them.
 
-use std::{collections::HashSet, fs, os::unix::fs::FileExt, time::Duration};
+use std::{
+    collections::HashSet,
+    fs,
+    os::unix::fs::FileExt,
+    time::{Duration, SystemTime},
+};
 
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
@@ -19,6 +26,8 @@ use tokio::time::Instant;
 use crate::delivery::batch::Batch;
 use crate::delivery::error::{ExportError, ExportOutcome};
 use crate::delivery::{DestinationId, DestinationSpec};
+use crate::invocation::choice::SamplingSettings;
+use crate::invocation::registry::Registry;
 use crate::otlp::payload::{Payload, SignalKind};
 use crate::otlp::wire::nested;
 use crate::pipeline::core::state::{Core, Trigger};
@@ -36,6 +45,8 @@ struct World {
     directory: tempfile::TempDir,
     now: Instant,
     core: Core,
+    is_sampled: bool,
+    registry: Registry,
     /// The block that was written after the last step; a kill leaves it.
     sums: Vec<u8>,
     /// The batch of each worker.
@@ -64,16 +75,27 @@ fn specs() -> Vec<DestinationSpec> {
     vec![spec("durable", true), spec("fleeting", false)]
 }
 
-fn new_core(seed: u64) -> Core {
-    Core::new(specs(), BUFFER_BYTES, Trigger::Flush, seed)
+fn new_registry(is_sampled: bool) -> Registry {
+    let (slow, salt) = (Duration::from_secs(3_600), String::new());
+    let settings = SamplingSettings { rate: 2, slow, salt, samples_logs: false };
+    Registry::with_sampling(is_sampled.then_some(settings))
+}
+
+fn new_core(seed: u64, registry: &Registry) -> Core {
+    let core = Core::new(specs(), BUFFER_BYTES, Trigger::Flush, seed);
+    core.with_sampling("durable", registry)
 }
 
 impl World {
     fn new(seed: u64) -> Self {
         let directory = tempfile::tempdir().unwrap();
+        let is_sampled = seed % 2 == 1;
+        let registry = new_registry(is_sampled);
         let mut world = Self {
             rng: fastrand::Rng::with_seed(seed),
-            core: new_core(seed),
+            core: new_core(seed, &registry),
+            is_sampled,
+            registry,
             directory,
             now: Instant::now(),
             sums: Vec::new(),
@@ -91,7 +113,10 @@ impl World {
     }
 
     fn start_process(&mut self, seed: u64) {
-        self.core = new_core(seed);
+        self.registry = new_registry(self.is_sampled);
+        self.invoke();
+        self.invoke(); // the first one is cold
+        self.core = new_core(seed, &self.registry);
         self.at_workers = vec![None, None];
         let path = self.directory.path();
         let (spool, recovered) = Spool::open(path, SPOOL_BYTES, &self.core.names()).unwrap();
@@ -110,7 +135,8 @@ impl World {
             }
             80..90 => self.fail(),
             90..94 => self.now += Duration::from_millis(self.rng.u64(0..90_000)),
-            94..96 => self.core.thawed(Duration::ZERO),
+            94 => self.core.thawed(Duration::ZERO),
+            95 => self.invoke(),
             96 => self.kill(),
             97 if self.rng.bool() => self.kill_before_the_sums(),
             97 => self.kill_after_an_answer(),
@@ -152,6 +178,14 @@ impl World {
                 assert_eq!(items, counted, "{state:?} at {id}");
             }
         }
+    }
+
+    /// The parts of earlier invocations are over.
+    fn invoke(&mut self) {
+        let request_id = self.rng.u64(..).to_string();
+        let invoke = serde_json::json!({ "requestId": request_id });
+        let invoke = serde_json::from_value(invoke).unwrap();
+        self.registry.on_invoke(&invoke, SystemTime::now());
     }
 
     fn receive(&mut self) -> Vec<u64> {
@@ -291,22 +325,29 @@ impl World {
             let (received, acknowledged) = (&self.received[id], &self.acknowledged[id]);
             let missing = received.difference(acknowledged).count() as u64;
             let (repeated, uncounted) = (self.repeated[id], self.uncounted[id].len() as u64);
+            let left_out = account.at(State::Dropped(Reason::SampledOut));
+            let dropped = account.lost() + left_out;
             let again = account.received() - received.len() as u64;
 
             assert!(acknowledged.is_subset(received), "spans from nowhere, {id}");
             let delivered = acknowledged.len() as u64 - uncounted + repeated;
             assert_eq!(account.at(State::Delivered), delivered, "delivered, {id}");
-            assert!(account.lost() >= missing, "{missing} lost, {id}: {account:?}");
+            assert!(dropped >= missing, "{missing} lost, {id}: {account:?}");
+            assert!(left_out == 0 || self.is_sampled && id == 0, "{id}: {account:?}");
             assert!(again == 0 || self.was_killed, "received twice, {id}: {account:?}");
             // Without their answers, spans that no process could send again count as dropped.
-            let dropped = missing + again + uncounted;
-            assert_eq!(account.lost() + repeated, dropped, "dropped, {id}: {account:?}");
+            assert_eq!(
+                dropped + repeated,
+                missing + again + uncounted,
+                "dropped, {id}: {account:?}"
+            );
         }
     }
 }
 
 fn request(spans: &[u64], failed: bool) -> Vec<u8> {
     let spans = spans.iter().map(|id| Span {
+        trace_id: u128::from(1 + id % 7).to_be_bytes().to_vec(),
         span_id: id.to_be_bytes().to_vec(),
         status: failed.then(|| Status { code: 2, ..Status::default() }),
         ..Span::default()
@@ -341,6 +382,7 @@ fn whatever_happens_no_span_is_lost_without_being_counted() {
         (Reason::SpoolFull, 0),
         (Reason::SpoolDamaged, 0),
         (Reason::Killed, 0),
+        (Reason::SampledOut, 0),
     ];
     for seed in 0..seeds.unwrap_or(800) {
         let account = std::panic::catch_unwind(|| run(seed)).unwrap_or_else(|panic| {

@@ -10,6 +10,7 @@ use crate::delivery::{DestinationId, DestinationSpec};
 use crate::otlp::payload::{Payload, SignalKind};
 use crate::pipeline::buffer::{Buffer, Entry};
 use crate::pipeline::core::destination::{BatchAttempt, Destination};
+use crate::pipeline::core::sampler::Sampler;
 use crate::pipeline::ledger::{Account, Ledger, QueueId, Reason, State};
 use crate::pipeline::spool::{Location, RecordHeader, Spool};
 use crate::pipeline::stats;
@@ -49,6 +50,8 @@ pub struct Core {
     pub(super) spool_reported: bool,
     /// Whether the full buffer was logged; false again when it is half empty.
     pub(super) full_reported: bool,
+    /// `None` if the destinations get all spans.
+    pub(super) sampler: Option<Sampler>,
 }
 
 impl Core {
@@ -86,6 +89,7 @@ impl Core {
             spool_refuses: false,
             spool_reported: false,
             full_reported: false,
+            sampler: None,
         }
     }
 
@@ -111,9 +115,12 @@ impl Core {
         if destinations == 0 {
             return;
         }
+        let (kind, has_error) = (payload.kind, payload.has_error);
         let sequence = self.buffer.push(payload, destinations);
+        self.await_decision(sequence, kind, has_error);
         self.append(sequence);
         if self.trigger == Trigger::Receive {
+            self.settle_samples(false);
             self.buffer.mark();
             self.destinations.iter_mut().for_each(|destination| destination.skipped.clear());
         }
@@ -151,6 +158,7 @@ impl Core {
     /// payloads, such as platform spans of the same invocation, wait for the next flush; awaiting them
     /// would cost a second round trip.
     pub fn begin_flush(&mut self, now: Instant, drain: bool) {
+        self.settle_samples(drain);
         self.buffer.mark();
         self.spool_refuses = false;
         for id in 0..self.destinations.len() {
@@ -221,7 +229,7 @@ impl Core {
     pub fn remove_finished(&mut self) {
         let Some(spool) = &mut self.spool else { return };
         for (location, header) in self.out_of_order.drain(..) {
-            spool.set_destinations(location, &header);
+            spool.set_state(location, &header);
         }
         spool.remove_finished();
     }

@@ -6,6 +6,7 @@ mod refusals;
 mod isolation;
 mod measure;
 mod posts;
+mod sampling;
 mod spooling;
 
 use std::time::Duration;
@@ -191,8 +192,8 @@ async fn who_does_not_answer_within_the_hold_is_left_alone_unless_nobody_waited(
         assert_eq!(bench.sent(0), None, "one batch at a time");
 
         bench.core.destinations[0].awaited = None;
-        bench.core.destinations[0].under_way = None;
-        bench.core.buffer.done(0);
+        let under_way = bench.core.destinations[0].under_way.take().unwrap();
+        bench.core.buffer.done(0, &under_way.sequences);
 
         assert_eq!(bench.sent(0), sent);
     }

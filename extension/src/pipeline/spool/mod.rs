@@ -244,11 +244,11 @@ impl Spool {
         segment.read(location.offset, header.bytes)
     }
 
-    /// Writes which destinations lack a record, if it is still there.
-    pub fn set_destinations(&self, location: Location, header: &RecordHeader) {
+    /// Writes whether a record is undecided and which destinations lack it, if it is still there.
+    pub fn set_state(&self, location: Location, header: &RecordHeader) {
         let segment = self.segments.get(&location.segment);
         // If the write fails, the next process sends the record again.
-        segment.into_iter().for_each(|it| drop(it.set_destinations(location.offset, header)));
+        segment.into_iter().for_each(|it| drop(it.set_state(location.offset, header)));
     }
 
     /// Counts a recovered record as one that a queue lacks.

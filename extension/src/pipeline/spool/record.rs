@@ -24,6 +24,7 @@ pub(super) const HEADER_BYTES: usize = 44;
 const HAS_ERROR: u8 = 1;
 const HAS_UNSAMPLED: u8 = 2;
 const IS_ZSTD: u8 = 4;
+const IS_UNDECIDED: u8 = 8;
 
 /// What the account and the queues need to know of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct RecordHeader {
     pub has_unsampled: bool,
     /// Whether the body is zstd.
     pub is_zstd: bool,
+    /// Whether the sampled destination waits for the sampling decision.
+    pub is_undecided: bool,
     /// Bytes of the body, and of the uncompressed body.
     pub bytes: u32,
     pub plain_bytes: u32,
@@ -64,12 +67,15 @@ impl RecordHeader {
         header[21] = flags;
         header[28..36].copy_from_slice(&self.sequence.to_le_bytes());
         header[36..44].copy_from_slice(&self.items.to_le_bytes());
-        self.set_destinations(&mut header);
+        self.set_state(&mut header);
         header
     }
 
-    /// Changes the destinations of an encoded header to those of this one.
-    pub(super) fn set_destinations(&self, header: &mut [u8; HEADER_BYTES]) {
+    /// Changes the sampling flag and the destinations of an encoded header to those of this one. The other
+    /// flags stay: compaction may have changed them.
+    pub(super) fn set_state(&self, header: &mut [u8; HEADER_BYTES]) {
+        header[21] &= !IS_UNDECIDED;
+        header[21] |= if self.is_undecided { IS_UNDECIDED } else { 0 };
         header[24..28].copy_from_slice(&self.destinations.to_le_bytes());
         let checksum = crc32fast::hash(&header[8..]);
         header[4..8].copy_from_slice(&checksum.to_le_bytes());
@@ -88,6 +94,7 @@ impl RecordHeader {
             has_error: flag(HAS_ERROR),
             has_unsampled: flag(HAS_UNSAMPLED),
             is_zstd: flag(IS_ZSTD),
+            is_undecided: flag(IS_UNDECIDED),
             bytes: number(header, 12),
             plain_bytes: number(header, 16),
             destinations: number(header, 24),

@@ -127,13 +127,13 @@ impl SegmentFile {
         Ok(Bytes::from(record).slice(HEADER_BYTES..))
     }
 
-    /// Writes the destinations of a header into the record with its sequence number.
-    pub(super) fn set_destinations(&self, offset: u64, header: &RecordHeader) -> io::Result<()> {
+    /// Writes the sampling flag and the destinations of a header into the record with its sequence number.
+    pub(super) fn set_state(&self, offset: u64, header: &RecordHeader) -> io::Result<()> {
         let mut found = [0; HEADER_BYTES];
         self.file.read_exact_at(&mut found, offset)?;
         let is_same = RecordHeader::decode(&found).is_ok_and(|it| it.sequence == header.sequence);
         if is_same {
-            header.set_destinations(&mut found);
+            header.set_state(&mut found);
             self.file.write_all_at(&found, offset)?;
         }
         Ok(())

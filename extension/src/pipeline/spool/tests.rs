@@ -13,6 +13,7 @@ fn header(sequence: u64, has_error: bool, body: &[u8]) -> RecordHeader {
         has_error,
         has_unsampled: false,
         is_zstd: false,
+        is_undecided: false,
         bytes: body.len() as u32,
         plain_bytes: body.len() as u32,
         destinations: 0b01,

@@ -67,7 +67,7 @@ impl FailureReporter {
         Self {
             evidence_limit: EvidenceLimit::new(2 * share),
             address,
-            maker: ItemBuilder::new(settings),
+            maker: ItemBuilder::new(settings, registry.clone()),
             bursts: BurstLimiter::new(share),
             registry,
             invocations: VecDeque::new(),

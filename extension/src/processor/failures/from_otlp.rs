@@ -25,6 +25,7 @@ use opentelemetry_proto::tonic::{
 use prost::Message as _;
 
 use crate::otlp::any_value::text;
+use crate::otlp::item_facts::{EXCEPTION, MESSAGE};
 use crate::otlp::log_level::LogLevel;
 use crate::otlp::payload::{Payload, REQUEST_ID_KEYS, SignalKind, is_error};
 use crate::otlp::wire::{Value, nested};
@@ -42,11 +43,6 @@ use crate::processor::failures::settings::ClientAddress;
 use crate::processor::failures::truncate::cut_to;
 use crate::text::hex;
 use crate::time::{time_at, unix_ms};
-
-/// The event that requests a message.
-const MESSAGE: &str = "rollbar.message";
-
-const EXCEPTION: &str = "exception";
 
 /// The evidence of one span or record.
 #[derive(Debug)]

@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Value, json};
-use trace_context::XrayHeader;
+use trace_context::{TraceId, XrayHeader};
 
 use crate::invocation::attempt::Attempt;
+use crate::invocation::registry::Registry;
 use crate::otlp::payload::XRAY_HEADER_KEY;
 use crate::processor::failures::attributes::SelectedAttributes;
 use crate::processor::failures::evidence::{
@@ -66,10 +67,11 @@ pub(super) struct ItemBuilder {
     function: String,
     version: Option<String>,
     region: Option<String>,
+    registry: Registry,
 }
 
 impl ItemBuilder {
-    pub(super) fn new(settings: FailureSettings) -> Self {
+    pub(super) fn new(settings: FailureSettings, registry: Registry) -> Self {
         let FailureSettings { function_name, function_version, region, scrub, items, .. } =
             settings;
         Self {
@@ -78,6 +80,7 @@ impl ItemBuilder {
             function: function_name,
             version: function_version,
             region,
+            registry,
         }
     }
 
@@ -235,7 +238,12 @@ impl ItemBuilder {
         fields.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
     }
 
+    /// `None` also for a trace that sampling left out.
     fn trace_url(&self, trace_id: &str) -> Option<String> {
+        let is_left_out = |id| self.registry.is_left_out(id);
+        if TraceId::from_hex(trace_id).is_some_and(is_left_out) {
+            return None;
+        }
         Some(self.config.trace_url.as_ref()?.replace("{trace_id}", trace_id))
     }
 

@@ -26,6 +26,7 @@ use crate::processor::log_lines::LineEnricher;
 
 mod account;
 mod content;
+mod sampling;
 
 const ROOT: &str = "5759e988bd862e3fe1be46a994272793";
 const SCHEMA: &str = include_str!("../../../../tests/schemas/rollbar_item.json");
@@ -52,7 +53,7 @@ struct World {
 impl World {
     fn new(more: &[(&str, &str)]) -> Self {
         let config = config(more);
-        let registry = Registry::default();
+        let registry = Registry::with_sampling(config.sampling().cloned());
         let settings = config.failure_settings().unwrap();
         Self {
             failures: FailureReporter::new(settings, registry.clone()),

@@ -140,6 +140,7 @@ impl LineEnricher {
     ) -> (String, bool) {
         let is_error = fields.level() >= Some(LogLevel::Error);
         let attempt = self.attempt(event, owner, fields);
+        self.mark_error(attempt.as_ref(), is_error);
         let ours = self.invocation_fields(attempt.as_ref());
         let mut line = object_begun(fields, &ours);
         let value = |key: &str| serde_json::from_str(fields.get(key)?).ok();
@@ -184,6 +185,12 @@ impl LineEnricher {
         self.registry.get(id)
     }
 
+    fn mark_error(&self, attempt: Option<&Attempt>, is_error: bool) {
+        if let Some(attempt) = attempt.filter(|it| is_error && !it.has_error_line) {
+            self.registry.set_error_line(attempt.id);
+        }
+    }
+
     fn invocation_fields(&mut self, attempt: Option<&Attempt>) -> Arc<InvocationFields> {
         match attempt {
             Some(attempt) => self.last_fields.get(&self.facts, attempt),
@@ -197,6 +204,7 @@ impl LineEnricher {
         let masked = self.scrubber.text(plain.trim_end_matches(['\n', '\r'])).into_owned();
         let is_error = level.and_then(LogLevel::parse) >= Some(LogLevel::Error);
         let attempt = self.attempt_of(None, owner, event.time);
+        self.mark_error(attempt.as_ref(), is_error);
         let ours = self.invocation_fields(attempt.as_ref());
         (wrapped(event.time, level, &masked, None, &ours), is_error)
     }

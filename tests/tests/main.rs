@@ -44,3 +44,4 @@ mod secrets;
 mod straight_line;
 mod terminal;
 mod xray;
+mod xray_otlp;

@@ -23,7 +23,7 @@ type Given = &'static [(&'static str, &'static str)];
 
 #[test]
 fn valid_parameters_are_accepted() {
-    let rows: [Given; 14] = [
+    let rows: [Given; 15] = [
         &[],
         &[("HoneycombApiKeySecret", SECRET)],
         &[("HoneycombApiKeySecret", PARAMETER), ("TraceShare", "0.05")],
@@ -44,6 +44,7 @@ fn valid_parameters_are_accepted() {
         &[("ExistingTableArn", TABLE)],
         &[("PublicConcurrency", "10"), ("ExpectedRequestsPerHour", "3")],
         &[("LogGroupName", "cruddur"), ("XRayGroupName", "Cruddur"), ("WriteQuota", "0")],
+        &[("TransactionSearch", "on")],
     ];
     let stacks: Vec<_> = rows.iter().map(|given| ("a-stack", *given)).collect();
 
@@ -53,7 +54,7 @@ fn valid_parameters_are_accepted() {
 }
 
 /// Parameters, and a part of the reason for their refusal.
-const REFUSED: [(Given, &str); 35] = [
+const REFUSED: [(Given, &str); 36] = [
     // A key in the place of its ARN, and the name of a secret.
     (&[("HoneycombApiKeySecret", "hcaik_01hqk4k20cjeh63wca8vva5stw")], "never the key itself"),
     (&[("HoneycombApiKeySecret", "cruddur/honeycomb")], "never the key itself"),
@@ -97,6 +98,7 @@ const REFUSED: [(Given, &str); 35] = [
     (&[("ServiceName", "a service")], "1 to 64 letters"),
     (&[("LogRetentionDays", "2")], "LogRetentionDays"),
     (&[("Metrics", "off")], "Metrics"),
+    (&[("TransactionSearch", "yes")], "TransactionSearch"),
 ];
 
 #[test]

@@ -34,7 +34,7 @@ use sha2::{Digest, Sha256};
 use trace_context::{SpanId, TraceId, XrayHeader};
 
 use crate::bounded_map::BoundedMap;
-use crate::exporter::xray::index::Indexed;
+use crate::exporter::xray::index::{Indexed, index};
 use crate::exporter::xray::translate::SegmentPlace;
 use crate::invocation::registry::Registry;
 use crate::processor::platform_spans::{new_span_id, new_trace_id};
@@ -49,6 +49,23 @@ pub(super) enum Placement {
     Unsampled,
     /// The sampling decision is lost.
     Unknown,
+}
+
+/// The spans of a request whose encoding was checked, in their order there, with their places.
+#[derive(Debug)]
+pub(super) struct PlacedBatch<'a> {
+    pub(super) request: &'a [u8],
+    pub(super) spans: Vec<Indexed<'a>>,
+    pub(super) placements: Vec<Placement>,
+    pub(super) resources: Vec<&'a [u8]>,
+    pub(super) now: SystemTime,
+}
+
+impl PlacedBatch<'_> {
+    /// The number of spans that have this placement.
+    pub(super) fn count(&self, placement: Placement) -> u64 {
+        self.placements.iter().filter(|it| **it == placement).count() as u64
+    }
 }
 
 /// Trace and sampling decision of an invocation's spans.
@@ -81,6 +98,12 @@ pub(super) struct Placer {
 impl Placer {
     pub(super) fn new(registry: Option<Registry>, undecided: f64) -> Self {
         Self { registry, undecided, entries: BoundedMap::new(MAX_ENTRIES) }
+    }
+
+    pub(super) fn place<'a>(&mut self, request: &'a [u8], now: SystemTime) -> PlacedBatch<'a> {
+        let (spans, resources) = index(request);
+        let placements = self.place_spans(&spans, now);
+        PlacedBatch { request, spans, placements, resources, now }
     }
 
     /// Identical copies of a span get one place.

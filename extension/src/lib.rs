@@ -28,7 +28,8 @@
 //!    [`pipeline::buffer`] holds it, and only then the receiver answers 200.
 //! 5. A flush cuts a [`delivery::batch`] for each destination. `pipeline::worker` runs the exporter,
 //!    and [`client::freeze`] notices if the sandbox was frozen meanwhile.
-//! 6. [`exporter::honeycomb`] sends the bytes without decoding them; [`exporter::xray`] translates them.
+//! 6. [`exporter::honeycomb`] sends the bytes without decoding them; [`exporter::xray`] replaces ids in them,
+//!    or translates them to documents.
 //! 7. [`pipeline::core`] completes the batch: delivered, retried, spooled or dropped.
 //!
 //! # A log line

@@ -63,6 +63,13 @@ impl Xray {
         Xray::start().await.url()
     }
 
+    /// Status and body of the answer to this OTLP request at this time, and how many spans are stored.
+    pub fn answer_to_spans(request: &[u8], now: SystemTime) -> (u16, Bytes, usize) {
+        let (answer, stored) = otlp_endpoint::answer_to_body(request, now);
+        let body = answer.body().clone().into_inner().unwrap_or_default();
+        (answer.status().as_u16(), body, stored.len())
+    }
+
     /// As in `AWS_ENDPOINT_URL_XRAY`.
     pub fn url(&self) -> String {
         format!("http://{}", self.fake.address)

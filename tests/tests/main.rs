@@ -6,6 +6,7 @@ mod local_run;
 mod puppet;
 mod sandbox;
 mod sandbox_telemetry;
+mod xray_fake;
 
 // What the stores promise, each alike.
 mod store;

@@ -48,9 +48,18 @@ pub(super) fn answer(
     now: SystemTime,
 ) -> (Answered, Vec<Span>) {
     let stored = match has_transaction_search {
-        true => store(request, now),
+        true => plain_body(request).and_then(|body| store(&body, now)),
         false => Err((400, OFF.to_owned())),
     };
+    reply(stored)
+}
+
+/// The answer to the decompressed body of a call.
+pub(super) fn answer_to_body(body: &[u8], now: SystemTime) -> (Answered, Vec<Span>) {
+    reply(store(body, now))
+}
+
+fn reply(stored: Result<(Vec<Span>, i64), Refused>) -> (Answered, Vec<Span>) {
     match stored {
         Ok((stored, rejected)) => {
             let partial = (rejected > 0).then(|| ExportTracePartialSuccess {
@@ -83,20 +92,22 @@ fn protobuf(status: u16, body: Vec<u8>) -> Answered {
     response.body(Full::new(body.into())).expect("a well-formed answer")
 }
 
-fn store(request: &Recorded, now: SystemTime) -> Result<(Vec<Span>, i64), Refused> {
+fn plain_body(request: &Recorded) -> Result<Vec<u8>, Refused> {
     let encoding = request.header("content-encoding").unwrap_or("identity");
     if request.header("content-type") != Some("application/x-protobuf")
         || !["identity", "gzip"].contains(&encoding)
     {
         return Err((415, "unsupported media type".to_owned()));
     }
-    let refused = |status: u16, reason: String| (status, reason);
-    let body = request.decoded().map_err(|error| refused(400, error.to_string()))?;
+    request.decoded().map_err(|error| (400, error.to_string()))
+}
+
+fn store(body: &[u8], now: SystemTime) -> Result<(Vec<Span>, i64), Refused> {
     if body.len() > MAX_CALL_BYTES {
         return Err((413, format!("{} bytes are too many", body.len())));
     }
-    let decoded = ExportTraceServiceRequest::decode(&*body);
-    let mut decoded = decoded.map_err(|error| refused(400, error.to_string()))?;
+    let decoded = ExportTraceServiceRequest::decode(body);
+    let mut decoded = decoded.map_err(|error| (400, error.to_string()))?;
     check_call(&decoded)?;
     let mut rejected = 0;
     for scope in decoded.resource_spans.iter_mut().flat_map(|it| &mut it.scope_spans) {

@@ -201,7 +201,7 @@ fn transaction_search_lets_x_ray_write_spans_and_functions_send_them_by_otlp() {
     }
     assert!(off.get("TransactionSearchConfig").is_none() && off.get("SpansPolicy").is_none());
     // CloudFormation refuses the search before the policy exists.
-    assert_eq!(on["TransactionSearchConfig"]["DependsOn"], json!(["SpansPolicy"]));
+    assert_eq!(on["TransactionSearchConfig"]["DependsOn"], "SpansPolicy");
     let document = on["SpansPolicy"]["Properties"]["PolicyDocument"].as_str().expect("a text");
     let document: Value = serde_json::from_str(document).expect("JSON");
     let statement = &document["Statement"][0];

@@ -46,7 +46,7 @@ use crate::exporter::kind::{ExporterConfig, ExporterKind};
 use crate::exporter::xray::acknowledged::AcknowledgedSpans;
 pub use crate::exporter::xray::annotations::AnnotationFilter;
 use crate::exporter::xray::config::{VARIABLES, XrayConfig, XrayTransport};
-use crate::exporter::xray::otlp::{MAX_SPANS, OtlpExport, OtlpRefusal};
+use crate::exporter::xray::otlp::{OtlpExport, OtlpRefusal};
 use crate::exporter::xray::placement::{PlacedBatch, Placement, Placer};
 use crate::exporter::xray::segment_export::SegmentExport;
 use crate::exporter::xray::transport::Transport;
@@ -63,6 +63,10 @@ pub const KIND: ExporterKind = ExporterKind {
         Some(Box::new(selection.is_named.then(|| XrayConfig::read(reader))??))
     },
 };
+
+/// Most spans of a batch that goes as OTLP, below X-Ray's limit of a call: bytes, index and rewritten call are
+/// in memory at once, about 2 kB a span.
+const MAX_BATCH_SPANS: usize = 2_000;
 
 impl ExporterConfig for XrayConfig {
     fn start(&self, registry: Option<&Registry>) -> Box<dyn Exporter> {
@@ -154,7 +158,7 @@ impl Xray {
 impl Exporter for Xray {
     fn spec(&self) -> DestinationSpec {
         let max_items = match self.next {
-            NextBatch::Otlp => MAX_SPANS,
+            NextBatch::Otlp => MAX_BATCH_SPANS,
             _ => self.transport.max_documents() * self.transport.max_calls(),
         };
         DestinationSpec {

@@ -20,7 +20,7 @@ use crate::otlp::schema::{RESOURCE_SPANS, SCOPE_SPANS, SPAN};
 use crate::otlp::wire::nested;
 
 /// Most spans of a call.
-pub(crate) const MAX_SPANS: usize = 10_000;
+const MAX_SPANS: usize = 10_000;
 
 /// Most bytes of a call without compression.
 const MAX_CALL_BYTES: usize = 5_000_000;

@@ -16,7 +16,6 @@ use crate::delivery::error::{ExportError, ExportOutcome};
 use crate::exporter::xray::acknowledged::{AcknowledgedSpan, AcknowledgedSpans};
 pub(super) use crate::exporter::xray::otlp::answer::OtlpRefusal;
 use crate::exporter::xray::otlp::answer::rejected_spans;
-pub(super) use crate::exporter::xray::otlp::calls::MAX_SPANS;
 use crate::exporter::xray::otlp::calls::{CutBatch, cut};
 use crate::exporter::xray::placement::PlacedBatch;
 use crate::exporter::xray::request::XrayApi;

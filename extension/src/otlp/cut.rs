@@ -50,7 +50,7 @@ fn push_cut(schema: &Schema, message: &[u8], most: usize, out: &mut Vec<u8>) {
 /// At most so many bytes of a text, cut between characters.
 fn beginning(text: &[u8], most: usize) -> &[u8] {
     let text = std::str::from_utf8(text).unwrap_or_default();
-    text[..text.floor_char_boundary(most)].as_bytes()
+    &text.as_bytes()[..text.floor_char_boundary(most)]
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ const CREDENTIALS_MARGIN: Duration = Duration::from_secs(300);
 #[derive(Debug, Default)]
 pub(crate) struct XrayApi {
     /// Created for the first batch, so that a cold start does not wait for TLS and credentials.
-    clients: Option<XrayClients>,
+    clients: Option<Box<XrayClients>>,
 }
 
 /// Both share the connections.
@@ -57,7 +57,7 @@ impl XrayApi {
             let http = HttpClient::default();
             let config = sdk_config_on(http.clone());
             let sdk = Client::new(&config);
-            XrayClients { sdk, http, config, credentials: None, otlp_url: None }
+            Box::new(XrayClients { sdk, http, config, credentials: None, otlp_url: None })
         })
     }
 

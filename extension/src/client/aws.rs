@@ -110,13 +110,18 @@ pub fn endpoint_override(config: &SdkConfig, service_variable: &str) -> Option<S
 #[derive(Debug)]
 pub enum SigningError {
     NoCredentials,
+    /// The address that keeps the credentials did not answer.
+    CredentialsUnreachable(String),
     /// An address or header is wrong.
     Unsignable(String),
 }
 
 pub async fn credentials(config: &SdkConfig) -> Result<Credentials, SigningError> {
     let provider = config.credentials_provider().ok_or(SigningError::NoCredentials)?;
-    provider.provide_credentials().await.map_err(|_| SigningError::NoCredentials)
+    provider.provide_credentials().await.map_err(|error| match error {
+        CredentialsError::CredentialsNotLoaded(_) => SigningError::NoCredentials,
+        error => SigningError::CredentialsUnreachable(chain(&error)),
+    })
 }
 
 /// A POST with an AWS signature of version 4 over its body and these headers.

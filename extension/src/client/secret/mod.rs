@@ -227,7 +227,7 @@ impl RemoteSecret {
             SigningError::NoCredentials => misconfigured(format!(
                 "{self} cannot be looked up without credentials: AWS_ACCESS_KEY_ID and its like"
             )),
-            SigningError::Unsignable(error) => {
+            SigningError::CredentialsUnreachable(error) | SigningError::Unsignable(error) => {
                 misconfigured(format!("{self} cannot be looked up: {error}"))
             }
         };

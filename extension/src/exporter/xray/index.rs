@@ -111,7 +111,7 @@ fn read(bytes: &[u8], resource: usize) -> Indexed<'_> {
             _ => {}
         }
     }
-    let invocation = payload::request_id(bytes, 9).filter(|_| is_server);
+    let invocation = is_server.then(|| payload::request_id(bytes, 9)).flatten();
     span.invocation = invocation.and_then(|id| std::str::from_utf8(id).ok());
     let is_parent_remote = match span.flags & KNOWS_REMOTE {
         0 => is_server,

@@ -132,6 +132,7 @@ impl XrayClients {
 
 fn unsigned(error: SigningError) -> ExportError {
     let reason = match error {
+        SigningError::CredentialsUnreachable(reason) => return ExportError::Unreachable(reason),
         SigningError::NoCredentials => {
             "there are no credentials: AWS_ACCESS_KEY_ID and its like".to_owned()
         }

@@ -6,8 +6,6 @@
 
 use std::{borrow::Cow, collections::HashSet, time::Duration};
 
-use tracing::warn;
-
 use crate::exporter::xray::acknowledged::AcknowledgedSpans;
 use crate::exporter::xray::index::{Indexed, nanos_of};
 use crate::exporter::xray::otlp::rewrite::push_span;
@@ -78,15 +76,14 @@ impl DroppedSpans {
         self.out_of_time + self.too_large + self.of_large_resource
     }
 
-    pub(super) fn log(&self) {
+    /// The reasons that occurred, with the number of spans.
+    pub(super) fn reasons(&self) -> impl Iterator<Item = (u64, &'static str)> {
         let reasons = [
             (self.out_of_time, "X-Ray takes spans of the last 14 days and the next 2 hours"),
             (self.too_large, "they have more than 200 kB with their values cut"),
             (self.of_large_resource, "resource and scope have more than 16 kB"),
         ];
-        for (count, reason) in reasons.into_iter().filter(|(count, _)| *count > 0) {
-            warn!("{count} spans are dropped before they are sent to X-Ray: {reason}");
-        }
+        reasons.into_iter().filter(|(count, _)| *count > 0)
     }
 }
 

@@ -7,7 +7,7 @@ mod answer;
 mod calls;
 mod rewrite;
 
-use std::time::SystemTime;
+use std::{collections::BTreeSet, time::SystemTime};
 
 use bytes::Bytes;
 use tracing::warn;
@@ -22,7 +22,8 @@ use crate::exporter::xray::request::XrayApi;
 
 #[derive(Debug, Default)]
 pub(super) struct OtlpExport {
-    has_reported_cut: bool,
+    /// Reasons for cut and dropped spans. Each is logged once; the account counts the spans.
+    reported: BTreeSet<&'static str>,
 }
 
 impl OtlpExport {
@@ -49,8 +50,12 @@ impl OtlpExport {
             }
         }
         acknowledged.forget(&ids);
-        dropped.log();
-        if cut_spans > 0 && !std::mem::replace(&mut self.has_reported_cut, true) {
+        for (count, reason) in dropped.reasons() {
+            if self.reported.insert(reason) {
+                warn!("{count} spans are dropped before they are sent to X-Ray: {reason}");
+            }
+        }
+        if cut_spans > 0 && self.reported.insert("cut") {
             warn!("{cut_spans} spans are too large for X-Ray; their longest values were cut");
         }
         Ok(outcome)

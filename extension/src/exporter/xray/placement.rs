@@ -58,6 +58,8 @@ pub(super) struct PlacedBatch<'a> {
     pub(super) spans: Vec<Indexed<'a>>,
     pub(super) placements: Vec<Placement>,
     pub(super) resources: Vec<&'a [u8]>,
+    /// Whether two spans have the same ids, as copies have.
+    pub(super) may_have_copies: bool,
     pub(super) now: SystemTime,
 }
 
@@ -102,12 +104,16 @@ impl Placer {
 
     pub(super) fn place<'a>(&mut self, request: &'a [u8], now: SystemTime) -> PlacedBatch<'a> {
         let (spans, resources) = index(request);
-        let placements = self.place_spans(&spans, now);
-        PlacedBatch { request, spans, placements, resources, now }
+        let (placements, may_have_copies) = self.place_spans(&spans, now);
+        PlacedBatch { request, spans, placements, resources, may_have_copies, now }
     }
 
-    /// Identical copies of a span get one place.
-    pub(super) fn place_spans(&mut self, spans: &[Indexed<'_>], now: SystemTime) -> Vec<Placement> {
+    /// Identical copies of a span get one place. Also returns whether there may be any.
+    pub(super) fn place_spans(
+        &mut self,
+        spans: &[Indexed<'_>],
+        now: SystemTime,
+    ) -> (Vec<Placement>, bool) {
         // Spans of a batch without a valid trace id and without an invocation share one trace.
         let nameless = spans.iter().find(|span| span.trace_id.is_none());
         let nameless =
@@ -137,12 +143,12 @@ impl Placer {
         let resolved = resolve_ancestors(&parents, |index| {
             self.resolve_root(&spans[index], trace_id(&spans[index]))
         });
+        let may_have_copies = by_id.len() < spans.len();
         let spans = spans.iter().zip(ids).zip(resolved);
-        spans
-            .map(|((span, id), (policy, is_entry))| {
-                placement(policy, is_entry, id, span.parent, trace_id(span))
-            })
-            .collect()
+        let placements = spans.map(|((span, id), (policy, is_entry))| {
+            placement(policy, is_entry, id, span.parent, trace_id(span))
+        });
+        (placements.collect(), may_have_copies)
     }
 
     /// Resolves a span whose parent is not in the batch.

@@ -3,6 +3,9 @@
 //!
 //! X-Ray refuses a whole call for its size, its resources or its range of times, and single spans for
 //! their size and age. The limits are counted in the smaller of both readings: kB are 1,000 bytes.
+//!
+//! Calls are not compressed: gzip's fastest level takes 4.8 µs for a span of 557 bytes and leaves 226, while
+//! all other steps of this way take 2.9 µs (`measure_calls`, release build).
 
 use std::{borrow::Cow, collections::HashSet, time::Duration};
 
@@ -119,6 +122,7 @@ struct Cutter<'a> {
     known: &'a AcknowledgedSpans,
     /// Nanoseconds since the epoch of the first and last accepted time.
     times: (u64, u64),
+    /// Spans of a batch that may have copies.
     seen: HashSet<SegmentId>,
     /// The present span.
     span: Vec<u8>,
@@ -135,13 +139,12 @@ impl<'a> Cutter<'a> {
             cut_spans: 0,
         };
         let times = (nanos_of(batch.now - MAX_AGE), nanos_of(batch.now + MAX_AHEAD));
-        let seen = HashSet::with_capacity(batch.spans.len());
-        Self { batch, known, times, seen, span: Vec::new(), cut }
+        Self { batch, known, times, seen: HashSet::new(), span: Vec::new(), cut }
     }
 
     fn push(&mut self, span: &Indexed<'_>, place: &SegmentPlace, heads: Heads<'_>) {
         let id = (place.trace_id, place.id);
-        let is_copy = !self.seen.insert(id);
+        let is_copy = self.batch.may_have_copies && !self.seen.insert(id);
         if let Some(known) = self.known.get(id) {
             self.cut.rejected += u64::from(known.is_refused);
             return self.cut.acknowledged.push(id);

@@ -10,7 +10,7 @@ use prost::Message;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::delivery::batch::compress;
+use crate::delivery::batch::{Batch, BatchPart, compress};
 use crate::exporter::xray::SystemTime;
 use crate::exporter::xray::annotations::AnnotationFilter;
 use crate::exporter::xray::index::index;
@@ -21,6 +21,7 @@ use crate::exporter::xray::serialize::to_bounded_json;
 use crate::exporter::xray::tests::{attributes, request};
 use crate::exporter::xray::translate::translate;
 use crate::invocation::registry::Registry;
+use crate::otlp::payload::SignalKind;
 use crate::test_clock::cpu_time;
 
 const SPANS: u64 = 20_000;
@@ -55,7 +56,7 @@ fn measure_documents() {
     let (filter, now, began) = (AnnotationFilter::default(), SystemTime::now(), cpu_time());
 
     let (spans, _) = index(&request);
-    let placements = placer.place_spans(&spans, now);
+    let (placements, _) = placer.place_spans(&spans, now);
     let placed = cpu_time() - began;
     let mut bytes = 0;
     for (span, placement) in spans.iter().zip(placements) {
@@ -90,7 +91,17 @@ fn measure_calls() {
     let requests: Vec<_> = (0..SPANS / 1_000)
         .map(|at| request((at * 1_000..(at + 1) * 1_000).map(varied).collect()))
         .collect();
-    let stored: Vec<_> = requests.iter().map(|it| compress(std::iter::once(it)).unwrap()).collect();
+    let stored: Vec<_> = requests
+        .iter()
+        .map(|it| BatchPart {
+            bytes: compress(std::iter::once(it)).unwrap(),
+            plain_bytes: it.len(),
+            items: 1_000,
+            has_error: false,
+            has_unsampled: false,
+        })
+        .map(|part| Batch::of_parts(SignalKind::Traces, true, vec![part]))
+        .collect();
     let mut placer = Placer::new(Some(Registry::default()), 1.0);
     let mut spent = Duration::ZERO;
     let mut step = |name: &str, bytes: usize| {
@@ -102,10 +113,10 @@ fn measure_calls() {
     let total = |all: &[Vec<u8>]| all.iter().map(Vec::len).sum();
 
     step("(preparation)", total(&requests));
-    let plain: Vec<_> = stored.iter().map(|it| zstd::decode_all(&it[..]).unwrap()).collect();
-    step("zstd of the spool, decompressed", total(&plain));
+    let plain: Vec<_> = stored.iter().map(|it| it.to_plain().unwrap()).collect();
+    step("zstd of the spool, decompressed", total(&requests));
     let placed: Vec<_> = plain.iter().map(|request| placer.place(request, now)).collect();
-    step("index and placement", total(&plain));
+    step("index and placement", total(&requests));
     let bodies: Vec<_> = placed.iter().flat_map(OtlpExport::bodies).collect();
     step("rewritten calls", total(&bodies));
     bodies.iter().for_each(|body| _ = std::hint::black_box(Sha256::digest(body)));

@@ -6,8 +6,8 @@ use crate::otlp::wire::{self, Malformed, Value};
 
 /// The rejected part of an export that succeeded.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct PartialSuccess {
-    pub rejected: u64,
+pub struct RejectedItems {
+    pub count: u64,
     /// Empty if the destination gave none.
     pub reason: String,
 }
@@ -15,19 +15,19 @@ pub struct PartialSuccess {
 /// `None` if the destination took everything without a remark. Fails if the reply is not OTLP.
 ///
 /// A server may answer in JSON, although a request in protobuf asks for protobuf.
-pub fn read(reply: &[u8]) -> Result<Option<PartialSuccess>, Malformed> {
+pub fn read(reply: &[u8]) -> Result<Option<RejectedItems>, Malformed> {
     if let Ok(Json::Object(response)) = serde_json::from_slice(reply) {
         return Ok(in_json(&response));
     }
     let mut found = None;
     for field in wire::fields(reply) {
         let (1, Value::Bytes(message)) = field? else { continue };
-        let mut partial = PartialSuccess::default();
+        let mut partial = RejectedItems::default();
         for field in wire::fields(message) {
             match field? {
                 // A negative number counts as 0.
                 (1, Value::Varint(number)) => {
-                    partial.rejected = i64::try_from(number).unwrap_or(0) as u64;
+                    partial.count = i64::try_from(number).unwrap_or(0) as u64;
                 }
                 (2, Value::Bytes(text)) => {
                     partial.reason = String::from_utf8_lossy(text).into_owned();
@@ -40,7 +40,7 @@ pub fn read(reply: &[u8]) -> Result<Option<PartialSuccess>, Malformed> {
     Ok(found)
 }
 
-fn in_json(response: &Map<String, Json>) -> Option<PartialSuccess> {
+fn in_json(response: &Map<String, Json>) -> Option<RejectedItems> {
     let partial = response.get("partialSuccess")?.as_object()?;
     let rejected = partial.iter().find(|(name, _)| name.starts_with("rejected"));
     let rejected = rejected.and_then(|(_, number)| match number {
@@ -48,5 +48,5 @@ fn in_json(response: &Map<String, Json>) -> Option<PartialSuccess> {
         number => number.as_u64(),
     });
     let reason = partial.get("errorMessage").and_then(Json::as_str).unwrap_or_default();
-    Some(PartialSuccess { rejected: rejected.unwrap_or(0), reason: reason.to_owned() })
+    Some(RejectedItems { count: rejected.unwrap_or(0), reason: reason.to_owned() })
 }

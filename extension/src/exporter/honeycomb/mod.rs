@@ -22,7 +22,7 @@ use crate::exporter::honeycomb::request::HoneycombApi;
 use crate::exporter::kind::{ExporterConfig, ExporterKind};
 use crate::invocation::registry::Registry;
 use crate::otlp::json::to_json;
-use crate::otlp::partial_success::{self, PartialSuccess};
+use crate::otlp::partial_success::{self, RejectedItems};
 use crate::otlp::payload::{Payload, SignalKind, only_sampled};
 use futures_util::future::BoxFuture;
 
@@ -116,10 +116,10 @@ fn sampled_body(batch: &Batch) -> Result<(Option<ExportBody<'_>>, u64), ExportEr
 fn rejected_items(kind: SignalKind, reply: &[u8]) -> Result<u64, ExportError> {
     let partial = partial_success::read(reply);
     let partial = partial.map_err(|_| ExportError::ForeignReply(readable(reply)))?;
-    let Some(PartialSuccess { rejected, reason }) = partial else { return Ok(0) };
+    let Some(RejectedItems { count, reason }) = partial else { return Ok(0) };
     let reason = readable(reason.as_bytes());
-    warn!("honeycomb rejected {rejected} {} of a batch: {reason}", kind.items());
-    Ok(rejected)
+    warn!("honeycomb rejected {count} {} of a batch: {reason}", kind.items());
+    Ok(count)
 }
 
 #[cfg(test)]

@@ -39,10 +39,10 @@ pub(super) fn rejected_spans(reply: &HttpReply, now: SystemTime) -> Result<u64, 
         return Err(refusal(reply, now));
     }
     let foreign = |_| OtlpRefusal::Failed(ExportError::ForeignReply(readable(&reply.body)));
-    let Some(partial) = partial_success::read(&reply.body).map_err(foreign)? else { return Ok(0) };
-    let reason = readable(partial.reason.as_bytes());
-    warn!("X-Ray rejected {} spans of a call: {reason}", partial.rejected);
-    Ok(partial.rejected)
+    let Some(rejected) = partial_success::read(&reply.body).map_err(foreign)? else { return Ok(0) };
+    let reason = readable(rejected.reason.as_bytes());
+    warn!("X-Ray rejected {} spans of a call: {reason}", rejected.count);
+    Ok(rejected.count)
 }
 
 fn refusal(reply: &HttpReply, now: SystemTime) -> OtlpRefusal {

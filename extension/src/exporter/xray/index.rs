@@ -22,7 +22,7 @@ pub(super) struct Indexed<'a> {
     pub(super) span_id: Option<SpanId>,
     /// `None` for a root or an invalid id.
     pub(super) parent: Option<SpanId>,
-    /// Nanoseconds since the epoch; 0 if the span has none.
+    /// Nanoseconds since the epoch; 0 if it is unset.
     pub(super) start: u64,
     pub(super) end: u64,
     /// `SpanFlags`.

@@ -29,7 +29,8 @@
 //! 5. With sampling, Honeycomb's copy waits until [`invocation`] has decided on its part of the trace.
 //! 6. A flush cuts a [`delivery::batch`] for each destination. `pipeline::worker` runs the exporter,
 //!    and [`client::freeze`] notices if the sandbox was frozen meanwhile.
-//! 7. [`exporter::honeycomb`] sends the bytes without decoding them; [`exporter::xray`] translates them.
+//! 7. [`exporter::honeycomb`] sends the bytes without decoding them; [`exporter::xray`] replaces ids in them,
+//!    or translates them to documents.
 //! 8. [`pipeline::core`] completes the batch: delivered, retried, spooled or dropped.
 //!
 //! # A log line

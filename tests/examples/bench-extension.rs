@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use cruddur_tests::otlp::spans_of;
 use cruddur_tests::usage::{cpu_time, peak_rss_bytes};
 use cruddur_tests::{
-    Answer, Builder, Burst, EXTENSION, Honeycomb, Load, Party, Program, Proxy, Rollbar, Sandbox,
-    What,
+    Answer, Builder, Burst, EXTENSION, Honeycomb, Load, Party, Program, Proxy, Recorded, Rollbar,
+    Sandbox, What,
 };
 use serde_json::json;
 
@@ -58,7 +58,12 @@ async fn main() {
         rows(nobody_there(ours).await, nobody_there(peer).await);
     }
     if runs("everywhere") {
-        row("CPU per span, µs, all four destinations", None, everywhere(ours).await, None);
+        for (transport, what) in [
+            ("segments", "CPU per span, µs, all four destinations"),
+            ("otlp", "CPU per span, µs, all four, X-Ray by OTLP"),
+        ] {
+            row(what, None, everywhere(ours, transport).await, None);
+        }
     }
 }
 
@@ -171,8 +176,8 @@ async fn large(candidate: &Candidate) -> Vec<(&'static str, f64)> {
 }
 
 /// The CPU of a span, in microseconds, that goes to Honeycomb and to X-Ray while lines and failures
-/// have destinations too.
-async fn everywhere(ours: &Candidate) -> f64 {
+/// have destinations too. X-Ray gets them by this transport.
+async fn everywhere(ours: &Candidate, transport: &str) -> f64 {
     let (honeycomb, rollbar) = (Honeycomb::start().await, Rollbar::start().await);
     honeycomb.always(Answer::status(200));
     let aws = Proxy::start("http://127.0.0.1:1").await;
@@ -180,6 +185,7 @@ async fn everywhere(ours: &Candidate) -> f64 {
     let (builder, load) = ours.sandbox(&honeycomb);
     let sandbox = builder
         .four_exporters(&honeycomb, &rollbar, &aws)
+        .env("CRUDDUR_XRAY_TRANSPORT", transport)
         .freezing(false)
         .function_timeout(Duration::from_secs(60))
         .start()
@@ -191,22 +197,28 @@ async fn everywhere(ours: &Candidate) -> f64 {
         invoke(&sandbox, MEDIUM).await;
         tokio::time::sleep(Duration::from_millis(100)).await; // X-Ray takes 50 spans a call
     }
-    let (mut looked_at, mut documents) = (0, 0);
+    let (mut looked_at, mut arrived) = (0, 0);
     let deadline = Instant::now() + Duration::from_secs(60);
-    while documents < load.sent().len() {
-        assert!(Instant::now() < deadline, "{documents} spans alone have reached X-Ray");
+    while arrived < load.sent().len() {
+        assert!(Instant::now() < deadline, "{arrived} spans alone have reached X-Ray");
         invoke(&sandbox, Burst::SMALL).await; // what is left goes with the next ones
         let requests = aws.requests();
-        for call in requests[looked_at..].iter().filter(|it| it.path == "/TraceSegments") {
-            let body = String::from_utf8_lossy(&call.body);
-            documents += body.matches(r#"\"trace_id\""#).count();
-        }
+        arrived += requests[looked_at..].iter().map(spans_at_xray).sum::<usize>();
         looked_at = requests.len();
     }
     let cpu = (cpu_time(pid) - cpu).as_secs_f64() * 1e6;
     let cpu = cpu / (load.sent().len() - before) as f64;
     sandbox.shutdown().await;
     cpu
+}
+
+/// Spans or documents of a call of X-Ray.
+fn spans_at_xray(call: &Recorded) -> usize {
+    match call.path.as_str() {
+        "/v1/traces" => spans_of(&call.body).expect("an export request").len(),
+        "/TraceSegments" => String::from_utf8_lossy(&call.body).matches(r#"\"trace_id\""#).count(),
+        _ => 0,
+    }
 }
 
 /// Looks at each request once: decoding costs more than all that is measured here.

@@ -11,7 +11,7 @@ use tokio::process::Command;
 use crate::binaries::binaries;
 use crate::honeycomb::Honeycomb;
 use crate::moto;
-use crate::sandbox::environment::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY};
+use crate::sandbox::environment::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, SESSION_TOKEN};
 
 /// A command line, to be [`run`](Cli::run). It inherits no variables.
 pub struct Cli {
@@ -77,6 +77,7 @@ impl Cli {
             .env("AWS_REGION", REGION)
             .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
             .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
+            .env("AWS_SESSION_TOKEN", SESSION_TOKEN)
     }
 
     /// What comes in by standard input; nothing by default.

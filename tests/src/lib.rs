@@ -24,7 +24,7 @@
 //!   services; [`Proxy`] stands before it where a test needs faults or a record;
 //! - [`tls_store`]: a DynamoDB endpoint over TLS and some milliseconds away; [`cpu_quota`]: a
 //!   sandbox's share of the CPU;
-//! - [`Xray`] and [`XrayDaemon`]: destinations that record segment documents;
+//! - [`Xray`] and [`XrayDaemon`]: destinations that record segment documents and spans, with `sigv4`;
 //! - [`log_group`]: a group of CloudWatch Logs at moto, and what is in it; [`filter_pattern`]: our
 //!   model of its filters;
 //! - `fake`: the recording HTTP server under it, for destinations to come;
@@ -84,6 +84,7 @@ pub mod proxy;
 pub mod rollbar;
 mod record;
 pub mod sandbox;
+mod sigv4;
 pub mod store;
 pub mod tls_store;
 pub mod usage;

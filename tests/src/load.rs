@@ -4,7 +4,7 @@
 //! that ends the invocation, then its Next.
 
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::{Request, header};
@@ -207,6 +207,8 @@ impl Sender {
 pub struct Trace {
     id: Vec<u8>,
     server: Vec<u8>,
+    /// Nanoseconds since the epoch.
+    started: u64,
 }
 
 impl Trace {
@@ -214,7 +216,8 @@ impl Trace {
     #[allow(clippy::new_without_default)] // it would be random
     pub fn new() -> Trace {
         let id = uuid::Uuid::new_v4().as_bytes().to_vec();
-        Trace { id, server: new_span_id() }
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+        Trace { id, server: new_span_id(), started: now.as_nanos() as u64 }
     }
 
     /// An export request of so many children and, with an invocation's id, its SERVER span; and
@@ -264,8 +267,8 @@ impl Trace {
             name: hex(&id),
             span_id: id,
             kind: kind::INTERNAL,
-            start_time_unix_nano: 1_767_225_600_000_000_000,
-            end_time_unix_nano: 1_767_225_600_001_000_000,
+            start_time_unix_nano: self.started,
+            end_time_unix_nano: self.started + 1_000_000,
             ..Span::default()
         }
     }

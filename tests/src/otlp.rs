@@ -1,5 +1,7 @@
 //! OTLP as tests read and write it: spans with hex ids, and small requests to send.
 
+use std::time::{Duration, SystemTime};
+
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
@@ -47,6 +49,11 @@ pub struct Span {
 }
 
 impl Span {
+    /// Names of its attributes, in order.
+    pub fn attribute_names(&self) -> Vec<&str> {
+        self.attributes.iter().map(|attribute| attribute.key.as_str()).collect()
+    }
+
     /// An attribute of the span; `null` if it has none of this name.
     pub fn attribute(&self, key: &str) -> Value {
         lookup(&self.attributes, key)
@@ -90,20 +97,29 @@ pub fn spans_of(body: &[u8]) -> Result<Vec<Span>, prost::DecodeError> {
     Ok(spans)
 }
 
-/// A request with these spans, as a function in any language would post it: one trace, no parents.
+/// A request with these spans, as a function in any language would post it: a trace each, no parents.
 pub fn request(names: &[&str]) -> Vec<u8> {
-    let spans = names.iter().map(|name| {
-        let id = uuid::Uuid::new_v4();
-        ProtoSpan {
-            trace_id: uuid::Uuid::new_v4().as_bytes().to_vec(),
-            span_id: id.as_bytes()[..8].to_vec(),
-            name: (*name).to_owned(),
-            kind: kind::INTERNAL,
-            start_time_unix_nano: 1_767_225_600_000_000_000,
-            end_time_unix_nano: 1_767_225_600_001_000_000,
-            ..ProtoSpan::default()
-        }
-    });
+    let ended = Duration::from_nanos(1_767_225_600_001_000_000);
+    request_of(names.iter().map(|name| root_span(name, SystemTime::UNIX_EPOCH + ended)))
+}
+
+/// A span of a new trace that took a millisecond.
+pub fn root_span(name: &str, ended: SystemTime) -> ProtoSpan {
+    let since_1970 = ended.duration_since(SystemTime::UNIX_EPOCH).expect("a time after 1970");
+    let ended = since_1970.as_nanos() as u64;
+    ProtoSpan {
+        trace_id: uuid::Uuid::new_v4().as_bytes().to_vec(),
+        span_id: uuid::Uuid::new_v4().as_bytes()[..8].to_vec(),
+        name: name.to_owned(),
+        kind: kind::INTERNAL,
+        start_time_unix_nano: ended - 1_000_000,
+        end_time_unix_nano: ended,
+        ..ProtoSpan::default()
+    }
+}
+
+/// A request with these spans of one service.
+pub fn request_of(spans: impl Iterator<Item = ProtoSpan>) -> Vec<u8> {
     let service = KeyValue {
         key: "service.name".to_owned(),
         value: Some(AnyValue { value: Some(any_value::Value::StringValue("a-test".to_owned())) }),

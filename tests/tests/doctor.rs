@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use cruddur_tests::honeycomb::auth;
-use cruddur_tests::{Answer, Cli, Honeycomb, Printed, Rollbar, moto};
+use cruddur_tests::{Answer, Cli, Honeycomb, Printed, Rollbar, Xray, moto};
 use serde_json::{Value, json};
 
 fn doctor() -> Cli {
@@ -213,6 +213,36 @@ async fn a_token_that_rollbar_refuses_is_a_misconfiguration() {
     assert!(findings(&wrong, "rollbar")[1].contains("403"), "{wrong:?}");
     assert!(!wrong.out.contains("not-the-token"), "{wrong:?}");
     assert_eq!(rollbar.items().len(), 0);
+}
+
+#[tokio::test]
+async fn x_rays_open_ways_are_shown_with_the_command_that_opens_the_other() {
+    let command = "aws xray update-trace-segment-destination --destination CloudWatchLogs";
+    let role = "the function's role needs xray:PutSpans";
+    let (off, on, denied) = (Xray::start().await, Xray::start().await, Xray::start().await);
+    on.transaction_search(true);
+    denied.transaction_search(true);
+    denied.deny_spans();
+    for (transport, xray, code, texts) in [
+        ("auto", &off, 0, &["accepts segments", command][..]),
+        ("auto", &on, 0, &["accepts segments", "accepts OTLP, which a sandbox uses"]),
+        ("auto", &denied, 0, &["accepts segments", role]),
+        ("segments", &off, 0, &["accepts segments", command]),
+        ("segments", &on, 0, &["accepts segments", "CRUDDUR_XRAY_TRANSPORT=otlp uses it"]),
+        ("otlp", &off, 1, &[command]),
+        ("otlp", &on, 0, &["accepts OTLP"]),
+        ("otlp", &denied, 1, &[role]),
+    ] {
+        let page = doctor().aws().env("CRUDDUR_EXPORTERS", "xray");
+        let page = page.env("AWS_ENDPOINT_URL_XRAY", &xray.url());
+        let page = page.env("CRUDDUR_XRAY_TRANSPORT", transport).run().await;
+
+        let found = findings(&page, "xray");
+        assert_eq!((page.code, found.len()), (code, texts.len()), "{transport}: {page:?}");
+        let pairs = found.iter().zip(texts);
+        assert!(pairs.clone().all(|(found, text)| found.contains(text)), "{transport}: {found:?}");
+    }
+    assert!(on.spans().is_empty());
 }
 
 /// What `aws lambda get-function-configuration` prints.

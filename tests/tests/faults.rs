@@ -4,8 +4,8 @@
 //! invocation in progress, and says so at the next start. And no fault holds Next for longer than
 //! the extension was told.
 //!
-//! A row sends spans whose ids it knows, and compares them with those decoded at Honeycomb and those
-//! in the spool's files. The extension's own sums are checked against that. Each row also shows that
+//! A row sends spans whose ids it knows, and compares them with those decoded at Honeycomb, or at X-Ray,
+//! and those in the spool's files. The extension's own sums are checked against that. Each row also shows that
 //! its fault has happened. `make faults` prints the table of all rows.
 
 mod answers;
@@ -16,3 +16,4 @@ mod network;
 mod outcome;
 mod rig;
 mod volume;
+mod xray;

@@ -6,6 +6,7 @@ mod local_run;
 mod puppet;
 mod sandbox;
 mod sandbox_telemetry;
+mod xray_fake;
 
 // What the stores promise, each alike.
 mod store;
@@ -45,3 +46,4 @@ mod secrets;
 mod straight_line;
 mod terminal;
 mod xray;
+mod xray_otlp;

@@ -9,10 +9,10 @@ use cruddur_tests::xray::{POISON, UNPROCESSED};
 use cruddur_tests::{Answer, Builder, Honeycomb, Sandbox, Xray, XrayDaemon, event, moto};
 use serde_json::Value;
 
-const CALLER_TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
-const CALLER_SPAN: &str = "b7ad6b7169203331";
+pub(crate) const CALLER_TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+pub(crate) const CALLER_SPAN: &str = "b7ad6b7169203331";
 
-fn sandbox(honeycomb: &Honeycomb, endpoint: &str) -> Builder {
+pub(crate) fn sandbox(honeycomb: &Honeycomb, endpoint: &str) -> Builder {
     Sandbox::builder("home-activities")
         .honeycomb(honeycomb)
         .env("CRUDDUR_EXPORTERS", "honeycomb,xray")
@@ -22,7 +22,7 @@ fn sandbox(honeycomb: &Honeycomb, endpoint: &str) -> Builder {
 }
 
 /// A part of an X-Ray header.
-fn part(header: &str, key: &str) -> Option<String> {
+pub(crate) fn part(header: &str, key: &str) -> Option<String> {
     let parts = header.split(';').filter_map(|part| part.split_once('='));
     parts.filter(|(name, _)| *name == key).map(|(_, value)| value.to_owned()).next()
 }
@@ -184,7 +184,7 @@ async fn open_sandbox(xray: &Xray) -> Sandbox {
 }
 
 /// What became of the spans, by the extension's last words.
-fn account(sandbox: &Sandbox) -> Value {
+pub(crate) fn account(sandbox: &Sandbox) -> Value {
     let lines = sandbox.extension_log_lines();
     let line = lines.iter().rfind(|line| line.contains("Summary: ")).expect("a summary");
     let (_, json) = line.split_once("Summary: ").expect("a summary");

@@ -5,6 +5,7 @@
 
 use std::{
     error::Error,
+    fmt,
     time::{Duration, SystemTime},
 };
 
@@ -14,7 +15,14 @@ use aws_config::{
     meta::credentials::CredentialsProviderChain, provider_config::ProviderConfig,
     retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
 };
-use aws_credential_types::provider::{SharedCredentialsProvider, error::CredentialsError};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::{
+    ProvideCredentials, SharedCredentialsProvider, error::CredentialsError,
+};
+use aws_sigv4::{
+    http_request::{SignableBody, SignableRequest, SigningSettings, sign},
+    sign::v4::SigningParams,
+};
 use aws_smithy_async::{rt::sleep::TokioSleep, time::SystemTimeSource};
 use aws_smithy_runtime_api::client::{
     http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn},
@@ -26,15 +34,15 @@ use aws_smithy_types::{
 };
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use serde::Serialize;
 
-use crate::client::http::{HttpClient, chain, pause, readable};
+use crate::client::http::{HttpClient, USER_AGENT, chain, pause, readable};
 use crate::delivery::error::ExportError;
 
 /// The default of OpenTelemetry's exporters. The SDK sets no limit.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Far above the replies of the calls used here, which only write.
 const MAX_REPLY_BYTES: usize = 1 << 20;
@@ -45,9 +53,14 @@ const MAX_REPLY_BYTES: usize = 1 << 20;
 /// `aws_config`'s loader is not used: it also reads profiles, single sign-on, web identities and the
 /// instance's metadata, which Lambda does not have, and adds a megabyte to the binary.
 pub fn sdk_config() -> SdkConfig {
+    sdk_config_on(HttpClient::default())
+}
+
+/// The same on the connections of this client.
+pub fn sdk_config_on(client: HttpClient) -> SdkConfig {
     let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let is_set = |name: &str| var(name).map(|value| value.eq_ignore_ascii_case("true"));
-    let connector = SharedHttpConnector::new(Connector(HttpClient::default()));
+    let connector = SharedHttpConnector::new(Connector(client));
     let http = http_client_fn(move |_, _| connector.clone());
     let provider = ProviderConfig::without_region().with_http_client(http.clone());
     let credentials = CredentialsProviderChain::first_try(
@@ -103,14 +116,67 @@ impl LoadServiceConfig for EndpointVariables {
     }
 }
 
+/// The endpoint that a variable of the service, or of all services, sets in place of AWS's own.
+pub fn endpoint_override(config: &SdkConfig, service_variable: &str) -> Option<String> {
+    let own = std::env::var(service_variable).ok().filter(|url| !url.is_empty());
+    own.or_else(|| config.endpoint_url().map(str::to_owned))
+}
+
+/// Why a request has no signature.
+#[derive(Debug)]
+pub enum SigningError {
+    NoCredentials,
+    /// The address that keeps the credentials did not answer.
+    CredentialsUnreachable(String),
+    /// An address or header is wrong.
+    Unsignable(String),
+}
+
+pub async fn credentials(config: &SdkConfig) -> Result<Credentials, SigningError> {
+    let provider = config.credentials_provider().ok_or(SigningError::NoCredentials)?;
+    provider.provide_credentials().await.map_err(|error| match error {
+        CredentialsError::CredentialsNotLoaded(_) => SigningError::NoCredentials,
+        error => SigningError::CredentialsUnreachable(chain(&error)),
+    })
+}
+
+/// A POST with an AWS signature of version 4 over its body and these headers.
+pub fn signed_post(
+    credentials: &Credentials,
+    (service, region): (&str, &str),
+    url: &str,
+    headers: &[(&str, &str)],
+    body: Bytes,
+) -> Result<Request<Full<Bytes>>, SigningError> {
+    let unsignable = |error: &dyn fmt::Display| SigningError::Unsignable(error.to_string());
+    let identity = credentials.clone().into();
+    let parameters = SigningParams::builder()
+        .identity(&identity)
+        .region(region)
+        .name(service)
+        .time(SystemTime::now())
+        .settings(SigningSettings::default())
+        .build()
+        .map_err(|error| unsignable(&error))?;
+    let signed = headers.iter().copied();
+    let signable = SignableRequest::new("POST", url, signed, SignableBody::Bytes(&body))
+        .map_err(|error| unsignable(&error))?;
+    let signature = sign(signable, &parameters.into()).map_err(|error| unsignable(&error))?;
+    let mut request = Request::post(url).header(header::USER_AGENT, USER_AGENT);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut request = request.body(Full::new(body)).map_err(|error| unsignable(&error))?;
+    signature.into_parts().0.apply_to_request_http1x(&mut request);
+    Ok(request)
+}
+
 /// AWS's error code, such as `ThrottlingException`.
 pub fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<&str> {
     error.as_service_error().and_then(ProvideErrorMetadata::code)
 }
 
 /// Maps an SDK error to an [`ExportError`].
-///
-/// The services answer most errors with 400, so the status is chosen by the error code.
 pub fn export_error<E>(error: SdkError<E, HttpResponse>) -> ExportError
 where
     E: ProvideErrorMetadata + Error + 'static,
@@ -137,7 +203,17 @@ where
     let code = code(&error).unwrap_or_default().to_owned();
     let reason = error.as_service_error().and_then(ProvideErrorMetadata::message);
     let reason = reason.map_or_else(|| chain(&error), str::to_owned);
-    let status = match code.as_str() {
+    let status = status_by_code(&code, status, &reason);
+    let message = readable(format!("{code} {reason}").trim().as_bytes());
+    let headers = error.raw_response().map(|reply| reply.headers());
+    let retry_after = headers.and_then(|headers| headers.get("retry-after"));
+    let retry_after = retry_after.and_then(|value| pause(value, SystemTime::now()));
+    ExportError::Status { status, message, retry_after }
+}
+
+/// The status that fits AWS's error code, since the services answer most errors with 400.
+pub fn status_by_code(code: &str, status: StatusCode, reason: &str) -> StatusCode {
+    match code {
         "ThrottlingException"
         | "ThrottledException"
         | "Throttling"
@@ -157,12 +233,7 @@ where
         | "ExpiredToken" => StatusCode::FORBIDDEN,
         "ServiceUnavailableException" => StatusCode::SERVICE_UNAVAILABLE,
         _ => status,
-    };
-    let message = readable(format!("{code} {reason}").trim().as_bytes());
-    let headers = error.raw_response().map(|reply| reply.headers());
-    let retry_after = headers.and_then(|headers| headers.get("retry-after"));
-    let retry_after = retry_after.and_then(|value| pause(value, SystemTime::now()));
-    ExportError::Status { status, message, retry_after }
+    }
 }
 
 /// Whether the request was not sent because no credentials were found.

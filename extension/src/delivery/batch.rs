@@ -108,7 +108,9 @@ impl Batch {
         if !self.is_zstd {
             return Ok(concat(&self.parts));
         }
-        zstd::decode_all(&concat(&self.parts)[..]).map(Bytes::from)
+        let mut plain = Vec::with_capacity(self.plain_bytes);
+        zstd::stream::copy_decode(&concat(&self.parts)[..], &mut plain)?;
+        Ok(plain.into())
     }
 
     /// The resources in several payloads: one each, or 16 to 33 if there are many. Lines and failures are

@@ -1,6 +1,6 @@
 //! Edits a received request without decoding it. All functions expect a checked request.
 
-use crate::otlp::wire::{Value, fields, nested, raw_fields};
+use crate::otlp::wire::{Value, fields, nested, next_field, raw_fields};
 
 /// The field of `ResourceSpans`, `ResourceLogs` and `ResourceMetrics` that holds the resource.
 pub(super) const RESOURCE: u32 = 1;
@@ -25,25 +25,26 @@ pub fn regroup(
     max_bytes: usize,
     mut keep: impl FnMut(&[u8]) -> bool,
 ) -> Vec<Vec<u8>> {
-    let mut requests = vec![Vec::new()];
+    let (mut requests, mut part) = (Vec::new(), Vec::new());
     for resource in nested(request, RESOURCES) {
-        let resource_head = without_children(resource);
+        let resource_head = head(resource);
         for scope in nested(resource, CHILDREN) {
-            let scope_head = without_children(scope);
+            let scope_head = head(scope);
             let mut items = Vec::new();
             for item in nested(scope, CHILDREN).filter(|item| keep(item)) {
-                let used = requests.last().map_or(0, Vec::len) + items.len();
+                let used = part.len() + items.len();
                 let heads = resource_head.len() + scope_head.len();
                 if used > heads / 2 && used + heads + item.len() > max_bytes {
-                    append(&mut requests, &resource_head, &scope_head, &items);
-                    requests.push(Vec::new());
+                    push_scope(&mut part, &resource_head, &scope_head, &items);
+                    requests.push(std::mem::take(&mut part));
                     items.clear();
                 }
-                push_message(&mut items, CHILDREN, item);
+                push_item(&mut items, item);
             }
-            append(&mut requests, &resource_head, &scope_head, &items);
+            push_scope(&mut part, &resource_head, &scope_head, &items);
         }
     }
+    requests.push(part);
     requests.retain(|request| !request.is_empty());
     requests
 }
@@ -70,11 +71,8 @@ pub fn with_resource_attribute(request: &[u8], key: &str, text: &str) -> Option<
     if !nested(request, RESOURCES).any(lacks) {
         return None;
     }
-    let (mut value, mut attribute, mut added) = (Vec::new(), Vec::new(), Vec::new());
-    push_message(&mut value, 1, text.as_bytes());
-    push_message(&mut attribute, 1, key.as_bytes());
-    push_message(&mut attribute, 2, &value);
-    push_message(&mut added, ATTRIBUTES, &attribute);
+    let mut added = Vec::new();
+    push_text_attribute(&mut added, ATTRIBUTES, key, text);
     let mut edited = Vec::with_capacity(request.len() + added.len() + 16);
     let mut left = MAX_EDITED;
     for resource_spans in nested(request, RESOURCES) {
@@ -99,17 +97,32 @@ fn with_resource(resource_spans: &[u8], added: &[u8]) -> Vec<u8> {
     edited
 }
 
-fn append(requests: &mut [Vec<u8>], resource_head: &[u8], scope_head: &[u8], items: &[u8]) {
-    let Some(request) = requests.last_mut().filter(|_| !items.is_empty()) else { return };
-    let scope = [scope_head, items].concat();
-    let mut resource = resource_head.to_vec();
-    push_message(&mut resource, CHILDREN, &scope);
-    push_message(request, RESOURCES, &resource);
+/// Appends an item to the encoded items of a scope.
+pub fn push_item(items: &mut Vec<u8>, item: &[u8]) {
+    push_message(items, CHILDREN, item);
+}
+
+/// Appends a resource with one scope to a request, unless it has no items. `items` are encoded by
+/// [`push_item`], the heads by [`head`].
+pub fn push_scope(request: &mut Vec<u8>, resource_head: &[u8], scope_head: &[u8], items: &[u8]) {
+    if items.is_empty() {
+        return;
+    }
+    let scope_bytes = scope_head.len() + items.len();
+    let mut scope_key = Vec::new();
+    push_key(&mut scope_key, CHILDREN, LENGTH_DELIMITED);
+    push_varint(&mut scope_key, scope_bytes as u64);
+    let resource_bytes = resource_head.len() + scope_key.len() + scope_bytes;
+    push_key(request, RESOURCES, LENGTH_DELIMITED);
+    push_varint(request, resource_bytes as u64);
+    for part in [resource_head, &scope_key, scope_head, items] {
+        request.extend_from_slice(part);
+    }
 }
 
 /// A resource's or scope's own fields: its description and the schema's URL. Fields of other wire
 /// types are left out; OTLP does not use them there.
-pub(super) fn without_children(message: &[u8]) -> Vec<u8> {
+pub fn head(message: &[u8]) -> Vec<u8> {
     let mut head = Vec::new();
     for (number, value) in fields(message).flatten() {
         if let (Value::Bytes(bytes), true) = (value, number != CHILDREN) {
@@ -119,8 +132,43 @@ pub(super) fn without_children(message: &[u8]) -> Vec<u8> {
     head
 }
 
+/// Appends a message's fields without those of these numbers. Neighbours are copied in one piece.
+pub fn push_fields_except(target: &mut Vec<u8>, message: &[u8], numbers: &[u32]) {
+    let (mut rest, mut kept) = (message, message);
+    while !rest.is_empty() {
+        let before = rest;
+        let Ok((number, _)) = next_field(&mut rest) else { return };
+        if numbers.contains(&number) {
+            target.extend_from_slice(&kept[..kept.len() - before.len()]);
+            kept = rest;
+        }
+    }
+    target.extend_from_slice(kept);
+}
+
+/// Appends an attribute with a text to a message whose field `number` holds attributes.
+pub fn push_text_attribute(target: &mut Vec<u8>, number: u32, key: &str, text: &str) {
+    let (mut value, mut attribute) = (Vec::new(), Vec::new());
+    push_message(&mut value, 1, text.as_bytes());
+    push_message(&mut attribute, 1, key.as_bytes());
+    push_message(&mut attribute, 2, &value);
+    push_message(target, number, &attribute);
+}
+
+/// Appends a field of 8 bytes.
+pub fn push_fixed64(target: &mut Vec<u8>, number: u32, value: u64) {
+    push_key(target, number, 1);
+    target.extend_from_slice(&value.to_le_bytes());
+}
+
+/// Appends a field of 4 bytes.
+pub fn push_fixed32(target: &mut Vec<u8>, number: u32, value: u32) {
+    push_key(target, number, 5);
+    target.extend_from_slice(&value.to_le_bytes());
+}
+
 /// Appends a field that holds bytes: a string or a nested message.
-pub(super) fn push_message(target: &mut Vec<u8>, number: u32, message: &[u8]) {
+pub fn push_message(target: &mut Vec<u8>, number: u32, message: &[u8]) {
     push_key(target, number, LENGTH_DELIMITED);
     push_varint(target, message.len() as u64);
     target.extend_from_slice(message);

@@ -6,6 +6,8 @@ pub mod schema;
 pub mod wire;
 pub mod edit;
 pub mod repair;
+pub mod cut;
+pub mod partial_success;
 pub mod json;
 pub mod payload;
 pub mod item_facts;

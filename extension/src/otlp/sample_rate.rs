@@ -7,7 +7,7 @@
 //! attribute.
 //! <https://github.com/honeycombio/husky/blob/main/otlp/traces_direct.go>
 
-use crate::otlp::edit::{ATTRIBUTES, without_children};
+use crate::otlp::edit::{ATTRIBUTES, head};
 use crate::otlp::edit::{CHILDREN, RESOURCE, RESOURCES, push_key, push_message, push_varint};
 use crate::otlp::payload::SignalKind;
 use crate::otlp::wire::{Value, fields, nested, raw_fields};
@@ -74,12 +74,12 @@ pub fn sample(
                 }
                 sampled.items += 1;
             }
-            let head = without_children(scope_items);
-            push_children(&mut unweighted, CHILDREN, &head, &left);
-            push_children(&mut weighted, CHILDREN, &head, &edited);
+            let own = head(scope_items);
+            push_children(&mut unweighted, CHILDREN, &own, &left);
+            push_children(&mut weighted, CHILDREN, &own, &edited);
         }
-        let head = without_children(resource_items);
-        push_children(&mut sampled.bytes, RESOURCES, &head, &unweighted);
+        let own = head(resource_items);
+        push_children(&mut sampled.bytes, RESOURCES, &own, &unweighted);
         if !weighted.is_empty() {
             let rate = product(rate, resource_rate.unwrap_or(1.0));
             let head = weighted_head(resource_items, rate);

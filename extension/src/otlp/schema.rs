@@ -101,15 +101,15 @@ use FieldKind::{
 const __: NamedKind = ("", FieldKind::Unknown);
 
 pub static TRACES_REQUEST: Schema = of(&[__, ("resource_spans", Messages(&RESOURCE_SPANS))]);
-static RESOURCE_SPANS: Schema = of(&[
+pub static RESOURCE_SPANS: Schema = of(&[
     __,
     ("resource", Message(&RESOURCE)),
     ("scope_spans", Messages(&SCOPE_SPANS)),
     ("schema_url", Text),
 ]);
-static SCOPE_SPANS: Schema =
+pub static SCOPE_SPANS: Schema =
     of(&[__, ("scope", Message(&SCOPE)), ("spans", Items(&SPAN)), ("schema_url", Text)]);
-static SPAN: Schema = of(&[
+pub static SPAN: Schema = of(&[
     __,
     ("trace_id", Id),
     ("span_id", Id),

@@ -106,7 +106,7 @@ impl Builder {
         self.env("ROLLBAR_ACCESS_TOKEN", rollbar.token()).env("ROLLBAR_ENDPOINT", &rollbar.url())
     }
 
-    /// All four exporters. `aws` stands for X-Ray and CloudWatch Logs.
+    /// All four exporters. `aws` stands for X-Ray, which gets segments, and CloudWatch Logs.
     pub fn four_exporters(self, honeycomb: &Honeycomb, rollbar: &Rollbar, aws: &Proxy) -> Builder {
         self.honeycomb(honeycomb)
             .rollbar(rollbar)
@@ -114,6 +114,7 @@ impl Builder {
             .env("CRUDDUR_LOG_GROUP", "cruddur")
             .env("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", &aws.url())
             .env("AWS_ENDPOINT_URL_XRAY", &aws.url())
+            .env("CRUDDUR_XRAY_TRANSPORT", "segments")
     }
 
     /// A variable of the function's configuration, for function and extension, as in Lambda.

@@ -75,7 +75,7 @@ async fn a_function_that_empties_tmp_during_an_outage() {
     let directory = rig.sandbox.directory().join("spool");
     std::fs::remove_dir_all(&directory).expect("the spool");
     rig.invoke(1).await;
-    assert!(spooled(&directory).len() >= 3 * 13, "{}", rig.sandbox.story());
+    assert!(spooled(&directory, "honeycomb").len() >= 3 * 13, "{}", rig.sandbox.story());
     rig.honeycomb.always(Answer::Proper);
     let outcome = rig.end().await;
 
@@ -101,7 +101,7 @@ async fn two_extensions_with_one_spool_of_which_the_first_ends() {
     first.invoke(1).await;
     let ended = first.sandbox.shutdown().await;
     assert_eq!(ended.extension, Some(Exit::Code(0)));
-    assert!(spooled(&directory).len() >= 26, "{}", first.sandbox.story());
+    assert!(spooled(&directory, "honeycomb").len() >= 26, "{}", first.sandbox.story());
     second.honeycomb.always(Answer::Proper);
     second.invoke(1).await;
     let outcome = second.end().await;

@@ -17,7 +17,7 @@ pub(super) struct Outcome {
     title: String,
     /// Ids that the extension has taken.
     sent: HashSet<String>,
-    /// How often Honeycomb has stored each id, the extension's own spans included.
+    /// How often the destination has stored each id, the extension's own spans included.
     all_stored: HashMap<String, usize>,
     /// Ids in the files of the spool, likewise.
     all_spooled: HashSet<String>,
@@ -43,23 +43,24 @@ pub(super) struct Sums {
 }
 
 impl Outcome {
+    /// Of a destination that the extension calls `name`, with the ids that it has stored.
     pub(super) fn of(
         title: &str,
         load: &Load,
-        destinations: &[&Honeycomb],
+        (name, stored): (&str, Vec<String>),
         sandbox: &Sandbox,
     ) -> Outcome {
         let mut all_stored = HashMap::new();
-        for id in destinations.iter().flat_map(|honeycomb| stored(honeycomb)) {
+        for id in stored {
             *all_stored.entry(id).or_default() += 1;
         }
         Outcome {
             title: title.to_owned(),
             sent: load.sent(),
             all_stored,
-            all_spooled: spooled(&sandbox.directory().join("spool")),
+            all_spooled: spooled(&sandbox.directory().join("spool"), name),
             holds: holds(sandbox),
-            sums: Sums::last_of(&sandbox.extension_log_lines()),
+            sums: Sums::last_of(&sandbox.extension_log_lines(), name),
             story: sandbox.story(),
         }
     }
@@ -156,7 +157,7 @@ impl Outcome {
 }
 
 /// Ids of all spans that a Honeycomb has stored: it decoded them, and meant to say 200.
-fn stored(honeycomb: &Honeycomb) -> Vec<String> {
+pub(super) fn stored(honeycomb: &Honeycomb) -> Vec<String> {
     let mut ids = Vec::new();
     for request in honeycomb.requests().iter().filter(|request| request.status == Some(200)) {
         let body = request.decoded().expect("a body that was taken");
@@ -177,14 +178,15 @@ fn rejected_spans(body: &[u8]) -> usize {
     usize::try_from(rejected).expect("a count")
 }
 
-/// Ids of all spans in the records of a spool that Honeycomb lacks. Reads the format that the extension's
-/// `pipeline/spool/record.rs` and `pipeline/sums.rs` describe.
-pub(super) fn spooled(directory: &Path) -> HashSet<String> {
+/// Ids of all spans in the records of a spool that this destination lacks. Reads the format that the
+/// extension's `pipeline/spool/record.rs` and `pipeline/sums.rs` describe.
+pub(super) fn spooled(directory: &Path, destination: &str) -> HashSet<String> {
     const TRACES: u8 = 0;
     const ZSTD: u8 = 4;
     let sums = std::fs::read(directory.join("sums")).unwrap_or_default();
     let mut rows = sums.get(32..).unwrap_or_default().chunks(120);
-    let row = rows.find(|row| row.starts_with(b"honeycomb.traces\0"));
+    let queue = format!("{destination}.traces\0");
+    let row = rows.find(|row| row.starts_with(queue.as_bytes()));
     let watermark = row.map_or(0, |row| long_number(row, 32));
     let mut ids = HashSet::new();
     for entry in std::fs::read_dir(directory).into_iter().flatten() {
@@ -195,7 +197,7 @@ pub(super) fn spooled(directory: &Path) -> HashSet<String> {
         let file = std::fs::read(&path).expect("a segment");
         let names = &file[12..12 + number(&file, 8)];
         let names = std::str::from_utf8(names).expect("names of destinations");
-        let place = names.split(',').position(|name| name == "honeycomb").expect("Honeycomb");
+        let place = names.split(',').position(|name| name == destination).expect("its place");
         let mut rest = &file[12 + names.len()..];
         while rest.len() >= 44 {
             let (header, bytes) = (&rest[..44], number(rest, 12));
@@ -237,11 +239,11 @@ fn holds(sandbox: &Sandbox) -> Vec<Duration> {
 
 impl Sums {
     /// Of the last line that tells any.
-    fn last_of(lines: &[String]) -> Option<Sums> {
+    fn last_of(lines: &[String], destination: &str) -> Option<Sums> {
         let line = lines.iter().rfind(|line| line.contains("Summary: "))?;
         let (_, json) = line.split_once("Summary: ")?;
         let summary: Value = serde_json::from_str(json).expect("a summary in JSON");
-        let spans = &summary["destinations"]["honeycomb"]["traces"];
+        let spans = &summary["destinations"][destination]["traces"];
         let count = |sum: &Value| sum.as_u64().unwrap_or(0) as usize;
         let dropped = spans["dropped"].as_object();
         Some(Sums {

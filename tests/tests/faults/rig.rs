@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cruddur_tests::{Builder, Burst, Exit, Fault, Honeycomb, Load, Network, Sandbox};
 
-use super::outcome::{Outcome, spooled};
+use super::outcome::{Outcome, spooled, stored};
 
 /// How long the extension is told to keep Next to itself at most.
 pub(super) const MAX_HOLD: Duration = Duration::from_millis(400);
@@ -74,7 +74,7 @@ impl Rig {
 
     /// Returns when the spool has so many spans.
     pub(super) async fn spools(&self, count: usize) {
-        while spooled(&self.sandbox.directory().join("spool")).len() < count {
+        while spooled(&self.sandbox.directory().join("spool"), "honeycomb").len() < count {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -91,7 +91,12 @@ impl Rig {
 
     /// The same after an end that the extension did not see coming: without its sums.
     pub(super) fn outcome(self) -> Outcome {
-        let outcome = Outcome::of(&self.title, &self.load, &[&self.honeycomb], &self.sandbox);
+        let outcome = Outcome::of(
+            &self.title,
+            &self.load,
+            ("honeycomb", stored(&self.honeycomb)),
+            &self.sandbox,
+        );
         outcome.print();
         let longest = outcome.longest_hold();
         assert!(longest <= self.max_hold + SLACK, "{longest:?}\n{}", outcome.story);

@@ -27,12 +27,13 @@ impl Everywhere {
     }
 
     /// What leads an extension to them.
-    pub(crate) fn variables(&self) -> [(&'static str, String); 8] {
+    pub(crate) fn variables(&self) -> [(&'static str, String); 9] {
         [
             ("CRUDDUR_EXPORTERS", "honeycomb,xray,cloudwatch,rollbar".to_owned()),
             ("HONEYCOMB_API_KEY", self.honeycomb.key().to_owned()),
             ("HONEYCOMB_API_ENDPOINT", self.honeycomb.url()),
             ("AWS_ENDPOINT_URL_XRAY", moto::url().to_owned()),
+            ("CRUDDUR_XRAY_TRANSPORT", "segments".to_owned()), // moto has no endpoint for OTLP
             ("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", self.group.proxy.url()),
             ("CRUDDUR_LOG_GROUP", self.group.name.clone()),
             ("ROLLBAR_ENDPOINT", self.rollbar.url()),

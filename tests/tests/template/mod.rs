@@ -47,7 +47,7 @@ fn deployed(stacks: &[Deployment<'_>]) -> Vec<Value> {
 }
 
 /// Parameters under which every resource of the template exists.
-const EVERYTHING: [(&str, &str); 9] = [
+const EVERYTHING: [(&str, &str); 10] = [
     ("AlarmTopicArn", "arn:aws:sns:eu-central-1:123456789012:alarms"),
     ("AuditTrail", "on"),
     ("ExpectedRequestsPerHour", "10"),
@@ -56,6 +56,7 @@ const EVERYTHING: [(&str, &str); 9] = [
     ("MonthlyBudget", "5"),
     ("PlatformLogs", "keep"),
     ("RollbarAccessTokenSecret", "arn:aws:ssm:eu-central-1:123456789012:parameter/rollbar"),
+    ("TransactionSearch", "on"),
     ("XRaySamplingRuleName", "a-rule"),
 ];
 

@@ -46,6 +46,7 @@ fn valid_parameters_are_accepted() {
         &[("PublicConcurrency", "10"), ("ExpectedRequestsPerHour", "3")],
         &[("PublicConcurrency", "1000"), ("LogRetentionDays", "3653")],
         &[("LogGroupName", "cruddur"), ("XRayGroupName", "Cruddur"), ("WriteQuota", "0")],
+        &[("TransactionSearch", "on")],
     ];
     let stacks: Vec<_> = rows.iter().map(|given| ("a-stack", *given)).collect();
 
@@ -55,7 +56,7 @@ fn valid_parameters_are_accepted() {
 }
 
 /// Parameters, and a part of the reason for their refusal.
-const REFUSED: [(Given, &str); 46] = [
+const REFUSED: [(Given, &str); 47] = [
     // A key in the place of its ARN, and the name of a secret.
     (&[("HoneycombApiKeySecret", "hcaik_01hqk4k20cjeh63wca8vva5stw")], "never the key itself"),
     (&[("HoneycombApiKeySecret", "cruddur/honeycomb")], "never the key itself"),
@@ -120,6 +121,7 @@ const REFUSED: [(Given, &str); 46] = [
     (&[("LogRetentionDays", "2")], "a number of days"),
     (&[("LogRetentionDays", "30.0")], "a number of days"),
     (&[("Metrics", "off")], "Metrics"),
+    (&[("TransactionSearch", "yes")], "TransactionSearch"),
 ];
 
 #[test]

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cruddur_tests::{Event, Proxy, Recorded, Sandbox, Store, event, function_of};
 use serde_json::{Value, json};
 
-use super::{all_functions, everything, names_of};
+use super::{all_functions, deployed, everything, names_of};
 use crate::api::samples;
 
 /// An action and what it is done to: `table`, or `index`.
@@ -166,10 +166,12 @@ fn may(action: &str, resource: &str) -> bool {
 }
 
 #[test]
-fn the_extension_may_send_segments_write_its_log_group_and_read_its_keys_and_no_more() {
+fn the_extension_may_send_segments_and_spans_write_its_log_group_and_read_its_keys_and_no_more() {
     let key = "arn:aws:ssm:eu-central-1:123456789012:parameter/honeycomb";
     for (action, resource) in [
         ("xray:PutTraceSegments", "*"),
+        ("xray:PutSpans", "*"),
+        ("xray:PutSpansForIndexing", "*"),
         ("logs:CreateLogStream", "<LogGroup.Arn>"),
         ("logs:PutLogEvents", "<LogGroup.Arn>"),
         ("ssm:GetParameter", key),
@@ -186,4 +188,26 @@ fn the_extension_may_send_segments_write_its_log_group_and_read_its_keys_and_no_
     ] {
         assert!(!may(action, resource), "{action} {resource}");
     }
+}
+
+#[test]
+fn transaction_search_lets_x_ray_write_spans_and_functions_send_them_by_otlp() {
+    let stacks = deployed(&[("a-stack", &[]), ("a-stack", &[("TransactionSearch", "on")])]);
+    let [off, on] = [0, 1].map(|stack| &stacks[stack]["resources"]);
+
+    for (resources, transport) in [(off, "segments"), (on, "otlp")] {
+        let function = &resources["HealthCheckFunction"]["Properties"]["Environment"];
+        assert_eq!(function["Variables"]["CRUDDUR_XRAY_TRANSPORT"], transport);
+    }
+    assert!(off.get("TransactionSearchConfig").is_none() && off.get("SpansPolicy").is_none());
+    // CloudFormation refuses the search before the policy exists.
+    assert_eq!(on["TransactionSearchConfig"]["DependsOn"], "SpansPolicy");
+    let document = on["SpansPolicy"]["Properties"]["PolicyDocument"].as_str().expect("a text");
+    let document: Value = serde_json::from_str(document).expect("JSON");
+    let statement = &document["Statement"][0];
+    assert_eq!(statement["Principal"]["Service"], "xray.amazonaws.com");
+    assert_eq!(named(statement, "Action"), ["logs:PutLogEvents"]);
+    let groups = named(statement, "Resource");
+    let names: Vec<_> = groups.iter().filter_map(|arn| arn.split(":log-group:").nth(1)).collect();
+    assert_eq!(names, ["aws/spans:*", "/aws/application-signals/data:*"]);
 }

@@ -31,7 +31,7 @@ fn a_rollback_deletes_no_resource_that_refuses_its_deletion() {
 }
 
 #[test]
-fn a_deleted_stack_keeps_its_data_and_no_log_group() {
+fn a_deleted_stack_keeps_its_data_and_the_accounts_search_and_no_log_group() {
     let kept: BTreeSet<&str> = resources(everything())
         .filter(|(_, it)| {
             let policy = it["DeletionPolicy"].as_str().unwrap_or("Delete");
@@ -47,7 +47,9 @@ fn a_deleted_stack_keeps_its_data_and_no_log_group() {
         "AWS::Cognito::UserPool",
         "AWS::DynamoDB::Table",
         "AWS::Lambda::LayerVersion",
+        "AWS::Logs::ResourcePolicy",
         "AWS::S3::Bucket",
+        "AWS::XRay::TransactionSearchConfig",
     ];
     assert_eq!(kept, expected.into());
 }
@@ -65,10 +67,11 @@ fn no_function_can_create_the_log_group_again_after_the_stack_is_deleted() {
 
 /// Properties by which AWS knows a resource in the account, with the longest name.
 /// Resources without them get a generated name.
-const NAMES: [(&str, &str, usize); 10] = [
+const NAMES: [(&str, &str, usize); 11] = [
     ("AWS::Cognito::UserPool", "UserPoolName", 128),
     ("AWS::Logs::LogGroup", "LogGroupName", 512),
     ("AWS::Logs::QueryDefinition", "Name", 255),
+    ("AWS::Logs::ResourcePolicy", "PolicyName", 255),
     ("AWS::XRay::Group", "GroupName", 32),
     ("AWS::CloudWatch::Dashboard", "DashboardName", 255),
     ("AWS::CloudTrail::Trail", "TrailName", 128),

@@ -12,24 +12,16 @@
 //! Each service needs one call, which is signed here: the two SDKs would add hundreds of operations
 //! to the binary.
 
-use std::{
-    fmt,
-    time::{Duration, SystemTime},
-};
+use std::{fmt, time::Duration};
 
 use aws_config::SdkConfig;
-use aws_credential_types::provider::ProvideCredentials;
-use aws_sigv4::{
-    http_request::{SignableBody, SignableRequest, SigningSettings, sign},
-    sign::v4::SigningParams,
-};
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::client::aws;
-use crate::client::http::{HttpClient, HttpReply, USER_AGENT, readable, without_query};
+use crate::client::aws::{self, SigningError};
+use crate::client::http::{HttpClient, HttpReply, readable, without_query};
 use crate::delivery::error::ExportError;
 use crate::settings::{Reader, Rejected};
 
@@ -232,37 +224,17 @@ impl RemoteSecret {
             (header::CONTENT_TYPE.as_str(), "application/x-amz-json-1.1"),
             ("x-amz-target", self.service.target()),
         ];
-        let provider = config.credentials_provider();
-        let provider = provider.ok_or_else(|| misconfigured("there are no credentials".into()))?;
-        let credentials = provider.provide_credentials().await.map_err(|_| {
-            misconfigured(format!(
+        let unsigned = |error| match error {
+            SigningError::NoCredentials => misconfigured(format!(
                 "{self} cannot be looked up without credentials: AWS_ACCESS_KEY_ID and its like"
-            ))
-        })?;
-        let unsignable = |error: &dyn fmt::Display| {
-            misconfigured(format!("{self} cannot be looked up: {error}"))
+            )),
+            SigningError::CredentialsUnreachable(error) | SigningError::Unsignable(error) => {
+                misconfigured(format!("{self} cannot be looked up: {error}"))
+            }
         };
-        let identity = credentials.into();
-        let parameters = SigningParams::builder()
-            .identity(&identity)
-            .region(region)
-            .name(self.service.signing_name())
-            .time(SystemTime::now())
-            .settings(SigningSettings::default())
-            .build()
-            .map_err(|error| unsignable(&error))?;
-        let signable =
-            SignableRequest::new("POST", &url, headers.into_iter(), SignableBody::Bytes(&body))
-                .map_err(|error| unsignable(&error))?;
-        let signature = sign(signable, &parameters.into()).map_err(|error| unsignable(&error))?;
-        let mut request = Request::post(&url).header(header::USER_AGENT, USER_AGENT);
-        for (name, value) in headers {
-            request = request.header(name, value);
-        }
-        let request = request.body(Full::new(body.clone()));
-        let mut request = request.map_err(|error| unsignable(&error))?;
-        signature.into_parts().0.apply_to_request_http1x(&mut request);
-        Ok(request)
+        let credentials = aws::credentials(config).await.map_err(unsigned)?;
+        let scope = (self.service.signing_name(), region);
+        aws::signed_post(&credentials, scope, &url, &headers, body).map_err(unsigned)
     }
 
     fn url(&self, region: &str) -> String {

@@ -9,7 +9,6 @@ mod healthcheck;
 use std::time::SystemTime;
 
 use http::StatusCode;
-use serde_json::{Map, Value as Json};
 use tracing::warn;
 
 use crate::client::http::{readable, retry_after};
@@ -23,9 +22,8 @@ use crate::exporter::honeycomb::request::HoneycombApi;
 use crate::exporter::kind::{ExporterConfig, ExporterKind};
 use crate::invocation::registry::Registry;
 use crate::otlp::json::to_json;
+use crate::otlp::partial_success::{self, RejectedItems};
 use crate::otlp::payload::{Payload, SignalKind, only_sampled};
-use crate::otlp::wire;
-use crate::otlp::wire::Value;
 use futures_util::future::BoxFuture;
 
 pub const KIND: ExporterKind = ExporterKind {
@@ -115,45 +113,13 @@ fn sampled_body(batch: &Batch) -> Result<(Option<ExportBody<'_>>, u64), ExportEr
 }
 
 /// The number of items that a partial success rejected. Logs the reason. Fails if the reply is not OTLP.
-///
-/// `Export…ServiceResponse`: `partial_success` (1), which holds the number (1) and the reason (2).
 fn rejected_items(kind: SignalKind, reply: &[u8]) -> Result<u64, ExportError> {
-    if let Ok(Json::Object(response)) = serde_json::from_slice(reply) {
-        return Ok(rejected_in_json(kind, &response));
-    }
-    let foreign = |_| ExportError::ForeignReply(readable(reply));
-    let mut rejected = 0;
-    for field in wire::fields(reply) {
-        let (1, Value::Bytes(partial)) = field.map_err(foreign)? else { continue };
-        let mut reason = String::new();
-        for field in wire::fields(partial) {
-            match field.map_err(foreign)? {
-                // A negative number counts as 0.
-                (1, Value::Varint(number)) => rejected = i64::try_from(number).unwrap_or(0) as u64,
-                (2, Value::Bytes(text)) => reason = readable(text),
-                _ => {}
-            }
-        }
-        log_rejected(kind, rejected, &reason);
-    }
-    Ok(rejected)
-}
-
-/// A server may answer in JSON, although a request in protobuf asks for protobuf.
-fn rejected_in_json(kind: SignalKind, response: &Map<String, Json>) -> u64 {
-    let Some(partial) = response.get("partialSuccess").and_then(Json::as_object) else { return 0 };
-    let rejected = partial.iter().find(|(name, _)| name.starts_with("rejected"));
-    let rejected = rejected.and_then(|(_, number)| match number {
-        Json::String(text) => text.parse().ok(), // ProtoJSON writes 64 bits as text
-        number => number.as_u64(),
-    });
-    let reason = partial.get("errorMessage").and_then(Json::as_str).unwrap_or_default();
-    log_rejected(kind, rejected.unwrap_or(0), &readable(reason.as_bytes()));
-    rejected.unwrap_or(0)
-}
-
-fn log_rejected(kind: SignalKind, rejected: u64, reason: &str) {
-    warn!("honeycomb rejected {rejected} {} of a batch: {reason}", kind.items());
+    let partial = partial_success::read(reply);
+    let partial = partial.map_err(|_| ExportError::ForeignReply(readable(reply)))?;
+    let Some(RejectedItems { count, reason }) = partial else { return Ok(0) };
+    let reason = readable(reason.as_bytes());
+    warn!("honeycomb rejected {count} {} of a batch: {reason}", kind.items());
+    Ok(count)
 }
 
 #[cfg(test)]

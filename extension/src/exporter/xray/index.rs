@@ -22,8 +22,11 @@ pub(super) struct Indexed<'a> {
     pub(super) span_id: Option<SpanId>,
     /// `None` for a root or an invalid id.
     pub(super) parent: Option<SpanId>,
-    /// Nanoseconds since the epoch.
+    /// Nanoseconds since the epoch; 0 if it is unset.
+    pub(super) start: u64,
     pub(super) end: u64,
+    /// `SpanFlags`.
+    pub(super) flags: u32,
     /// The function forwarded the span for another program, so it is not part of the invocation.
     pub(super) is_forwarded: bool,
     /// Whether the parent is in another process, as far as the span's fields show.
@@ -44,6 +47,26 @@ impl Indexed<'_> {
     pub(super) fn ended(&self) -> SystemTime {
         UNIX_EPOCH.checked_add(Duration::from_nanos(self.end)).unwrap_or(UNIX_EPOCH)
     }
+
+    pub(super) fn times(&self, now: SystemTime) -> (u64, u64) {
+        valid_times(self.start, self.end, now)
+    }
+}
+
+/// Start and end in nanoseconds. A span without times gets `now`; the end is never before the start.
+pub(super) fn valid_times(start: u64, end: u64, now: SystemTime) -> (u64, u64) {
+    let start = match (start, end) {
+        (0, 0) => nanos_of(now),
+        (0, end) => end,
+        (start, _) => start,
+    };
+    (start, end.max(start))
+}
+
+/// Nanoseconds since the epoch.
+pub(super) fn nanos_of(time: SystemTime) -> u64 {
+    let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The spans of an export request whose encoding was checked, and the bytes of their resources.
@@ -68,7 +91,7 @@ pub(super) fn index(request: &[u8]) -> (Vec<Indexed<'_>>, Vec<&[u8]>) {
 
 fn read(bytes: &[u8], resource: usize) -> Indexed<'_> {
     let mut span = Indexed { bytes, resource, ..Indexed::default() };
-    let (mut is_server, mut flags, mut is_local_root) = (false, 0, false);
+    let (mut is_server, mut is_local_root) = (false, false);
     for field in wire::fields(bytes).flatten() {
         match field {
             (1, Value::Bytes(id)) => {
@@ -77,21 +100,22 @@ fn read(bytes: &[u8], resource: usize) -> Indexed<'_> {
             (2, Value::Bytes(id)) => span.span_id = id.try_into().ok().and_then(SpanId::from_bytes),
             (4, Value::Bytes(id)) => span.parent = id.try_into().ok().and_then(SpanId::from_bytes),
             (6, Value::Varint(kind)) => is_server = kind == SERVER,
+            (7, Value::Fixed64(nanos)) => span.start = nanos,
             (8, Value::Fixed64(nanos)) => span.end = nanos,
             (9, Value::Bytes(pair)) => match nested(pair, 1).last() {
                 Some(HEADER) => span.header = text(pair),
                 Some(b"aws.span.kind") => is_local_root = text(pair) == Some("LOCAL_ROOT"),
                 _ => {}
             },
-            (16, Value::Fixed32(bits)) => flags = bits,
+            (16, Value::Fixed32(bits)) => span.flags = bits,
             _ => {}
         }
     }
-    let invocation = payload::request_id(bytes, 9).filter(|_| is_server);
+    let invocation = is_server.then(|| payload::request_id(bytes, 9)).flatten();
     span.invocation = invocation.and_then(|id| std::str::from_utf8(id).ok());
-    let is_parent_remote = match flags & KNOWS_REMOTE {
+    let is_parent_remote = match span.flags & KNOWS_REMOTE {
         0 => is_server,
-        _ => flags & REMOTE != 0,
+        _ => span.flags & REMOTE != 0,
     };
     span.is_entry = is_parent_remote || is_local_root || span.invocation.is_some();
     span

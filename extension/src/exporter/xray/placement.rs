@@ -34,7 +34,7 @@ use sha2::{Digest, Sha256};
 use trace_context::{SpanId, TraceId, XrayHeader};
 
 use crate::bounded_map::BoundedMap;
-use crate::exporter::xray::index::Indexed;
+use crate::exporter::xray::index::{Indexed, index};
 use crate::exporter::xray::translate::SegmentPlace;
 use crate::invocation::registry::Registry;
 use crate::processor::platform_spans::{new_span_id, new_trace_id};
@@ -49,6 +49,25 @@ pub(super) enum Placement {
     Unsampled,
     /// The sampling decision is lost.
     Unknown,
+}
+
+/// The spans of a request whose encoding was checked, in their order there, with their places.
+#[derive(Debug)]
+pub(super) struct PlacedBatch<'a> {
+    pub(super) request: &'a [u8],
+    pub(super) spans: Vec<Indexed<'a>>,
+    pub(super) placements: Vec<Placement>,
+    pub(super) resources: Vec<&'a [u8]>,
+    /// Whether two spans have the same ids, as copies have.
+    pub(super) may_have_copies: bool,
+    pub(super) now: SystemTime,
+}
+
+impl PlacedBatch<'_> {
+    /// The number of spans that have this placement.
+    pub(super) fn count(&self, placement: Placement) -> u64 {
+        self.placements.iter().filter(|it| **it == placement).count() as u64
+    }
 }
 
 /// Trace and sampling decision of an invocation's spans.
@@ -83,8 +102,18 @@ impl Placer {
         Self { registry, undecided, entries: BoundedMap::new(MAX_ENTRIES) }
     }
 
-    /// Identical copies of a span get one place.
-    pub(super) fn place_spans(&mut self, spans: &[Indexed<'_>], now: SystemTime) -> Vec<Placement> {
+    pub(super) fn place<'a>(&mut self, request: &'a [u8], now: SystemTime) -> PlacedBatch<'a> {
+        let (spans, resources) = index(request);
+        let (placements, may_have_copies) = self.place_spans(&spans, now);
+        PlacedBatch { request, spans, placements, resources, may_have_copies, now }
+    }
+
+    /// Identical copies of a span get one place. Also returns whether there may be any.
+    pub(super) fn place_spans(
+        &mut self,
+        spans: &[Indexed<'_>],
+        now: SystemTime,
+    ) -> (Vec<Placement>, bool) {
         // Spans of a batch without a valid trace id and without an invocation share one trace.
         let nameless = spans.iter().find(|span| span.trace_id.is_none());
         let nameless =
@@ -114,12 +143,12 @@ impl Placer {
         let resolved = resolve_ancestors(&parents, |index| {
             self.resolve_root(&spans[index], trace_id(&spans[index]))
         });
+        let may_have_copies = by_id.len() < spans.len();
         let spans = spans.iter().zip(ids).zip(resolved);
-        spans
-            .map(|((span, id), (policy, is_entry))| {
-                placement(policy, is_entry, id, span.parent, trace_id(span))
-            })
-            .collect()
+        let placements = spans.map(|((span, id), (policy, is_entry))| {
+            placement(policy, is_entry, id, span.parent, trace_id(span))
+        });
+        (placements.collect(), may_have_copies)
     }
 
     /// Resolves a span whose parent is not in the batch.

@@ -1,6 +1,11 @@
 //! Helpers of the modules' tests, and tests of the whole translation against a schema of X-Ray's guide.
 
-use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, any_value};
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::ExportTraceServiceRequest,
+    common::v1::{AnyValue, ArrayValue, KeyValue, any_value},
+    trace::v1::{ResourceSpans, ScopeSpans, Span},
+};
+use prost::Message;
 use serde_json::Value;
 use trace_context::{SpanId, TraceId};
 
@@ -27,6 +32,13 @@ fn any(value: Value) -> AnyValue {
         other => panic!("{other} has no attribute type"),
     };
     AnyValue { value: Some(value) }
+}
+
+/// An encoded request with these spans.
+pub(super) fn request(spans: Vec<Span>) -> Vec<u8> {
+    let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+    let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
+    ExportTraceServiceRequest { resource_spans }.encode_to_vec()
 }
 
 pub(super) fn span_id(number: u64) -> SpanId {

@@ -15,6 +15,7 @@ use crate::exporter::xray::{
     cause::cause,
     document::{AwsBlock, CauseBlock, Document, HttpBlock, LogGroup, Sdk, ServiceBlock},
     http_block::{Flags, http},
+    index::valid_times,
     json_value::MetadataValue,
     limits::cut_field,
     name,
@@ -203,18 +204,9 @@ fn find<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str> {
     text(found.value.as_ref()?).filter(|text| !text.is_empty())
 }
 
-/// Start and end in Unix seconds, to the microsecond. A span without times gets `now`; the end is
-/// never before the start.
+/// Start and end in Unix seconds, to the microsecond.
 fn times(span: &Span, now: SystemTime) -> (f64, f64) {
-    let (start, end) = (span.start_time_unix_nano, span.end_time_unix_nano);
-    let start = match (start, end) {
-        (0, 0) => {
-            let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX)
-        }
-        (0, end) => end,
-        (start, _) => start,
-    };
+    let (start, end) = valid_times(span.start_time_unix_nano, span.end_time_unix_nano, now);
     let seconds = |nanos: u64| (nanos / 1_000) as f64 / 1e6;
-    (seconds(start), seconds(end.max(start)))
+    (seconds(start), seconds(end))
 }

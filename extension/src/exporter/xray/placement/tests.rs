@@ -56,7 +56,7 @@ fn ended(span: Indexed<'_>, second: u64) -> Indexed<'_> {
 
 /// `(trace, id, parent, is it an entry)` of those that are sent.
 fn sent(placer: &mut Placer, spans: &[Indexed<'_>]) -> Vec<(u128, u64, Option<u64>, bool)> {
-    let placements = placer.place_spans(spans, SystemTime::now()).into_iter();
+    let placements = placer.place_spans(spans, SystemTime::now()).0.into_iter();
     let number = |id: SpanId| u64::from_be_bytes(id.to_bytes());
     placements
         .filter_map(|placement| match placement {
@@ -290,7 +290,7 @@ fn of_spans_from_a_log_only_what_a_header_says_is_known() {
         let spans =
             [span(2, Some(1)), Indexed { header: header.as_deref(), ..server(1, Some(99), "r") }];
 
-        let placements = placer.place_spans(&spans, SystemTime::now());
+        let (placements, _) = placer.place_spans(&spans, SystemTime::now());
 
         match expected {
             Some(expected) => assert_eq!(placements, [expected, expected], "{header:?}"),

@@ -1,29 +1,26 @@
 //! Exports whole batches to a UDP socket in the place of the daemon.
 
-use opentelemetry_proto::tonic::{
-    collector::trace::v1::ExportTraceServiceRequest,
-    trace::v1::{ResourceSpans, ScopeSpans, Span},
-};
-use prost::Message;
+use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::{Value, json};
 use tokio::net::UdpSocket;
 
 use crate::delivery::Exporter;
 use crate::delivery::batch::Batch;
 use crate::delivery::error::ExportOutcome;
-use crate::exporter::xray::config::XrayConfig;
+use crate::exporter::xray::acknowledged::AcknowledgedSpans;
+use crate::exporter::xray::config::{XrayConfig, XrayTransport};
+use crate::exporter::xray::daemon::Daemon;
 use crate::exporter::xray::segment::{Segment, SegmentRefusal};
+use crate::exporter::xray::segment_export::{ExportRun, acknowledge_part};
 use crate::exporter::xray::tests::schema::Schema;
-use crate::exporter::xray::tests::{attributes, span_id, trace_id};
-use crate::exporter::xray::{AnnotationFilter, ExportRun, SystemTime, Xray};
+use crate::exporter::xray::tests::{attributes, request, span_id, trace_id};
+use crate::exporter::xray::transport::Transport;
+use crate::exporter::xray::{AnnotationFilter, SystemTime, Xray};
 use crate::invocation::registry::Registry;
 use crate::otlp::payload::{Payload, SignalKind};
 
 fn batch(spans: Vec<Span>) -> Batch {
-    let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
-    let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
-    let bytes = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
-    let (signal, _) = Payload::read(SignalKind::Traces, bytes.into()).unwrap();
+    let (signal, _) = Payload::read(SignalKind::Traces, request(spans).into()).unwrap();
     Batch::of(SignalKind::Traces, [&signal].into_iter()).unwrap()
 }
 
@@ -40,9 +37,14 @@ fn span(id: u8, parent: u8, attributes_json: Value) -> Span {
 }
 
 fn xray(undecided: f64, daemon: String, contexts: Option<Registry>) -> Xray {
-    let config =
-        XrayConfig { undecided, annotations: AnnotationFilter::default(), daemon: Some(daemon) };
+    let transport = XrayTransport::Daemon(daemon);
+    let config = XrayConfig { undecided, annotations: AnnotationFilter::default(), transport };
     Xray::new(config, contexts)
+}
+
+/// A transport that is not sent to.
+fn unused() -> Transport {
+    Transport::Daemon(Daemon::new("127.0.0.1:9".to_owned()))
 }
 
 /// Exports to a daemon, and returns the documents that it received.
@@ -168,11 +170,11 @@ async fn each_refusal_costs_the_spans_of_one_document() {
         (vec![refusal(Some("ffffffffffffffff")), refusal(Some(one))], 4),
         ((0..9).map(|_| refusal(None)).collect(), 5),
     ] {
-        let mut xray = xray(0.0, "127.0.0.1:9".to_owned(), None);
-        let mut run = ExportRun::new(SystemTime::now());
+        let (mut transport, mut acknowledged) = (unused(), AcknowledgedSpans::default());
+        let mut run = ExportRun::new(SystemTime::now(), &mut transport, &mut acknowledged);
         let part = vec![ready(1, 1, 3), ready(2, 1, 1), ready(1, 2, 1)];
 
-        xray.acknowledge_part(part, &refused, &mut run);
+        acknowledge_part(part, &refused, &mut run);
 
         assert_eq!(run.outcome.rejected, rejected, "{refused:?}");
     }
@@ -194,8 +196,8 @@ async fn a_throttled_document_is_neither_refused_nor_acknowledged() {
         ("InvalidSegment", false),
         ("", false),
     ] {
-        let mut xray = xray(0.0, "127.0.0.1:9".to_owned(), None);
-        let mut run = ExportRun::new(SystemTime::now());
+        let (mut transport, mut acknowledged) = (unused(), AcknowledgedSpans::default());
+        let mut run = ExportRun::new(SystemTime::now(), &mut transport, &mut acknowledged);
         let ready = |span| Segment {
             id: (trace_id(1), span_id(span)),
             json: "{}".to_owned(),
@@ -203,12 +205,12 @@ async fn a_throttled_document_is_neither_refused_nor_acknowledged() {
             spans: 1,
         };
 
-        xray.acknowledge_part(vec![ready(1), ready(2)], &[refusal(code)], &mut run);
+        acknowledge_part(vec![ready(1), ready(2)], &[refusal(code)], &mut run);
 
-        let acknowledged = |span| xray.acknowledged.get(&(trace_id(1), span_id(span)));
-        assert_eq!(acknowledged(1).is_none(), is_kept, "{code}");
-        assert!(acknowledged(2).is_some_and(|document| !document.is_refused), "{code}");
         assert_eq!(run.outcome.rejected, u64::from(!is_kept), "{code}");
+        let known = |span| acknowledged.get((trace_id(1), span_id(span)));
+        assert_eq!(known(1).is_none(), is_kept, "{code}");
+        assert!(known(2).is_some_and(|document| !document.is_refused), "{code}");
     }
 }
 
@@ -216,15 +218,15 @@ async fn a_throttled_document_is_neither_refused_nor_acknowledged() {
 async fn a_throttled_document_without_an_id_leaves_all_unacknowledged() {
     let refusal =
         SegmentRefusal { id: None, code: "ThrottlingException".to_owned(), message: String::new() };
-    let mut xray = xray(0.0, "127.0.0.1:9".to_owned(), None);
-    let mut run = ExportRun::new(SystemTime::now());
+    let (mut transport, mut acknowledged) = (unused(), AcknowledgedSpans::default());
+    let mut run = ExportRun::new(SystemTime::now(), &mut transport, &mut acknowledged);
     let id = (trace_id(1), span_id(1));
     let document = Segment { id, json: "{}".to_owned(), annotations: 0, spans: 1 };
 
-    xray.acknowledge_part(vec![document], &[refusal], &mut run);
+    acknowledge_part(vec![document], &[refusal], &mut run);
 
-    assert!(xray.acknowledged.get(&id).is_none());
     assert_eq!(run.outcome.rejected, 0);
+    assert!(acknowledged.get(id).is_none());
 }
 
 #[tokio::test]
@@ -234,14 +236,15 @@ async fn documents_accepted_before_a_failure_are_not_sent_again_and_their_annota
     let mut xray = xray(1.0, address, Some(Registry::default()));
     let keys = |prefix: &str| (0..30).map(|n| (format!("app.{prefix}{n}"), json!(n))).collect();
     let (first, second) = (span(1, 0, keys("a")), span(2, 1, keys("b")));
-    let mut run = ExportRun::new(SystemTime::now());
+    let mut transport = unused();
+    let mut run = ExportRun::new(SystemTime::now(), &mut transport, &mut xray.acknowledged);
     let taken = Segment {
         id: (trace_id(u128::from_be_bytes([1; 16])), span_id(u64::from_be_bytes([1; 8]))),
         json: "{}".to_owned(),
         annotations: 31,
         spans: 1,
     };
-    xray.acknowledge_part(vec![taken], &[], &mut run);
+    acknowledge_part(vec![taken], &[], &mut run);
 
     xray.export(&batch(vec![first, second])).await.unwrap();
 

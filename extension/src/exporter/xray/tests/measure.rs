@@ -1,22 +1,27 @@
-//! Measures the CPU time of the translation and the size of documents:
+//! Measures the CPU time of documents and of OTLP calls, and their size:
 //! `cargo test --release -p cruddur-telemetry --lib xray::tests::measure -- --ignored --nocapture`
 
-use opentelemetry_proto::tonic::{
-    collector::trace::v1::ExportTraceServiceRequest,
-    trace::v1::{ResourceSpans, ScopeSpans, Span, span::SpanKind},
-};
+use std::io;
+use std::time::Duration;
+
+use flate2::{Compression, read::GzEncoder};
+use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind};
 use prost::Message;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
+use crate::delivery::batch::{Batch, BatchPart, compress};
 use crate::exporter::xray::SystemTime;
 use crate::exporter::xray::annotations::AnnotationFilter;
 use crate::exporter::xray::index::index;
 use crate::exporter::xray::limits::MAX_ANNOTATIONS;
+use crate::exporter::xray::otlp::OtlpExport;
 use crate::exporter::xray::placement::{Placement, Placer};
 use crate::exporter::xray::serialize::to_bounded_json;
-use crate::exporter::xray::tests::attributes;
+use crate::exporter::xray::tests::{attributes, request};
 use crate::exporter::xray::translate::translate;
 use crate::invocation::registry::Registry;
+use crate::otlp::payload::SignalKind;
 use crate::test_clock::cpu_time;
 
 const SPANS: u64 = 20_000;
@@ -45,16 +50,13 @@ fn span(number: u64) -> Span {
 
 #[test]
 #[ignore = "a measurement"]
-fn measure() {
-    let scope_spans =
-        vec![ScopeSpans { spans: (0..SPANS).map(span).collect(), ..Default::default() }];
-    let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
-    let request = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
+fn measure_documents() {
+    let request = request((0..SPANS).map(span).collect());
     let mut placer = Placer::new(Some(Registry::default()), 1.0);
     let (filter, now, began) = (AnnotationFilter::default(), SystemTime::now(), cpu_time());
 
     let (spans, _) = index(&request);
-    let placements = placer.place_spans(&spans, now);
+    let (placements, _) = placer.place_spans(&spans, now);
     let placed = cpu_time() - began;
     let mut bytes = 0;
     for (span, placement) in spans.iter().zip(placements) {
@@ -74,4 +76,58 @@ fn measure() {
         each(took.as_nanos()),
         each(placed.as_nanos()),
     );
+}
+
+/// Calls of 1,000 spans with random values, as a steady sandbox sends them.
+#[test]
+#[ignore = "a measurement"]
+fn measure_calls() {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_nanos(1_767_225_600_002_000_000);
+    let text = || json!(format!("{:016x}", fastrand::u64(..)));
+    let varied = |number| {
+        let pairs = (0..12).map(|key| (format!("app.attribute.{key:02}"), text())).collect();
+        Span { attributes: attributes(pairs), ..span(number) }
+    };
+    let requests: Vec<_> = (0..SPANS / 1_000)
+        .map(|at| request((at * 1_000..(at + 1) * 1_000).map(varied).collect()))
+        .collect();
+    let stored: Vec<_> = requests
+        .iter()
+        .map(|it| BatchPart {
+            bytes: compress(std::iter::once(it)).unwrap(),
+            plain_bytes: it.len(),
+            items: 1_000,
+            has_error: false,
+            has_unsampled: false,
+        })
+        .map(|part| Batch::of_parts(SignalKind::Traces, true, vec![part]))
+        .collect();
+    let mut placer = Placer::new(Some(Registry::default()), 1.0);
+    let mut spent = Duration::ZERO;
+    let mut step = |name: &str, bytes: usize| {
+        let (total, bytes) = (cpu_time() - spent, bytes as u64 / SPANS);
+        spent += total;
+        let each = total.as_nanos() as f64 / 1e3 / SPANS as f64;
+        eprintln!("{name:<40} {each:>6.2} µs and {bytes} bytes a span");
+    };
+    let total = |all: &[Vec<u8>]| all.iter().map(Vec::len).sum();
+
+    step("(preparation)", total(&requests));
+    let plain: Vec<_> = stored.iter().map(|it| it.to_plain().unwrap()).collect();
+    step("zstd of the spool, decompressed", total(&requests));
+    let placed: Vec<_> = plain.iter().map(|request| placer.place(request, now)).collect();
+    step("index and placement", total(&requests));
+    let bodies: Vec<_> = placed.iter().flat_map(OtlpExport::bodies).collect();
+    step("rewritten calls", total(&bodies));
+    bodies.iter().for_each(|body| _ = std::hint::black_box(Sha256::digest(body)));
+    step("SHA-256 of plain calls", total(&bodies));
+    let gzip = |body: &Vec<u8>| {
+        let mut out = Vec::new();
+        io::copy(&mut GzEncoder::new(&body[..], Compression::fast()), &mut out).unwrap();
+        out
+    };
+    let compressed: Vec<_> = bodies.iter().map(gzip).collect();
+    step("gzip, the fastest level", total(&compressed));
+    compressed.iter().for_each(|body| _ = std::hint::black_box(Sha256::digest(body)));
+    step("SHA-256 of gzip", total(&compressed));
 }

@@ -1,13 +1,10 @@
 //! Sends segments to X-Ray's API, or to an X-Ray daemon.
 
-mod api;
-mod daemon;
-
 use crate::delivery::error::ExportError;
-use crate::delivery::healthcheck::Finding;
+use crate::exporter::xray::config::XrayTransport;
+use crate::exporter::xray::daemon::Daemon;
+use crate::exporter::xray::request::{self, XrayApi};
 use crate::exporter::xray::segment::{Segment, SegmentRefusal};
-use crate::exporter::xray::transport::api::XrayApi;
-use crate::exporter::xray::transport::daemon::Daemon;
 
 #[derive(Debug)]
 pub(super) enum Transport {
@@ -16,18 +13,20 @@ pub(super) enum Transport {
 }
 
 impl Transport {
-    /// `daemon` is its address. Opens no connection.
-    pub(super) fn new(daemon: Option<String>) -> Self {
-        match daemon {
-            Some(address) => Self::Daemon(Daemon::new(address)),
-            None => Self::Api(XrayApi::default()),
+    /// Opens no connection.
+    pub(super) fn new(transport: &XrayTransport) -> Self {
+        match transport {
+            XrayTransport::Daemon(address) => Self::Daemon(Daemon::new(address.clone())),
+            XrayTransport::Auto | XrayTransport::Otlp | XrayTransport::Segments => {
+                Self::Api(XrayApi::default())
+            }
         }
     }
 
     /// Most documents of one call of [`send`](Self::send).
     pub(super) fn max_documents(&self) -> usize {
         match self {
-            Self::Api(_) => api::MAX_DOCUMENTS,
+            Self::Api(_) => request::MAX_DOCUMENTS,
             Self::Daemon(_) => 1, // so each failure concerns one document
         }
     }
@@ -35,7 +34,7 @@ impl Transport {
     /// Most calls in flight.
     pub(super) fn max_calls(&self) -> usize {
         match self {
-            Self::Api(_) => api::MAX_CALLS,
+            Self::Api(_) => request::MAX_CALLS,
             Self::Daemon(_) => 1,
         }
     }
@@ -46,7 +45,7 @@ impl Transport {
         parts: &[Vec<Segment>],
     ) -> Vec<Result<Vec<SegmentRefusal>, ExportError>> {
         match self {
-            Self::Api(api) => api.send(parts).await,
+            Self::Api(api) => api.put_segments(parts).await,
             Self::Daemon(daemon) => {
                 let mut results = Vec::new();
                 for document in parts.iter().flatten() {
@@ -54,14 +53,6 @@ impl Transport {
                 }
                 results
             }
-        }
-    }
-
-    /// Checks the connection without sending a document.
-    pub(super) async fn healthcheck(&mut self) -> Finding {
-        match self {
-            Self::Api(api) => api.healthcheck().await,
-            Self::Daemon(daemon) => daemon.healthcheck().await,
         }
     }
 

@@ -13,10 +13,11 @@ use aws_sdk_xray::{
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::StatusCode;
+use serde::Serialize;
 
 use crate::client::aws::{
-    REQUEST_TIMEOUT, SigningError, credentials, endpoint_override, export_error, sdk_config_on,
-    signed_post,
+    REQUEST_TIMEOUT, SigningError, credentials, endpoint_override, export_error, json_body,
+    sdk_config_on, signed_post,
 };
 use crate::client::http::{HttpClient, HttpReply, readable};
 use crate::delivery::error::ExportError;
@@ -80,10 +81,24 @@ impl XrayApi {
     }
 }
 
+/// The request of PutTraceSegments.
+#[derive(Serialize)]
+struct PutRequest<'a> {
+    #[serde(rename = "TraceSegmentDocuments")]
+    documents: Vec<&'a str>,
+}
+
 async fn put(client: &Client, documents: &[Segment]) -> Result<Vec<SegmentRefusal>, ExportError> {
-    let documents = documents.iter().map(|document| document.json.clone()).collect();
-    let call = client.put_trace_segments().set_trace_segment_documents(Some(documents)).send();
-    let reply = call.await.map_err(|error| with_advice(export_error(error)))?;
+    let bytes = documents.iter().map(|document| document.json.len() * 5 / 4 + 8).sum();
+    let documents = documents.iter().map(|document| document.json.as_str()).collect();
+    let set_body = json_body(&PutRequest { documents }, bytes);
+    let call = client.put_trace_segments().set_trace_segment_documents(Some(Vec::new()));
+    let reply = call
+        .customize()
+        .mutate_request(set_body)
+        .send()
+        .await
+        .map_err(|error| with_advice(export_error(error)))?;
     let refusals = reply.unprocessed_trace_segments.unwrap_or_default().into_iter();
     Ok(refusals
         .map(|refused| SegmentRefusal {

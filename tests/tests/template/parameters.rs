@@ -24,7 +24,7 @@ type Given = &'static [(&'static str, &'static str)];
 
 #[test]
 fn valid_parameters_are_accepted() {
-    let rows: [Given; 15] = [
+    let rows: [Given; 16] = [
         &[],
         &[("HoneycombApiKeySecret", SECRET)],
         &[("HoneycombApiKeySecret", PARAMETER), ("TraceShare", "0.05")],

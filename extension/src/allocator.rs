@@ -7,7 +7,7 @@
 use std::{
     alloc::{GlobalAlloc, Layout},
     cell::UnsafeCell,
-    hint,
+    hint, process,
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
@@ -16,6 +16,10 @@ use dlmalloc::Dlmalloc;
 
 /// Attempts before a thread yields: its owner may wait for the CPU.
 const SPINS: u32 = 100;
+
+/// Attempts before the process aborts, after some seconds: the owner has panicked. dlmalloc does where it finds
+/// its heap damaged, and the panic's own message needs memory.
+const MAX_SPINS: u32 = 1 << 24;
 
 pub(crate) struct Allocator {
     is_locked: AtomicBool,
@@ -30,11 +34,13 @@ impl Allocator {
         Self { is_locked: AtomicBool::new(false), heap: UnsafeCell::new(Dlmalloc::new()) }
     }
 
-    /// `act` does not panic: dlmalloc aborts where it finds its heap damaged.
     fn with_heap<T>(&self, act: impl FnOnce(&mut Dlmalloc) -> T) -> T {
         let mut spins = 0;
         while self.is_locked.swap(true, Ordering::Acquire) {
             spins += 1;
+            if spins == MAX_SPINS {
+                process::abort();
+            }
             if spins % SPINS == 0 { thread::yield_now() } else { hint::spin_loop() }
         }
         // SAFETY: the lock makes this the only reference.

@@ -90,12 +90,9 @@ impl Part {
         self.decision.get().is_none()
     }
 
-    /// Whether it is left out, or would be if it ended now.
+    /// False while it is undecided: the failure that asks may keep it.
     fn is_left_out(&self) -> bool {
-        match self.decision.get() {
-            Some(decision) => *decision == SamplingDecision::LeftOut,
-            None => !self.is_significant && !self.is_chosen,
-        }
+        self.decision.get() == Some(&SamplingDecision::LeftOut)
     }
 }
 

@@ -5,7 +5,7 @@
 //! | with a [significant](crate::otlp::item_facts) span or log record | kept |
 //! | of an attempt that is the first, has failed, has logged an error, or ran longer than `slow` | kept |
 //! | of another attempt that is over | one in N, by its [trace](crate::invocation::choice) |
-//! | of no known attempt, or of one without an end event, after `slow` | the same |
+//! | of no known attempt, or of one that neither INVOKE nor `platform.start` named, after `slow` | the same |
 //! | of an earlier process, of an evicted record, or at SHUTDOWN | the same, by the evidence so far |
 //!
 //! Until then the payload waits in the pipeline's queue of Honeycomb, in memory and on disk. The pipeline
@@ -257,7 +257,7 @@ impl<'a> Observer<'a> {
             trace_id,
             attempt,
             // A span of init, or one with another clock.
-            otherwise: self.begun.first().map(|it| it.id).or_else(of_root),
+            otherwise: of_root().or_else(|| self.begun.first().map(|it| it.id)),
             is_claim,
             is_own_trace: self.begun.iter().any(is_its),
             is_significant: facts.is_significant,

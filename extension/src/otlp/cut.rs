@@ -1,4 +1,4 @@
-//! Cuts the longest values of a message until it fits into a limit.
+//! Cuts the longest values of a message until it fits into a limit, and then leaves out its last ones.
 
 use std::borrow::Cow;
 
@@ -9,20 +9,27 @@ use crate::otlp::wire::{Value, next_field};
 /// Most bytes of a text, tried in this order: the beginning of a query or message still identifies it.
 const MAX_TEXT_BYTES: [usize; 4] = [4_096, 1_024, 256, 64];
 
-/// The message with its texts cut to the largest size at which it has at most `max_bytes`. `None` if it
-/// is too large with texts of 64 bytes. Expects a checked message.
+/// Bytes of the keys and lengths around the values that were left out, at most.
+const MARGIN: usize = 64;
+
+/// The message with its texts cut to the largest size at which it has at most `max_bytes`. If it is too large
+/// with texts of 64 bytes, attributes and other repeated parts without room are left out. `None` if that does
+/// not suffice. Expects a checked message.
 pub fn cut_to<'a>(schema: &Schema, message: &'a [u8], max_bytes: usize) -> Option<Cow<'a, [u8]>> {
     if message.len() <= max_bytes {
         return Some(Cow::Borrowed(message));
     }
-    MAX_TEXT_BYTES.into_iter().find_map(|most| {
+    let whole = MAX_TEXT_BYTES.map(|most| (most, usize::MAX));
+    let parts = (MAX_TEXT_BYTES[3], max_bytes.saturating_sub(MARGIN));
+    whole.into_iter().chain([parts]).find_map(|(most, room)| {
         let mut out = Vec::with_capacity(max_bytes);
-        push_cut(schema, message, most, &mut out);
+        push_cut(schema, message, most, room, &mut out);
         (out.len() <= max_bytes).then_some(Cow::Owned(out))
     })
 }
 
-fn push_cut(schema: &Schema, message: &[u8], most: usize, out: &mut Vec<u8>) {
+/// `most` bounds each text. A repeated message is left out if `out` would have more bytes than `room`.
+fn push_cut(schema: &Schema, message: &[u8], most: usize, room: usize, out: &mut Vec<u8>) {
     let mut rest = message;
     while !rest.is_empty() {
         let before = rest;
@@ -35,12 +42,18 @@ fn push_cut(schema: &Schema, message: &[u8], most: usize, out: &mut Vec<u8>) {
                 push_message(out, number, &bytes[..bytes.len().min(most)]);
             }
             (
-                FieldKind::Message(schema) | FieldKind::Messages(schema) | FieldKind::Items(schema),
+                kind @ (FieldKind::Message(schema)
+                | FieldKind::Messages(schema)
+                | FieldKind::Items(schema)),
                 Value::Bytes(message),
             ) => {
+                let before = out.len();
                 let start = begin_message(out, number);
-                push_cut(schema, message, most, out);
+                push_cut(schema, message, most, room, out);
                 end_message(out, start);
+                if out.len() > room && !matches!(kind, FieldKind::Message(_)) {
+                    out.truncate(before);
+                }
             }
             _ => out.extend_from_slice(&before[..before.len() - rest.len()]),
         }
@@ -90,11 +103,18 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_fits_stays_and_one_of_many_short_texts_cannot_be_cut() {
-        let attributes = (0..1_000).map(|n| attribute(&n.to_string(), "value")).collect();
-        let bytes = Span { attributes, ..Span::default() }.encode_to_vec();
+    fn a_message_that_fits_stays_and_one_of_many_short_texts_loses_the_last_ones() {
+        let attributes: Vec<_> = (0..1_000).map(|n| attribute(&n.to_string(), "value")).collect();
+        let span = Span { name: "name".to_owned(), attributes, ..Span::default() };
+        let bytes = span.encode_to_vec();
 
         assert!(matches!(cut_to(&SPAN, &bytes, bytes.len()), Some(Cow::Borrowed(_))));
-        assert_eq!(cut_to(&SPAN, &bytes, bytes.len() - 1), None);
+        let half = cut_to(&SPAN, &bytes, bytes.len() / 2).unwrap();
+        let cut = Span::decode(&*half).unwrap();
+        assert!((450..500).contains(&cut.attributes.len()), "{}", cut.attributes.len());
+        assert_eq!(cut.attributes, span.attributes[..cut.attributes.len()]);
+        assert_eq!(cut.name, "name");
+        let name = Span { name: "x".repeat(64), ..Span::default() }.encode_to_vec();
+        assert_eq!(cut_to(&SPAN, &name, 60), None);
     }
 }

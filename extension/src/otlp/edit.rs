@@ -5,7 +5,7 @@ use crate::otlp::wire::{Value, fields, nested, next_field, raw_fields};
 /// The field of `ResourceSpans`, `ResourceLogs` and `ResourceMetrics` that holds the resource.
 pub(super) const RESOURCE: u32 = 1;
 /// The field of a request that holds the items by resource.
-pub(super) const RESOURCES: u32 = 1;
+pub(crate) const RESOURCES: u32 = 1;
 /// The field that holds a resource's scopes, and a scope's items.
 pub(super) const CHILDREN: u32 = 2;
 /// The field of a resource that holds its attributes.

@@ -46,7 +46,7 @@ use crate::exporter::kind::{ExporterConfig, ExporterKind};
 use crate::exporter::xray::acknowledged::AcknowledgedSpans;
 pub use crate::exporter::xray::annotations::AnnotationFilter;
 use crate::exporter::xray::config::{VARIABLES, XrayConfig, XrayTransport};
-use crate::exporter::xray::otlp::{OtlpExport, OtlpRefusal};
+use crate::exporter::xray::otlp::OtlpExport;
 use crate::exporter::xray::placement::{PlacedBatch, Placement, Placer};
 use crate::exporter::xray::segment_export::SegmentExport;
 use crate::exporter::xray::transport::Transport;
@@ -138,8 +138,10 @@ impl Xray {
     async fn send(&mut self, batch: &PlacedBatch<'_>) -> Result<ExportOutcome, ExportError> {
         let by_otlp = matches!(self.next, NextBatch::Otlp | NextBatch::OtlpOrSegments);
         if let (true, Transport::Api(api)) = (by_otlp, &mut self.transport) {
+            let may_fall_back = self.next == NextBatch::OtlpOrSegments;
             match self.otlp.send(batch, api, &mut self.acknowledged).await {
-                Err(OtlpRefusal::Closed(error)) if self.next == NextBatch::OtlpOrSegments => {
+                Err(refusal) if may_fall_back && self.otlp.is_closed(&refusal) => {
+                    let error = ExportError::from(refusal);
                     info!("X-Ray accepts no OTLP, so this sandbox sends segments: {error}");
                     self.next = NextBatch::Segments;
                 }

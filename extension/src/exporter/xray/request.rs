@@ -27,7 +27,7 @@ use crate::exporter::xray::segment::{Segment, SegmentRefusal};
 pub(super) const MAX_DOCUMENTS: usize = 50;
 
 /// Most calls in flight: a thousand documents in a round trip. Each takes a connection and, for the body, up
-/// to a megabyte.
+/// to 4 MB; see `MAX_READY_BYTES`.
 pub(super) const MAX_CALLS: usize = 20;
 
 /// Most bytes of an answer to OTLP that are read. Its texts are short.
@@ -83,7 +83,7 @@ impl XrayApi {
 
 /// The request of PutTraceSegments.
 #[derive(Serialize)]
-struct PutRequest<'a> {
+struct PutSegments<'a> {
     #[serde(rename = "TraceSegmentDocuments")]
     documents: Vec<&'a str>,
 }
@@ -91,7 +91,7 @@ struct PutRequest<'a> {
 async fn put(client: &Client, documents: &[Segment]) -> Result<Vec<SegmentRefusal>, ExportError> {
     let bytes = documents.iter().map(|document| document.json.len() * 5 / 4 + 8).sum();
     let documents = documents.iter().map(|document| document.json.as_str()).collect();
-    let set_body = json_body(&PutRequest { documents }, bytes);
+    let set_body = json_body(&PutSegments { documents }, bytes);
     let call = client.put_trace_segments().set_trace_segment_documents(Some(Vec::new()));
     let reply = call
         .customize()

@@ -26,6 +26,10 @@ use crate::exporter::xray::serialize::to_bounded_json;
 use crate::exporter::xray::translate::{SegmentPlace, translate};
 use crate::exporter::xray::transport::Transport;
 
+/// Documents of more bytes are sent before further spans are translated: the bodies of their calls are in memory
+/// too.
+const MAX_READY_BYTES: usize = 2 << 20;
+
 #[derive(Debug)]
 pub(super) struct SegmentExport {
     pub(super) annotation_filter: AnnotationFilter,
@@ -55,7 +59,8 @@ impl SegmentExport {
             if let Placement::Sent(place) = placement {
                 self.prepare(span, place, &resources, &mut run);
             }
-            if run.ready.len() == run.transport.max_documents() * run.transport.max_calls() {
+            let most = run.transport.max_documents() * run.transport.max_calls();
+            if run.ready.len() == most || run.ready_bytes > MAX_READY_BYTES {
                 send_ready(&mut run).await?;
             }
         }
@@ -113,6 +118,7 @@ impl SegmentExport {
             );
         }
         run.places.insert(id, run.ready.len());
+        run.ready_bytes += json.len();
         run.ready.push(Segment { id, json, annotations, spans: 1 });
     }
 }
@@ -121,6 +127,7 @@ impl SegmentExport {
 /// that only the invalid document is lost.
 async fn send_ready(run: &mut ExportRun<'_>) -> Result<(), ExportError> {
     run.places.clear();
+    run.ready_bytes = 0;
     let mut documents = std::mem::take(&mut run.ready);
     let mut parts = Vec::new();
     while !documents.is_empty() {
@@ -226,6 +233,7 @@ pub(super) struct ExportRun<'a> {
     acknowledged: &'a mut AcknowledgedSpans,
     now: SystemTime,
     ready: Vec<Segment>,
+    ready_bytes: usize,
     /// The index of each ready document.
     places: HashMap<SegmentId, usize>,
     pub(super) outcome: ExportOutcome,
@@ -246,6 +254,7 @@ impl<'a> ExportRun<'a> {
             acknowledged,
             now,
             ready: Vec::new(),
+            ready_bytes: 0,
             places: HashMap::new(),
             outcome: ExportOutcome::default(),
             annotations_left: HashMap::new(),

@@ -22,14 +22,16 @@ impl Core {
     /// Appends a payload that durable destinations lack. False if the spool does not take it, so that it
     /// stays in memory.
     pub(super) fn append(&mut self, sequence: u64) -> bool {
+        let takes_more = self.spool.is_some() && !self.spool_refuses;
+        if takes_more && self.buffer.count() > MAX_PAYLOADS {
+            // First, since it may decide about this payload.
+            self.compact_some(None);
+        }
         let Some(entry) = self.buffer.get(sequence).cloned() else { return false };
         let Some(body) = entry.body().filter(|_| self.is_wanted_on_disk(&entry)) else {
             return false;
         };
         let header = self.on_disk(&entry);
-        if self.buffer.count() > MAX_PAYLOADS {
-            self.compact_some(None);
-        }
         let written = match self.append_record(&header, body) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.restore_directory().and_then(|()| self.append_record(&header, body))

@@ -143,6 +143,7 @@ impl Core {
 
     /// Defers all received payloads to a later flush.
     pub fn defer(&mut self) {
+        self.settle_samples(false);
         self.buffer.mark();
         self.spool_rest();
     }

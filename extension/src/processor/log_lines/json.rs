@@ -72,9 +72,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonFields<'a> {
 /// The text of a JSON string; `None` for other JSON.
 pub(crate) fn text_of(json: &str) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    struct JsonText<'a>(#[serde(borrow)] Cow<'a, str>);
     let is_string = json.starts_with('"');
-    is_string.then(|| serde_json::from_str(json).ok().map(|Text(text)| text)).flatten()
+    is_string.then(|| serde_json::from_str(json).ok().map(|JsonText(text)| text)).flatten()
 }
 
 /// Whether a value is null or an empty string.

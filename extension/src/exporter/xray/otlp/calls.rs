@@ -16,7 +16,7 @@ use crate::exporter::xray::placement::{PlacedBatch, Placement};
 use crate::exporter::xray::segment::SegmentId;
 use crate::exporter::xray::translate::SegmentPlace;
 use crate::otlp::cut::cut_to;
-use crate::otlp::edit::{head, push_item, push_scope};
+use crate::otlp::edit::{RESOURCES, head, push_item, push_message};
 use crate::otlp::schema::{RESOURCE_SPANS, SCOPE_SPANS, SPAN};
 use crate::otlp::wire::nested;
 
@@ -41,7 +41,7 @@ const MAX_AGE: Duration = Duration::from_secs(14 * 24 * 3_600 - 60);
 const MAX_AHEAD: Duration = Duration::from_secs(2 * 3_600);
 
 /// The spans of a call ended in the same half of a day. X-Ray's limit is 24 hours from the first to the
-/// last span, so spans of up to 12 hours may also begin in this range.
+/// last span, so spans of up to 12 hours may also begin in this range. A longer one has a call of its own.
 const HALF_DAY: Duration = Duration::from_secs(12 * 3_600);
 
 #[derive(Debug)]
@@ -56,12 +56,15 @@ pub(super) struct CutBatch {
     pub(super) cut_spans: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct OtlpCall {
     /// An encoded export request.
     pub(super) body: Vec<u8>,
     pub(super) ids: Vec<SegmentId>,
-    half_day: u64,
+    /// `None` for a long span, which is alone.
+    half_day: Option<u64>,
+    /// Encoded scopes of the present resource.
+    scopes: Vec<u8>,
     /// Encoded spans of the present scope.
     items: Vec<u8>,
 }
@@ -106,8 +109,9 @@ pub(super) fn cut(batch: &PlacedBatch<'_>, acknowledged: &AcknowledgedSpans) -> 
                     cutter.push(span, place, heads);
                 }
             }
-            cutter.end_scope(heads);
+            cutter.end_scope(scope_head.as_deref());
         }
+        cutter.end_resource(resource_head.as_deref());
     }
     let mut cut = cutter.cut;
     cut.rejected += cut.dropped.count();
@@ -166,30 +170,40 @@ impl<'a> Cutter<'a> {
         };
         self.cut.cut_spans += u64::from(matches!(encoded, Cow::Owned(_)));
         let bytes = resource_head.len() + scope_head.len() + encoded.len() + FRAME_BYTES;
-        let call = call_for(&mut self.cut.calls, end / HALF_DAY.as_nanos() as u64, bytes);
+        let half_day = HALF_DAY.as_nanos() as u64;
+        let is_long = end.saturating_sub(start) > half_day;
+        let call = call_for(&mut self.cut.calls, (!is_long).then_some(end / half_day), bytes);
         push_item(&mut call.items, &encoded);
         call.ids.push(id);
     }
 
-    fn end_scope(&mut self, heads: Heads<'_>) {
-        let Some((resource_head, scope_head)) = heads else { return };
-        for call in &mut self.cut.calls {
-            push_scope(&mut call.body, resource_head, scope_head, &call.items);
+    fn end_scope(&mut self, head: Option<&[u8]>) {
+        let Some(head) = head else { return };
+        for call in self.cut.calls.iter_mut().filter(|call| !call.items.is_empty()) {
+            push_item(&mut call.scopes, &[head, &call.items].concat());
             call.items.clear();
+        }
+    }
+
+    fn end_resource(&mut self, head: Option<&[u8]>) {
+        let Some(head) = head else { return };
+        for call in self.cut.calls.iter_mut().filter(|call| !call.scopes.is_empty()) {
+            push_message(&mut call.body, RESOURCES, &[head, &call.scopes].concat());
+            call.scopes.clear();
         }
     }
 }
 
 /// The last call of this half of a day, or a new one if so many bytes do not fit.
-fn call_for(calls: &mut Vec<OtlpCall>, half_day: u64, bytes: usize) -> &mut OtlpCall {
+fn call_for(calls: &mut Vec<OtlpCall>, half_day: Option<u64>, bytes: usize) -> &mut OtlpCall {
     let fits = |call: &OtlpCall| {
-        let used = call.body.len() + call.items.len();
+        let used = call.body.len() + call.scopes.len() + call.items.len();
         call.ids.len() < MAX_SPANS && used + bytes <= MAX_CALL_BYTES
     };
-    let last = calls.iter().rposition(|call| call.half_day == half_day);
+    let is_same = |call: &OtlpCall| half_day.is_some() && call.half_day == half_day;
+    let last = calls.iter().rposition(is_same);
     let at = last.filter(|at| fits(&calls[*at])).unwrap_or_else(|| {
-        let (body, ids, items) = (Vec::new(), Vec::new(), Vec::new());
-        calls.push(OtlpCall { body, ids, half_day, items });
+        calls.push(OtlpCall { half_day, ..OtlpCall::default() });
         calls.len() - 1
     });
     &mut calls[at]

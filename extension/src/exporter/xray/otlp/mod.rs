@@ -24,6 +24,7 @@ use crate::exporter::xray::request::XrayApi;
 pub(super) struct OtlpExport {
     /// Reasons for cut and dropped spans. Each is logged once; the account counts the spans.
     reported: BTreeSet<&'static str>,
+    has_succeeded: bool,
 }
 
 impl OtlpExport {
@@ -40,6 +41,7 @@ impl OtlpExport {
         let mut ids = known;
         for call in calls {
             let rejected = post(api, call.body.into(), call.ids.len()).await?;
+            self.has_succeeded = true;
             outcome.rejected += rejected as u64;
             left -= 1;
             // Which spans are rejected is unknown; only their number counts.
@@ -59,6 +61,14 @@ impl OtlpExport {
             warn!("{cut_spans} spans are too large for X-Ray; their longest values were cut");
         }
         Ok(outcome)
+    }
+
+    /// Whether X-Ray takes no OTLP. Before the first success any final refusal says so, whatever its wording.
+    pub(super) fn is_closed(&self, refusal: &OtlpRefusal) -> bool {
+        match refusal {
+            OtlpRefusal::Closed(_) => true,
+            OtlpRefusal::Failed(error) => !self.has_succeeded && error.is_final(),
+        }
     }
 
     /// The bodies of the calls.
@@ -88,5 +98,26 @@ impl From<OtlpRefusal> for ExportError {
             OtlpRefusal::Closed(error) if error.is_final() => Self::NotAboutBatch(Box::new(error)),
             OtlpRefusal::Closed(error) => error,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn until_x_ray_has_taken_otlp_any_final_refusal_means_that_it_takes_none() {
+        let refusal = |status| {
+            let (message, retry_after) = ("in other words".to_owned(), None);
+            OtlpRefusal::Failed(ExportError::Status { status, message, retry_after })
+        };
+        let mut otlp = OtlpExport::default();
+
+        assert!(otlp.is_closed(&refusal(StatusCode::BAD_REQUEST)));
+        assert!(!otlp.is_closed(&refusal(StatusCode::SERVICE_UNAVAILABLE)));
+        otlp.has_succeeded = true;
+        assert!(!otlp.is_closed(&refusal(StatusCode::BAD_REQUEST)));
     }
 }

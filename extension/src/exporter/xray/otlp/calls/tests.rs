@@ -134,7 +134,7 @@ fn spans_that_are_too_old_or_too_new_are_dropped_and_counted() {
 }
 
 #[test]
-fn a_span_that_is_too_large_is_cut_or_dropped_and_its_neighbours_stay() {
+fn a_span_that_is_too_large_is_cut_and_its_neighbours_stay() {
     let many_small = (0..10_000).map(|n| (format!("a small attribute {n}"), json!(n))).collect();
     let spans = vec![
         span(1, NOON),
@@ -145,15 +145,17 @@ fn a_span_that_is_too_large_is_cut_or_dropped_and_its_neighbours_stay() {
 
     let cut = cut_spans(spans);
 
-    assert_eq!(ids(&cut), [[1, 2, 4]]);
+    assert_eq!(ids(&cut), [[1, 2, 3, 4]]);
     let texts = with_text(4_096, span(2, NOON)).attributes;
     assert_eq!(decode(&cut.calls[0])[1].attributes[..1], texts);
-    assert_eq!(cut.dropped, DroppedSpans { too_large: 1, ..DroppedSpans::default() });
-    assert_eq!((cut.rejected, cut.cut_spans), (1, 1));
+    let left = decode(&cut.calls[0])[2].attributes.len();
+    assert!((1..10_000).contains(&left), "{left}");
+    assert_eq!(cut.dropped, DroppedSpans::default());
+    assert_eq!((cut.rejected, cut.cut_spans), (0, 2));
 }
 
 #[test]
-fn a_resource_that_is_too_large_is_cut_or_costs_its_spans() {
+fn a_resource_that_is_too_large_is_cut_and_its_spans_stay() {
     let resource = |attribute_count: usize, bytes: usize, id| {
         let text = "x".repeat(bytes);
         let pairs = (0..attribute_count).map(|n| (format!("key {n}"), json!(text))).collect();
@@ -168,9 +170,9 @@ fn a_resource_that_is_too_large_is_cut_or_costs_its_spans() {
 
     let cut = cut_request(&given, &AcknowledgedSpans::default());
 
-    assert_eq!(ids(&cut), [[1, 3]]);
-    assert_eq!(cut.dropped, DroppedSpans { of_large_resource: 1, ..DroppedSpans::default() });
-    assert!(cut.calls[0].body.len() < 16_000, "{}", cut.calls[0].body.len());
+    assert_eq!(ids(&cut), [[1, 2, 3]]);
+    assert_eq!(cut.dropped, DroppedSpans::default());
+    assert!(cut.calls[0].body.len() < 24_000, "{}", cut.calls[0].body.len());
 }
 
 #[test]

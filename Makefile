@@ -22,10 +22,10 @@ tools: $(VENV)/requirements ## Install sam, cargo-lambda and zig into .venv
 STACK ?= cruddur
 
 deploy: $(VENV)/requirements ## Build and deploy; STACK=cruddur names the stack, PARAMETERS='Name=value …' sets parameters
-	@.dev/deploy $(STACK) $(PARAMETERS)
+	@.dev/deploy "$(STACK)" $(PARAMETERS)
 
 smoke: ## Call the deployed stack STACK as a new user, who is removed again
-	@.dev/smoke $(STACK)
+	@.dev/smoke "$(STACK)"
 
 test: $(VENV)/requirements ## Run every test; T=name runs those whose name contains it
 	cargo test --workspace $(FEATURES) $(T)

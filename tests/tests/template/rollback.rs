@@ -45,6 +45,7 @@ fn a_deleted_stack_keeps_its_data_and_no_log_group() {
 
     let expected = [
         "AWS::Cognito::UserPool",
+        "AWS::Cognito::UserPoolClient",
         "AWS::DynamoDB::Table",
         "AWS::Lambda::LayerVersion",
         "AWS::S3::Bucket",

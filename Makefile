@@ -130,6 +130,8 @@ $(VENV)/bin/cargo-lambda: tests/requirements.txt
 
 $(VENV)/requirements: tests/requirements.txt tests/python-function/requirements.txt
 	@.dev/venv
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and sys.argv[1])' \
+		'make: these tools need Python 3.11 or later. Put it first in PATH as python3, and remove .venv'
 	pip install --quiet $(addprefix --requirement=,$^)
 	@touch $@
 

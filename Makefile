@@ -22,10 +22,10 @@ tools: $(VENV)/requirements ## Install sam, cargo-lambda and zig into .venv
 STACK ?= cruddur
 
 deploy: $(VENV)/requirements ## Build and deploy; STACK=cruddur names the stack, PARAMETERS='Name=value …' sets parameters
-	@.dev/deploy $(STACK) $(PARAMETERS)
+	@.dev/deploy "$(STACK)" $(PARAMETERS)
 
 smoke: ## Call the deployed stack STACK as a new user, who is removed again
-	@.dev/smoke $(STACK)
+	@.dev/smoke "$(STACK)"
 
 test: $(VENV)/requirements ## Run every test; T=name runs those whose name contains it
 	cargo test --workspace $(FEATURES) $(T)
@@ -130,6 +130,8 @@ $(VENV)/bin/cargo-lambda: tests/requirements.txt
 
 $(VENV)/requirements: tests/requirements.txt tests/python-function/requirements.txt
 	@.dev/venv
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and sys.argv[1])' \
+		'make: these tools need Python 3.11 or later. Put it first in PATH as python3, and remove .venv'
 	pip install --quiet $(addprefix --requirement=,$^)
 	@touch $@
 

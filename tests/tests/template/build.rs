@@ -8,7 +8,7 @@ use std::process::Command;
 use cruddur_tests::moto;
 use serde_json::json;
 
-use super::{all_functions, aws, with_moto};
+use super::{all_functions, aws, python, with_moto};
 
 /// Records its arguments, and creates the files of a build.
 const CARGO: &str = r#"#!/bin/sh
@@ -109,9 +109,12 @@ async fn a_deployment_builds_for_the_processor_that_the_stack_has() {
 
     let rows: [(&[&str], &str); 4] = [
         (&[&new], ""),
-        (&[&kept], " --parameter-overrides Architecture=x86_64"),
-        (&[&kept, "Metrics=totals"], " --parameter-overrides Metrics=totals Architecture=x86_64"),
-        (&[&kept, "Architecture=arm64"], " --parameter-overrides Architecture=arm64"),
+        (&[&kept], r#" --parameter-overrides Architecture="x86_64""#),
+        (
+            &[&kept, "Metrics=totals"],
+            r#" --parameter-overrides Metrics="totals" Architecture="x86_64""#,
+        ),
+        (&[&kept, "Architecture=arm64"], r#" --parameter-overrides Architecture="arm64""#),
     ];
     for (arguments, overrides) in rows {
         let saved = format!("--config-file .dev/samconfig.toml --stack-name {}", arguments[0]);
@@ -130,5 +133,43 @@ async fn a_deployment_with_a_wrong_region_or_no_credentials_ends_before_the_buil
     for (ended, reason) in [(no_region, "Could not connect"), (no_credentials, "no-such-profile")] {
         let problem = ended.expect_err("no deployment");
         assert!(problem.contains(reason) && !problem.starts_with("build"), "{problem}");
+    }
+}
+
+/// SAM's own parser reads the arguments. It cuts `A=b c` at the blank and rejects `A=`.
+#[tokio::test(flavor = "multi_thread")]
+async fn sam_receives_values_with_blanks_and_empty_values_whole() {
+    let stack = moto::unique("new");
+    let program = "import json, sys\n\
+        from samcli.cli.types import CfnParameterOverridesType\n\
+        print(json.dumps(CfnParameterOverridesType().convert((sys.argv[1],), None, None)))";
+
+    let calls = sam_calls_of_deploy(
+        "LANG=C",
+        &[&stack, "RollbarEnvironment=week 2", "PageOrigins=", "WriteQuota=60,600"],
+    );
+
+    let calls = calls.expect("a deployment");
+    assert_eq!(calls.len(), 2, "{calls:?}");
+    for call in calls {
+        let (_, overrides) = call.split_once(" --parameter-overrides ").expect("parameters");
+        let given =
+            json!({"RollbarEnvironment": "week 2", "PageOrigins": "", "WriteQuota": "60,600"});
+        assert_eq!(python(&["-c", program, overrides]), given, "{call}");
+    }
+}
+
+/// SAM itself ignores them, so a misspelt name would deploy the old value.
+#[test]
+fn parameters_that_the_template_does_not_have_end_a_deployment_before_the_build() {
+    for (given, reason) in [
+        ("PageOrigin=http://localhost:3000", "deploy: PageOrigin is not a parameter"),
+        ("PageOrigins", "deploy: PageOrigins has no '='"),
+        (r#"PageOrigins="""#, "deploy: PageOrigins contains a double quote"),
+    ] {
+        let ended = sam_calls_of_deploy("LANG=C", &["a-stack", given]);
+
+        let problem = ended.expect_err("no deployment");
+        assert!(problem.starts_with(reason), "{given}: {problem}");
     }
 }

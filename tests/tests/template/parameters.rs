@@ -56,7 +56,7 @@ fn valid_parameters_are_accepted() {
 }
 
 /// Parameters, and a part of the reason for their refusal.
-const REFUSED: [(Given, &str); 47] = [
+const REFUSED: [(Given, &str); 58] = [
     // A key in the place of its ARN, and the name of a secret.
     (&[("HoneycombApiKeySecret", "hcaik_01hqk4k20cjeh63wca8vva5stw")], "never the key itself"),
     (&[("HoneycombApiKeySecret", "cruddur/honeycomb")], "never the key itself"),
@@ -83,6 +83,10 @@ const REFUSED: [(Given, &str); 47] = [
     (&[("RollbarAccessTokenSecret", "9e28e6a2f7ab4c0cbb5f1d1b6f1c6f5d")], "never the token itself"),
     (&[("HoneycombApiEndpoint", "https://api.honeycomb.io/")], "without a slash"),
     (&[("HoneycombApiEndpoint", "http://api.honeycomb.io")], "must be an https URL"),
+    // The extension switches the exporter off for these, and only its own log reports it.
+    (&[("HoneycombApiEndpoint", "https://api.eu1.honeycomb.io ")], "or a blank"),
+    (&[("HoneycombApiEndpoint", "https://me:hidden@otel.example")], "a user"),
+    (&[("HoneycombApiEndpoint", "https://otel.example/?key=hidden")], "a query"),
     (&[("HoneycombApiEndpoint", "https://api.eu1.honeycomb.io")], "without HoneycombApiKeySecret"),
     (&[("TraceShare", "0.5")], "TraceShare without HoneycombApiKeySecret"),
     (&[("HoneycombApiKeySecret", SECRET), ("TraceShare", "10")], "a number from 0 to 1"),
@@ -93,9 +97,13 @@ const REFUSED: [(Given, &str); 47] = [
     (&[("RollbarAccessTokenSecret", SECRET), ("RollbarEnvironment", "staging ")], "without blanks"),
     (&[("PageOrigins", "https://cruddur.example/")], "must be origins"),
     (&[("PageOrigins", "cruddur.example")], "must be origins"),
+    // The functions compare an Origin header with these, and browsers send lower case.
+    (&[("PageOrigins", "https://Cruddur.example")], "in lower case"),
+    (&[("PageOrigins", "https://cruddur.example?page=1")], "must be origins"),
     (&[("PageOrigins", "https://a.example, https://b.example")], "must be origins"),
     (&[("PageOrigins", "*")], "must be origins"),
     (&[("CognitoUserPoolId", "AbCdEfGhI"), ("CognitoClientIds", "a")], "the id of a user pool"),
+    (&[("CognitoUserPoolId", "eu_west-1_A"), ("CognitoClientIds", "a")], "the id of a user pool"),
     (&[("CognitoUserPoolId", "ca-central-1_AbCdEfGhI")], "Give both CognitoUserPoolId"),
     (&[("CognitoClientIds", "1h57kf5cpq17m0eml12")], "Give both CognitoUserPoolId"),
     (&[("CognitoUserPoolId", "eu-west-1_A"), ("CognitoClientIds", "a, b")], "with commas between"),
@@ -115,13 +123,19 @@ const REFUSED: [(Given, &str); 47] = [
     (&[("WriteQuota", "60")], "must be 0, or two numbers"),
     (&[("LogGroupName", "aws/cruddur")], "the name of a log group"),
     (&[("LogGroupName", "a group")], "the name of a log group"),
+    (&[("LogGroupName", "/cruddur/a-stack/platform")], "are the stack's own"),
     (&[("XRayGroupName", "a-name-of-more-than-32-characters")], "at most 32"),
     (&[("XRaySamplingRuleName", "a rule")], "at most 32"),
+    // X-Ray has a group and a rule of this name in each account.
+    (&[("XRayGroupName", "Default")], "not Default"),
+    (&[("XRaySamplingRuleName", "Default")], "not Default"),
     (&[("ServiceName", "a service")], "1 to 64 letters"),
     (&[("LogRetentionDays", "2")], "a number of days"),
     (&[("LogRetentionDays", "30.0")], "a number of days"),
     (&[("Metrics", "off")], "Metrics"),
     (&[("TransactionSearch", "yes")], "TransactionSearch"),
+    (&[("HoneycombSampleRate", "1.5")], "whole number"),
+    (&[("HoneycombSlowMs", "0")], "whole number"),
 ];
 
 #[test]

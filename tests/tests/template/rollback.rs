@@ -45,6 +45,7 @@ fn a_deleted_stack_keeps_its_data_and_the_accounts_search_and_no_log_group() {
 
     let expected = [
         "AWS::Cognito::UserPool",
+        "AWS::Cognito::UserPoolClient",
         "AWS::DynamoDB::Table",
         "AWS::Lambda::LayerVersion",
         "AWS::Logs::ResourcePolicy",

@@ -224,6 +224,21 @@ async fn a_stack_that_does_not_answer_is_reported_and_the_user_removed() {
     assert_eq!(users(&pool), 0);
 }
 
+/// As after a first deployment that failed.
+#[test]
+fn a_stack_without_outputs_is_reported_before_a_user_is_created() {
+    let name = moto::unique("no-outputs");
+    let group = json!({"Type": "AWS::Logs::LogGroup", "Properties": {"LogGroupName": name}});
+    let template = json!({"Resources": {"LogGroup": group}}).to_string();
+    let create = ["cloudformation", "create-stack", "--stack-name", &name];
+    aws(&[&create[..], &["--template-body", &template]].concat());
+
+    let (is_success, out, problems) = smoke(&[&name]);
+
+    assert!(!is_success && out.is_empty(), "{out}{problems}");
+    assert!(problems.contains(&format!("{name} has no outputs")), "{problems}");
+}
+
 #[test]
 fn a_stack_that_does_not_exist_and_a_missing_name_are_reported() {
     let (is_success, _, problems) = smoke(&["no-such-stack"]);

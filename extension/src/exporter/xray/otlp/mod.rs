@@ -58,7 +58,7 @@ impl OtlpExport {
             }
         }
         if cut_spans > 0 && self.reported.insert("cut") {
-            warn!("{cut_spans} spans are too large for X-Ray; their longest values were cut");
+            warn!("{cut_spans} spans are too large for X-Ray; values were cut or left out");
         }
         Ok(outcome)
     }

@@ -1,6 +1,6 @@
 //! Stores the POSTs of the Telemetry API as they came, and reads them later.
 //!
-//! Making a line takes some 8 µs of a whole core. Between INVOKE and the reply that would delay the reply,
+//! Making a line takes some 5 µs of a whole core. Between INVOKE and the reply that would delay the reply,
 //! so the lifecycle reads the posts after the end of an invocation. They are read at once where the
 //! function has a whole core, or when more than `MAX_WAITING_BYTES` wait.
 

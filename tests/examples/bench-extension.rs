@@ -297,7 +297,7 @@ async fn black_hole(candidate: &Candidate) -> Vec<(&'static str, f64)> {
     ]
 }
 
-/// The same with a destination whose port nobody listens on.
+/// The same with a destination whose port is closed.
 async fn nobody_there(candidate: &Candidate) -> Vec<(&'static str, f64)> {
     let honeycomb = Honeycomb::start().await;
     let (builder, _) = candidate.sandbox(&honeycomb);

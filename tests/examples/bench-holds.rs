@@ -1,7 +1,7 @@
 //! What holds of Next take in steady and sparse traffic, as `make bench-extension` prints it.
 //!
 //! `bench-holds EXTENSION [SECONDS [GAP DISTANCE]]`: a row for each gap between invocations and distance of the
-//! destinations (Honeycomb, X-Ray, CloudWatch Logs and Rollbar), each in a sandbox of its own. All run side
+//! destinations (Honeycomb, X-Ray, CloudWatch Logs and Rollbar), each in a separate sandbox. All run side
 //! by side, since they mostly wait. The first third of the time settles the credit and is not counted.
 
 #![allow(clippy::print_stdout)] // its table is what it is for

@@ -95,7 +95,7 @@ impl Cli {
     pub async fn run(mut self) -> Printed {
         let mut process = self.command.spawn().expect("the command starts");
         let mut pipe = process.stdin.take().expect("a pipe");
-        // In a task of its own: it may print before it has read all.
+        // In a separate task: it may print before it has read all.
         let writer = tokio::spawn(async move {
             for piece in self.input {
                 // It may also leave before that.

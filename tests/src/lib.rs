@@ -5,8 +5,8 @@
 //!              │ starts, freezes, kills
 //!           function ──OTLP──▶ extension ──▶ Honeycomb: requests, spans
 //! ```
-//! Nothing in the middle is replaced. What a test compares is what the far end got, never what the
-//! sender says of itself; and a test of a fault also shows that the fault happened.
+//! Nothing in the middle is replaced. A test compares the data at the far end, not the sender's own account.
+//! A test of a fault also shows that the fault happened.
 //!
 //! Read the modules in this order:
 //!
@@ -14,7 +14,7 @@
 //! - [`Sandbox`]: a function's execution environment. [`Sandbox::builder`] describes it, `invoke`
 //!   returns as soon as the reply is posted, `ended` waits for all the rest, `shutdown` for the
 //!   end. [`Journal`] has every API call and every signal with its time;
-//! - [`Honeycomb`]: a destination that decodes what arrives, and fails as it is told ([`Answer`]);
+//! - [`Honeycomb`]: a destination that decodes what arrives, and fails as a test sets it ([`Answer`]);
 //! - [`HoneycombApi`]: the part of it that boards are made with;
 //! - [`Rollbar`]: another one, which has a project's items;
 //! - [`Network`]: what lies between the extension and it, with its own faults;

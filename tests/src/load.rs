@@ -34,7 +34,7 @@ pub struct Burst {
     pub requests: usize,
     /// Spans in each of them.
     pub spans: usize,
-    /// Who posts them, at once.
+    /// Number of connections that post them at once.
     pub clients: usize,
     /// Whether the function replies (first), and posts the SERVER span (last). Otherwise it hangs.
     pub replies: bool,
@@ -241,7 +241,7 @@ impl Trace {
             parent_span_id: Vec::new(),
             attributes: vec![
                 text("faas.invocation_id", invocation),
-                // What tells the extension that nothing comes after it, as with ours.
+                // Marks the last span of the invocation, as our SDK does.
                 text("cruddur.xray_header", ""),
             ],
             ..self.span(self.server.clone())

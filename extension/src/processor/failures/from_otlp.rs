@@ -8,7 +8,7 @@
 //! | a log record of severity ERROR or FATAL | error, critical |
 //! | a `rollbar.message` event | its own `level`, else info |
 //!
-//! A request may be as large as the buffer and hold nothing but failures. Each is decoded by itself, and
+//! A request may be as large as the buffer and hold failures only. Each is decoded separately, and
 //! only the parts that [`Evidence`] keeps are copied.
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc, time::SystemTime};

@@ -41,7 +41,7 @@ const MAX_AGE: Duration = Duration::from_secs(14 * 24 * 3_600 - 60);
 const MAX_AHEAD: Duration = Duration::from_secs(2 * 3_600);
 
 /// The spans of a call ended in the same half of a day. X-Ray's limit is 24 hours from the first to the
-/// last span, so spans of up to 12 hours may also begin in this range. A longer one has a call of its own.
+/// last span, so spans of up to 12 hours may also begin in this range. A longer one is sent in a separate call.
 const HALF_DAY: Duration = Duration::from_secs(12 * 3_600);
 
 #[derive(Debug)]

@@ -37,6 +37,11 @@ impl Variable {
         Self { show: without_secrets, ..self }
     }
 
+    /// Its valid values are shown by this function, which hides secrets in them.
+    pub const fn shown_by(self, show: fn(&str) -> String) -> Self {
+        Self { show, ..self }
+    }
+
     /// The trimmed value; `None` if it counts as unset.
     pub fn value<'a>(&self, value: &'a str) -> Option<&'a str> {
         Some(value.trim()).filter(|value| !value.is_empty()).or(self.if_empty)

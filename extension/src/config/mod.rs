@@ -10,6 +10,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use tracing::level_filters::LevelFilter;
 
+use crate::client::network::NetworkSettings;
 use crate::delivery::Exporter;
 use crate::exporter::ExporterSettings;
 use crate::exporter::honeycomb::config::HoneycombConfig;
@@ -34,6 +35,8 @@ pub struct Config {
     /// emulator sets it. [`crate::lifecycle`] explains why the extension does not register there.
     pub lambda_api: Option<String>,
     pub exporters: ExporterSettings,
+    /// The proxy and the trusted certificates of all destinations.
+    pub network: NetworkSettings,
     /// Where the command `board` makes its board, if there is a key.
     pub board: Option<HoneycombConfig>,
     pub function_name: String,
@@ -80,6 +83,7 @@ impl Config {
         let (service_name, resource) = resource::read(reader);
         Self {
             exporters: ExporterSettings::read(reader, lambda_api.is_some()),
+            network: NetworkSettings::read(reader),
             board: HoneycombConfig::read_board(reader),
             service_name,
             resource,

@@ -85,7 +85,7 @@ impl Client {
                     Some(retry_after(&reply.headers, SystemTime::now()).unwrap_or(pause))
                 }
                 Ok(reply) if reply.status.is_server_error() => Some(pause),
-                Ok(_) | Err(ExportError::NoKey { .. }) => None,
+                Ok(_) | Err(ExportError::NoKey { .. } | ExportError::Misconfigured(_)) => None,
                 Err(_) => Some(pause),
             };
             let was_refused = matches!(&result, Ok(reply) if reply.status.is_client_error());
@@ -101,7 +101,9 @@ impl Client {
 
 fn unreachable(error: ExportError) -> BoardError {
     match error {
-        error @ ExportError::NoKey { .. } => BoardError::Refused(error.to_string()),
+        error @ (ExportError::NoKey { .. } | ExportError::Misconfigured(_)) => {
+            BoardError::Refused(error.to_string())
+        }
         error => BoardError::Unreachable(error.to_string()),
     }
 }

@@ -74,22 +74,21 @@ pub(super) fn settings() -> &'static NetworkSettings {
     SETTINGS.get_or_init(NetworkSettings::default)
 }
 
-/// How a URL is reached, as text. `None` if it is not.
+/// How requests to a URL go, as text. `None` if they do not.
 pub fn described(url: &str) -> Option<String> {
     let uri: Uri = url.parse().ok()?;
     let place = format!("{}://{}", uri.scheme_str()?, uri.authority()?);
-    let way = match settings().proxy.as_ref().map(|proxy| proxy.way(&uri)) {
-        None => "directly".to_owned(),
+    Some(match settings().proxy.as_ref().map(|proxy| proxy.way(&uri)) {
+        None => format!("requests go to {place} directly"),
         Some(Way::Direct(DirectReason::Plain)) => {
-            "directly: the proxy is for https alone".to_owned()
+            format!("requests go to {place} directly: the proxy is for https alone")
         }
         Some(Way::Direct(DirectReason::Excepted)) => {
-            "directly: it is a local address, or in NO_PROXY".to_owned()
+            format!("requests go to {place} directly: it is a local address, or in NO_PROXY")
         }
-        Some(Way::Proxy(intercept)) => {
-            format!("by the proxy {}", intercept.uri().authority()?)
+        Some(Way::Proxy(proxy)) => {
+            format!("requests go to {place} by the proxy {}", proxy.uri().authority()?)
         }
         Some(Way::Closed(_)) => return None,
-    };
-    Some(format!("{place} is reached {way}"))
+    })
 }

@@ -32,6 +32,7 @@ const DEFAULT_PAGE_ORIGIN: &str = "http://localhost:3000";
 /// |---|---|---|
 /// | `OTEL_SERVICE_NAME`, or `HONEYCOMB_SERVICE_NAME` | `service.name` of spans, `service` of log lines | that of the next variable, or the function's name |
 /// | `OTEL_RESOURCE_ATTRIBUTES` | further attributes of the resource, `key=value,key=value`; values percent-encoded | – |
+/// | `CRUDDUR_REVISION` | `service.version` of spans and lines | the program's version |
 /// | `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG` | which traces get the sampled flag, whatever flag a caller sends; all are recorded, so that no error is missed | `parentbased_always_on`, 1 |
 /// | `OTEL_SDK_DISABLED` | `true`: nothing is sent, neither spans nor lines | `false` |
 /// | `OTEL_LOGS_EXPORTER` | `otlp`: log lines are sent to the extension as well, after the reply. `none`: they are on standard output alone, which is enough wherever the platform hands that to the extension; with both, all lines would be there twice | `none`; `otlp` under an emulator, which hands over nothing |
@@ -54,6 +55,8 @@ pub struct Config {
     pub function_name: Option<String>,
     /// The function's version: `$LATEST` or a number.
     pub function_version: Option<String>,
+    /// The revision of the code: a commit or a version.
+    pub revision: String,
     /// Where it runs.
     pub region: Option<String>,
     /// Its memory.
@@ -120,6 +123,8 @@ impl Config {
             service_name: service_name.unwrap_or_else(|| "unknown_service".to_owned()),
             function_name,
             function_version: var("AWS_LAMBDA_FUNCTION_VERSION"),
+            revision: var("CRUDDUR_REVISION")
+                .unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
             region: var("AWS_REGION"),
             memory_bytes: memory_mb.map(|mb: u32| i64::from(mb) << 20),
             log_group: var("AWS_LAMBDA_LOG_GROUP_NAME"),

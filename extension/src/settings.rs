@@ -186,6 +186,15 @@ pub fn parse_text(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// The revision of the code: Rollbar keeps 40 characters of it.
+pub fn parse_revision(text: &str) -> Result<String, String> {
+    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte);
+    match (1..=40).contains(&text.len()) && text.bytes().all(is_legal) {
+        true => Ok(text.to_owned()),
+        false => Err("is ignored: not 1 to 40 letters, digits, dots, underscores, + and -".into()),
+    }
+}
+
 pub fn parse_number(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| "is ignored: not a whole number".into())
 }

@@ -27,6 +27,7 @@ mod template;
 mod board;
 mod command_line;
 mod cloudwatch;
+mod deployed;
 mod destinations;
 mod doctor;
 mod emulator;

@@ -15,7 +15,7 @@
 //! item whose `uuid` it already has.
 
 pub mod config;
-mod request;
+pub mod request;
 mod healthcheck;
 
 use std::future::ready;

@@ -49,7 +49,7 @@ impl Exception {
                 _ => (entry, None),
             },
         };
-        // Text behind the colon that is no port matches none.
+        // Port 0 matches no destination, so an entry with a damaged port has no effect.
         let port = port.map(|port| port.parse().unwrap_or(0));
         let host = host.trim_end_matches('.');
         // `*.example.com` has the meaning of `.example.com`.

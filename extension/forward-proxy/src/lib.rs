@@ -95,8 +95,8 @@ impl ProxyRules {
         }
     }
 
-    /// For a client that reaches one port and has a matcher of its own: the proxy's URL, and a comma list
-    /// of the hosts and networks that it reaches directly. `None` if it uses no proxy at this port.
+    /// The proxy's URL and a comma list of the hosts and networks without the proxy, for a client that
+    /// reaches one port and matches hosts itself. `None` if everything at this port is reached directly.
     pub fn at_port(&self, port: u16) -> Option<Result<(&str, String), &InvalidProxy>> {
         let exceptions = self.exceptions.at_port(port)?;
         Some(self.url.as_deref().map(|url| (url, exceptions)))

@@ -16,11 +16,13 @@ use hyper_util::{
     client::legacy::Client,
     rt::{TokioExecutor, TokioTimer},
 };
+use rustls::{ClientConfig, RootCertStore};
+use webpki_roots::TLS_SERVER_ROOTS;
 
 use crate::client::connector::TcpConnector;
 use crate::client::freeze::timeout_awake;
 use crate::client::network::settings;
-use crate::client::trust::tls_config;
+use crate::client::trust::add_certificates;
 use crate::delivery::error::ExportError;
 
 pub const USER_AGENT: &str = concat!("cruddur-telemetry/", env!("CARGO_PKG_VERSION"));
@@ -51,18 +53,16 @@ struct SharedConnector {
 fn shared() -> &'static SharedConnector {
     static SHARED: OnceLock<SharedConnector> = OnceLock::new();
     SHARED.get_or_init(|| {
-        let (config, tls_problem) = match settings().ca_bundle.as_ref().map(tls_config) {
-            None => (None, None),
-            Some(Ok(config)) => (Some(config), None),
-            Some(Err(problem)) => (None, Some(problem)),
-        };
-        let builder = HttpsConnectorBuilder::new();
-        let builder = match config {
-            Some(config) => builder.with_tls_config(config),
-            None => builder.with_webpki_roots(),
-        };
-        let connector = builder.https_or_http().enable_http1().wrap_connector(TcpConnector::new());
-        SharedConnector { connector, tls_problem }
+        let mut roots = RootCertStore { roots: TLS_SERVER_ROOTS.to_vec() };
+        let added =
+            settings().ca_bundle.as_ref().map(|bundle| add_certificates(&mut roots, bundle));
+        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(config)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(TcpConnector::new());
+        SharedConnector { connector, tls_problem: added.and_then(Result::err) }
     })
 }
 

@@ -1,22 +1,21 @@
-//! The certificates that are trusted: those built in, and those of a file.
+//! Further certificates that are trusted, from a file.
 
-use std::{error::Error, sync::Arc};
+use std::error::Error;
 
 use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::ring,
+    RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
 
 use crate::client::network::CaBundle;
 
-/// A TLS configuration with the certificates of the file. The error names the variable.
+/// Adds the certificates of the file. The error names the variable.
 ///
 /// A file without a usable certificate, or with damaged PEM, is an error. Single certificates that TLS
 /// cannot use are skipped, since bundles of systems contain such.
-pub(super) fn tls_config(bundle: &CaBundle) -> Result<ClientConfig, String> {
+pub(super) fn add_certificates(roots: &mut RootCertStore, bundle: &CaBundle) -> Result<(), String> {
     let CaBundle { variable, path } = bundle;
-    read(bundle).map_err(|error| {
+    add(roots, bundle).map_err(|error| {
         format!(
             "{variable} names {}, which is not a file of PEM certificates: {error}",
             path.display()
@@ -24,17 +23,13 @@ pub(super) fn tls_config(bundle: &CaBundle) -> Result<ClientConfig, String> {
     })
 }
 
-fn read(bundle: &CaBundle) -> Result<ClientConfig, Box<dyn Error>> {
+fn add(roots: &mut RootCertStore, bundle: &CaBundle) -> Result<(), Box<dyn Error>> {
     let pem = std::fs::read(&bundle.path)?;
-    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>()?;
-    let (usable, unusable) = roots.add_parsable_certificates(certificates);
-    if usable == 0 {
-        return Err(format!("{unusable} certificates, none of which can be used").into());
+    match roots.add_parsable_certificates(certificates) {
+        (0, unusable) => Err(format!("{unusable} certificates, none of which can be used").into()),
+        _ => Ok(()),
     }
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 #[cfg(test)]
@@ -56,15 +51,19 @@ mod tests {
         for text in [String::new(), "not PEM".to_owned(), pem("%%%"), pem("AAAA"), key, cut] {
             std::fs::write(&path, &text).unwrap();
 
-            let error = tls_config(&bundle).unwrap_err();
+            let error = add_certificates(&mut RootCertStore::empty(), &bundle).unwrap_err();
 
             assert!(error.starts_with("AWS_CA_BUNDLE names "), "{text:?}: {error}");
         }
         for text in [CA.to_owned(), format!("# a comment\n{}{CA}", pem("AAAA"))] {
             std::fs::write(&path, &text).unwrap();
-            assert!(tls_config(&bundle).is_ok(), "{text:?}");
+            assert!(add_certificates(&mut RootCertStore::empty(), &bundle).is_ok(), "{text:?}");
         }
         std::fs::remove_file(&path).unwrap();
-        assert!(tls_config(&bundle).unwrap_err().contains("No such file"));
+        assert!(
+            add_certificates(&mut RootCertStore::empty(), &bundle)
+                .unwrap_err()
+                .contains("No such file")
+        );
     }
 }

@@ -98,7 +98,9 @@ impl Destinations {
         let server = self.honeycomb.server_span(&reply.request_id).await;
         let documents = self.xray.documents();
         let is_server = |it: &serde_json::Value| it["id"] == server.span_id.as_str();
-        assert!(documents.iter().any(is_server), "{documents:#?}\n{}", story());
+        let spans = self.xray.spans(); // by OTLP
+        let by_otlp = spans.iter().any(|span| span.span_id == server.span_id);
+        assert!(by_otlp || documents.iter().any(is_server), "{documents:#?}\n{}", story());
         let lines = self.group.lines().await;
         let is_own = |line: &serde_json::Value| line["requestId"] == reply.request_id.as_str();
         assert!(lines.iter().any(is_own), "{lines:#?}\n{}", story());
@@ -156,13 +158,19 @@ async fn all_four_destinations_are_reached_by_a_proxy_that_asks_for_a_password_w
     let proxy = ConnectProxy::start().await;
     let destinations = Destinations::behind(&proxy).await;
     let url = proxy.require("user", PASSWORD);
-    let sandbox = destinations.sandbox(&[("HTTPS_PROXY", &url), ("CRUDDUR_LOG", "info")]);
+    destinations.xray.transaction_search(true);
+    let sandbox = destinations.sandbox(&[
+        ("HTTPS_PROXY", &url),
+        ("CRUDDUR_LOG", "info"),
+        ("CRUDDUR_XRAY_TRANSPORT", "otlp"),
+    ]);
     let sandbox = sandbox.start().await;
 
     destinations.assert_delivered(&sandbox).await;
     let doctor = destinations.doctor(&[("HTTPS_PROXY", &url)]).run().await;
 
     assert_eq!(tunnels(&proxy), destinations.targets());
+    assert!(!destinations.xray.spans().is_empty());
     assert_eq!(doctor.code, 0, "{doctor:?}");
     let encoded = url.split([':', '@']).nth(2).expect("a password");
     for shown in [sandbox.extension_log_lines().concat(), doctor.out.clone(), doctor.err.clone()] {

@@ -8,17 +8,16 @@ pub(super) const EXIT: &str = "Runtime.ExitError";
 #[derive(Debug)]
 pub(super) struct AttributedInvocation {
     pub(super) id: AttemptId,
-    pub(super) max_memory_mb: Option<f64>,
     pub(super) gathered: Evidence,
 }
 
 impl AttributedInvocation {
     pub(super) fn new(id: AttemptId) -> Self {
-        Self { id, max_memory_mb: None, gathered: Evidence::default() }
+        Self { id, gathered: Evidence::default() }
     }
 
     /// Whether the process has exited, so that the platform's report may name the cause.
     pub(super) fn has_exited(&self) -> bool {
-        self.gathered.ended.as_ref().is_some_and(|ended| ended.error_type == EXIT)
+        self.gathered.end.as_ref().is_some_and(|ended| ended.error_type == EXIT)
     }
 }

@@ -1,10 +1,8 @@
 //! The evidence gathered for one invocation, or for one trace without an invocation.
 
-use serde_json::Value;
-
 use crate::processor::failures::{
-    attributes::SelectedAttributes,
-    item::{ItemLevel, Texts},
+    attributes::{SelectedAttributes, Texts},
+    item::ItemLevel,
     truncate::cut_to,
 };
 
@@ -95,13 +93,14 @@ pub(super) struct Evidence {
     line_count: u64,
     pub(super) messages: Vec<ReportedMessage>,
     pub(super) message_count: u64,
-    pub(super) ended: Option<PlatformEnd>,
+    pub(super) end: Option<PlatformEnd>,
+    pub(super) max_memory_mb: Option<f64>,
 }
 
 impl Evidence {
     /// Whether there is nothing to report.
     pub(super) fn is_empty(&self) -> bool {
-        self.failures.is_empty() && self.messages.is_empty() && self.ended.is_none()
+        self.failures.is_empty() && self.messages.is_empty() && self.end.is_none()
     }
 
     pub(super) fn service(&self) -> &str {
@@ -175,7 +174,7 @@ impl Evidence {
         let left_out = other.message_count - other.messages.len() as u64;
         other.messages.into_iter().for_each(|message| self.add_message(|| message));
         self.message_count += left_out;
-        self.ended = self.ended.take().or(other.ended);
+        self.end = self.end.take().or(other.end);
     }
 
     /// The bytes of its texts, without those of the resource, which are shared.
@@ -226,19 +225,7 @@ impl Evidence {
     /// Takes the evidence for a report; trace ids and context stay.
     pub(super) fn take(&mut self) -> Self {
         let (trace_ids, context) = (self.trace_ids.clone(), self.context.clone());
-        std::mem::replace(self, Self { trace_ids, context, ..Self::default() })
-    }
-}
-
-/// Applies `clean` to each text in a JSON value.
-pub(super) fn each_text(value: Value, clean: &impl Fn(&str) -> String) -> Value {
-    match value {
-        Value::String(text) => clean(&text).into(),
-        Value::Array(items) => items.into_iter().map(|item| each_text(item, clean)).collect(),
-        Value::Object(fields) => {
-            let fields = fields.into_iter();
-            Value::Object(fields.map(|(key, value)| (key, each_text(value, clean))).collect())
-        }
-        other => other,
+        let max_memory_mb = self.max_memory_mb;
+        std::mem::replace(self, Self { trace_ids, context, max_memory_mb, ..Self::default() })
     }
 }

@@ -11,10 +11,10 @@ use crate::invocation::registry::Registry;
 use crate::otlp::line_codec;
 use crate::otlp::payload::{Payload, SignalKind};
 use crate::processor::failures::attributed_invocation::AttributedInvocation;
+use crate::processor::failures::attributes::Texts;
 use crate::processor::failures::evidence::{Evidence, FailedPhase, PlatformEnd};
 use crate::processor::failures::evidence_limit::EvidenceLimit;
 use crate::processor::failures::from_otlp;
-use crate::processor::failures::item::Texts;
 use crate::processor::failures::item_builder::ItemBuilder;
 use crate::processor::failures::log_record::ParsedLine;
 use crate::processor::failures::platform_failure::PlatformFailure;
@@ -235,9 +235,9 @@ impl FailureReporter {
         if ended.is_some() || self.invocations.iter().any(|it| it.id == id) {
             self.changed.push(id);
             let invocation = self.invocation(id);
-            invocation.max_memory_mb = max_memory_mb.or(invocation.max_memory_mb);
+            invocation.gathered.max_memory_mb = max_memory_mb.or(invocation.gathered.max_memory_mb);
             let is_more_exact = is_report && ended.is_some() && invocation.has_exited();
-            let known = &mut invocation.gathered.ended;
+            let known = &mut invocation.gathered.end;
             *known = known.take().filter(|_| !is_more_exact).or(ended);
         }
     }
@@ -256,7 +256,7 @@ impl FailureReporter {
     pub fn ended_with_sandbox(&mut self, id: AttemptId, error_type: String, now: SystemTime) {
         let phase = FailedPhase::Invocation;
         let ended = PlatformEnd { error_type, time_ms: unix_ms(now), phase };
-        let known = &mut self.invocation(id).gathered.ended;
+        let known = &mut self.invocation(id).gathered.end;
         *known = known.take().or(Some(ended));
         self.failed_init = None;
         if let Some(attempt) = self.registry.get(id) {

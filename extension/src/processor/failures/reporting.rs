@@ -36,11 +36,10 @@ impl FailureReporter {
         let is_its = |stray: &Evidence| gathered.owns(stray, has_end_events);
         let (its, others): (Vec<_>, Vec<_>) = strays.into_iter().partition(is_its);
         its.into_iter().for_each(|stray| gathered.merge(stray));
-        let (gathered, max_memory_mb) = (gathered.take(), invocation.max_memory_mb);
+        let gathered = gathered.take();
         let known = ItemContext {
             key: attempt.key(),
             attempt: Some(attempt.clone()),
-            max_memory_mb,
             ..ItemContext::default()
         };
         self.report_evidence(gathered, known, now);
@@ -87,7 +86,7 @@ impl FailureReporter {
     pub(super) fn report_init(&mut self, ended: PlatformEnd, now: SystemTime) {
         let key = format!("init {}", ended.time_ms);
         let mut gathered = self.stray("", now).take();
-        gathered.ended = Some(ended);
+        gathered.end = Some(ended);
         self.report_evidence(gathered, ItemContext { key, ..ItemContext::default() }, now);
     }
 
@@ -156,8 +155,8 @@ impl FailureReporter {
     }
 
     pub(super) fn push(&mut self, made: NewItem) {
-        let NewItem { id, item, items, .. } = made;
-        self.made.push(signal(format!("{id} {items} {}\n", fitted(item)).into()));
+        let NewItem { id, data, items, .. } = made;
+        self.made.push(signal(format!("{id} {items} {}\n", fitted(data)).into()));
     }
 }
 

@@ -1,10 +1,16 @@
-//! The evidence gathered for one invocation, or for one trace without an invocation.
+//! All that is known of a possible failure of one attempt, or of a trace without a known attempt.
+//!
+//! Each signal is one `add_…`; their order decides nothing but which failures and messages are kept beyond
+//! the limits.
 
 use crate::processor::failures::{
     attributes::{SelectedAttributes, Texts},
     item::ItemLevel,
     truncate::cut_to,
 };
+
+/// The error type of an invocation whose process has exited. Its later report may name the cause.
+pub(super) const EXIT: &str = "Runtime.ExitError";
 
 /// Most failures and messages that are kept for one invocation; later ones are only counted, since the
 /// first ones show the cause. A server span's failure replaces the last one.
@@ -112,11 +118,28 @@ impl Evidence {
         self.context.as_ref().is_some_and(|context| context.is_server)
     }
 
+    /// Whether the process has exited, so that the platform's report may name the cause.
+    pub(super) fn has_exited(&self) -> bool {
+        self.end.as_ref().is_some_and(|end| end.error_type == EXIT)
+    }
+
+    pub(super) fn shares_trace(&self, trace_ids: &[String]) -> bool {
+        trace_ids.iter().any(|id| self.trace_ids.contains(id))
+    }
+
     /// Whether `stray` belongs to the same invocation as this evidence. Without end events several may run
     /// at once, so only a trace shows it.
     pub(super) fn owns(&self, stray: &Self, has_end_events: bool) -> bool {
         has_end_events && (!self.has_server() || stray.trace_ids.is_empty())
-            || stray.trace_ids.iter().any(|id| self.trace_ids.contains(id))
+            || self.shares_trace(&stray.trace_ids)
+    }
+
+    /// Adds a failed end that the platform reported. The first one stays, unless the process has exited and
+    /// its report names the cause.
+    pub(super) fn add_end(&mut self, end: PlatformEnd, is_report: bool) {
+        if self.end.is_none() || is_report && self.has_exited() {
+            self.end = Some(end);
+        }
     }
 
     pub(super) fn add_trace(&mut self, trace_id: &str) {
@@ -174,7 +197,7 @@ impl Evidence {
         let left_out = other.message_count - other.messages.len() as u64;
         other.messages.into_iter().for_each(|message| self.add_message(|| message));
         self.message_count += left_out;
-        self.end = self.end.take().or(other.end);
+        other.end.into_iter().for_each(|end| self.add_end(end, false));
     }
 
     /// The bytes of its texts, without those of the resource, which are shared.

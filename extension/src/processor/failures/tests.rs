@@ -1,5 +1,6 @@
 use std::{
     collections::HashMap,
+    sync::LazyLock,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -26,10 +27,14 @@ use crate::processor::log_lines::LineEnricher;
 
 mod account;
 mod content;
+mod order;
 mod sampling;
 
 const ROOT: &str = "5759e988bd862e3fe1be46a994272793";
 const SCHEMA: &str = include_str!("../../../../tests/schemas/rollbar_item.json");
+
+static VALIDATOR: LazyLock<jsonschema::Validator> =
+    LazyLock::new(|| jsonschema::validator_for(&serde_json::from_str(SCHEMA).unwrap()).unwrap());
 
 fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_800_000_000)
@@ -155,9 +160,8 @@ impl World {
     fn finish(&mut self) -> Vec<Value> {
         self.failures.finish(self.now);
         self.take();
-        let schema = jsonschema::validator_for(&serde_json::from_str(SCHEMA).unwrap()).unwrap();
         for item in &self.items {
-            let complaints: Vec<_> = schema.iter_errors(item).map(|it| it.to_string()).collect();
+            let complaints: Vec<_> = VALIDATOR.iter_errors(item).map(|it| it.to_string()).collect();
             assert!(complaints.is_empty(), "{complaints:?}: {item:#}");
         }
         std::mem::take(&mut self.items).into_iter().map(|item| item["data"].clone()).collect()

@@ -3,6 +3,8 @@
 //! Each signal is one `add_…`; their order decides nothing but which failures and messages are kept beyond
 //! the limits.
 
+use std::sync::Arc;
+
 use crate::processor::failures::{
     attributes::{SelectedAttributes, Texts},
     item::ItemLevel,
@@ -17,11 +19,11 @@ pub(super) const EXIT: &str = "Runtime.ExitError";
 const MAX_FAILURES: usize = 10;
 const MAX_MESSAGES: usize = 50;
 
-/// The parts of evidence that stay when it is [shrunk](Evidence::shrink): some 16 KB.
+/// The parts of evidence that stay when it is [shrunk](Evidence::shrink): some 20 KB.
 const SHRUNK_FAILURES: usize = 3;
 const SHRUNK_TEXT_CHARS: usize = 255;
 const SHRUNK_STACK_CHARS: usize = 2_000;
-const SHRUNK_ATTRIBUTES: usize = 10;
+const SHRUNK_ATTRIBUTES: usize = 20;
 
 /// A failure as its source describes it.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,7 +62,7 @@ pub(super) struct ReportedMessage {
 
 /// A failed end that a platform event or SHUTDOWN reported.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct PlatformEnd {
+pub struct PlatformEnd {
     /// Such as `Runtime.OutOfMemory` or `timeout`.
     pub(super) error_type: String,
     pub(super) time_ms: i64,
@@ -200,7 +202,7 @@ impl Evidence {
         other.end.into_iter().for_each(|end| self.add_end(end, false));
     }
 
-    /// The bytes of its texts, without those of the resource, which are shared.
+    /// The bytes of its texts, and those of the resource for each of the records that share it.
     pub(super) fn bytes(&self) -> usize {
         let size = |texts: &Texts| texts.iter().map(|(key, text)| key.len() + text.len()).sum();
         let failure = |it: &Failure| {
@@ -214,10 +216,11 @@ impl Evidence {
             let more: usize = size(&it.more);
             it.body.len() + more + it.key.len() + size_of::<ReportedMessage>()
         };
-        let context: usize = self.context.as_ref().map_or(0, |it| size(&it.facts.own));
+        let own: usize = self.context.as_ref().map_or(0, |it| size(&it.facts.own));
+        let shared: usize = self.context.as_ref().map_or(0, |it| size(&it.facts.resource));
         let failures: usize = self.failures.iter().map(failure).sum();
         let messages: usize = self.messages.iter().map(message).sum();
-        context + failures + messages + size_of::<Self>()
+        own + shared + failures + messages + size_of::<Self>()
     }
 
     /// Cuts the texts and drops all but the first failures and the first message. The counts stay exact.
@@ -239,9 +242,13 @@ impl Evidence {
         }
         self.messages.shrink_to_fit();
         if let Some(context) = &mut self.context {
-            let own = std::mem::take(&mut context.facts.own).into_iter();
-            let own = own.filter(|(_, text)| text.len() <= SHRUNK_TEXT_CHARS);
-            context.facts.own = own.take(SHRUNK_ATTRIBUTES).collect();
+            let small = |texts: &Texts| -> Texts {
+                let small = texts.iter().filter(|(_, text)| text.len() <= SHRUNK_TEXT_CHARS);
+                let small = small.take(SHRUNK_ATTRIBUTES);
+                small.map(|(key, text)| (key.clone(), text.clone())).collect()
+            };
+            context.facts.own = small(&context.facts.own);
+            context.facts.resource = Arc::new(small(&context.facts.resource));
         }
     }
 

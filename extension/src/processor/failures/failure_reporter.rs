@@ -206,30 +206,32 @@ impl FailureReporter {
     /// Handles a platform event, which the registry already has. [`report_ended`](Self::report_ended)
     /// follows.
     pub fn platform(&mut self, failure: PlatformFailure, now: SystemTime) {
-        let PlatformFailure { attempt, is_done, is_report, max_memory_mb, ended, .. } = failure;
-        let PlatformFailure { is_init, is_repeated_init, .. } = failure;
-        self.init_is_over |= is_init;
-        let Some(id) = attempt else {
-            match ended {
-                Some(ended) if is_repeated_init => self.failed_init = Some(ended),
-                Some(ended) => self.report_init(ended, now),
-                // Lines of a successful init have no invocation.
-                None if !is_repeated_init => {
-                    let logged = self.evidence.take_traceless();
-                    self.report_stray(logged, now);
+        match failure {
+            PlatformFailure::Init { end, is_repeated } => {
+                self.init_is_over = true;
+                match end {
+                    Some(end) if is_repeated => self.failed_init = Some(end),
+                    Some(end) => self.report_init(end, now),
+                    None if is_repeated => {}
+                    None => {
+                        // Lines of a successful init have no invocation.
+                        let logged = self.evidence.take_traceless();
+                        self.report_stray(logged, now);
+                    }
                 }
-                None => {}
             }
-            return;
-        };
-        if ended.is_some() {
-            self.failed_init = None;
-        }
-        if is_done || ended.is_some() || self.evidence.attempts.contains_key(&id) {
-            self.changed.insert(id);
-            let evidence = self.evidence.of_attempt(id);
-            evidence.max_memory_mb = max_memory_mb.or(evidence.max_memory_mb);
-            ended.into_iter().for_each(|end| evidence.add_end(end, is_report));
+            PlatformFailure::Invocation { attempt, end, is_report, max_memory_mb } => {
+                if end.is_some() {
+                    self.failed_init = None;
+                }
+                if is_report && end.is_none() && !self.evidence.attempts.contains_key(&attempt) {
+                    return;
+                }
+                self.changed.insert(attempt);
+                let evidence = self.evidence.of_attempt(attempt);
+                evidence.max_memory_mb = max_memory_mb.or(evidence.max_memory_mb);
+                end.into_iter().for_each(|end| evidence.add_end(end, is_report));
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! The parts of Rollbar's item that are no plain JSON.
+//! The level of an item, and the last step of its JSON.
 
 use serde_json::Value;
 

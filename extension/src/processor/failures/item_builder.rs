@@ -12,7 +12,7 @@
 //! | `fingerprint` | environment, `context`, and each exception's class and innermost method of the program |
 //! | `uuid` | function and [key](ItemContext::key) |
 //!
-//! A message that the function asked to report is an item of its own, with its own title, level and time.
+//! A message that the function asked to report is a separate item: title, level and time are the message's.
 
 use std::sync::Arc;
 

@@ -29,7 +29,9 @@ enum KeptLine {
 impl KeptLine {
     fn bytes(&self) -> usize {
         match self {
-            Self::Read(line) => line.message.len(),
+            Self::Read(line) => {
+                line.message.len() + line.request_id.as_ref().map_or(0, String::len)
+            }
             Self::Unread(_, json) => json.len(),
         }
     }

@@ -390,14 +390,3 @@ fn an_error_record_without_a_trace_is_its_invocations_whenever_it_comes() {
         }
     }
 }
-
-#[test]
-fn what_a_page_sends_is_no_failure_of_the_function() {
-    let mut world = World::new(&[]);
-    world.on_invoke("first");
-    let source = attribute("cruddur.source", "page");
-    world.spans_of(vec![source], vec![child()]);
-    world.step(&Step::Next, "");
-
-    assert!(world.finish().is_empty());
-}

@@ -175,3 +175,21 @@ fn evidence_of_many_requests_stays_within_the_bytes_and_is_counted() {
         .map(|item| (1 + number(item, "further_messages")).max(number(item, "occurrences")));
     assert_eq!(messages.sum::<u64>(), 2 * 40);
 }
+
+#[test]
+fn the_resources_of_evidence_are_within_the_bytes_too() {
+    let mut world = World::new(&[("CRUDDUR_BUFFER_BYTES", "2000000")]);
+    let long = "x".repeat(4_000);
+    for n in 0..20 {
+        let mut resource: Vec<_> =
+            (0..10).map(|n| attribute(&format!("service.{n}"), &long)).collect();
+        resource.push(attribute("service.name", "shop"));
+        world.spans_of(resource, vec![server(&format!("r{n}"))]);
+
+        let contexts = world.failures.evidence.all().filter_map(|it| it.context.as_ref());
+        let held = contexts.flat_map(|it| it.facts.resource.values()).map(String::len);
+        assert!(held.sum::<usize>() <= 2_000_000 / 8, "{n}");
+        let services = world.failures.evidence.all().map(Evidence::service);
+        assert!(services.into_iter().all(|name| name == "shop"));
+    }
+}

@@ -35,6 +35,7 @@ mod faults;
 mod function_alone;
 mod hostile;
 mod soak;
+mod managed_instances;
 mod otlp_grpc;
 mod otlp_receiver;
 mod python_function;

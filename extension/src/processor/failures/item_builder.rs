@@ -7,6 +7,7 @@ use trace_context::{TraceId, XrayHeader};
 
 use crate::invocation::attempt::Attempt;
 use crate::invocation::registry::Registry;
+use crate::lambda::telemetry_event::OUT_OF_MEMORY;
 use crate::otlp::payload::XRAY_HEADER_KEY;
 use crate::processor::failures::attributes::SelectedAttributes;
 use crate::processor::failures::evidence::{
@@ -17,6 +18,7 @@ use crate::processor::failures::item::{
     Item, ItemBody, ItemContent, ItemData, ItemException, ItemLevel, ItemMessage, ItemServer,
     ItemTrace, Notifier, TelemetryEntry, Texts,
 };
+use crate::processor::failures::out_of_memory;
 use crate::processor::failures::request;
 use crate::processor::failures::settings::{FailureSettings, ItemSettings};
 use crate::processor::failures::traces::{chain, content, place};
@@ -114,6 +116,9 @@ impl ItemBuilder {
         }
         if let Some(ended) = ended {
             data.custom.insert("platform_error".to_owned(), json!(ended.error_type));
+        }
+        if out_of_memory::has_sign(gathered, known) {
+            data.custom.insert("out_of_memory".to_owned(), json!(true));
         }
         Some(self.made(data, "failure", gathered, &known.key))
     }
@@ -216,8 +221,11 @@ impl ItemBuilder {
         let begun = attempt.filter(|it| it.has_begun());
         let cold_start = cold_start.or(begun.map(|it| it.is_first));
         let text = |keys: &[&str]| facts.first(keys).map(|text| json!(text));
+        let is_unknown = attempt.is_none() && trace_id.is_none() && self.registry.is_concurrent();
         let fields = [
             ("request_id", attempt.map(|it| json!(&*it.request_id))),
+            ("tenant_id", attempt.and_then(|it| it.tenant_id.as_deref()).map(Value::from)),
+            ("invocation", (is_unknown && self.registry.has_begun()).then(|| json!("unknown"))),
             ("function", text(&["faas.name"]).or(Some(json!(self.function)))),
             (
                 "function_version",
@@ -259,7 +267,7 @@ impl ItemBuilder {
     fn platform(&self, ended: &PlatformEnd, known: &ItemContext) -> ItemTrace {
         let (class, outcome) = match ended.error_type.as_str() {
             "timeout" | "Sandbox.Timedout" | "Sandbox.Timeout" => ("Timeout", "ran out of time"),
-            "Runtime.OutOfMemory" => ("OutOfMemory", "ran out of memory"),
+            OUT_OF_MEMORY => ("OutOfMemory", "ran out of memory"),
             "failure" => ("Crash", "ended with its sandbox"),
             other => (other, "failed"),
         };

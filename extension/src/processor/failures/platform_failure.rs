@@ -1,7 +1,7 @@
 //! Failures in platform events.
 
 use crate::invocation::attempt::AttemptId;
-use crate::lambda::telemetry_event::{PlatformEvent, PlatformRecord};
+use crate::lambda::telemetry_event::{OUT_OF_MEMORY, PlatformEvent, PlatformRecord};
 use crate::processor::failures::evidence::{FailedPhase, PlatformEnd};
 use crate::time::unix_ms;
 
@@ -41,7 +41,11 @@ impl PlatformFailure {
             PlatformRecord::Report(report) => {
                 failure.is_report = true;
                 failure.max_memory_mb = report.max_memory_used_mb();
-                failure.ended = ended(report.failure(), FailedPhase::Invocation);
+                let error = match report.is_out_of_memory() {
+                    true => Some(OUT_OF_MEMORY.to_owned()),
+                    false => report.failure(),
+                };
+                failure.ended = ended(error, FailedPhase::Invocation);
             }
             PlatformRecord::Init(phase) => {
                 failure.is_init = true;
@@ -51,7 +55,9 @@ impl PlatformFailure {
             PlatformRecord::Restore(phase) => {
                 failure.ended = ended(phase.failure(), FailedPhase::Restore)
             }
-            PlatformRecord::Start(_) | PlatformRecord::Other => return None,
+            PlatformRecord::Begin(_) | PlatformRecord::Start(_) | PlatformRecord::Other => {
+                return None;
+            }
         }
         (failure.is_init || failure.ended.is_some() || attempt.is_some()).then_some(failure)
     }

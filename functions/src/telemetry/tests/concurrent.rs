@@ -1,5 +1,7 @@
 //! Several invocations at once, as on a managed instance.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use tokio::task::yield_now;
 
@@ -60,4 +62,23 @@ async fn invocations_at_once_keep_spans_lines_and_traces_apart() {
     let cold = spans.iter().filter_map(|span| attribute(&span.attributes, "faas.coldstart"));
     let cold = cold.filter(|flag| *flag == OtlpValue::BoolValue(true));
     assert_eq!(cold.count(), 1, "one invocation is the first");
+}
+
+#[tokio::test]
+async fn an_answer_counts_although_another_invocation_kept_the_thread_busy() {
+    let extension = FakeExtension::start("200 OK");
+    let function = Function::reporting_to(extension.address);
+    let busy = async {
+        // Until the request is written; then for longer than a request may take.
+        for _ in 0..50 {
+            yield_now().await;
+        }
+        std::thread::sleep(Duration::from_millis(400));
+    };
+
+    tokio::join!(invoke(&function, 1), busy);
+
+    assert_eq!(extension.spans().len(), 4);
+    let warnings = function.lines().into_iter().filter(|line| line["level"] == "WARN");
+    assert_eq!(warnings.count(), 0);
 }

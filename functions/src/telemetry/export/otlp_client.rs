@@ -17,6 +17,9 @@ use prost::Message;
 /// next invocation, not the client of this one.
 pub(super) const TIMEOUT: Duration = Duration::from_millis(200);
 
+/// In so many parts a time limit is counted: more than invocations of one sandbox usually fail at once.
+const TIMEOUT_PARTS: u32 = 20;
+
 /// Why the extension did not take something.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
@@ -68,9 +71,10 @@ impl OtlpClient {
         request: &impl Message,
     ) -> Result<(), SendError> {
         let mut post = pin!(self.post(url, request.encode_to_vec()));
-        // Another invocation may have kept the thread busy for the whole time. An answer that came
-        // meanwhile is read in the last tenth.
-        for part in [timeout * 9 / 10, timeout / 10] {
+        // Other invocations may keep the thread busy. Such a time uses up one part, however long it is, so
+        // an answer that came meanwhile is read in the next part.
+        for _ in 0..TIMEOUT_PARTS {
+            let part = timeout / TIMEOUT_PARTS;
             if let Ok(posted) = tokio::time::timeout(part, &mut post).await {
                 return posted;
             }

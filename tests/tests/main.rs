@@ -44,6 +44,7 @@ mod rollbar;
 mod sampling;
 mod sdks;
 mod secrets;
+mod snap_start;
 mod straight_line;
 mod terminal;
 mod xray;

@@ -96,8 +96,8 @@ pub(crate) fn managed_report(invocation: &Invocation, now: Instant) -> Value {
 /// The events of a restored snapshot.
 pub(crate) fn restore(function: &str) -> [Value; 3] {
     let begin = json!({
-        "functionName": function, "functionVersion": "1",
-        "instanceId": super::environment::LOG_STREAM, "instanceMaxMemory": 512,
+        "functionName": function, "functionVersion": "1", "instanceMaxMemory": 512,
+        "instanceId": format!("2026/01/01/[1]{}", uuid::Uuid::new_v4().simple()),
     });
     let report = json!({ "status": "success", "metrics": { "durationMs": 12.5 } });
     [

@@ -96,6 +96,7 @@ where
     let route = &route;
     let request = Request::from_event(event.payload.get());
     telemetry.identify(&event.context, route, request.as_ref().ok());
+    telemetry.identify_execution(event.payload.get());
     let user = request.as_ref().ok().and_then(|request| user_key(request, local).ok());
     if let Some(user) = user {
         telemetry.identify_user(user);
@@ -247,6 +248,33 @@ mod tests {
         let user = server.attributes.iter().find(|attribute| attribute.key == "app.user_id");
         let key = UserKey::of_token("", "sub-x").unwrap().to_string();
         assert!(format!("{user:?}").contains(&key), "{user:?}");
+    }
+
+    #[tokio::test]
+    async fn the_span_names_the_durable_execution_of_its_event() {
+        let extension = FakeExtension::start("200 OK");
+        let endpoint = format!("http://{}", extension.address);
+        let config = Config::from_vars(|name| {
+            (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| endpoint.clone())
+        });
+        let (telemetry, subscriber) = Telemetry::build(&config, std::io::sink);
+        let _subscriber = tracing::subscriber::set_default(subscriber);
+        let mut event: Value = serde_json::from_str(HOME_EVENT).unwrap();
+        event["DurableExecutionArn"] =
+            "arn:aws:lambda:ca-central-1:1:function:f:7/durable-execution/order-1/id-2".into();
+        event["InitialExecutionState"] = json!({ "Operations": [{ "Type": "EXECUTION" }] });
+
+        let event = event.to_string();
+        let invocation = answered_with(&telemetry, None, &event, async |_| Ok(Response::ok(&())?));
+        telemetry.around(invocation).await;
+
+        let server = extension.spans().remove(0);
+        let durable = server.attributes.iter().filter(|it| it.key.starts_with("aws.durable."));
+        let shown: Vec<_> = durable.map(|it| format!("{} {:?}", it.key, it.value)).collect();
+        assert_eq!(shown.len(), 3, "{shown:?}");
+        for part in ["execution_name", "order-1", "execution_id", "id-2", "BoolValue(true)"] {
+            assert!(shown.iter().any(|it| it.contains(part)), "{part} {shown:?}");
+        }
     }
 
     #[tokio::test]

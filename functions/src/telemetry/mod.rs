@@ -14,6 +14,7 @@ mod backtrace;
 mod current_invocation;
 mod trace;
 mod aws_interceptor;
+mod durable;
 mod server_span;
 mod logs;
 mod export;
@@ -165,6 +166,12 @@ impl Telemetry {
             if route.is_sampled { SamplingOverride::BySampler } else { SamplingOverride::Never };
         self.trace_ids.start_span(&span, request, context.xray_trace_id.as_deref(), kept);
         server_span::describe(&span, context, route, request, cold_start);
+    }
+
+    /// Adds the durable execution to the current span, which must be the server span, if the event names
+    /// one.
+    pub fn identify_execution(&self, event: &str) {
+        durable::describe(&tracing::Span::current(), event);
     }
 
     /// Says who asks, on the current span, which must be the server span.

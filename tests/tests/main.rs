@@ -42,6 +42,7 @@ mod python_function;
 mod replay;
 mod rollbar;
 mod sampling;
+mod sandbox_attributes;
 mod sdks;
 mod secrets;
 mod snap_start;

@@ -202,10 +202,16 @@ impl Builder {
 
     /// Refuses extensions that want INVOKE events, never freezes, and runs so many invocations at once:
     /// Lambda Managed Instances.
-    pub fn managed_instances(mut self, concurrency: usize) -> Builder {
+    pub fn managed_instances(self, concurrency: usize) -> Builder {
+        let mut managed = self.without_invoke_events();
+        managed.concurrency = Some(concurrency);
+        managed.initialization_type = "lambda-managed-instances";
+        managed
+    }
+
+    /// Refuses extensions that want INVOKE events, and never freezes.
+    pub fn without_invoke_events(mut self) -> Builder {
         (self.freezing, self.invoke_events) = (false, false);
-        self.concurrency = Some(concurrency);
-        self.initialization_type = "lambda-managed-instances";
         self
     }
 

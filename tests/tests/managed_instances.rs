@@ -64,7 +64,7 @@ impl Run {
         Run { honeycomb, rollbar, group, replies, story }
     }
 
-    /// Each trace has the spans of its own request alone, and the platform's.
+    /// Each trace holds its own request's spans and the platform's.
     fn assert_traces_are_complete(&self) {
         let mut by_trace: BTreeMap<String, Vec<Span>> = BTreeMap::new();
         for span in self.honeycomb.spans() {

@@ -50,8 +50,8 @@ pub struct PlatformSpans {
     waiting: BTreeMap<AttemptId, Vec<PlatformSpan>>,
     /// `init` or `restore`, until the following invocation has its S, or the root in its place.
     before_first: Vec<PlatformSpan>,
-    /// `service.instance.id`, if the function's resource has none: derived from the sandbox's name, else
-    /// drawn for the first spans.
+    /// `service.instance.id`, unless the variables set one: derived from the sandbox's name, else drawn
+    /// for the first spans.
     instance_id: Option<String>,
     names_instance: bool,
 }

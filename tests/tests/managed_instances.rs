@@ -78,7 +78,7 @@ impl Run {
                 .iter()
                 .filter_map(|span| span.attribute("faas.invocation_id").as_str().map(str::to_owned))
                 .collect();
-            assert_eq!(servers, [reply.request_id.clone()], "{}", self.story);
+            assert_eq!(servers, std::slice::from_ref(&reply.request_id), "{}", self.story);
             let reports = spans.iter().filter(|span| span.name == "platform.report").count();
             assert_eq!(reports, 1, "{}", self.story);
             let ids: BTreeSet<_> = spans.iter().map(|span| &span.span_id).collect();

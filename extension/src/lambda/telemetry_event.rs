@@ -11,6 +11,9 @@ use std::{
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
+/// The type of an init that ends in a snapshot.
+const SNAPSHOT: &str = "snap-start";
+
 /// The platform's error type for an invocation that was killed because memory ran out.
 pub const OUT_OF_MEMORY: &str = "Runtime.OutOfMemory";
 
@@ -53,6 +56,9 @@ pub enum PlatformRecord {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PhaseStart {
+    /// Only init has it.
+    #[serde(default)]
+    initialization_type: Value,
     /// Names the sandbox.
     #[serde(default)]
     instance_id: Value,
@@ -176,6 +182,11 @@ impl PlatformEvent {
 }
 
 impl PhaseStart {
+    /// Whether init makes a snapshot, so that its sandbox is not the one of the invocations.
+    pub fn is_of_snapshot(&self) -> bool {
+        self.initialization_type == SNAPSHOT
+    }
+
     /// The name of the sandbox; `None` in another form than text.
     pub fn instance_id(&self) -> Option<&str> {
         self.instance_id.as_str().filter(|id| !id.is_empty())
@@ -237,7 +248,7 @@ impl PhaseReport {
 
     /// Whether init made a snapshot, from which this sandbox and others started.
     pub fn is_of_snapshot(&self) -> bool {
-        self.initialization_type.as_deref() == Some("snap-start") && !self.is_repeated()
+        self.initialization_type.as_deref() == Some(SNAPSHOT) && !self.is_repeated()
     }
 
     /// Whether init ran within an invocation, because it was suppressed or had failed before.

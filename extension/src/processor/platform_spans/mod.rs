@@ -50,10 +50,12 @@ pub struct PlatformSpans {
     waiting: BTreeMap<AttemptId, Vec<PlatformSpan>>,
     /// `init` or `restore`, until the following invocation has its S, or the root in its place.
     before_first: Vec<PlatformSpan>,
-    /// `service.instance.id`, unless the variables set one: derived from the sandbox's name, else drawn
-    /// for the first spans.
-    instance_id: Option<String>,
+    /// Whether spans get `service.instance.id`: not if the variables set one.
     names_instance: bool,
+    /// That attribute, derived from the sandbox's name.
+    instance_id: Option<String>,
+    /// The attribute of a sandbox without a name, drawn for the first spans.
+    drawn_id: Option<String>,
 }
 
 impl PlatformSpans {
@@ -67,14 +69,15 @@ impl PlatformSpans {
             registry,
             waiting,
             before_first,
-            instance_id: None,
             names_instance,
+            instance_id: None,
+            drawn_id: None,
         }
     }
 
-    /// A snapshot was restored: nothing that was drawn before identifies this sandbox.
+    /// A snapshot was restored, so an id that was drawn before is in other sandboxes too.
     pub fn begin_anew(&mut self) {
-        self.instance_id = None;
+        self.drawn_id = None;
     }
 
     /// Returns the spans that waited for the S of this invocation.
@@ -90,7 +93,8 @@ impl PlatformSpans {
     pub fn event(&mut self, event: PlatformEvent, attempt: Option<AttemptId>) -> Option<Payload> {
         match event.record {
             PlatformRecord::Begin(phase) => {
-                self.instance_id = phase.instance_id().map(instance_id);
+                let name = phase.instance_id().filter(|_| !phase.is_of_snapshot());
+                self.instance_id = name.map(instance_id).or(self.instance_id.take());
                 None
             }
             PlatformRecord::Init(phase) if phase.is_of_snapshot() => None,
@@ -186,8 +190,10 @@ impl PlatformSpans {
         }
         let mut resource = self.resource.clone();
         if self.names_instance {
-            let id = self.instance_id.get_or_insert_with(|| uuid::Uuid::new_v4().to_string());
-            resource.push((INSTANCE_ID.to_owned(), id.clone()));
+            let draw = || uuid::Uuid::new_v4().to_string();
+            let id = self.instance_id.clone();
+            let id = id.unwrap_or_else(|| self.drawn_id.get_or_insert_with(draw).clone());
+            resource.push((INSTANCE_ID.to_owned(), id));
         }
         Some(encode(&resource, server, spans))
     }

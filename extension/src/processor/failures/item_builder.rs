@@ -77,19 +77,22 @@ pub(super) struct ItemBuilder {
     scrubber: Scrubber,
     function: String,
     version: Option<String>,
+    revision: Option<String>,
     region: Option<String>,
     registry: Registry,
 }
 
 impl ItemBuilder {
     pub(super) fn new(settings: FailureSettings, registry: Registry) -> Self {
-        let FailureSettings { function_name, function_version, region, scrub, items, .. } =
-            settings;
+        let FailureSettings {
+            function_name, function_version, revision, region, scrub, items, ..
+        } = settings;
         Self {
             config: items,
             scrubber: Scrubber::configured(scrub.as_deref()),
             function: function_name,
             version: function_version,
+            revision,
             region,
             registry,
         }
@@ -164,7 +167,8 @@ impl ItemBuilder {
         let context = evidence.context.as_ref().unwrap_or(&unknown);
         let facts = &context.facts;
         let name = |text: &str| cut_to(text, MAX_NAME_CHARS);
-        let version = facts.first(&["service.version"]).or(self.version.as_deref());
+        let own = self.revision.as_deref().or(self.version.as_deref());
+        let version = facts.first(&["service.version"]).or(own);
         let version = version.map(|version| cut_to(version, 40)); // Rollbar's limit
         let host = facts.first(&["faas.instance", "host.name"]);
         let host = host.or(self.config.host.as_deref()).unwrap_or(&self.function);

@@ -117,7 +117,7 @@ impl ItemBuilder {
         if let Some(ended) = ended {
             data.custom.insert("platform_error".to_owned(), json!(ended.error_type));
         }
-        if out_of_memory::has_sign(gathered, known) {
+        if out_of_memory::has_sign(gathered, &known.lines) {
             data.custom.insert("out_of_memory".to_owned(), json!(true));
         }
         Some(self.made(data, "failure", gathered, &known.key))

@@ -15,12 +15,12 @@ struct DurableEvent<'a> {
     #[serde(borrow)]
     durable_execution_arn: std::borrow::Cow<'a, str>,
     #[serde(borrow, default)]
-    initial_execution_state: Option<State<'a>>,
+    initial_execution_state: Option<ExecutionState<'a>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct State<'a> {
+struct ExecutionState<'a> {
     #[serde(borrow, default)]
     operations: Vec<&'a RawValue>,
 }

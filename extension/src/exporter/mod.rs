@@ -4,6 +4,7 @@
 //! A new exporter is a folder, its module below, and its kind in `KINDS`.
 
 pub mod kind;
+pub mod drawing; // traces as text
 pub mod cloudwatch_logs;
 pub mod console;
 pub mod honeycomb;

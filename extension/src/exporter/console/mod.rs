@@ -3,11 +3,6 @@
 //! Spans and log lines wait for the entry span of the process: a root, a SERVER span, or a span whose
 //! parent is in another process.
 
-mod text;
-mod trace;
-mod frames;
-mod line;
-mod waterfall;
 pub mod config;
 
 use std::{
@@ -27,8 +22,9 @@ use crate::delivery::error::{ExportError, ExportOutcome};
 use crate::delivery::healthcheck::Finding;
 use crate::delivery::{DestinationSpec, Exporter};
 use crate::exporter::console::config::{ConsoleConfig, ConsoleView};
-use crate::exporter::console::line::Screen;
-use crate::exporter::console::trace::{ReceivedTrace, is_entry, lines, spans};
+use crate::exporter::drawing::line::Screen;
+use crate::exporter::drawing::trace::{ReceivedTrace, is_entry, lines, spans};
+use crate::exporter::drawing::{line, waterfall};
 use crate::exporter::kind::{ExporterConfig, ExporterKind};
 use crate::invocation::registry::Registry;
 use crate::otlp::payload::{Payload, SignalKind};

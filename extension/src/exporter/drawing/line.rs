@@ -13,7 +13,8 @@ use opentelemetry_proto::tonic::{logs::v1::LogRecord, trace::v1::Span};
 use crate::exporter::drawing::frames::{ShownException, exceptions};
 use crate::exporter::drawing::text::{StyledRow, clean, columns, cut, duration};
 use crate::exporter::drawing::trace::{
-    ReceivedSpan, ReceivedTrace, attribute, has_failed, is_access_line, is_entry, line_text, nanos,
+    ReceivedSpan, ReceivedTrace, USER_KEYS, attribute, has_failed, is_access_line, is_entry,
+    line_text, nanos,
 };
 use crate::otlp::log_level::LogLevel;
 use crate::text::hex_id;
@@ -187,8 +188,7 @@ fn name(request: &ReceivedSpan) -> String {
 
 /// An id is shortened, since most are UUIDs.
 fn user(request: &ReceivedSpan) -> Option<String> {
-    let keys = ["user.name", "enduser.id", "user.id", "app.user_id"];
-    let user = keys.iter().find_map(|key| attribute(&request.span.attributes, key))?;
+    let user = USER_KEYS.iter().find_map(|key| attribute(&request.span.attributes, key))?;
     Some(match user.len() == UUID_LENGTH && user.is_ascii() {
         true => format!("user {}", &user[..SHORT_ID]),
         false => format!("user {user}"),

@@ -11,6 +11,9 @@ use opentelemetry_proto::tonic::{
 use crate::exporter::drawing::text::clean;
 use crate::otlp::any_value::text;
 
+/// The attributes that name a request's user, the most readable first.
+pub const USER_KEYS: [&str; 4] = ["user.name", "enduser.id", "user.id", "app.user_id"];
+
 /// Spans and lines of one trace id that are not drawn yet.
 #[derive(Debug, Default)]
 pub struct ReceivedTrace {

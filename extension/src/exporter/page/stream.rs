@@ -1,0 +1,94 @@
+//! Server-sent events of new and changed traces.
+//! <https://html.spec.whatwg.org/multipage/server-sent-events.html>
+//!
+//! Each reader has a task, which makes the next event after the reader took the last one: nothing queues up
+//! for a slow reader, and one that takes nothing for [`SLOW`] is disconnected.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use serde_json::json;
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc, watch},
+    time::sleep,
+};
+
+use crate::exporter::page::store::PageStore;
+use crate::exporter::page::views::summary::TraceSummary;
+use crate::receiver::server::ClientConnection;
+
+/// Most readers at once: a person's tabs.
+pub(super) const MAX_READERS: usize = 16;
+
+/// Shortest time between two events.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Time without an event after which a comment shows that the connection lives.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// The time after which a reader that takes nothing is disconnected.
+const SLOW: Duration = Duration::from_secs(10);
+
+/// Most traces of an event, the latest.
+const MAX_TRACES: usize = 200;
+
+/// One reader of the stream.
+pub(super) struct StreamReader {
+    pub(super) events: mpsc::Sender<Bytes>,
+    pub(super) connection: ClientConnection,
+    /// Held while the reader is served.
+    pub(super) permit: OwnedSemaphorePermit,
+    /// Turns true when the extension stops.
+    pub(super) stop: watch::Receiver<bool>,
+}
+
+/// Another number after each start of the extension.
+pub(super) fn instance() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_1970.as_millis()).unwrap_or_default()
+}
+
+/// Sends events until the reader is gone or slow, or the extension stops.
+pub(super) async fn feed(store: PageStore, instance: u64, reader: StreamReader) {
+    let StreamReader { events, connection, permit: _permit, mut stop } = reader;
+    let mut changes = store.changes();
+    let mut seen = *changes.borrow_and_update();
+    let mut event = event("hello", &instance.to_string());
+    loop {
+        if let Err(error) = events.send_timeout(event, SLOW).await {
+            if matches!(error, mpsc::error::SendTimeoutError::Timeout(_)) {
+                connection.close();
+            }
+            return;
+        }
+        sleep(PAUSE).await;
+        tokio::select! {
+            changed = changes.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                event = news(&store, &mut seen);
+            }
+            () = sleep(HEARTBEAT) => event = Bytes::from_static(b":\n\n"),
+            () = events.closed() => return,
+            _ = stop.wait_for(|stopped| *stopped) => return,
+        }
+    }
+}
+
+fn news(store: &PageStore, seen: &mut u64) -> Bytes {
+    let news = store.news_since(*seen);
+    *seen = news.until;
+    let summaries: Vec<_> =
+        news.traces.iter().take(MAX_TRACES).map(|trace| TraceSummary::of(trace)).collect();
+    let traces = event("trace", &json!(summaries).to_string());
+    match news.is_cleared {
+        true => [event("clear", "{}"), traces].concat().into(),
+        false => traces,
+    }
+}
+
+/// `data` is one line.
+fn event(name: &str, data: &str) -> Bytes {
+    format!("event: {name}\ndata: {data}\n\n").into()
+}

@@ -5,7 +5,7 @@ FEATURES := --features cruddur/local
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help run reset tools deploy smoke test test-slow faults bench bench-extension fuzz soak lint checkov layer dist clean build-TelemetryLayer
+.PHONY: help run reset tools deploy smoke test test-slow test-page screenshots faults bench bench-extension fuzz soak lint checkov layer dist clean build-TelemetryLayer
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-zA-Z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,10 +30,17 @@ smoke: ## Call the deployed stack STACK as a new user, who is removed again
 test: $(VENV)/requirements ## Run every test; T=name runs those whose name contains it
 	cargo test --workspace $(FEATURES) $(T)
 
-test-slow: $(VENV)/requirements ## Run a property-based client against the local run, and other languages' OpenTelemetry SDKs against the extension
+test-slow: $(VENV)/requirements ## Run a property-based client against the local run, other languages' OpenTelemetry SDKs against the extension, and its page in a browser
 	tests/openapi/run
 	tests/sdk/install
 	cargo test --package cruddur-tests --test all $(FEATURES) -- --ignored --nocapture --test-threads 1 sdks::
+	$(MAKE) test-page
+
+test-page: ## Test the extension's page in headless Chromium, which is installed where apt can; T=trace runs one file
+	tests/page/run $(T)
+
+screenshots: ## Draw the two pictures of the page in extension/README.md anew
+	tests/page/run screenshots
 
 faults: ## Run the fault suite and print its table
 	@mkdir -p target && rm -f target/faults.txt

@@ -51,5 +51,5 @@ function labelled({ name, label, type = 'text', options, ...rest }, text) {
   const choices = options?.map(([key, choice]) => h('option', { value: key, selected: key === text }, choice));
   const typing = { autocomplete: 'off', spellcheck: 'false', min: type === 'number' ? '0' : null, step: 'any' };
   const input = choices ? h('select', { name }, choices) : h('input', { name, type, value: text, ...rest, ...typing });
-  return h(`label.field.${name}`, h('span', label), input);
+  return h(`label.field.of-${name}`, h('span', label), input);
 }

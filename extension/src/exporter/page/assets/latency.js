@@ -47,7 +47,7 @@ const COLUMNS = [
   'Cold starts.number',
 ];
 
-const LEGEND = { '': 'requests: the darker, the more', cold: 'with a cold start', error: 'with an error' };
+const LEGEND = { '': 'requests: the stronger, the more', cold: 'with a cold start', error: 'with an error' };
 
 /**
  * @param {import('./main.js').Context} context

@@ -26,7 +26,7 @@ const FIELDS = [
  */
 export function lines({ query, signal, search }) {
   const total = h('p.muted.total');
-  const list = table('Log lines, newest first', ['Time (UTC)', 'Level', 'Message', 'Span']);
+  const list = table('Log lines, newest first', ['Time (UTC), level', 'Message', 'Span']);
   const place = h('div');
   const refresh = async () => {
     const wanted = new URLSearchParams([...query(), ['limit', String(LIMIT)]]);
@@ -51,11 +51,10 @@ function row({ time_ms, level: weight, message, trace, span, fields }) {
   const link = trace && h('a', { href: `/traces/${encodeURIComponent(trace)}?${query}` }, (span ?? trace).slice(-8));
   return h(
     'tr',
-    h('td.time', h('time', { title: day(time_ms) }, clock(time_ms))),
-    h('td', level(weight)),
+    h('td.time', h('time', { title: day(time_ms) }, clock(time_ms)), level(weight)),
     h(
       'td.message',
-      value(message, 600),
+      h('div', value(message, 600)),
       pairs.map(([key, field]) => h('span.pair', value(key, 60), '=', value(asText(field), 120))),
     ),
     h('td', link || '–'),

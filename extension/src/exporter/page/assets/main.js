@@ -107,9 +107,10 @@ addEventListener('unhandledrejection', event => {
 document.addEventListener('click', event => {
   const link = event.target instanceof Element ? event.target.closest('a') : null;
   const isPlain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
-  const isView = link?.origin === location.origin && !link.hash && !link.pathname.startsWith('/api/');
+  const isView = link?.origin === location.origin && !link.pathname.startsWith('/api/');
   if (!link || !isPlain || !isView) return;
   event.preventDefault();
+  if (link.hash) return main.focus(); // to skip the navigation
   if (link.href !== location.href) history.pushState(null, '', link.href);
   show({ isFocused: true });
 });

@@ -13,6 +13,9 @@
  *   corrected for the clock of its service
  */
 
+/** Spans further from the others have an invalid time, such as 1970, and would hide them. */
+const FAR_MS = 86_400_000;
+
 /** Clocks of one machine differ by less. */
 const SKEW_MS = 1;
 
@@ -21,15 +24,20 @@ const SKEW_MS = 1;
  * @returns {TreeNode[]}
  */
 export function tree(spans) {
-  const children = group(spans);
+  const ordered = sorted(spans);
+  const middle = finite(ordered[ordered.length >> 1]?.start_ms);
+  const children = group(ordered);
   /** @type {TreeNode[]} */
   const nodes = [];
   const placed = new Set();
-  const roots = (children.get(null) ?? []).concat();
-  // What no root leads to is in a circle: its first span becomes a root.
-  for (const [, span] of [...roots.entries()]) place(span, children, nodes, placed);
-  for (const span of sorted(spans)) {
+  for (const root of [...(children.get(null) ?? [])]) place(root, children, nodes, placed);
+  // No root leads to the spans of a circle: its first one becomes a root.
+  for (const span of ordered) {
     if (!placed.has(span)) place(span, children, nodes, placed, 'its parents form a circle');
+  }
+  for (const node of nodes.filter(({ start_ms }) => Math.abs(start_ms - middle) > FAR_MS)) {
+    node.notes.push('its time is invalid');
+    node.start_ms = nodes[node.parent]?.start_ms ?? middle;
   }
   return nodes;
 }
@@ -42,7 +50,7 @@ function group(spans) {
   const ids = new Set(spans.map(span => span.id));
   /** @type {Map<string | null, Span[]>} */
   const children = new Map();
-  for (const span of sorted(spans)) {
+  for (const span of spans) {
     const parent = span.parent && span.parent !== span.id && ids.has(span.parent) ? span.parent : null;
     const siblings = children.get(parent);
     if (siblings) siblings.push(span);

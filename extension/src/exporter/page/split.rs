@@ -204,3 +204,6 @@ fn collect(parts: impl Iterator<Item = Option<TracePart>>) -> SplitPayload {
     }
     split
 }
+
+#[cfg(test)]
+mod tests;

@@ -285,3 +285,6 @@ pub fn first_items(payload: Payload, most: u64) -> Payload {
     };
     Payload { bytes: bytes.into(), items: most, ..payload }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,7 +36,7 @@ test-slow: $(VENV)/requirements ## Run a property-based client against the local
 	cargo test --package cruddur-tests --test all $(FEATURES) -- --ignored --nocapture --test-threads 1 sdks::
 	$(MAKE) test-page
 
-test-page: ## Test the extension's page in headless Chromium, which is installed where apt can; T=trace runs one file
+test-page: ## Test the extension's page in headless Chromium, which is installed where apt can; T=waterfall runs one file
 	tests/page/run $(T)
 
 screenshots: ## Draw the two pictures of the page in extension/README.md anew
@@ -85,6 +85,7 @@ bench-extension: $(VENV)/requirements target/bench/bin/opentelemetry-lambda-exte
 	target/release/examples/bench-lines target/lambda/extensions/cruddur-telemetry
 	target/release/examples/bench-quota target/lambda/extensions/cruddur-telemetry
 	cargo test --release --package cruddur-telemetry --lib measure_appends -- --ignored --nocapture
+	cargo test --release --package cruddur-telemetry --lib measure_page -- --ignored --nocapture
 
 target/bench/bin/opentelemetry-lambda-extension:
 	cargo install --quiet --locked --root target/bench opentelemetry-lambda-extension@0.2.0

@@ -37,6 +37,7 @@ mod hostile;
 mod soak;
 mod otlp_grpc;
 mod otlp_receiver;
+mod page;
 mod python_function;
 mod replay;
 mod rollbar;

@@ -15,7 +15,8 @@ use crate::settings::{Reader, Variable, parse_names, parse_trace_url};
 pub(super) const VARIABLES: &[Variable] = &[Variable::new(
     "CRUDDUR_PAGE",
     "on",
-    "off: no page at the address of OTLP/HTTP, and no memory for it; on Lambda and in the layer there is none",
+    "on: a page at the address of OTLP/HTTP shows what arrived; off; never in the layer, and on Lambda only if \
+     CRUDDUR_EXPORTERS names it",
 )];
 
 #[derive(Clone, Debug)]

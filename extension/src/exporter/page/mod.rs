@@ -183,3 +183,6 @@ impl Exporter for Page {
         Box::pin(std::future::ready(vec![finding]))
     }
 }
+
+#[cfg(test)]
+mod measure;

@@ -15,7 +15,7 @@ use crate::exporter::rollbar::Rollbar;
 use crate::exporter::xray::Xray;
 use crate::invocation::registry::Registry;
 
-/// Most items of each signal that are previewed: more text than anybody reads.
+/// Most items of each signal that are previewed, since an item is kilobytes of text.
 const MAX_ITEMS: u64 = 1_000;
 
 /// Exporters that send nothing.

@@ -153,6 +153,11 @@ impl PageStore {
         StoreNews { until: content.last_change, traces, is_cleared }
     }
 
+    #[cfg(test)]
+    pub fn bytes(&self) -> usize {
+        self.content().bytes
+    }
+
     fn content(&self) -> MutexGuard<'_, Content> {
         self.0.content.lock().unwrap_or_else(PoisonError::into_inner)
     }

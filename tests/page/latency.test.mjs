@@ -29,12 +29,12 @@ const open = async (query = '') => {
   await page.locator('.heatmap .cell').first().waitFor();
   return page;
 };
-const selection = page => page.getByRole('region', { name: 'Selected requests' });
+const selection = page => page.getByRole('group', { name: 'Selected requests' });
 const selected = async page => Number.parseInt(await page.locator('section .muted').innerText(), 10);
 
 test('percentiles, counts and errors by route are those of the known durations, without cold starts', async () => {
   const page = await open();
-  const table = page.getByRole('region', { name: 'Percentiles of warm requests by route' });
+  const table = page.getByRole('group', { name: 'Percentiles of warm requests by route' });
   const cells = async route => table.getByRole('row').filter({ hasText: route }).locator('td').allInnerTexts();
   assert.deepEqual(await cells('/api/known'), ['103', '0', '51.0 ms', '91.0 ms', '100 ms', '2']);
   assert.deepEqual(await cells('/api/failed'), ['3', '3', '7.00 ms', '7.00 ms', '7.00 ms', '0']);
@@ -72,7 +72,7 @@ test('cold starts are apart', async () => {
   const page = await open();
   assert.ok((await page.locator('.heatmap .cell.cold').count()) > 0);
   await page.getByLabel('Starts').selectOption('warm');
-  await page.getByText('104 requests').waitFor();
+  await page.locator('.total', { hasText: '104 requests' }).waitFor();
   assert.equal(await page.locator('.heatmap .cell.cold').count(), 0);
   await page.getByLabel('Starts').selectOption('cold');
   await page.locator('.total', { hasText: '2 requests' }).waitFor();

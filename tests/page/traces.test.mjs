@@ -38,7 +38,7 @@ test('an empty list shows the command that fills it, and a request appears withi
 test('each filter keeps the requests that fit, in the address too', async () => {
   await cleared();
   await extension.send([
-    request({ route: '/api/a', ago: 40, user: 'ada', attributes: { 'app.feed': 'home' } }),
+    request({ route: '/api/a', ago: 400, user: 'ada', attributes: { 'app.feed': 'home' } }),
     request({ route: '/api/b', ago: 30, status: 404, took: 250 }),
     request({ route: '/api/c', ago: 20, status: 500, error: 'generic_500' }),
   ]);

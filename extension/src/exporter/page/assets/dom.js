@@ -52,7 +52,7 @@ function fill(element, classes, rest) {
   for (const [key, text] of Object.entries(style)) element.style.setProperty(key, text);
   const set = Object.entries(attributes).filter(([, text]) => text !== null && text !== undefined && text !== false);
   for (const [name, text] of set) element.setAttribute(name, text === true ? '' : String(text));
-  element.classList.add(...classes.filter(Boolean));
+  for (const name of classes.filter(Boolean)) element.classList.add(name);
   const children = /** @type {any[]} */ (isProperties ? rest.slice(1) : rest).flat(Infinity);
   element.append(...children.filter(child => child || child === 0));
   return element;
@@ -164,7 +164,7 @@ export function table(caption, columns, captionClass = 'hidden') {
     ),
     body,
   );
-  return { element: h('div.wide', { role: 'region', 'aria-label': caption, tabindex: '0' }, element), body };
+  return { element: h('div.wide', { role: 'group', 'aria-label': caption, tabindex: '0' }, element), body };
 }
 
 /**

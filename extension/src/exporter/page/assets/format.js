@@ -13,6 +13,14 @@ export function duration(ms) {
   return `${digits(ms * 1000)} µs`;
 }
 
+/**
+ * Without zeros behind the point, such as `5 ms`.
+ * @param {number} ms
+ */
+export function rounded(ms) {
+  return duration(ms).replace(/\.0+ /, ' ');
+}
+
 /** @param {number} number */
 function digits(number) {
   const size = Math.abs(number);

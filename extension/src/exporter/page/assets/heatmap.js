@@ -2,7 +2,7 @@
 
 import { COLD_FLAG, ERROR_FLAG } from './api.js';
 import { h, svg } from './dom.js';
-import { clock, count, duration, timeStep } from './format.js';
+import { clock, count, duration, rounded, timeStep } from './format.js';
 
 /**
  * @typedef {import('./api.js').Point} Point
@@ -129,7 +129,7 @@ export class Heatmap {
     for (let decade = 0; decade * perDecade <= ROWS; decade += 1) {
       const y = PAD.top + (ROWS - decade * perDecade) * CELL_HEIGHT;
       drawn.push(svg('line', { class: 'grid', x1: PAD.left, x2: right, y1: y, y2: y }));
-      drawn.push(svg('text', { x: PAD.left - 8, y: y + 4, 'text-anchor': 'end' }, label(10 ** (low + decade))));
+      drawn.push(svg('text', { x: PAD.left - 8, y: y + 4, 'text-anchor': 'end' }, rounded(10 ** (low + decade))));
     }
     const range = step * COLUMNS;
     const every = timeStep(range, right > 700 ? 8 : 3);
@@ -224,10 +224,4 @@ function inside(x, y) {
 /** @param {number} ms */
 function size(ms) {
   return Math.log10(Math.max(ms, SHORTEST_MS));
-}
-
-/** @param {number} ms a power of ten */
-function label(ms) {
-  if (ms >= 1000) return `${Math.round(ms / 1000)} s`;
-  return ms >= 1 ? `${Math.round(ms)} ms` : `${Math.round(ms * 1000)} µs`;
 }

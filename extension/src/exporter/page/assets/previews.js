@@ -8,7 +8,6 @@ const TITLES = /** @type {Record<string, string>} */ ({
   xray: 'X-Ray',
   cloudwatch: 'CloudWatch Logs',
   rollbar: 'Rollbar',
-  console: 'Terminal',
 });
 
 /** Longer texts are shown as they are, since indenting them would block the page. */
@@ -33,11 +32,11 @@ export function previews(path, signal) {
 
 /** @param {Record<string, string[]>} texts */
 function tabs(texts) {
-  const names = Object.keys(texts);
+  const names = Object.keys(TITLES).filter(name => texts[name]);
   const panel = h('div', { role: 'tabpanel', id: 'preview', tabindex: '0' });
   const buttons = names.map((name, i) => {
     const attributes = { role: 'tab', id: `tab-${name}`, 'aria-controls': 'preview' };
-    return button(`${TITLES[name] ?? name} (${texts[name].length})`, () => open(i), attributes);
+    return button(`${TITLES[name]} (${texts[name].length})`, () => open(i), attributes);
   });
   const open = (/** @type {number} */ wanted) => {
     const index = (wanted + names.length) % names.length;
@@ -67,7 +66,11 @@ function shown(texts) {
     const indented = indent(text);
     const fits = indented.length <= room;
     room = Math.max(0, room - indented.length);
-    return h('pre', fits ? h('bdi', indented) : longValue(indented));
+    return h(
+      'pre',
+      { tabindex: '0', role: 'group', 'aria-label': 'Document' },
+      fits ? h('bdi', indented) : longValue(indented),
+    );
   });
 }
 

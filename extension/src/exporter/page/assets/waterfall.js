@@ -1,7 +1,7 @@
 // Draws the rows that are in sight, so that a trace of any size costs the same.
 
 import { h, level, value } from './dom.js';
-import { clock, duration, niceStep } from './format.js';
+import { clock, duration, niceStep, rounded } from './format.js';
 import { eventText, noteCount, visibleRows } from './rows.js';
 
 /**
@@ -37,6 +37,7 @@ export class Waterfall {
     this.hasNotes = true;
     this.begin = 0;
     this.range = 1;
+    this.height = 0;
     this.axis = h('div.axis', { role: 'columnheader' });
     this.space = h('div.space', { role: 'presentation' });
     this.element = h(
@@ -50,7 +51,7 @@ export class Waterfall {
       cancelAnimationFrame(frame);
       frame = requestAnimationFrame(() => this.draw());
     });
-    new ResizeObserver(() => this.draw()).observe(this.element);
+    new ResizeObserver(() => this.height !== this.element.clientHeight && this.draw()).observe(this.element);
     this.element.addEventListener('keydown', event => this.key(event));
     this.element.addEventListener('click', event => this.click(event));
   }
@@ -72,6 +73,8 @@ export class Waterfall {
     }
     this.range = Math.max(end - this.begin, 0.001);
     this.layOut();
+    // In a task of its own, so that a large trace never blocks the page for long.
+    requestAnimationFrame(() => this.draw());
   }
 
   layOut() {
@@ -81,7 +84,6 @@ export class Waterfall {
     this.active = Math.max(0, same >= 0 ? same : Math.min(this.active, this.rows.length - 1));
     this.space.style.height = `${this.rows.length * ROW}px`;
     this.element.setAttribute('aria-rowcount', String(this.rows.length + 1));
-    this.draw();
   }
 
   /** @param {string} id */
@@ -93,6 +95,7 @@ export class Waterfall {
 
   draw() {
     const { scrollTop, clientHeight } = this.element;
+    this.height = clientHeight;
     const first = Math.max(0, Math.floor(scrollTop / ROW) - MARGIN);
     const last = Math.min(this.rows.length, Math.ceil((scrollTop + (clientHeight || 800)) / ROW) + MARGIN);
     this.drawAxis();
@@ -108,7 +111,7 @@ export class Waterfall {
     const step = niceStep(this.range, this.axis.clientWidth > 400 ? 6 : 3);
     const ticks = [];
     for (let at = 0; at <= this.range * 0.95; at += step) {
-      ticks.push(h('span.tick', { style: { left: this.percent(this.begin + at) } }, duration(at)));
+      ticks.push(h('span.tick', { style: { left: this.percent(this.begin + at) } }, rounded(at)));
     }
     this.axis.replaceChildren(...ticks);
   }
@@ -206,6 +209,7 @@ export class Waterfall {
     else this.collapsed.add(row.node.index);
     this.active = index;
     this.layOut();
+    this.draw();
     return true;
   }
 
@@ -215,12 +219,14 @@ export class Waterfall {
       isOpen ? [] : this.nodes.filter(node => node.depth > 0 && node.end > node.index + 1).map(node => node.index),
     );
     this.layOut();
+    this.draw();
   }
 
   /** @param {boolean} hasNotes */
   showNotes(hasNotes) {
     this.hasNotes = hasNotes;
     this.layOut();
+    this.draw();
   }
 
   /** @param {KeyboardEvent} event */

@@ -120,7 +120,8 @@ fn lines(store: &PageStore, query: &PageQuery) -> ApiResult {
     matched.sort_by_key(|line| std::cmp::Reverse(line.time_ms));
     let count = matched.len();
     matched.truncate(limit);
-    json_of(&json!({"lines": matched, "matched": count}))
+    let dropped = snapshot.lines_dropped;
+    json_of(&json!({"lines": matched, "matched": count, "lines_dropped": dropped}))
 }
 
 fn failures(store: &PageStore) -> ApiResult {

@@ -50,7 +50,8 @@
 //! **`GET /api/traces/ID/previews`** → `{"honeycomb": [text…], "xray": […], "cloudwatch": […], "rollbar": […]}`:
 //! the documents that each destination would get of the first 1,000 items of each signal, most of them JSON.
 //!
-//! **`GET /api/lines`** `?text=&level=&trace=&limit=` → `{"lines": [LINE…], "matched": n}`, the newest first.
+//! **`GET /api/lines`** `?text=&level=&trace=&limit=` → `{"lines": [LINE…], "matched": n, "lines_dropped": n}`,
+//! the newest first. `lines_dropped` counts failures, too.
 //! `level` is the lowest one: `trace`, `debug`, `info`, `warn`, `error` or `fatal`. `limit` is 500 by
 //! default and 5,000 at most.
 //!
@@ -117,18 +118,18 @@ pub const KIND: ExporterKind = ExporterKind {
 impl ExporterConfig for PageConfig {
     fn start(&self, _: Option<&Registry>) -> Box<dyn Exporter> {
         let address = self.address.clone();
-        Box::new(Page { store: self.store.clone(), address })
+        Box::new(PageExporter { store: self.store.clone(), address })
     }
 }
 
 /// Keeps batches in the store.
 #[derive(Debug)]
-pub struct Page {
+pub struct PageExporter {
     store: PageStore,
     address: Option<String>,
 }
 
-impl Page {
+impl PageExporter {
     /// On a blocking thread, since a batch may have thousands of spans.
     async fn keep(&self, batch: Batch) -> Result<ExportOutcome, ExportError> {
         let store = self.store.clone();
@@ -143,7 +144,7 @@ impl Page {
     }
 }
 
-impl Exporter for Page {
+impl Exporter for PageExporter {
     fn spec(&self) -> DestinationSpec {
         use SignalKind::{Failures, Lines, Logs, Traces};
         DestinationSpec {

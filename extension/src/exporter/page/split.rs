@@ -31,8 +31,9 @@ pub struct TracePart {
 }
 
 /// The parts of a payload, and the number of items that no trace can show.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SplitPayload {
+    pub kind: SignalKind,
     pub parts: Vec<TracePart>,
     pub dropped: u64,
 }
@@ -43,12 +44,12 @@ pub fn split(kind: SignalKind, bytes: &[u8]) -> SplitPayload {
         SignalKind::Traces | SignalKind::Logs => split_otlp(kind, bytes),
         SignalKind::Lines => split_lines(bytes),
         SignalKind::Failures => split_failures(bytes),
-        SignalKind::Metrics | SignalKind::Posts => SplitPayload::default(),
+        SignalKind::Metrics | SignalKind::Posts => collect(kind, std::iter::empty()),
     }
 }
 
 /// A resource and a scope, which items repeat.
-struct Heads {
+struct ScopeHeads {
     resource: Vec<u8>,
     scope: Vec<u8>,
 }
@@ -66,7 +67,7 @@ struct PartBuilder {
 }
 
 impl PartBuilder {
-    fn push(&mut self, scopes: &[Heads], item: &[u8]) {
+    fn push(&mut self, scopes: &[ScopeHeads], item: &[u8]) {
         if self.scope + 1 != scopes.len() {
             self.end_scope(scopes);
             self.scope = scopes.len() - 1;
@@ -75,7 +76,7 @@ impl PartBuilder {
         self.count += 1;
     }
 
-    fn push_span(&mut self, scopes: &[Heads], span: &[u8]) {
+    fn push_span(&mut self, scopes: &[ScopeHeads], span: &[u8]) {
         if self.spans.len() >= MAX_SPANS {
             self.dropped += 1;
             return;
@@ -95,8 +96,8 @@ impl PartBuilder {
         }
     }
 
-    fn end_scope(&mut self, scopes: &[Heads]) {
-        if let Some(Heads { resource, scope }) = scopes.get(self.scope) {
+    fn end_scope(&mut self, scopes: &[ScopeHeads]) {
+        if let Some(ScopeHeads { resource, scope }) = scopes.get(self.scope) {
             push_scope(&mut self.request, resource, scope, &self.items);
         }
         self.items.clear();
@@ -106,7 +107,7 @@ impl PartBuilder {
         mut self,
         kind: SignalKind,
         trace_id: Option<TraceId>,
-        scopes: &[Heads],
+        scopes: &[ScopeHeads],
     ) -> TracePart {
         self.end_scope(scopes);
         let has_error = self.spans.iter().any(|span| span.has_failed);
@@ -129,7 +130,7 @@ fn split_otlp(kind: SignalKind, request: &[u8]) -> SplitPayload {
     let mut places = HashMap::new();
     for resource in nested(request, 1) {
         for scope in nested(resource, 2) {
-            scopes.push(Heads { resource: head(resource), scope: head(scope) });
+            scopes.push(ScopeHeads { resource: head(resource), scope: head(scope) });
             for item in nested(scope, 2) {
                 let id = trace_id(item, id_field);
                 if kind == SignalKind::Traces && id.is_none() {
@@ -152,7 +153,7 @@ fn split_otlp(kind: SignalKind, request: &[u8]) -> SplitPayload {
         }
     }
     let finish = |(id, builder): (_, PartBuilder)| builder.finish(kind, id, &scopes);
-    SplitPayload { parts: builders.into_iter().map(finish).collect(), dropped }
+    SplitPayload { kind, parts: builders.into_iter().map(finish).collect(), dropped }
 }
 
 /// One part for each line.
@@ -169,33 +170,33 @@ fn split_lines(bytes: &[u8]) -> SplitPayload {
         let payload = payload(SignalKind::Lines, text.into_bytes(), 1, false);
         Some(TracePart { trace_id, payload, spans: Vec::new(), entry: None, dropped: 0 })
     };
-    collect(line_codec::read(bytes).map(part))
+    collect(SignalKind::Lines, line_codec::read(bytes).map(part))
 }
 
 /// One part for each failure.
 fn split_failures(bytes: &[u8]) -> SplitPayload {
     #[derive(Deserialize)]
-    struct Item {
-        data: Data,
+    struct KeptItem {
+        data: KeptData,
     }
     #[derive(Deserialize)]
-    struct Data {
+    struct KeptData {
         #[serde(default)]
         custom: HashMap<String, serde_json::Value>,
     }
     let part = |item: failure_codec::EncodedItem<'_>| {
-        let known = serde_json::from_str::<Item>(item.json).ok();
+        let known = serde_json::from_str::<KeptItem>(item.json).ok();
         let trace_id =
             known.and_then(|it| TraceId::from_hex(it.data.custom.get("trace_id")?.as_str()?));
         let text = format!("{} {} {}\n", item.id, item.items, cut::cut_failure(item.json)?);
         let payload = payload(SignalKind::Failures, text.into_bytes(), item.items, true);
         Some(TracePart { trace_id, payload, spans: Vec::new(), entry: None, dropped: 0 })
     };
-    collect(failure_codec::read(bytes).map(part))
+    collect(SignalKind::Failures, failure_codec::read(bytes).map(part))
 }
 
-fn collect(parts: impl Iterator<Item = Option<TracePart>>) -> SplitPayload {
-    let mut split = SplitPayload::default();
+fn collect(kind: SignalKind, parts: impl Iterator<Item = Option<TracePart>>) -> SplitPayload {
+    let mut split = SplitPayload { kind, parts: Vec::new(), dropped: 0 };
     for part in parts {
         match part {
             Some(part) => split.parts.push(part),

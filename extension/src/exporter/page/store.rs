@@ -58,6 +58,8 @@ struct Content {
     /// The number of the change that cleared the store.
     cleared: u64,
     spans_dropped: u64,
+    /// Log lines and failures.
+    lines_dropped: u64,
     traces_evicted: u64,
 }
 
@@ -84,6 +86,8 @@ pub struct Snapshot {
     pub traces: Vec<Arc<StoredTrace>>,
     pub loose: Vec<Payload>,
     pub spans_dropped: u64,
+    /// Log lines and failures.
+    pub lines_dropped: u64,
     pub traces_evicted: u64,
 }
 
@@ -106,7 +110,7 @@ impl Default for PageStore {
 impl PageStore {
     pub fn append(&self, split: SplitPayload) {
         let mut content = self.content();
-        content.spans_dropped += split.dropped;
+        content.count_dropped(split.kind, split.dropped);
         for part in split.parts {
             content.append(part);
         }
@@ -134,6 +138,7 @@ impl PageStore {
             traces: traces.cloned().collect(),
             loose: content.loose.iter().map(|(_, payload)| payload.clone()).collect(),
             spans_dropped: content.spans_dropped,
+            lines_dropped: content.lines_dropped,
             traces_evicted: content.traces_evicted,
         }
     }
@@ -164,7 +169,15 @@ impl PageStore {
 }
 
 impl Content {
+    fn count_dropped(&mut self, kind: SignalKind, items: u64) {
+        match kind {
+            SignalKind::Traces => self.spans_dropped += items,
+            _ => self.lines_dropped += items,
+        }
+    }
+
     fn append(&mut self, part: TracePart) {
+        let kind = part.payload.kind;
         self.last_change += 1;
         let number = self.last_change;
         let Some(id) = part.trace_id else {
@@ -179,8 +192,9 @@ impl Content {
         });
         let before = (trace.bytes, trace.dropped);
         Arc::make_mut(trace).append(part);
+        let dropped = trace.dropped - before.1;
         self.bytes += trace.bytes - before.0;
-        self.spans_dropped += trace.dropped - before.1;
+        self.count_dropped(kind, dropped);
         self.changed.push_back((number, id));
         if self.changed.len() > MAX_CHANGES {
             self.changed.pop_front();

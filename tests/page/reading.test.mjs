@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import { after, before, test } from 'node:test';
 import { exception, request, span, spanId, traceId } from './otlp.mjs';
@@ -97,6 +98,25 @@ test('hostile values are shown as text and execute nowhere', async () => {
   }
 });
 
+test('a page of another site can neither read nor clear what is stored', async () => {
+  const site = createServer((_, reply) =>
+    reply.writeHead(200, { 'content-type': 'text/html' }).end('<title>other</title>'),
+  );
+  await new Promise(resolve => site.listen(0, '127.0.0.1', resolve));
+  const other = await new Browser().attach(browser).open(`http://localhost:${site.address().port}/`);
+  const tried = await other.evaluate(async url => {
+    const read = await fetch(`${url}/api/traces`).then(
+      () => 'read',
+      () => 'refused',
+    );
+    await fetch(`${url}/api/clear`, { method: 'POST', mode: 'no-cors' }).catch(() => {});
+    return read;
+  }, extension.url);
+  site.close();
+  assert.equal(tried, 'refused');
+  assert.equal((await extension.get('/api/traces')).matched, 61);
+});
+
 test('values that change the direction of text are isolated', async () => {
   const page = await open(views.trace);
   const value = page.getByLabel('Details').locator('bdi', { hasText: 'left' }).first();
@@ -120,6 +140,7 @@ test('no view scrolls sideways at 360 and 1,600 pixels, in light and dark', asyn
         const page = await open(path, { width, height, scheme });
         const excess = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
         assert.ok(excess <= 0, `${name} at ${width}: ${excess} pixels too wide`);
+        await page.evaluate(() => scrollTo(0, 0));
         await picture(page, `${name}-${scheme}-${width}`);
         await page.context().close();
       }

@@ -79,10 +79,10 @@ const [browser, extension] = await Promise.all([Browser.start(), Extension.start
 await extension.send(requests());
 const trace = await coldFailure(extension);
 for (const [name, path, height] of [
-  ['page-traces', '/', 560],
+  ['page-traces', '/', 500],
   ['page-waterfall', `/traces/${trace}`, 600],
 ]) {
-  const page = await browser.open(extension.url + path, { width: 1120, height });
+  const page = await browser.open(extension.url + path, { width: 1040, height });
   await page.getByText('live', { exact: true }).waitFor();
   await page.locator('main table, main .waterfall').first().waitFor();
   const file = join(process.argv[2], `${name}.png`);

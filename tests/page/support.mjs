@@ -113,6 +113,11 @@ export class Browser {
     return browser;
   }
 
+  /** Shares the process of another browser; messages of its pages are expected. */
+  attach({ chromium: shared }) {
+    return Object.assign(this, { chromium: shared, problems: [] });
+  }
+
   /** A page of its own session. */
   async open(address, options = {}) {
     const { width = 1280, height = 900, scheme = 'light', ...rest } = options;

@@ -127,6 +127,19 @@ test('a row keeps its focus when others arrive, arrow keys move, and Enter opens
   await page.locator('h1', { hasText: 'GET /api/c' }).waitFor();
 });
 
+test('of 1,000 requests the newest 200 are drawn, and the rest is counted', async () => {
+  await cleared();
+  const page = await browser.open(extension.url);
+  await page.getByText('live', { exact: true }).waitFor();
+  const sent = performance.now();
+  for (let i = 0; i < 10; i += 1) {
+    await extension.send(Array.from({ length: 100 }, () => request({ route: '/api/a' })));
+  }
+  await page.locator('.total', { hasText: 'the newest 200 of 1000 requests' }).waitFor();
+  assert.ok(performance.now() - sent < 10 * LIVE_MS);
+  assert.equal(await page.locator('tbody tr').count(), 200);
+});
+
 test('no message of the console is unexpected', () => assert.deepEqual(browser.problems, []));
 
 test('the page outlives the extension, and shows the data of the next one without a reload', async () => {

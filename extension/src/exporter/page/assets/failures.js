@@ -43,7 +43,7 @@ export function failures({ signal }) {
 export function group(it, open = new Set()) {
   const last = h('time.muted', { title: day(it.last_ms) }, clock(it.last_ms, 8));
   const times = h('span.badge', `${it.count.toLocaleString('en')} ×`);
-  const summary = h('summary', level(it.level), h('span.title', value(it.title, 300)), times, last);
+  const summary = h('summary', level(it.level), h('h2.title', value(it.title, 300)), times, last);
   const hasCustom = Object.keys(it.custom).length > 0;
   const body = [
     h('p.muted', `First ${day(it.first_ms)}, last ${day(it.last_ms)}`),

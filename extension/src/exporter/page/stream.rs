@@ -92,3 +92,78 @@ fn news(store: &PageStore, seen: &mut u64) -> Bytes {
 fn event(name: &str, data: &str) -> Bytes {
     format!("event: {name}\ndata: {data}\n\n").into()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::{
+        sync::Semaphore,
+        time::{Instant, timeout},
+    };
+
+    use super::*;
+    use crate::exporter::page::split::split;
+    use crate::otlp::payload::SignalKind;
+
+    /// A reader in progress.
+    struct Reading {
+        received: mpsc::Receiver<Bytes>,
+        connection: ClientConnection,
+        /// Of all readers.
+        permits: Arc<Semaphore>,
+        _stop: watch::Sender<bool>,
+    }
+
+    impl Reading {
+        async fn start(store: &PageStore) -> Self {
+            let permits = Arc::new(Semaphore::new(2));
+            let permit = || Arc::clone(&permits).acquire_owned();
+            let connection = ClientConnection::without_socket(permit().await.unwrap());
+            connection.release_slot();
+            let (events, received) = mpsc::channel(1);
+            let (_stop, stop) = watch::channel(false);
+            let permit = permit().await.unwrap();
+            let reader = StreamReader { events, connection: connection.clone(), permit, stop };
+            tokio::spawn(feed(store.clone(), 7, reader));
+            Self { received, connection, permits, _stop }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quiet_stream_has_a_comment_each_15_seconds() {
+        let mut reading = Reading::start(&PageStore::default()).await;
+        assert_eq!(reading.received.recv().await.unwrap(), "event: hello\ndata: 7\n\n");
+
+        for _ in 0..3 {
+            let began = Instant::now();
+            assert_eq!(reading.received.recv().await.unwrap(), ":\n\n");
+            assert!(began.elapsed() <= HEARTBEAT + PAUSE, "{:?}", began.elapsed());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn traces_of_a_busy_second_are_few_events() {
+        let store = PageStore::default();
+        let mut reading = Reading::start(&store).await;
+        reading.received.recv().await.unwrap();
+        let (began, mut events) = (Instant::now(), 0);
+        while began.elapsed() < Duration::from_secs(1) {
+            store.append(split(SignalKind::Traces, &[]));
+            let event = timeout(Duration::from_millis(5), reading.received.recv()).await;
+            events += usize::from(event.is_ok());
+        }
+
+        assert!((1..=4).contains(&events), "{events}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_takes_nothing_is_disconnected_and_makes_room() {
+        let reading = Reading::start(&PageStore::default()).await;
+
+        let closed = timeout(HEARTBEAT + PAUSE + 2 * SLOW, reading.connection.closed()).await;
+
+        assert!(closed.is_ok());
+        let _both = reading.permits.acquire_many(2).await.unwrap();
+    }
+}

@@ -100,9 +100,22 @@ impl ClientConnection {
         self.0.release_slot();
     }
 
-    /// Ends the connection, at the latest after [`CLOSE_GRACE`], even if the client reads nothing.
+    /// Ends the connection, at the latest after a tenth of a second, even if the client reads nothing.
     pub fn close(&self) {
         self.0.close();
+    }
+}
+
+#[cfg(test)]
+impl ClientConnection {
+    /// A connection without a socket.
+    pub fn without_socket(slot: OwnedSemaphorePermit) -> Self {
+        Self(Arc::new(ConnectionState::new(IpAddr::from([127, 0, 0, 1]), slot)))
+    }
+
+    /// Returns after [`close`](Self::close).
+    pub async fn closed(&self) {
+        self.0.close.notified().await;
     }
 }
 

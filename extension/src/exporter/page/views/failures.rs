@@ -134,3 +134,47 @@ fn frames(trace: ItemTrace) -> Vec<ShownFrame> {
     };
     trace.frames.into_iter().rev().map(frame).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::otlp::failure_codec::signal;
+
+    use super::*;
+
+    fn item(fingerprint: &str, timestamp: i64, trace: &str, body: &Value) -> String {
+        let data = json!({
+            "environment": "test", "timestamp": timestamp, "fingerprint": fingerprint, "body": body,
+            "custom": {"trace_id": trace},
+        });
+        format!("id 1 {}\n", json!({"data": data}))
+    }
+
+    #[test]
+    fn items_of_one_fingerprint_are_a_group_that_shows_the_latest() {
+        let exception = |class: &str, line: u32| {
+            let frames = json!([
+                {"filename": "outer.rs", "lineno": 1}, {"filename": "inner.rs", "lineno": line},
+            ]);
+            json!({"frames": frames, "exception": {"class": class, "message": "text"}})
+        };
+        let chain = json!({"trace_chain": [exception("Outer", 2), exception("Inner", 3)]});
+        let message = json!({"message": {"body": "a message"}});
+        let payloads = [
+            signal(item("1", 20, "b", &chain).into()),
+            signal((item("1", 10, "a", &message) + &item("2", 15, "a", &message)).into()),
+            signal("no item".to_owned().into()),
+        ];
+
+        let groups = json!(groups(payloads.iter()));
+
+        let [first, second] = [&groups[0], &groups[1]];
+        assert_eq!((groups.as_array().map(Vec::len), &first["count"]), (Some(2), &json!(2)));
+        assert_eq!((&first["title"], &first["key"]), (&json!("Outer: text"), &json!("1")));
+        assert_eq!((&first["first_ms"], &first["last_ms"]), (&json!(10_000), &json!(20_000)));
+        assert_eq!(first["traces"], json!(["b", "a"]));
+        let frames = (&first["frames"][0]["file"], &first["frames"][0]["line"]);
+        assert_eq!(frames, (&json!("inner.rs"), &json!(2)));
+        assert_eq!(first["causes"][0]["title"], "Inner: text");
+        assert_eq!((&second["title"], &second["level"]), (&json!("a message"), &json!("error")));
+    }
+}

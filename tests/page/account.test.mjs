@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
-import { after, before, test } from 'node:test';
+import { after, afterEach, before, test } from 'node:test';
 import { exception, request, traceId } from './otlp.mjs';
 import { Browser, Extension, eventually, picture } from './support.mjs';
 
@@ -24,6 +24,7 @@ before(async () => {
   };
   [browser, extension] = await Promise.all([Browser.start(), Extension.start(variables)]);
 });
+afterEach(() => browser.close());
 after(async () => {
   await Promise.all([browser?.end(), extension?.end()]);
   honeycomb?.closeAllConnections();

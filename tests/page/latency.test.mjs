@@ -1,7 +1,7 @@
 // The heatmap, its brush, and percentiles by route.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, afterEach, before, test } from 'node:test';
 import { request } from './otlp.mjs';
 import { Browser, Extension, eventually, picture } from './support.mjs';
 
@@ -20,6 +20,7 @@ before(async () => {
   await extension.send([...known, ...cold, ...failed]);
   await extension.has(106);
 });
+afterEach(() => browser.close());
 after(async () => {
   await Promise.all([browser?.end(), extension?.end()]);
 });

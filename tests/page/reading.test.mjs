@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
-import { after, before, test } from 'node:test';
+import { after, afterEach, before, test } from 'node:test';
 import { exception, request, span, spanId, traceId } from './otlp.mjs';
 import { Browser, Extension, eventually, focused, picture } from './support.mjs';
 
@@ -65,6 +65,7 @@ before(async () => {
     destinations: '/destinations',
   };
 });
+afterEach(() => browser.close());
 after(async () => {
   await Promise.all([browser?.end(), extension?.end()]);
 });

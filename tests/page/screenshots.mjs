@@ -18,6 +18,8 @@ const ROUTES = [
   'GET /api/message_groups',
 ];
 
+const SERVICES = ['home-activities', 'create-activity', 'show-activities', 'message-groups'];
+
 function requests() {
   return Array.from({ length: 40 }, (_, i) => {
     const [method, route] = ROUTES[Math.floor(random() * ROUTES.length)].split(' ');
@@ -28,6 +30,11 @@ function requests() {
     const outcome = failed ? { status: 500, error: 'generic_500' } : i % 9 === 4 ? { status: 422 } : {};
     return request({ method, route, took, cold, user, ago: 5000 + i * 2700, ...outcome });
   });
+}
+
+/** The functions of the routes have names of their own. */
+function serviceOf({ name }) {
+  return SERVICES[ROUTES.indexOf(name)];
 }
 
 /** A cold start whose query fails at first. */
@@ -76,7 +83,12 @@ async function coldFailure(extension) {
 }
 
 const [browser, extension] = await Promise.all([Browser.start(), Extension.start()]);
-await extension.send(requests());
+const all = requests();
+for (const service of SERVICES)
+  await extension.send(
+    all.filter(it => serviceOf(it) === service),
+    { service },
+  );
 const trace = await coldFailure(extension);
 for (const [name, path, height] of [
   ['page-traces', '/', 500],

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { after, before, test } from 'node:test';
+import { after, afterEach, before, test } from 'node:test';
 import { KIND, exception, request, span, spanId, traceId } from './otlp.mjs';
 import { Browser, Extension, eventually, picture } from './support.mjs';
 
@@ -12,6 +12,7 @@ const LONG_TASK_MS = 50;
 let browser;
 let extension;
 before(async () => ([browser, extension] = await Promise.all([Browser.start(), Extension.start()])));
+afterEach(() => browser.close());
 after(async () => {
   await Promise.all([browser?.end(), extension?.end()]);
 });

@@ -53,7 +53,7 @@ function row(summary) {
     ),
     h(`td.number.status.${statusClass(status)}`, status ?? '–'),
     h('td.number', duration(duration_ms), h('span.meter', h('span', { style: { width } }))),
-    h('td.wide-only', user ? value(user, 13) : '–'),
+    h('td.wide-only', user ? value(user, 8) : '–'),
     h('td.wide-only', value(summary.service, 40)),
     h('td.number.wide-only', summary.spans),
     h('td.number.wide-only', summary.lines),

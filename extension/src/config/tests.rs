@@ -5,7 +5,6 @@ use crate::exporter::console::config::ConsoleConfig;
 use crate::exporter::xray::config::XrayConfig;
 use crate::processor::failures::item::ItemLevel;
 use crate::processor::failures::settings::ClientAddress;
-use crate::settings::Variable;
 use http::HeaderValue;
 
 mod sampling;
@@ -339,7 +338,7 @@ fn the_document_lists_every_variable() {
         "" => "–".to_owned(),
         text => format!("`{text}`"),
     };
-    let row = |it: &Variable| {
+    let row = |it: &crate::settings::Variable| {
         format!("| `{}` | {} | {} |\n", it.name, it.meaning.replace('|', "\\|"), cell(it.default))
     };
     let table: String = variables::all().map(row).collect();

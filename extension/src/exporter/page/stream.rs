@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde_json::json;
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, watch},
+    task::spawn_blocking,
     time::sleep,
 };
 
@@ -67,7 +68,10 @@ pub(super) async fn feed(store: PageStore, instance: u64, reader: StreamReader) 
                 if changed.is_err() {
                     return;
                 }
-                event = news(&store, &mut seen);
+                // On a blocking thread: a trace may have thousands of spans.
+                let store = store.clone();
+                let Ok(made) = spawn_blocking(move || news(&store, seen)).await else { return };
+                (event, seen) = made;
             }
             () = sleep(HEARTBEAT) => event = Bytes::from_static(b":\n\n"),
             () = events.closed() => return,
@@ -76,15 +80,15 @@ pub(super) async fn feed(store: PageStore, instance: u64, reader: StreamReader) 
     }
 }
 
-fn news(store: &PageStore, seen: &mut u64) -> Bytes {
-    let news = store.news_since(*seen);
-    *seen = news.until;
+/// The event of the changes since then, and the number of the last one.
+fn news(store: &PageStore, seen: u64) -> (Bytes, u64) {
+    let news = store.news_since(seen);
     let summaries: Vec<_> =
         news.traces.iter().take(MAX_TRACES).map(|trace| TraceSummary::of(trace)).collect();
     let traces = event("trace", &json!(summaries).to_string());
     match news.is_cleared {
-        true => [event("clear", "{}"), traces].concat().into(),
-        false => traces,
+        true => ([event("clear", "{}"), traces].concat().into(), news.until),
+        false => (traces, news.until),
     }
 }
 

@@ -63,19 +63,18 @@ pub(super) async fn feed(store: PageStore, instance: u64, reader: StreamReader) 
             return;
         }
         sleep(PAUSE).await;
-        tokio::select! {
-            changed = changes.changed() => {
-                if changed.is_err() {
-                    return;
-                }
-                // On a blocking thread: a trace may have thousands of spans.
-                let store = store.clone();
-                let Ok(made) = spawn_blocking(move || news(&store, seen)).await else { return };
-                (event, seen) = made;
-            }
-            () = sleep(HEARTBEAT) => event = Bytes::from_static(b":\n\n"),
+        let is_changed = tokio::select! {
+            changed = changes.changed() => changed.is_ok(),
+            () = sleep(HEARTBEAT) => false,
             () = events.closed() => return,
             _ = stop.wait_for(|stopped| *stopped) => return,
+        };
+        event = Bytes::from_static(b":\n\n");
+        if is_changed {
+            // On a blocking thread: a trace may have thousands of spans.
+            let store = store.clone();
+            let Ok(made) = spawn_blocking(move || news(&store, seen)).await else { return };
+            (event, seen) = made;
         }
     }
 }

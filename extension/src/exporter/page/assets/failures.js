@@ -67,10 +67,10 @@ function cause({ title, frames: list }) {
 
 /** @param {import('./api.js').Frame[]} list */
 function frames(list) {
-  const { element, body } = table('Frames, the most recent call first', ['Function', 'Place']);
+  const { element, body } = table('Frames, the most recent call first', ['Place', 'Function']);
   for (const { file, line: number, function: name, own } of list.slice(0, MAX_FRAMES)) {
     const place = `${file ?? '?'}${number ? `:${number}` : ''}`;
-    const cells = [h('th', { scope: 'row' }, value(name ?? '?', 300)), h('td', value(place, 300))];
+    const cells = [h('th', { scope: 'row' }, value(place, 300)), h('td', value(name ?? '?', 160))];
     body.append(h(`tr.${own ? 'is-own' : ''}`, cells));
   }
   return element;

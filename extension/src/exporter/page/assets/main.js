@@ -31,7 +31,7 @@ import { destinations } from './destinations.js';
 const REFRESH_MS = 400;
 
 /** Time between two refreshes of a view that polls. */
-const POLL_MS = 2000;
+const POLL_MS = 700;
 
 /** @type {[RegExp, (context: Context) => View][]} */
 const ROUTES = [

@@ -5,7 +5,7 @@ FEATURES := --features cruddur/local
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help run reset tools deploy smoke test test-slow faults bench bench-extension fuzz soak lint checkov layer release dist clean build-TelemetryLayer
+.PHONY: help run reset tools deploy smoke test test-slow test-page screenshots faults bench bench-extension fuzz soak lint checkov layer release dist clean build-TelemetryLayer
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-zA-Z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,10 +30,17 @@ smoke: ## Call the deployed stack STACK as a new user, who is removed again
 test: $(VENV)/requirements ## Run every test; T=name runs those whose name contains it
 	cargo test --workspace $(FEATURES) $(T)
 
-test-slow: $(VENV)/requirements ## Run a property-based client against the local run, and other languages' OpenTelemetry SDKs against the extension
+test-slow: $(VENV)/requirements ## Run a property-based client against the local run, other languages' OpenTelemetry SDKs against the extension, and its page in a browser
 	tests/openapi/run
 	tests/sdk/install
 	cargo test --package cruddur-tests --test all $(FEATURES) -- --ignored --nocapture --test-threads 1 sdks::
+	$(MAKE) test-page
+
+test-page: ## Test the extension's page in headless Chromium, which is installed where apt can; T=waterfall runs one file
+	tests/page/run $(T)
+
+screenshots: ## Draw the two pictures of the page in extension/README.md anew
+	tests/page/run screenshots
 
 faults: ## Run the fault suite and print its table
 	@mkdir -p target && rm -f target/faults.txt
@@ -78,6 +85,7 @@ bench-extension: $(VENV)/requirements target/bench/bin/opentelemetry-lambda-exte
 	target/release/examples/bench-lines target/lambda/extensions/cruddur-telemetry
 	target/release/examples/bench-quota target/bench/bare-extension target/lambda/extensions/cruddur-telemetry
 	cargo test --release --package cruddur-telemetry --lib measure_appends -- --ignored --nocapture
+	cargo test --release --package cruddur-telemetry --lib measure_page -- --ignored --nocapture
 
 target/bench/bin/opentelemetry-lambda-extension:
 	cargo install --quiet --locked --root target/bench opentelemetry-lambda-extension@0.2.0
@@ -86,6 +94,7 @@ lint: $(VENV)/requirements ## Check formatting, lints, the documentation and the
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets $(FEATURES) -- -D warnings
 	cargo clippy --package cruddur --bins -- -D warnings # as it is deployed: without the local store
+	cargo clippy --package cruddur-telemetry --no-default-features -- -D warnings # without the local page
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps $(FEATURES)
 	sam validate --lint --region us-east-1
 	@mkdir -p target && python3 tests/translate_template.py >target/template.json
@@ -143,11 +152,12 @@ ARCHITECTURE ?= arm64
 
 # Linked statically: it starts in half the time, and asks for nothing that a runtime may not have.
 # Without the directory of the crates' sources in it: 30 KB less, and the same bytes on each machine.
+# Without the local page, which is of no use on Lambda.
 TARGET = $(ARCHITECTURE:arm64=aarch64)-unknown-linux-musl
 CRATES = $${CARGO_HOME:-$$HOME/.cargo}/registry/src/*
 build-extension = cargo fetch --quiet --locked --target $(TARGET) && \
 	RUSTFLAGS="$$(printf -- '--remap-path-prefix=%s/= ' $(CRATES))" \
-	cargo lambda build --release --target $(TARGET) --extension --package cruddur-telemetry
+	cargo lambda build --release --target $(TARGET) --extension --package cruddur-telemetry --no-default-features
 
 # `sam build` calls this for the layer. ARTIFACTS_DIR is what becomes /opt.
 build-TelemetryLayer:

@@ -13,6 +13,9 @@
 //! destination only within the bounded hold of Next. *Nothing is lost silently*: [`pipeline::ledger`]
 //! counts every received item as held, spooled, delivered, or dropped with a reason.
 //!
+//! Outside Lambda, `exporter::page` also keeps everything in memory and shows it at the port of OTLP/HTTP.
+//! It is there with the cargo feature `page`, which the layer is built without.
+//!
 //! The list of modules below is the order in which to read. A module imports only from modules above
 //! it in the list, and no two files import each other; a test of the workspace proves both.
 //!

@@ -176,6 +176,15 @@ impl<'a> Reader<'a> {
         self.get("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| "function".to_owned())
     }
 
+    /// Reads from other values. Errors among those are not reported.
+    pub fn read_from<T>(
+        &self,
+        var: &dyn Fn(&str) -> Option<String>,
+        read: impl FnOnce(&mut Reader<'_>) -> T,
+    ) -> T {
+        read(&mut Reader { var, known: self.known.clone(), errors: Vec::new() })
+    }
+
     pub fn into_errors(self) -> Vec<ConfigError> {
         self.errors
     }

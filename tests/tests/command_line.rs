@@ -64,9 +64,13 @@ fn the_extension_alone_prints_one_line_with_its_addresses_and_ctrl_c_ends_it_in_
     for (grpc, expected) in [
         (
             "127.77.0.9:4317",
-            "OTLP is received at http://127.77.0.9:4318 and, over gRPC, at http://127.77.0.9:4317\n",
+            "OTLP is received at http://127.77.0.9:4318 and, over gRPC, at http://127.77.0.9:4317, and shown \
+             at http://127.77.0.9:4318\n",
         ),
-        ("off", "OTLP is received at http://127.77.0.9:4318\n"),
+        (
+            "off",
+            "OTLP is received at http://127.77.0.9:4318, and shown at http://127.77.0.9:4318\n",
+        ),
     ] {
         let mut extension = Command::new(binaries().path("cruddur-telemetry"))
             .env_clear()

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use cruddur_tests::{Honeycomb, binaries, remove_package_variables};
+use cruddur_tests::{Honeycomb, binaries, eventually, http_client, remove_package_variables};
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
@@ -88,9 +88,18 @@ async fn the_start_message_fits_its_commands_work_and_ctrl_c_ends_in_silence() {
     assert!(message.iter().all(|row| row.chars().count() <= 80), "{message:#?}");
     assert!(answers.status.success(), "{commands}\n{answers:?}");
     assert!(text(&answers.stdout).contains("\"message\":\"hi\""), "{answers:?}");
+    let page =
+        message.iter().find_map(|row| row.strip_prefix("Traces, latencies, lines and failures: "));
+    let page = page.unwrap_or_else(|| panic!("no address of the page: {message:#?}"));
     for route in ["GET /api/activities/home", "POST /api/activities"] {
         let row = timeout(LIMIT, rows.next_line()).await.expect("a row").expect("UTF-8");
         assert!(row.as_ref().is_some_and(|row| row.contains(route)), "{row:?}");
+        let (_, trace) = row.as_ref().and_then(|row| row.split_once(page)).expect("a link");
+        let id = trace.split(' ').next().and_then(|it| it.strip_prefix("traces/")).expect("an id");
+        let url = format!("{page}api/traces/{id}");
+        let ask = || async { http_client::get(&url, &[]).await.expect("an answer").json() };
+        let shown = eventually(ask, |shown| shown["summary"]["id"] == id).await;
+        assert_eq!(shown["summary"]["id"], id, "{shown}");
     }
     let (printed, code) = interrupted(run).await;
     assert!(printed.starts_with("OTLP is received at http://"), "{printed}");

@@ -39,6 +39,7 @@ mod soak;
 mod managed_instances;
 mod otlp_grpc;
 mod otlp_receiver;
+mod page;
 mod proxies;
 mod python_function;
 mod replay;

@@ -254,9 +254,12 @@ async fn in_a_pipe_a_request_is_one_line_without_colours() {
     assert!(!shown.contains('\x1b'), "{shown}");
 }
 
-/// Without terminal colours, which end with `m`.
+/// Without terminal colours, which end with `m`, and without the addresses of links.
 fn without_colours(screen: &str) -> String {
-    let mut parts = screen.split("\x1b[");
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |text, part| text + part.split_once('m').map_or(part, |(_, rest)| rest))
+    let without = |text: &str, begin: &str, end: &str| {
+        let mut parts = text.split(begin);
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.fold(first, |text, part| text + part.split_once(end).map_or(part, |(_, rest)| rest))
+    };
+    without(&without(screen, "\x1b]8;;", "\x1b\\"), "\x1b[", "m")
 }

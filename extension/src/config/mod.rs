@@ -14,6 +14,8 @@ use crate::client::network::NetworkSettings;
 use crate::delivery::Exporter;
 use crate::exporter::ExporterSettings;
 use crate::exporter::honeycomb::config::HoneycombConfig;
+#[cfg(feature = "page")]
+use crate::exporter::page::config::PageConfig;
 use crate::exporter::rollbar::config::RollbarConfig;
 use crate::flush::credit::HoldSettings;
 use crate::flush::policy::{CORE_MEMORY_MB, FlushMode};
@@ -21,6 +23,7 @@ use crate::invocation::choice::SamplingSettings;
 use crate::invocation::registry::Registry;
 use crate::pipeline::PipelineSettings;
 use crate::processor::failures::FailureSettings;
+use crate::processor::failures::settings::ItemSettings;
 use crate::processor::log_lines::{LineSettings, emf::MetricScope};
 pub use crate::settings::ConfigError;
 use crate::settings::{
@@ -178,9 +181,23 @@ impl Config {
         HoldSettings { share, bank, max_hold, has_core: self.has_core }
     }
 
-    /// The part of the buffer that holds what may become failures: an eighth, if the Rollbar exporter is on.
+    /// `None` if the local page is off.
+    #[cfg(feature = "page")]
+    pub fn page(&self) -> Option<&PageConfig> {
+        self.exporters.get()
+    }
+
+    /// `None` if no exporter takes failures.
+    fn item_settings(&self) -> Option<&ItemSettings> {
+        let items = self.exporters.get::<RollbarConfig>().map(|config| &config.items);
+        #[cfg(feature = "page")]
+        let items = items.or_else(|| self.page().map(|page| &page.items));
+        items
+    }
+
+    /// The part of the buffer that holds what may become failures: an eighth, if an exporter takes them.
     fn failure_bytes(&self) -> usize {
-        self.exporters.get::<RollbarConfig>().map_or(0, |_| self.buffer_bytes / 8)
+        self.item_settings().map_or(0, |_| self.buffer_bytes / 8)
     }
 
     pub fn pipeline_settings(&self) -> PipelineSettings {
@@ -212,9 +229,9 @@ impl Config {
         }
     }
 
-    /// `None` if the Rollbar exporter is off.
+    /// `None` if no exporter takes failures.
     pub fn failure_settings(&self) -> Option<FailureSettings> {
-        let rollbar = self.exporters.get::<RollbarConfig>()?;
+        let items = self.item_settings()?.clone();
         let region = self.resource.iter().find(|(key, _)| key == "cloud.region");
         Some(FailureSettings {
             function_name: self.function_name.clone(),
@@ -222,7 +239,7 @@ impl Config {
             revision: self.revision.clone(),
             region: region.map(|(_, region)| region.clone()),
             scrub: self.scrub.clone(),
-            items: rollbar.items.clone(),
+            items,
             max_bytes: self.failure_bytes(),
         })
     }

@@ -4,11 +4,14 @@
 //! A new exporter is a folder, its module below, and its kind in `KINDS`.
 
 pub mod kind;
+pub mod drawing; // traces as text
 pub mod cloudwatch_logs;
 pub mod console;
 pub mod honeycomb;
 pub mod rollbar;
 pub mod xray;
+#[cfg(feature = "page")]
+pub mod page;
 
 use std::any::Any;
 
@@ -18,14 +21,21 @@ use crate::invocation::registry::Registry;
 use crate::settings::{Reader, Variable, parse_names};
 
 /// In the order in which they start.
-const KINDS: &[&ExporterKind] =
-    &[&honeycomb::KIND, &xray::KIND, &cloudwatch_logs::KIND, &rollbar::KIND, &console::KIND];
+const KINDS: &[&ExporterKind] = &[
+    &honeycomb::KIND,
+    &xray::KIND,
+    &cloudwatch_logs::KIND,
+    &rollbar::KIND,
+    &console::KIND,
+    #[cfg(feature = "page")]
+    &page::KIND,
+];
 
 const EXPORTERS: Variable = Variable::new(
     "CRUDDUR_EXPORTERS",
     "",
     "comma list of the exporters that run; unset: those with a key, a log group or a token, and console \
-     outside Lambda",
+     and page outside Lambda",
 );
 
 pub fn variables() -> impl Iterator<Item = &'static Variable> {

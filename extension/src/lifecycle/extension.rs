@@ -26,6 +26,7 @@ use crate::invocation::registry::Registry;
 use crate::invocation::usage::UsageMeter;
 use crate::lambda::extensions_api::error::ApiError;
 use crate::lambda::extensions_api::{ExtensionsApi, Invoke, Shutdown};
+use crate::lifecycle::otlp_port::OtlpPort;
 use crate::otlp::payload::{Payload, SignalKind};
 use crate::pipeline::{Pipeline, PipelineHandle, Trigger};
 use crate::processor::Processor;
@@ -33,8 +34,8 @@ use crate::processor::failures::{FailureReporter, SPANS_FOLLOW};
 use crate::processor::log_lines::LineEnricher;
 use crate::processor::platform_spans::PlatformSpans;
 use crate::receiver::body::BodyBudget;
+use crate::receiver::otlp::grpc;
 use crate::receiver::otlp::intake::OtlpReceiver;
-use crate::receiver::otlp::{grpc, http};
 use crate::receiver::posts::Posts;
 use crate::receiver::server;
 use crate::receiver::telemetry::TelemetryReceiver;
@@ -73,12 +74,15 @@ pub(super) struct Extension {
 pub(super) struct OtlpAddresses {
     http: SocketAddr,
     grpc: Option<SocketAddr>,
+    /// `None` without the local page.
+    page: Option<String>,
 }
 
 impl fmt::Display for OtlpAddresses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "OTLP is received at http://{}", self.http)?;
-        self.grpc.map_or(Ok(()), |grpc| write!(f, " and, over gRPC, at http://{grpc}"))
+        self.grpc.map_or(Ok(()), |grpc| write!(f, " and, over gRPC, at http://{grpc}"))?;
+        self.page.as_ref().map_or(Ok(()), |page| write!(f, ", and shown at {page}"))
     }
 }
 
@@ -146,13 +150,11 @@ impl Extension {
             std::io::Error::new(error.kind(), advice)
         })?;
         let http = listener.local_addr()?;
-        let handle = move |request| {
-            let receiver = Arc::clone(&receiver);
-            async move { http::handle(&receiver, request).await }
-        };
-        let serve = server::serve(listener, self.stop.subscribe(), handle);
+        let port = OtlpPort::new(receiver, config, self.stop.subscribe());
+        let page = port.page_address(http);
+        let serve = port.serve(listener, self.stop.subscribe());
         self.receivers.push(supervised("OTLP receiver", serve));
-        Ok(OtlpAddresses { http, grpc })
+        Ok(OtlpAddresses { http, grpc, page })
     }
 
     /// `localhost` is 127.0.0.1 to one SDK and ::1 to another, so the former address includes the latter

@@ -35,6 +35,7 @@
 //! ends. Each received payload is sent at once there, and SIGINT or SIGTERM is the SHUTDOWN. One process
 //! serves all functions and survives their reloads.
 
+mod otlp_port;
 mod extension;
 
 use std::{

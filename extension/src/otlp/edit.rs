@@ -104,7 +104,12 @@ pub fn push_item(items: &mut Vec<u8>, item: &[u8]) {
 
 /// Appends a resource with one scope to a request, unless it has no items. `items` are encoded by
 /// [`push_item`], the heads by [`head`].
-fn push_scope(request: &mut Vec<u8>, resource_head: &[u8], scope_head: &[u8], items: &[u8]) {
+pub(crate) fn push_scope(
+    request: &mut Vec<u8>,
+    resource_head: &[u8],
+    scope_head: &[u8],
+    items: &[u8],
+) {
     if items.is_empty() {
         return;
     }

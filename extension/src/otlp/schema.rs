@@ -165,7 +165,7 @@ static SCOPE_LOGS: Schema = of(&[
     ("log_records", Items(&LOG_RECORD)),
     ("schema_url", Text),
 ]);
-static LOG_RECORD: Schema = of(&[
+pub static LOG_RECORD: Schema = of(&[
     __,
     ("time_unix_nano", Fixed64),
     ("severity_number", Enum(&SEVERITY)),

@@ -113,6 +113,12 @@ impl Account {
         self.0[4..9].iter().sum()
     }
 
+    /// The dropped items by the reason's name, without zeros.
+    pub fn dropped(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let drops = Reason::NAMES.map(|(reason, name)| (name, self.at(State::Dropped(reason))));
+        drops.into_iter().filter(|(_, count)| *count > 0)
+    }
+
     /// The difference to an earlier account. Held and spooled items are kept as they are.
     pub fn since(&self, earlier: &Self) -> Self {
         let now = [State::Held.column(), State::Spooled.column()];
@@ -226,8 +232,7 @@ impl Serialize for Account {
             ("held", self.at(State::Held)),
             ("spooled", self.at(State::Spooled)),
         ];
-        let drops = Reason::NAMES.map(|(reason, name)| (name, self.at(State::Dropped(reason))));
-        let dropped: BTreeMap<_, _> = drops.into_iter().filter(|(_, count)| *count > 0).collect();
+        let dropped: BTreeMap<_, _> = self.dropped().collect();
         let mut map = serializer.serialize_map(None)?;
         for (name, count) in sums.iter().filter(|(_, count)| *count > 0) {
             map.serialize_entry(name, count)?;

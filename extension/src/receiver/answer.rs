@@ -1,4 +1,4 @@
-//! The body of an answer: bytes, and for gRPC the trailers behind them.
+//! The body of an answer: bytes, and for gRPC the trailers behind them; or chunks over time.
 
 use std::{
     convert::Infallible,
@@ -10,22 +10,29 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::mpsc;
 
 #[derive(Debug, Default)]
 pub struct AnswerBody {
     bytes: Full<Bytes>,
     trailers: Option<HeaderMap>,
+    chunks: Option<mpsc::Receiver<Bytes>>,
 }
 
 impl AnswerBody {
+    /// Ends when the sender is dropped.
+    pub fn of_chunks(chunks: mpsc::Receiver<Bytes>) -> Self {
+        Self { chunks: Some(chunks), ..Self::default() }
+    }
+
     pub fn with_trailers(bytes: Bytes, trailers: HeaderMap) -> Self {
-        Self { bytes: Full::new(bytes), trailers: Some(trailers) }
+        Self { bytes: Full::new(bytes), trailers: Some(trailers), chunks: None }
     }
 }
 
 impl From<Full<Bytes>> for AnswerBody {
     fn from(bytes: Full<Bytes>) -> Self {
-        Self { bytes, trailers: None }
+        Self { bytes, trailers: None, chunks: None }
     }
 }
 
@@ -37,6 +44,9 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Some(chunks) = &mut self.chunks {
+            return chunks.poll_recv(context).map(|chunk| Some(Ok(Frame::data(chunk?))));
+        }
         match Pin::new(&mut self.bytes).poll_frame(context) {
             Poll::Ready(None) => Poll::Ready(self.trailers.take().map(Frame::trailers).map(Ok)),
             frame => frame,
@@ -44,10 +54,13 @@ impl Body for AnswerBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.bytes.is_end_stream() && self.trailers.is_none()
+        self.chunks.is_none() && self.bytes.is_end_stream() && self.trailers.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.bytes.size_hint()
+        match &self.chunks {
+            Some(_) => SizeHint::default(),
+            None => self.bytes.size_hint(),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The HTTP servers that receive telemetry.
 
 pub mod body;
-mod answer;
+pub mod answer;
 mod timer;
 pub mod server;
 pub mod otlp;

@@ -10,7 +10,11 @@
 
 mod connection;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::FutureExt;
 use http::{Request, Response};
@@ -22,6 +26,7 @@ use tokio::{
 };
 use tracing::warn;
 
+pub use self::connection::ClientConnection;
 use self::connection::{ConnectionState, Handler, Protocol, ReceiverState};
 use crate::receiver::answer::AnswerBody;
 
@@ -80,6 +85,15 @@ struct ServedConnection {
     state: Arc<ConnectionState>,
 }
 
+/// Frees the slot when the connection's task ends or is aborted.
+struct ServedSlot(Arc<ConnectionState>);
+
+impl Drop for ServedSlot {
+    fn drop(&mut self) {
+        self.0.release_slot();
+    }
+}
+
 impl Connections {
     fn new(
         protocol: Protocol,
@@ -105,9 +119,9 @@ impl Connections {
                 accepted = accept(&listener, &receiver.slots) => accepted,
             };
             match accepted {
-                Ok((stream, slot)) => {
+                Ok((stream, peer, slot)) => {
                     reported = false;
-                    self.start(stream, slot);
+                    self.start(stream, peer.ip(), slot);
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut reported, true) {
@@ -121,12 +135,13 @@ impl Connections {
         self.close_all().await;
     }
 
-    fn start(&mut self, stream: TcpStream, slot: OwnedSemaphorePermit) {
+    fn start(&mut self, stream: TcpStream, peer: IpAddr, slot: OwnedSemaphorePermit) {
         self.make_room(); // first, or it would close the new connection if all others are busy
-        let state = Arc::new(ConnectionState::default());
+        let state = Arc::new(ConnectionState::new(peer, slot));
+        let served = ServedSlot(Arc::clone(&state));
         let serve = connection::serve(stream, Arc::clone(&self.receiver), Arc::clone(&state));
         let task = tokio::spawn(async move {
-            let _slot = slot;
+            let _served = served;
             serve.await
         });
         self.open.push(ServedConnection { task, state });
@@ -141,7 +156,8 @@ impl Connections {
         if !std::mem::replace(&mut self.reported, true) {
             warn!("{} connections are open: the oldest idle ones are closed", self.max);
         }
-        if let Some(index) = self.open.iter().position(|connection| !connection.state.is_busy()) {
+        let makes_room = |it: &ServedConnection| !it.state.is_busy() && it.state.has_slot();
+        if let Some(index) = self.open.iter().position(makes_room) {
             let connection = self.open.remove(index);
             match self.receiver.protocol {
                 Protocol::Http1 => connection.task.abort(),
@@ -163,14 +179,16 @@ impl Connections {
     }
 }
 
-/// Accepts the next connection with its slot. Without a free slot clients wait in the backlog.
+/// Accepts the next connection with its client and its slot. Without a free slot clients wait in the
+/// backlog.
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let slot = Arc::clone(slots).acquire_owned().await;
     let slot = slot.map_err(std::io::Error::other)?; // the semaphore is never closed
-    Ok((listener.accept().await?.0, slot))
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, slot))
 }
 
 #[cfg(test)]

@@ -65,7 +65,8 @@ fn sam_builds_the_functions_once_and_the_layer_once_for_either_architecture() {
         let calls = fs::read_to_string(calls).expect("calls");
         let builds: Vec<&str> = calls.lines().filter(|it| it.starts_with("lambda ")).collect();
         let layer = format!(
-            "lambda build --release --target {machine}-unknown-linux-musl --extension --package cruddur-telemetry"
+            "lambda build --release --target {machine}-unknown-linux-musl --extension --package cruddur-telemetry \
+             --no-default-features"
         );
         let functions = format!("lambda build --release{flag} --bin functions");
         assert_eq!(builds, [layer, functions], "{problem}");

@@ -33,7 +33,7 @@ use crate::time::timestamp;
 const RESERVED_FIELDS: [&str; 3] = ["requestId", "lambda", "claimed"];
 
 /// For each record its time in Unix milliseconds and its line, a JSON object.
-pub(super) fn lines(
+pub fn lines(
     request: &[u8],
     scrubber: &Scrubber,
     access_lines: &mut AccessLines,

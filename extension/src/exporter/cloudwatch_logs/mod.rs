@@ -15,7 +15,7 @@
 pub mod config;
 mod acknowledged;
 mod chunk;
-mod from_otlp;
+pub mod from_otlp;
 mod request;
 mod healthcheck;
 #[cfg(test)]

@@ -13,7 +13,10 @@ pub(super) const VARIABLES: &[Variable] = &[Variable::new(
 #[derive(Clone, Debug)]
 pub struct ConsoleConfig {
     pub view: ConsoleView,
+    /// The URL of a trace at a destination.
     pub trace_url: Option<String>,
+    /// The address of the local page, which has every trace; `None` if it is off.
+    pub page: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +36,12 @@ impl ConsoleConfig {
             return None;
         }
         let view = reader.or_default("CRUDDUR_CONSOLE", parse_view)?;
-        Some(Self { view, trace_url: reader.parsed("CRUDDUR_TRACE_URL", parse_trace_url) })
+        let trace_url = reader.parsed("CRUDDUR_TRACE_URL", parse_trace_url);
+        #[cfg(feature = "page")]
+        let page = crate::exporter::page::config::address(reader, selection.is_on_lambda);
+        #[cfg(not(feature = "page"))]
+        let page = None;
+        Some(Self { view, trace_url, page })
     }
 }
 

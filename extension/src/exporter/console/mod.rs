@@ -3,11 +3,6 @@
 //! Spans and log lines wait for the entry span of the process: a root, a SERVER span, or a span whose
 //! parent is in another process.
 
-mod text;
-mod trace;
-mod frames;
-mod line;
-mod waterfall;
 pub mod config;
 
 use std::{
@@ -27,8 +22,9 @@ use crate::delivery::error::{ExportError, ExportOutcome};
 use crate::delivery::healthcheck::Finding;
 use crate::delivery::{DestinationSpec, Exporter};
 use crate::exporter::console::config::{ConsoleConfig, ConsoleView};
-use crate::exporter::console::line::Screen;
-use crate::exporter::console::trace::{ReceivedTrace, is_entry, lines, spans};
+use crate::exporter::drawing::line::Screen;
+use crate::exporter::drawing::trace::{ReceivedTrace, is_entry, lines, spans};
+use crate::exporter::drawing::{line, waterfall};
 use crate::exporter::kind::{ExporterConfig, ExporterKind};
 use crate::invocation::registry::Registry;
 use crate::otlp::payload::{Payload, SignalKind};
@@ -141,7 +137,7 @@ impl Console {
         self.draw(rest)
     }
 
-    /// Without a link to a trace that sampling left out.
+    /// With a link to the local page, else to the destination unless sampling left the trace out.
     fn screen(&self, trace_id: &[u8]) -> Screen {
         let terminal = std::io::stdout().is_terminal();
         let width = terminal.then(|| {
@@ -151,8 +147,9 @@ impl Console {
         });
         let trace_id = trace_id.try_into().ok().and_then(TraceId::from_bytes);
         let is_left_out = trace_id.is_some_and(|id| self.registry.is_left_out(id));
-        let trace_url = self.config.trace_url.clone().filter(|_| !is_left_out);
-        Screen { width, trace_url }
+        let page_url = self.config.page.as_ref().map(|page| format!("{page}/traces/{{trace_id}}"));
+        let trace_url = || self.config.trace_url.clone().filter(|_| !is_left_out);
+        Screen { width, trace_url: page_url.or_else(trace_url) }
     }
 }
 
@@ -223,7 +220,7 @@ mod tests {
         let bytes = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
         let (payload, _) = Payload::read(SignalKind::Traces, bytes.into()).unwrap();
         let trace_url = Some("https://trace.example/{trace_id}".to_owned());
-        let config = ConsoleConfig { view: ConsoleView::Line, trace_url };
+        let config = ConsoleConfig { view: ConsoleView::Line, trace_url, page: None };
         let console = Console::new(config, registry.clone());
 
         let before = console.preview(&payload).unwrap().concat();

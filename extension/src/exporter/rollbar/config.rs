@@ -37,7 +37,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     Variable::new(
         "CRUDDUR_TRACE_URL",
         "",
-        "the URL of a trace, {trace_id} in place of its id: a link in each item and in the console",
+        "the URL of a trace, {trace_id} in place of its id: a link in each item, and in the console without a page",
     )
     .url(),
     Variable::new("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "", "megabytes; set by Lambda"),
@@ -73,7 +73,8 @@ impl RollbarConfig {
     }
 }
 
-fn read_items(reader: &mut Reader<'_>) -> ItemSettings {
+/// The settings of items, also where Rollbar gets none.
+pub fn read_items(reader: &mut Reader<'_>) -> ItemSettings {
     ItemSettings {
         environment: reader.or_default("ROLLBAR_ENVIRONMENT", parse_environment),
         min_level: reader.or_default("ROLLBAR_LEVEL", parse_level),

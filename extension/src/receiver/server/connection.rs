@@ -7,10 +7,11 @@ mod preface;
 use std::{
     convert::Infallible,
     io::Cursor,
+    net::IpAddr,
     panic::AssertUnwindSafe,
     pin::pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -27,7 +28,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncReadExt, join},
     net::TcpStream,
-    sync::{Notify, Semaphore, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
     time::timeout,
 };
 use tracing::info;
@@ -74,17 +75,68 @@ pub(super) struct ReceiverState {
     pub(super) stop: watch::Receiver<bool>,
 }
 
-#[derive(Default)]
 pub(super) struct ConnectionState {
+    peer: IpAddr,
     begun: AtomicUsize,
     running: AtomicUsize,
     close: Notify,
+    /// `None` if the connection does not count, so that its end makes no room.
+    slot: Mutex<Option<OwnedSemaphorePermit>>,
+}
+
+/// The connection of a request, among the request's extensions.
+#[derive(Clone)]
+pub struct ClientConnection(Arc<ConnectionState>);
+
+impl ClientConnection {
+    /// Whether the client runs on this machine.
+    pub fn is_local(&self) -> bool {
+        self.0.peer.is_loopback()
+    }
+
+    /// Lets another client have the connection's slot. The answer must close the connection, since it
+    /// would carry further requests without one.
+    pub fn release_slot(&self) {
+        self.0.release_slot();
+    }
+
+    /// Ends the connection, at the latest after a tenth of a second, even if the client reads nothing.
+    pub fn close(&self) {
+        self.0.close();
+    }
+}
+
+#[cfg(test)]
+impl ClientConnection {
+    /// A connection without a socket.
+    pub fn without_socket(slot: OwnedSemaphorePermit) -> Self {
+        Self(Arc::new(ConnectionState::new(IpAddr::from([127, 0, 0, 1]), slot)))
+    }
+
+    /// Returns after [`close`](Self::close).
+    pub async fn closed(&self) {
+        self.0.close.notified().await;
+    }
 }
 
 /// A request in progress. A client may reset it, which drops the handler's future.
 struct RunningRequest(Arc<ConnectionState>);
 
 impl ConnectionState {
+    pub(super) fn new(peer: IpAddr, slot: OwnedSemaphorePermit) -> Self {
+        let slot = Mutex::new(Some(slot));
+        let (begun, running) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { peer, begun, running, close: Notify::new(), slot }
+    }
+
+    pub(super) fn has_slot(&self) -> bool {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    pub(super) fn release_slot(&self) {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
     pub(super) fn is_busy(&self) -> bool {
         self.running.load(Ordering::Relaxed) > 0
     }
@@ -207,8 +259,9 @@ fn log_end(ended: hyper::Result<()>) {
 async fn answer(
     receiver: Arc<ReceiverState>,
     connection: Arc<ConnectionState>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Infallible> {
+    request.extensions_mut().insert(ClientConnection(Arc::clone(&connection)));
     let running = connection.begin();
     if *receiver.stop.borrow() {
         return Ok(without_body(StatusCode::SERVICE_UNAVAILABLE));

@@ -5,8 +5,8 @@ use opentelemetry_proto::tonic::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::exporter::console::text;
-use crate::exporter::console::trace::ReceivedSpan;
+use crate::exporter::drawing::text;
+use crate::exporter::drawing::trace::ReceivedSpan;
 
 fn sent(id: u8, parent: u8, name: &str, millis: std::ops::Range<u64>) -> ReceivedSpan {
     let span = Span {

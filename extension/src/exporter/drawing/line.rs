@@ -10,10 +10,11 @@ use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::{logs::v1::LogRecord, trace::v1::Span};
 
-use crate::exporter::console::frames::{ShownException, exceptions};
-use crate::exporter::console::text::{StyledRow, clean, columns, cut, duration};
-use crate::exporter::console::trace::{
-    ReceivedSpan, ReceivedTrace, attribute, has_failed, is_access_line, is_entry, line_text, nanos,
+use crate::exporter::drawing::frames::{ShownException, exceptions};
+use crate::exporter::drawing::text::{StyledRow, clean, columns, cut, duration};
+use crate::exporter::drawing::trace::{
+    ReceivedSpan, ReceivedTrace, USER_KEYS, attribute, has_failed, is_access_line, is_entry,
+    line_text, nanos,
 };
 use crate::otlp::log_level::LogLevel;
 use crate::text::hex_id;
@@ -44,15 +45,15 @@ const SHORT_ID: usize = 8;
 
 /// The place that rows are drawn for.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Screen {
+pub struct Screen {
     /// Columns; `None` for a pipe, where a request and its cause are one row without a limit.
-    pub(super) width: Option<usize>,
+    pub width: Option<usize>,
     /// The URL of a trace, `{trace_id}` in place of its id.
-    pub(super) trace_url: Option<String>,
+    pub trace_url: Option<String>,
 }
 
 /// One row per request of the trace, each with its failure. Empty for late spans of a drawn request.
-pub(super) fn draw(trace: &ReceivedTrace, screen: &Screen) -> String {
+pub fn draw(trace: &ReceivedTrace, screen: &Screen) -> String {
     let mut requests: Vec<_> = trace.spans.iter().filter(|it| is_entry(&it.span)).collect();
     if requests.is_empty() && !trace.is_late {
         let is_top = |span: &Span| {
@@ -73,10 +74,7 @@ pub(super) fn draw(trace: &ReceivedTrace, screen: &Screen) -> String {
 }
 
 /// A row per log line, without a place in a waterfall.
-pub(super) fn draw_lines<'a>(
-    lines: impl IntoIterator<Item = &'a LogRecord>,
-    screen: &Screen,
-) -> String {
+pub fn draw_lines<'a>(lines: impl IntoIterator<Item = &'a LogRecord>, screen: &Screen) -> String {
     lines.into_iter().fold(String::new(), |mut text, line| {
         draw_line(&mut text, line, screen);
         text
@@ -190,8 +188,7 @@ fn name(request: &ReceivedSpan) -> String {
 
 /// An id is shortened, since most are UUIDs.
 fn user(request: &ReceivedSpan) -> Option<String> {
-    let keys = ["user.name", "enduser.id", "user.id", "app.user_id"];
-    let user = keys.iter().find_map(|key| attribute(&request.span.attributes, key))?;
+    let user = USER_KEYS.iter().find_map(|key| attribute(&request.span.attributes, key))?;
     Some(match user.len() == UUID_LENGTH && user.is_ascii() {
         true => format!("user {}", &user[..SHORT_ID]),
         false => format!("user {user}"),

@@ -10,10 +10,10 @@ use std::{
 use anstyle::{AnsiColor, Style};
 use opentelemetry_proto::tonic::{common::v1::KeyValue, logs::v1::LogRecord, trace::v1::Span};
 
-use crate::exporter::console::frames;
-use crate::exporter::console::line::{self, FAILED, Screen, level_style};
-use crate::exporter::console::text::{clean, columns, cut, duration, wrap};
-use crate::exporter::console::trace::{
+use crate::exporter::drawing::frames;
+use crate::exporter::drawing::line::{self, FAILED, Screen, level_style};
+use crate::exporter::drawing::text::{clean, columns, cut, duration, wrap};
+use crate::exporter::drawing::trace::{
     ReceivedTrace, has_failed, is_access_line, is_entry, line_text, nanos, value,
 };
 use crate::otlp::any_value::text;
@@ -69,7 +69,7 @@ const USUAL: [&str; 27] = [
 ];
 
 /// `trace` has at least one span. The drawing ends with an empty row.
-pub(super) fn draw(trace: &ReceivedTrace, screen: &Screen, shows_all: bool) -> String {
+pub fn draw(trace: &ReceivedTrace, screen: &Screen, shows_all: bool) -> String {
     let width = screen.width.unwrap_or(DEFAULT_WIDTH).max(MIN_WIDTH);
     let rows = rows(trace, MAX_INDENT.min(width / 2 - 6));
     let spans = || trace.spans.iter().map(|received| &received.span);

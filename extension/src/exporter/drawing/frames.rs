@@ -3,8 +3,8 @@
 use opentelemetry_proto::tonic::{common::v1::KeyValue, trace::v1::Span};
 
 use crate::backtrace::{StackFrame, frames};
-use crate::exporter::console::text::clean;
-use crate::exporter::console::trace::attribute;
+use crate::exporter::drawing::text::clean;
+use crate::exporter::drawing::trace::attribute;
 use crate::otlp::any_value::text;
 
 /// Most frames shown; the innermost come first.

@@ -22,7 +22,10 @@ use crate::pipeline::PipelineSettings;
 use crate::processor::failures::FailureSettings;
 use crate::processor::log_lines::{LineSettings, emf::MetricScope};
 pub use crate::settings::ConfigError;
-use crate::settings::{Reader, parse_names, parse_number, parse_share, parse_size, parse_text};
+use crate::settings::{
+    Reader, parse_address, parse_address_or_off, parse_names, parse_number, parse_share,
+    parse_size, parse_text,
+};
 
 /// Where the extension runs, what it listens on, where it sends to, and how much it may hold.
 /// [`variables`] lists the variables.
@@ -190,18 +193,6 @@ fn parse_namespace(text: &str) -> Result<String, String> {
     match text.len() <= 255 && text.bytes().all(is_legal) && !text.starts_with("AWS/") {
         true => Ok(text.to_owned()),
         false => Err("is ignored: not a namespace of CloudWatch".into()),
-    }
-}
-
-fn parse_address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "is ignored: not an address:port".into())
-}
-
-/// `None` if the receiver is off.
-fn parse_address_or_off(text: &str) -> Result<Option<SocketAddr>, String> {
-    match text {
-        "off" => Ok(None),
-        address => parse_address(address).map(Some),
     }
 }
 

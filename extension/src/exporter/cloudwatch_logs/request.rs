@@ -16,6 +16,7 @@ use tracing::warn;
 
 use crate::client::aws;
 use crate::delivery::error::ExportError;
+use crate::exporter::cloudwatch_logs::chunk::EVENT_BYTES;
 use crate::exporter::cloudwatch_logs::config::CloudWatchLogsConfig;
 use crate::otlp::line_codec::LogLine;
 
@@ -27,6 +28,8 @@ pub(super) struct LogStream {
     /// Created for the first batch, like the stream.
     pub(super) client: Option<Client>,
     pub(super) exists: bool,
+    /// Bytes of events since they were last taken, as CloudWatch Logs bills them.
+    pub(super) sent_bytes: u64,
     /// Whether this process created the group and has not yet set its retention.
     owes_retention: bool,
 }
@@ -39,6 +42,7 @@ impl LogStream {
             name: stream_name(config, Timestamp::now()),
             client: None,
             exists: false,
+            sent_bytes: 0,
             owes_retention: false,
         }
     }
@@ -53,6 +57,8 @@ impl LogStream {
             log_stream_name: &self.name,
             log_events: events.collect(),
         };
+        let sizes = body.log_events.iter().map(|event| event.message.len() + EVENT_BYTES);
+        self.sent_bytes += sizes.sum::<usize>() as u64;
         let bytes = body.log_events.iter().map(|event| event.message.len() * 5 / 4 + 64).sum();
         let set_body = aws::json_body(&body, bytes);
         let request = self.client.get_or_insert_with(client).put_log_events();

@@ -28,6 +28,7 @@ mod board;
 mod command_line;
 mod cloudwatch;
 mod destinations;
+mod filters;
 mod doctor;
 mod emulator;
 mod environment;

@@ -3,6 +3,7 @@
 //! [`Config::from_vars`] never fails, so that a typing error does not stop the function. An invalid
 //! value becomes a [`ConfigError`] to be logged, and the default applies.
 
+mod filters;
 mod resource;
 pub mod variables;
 
@@ -18,6 +19,7 @@ use crate::flush::credit::HoldSettings;
 use crate::flush::policy::{CORE_MEMORY_MB, FlushMode};
 use crate::invocation::choice::SamplingSettings;
 use crate::invocation::registry::Registry;
+use crate::otlp::filter::request::TelemetryFilter;
 use crate::pipeline::PipelineSettings;
 use crate::processor::failures::FailureSettings;
 use crate::processor::log_lines::{LineSettings, emf::MetricScope};
@@ -49,6 +51,7 @@ pub struct Config {
     pub metrics: MetricScope,
     /// Names of secrets in addition to the built-in list; `None` masks nothing.
     pub scrub: Option<Vec<String>>,
+    pub filter: TelemetryFilter,
     pub otlp_listen: SocketAddr,
     /// `None` if the receiver is off.
     pub otlp_grpc_listen: Option<SocketAddr>,
@@ -100,6 +103,7 @@ impl Config {
                 Some(off) if off.trim().eq_ignore_ascii_case("off") => None,
                 list => Some(list.map(|list| parse_names(&list)).unwrap_or_default()),
             },
+            filter: filters::read(reader),
             otlp_listen: reader.or_default("CRUDDUR_OTLP_LISTEN", parse_address),
             otlp_grpc_listen: reader.or_default("CRUDDUR_OTLP_GRPC_LISTEN", parse_address_or_off),
             flush: reader.or_default("CRUDDUR_FLUSH", FlushMode::parse),
@@ -168,6 +172,7 @@ impl Config {
             function_name: self.function_name.clone(),
             function_version: self.function_version.clone(),
             scrub: self.scrub.clone(),
+            levels: self.filter.levels.clone(),
         }
     }
 

@@ -8,6 +8,7 @@ use crate::processor::failures::settings::ClientAddress;
 use crate::settings::Variable;
 use http::HeaderValue;
 
+mod filters;
 mod otlp;
 mod sampling;
 mod xray;

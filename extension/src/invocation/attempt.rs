@@ -8,6 +8,7 @@ use std::{
 use trace_context::{SpanId, TraceId, XrayHeader};
 
 use crate::invocation::end::{EndEvidence, EvidenceSet};
+use crate::otlp::filter::destinations::FilteredAt;
 
 /// Ascends in the order in which the attempts became known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,6 +91,8 @@ pub struct SpanParent {
     pub trace_id: TraceId,
     pub span_id: SpanId,
     pub is_sampled: bool,
+    /// The destinations that do not get the server span, nor the spans below it.
+    pub filtered_at: FilteredAt,
 }
 
 impl Attempt {

@@ -123,6 +123,7 @@ impl Extension {
             max_body_bytes: config.buffer_bytes,
             room: BodyBudget::new(config.buffer_bytes.saturating_mul(2)),
             scrubber: Scrubber::configured(config.scrub.as_deref()),
+            filter: config.filter.clone(),
             adds_xray_header: config.exporters.get::<XrayConfig>().is_some(),
         });
         let grpc = match config.otlp_grpc_listen {

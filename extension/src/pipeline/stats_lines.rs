@@ -156,7 +156,7 @@ mod tests {
         let mut accounting = StatsReporter::new("home".to_owned(), Instant::now());
         let bytes = bytes::Bytes::from_static(&[0]);
         let (kind, has_error, has_unsampled) = (SignalKind::Traces, false, false);
-        core.receive(Payload { kind, bytes, items, has_error, has_unsampled });
+        core.receive(Payload { items, has_error, has_unsampled, ..Payload::empty(kind, bytes) });
         let (spool, recovered) = Spool::open(directory.path(), 1 << 20, &core.names()).unwrap();
         core.use_spool(spool, recovered, sums.take());
         *sums = Some(core.sums());

@@ -109,7 +109,12 @@ impl Core {
         for (id, destination) in self.destinations.iter().enumerate() {
             if let Some(route) = destination.route_of(payload.kind) {
                 self.ledger.received(route, payload.items);
-                destinations |= 1 << id;
+                if payload.filtered_at.includes(destination.spec.name) {
+                    let filtered = State::Dropped(Reason::Filtered);
+                    self.ledger.transfer(route, State::Held, filtered, payload.items);
+                } else {
+                    destinations |= 1 << id;
+                }
             }
         }
         if destinations == 0 {
@@ -117,7 +122,7 @@ impl Core {
         }
         let (kind, has_error) = (payload.kind, payload.has_error);
         let sequence = self.buffer.push(payload, destinations);
-        self.await_decision(sequence, kind, has_error);
+        self.await_decision(sequence, kind, has_error, destinations);
         self.append(sequence);
         if self.trigger == Trigger::Receive {
             self.settle_samples(false);

@@ -19,6 +19,7 @@ use crate::invocation::registry::Registry;
 use crate::lambda::extensions_api::Shutdown;
 use crate::lambda::telemetry_event::PhaseReport;
 pub use crate::lambda::telemetry_event::{PlatformEvent, PlatformRecord, RawEvent};
+use crate::otlp::filter::destinations::FilteredAt;
 use crate::otlp::payload::{Payload, XRAY_HEADER_KEY};
 use crate::processor::platform_spans::span::{PlatformSpan, encode};
 pub(crate) use crate::processor::platform_spans::span::{new_span_id, new_trace_id};
@@ -124,7 +125,12 @@ impl PlatformSpans {
         let began = attempt.began.min(end);
         let mut root = PlatformSpan::root(name, began, end, error_type);
         root.attribute("faas.invocation_id", attempt.request_id.to_string());
-        let server = SpanParent { trace_id, span_id: root.id, is_sampled: true };
+        let server = SpanParent {
+            trace_id,
+            span_id: root.id,
+            is_sampled: true,
+            filtered_at: FilteredAt::NOWHERE,
+        };
         self.registry.set_root(attempt.id, server);
         let before = std::mem::take(&mut self.before_first);
         // Not by `add`, which may drop spans of evicted attempts.
@@ -142,7 +148,10 @@ impl PlatformSpans {
         if let Some(header) = &attempt.xray_header {
             spans.iter_mut().for_each(|span| span.attribute(XRAY_HEADER_KEY, &*header.text));
         }
-        Some(encode(&self.resource, server, spans))
+        let payload = encode(&self.resource, server, spans);
+        let is_kept = payload.has_error || attempt.has_failed;
+        let filtered_at = if is_kept { FilteredAt::NOWHERE } else { server.filtered_at };
+        Some(Payload { filtered_at, ..payload })
     }
 
     fn add(&mut self, id: AttemptId, spans: impl IntoIterator<Item = PlatformSpan>) {

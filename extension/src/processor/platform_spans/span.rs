@@ -172,7 +172,8 @@ pub(crate) fn encode(
     let resource_spans =
         vec![ResourceSpans { resource: Some(resource), scope_spans, ..ResourceSpans::default() }];
     let bytes = ExportTraceServiceRequest { resource_spans }.encode_to_vec().into();
-    Payload { kind: SignalKind::Traces, bytes, items, has_error, has_unsampled: !server.is_sampled }
+    let payload = Payload::empty(SignalKind::Traces, bytes);
+    Payload { items, has_error, has_unsampled: !server.is_sampled, ..payload }
 }
 
 /// A new trace id that begins with the time, as X-Ray requires.

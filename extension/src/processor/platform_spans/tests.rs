@@ -64,6 +64,7 @@ fn server(request_id: &str) -> ServerSpan {
         is_sampled: true,
         failed: false,
         ended: None,
+        filtered_at: FilteredAt::NOWHERE,
     }
 }
 
@@ -287,4 +288,21 @@ fn spans_that_wait_are_bounded_although_an_early_report_is_missing() {
     let waiting = &platform.platform.waiting;
     assert_eq!(waiting.len(), MAX_WAITING);
     assert!(waiting.contains_key(&platform.registry.of_record("0").unwrap()), "it is not over");
+}
+
+#[test]
+fn the_spans_of_a_filtered_invocation_are_filtered_too_unless_it_failed() {
+    let filtered = ServerSpan { filtered_at: FilteredAt::HONEYCOMB, ..server("a") };
+    for (end, expected) in [(DONE, FilteredAt::HONEYCOMB), (TIMEOUT, FilteredAt::NOWHERE)] {
+        let mut platform = platform();
+        platform.invoked(&invoke("a"), now());
+        assert!(platform.server_span(&filtered).is_none());
+        events(end).into_iter().for_each(|event| drop(platform.event(event)));
+        let report = r#"[{"time":"2023-11-14T22:13:24.000Z","type":"platform.report",
+            "record":{"requestId":"a","metrics":{"durationMs":5.0}}}]"#;
+
+        let spans = events(report).into_iter().find_map(|event| platform.event(event));
+
+        assert_eq!(spans.unwrap().filtered_at, expected, "{end}");
+    }
 }

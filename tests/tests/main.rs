@@ -42,6 +42,7 @@ mod python_function;
 mod replay;
 mod rollbar;
 mod sampling;
+mod second_backend;
 mod sdks;
 mod secrets;
 mod straight_line;

@@ -4,6 +4,7 @@
 pub mod error;
 pub mod batch;
 pub mod healthcheck;
+pub mod sent;
 
 use futures_util::future::BoxFuture;
 

@@ -16,6 +16,7 @@ use tokio::{
 use tracing::{error, warn};
 
 use crate::config::Config;
+use crate::delivery::sent::SentTotals;
 use crate::exporter::honeycomb;
 use crate::exporter::xray::config::XrayConfig;
 use crate::flush::policy;
@@ -91,13 +92,16 @@ impl Extension {
         let failures = config.failure_settings().map(new_reporter);
         let reads_lines = wants_lines || failures.is_some();
         let (name, resource) = (config.function_name.clone(), config.resource.clone());
+        let sent = Arc::<SentTotals>::default();
         let platform = PlatformSpans::new(name, resource, registry.clone());
+        let platform = platform.with_sent(Arc::clone(&sent));
         let lines =
             reads_lines.then(|| LineEnricher::new(config.line_settings(), registry.clone()));
         let invocations = Processor::new(registry, platform, lines, failures);
         let (pipeline, handle) = Pipeline::new(exporters, &config.pipeline_settings(), trigger);
         let pipeline = pipeline
             .with_pending_failures(invocations.failure_counts())
+            .with_sent(sent)
             .with_sampling(honeycomb::KIND.name, invocations.registry());
         drop(supervised("pipeline", pipeline.run()));
         let has_core = config.hold_settings().has_core;

@@ -1,11 +1,12 @@
 //! The state of [`Core`], and its steps from a received payload to a flush.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use tracing::warn;
 
 use crate::delivery::error::ExportError;
+use crate::delivery::sent::SentTotals;
 use crate::delivery::{DestinationId, DestinationSpec};
 use crate::otlp::payload::{Payload, SignalKind};
 use crate::pipeline::buffer::{Buffer, Entry};
@@ -52,6 +53,7 @@ pub struct Core {
     pub(super) full_reported: bool,
     /// `None` if the destinations get all spans.
     pub(super) sampler: Option<Sampler>,
+    pub(super) sent: Arc<SentTotals>,
 }
 
 impl Core {
@@ -90,6 +92,7 @@ impl Core {
             spool_reported: false,
             full_reported: false,
             sampler: None,
+            sent: Arc::default(),
         }
     }
 

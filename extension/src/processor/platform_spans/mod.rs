@@ -12,8 +12,9 @@
 
 pub(crate) mod span;
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
+use crate::delivery::sent::SentTotals;
 use crate::invocation::attempt::{Attempt, AttemptId, SpanParent};
 use crate::invocation::registry::Registry;
 use crate::lambda::extensions_api::Shutdown;
@@ -37,13 +38,20 @@ pub struct PlatformSpans {
     waiting: BTreeMap<AttemptId, Vec<PlatformSpan>>,
     /// `init` or `restore`, until the following invocation has its S, or the root in its place.
     before_first: Vec<PlatformSpan>,
+    sent: Arc<SentTotals>,
 }
 
 impl PlatformSpans {
     /// `resource` describes the function, like the resource of the function's spans.
     pub fn new(function_name: String, resource: Vec<(String, String)>, registry: Registry) -> Self {
         let (waiting, before_first) = (BTreeMap::new(), Vec::new());
-        Self { resource, function_name, registry, waiting, before_first }
+        let sent = Arc::default();
+        Self { resource, function_name, registry, waiting, before_first, sent }
+    }
+
+    /// The counts of exports, which the spans `platform.report` carry.
+    pub fn with_sent(self, sent: Arc<SentTotals>) -> Self {
+        Self { sent, ..self }
     }
 
     /// Returns the spans that waited for the S of this invocation.
@@ -70,7 +78,12 @@ impl PlatformSpans {
             }
             PlatformRecord::Report(report) => {
                 let attempt = self.registry.get(attempt?)?;
-                let span = PlatformSpan::report(&report, attempt.began, attempt.hold);
+                let mut span = PlatformSpan::report(&report, attempt.began, attempt.hold);
+                // A span that is left out somewhere would lose the counts.
+                let is_sent = |it: &SpanParent| it.is_sampled && it.filtered_at.is_nowhere();
+                if attempt.server.as_ref().is_some_and(is_sent) {
+                    span.push_sent(&self.sent.take());
+                }
                 self.add(attempt.id, Some(span));
                 self.release(&attempt)
             }

@@ -1,5 +1,6 @@
 //! Platform spans and their OTLP encoding.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use opentelemetry_proto::tonic::{
@@ -13,6 +14,7 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 use trace_context::{SpanId, TraceId};
 
+use crate::delivery::sent::SentCounts;
 use crate::invocation::attempt::SpanParent;
 use crate::lambda::telemetry_event::{
     InvocationReport, PhaseReport, RuntimeDone, millis, parse_time,
@@ -103,6 +105,17 @@ impl PlatformSpan {
             span.attribute("aws.lambda.status", status.clone());
         }
         span
+    }
+
+    /// Adds what each destination was sent since the report before.
+    pub(super) fn push_sent(&mut self, sent: &BTreeMap<&'static str, SentCounts>) {
+        for (destination, SentCounts { requests, events, bytes }) in sent {
+            let counts = [("requests", requests), ("events", events), ("bytes", bytes)];
+            for (name, count) in counts {
+                let count = i64::try_from(*count).unwrap_or(i64::MAX);
+                self.push(&format!("cruddur.{destination}.{name}"), Value::IntValue(count));
+            }
+        }
     }
 
     /// The root of an invocation without a server span.

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cruddur_tests::{Answer, Builder, Burst, Cli, Honeycomb, Load, Recorded, Sandbox};
-use serde_json::Value;
+use cruddur_tests::{Answer, Builder, Burst, Cli, Honeycomb, Load, Recorded, Sandbox, moto};
+use serde_json::{Value, json};
 
 const HEADERS: &str = "authorization=Basic%20hidden,x-scope=a";
 
@@ -78,6 +78,30 @@ async fn both_get_everything_once_each_with_its_headers_and_its_compression() {
     assert!(taken.iter().all(|it| it.header("x-honeycomb-team").is_none()));
     assert!(honeycomb.requests().iter().all(|it| it.header("authorization").is_none()));
     assert!(!story.contains("hidden"), "{story}");
+}
+
+#[tokio::test]
+async fn headers_that_aws_keeps_are_fetched_and_fetched_again_when_they_are_refused() {
+    let (load, honeycomb) = (Load::default(), Honeycomb::start().await);
+    let backend = Honeycomb::start().await; // it takes its own key alone
+    let list = |key: &str| json!({ "SecretString": format!("x-scope=a,x-honeycomb-team={key}") });
+    let arn = moto::secret(&moto::unique("otlp"), list("old")).await;
+    let sandbox = sandbox(&load, &honeycomb)
+        .env("CRUDDUR_OTLP_ENDPOINT", &backend.url())
+        .env("CRUDDUR_OTLP_HEADERS_SECRET", &arn)
+        .env("AWS_ENDPOINT_URL", moto::url())
+        .start()
+        .await;
+    invoke(&sandbox, 1).await;
+    backend.requests_reach(1).await;
+    moto::change_secret(&arn, &format!("x-honeycomb-team={}", backend.key())).await;
+
+    invoke(&sandbox, 1).await;
+    sandbox.shutdown().await;
+
+    assert_has_everything_once(&load, &backend, &sandbox.story());
+    assert_eq!(backend.requests()[0].header("x-honeycomb-team"), Some("old"));
+    assert!(!sandbox.story().contains(backend.key()));
 }
 
 #[tokio::test]

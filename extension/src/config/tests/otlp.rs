@@ -86,7 +86,7 @@ fn an_endpoint_that_cannot_be_used_is_one_line_with_its_variable() {
 fn headers_and_compression_of_a_signal_replace_the_general_ones_and_values_are_hidden() {
     let (config, errors) = read(&[
         (BASE, "http://otel.example"),
-        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Basic%20secret,x-a=1"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Basic%20hidden,x-a=1"),
         ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "x-b=2"),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
         ("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "none"),
@@ -98,12 +98,25 @@ fn headers_and_compression_of_a_signal_replace_the_general_ones_and_values_are_h
         .targets
         .iter()
         .map(|it| it.headers.iter().map(|(_, value)| value.to_str().unwrap()).collect::<Vec<_>>());
-    let general = vec!["Basic secret", "1"];
+    let general = vec!["Basic hidden", "1"];
     assert_eq!(values.collect::<Vec<_>>(), [general.clone(), vec!["2"], general]);
     let compressions: Vec<_> = otlp.targets.iter().map(|it| it.compression.unwrap()).collect();
     use OtlpCompression::{Gzip, None};
     assert_eq!(compressions, [Gzip, Gzip, None]);
-    assert!(!format!("{config:?}").contains("secret"));
+    assert!(!format!("{config:?}").contains("hidden"));
+}
+
+#[test]
+fn headers_that_aws_keeps_are_for_the_own_endpoint_and_a_broken_reference_switches_it_off() {
+    let secret = |value| ("CRUDDUR_OTLP_HEADERS_SECRET", value);
+    let endpoint = (OWN, "http://otel.example");
+    let (config, errors) = read(&[endpoint, secret("/cruddur/otlp")]);
+    assert_eq!(errors, []);
+    assert!(config.exporters.get::<OtlpConfig>().unwrap().secret.is_some());
+
+    let (found, errors) = urls(&[endpoint, secret("arn:aws:s3:::bucket")]);
+    assert_eq!((found.len(), errors.len()), (0, 1), "{errors:?}");
+    assert!(errors[0].starts_with("CRUDDUR_OTLP_HEADERS_SECRET"), "{errors:?}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use http::{HeaderName, HeaderValue, Uri};
 
+use crate::client::secret::SecretSource;
 use crate::exporter::otlp::compression::OtlpCompression;
 use crate::exporter::otlp::headers::{TEAM, read_headers};
 use crate::otlp::payload::SignalKind;
@@ -18,6 +19,7 @@ use crate::settings::{
 
 const ENDPOINT: &str = "CRUDDUR_OTLP_ENDPOINT";
 const HEADERS: &str = "CRUDDUR_OTLP_HEADERS";
+pub const HEADERS_SECRET: &str = "CRUDDUR_OTLP_HEADERS_SECRET";
 const STANDARD_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 pub const STANDARD_HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
 const STANDARD_PROTOCOL: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
@@ -36,6 +38,11 @@ pub(super) const VARIABLES: &[Variable] = &[
         "headers name=value,… of the URL above or, if that is unset, of HONEYCOMB_API_ENDPOINT; values percent-encoded",
     )
     .secret(),
+    Variable::new(
+        HEADERS_SECRET,
+        "",
+        "where AWS keeps the headers of CRUDDUR_OTLP_ENDPOINT, as HONEYCOMB_API_KEY_SECRET",
+    ),
     Variable::new(
         STANDARD_ENDPOINT,
         "",
@@ -102,6 +109,8 @@ const SIGNALS: [SignalVariables; 3] = [TRACES, LOGS, METRICS];
 #[derive(Clone, Debug)]
 pub struct OtlpConfig {
     pub targets: Vec<SignalTarget>,
+    /// A list of further headers for all signals.
+    pub secret: Option<SecretSource>,
 }
 
 #[derive(Clone, Debug)]
@@ -133,6 +142,10 @@ impl OtlpConfig {
             }
             return None;
         }
+        let secret = match is_own && reader.get(HEADERS).is_none() {
+            true => SecretSource::read(reader, HEADERS, HEADERS_SECRET).ok()?,
+            false => None,
+        };
         let mut targets = Vec::new();
         for (signal, variable, url) in endpoints {
             if !is_own && !has_known_protocol(reader, signal) {
@@ -144,7 +157,7 @@ impl OtlpConfig {
             }
             targets.push(target);
         }
-        Some(Self { targets })
+        Some(Self { targets, secret })
     }
 }
 

@@ -25,6 +25,11 @@ pub fn read_headers(
     headers
 }
 
+/// The headers of a list without an invalid entry.
+pub fn parse_headers(list: &str) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+    list.split(',').filter(|entry| !entry.trim().is_empty()).map(parse_header).collect()
+}
+
 /// The value of the header `key` in a list.
 pub fn header_value(list: &str, key: &str) -> Option<Result<String, String>> {
     list.split(',').find_map(|pair| {

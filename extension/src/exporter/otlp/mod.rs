@@ -28,8 +28,7 @@ pub const KIND: ExporterKind = ExporterKind {
 
 impl ExporterConfig for OtlpConfig {
     fn start(&self, _: Option<&Registry>) -> Box<dyn Exporter> {
-        let api = OtlpApi { config: self.clone(), client: None };
-        Box::new(Otlp { engine: OtlpEngine::new(api) })
+        Box::new(Otlp { engine: OtlpEngine::new(OtlpApi::new(self.clone())) })
     }
 }
 

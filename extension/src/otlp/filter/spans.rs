@@ -19,9 +19,6 @@ use crate::otlp::wire::{Value, fields, nested};
 /// Most spans above one that are searched. Deeper ones stay, without their parents.
 const MAX_DEPTH: usize = 128;
 
-const ROUTE_KEYS: [&[u8]; 3] = [b"http.route", b"url.path", b"http.target"];
-const METHOD_KEYS: [&[u8]; 2] = [b"http.request.method", b"http.method"];
-
 #[derive(Clone, Debug, Default)]
 pub struct SpanFilter {
     rules: Vec<(SpanPattern, FilteredAt)>,
@@ -66,8 +63,12 @@ impl SpanFilter {
     }
 
     fn search(&self, span: &[u8], kind: u64) -> FilteredAt {
-        let name = nested(span, 5).last().unwrap_or_default();
-        let route = (kind == SERVER).then(|| Route::of(span, name));
+        let (name, route) = if kind == SERVER {
+            let (name, route) = Route::of(span);
+            (name, Some(route))
+        } else {
+            (nested(span, 5).last().unwrap_or_default(), None)
+        };
         let is_match = |pattern: &SpanPattern| match (pattern, &route) {
             (SpanPattern::Name(pattern), _) => pattern.matches(name),
             (SpanPattern::Route(method, path), Some(route)) => {
@@ -122,16 +123,29 @@ struct Route<'a> {
 }
 
 impl<'a> Route<'a> {
-    /// From its attributes, else from its name, which is a method and a route by convention.
-    fn of(span: &'a [u8], name: &'a [u8]) -> Self {
-        let (mut paths, mut methods) = ([None; ROUTE_KEYS.len()], [None; METHOD_KEYS.len()]);
-        for pair in nested(span, 9) {
-            let key = nested(pair, 1).last().unwrap_or_default();
+    /// The name of the span, and its route: from its attributes, else from the name, which is a method and a
+    /// route by convention.
+    fn of(span: &'a [u8]) -> (&'a [u8], Self) {
+        let mut name = &[][..];
+        let (mut paths, mut methods) = ([None; 3], [None; 2]);
+        for field in fields(span).flatten() {
+            let pair = match field {
+                (5, Value::Bytes(text)) => {
+                    name = text;
+                    continue;
+                }
+                (9, Value::Bytes(pair)) => pair,
+                _ => continue,
+            };
+            let key = nested(pair, 1).next().unwrap_or_default();
             let text = || nested(pair, 2).last().and_then(|value| nested(value, 1).last());
-            if let Some(place) = ROUTE_KEYS.iter().position(|known| *known == key) {
-                paths[place] = text();
-            } else if let Some(place) = METHOD_KEYS.iter().position(|known| *known == key) {
-                methods[place] = text();
+            match key {
+                b"http.route" => paths[0] = text(),
+                b"url.path" => paths[1] = text(),
+                b"http.target" => paths[2] = text(),
+                b"http.request.method" => methods[0] = text(),
+                b"http.method" => methods[1] = text(),
+                _ => {}
             }
         }
         let (named, rest) = match name.iter().position(|byte| *byte == b' ') {
@@ -140,7 +154,7 @@ impl<'a> Route<'a> {
         };
         let path = paths.into_iter().flatten().next().unwrap_or(rest);
         let path = path.split(|byte| *byte == b'?').next().unwrap_or_default();
-        Self { method: methods.into_iter().flatten().next().unwrap_or(named), path }
+        (name, Self { method: methods.into_iter().flatten().next().unwrap_or(named), path })
     }
 }
 

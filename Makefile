@@ -76,7 +76,7 @@ bench-extension: $(VENV)/requirements target/bench/bin/opentelemetry-lambda-exte
 		target/bench/bare-extension target/lambda/extensions/cruddur-telemetry $(lastword $^)
 	target/release/examples/bench-holds target/lambda/extensions/cruddur-telemetry
 	target/release/examples/bench-lines target/lambda/extensions/cruddur-telemetry
-	target/release/examples/bench-quota target/lambda/extensions/cruddur-telemetry
+	target/release/examples/bench-quota target/bench/bare-extension target/lambda/extensions/cruddur-telemetry
 	cargo test --release --package cruddur-telemetry --lib measure_appends -- --ignored --nocapture
 
 target/bench/bin/opentelemetry-lambda-extension:

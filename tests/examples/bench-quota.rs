@@ -1,7 +1,8 @@
 //! What the layer adds to a warm reply under Lambda's CPU quotas, as `make bench-extension` prints it.
 //!
-//! `bench-quota EXTENSION`: the function of `lines-function`, ten times a second, with and without the layer,
-//! which has all four exporters. Function and layer share the quota. Init has a whole core, as in Lambda.
+//! `bench-quota BARE EXTENSION`: the function of `lines-function`, ten times a second, with no extension, with a
+//! bare one, which only asks for events, and with the layer, which has all four exporters. Function and extension
+//! share the quota. Init has a whole core, as in Lambda.
 
 #![allow(clippy::print_stdout)] // its table is what it is for
 
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cruddur_tests::cpu_quota::CpuQuota;
-use cruddur_tests::{Answer, EXTENSION, Honeycomb, Party, Program, Proxy, Rollbar, Sandbox, event};
+use cruddur_tests::{Answer, Honeycomb, Party, Program, Proxy, Rollbar, Sandbox, event};
 use serde_json::json;
 
 type Failure = Box<dyn std::error::Error>;
@@ -30,31 +31,34 @@ const ROUND_TRIP: Duration = Duration::from_millis(50);
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
-    let extension = PathBuf::from(std::env::args_os().nth(1).ok_or("the path of the extension")?);
+    let mut paths = std::env::args_os().skip(1).map(PathBuf::from);
+    let mut path = || paths.next().ok_or("the paths of a bare extension and of the layer's");
+    let (bare, layer) = (path()?, path()?);
     if let Err(problem) = CpuQuota::of_memory(MEMORY_MB[0]) {
         println!("NOT RUN: replies under a CPU quota, for no cgroup can be made: {problem}");
         return Ok(());
     }
     println!(
-        "{:<12}{:>14}{:>14}{:>10}{:>14}{:>14}{:>10}",
-        "memory, MB", "p50 without", "p50 with", "added", "p99 without", "p99 with", "added"
+        "{:<12}{:<12}{:>10}{:>10}{:>10}{:>10}",
+        "memory, MB", "", "p50, ms", "added", "p99, ms", "added"
     );
     for memory_mb in MEMORY_MB {
-        let (mut without, mut with) = (Vec::new(), Vec::new());
+        let mut times = [const { Vec::new() }; 3];
         for _ in 0..ROUNDS {
-            without.extend(replies(memory_mb, None).await?);
-            with.extend(replies(memory_mb, Some(&extension)).await?);
+            for (times, extension) in times.iter_mut().zip([None, Some(&bare), Some(&layer)]) {
+                times.extend(replies(memory_mb, extension.map(PathBuf::as_path)).await?);
+            }
         }
-        let [p50, p99] = [0.5, 0.99].map(|share| [&without, &with].map(|it| percentile(it, share)));
-        println!(
-            "{memory_mb:<12}{:>14.2}{:>14.2}{:>10.2}{:>14.2}{:>14.2}{:>10.2}",
-            p50[0],
-            p50[1],
-            p50[1] - p50[0],
-            p99[0],
-            p99[1],
-            p99[1] - p99[0]
-        );
+        let [p50, p99] = [0.5, 0.99].map(|share| times.each_ref().map(|it| percentile(it, share)));
+        for (at, with) in ["none", "bare", "layer"].into_iter().enumerate() {
+            println!(
+                "{memory_mb:<12}{with:<12}{:>10.2}{:>10.2}{:>10.2}{:>10.2}",
+                p50[at],
+                p50[at] - p50[0],
+                p99[at],
+                p99[at] - p99[0]
+            );
+        }
     }
     Ok(())
 }
@@ -71,15 +75,16 @@ async fn replies(memory_mb: u64, extension: Option<&Path>) -> Result<Vec<f64>, F
         .without_extension()
         .memory(memory_mb)
         .function_timeout(Duration::from_secs(30));
-    if let Some(extension) = extension {
+    let name = extension.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    if let (Some(extension), Some(name)) = (extension, &name) {
         builder = builder
-            .extension(EXTENSION, Program::Binary(extension.to_owned()))
+            .extension(name, Program::Binary(extension.to_owned()))
             .four_exporters(&honeycomb, &rollbar, &aws)
             .env("CRUDDUR_HOLD_BANK_MS", "1000");
     }
     let sandbox = builder.start().await;
     let quota = CpuQuota::of_memory(memory_mb)?;
-    for party in [Party::Runtime, Party::Extension(EXTENSION.to_owned())] {
+    for party in [Some(Party::Runtime), name.map(Party::Extension)].into_iter().flatten() {
         if let Some(pid) = sandbox.pid(party).await {
             quota.add(pid)?;
         }

@@ -34,6 +34,8 @@ pub struct Burst {
     pub requests: usize,
     /// Spans in each of them.
     pub spans: usize,
+    /// Encoded length of each of them.
+    pub span_bytes: usize,
     /// Number of connections that post them at once.
     pub clients: usize,
     /// Whether the function replies (first), and posts the SERVER span (last). Otherwise it hangs.
@@ -42,17 +44,30 @@ pub struct Burst {
     pub poisoned: bool,
 }
 
+/// Of a span with twelve attributes.
+const SPAN_BYTES: usize = 559;
+
+/// Of a span without attributes, and of an attribute.
+const BARE_SPAN_BYTES: usize = 79;
+const ATTRIBUTE_BYTES: usize = 40;
+
 impl Burst {
     /// Twelve spans in four requests, and the SERVER span.
-    pub const SMALL: Burst =
-        Burst { requests: 4, spans: 3, clients: 1, replies: true, poisoned: false };
+    pub const SMALL: Burst = Burst {
+        requests: 4,
+        spans: 3,
+        span_bytes: SPAN_BYTES,
+        clients: 1,
+        replies: true,
+        poisoned: false,
+    };
 
     /// The event that makes the function do so.
     pub fn event(self) -> Event {
-        let Burst { requests, spans, clients, replies, poisoned } = self;
+        let Burst { requests, spans, span_bytes, clients, replies, poisoned } = self;
         raw_event(json!({
-            "requests": requests, "spans": spans, "clients": clients, "replies": replies,
-            "poisoned": poisoned,
+            "requests": requests, "spans": spans, "span_bytes": span_bytes, "clients": clients,
+            "replies": replies, "poisoned": poisoned,
         }))
     }
 
@@ -62,6 +77,7 @@ impl Burst {
         Burst {
             requests: number("requests").unwrap_or(0),
             spans: number("spans").unwrap_or(0),
+            span_bytes: number("span_bytes").unwrap_or(SPAN_BYTES),
             clients: number("clients").unwrap_or(1),
             replies: event["replies"] != false,
             poisoned: event["poisoned"] == true,
@@ -153,7 +169,7 @@ async fn run(runtime: &str, sender: Sender) {
             let requests: Vec<_> = numbers
                 .map(|number| match burst.poisoned && number == 0 {
                     true => trace.poisoned_request(burst.spans),
-                    false => trace.request(burst.spans, None),
+                    false => request(trace.children(burst.spans, burst.span_bytes)),
                 })
                 .collect();
             let sender = sender.clone();
@@ -223,14 +239,14 @@ impl Trace {
     /// An export request of so many children and, with an invocation's id, its SERVER span; and
     /// their span ids. A span is named by its id.
     pub fn request(&self, children: usize, invocation: Option<&str>) -> (Vec<String>, Vec<u8>) {
-        let mut spans: Vec<Span> = (0..children).map(|_| self.child()).collect();
+        let mut spans = self.children(children, SPAN_BYTES);
         spans.extend(invocation.map(|invocation| self.server(invocation)));
         request(spans)
     }
 
     /// The same, but one of the spans is called [`POISON`].
     fn poisoned_request(&self, children: usize) -> (Vec<String>, Vec<u8>) {
-        let mut spans: Vec<Span> = (0..children).map(|_| self.child()).collect();
+        let mut spans = self.children(children, SPAN_BYTES);
         spans[0].name = POISON.to_owned();
         request(spans)
     }
@@ -248,16 +264,20 @@ impl Trace {
         }
     }
 
-    /// About 560 bytes, 12 attributes.
-    fn child(&self) -> Span {
-        let id = new_span_id();
-        let attributes = (0..12).map(|number| {
-            text(
-                &format!("app.attribute.{number:02}"),
-                &uuid::Uuid::new_v4().simple().to_string()[..16],
-            )
+    fn children(&self, count: usize, bytes: usize) -> Vec<Span> {
+        (0..count).map(|_| self.child(bytes)).collect()
+    }
+
+    /// A span of so many bytes, of 119 or more: its last attribute is longer than the others.
+    fn child(&self, bytes: usize) -> Span {
+        let of_attributes = bytes - BARE_SPAN_BYTES;
+        let (count, rest) = (of_attributes / ATTRIBUTE_BYTES, of_attributes % ATTRIBUTE_BYTES);
+        let attributes = (0..count).map(|number| {
+            let random = uuid::Uuid::new_v4().simple().to_string().repeat(2);
+            let length = if number + 1 == count { 16 + rest } else { 16 };
+            text(&format!("app.attribute.{number:02}"), &random[..length])
         });
-        Span { attributes: attributes.collect(), ..self.span(id) }
+        Span { attributes: attributes.collect(), ..self.span(new_span_id()) }
     }
 
     fn span(&self, id: Vec<u8>) -> Span {

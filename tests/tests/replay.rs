@@ -146,7 +146,7 @@ async fn a_sandbox_that_delivered_everything_leaves_no_line() {
 async fn a_sandbox_leaves_256_kib_of_lines_at_most_and_says_what_found_no_room() {
     let load = Load::default();
     let sandbox = sandbox_in_an_outage(&load).await;
-    let burst = Burst { requests: 20, spans: 250, clients: 1, replies: true, poisoned: false };
+    let burst = Burst { requests: 20, spans: 250, ..Burst::SMALL };
     let reply = sandbox.invoke(burst.event()).await;
     sandbox.ended(&reply.request_id).await;
 

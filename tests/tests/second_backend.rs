@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use cruddur_tests::otlp::Span;
 use cruddur_tests::{Answer, Builder, Burst, Cli, Honeycomb, Load, Recorded, Sandbox, moto};
 use serde_json::{Value, json};
 
@@ -202,7 +203,12 @@ async fn the_summary_has_the_requests_and_bytes_of_each_destination() {
         .start()
         .await;
 
-    invoke(&sandbox, 2).await;
+    invoke(&sandbox, 3).await;
+    let with_bytes = |span: &Span| {
+        let of = |name: &str| span.attribute(&format!("cruddur.{name}.bytes")).as_u64() > Some(0);
+        span.name == "platform.report" && of("honeycomb") && of("otlp")
+    };
+    honeycomb.span_where("a report with the bytes of both", with_bytes).await;
     sandbox.shutdown().await;
 
     for (name, destination) in [("honeycomb", &honeycomb), ("otlp", &backend)] {

@@ -13,7 +13,7 @@ impl FilteredAt {
     pub const CLOUDWATCH: Self = Self(4);
     pub const EVERYWHERE: Self = Self(u8::MAX);
 
-    /// The destinations with filters of their own.
+    /// The destinations that have separate filters.
     const NAMES: [(&'static str, Self); 3] =
         [("honeycomb", Self::HONEYCOMB), ("otlp", Self::OTLP), ("cloudwatch", Self::CLOUDWATCH)];
 

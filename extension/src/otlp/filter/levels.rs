@@ -8,7 +8,7 @@ use crate::otlp::log_level::LogLevel;
 pub struct LeastLevels(Vec<(FilteredAt, LogLevel)>);
 
 impl LeastLevels {
-    /// Fails for a name that is no level.
+    /// Fails for an unknown level.
     pub fn add(&mut self, destination: FilteredAt, level: &str) -> Result<(), String> {
         let level = LogLevel::parse(level).ok_or_else(|| {
             "is ignored, so all levels are sent: not trace, debug, info, warn, error or fatal"

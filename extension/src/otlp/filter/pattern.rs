@@ -36,7 +36,7 @@ impl TextPattern {
     }
 }
 
-/// Reads the entries of a comma list. The value `off` has none.
+/// Reads the entries of a comma list. The value `off` means an empty list.
 pub fn parse_patterns<T>(
     list: &str,
     parse: impl Fn(&str) -> Result<T, &'static str>,

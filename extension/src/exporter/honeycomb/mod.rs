@@ -5,6 +5,8 @@ pub mod config;
 pub mod request;
 mod healthcheck;
 
+use std::future::ready;
+
 use futures_util::future::BoxFuture;
 
 use crate::delivery::batch::Batch;
@@ -69,6 +71,10 @@ impl Exporter for Honeycomb {
 
     fn reset_connections(&mut self) {
         self.engine.backend.reset_connections();
+    }
+
+    fn endpoint(&mut self) -> BoxFuture<'_, Option<String>> {
+        Box::pin(ready(Some(self.engine.backend.endpoint().to_owned())))
     }
 
     fn healthcheck(&mut self) -> BoxFuture<'_, Vec<Finding>> {

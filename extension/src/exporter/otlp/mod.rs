@@ -7,6 +7,8 @@ pub mod config;
 pub mod request;
 mod healthcheck;
 
+use std::future::ready;
+
 use futures_util::future::BoxFuture;
 
 use crate::delivery::batch::Batch;
@@ -16,7 +18,7 @@ use crate::delivery::{DestinationSpec, Exporter};
 use crate::exporter::kind::{ExporterConfig, ExporterKind};
 use crate::exporter::otlp::config::{OtlpConfig, VARIABLES};
 use crate::exporter::otlp::engine::{OtlpBackend, OtlpEngine, preview};
-use crate::exporter::otlp::request::OtlpApi;
+use crate::exporter::otlp::request::{OtlpApi, shown};
 use crate::invocation::registry::Registry;
 use crate::otlp::payload::Payload;
 
@@ -65,6 +67,12 @@ impl Exporter for Otlp {
 
     fn reset_connections(&mut self) {
         self.engine.backend.client = None;
+    }
+
+    /// That of its first signal.
+    fn endpoint(&mut self) -> BoxFuture<'_, Option<String>> {
+        let first = self.engine.backend.config.targets.first();
+        Box::pin(ready(first.map(|target| shown(&target.url))))
     }
 
     fn healthcheck(&mut self) -> BoxFuture<'_, Vec<Finding>> {

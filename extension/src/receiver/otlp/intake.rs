@@ -25,8 +25,8 @@ use crate::scrub::Scrubber;
 pub struct OtlpReceiver {
     pub pipeline: PipelineHandle,
     pub invocations: Processor,
-    /// The `service.name` of resources without one.
-    pub service_name: String,
+    /// Attributes of resources that lack them.
+    pub resource_defaults: Vec<(&'static str, String)>,
     /// The largest body, before and after decompression.
     pub max_body_bytes: usize,
     pub room: BodyBudget,
@@ -75,7 +75,7 @@ impl OtlpReceiver {
         };
         let own = derived.payloads.drain(..);
         let signals = split(signal, &fates.unwrap_or_default()).into_iter();
-        for signal in signals.flat_map(|signal| signal.fit(&self.service_name)).chain(own) {
+        for signal in signals.flat_map(|signal| signal.fit(&self.resource_defaults)).chain(own) {
             self.pipeline.receive(signal).await.map_err(stopped)?;
         }
         // After the pipeline has the spans: the end of the wait begins a flush.

@@ -1,5 +1,5 @@
 //! Cruddur's telemetry extension: it receives OTLP and log lines beside a Lambda function, and sends
-//! them to Honeycomb, X-Ray, CloudWatch Logs and Rollbar.
+//! them to Honeycomb, another OTLP backend, X-Ray, CloudWatch Logs and Rollbar.
 //!
 //! ```text
 //! receiver ─▶ processor ─▶ pipeline ───────────────▶ exporter
@@ -24,7 +24,8 @@
 //!    [`receiver::otlp::http`] or [`receiver::otlp::grpc`] answers the request.
 //! 2. [`otlp::json`] translates JSON to protobuf, and [`otlp::wire`] checks the message without decoding it.
 //!    [`otlp::payload`] keeps its bytes, counts its spans and finds the server span, which proves the end of
-//!    an invocation. [`otlp::mask`] masks secrets.
+//!    an invocation. [`otlp::mask`] masks secrets, and
+//!    [`otlp::filter`] splits the payload if a filter leaves a span out somewhere.
 //! 3. [`invocation::registry`] finds the attempt that the server span belongs to, and [`processor`] may
 //!    derive platform spans and failures.
 //! 4. [`pipeline::PipelineHandle`] hands the payload to the pipeline's task. [`pipeline::ledger`] counts it,
@@ -32,8 +33,8 @@
 //! 5. With sampling, Honeycomb's copy waits until [`invocation`] has decided on its part of the trace.
 //! 6. A flush cuts a [`delivery::batch`] for each destination. `pipeline::worker` runs the exporter,
 //!    and [`client::freeze`] notices if the sandbox was frozen meanwhile.
-//! 7. [`exporter::honeycomb`] sends the bytes without decoding them; [`exporter::xray`] replaces ids in them,
-//!    or translates them to documents.
+//! 7. [`exporter::honeycomb`] and [`exporter::otlp`] send the bytes without decoding them;
+//!    [`exporter::xray`] replaces ids in them, or translates them to documents.
 //! 8. [`pipeline::core`] completes the batch: delivered, retried, spooled or dropped.
 //!
 //! # A log line

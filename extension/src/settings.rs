@@ -3,6 +3,8 @@
 //! Reading never fails, so that a typing error does not stop the function: an invalid value is
 //! recorded as a [`ConfigError`] to be logged, and the default applies.
 
+use std::net::SocketAddr;
+
 use http::Uri;
 
 /// An environment variable: what the reader accepts, `doctor` shows and the documents list.
@@ -238,6 +240,28 @@ pub fn parse_http_url(text: &str, exporter: &str) -> Result<Uri, String> {
             Err(format!("has a user in it, so {exporter} gets nothing: a key has its own variable"))
         }
         _ => Err(format!("is not an http or https URL, so {exporter} gets nothing")),
+    }
+}
+
+/// A base URL, without a slash at its end, to which paths are appended.
+pub fn parse_base_url(text: &str, exporter: &str) -> Result<String, String> {
+    match parse_http_url(text, exporter)?.query() {
+        None => Ok(text.trim_end_matches('/').to_owned()),
+        Some(_) => {
+            Err(format!("ends with a query, so {exporter} gets nothing: paths are appended"))
+        }
+    }
+}
+
+pub fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "is ignored: not an address:port".into())
+}
+
+/// `None` if the receiver is off.
+pub fn parse_address_or_off(text: &str) -> Result<Option<SocketAddr>, String> {
+    match text {
+        "off" => Ok(None),
+        address => parse_address(address).map(Some),
     }
 }
 

@@ -12,7 +12,7 @@ fn board(honeycomb: &HoneycombApi) -> Cli {
 }
 
 #[tokio::test]
-async fn the_board_has_the_six_queries_each_with_its_name() {
+async fn the_board_has_the_seven_queries_each_with_its_name() {
     let honeycomb = HoneycombApi::start(&PERMISSIONS).await;
 
     let printed = board(&honeycomb).run().await;
@@ -21,7 +21,7 @@ async fn the_board_has_the_six_queries_each_with_its_name() {
     assert!(printed.out.contains("https://ui.honeycomb.io/cruddur/"), "{printed:?}");
     let boards = honeycomb.boards();
     let [board] = &boards[..] else { panic!("not one board: {boards:?}") };
-    assert_eq!(board["panels"].as_array().map(Vec::len), Some(6));
+    assert_eq!(board["panels"].as_array().map(Vec::len), Some(7));
     let names: Vec<Value> =
         honeycomb.annotations().into_iter().map(|annotation| annotation["name"].clone()).collect();
     let expected = [
@@ -31,6 +31,7 @@ async fn the_board_has_the_six_queries_each_with_its_name() {
         "Errors by type",
         "Cold starts",
         "Recent traces",
+        "Cost of the layer",
     ];
     assert_eq!(names, expected);
     assert_eq!(honeycomb.queries()[0]["calculations"][0]["op"], "HEATMAP");
@@ -60,7 +61,7 @@ async fn a_query_that_has_changed_is_made_anew_and_its_old_name_removed() {
     let printed = board(&honeycomb).run().await;
 
     assert_eq!(printed.code, 0, "{printed:?}");
-    assert_eq!((honeycomb.queries().len(), honeycomb.annotations().len()), (7, 6));
+    assert_eq!((honeycomb.queries().len(), honeycomb.annotations().len()), (8, 7));
     assert_eq!(honeycomb.boards().len(), 1);
 }
 
@@ -168,7 +169,7 @@ async fn print_shows_the_json_and_asks_nobody() {
     let printed = Cli::new(&["board", "--print"]).run().await;
 
     assert_eq!(printed.code, 0, "{printed:?}");
-    assert_eq!(printed.json()["panels"].as_array().map(Vec::len), Some(6));
+    assert_eq!(printed.json()["panels"].as_array().map(Vec::len), Some(7));
 }
 
 #[tokio::test]

@@ -15,5 +15,6 @@ mod life;
 mod network;
 mod outcome;
 mod rig;
+mod second;
 mod volume;
 mod xray;

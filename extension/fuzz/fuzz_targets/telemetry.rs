@@ -26,6 +26,7 @@ fuzz_target!(|input: &[u8]| {
         failed: false,
         ended: None,
         is_last_word: false,
+        filtered_at: Default::default(),
     };
     let attempt = registry.on_server_span(&server, now);
     let spans = attempt.and_then(|attempt| platform.on_server_span(attempt));

@@ -3,6 +3,7 @@
 //! [`Config::from_vars`] never fails, so that a typing error does not stop the function. An invalid
 //! value becomes a [`ConfigError`] to be logged, and the default applies.
 
+mod filters;
 mod resource;
 pub mod variables;
 
@@ -21,13 +22,15 @@ use crate::flush::credit::HoldSettings;
 use crate::flush::policy::{CORE_MEMORY_MB, FlushMode};
 use crate::invocation::choice::SamplingSettings;
 use crate::invocation::registry::Registry;
+use crate::otlp::filter::request::TelemetryFilter;
 use crate::pipeline::PipelineSettings;
 use crate::processor::failures::FailureSettings;
 use crate::processor::failures::settings::ItemSettings;
 use crate::processor::log_lines::{LineSettings, emf::MetricScope};
 pub use crate::settings::ConfigError;
 use crate::settings::{
-    Reader, parse_names, parse_number, parse_revision, parse_share, parse_size, parse_text,
+    Reader, parse_address, parse_address_or_off, parse_names, parse_number, parse_revision,
+    parse_share, parse_size, parse_text,
 };
 
 /// How Lambda initialized the sandbox, as far as the extension works differently.
@@ -68,6 +71,7 @@ pub struct Config {
     pub metrics: MetricScope,
     /// Names of secrets in addition to the built-in list; `None` masks nothing.
     pub scrub: Option<Vec<String>>,
+    pub filter: TelemetryFilter,
     pub otlp_listen: SocketAddr,
     /// `None` if the receiver is off.
     pub otlp_grpc_listen: Option<SocketAddr>,
@@ -126,6 +130,7 @@ impl Config {
                 Some(off) if off.trim().eq_ignore_ascii_case("off") => None,
                 list => Some(list.map(|list| parse_names(&list)).unwrap_or_default()),
             },
+            filter: filters::read(reader),
             otlp_listen: reader.or_default("CRUDDUR_OTLP_LISTEN", parse_address),
             otlp_grpc_listen: reader.or_default("CRUDDUR_OTLP_GRPC_LISTEN", parse_address_or_off),
             flush: reader.or_default("CRUDDUR_FLUSH", FlushMode::parse),
@@ -226,6 +231,7 @@ impl Config {
             function_name: self.function_name.clone(),
             function_version: self.function_version.clone(),
             scrub: self.scrub.clone(),
+            levels: self.filter.levels.clone(),
         }
     }
 
@@ -252,18 +258,6 @@ fn parse_namespace(text: &str) -> Result<String, String> {
     match text.len() <= 255 && text.bytes().all(is_legal) && !text.starts_with("AWS/") {
         true => Ok(text.to_owned()),
         false => Err("is ignored: not a namespace of CloudWatch".into()),
-    }
-}
-
-fn parse_address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "is ignored: not an address:port".into())
-}
-
-/// `None` if the receiver is off.
-fn parse_address_or_off(text: &str) -> Result<Option<SocketAddr>, String> {
-    match text {
-        "off" => Ok(None),
-        address => parse_address(address).map(Some),
     }
 }
 

@@ -7,6 +7,8 @@ use crate::processor::failures::item::ItemLevel;
 use crate::processor::failures::settings::ClientAddress;
 use http::HeaderValue;
 
+mod filters;
+mod otlp;
 mod revision;
 mod sampling;
 mod xray;
@@ -287,7 +289,8 @@ fn a_value_with_a_comma_is_not_shown_as_the_name_of_a_header() {
 #[test]
 fn every_default_is_valid_and_an_unusable_value_is_never_shown() {
     let on = [
-        ("CRUDDUR_EXPORTERS", "honeycomb,xray,cloudwatch,rollbar,console"),
+        ("CRUDDUR_EXPORTERS", "honeycomb,otlp,xray,cloudwatch,rollbar,console"),
+        ("CRUDDUR_OTLP_ENDPOINT", "http://otel.example"),
         ("HONEYCOMB_API_KEY", "k"),
         ("ROLLBAR_ACCESS_TOKEN", "t"),
         ("CRUDDUR_LOG_GROUP", "group"),
@@ -295,7 +298,7 @@ fn every_default_is_valid_and_an_unusable_value_is_never_shown() {
     ];
     let (config, errors) = read(&on);
     assert_eq!(errors, []);
-    assert_eq!(config.exporters(None).len(), 5);
+    assert_eq!(config.exporters(None).len(), 6);
 
     for variable in variables::all().filter(|it| !it.default.is_empty()) {
         let (_, errors) = read(&[&[(variable.name, variable.default)], &on[..]].concat());

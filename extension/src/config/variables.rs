@@ -2,7 +2,7 @@
 //! listed.
 
 use crate::client::network;
-use crate::config::resource;
+use crate::config::{filters, resource};
 use crate::exporter;
 use crate::settings::Variable;
 
@@ -85,5 +85,5 @@ const OWN: &[Variable] = &[
 /// In the order in which `doctor` prints them.
 pub fn all() -> impl Iterator<Item = &'static Variable> {
     let own = OWN.iter().chain(network::VARIABLES);
-    exporter::variables().chain(own).chain(resource::VARIABLES)
+    exporter::variables().chain(filters::VARIABLES).chain(own).chain(resource::VARIABLES)
 }

@@ -132,7 +132,7 @@ impl Batch {
         }
         let payload = |bytes: Vec<u8>| {
             let items = payload::items(&bytes).count() as u64;
-            Payload { kind, bytes: bytes.into(), items, has_error, has_unsampled }
+            Payload { items, has_error, has_unsampled, ..Payload::empty(kind, bytes.into()) }
         };
         Ok(parts.into_iter().map(payload).collect())
     }
@@ -181,13 +181,8 @@ mod tests {
     use crate::otlp::failure_codec::signal as failure;
 
     fn payloads<const N: usize>(bytes: [usize; N]) -> [Payload; N] {
-        bytes.map(|bytes| Payload {
-            kind: SignalKind::Traces,
-            bytes: vec![0; bytes].into(),
-            items: 1,
-            has_error: false,
-            has_unsampled: false,
-        })
+        let empty = |bytes| Payload::empty(SignalKind::Traces, vec![0; bytes].into());
+        bytes.map(|bytes| Payload { items: 1, ..empty(bytes) })
     }
 
     #[test]

@@ -4,6 +4,7 @@
 pub mod error;
 pub mod batch;
 pub mod healthcheck;
+pub mod sent;
 
 use futures_util::future::BoxFuture;
 
@@ -36,6 +37,12 @@ pub trait Exporter: Send {
         &'a mut self,
         batch: &'a Batch,
     ) -> BoxFuture<'a, Result<ExportOutcome, ExportError>>;
+
+    /// Bytes of the request bodies that were sent since the last call, whatever the answers. The unit is the
+    /// destination's price where it has one: bytes of log events at CloudWatch Logs.
+    fn take_sent_bytes(&mut self) -> u64 {
+        0
+    }
 
     /// The documents that the destination would get for a payload, as text. Sends nothing and changes no
     /// state.

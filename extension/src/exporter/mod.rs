@@ -7,6 +7,7 @@ pub mod kind;
 pub mod drawing; // traces as text
 pub mod cloudwatch_logs;
 pub mod console;
+pub mod otlp;
 pub mod honeycomb;
 pub mod rollbar;
 pub mod xray;
@@ -23,6 +24,7 @@ use crate::settings::{Reader, Variable, parse_names};
 /// In the order in which they start.
 const KINDS: &[&ExporterKind] = &[
     &honeycomb::KIND,
+    &otlp::KIND,
     &xray::KIND,
     &cloudwatch_logs::KIND,
     &rollbar::KIND,
@@ -34,7 +36,7 @@ const KINDS: &[&ExporterKind] = &[
 const EXPORTERS: Variable = Variable::new(
     "CRUDDUR_EXPORTERS",
     "",
-    "comma list of the exporters that run; unset: those with a key, a log group or a token, and console \
+    "comma list of the exporters that run; unset: those with a key, an endpoint, a log group or a token, and console \
      and page outside Lambda",
 );
 

@@ -19,6 +19,7 @@ fn exporters() -> Vec<Box<dyn Exporter>> {
     let variables = [
         ("CRUDDUR_EXPORTERS", all.as_str()),
         ("HONEYCOMB_API_KEY", "key"),
+        ("CRUDDUR_OTLP_ENDPOINT", nowhere),
         ("HONEYCOMB_API_ENDPOINT", nowhere),
         ("CRUDDUR_XRAY_UNDECIDED", "1"),
         ("AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1:9"),

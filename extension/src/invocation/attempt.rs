@@ -9,6 +9,7 @@ use trace_context::{SpanId, TraceId, XrayHeader};
 
 use crate::invocation::end::{EndEvidence, EvidenceSet};
 use crate::invocation::usage::SandboxUsage;
+use crate::otlp::filter::destinations::FilteredAt;
 
 /// Ascends in the order in which the attempts became known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,6 +96,8 @@ pub struct SpanParent {
     pub trace_id: TraceId,
     pub span_id: SpanId,
     pub is_sampled: bool,
+    /// The destinations that do not get the server span, nor the spans below it.
+    pub filtered_at: FilteredAt,
 }
 
 impl Attempt {

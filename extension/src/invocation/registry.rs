@@ -117,7 +117,8 @@ impl Registry {
     pub fn on_server_span(&self, server: &ServerSpan, now: SystemTime) -> Option<AttemptId> {
         let parent = server.trace_id.zip(server.span_id).map(|(trace_id, span_id)| {
             let is_sampled = server.is_sampled;
-            SpanParent { trace_id, span_id, is_sampled }
+            let filtered_at = server.filtered_at;
+            SpanParent { trace_id, span_id, is_sampled, filtered_at }
         });
         let request_id = server.request_id.as_str().into();
         let end = (server.ended, server.failed);

@@ -16,6 +16,7 @@ use tokio::{
 use tracing::{error, warn};
 
 use crate::config::{Config, Initialization};
+use crate::delivery::sent::SentTotals;
 use crate::exporter::honeycomb;
 use crate::exporter::xray::config::XrayConfig;
 use crate::flush::policy;
@@ -103,13 +104,16 @@ impl Extension {
         let reads_lines = wants_lines || failures.is_some();
         let name = config.function_name.clone();
         let resource = config.resource_with(account_id);
+        let sent = Arc::<SentTotals>::default();
         let platform = PlatformSpans::new(name, resource, registry.clone());
+        let platform = platform.with_sent(Arc::clone(&sent));
         let lines =
             reads_lines.then(|| LineEnricher::new(config.line_settings(), registry.clone()));
         let invocations = Processor::new(registry, platform, lines, failures);
         let (pipeline, handle) = Pipeline::new(exporters, &config.pipeline_settings(), trigger);
         let pipeline = pipeline
             .with_pending_failures(invocations.failure_counts())
+            .with_sent(sent)
             .with_sampling(honeycomb::KIND.name, invocations.registry());
         drop(supervised("pipeline", pipeline.run()));
         let has_core = config.hold_settings().has_core;
@@ -136,6 +140,7 @@ impl Extension {
             max_body_bytes: config.buffer_bytes,
             room: BodyBudget::new(config.buffer_bytes.saturating_mul(2)),
             scrubber: Scrubber::configured(config.scrub.as_deref()),
+            filter: config.filter.clone(),
             adds_xray_header: config.exporters.get::<XrayConfig>().is_some(),
         });
         let grpc = match config.otlp_grpc_listen {

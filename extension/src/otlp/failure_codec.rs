@@ -27,11 +27,5 @@ pub fn read(signals: &[u8]) -> impl Iterator<Item = EncodedItem<'_>> {
 pub fn signal(lines: Bytes) -> Payload {
     let items = read(&lines).map(|line| line.items).sum();
     // Failures count as errors, so they are dropped last.
-    Payload {
-        kind: SignalKind::Failures,
-        bytes: lines,
-        items,
-        has_error: true,
-        has_unsampled: false,
-    }
+    Payload { items, has_error: true, ..Payload::empty(SignalKind::Failures, lines) }
 }

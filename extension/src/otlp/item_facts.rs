@@ -36,6 +36,20 @@ impl<'a> ItemFacts<'a> {
     }
 }
 
+/// Whether a span failed, was answered with 5xx, or holds an exception or a message for Rollbar.
+pub fn has_failed(span: &[u8]) -> bool {
+    let (mut is_server, mut has_failed) = (false, false);
+    for field in wire::fields(span).flatten() {
+        match field {
+            (6, Value::Varint(kind)) => is_server = kind == payload::SERVER,
+            (11, Value::Bytes(event)) => has_failed |= is_evidence(event),
+            (15, Value::Bytes(status)) => has_failed |= payload::is_failure(status),
+            _ => {}
+        }
+    }
+    has_failed || is_server && has_attribute(span, is_server_error)
+}
+
 fn of_span(span: &[u8], slow: Duration) -> ItemFacts<'_> {
     let (mut trace_id, mut start, mut end) = (None, 0, 0);
     let (mut is_server, mut is_significant) = (false, false);
@@ -51,7 +65,8 @@ fn of_span(span: &[u8], slow: Duration) -> ItemFacts<'_> {
         }
     }
     is_significant |= u128::from(end.saturating_sub(start)) > slow.as_nanos();
-    is_significant |= is_server && has_significant_attribute(span);
+    is_significant |= is_server
+        && has_attribute(span, |key, pair| is_cold_start(key, pair) || is_server_error(key, pair));
     let request_id = if is_server { payload::request_id(span, 9) } else { None };
     ItemFacts { trace_id, ended: time_at(end), request_id, is_significant }
 }
@@ -62,22 +77,27 @@ fn is_evidence(event: &[u8]) -> bool {
     name == EXCEPTION.as_bytes() || name == MESSAGE.as_bytes()
 }
 
-/// Whether a server span's attributes name a reply of 5xx or a cold start.
-fn has_significant_attribute(span: &[u8]) -> bool {
-    nested(span, 9).any(|pair| {
-        let key = nested(pair, 1).last().unwrap_or_default();
-        let value =
-            || nested(pair, 2).last().and_then(|value| wire::fields(value).flatten().last());
-        match key {
-            COLD_START_KEY => matches!(value(), Some((2, Value::Varint(1)))),
-            key if STATUS_CODE_KEYS.contains(&key) => match value() {
-                Some((3, Value::Varint(code))) => (500..600).contains(&code),
-                Some((1, Value::Bytes(code))) => code.len() == 3 && code.starts_with(b"5"),
-                _ => false,
-            },
+/// Whether a span has such an attribute, by its key and its encoded `KeyValue`.
+fn has_attribute(span: &[u8], is_such: impl Fn(&[u8], &[u8]) -> bool) -> bool {
+    nested(span, 9).any(|pair| is_such(nested(pair, 1).last().unwrap_or_default(), pair))
+}
+
+fn value_of(pair: &[u8]) -> Option<Value<'_>> {
+    wire::fields(nested(pair, 2).last()?).flatten().last().map(|(_, value)| value)
+}
+
+fn is_cold_start(key: &[u8], pair: &[u8]) -> bool {
+    key == COLD_START_KEY && value_of(pair) == Some(Value::Varint(1))
+}
+
+/// Whether the attribute names a reply of 5xx.
+fn is_server_error(key: &[u8], pair: &[u8]) -> bool {
+    STATUS_CODE_KEYS.contains(&key)
+        && match value_of(pair) {
+            Some(Value::Varint(code)) => (500..600).contains(&code),
+            Some(Value::Bytes(code)) => code.len() == 3 && code.starts_with(b"5"),
             _ => false,
         }
-    })
 }
 
 fn of_record(kind: SignalKind, record: &[u8]) -> ItemFacts<'_> {

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use crate::otlp::filter::destinations::FilteredAt;
 use crate::otlp::payload::{Payload, SignalKind};
 
 /// Most bytes of a line: PutLogEvents accepts 1 MiB in a request of one event and adds 26 bytes to
@@ -39,9 +40,22 @@ pub struct LinePayloads {
     bytes: Vec<u8>,
     items: u64,
     has_error: bool,
+    /// Lines of low level, in payloads of their own.
+    filtered: Option<Box<Self>>,
+    filtered_at: FilteredAt,
 }
 
 impl LinePayloads {
+    /// Appends a line that these destinations leave out.
+    pub fn push_filtered(&mut self, line: LogLine<'_>, is_error: bool, filtered_at: FilteredAt) {
+        if filtered_at.is_nowhere() {
+            return self.push(line, is_error);
+        }
+        let filtered = self.filtered.get_or_insert_default();
+        filtered.filtered_at = filtered_at;
+        filtered.push(line, is_error);
+    }
+
     /// Appends a line. Its JSON holds no line end.
     pub fn push(&mut self, line: LogLine<'_>, is_error: bool) {
         let switches = is_error != self.has_error && self.bytes.len() >= MIN_SIGNAL_BYTES;
@@ -57,16 +71,16 @@ impl LinePayloads {
 
     pub fn finish(mut self) -> Vec<Payload> {
         self.end_signal();
-        self.done
+        let filtered = self.filtered.into_iter().flat_map(|filtered| filtered.finish());
+        self.done.into_iter().chain(filtered).collect()
     }
 
     fn end_signal(&mut self) {
         let (bytes, items) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.items));
         let has_error = std::mem::take(&mut self.has_error);
         if items > 0 {
-            let kind = SignalKind::Lines;
-            let bytes = bytes.into();
-            self.done.push(Payload { kind, bytes, items, has_error, has_unsampled: false });
+            let payload = Payload::empty(SignalKind::Lines, bytes.into());
+            self.done.push(Payload { items, has_error, filtered_at: self.filtered_at, ..payload });
         }
     }
 }

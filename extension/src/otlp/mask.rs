@@ -1,8 +1,8 @@
-//! Masks secrets in received requests, so that no destination gets them.
+//! Masks secrets in received requests, and drops attributes, so that no destination gets them.
 //!
 //! | part of a request | masked |
 //! |---|---|
-//! | the value of an attribute or map entry whose key names a secret | as a whole |
+//! | the value of an attribute or map entry whose key names a secret or is in the [filter](AttributeFilter) | as a whole |
 //! | any other text, such as a URL, a message or a span's name | by [`Scrubber::text`] |
 //!
 //! Values of bytes stay as they are.
@@ -10,42 +10,78 @@
 use bytes::Bytes;
 
 use crate::otlp::edit::{begin_message, end_message, push_message};
+use crate::otlp::filter::attributes::AttributeFilter;
+use crate::otlp::filter::destinations::FilteredAt;
+use crate::otlp::filter::request::TelemetryFilter;
 use crate::otlp::payload::{Payload, ServerSpan, SignalKind};
 use crate::otlp::schema::{FieldKind, KEY, Schema};
 use crate::otlp::wire::{Malformed, Value, check_texts, nested, next_field};
 use crate::scrub::{MASK, Scrubber};
 
-/// Checks a message as [`Payload::read`] does, and masks its secrets. Without secrets it is not copied.
+/// A checked message.
+#[derive(Debug)]
+pub struct ReadRequest {
+    pub payload: Payload,
+    pub servers: Vec<ServerSpan>,
+    /// Whether a destination may leave out an item.
+    pub is_filtered: bool,
+}
+
+/// Checks a message as [`Payload::read`] does, masks its secrets, and drops attributes. Without any of them it
+/// is not copied.
 pub fn read_masked(
     kind: SignalKind,
     bytes: Bytes,
     scrubber: &Scrubber,
-) -> Result<(Payload, Vec<ServerSpan>), Malformed> {
-    let (schema, mut has_secret) = (kind.schema()?, false);
-    // One walk for both: it meets some 70 fields in each span.
+    filter: &TelemetryFilter,
+) -> Result<ReadRequest, Malformed> {
+    let rules = AttributeRules { scrubber, filter: &filter.attributes };
+    let (schema, mut is_changed) = (kind.schema()?, false);
+    // One walk for all: it meets some 70 fields in each span.
     check_texts(schema, &bytes, &mut |is_key, text| {
-        has_secret = has_secret || is_key && scrubber.is_secret(text) || scrubber.has_secret(text);
+        is_changed = is_changed
+            || is_key && (scrubber.is_secret(text) || filter.attributes.changes(text))
+            || scrubber.has_secret(text);
     })?;
-    let (payload, servers) = Payload::of_checked(kind, bytes);
-    if !has_secret {
-        return Ok((payload, servers));
+    let mut matched = FilteredAt::NOWHERE;
+    let (payload, servers) = Payload::of_checked(kind, bytes, |span, kind| {
+        matched |= filter.spans.matches(span, kind);
+    });
+    let has_levels = kind == SignalKind::Logs && filter.levels.is_on();
+    let is_filtered = !matched.is_nowhere() || has_levels;
+    if !is_changed {
+        return Ok(ReadRequest { payload, servers, is_filtered });
     }
     let mut masked = Vec::with_capacity(payload.bytes.len());
-    mask(schema, &payload.bytes, scrubber, &mut masked);
-    Ok((Payload { bytes: masked.into(), ..payload }, servers))
+    mask(schema, &payload.bytes, &rules, &mut masked);
+    let payload = Payload { bytes: masked.into(), ..payload };
+    Ok(ReadRequest { payload, servers, is_filtered })
 }
 
-/// Whether a message is an attribute or map entry whose key names a secret.
-fn names_secret(schema: &Schema, message: &[u8], scrubber: &Scrubber) -> bool {
-    schema.is_key_value() && nested(message, KEY).last().is_some_and(|key| scrubber.is_secret(key))
+struct AttributeRules<'a> {
+    scrubber: &'a Scrubber,
+    filter: &'a AttributeFilter,
+}
+
+impl AttributeRules<'_> {
+    /// Whether a message is an attribute or map entry whose value is masked.
+    fn masks(&self, schema: &Schema, message: &[u8]) -> bool {
+        let is_masked = |key| self.scrubber.is_secret(key) || self.filter.masks(key);
+        schema.is_key_value() && nested(message, KEY).last().is_some_and(is_masked)
+    }
+
+    fn drops(&self, schema: &Schema, message: &[u8]) -> bool {
+        let is_dropped = |key| self.filter.drops(key);
+        schema.is_key_value() && nested(message, KEY).last().is_some_and(is_dropped)
+    }
 }
 
 /// The value's field in `KeyValue`, and the text's in `AnyValue`.
 const VALUE: u32 = 2;
 const STRING_VALUE: u32 = 1;
 
-fn mask(schema: &Schema, message: &[u8], scrubber: &Scrubber, out: &mut Vec<u8>) {
-    if names_secret(schema, message, scrubber) {
+fn mask(schema: &Schema, message: &[u8], rules: &AttributeRules<'_>, out: &mut Vec<u8>) {
+    if rules.masks(schema, message) {
         push_message(out, KEY, nested(message, KEY).last().unwrap_or_default());
         let start = begin_message(out, VALUE);
         push_message(out, STRING_VALUE, MASK.as_bytes());
@@ -59,14 +95,16 @@ fn mask(schema: &Schema, message: &[u8], scrubber: &Scrubber, out: &mut Vec<u8>)
         let Ok((number, value)) = next_field(&mut rest) else { return };
         match (schema.kind(number), value) {
             (FieldKind::Text | FieldKind::Texts, Value::Bytes(text)) => {
-                push_message(out, number, scrubber.text(utf8(text)).as_bytes());
+                push_message(out, number, rules.scrubber.text(utf8(text)).as_bytes());
             }
+            (FieldKind::Messages(schema), Value::Bytes(message))
+                if rules.drops(schema, message) => {}
             (
                 FieldKind::Message(schema) | FieldKind::Messages(schema) | FieldKind::Items(schema),
                 Value::Bytes(message),
             ) => {
                 let start = begin_message(out, number);
-                mask(schema, message, scrubber, out);
+                mask(schema, message, rules, out);
                 end_message(out, start);
             }
             _ => out.extend_from_slice(&before[..before.len() - rest.len()]),
@@ -84,11 +122,15 @@ mod tests {
 
     use super::*;
 
+    fn read(kind: SignalKind, bytes: Bytes, scrubber: &Scrubber) -> Payload {
+        read_masked(kind, bytes, scrubber, &TelemetryFilter::default()).unwrap().payload
+    }
+
     /// The masked request as JSON.
     fn masked_json(kind: SignalKind, json: &str, scrubber: &Scrubber) -> String {
         let schema = kind.schema().unwrap();
         let bytes = to_protobuf(schema, json.as_bytes()).unwrap().bytes;
-        let masked = read_masked(kind, bytes.into(), scrubber).unwrap().0;
+        let masked = read(kind, bytes.into(), scrubber);
         assert!(Payload::read(kind, masked.bytes.clone()).is_ok());
         to_json(schema, &masked.bytes)
     }
@@ -147,7 +189,7 @@ mod tests {
             let bytes = to_protobuf(schema, json.as_bytes()).unwrap().bytes;
             let bytes = Bytes::from(bytes);
 
-            let same = read_masked(kind, bytes.clone(), &Scrubber::configured(None)).unwrap().0;
+            let same = read(kind, bytes.clone(), &Scrubber::configured(None));
 
             assert_eq!(same.bytes.as_ptr(), bytes.as_ptr());
         }
@@ -155,7 +197,7 @@ mod tests {
         let bytes =
             to_protobuf(SignalKind::Traces.schema().unwrap(), json.as_bytes()).unwrap().bytes;
         let bytes = Bytes::from(bytes);
-        let same = read_masked(SignalKind::Traces, bytes.clone(), &Scrubber::new(&[])).unwrap().0;
+        let same = read(SignalKind::Traces, bytes.clone(), &Scrubber::new(&[]));
         assert_eq!(same.bytes.as_ptr(), bytes.as_ptr());
     }
 }

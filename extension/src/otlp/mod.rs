@@ -9,6 +9,7 @@ pub mod repair;
 pub mod cut;
 pub mod partial_success;
 pub mod json;
+pub mod filter;
 pub mod payload;
 pub mod item_facts;
 pub mod sample_rate;

@@ -10,6 +10,7 @@ use trace_context::{SpanId, TraceId};
 
 use crate::otlp::{
     edit,
+    filter::destinations::FilteredAt,
     log_level::LogLevel,
     schema::{LOGS_REQUEST, METRICS_REQUEST, Schema, TRACES_REQUEST},
     wire::{self, Malformed, Value, nested},
@@ -91,6 +92,7 @@ pub struct Payload {
     pub has_error: bool,
     /// Whether a span is unsampled; see [`SAMPLING_PRIORITY`].
     pub has_unsampled: bool,
+    pub filtered_at: FilteredAt,
 }
 
 /// An ended SERVER span that names its invocation, as evidence that the invocation is over.
@@ -109,6 +111,8 @@ pub struct ServerSpan {
     /// Whether the invocation sends nothing after this span. Our SDK sends its spans after the reply
     /// and marks them with [`XRAY_HEADER_KEY`]; other SDKs may send a server span earlier.
     pub is_last_word: bool,
+    /// The destinations that do not get the span.
+    pub filtered_at: FilteredAt,
 }
 
 /// The attribute of a server span that names its invocation, and its name in older conventions.
@@ -128,12 +132,16 @@ impl Payload {
     /// Checks a message and finds its server spans, errors and sampling flags.
     pub fn read(kind: SignalKind, bytes: Bytes) -> Result<(Self, Vec<ServerSpan>), Malformed> {
         wire::check(kind.schema()?, &bytes)?;
-        Ok(Self::of_checked(kind, bytes))
+        Ok(Self::of_checked(kind, bytes, |_, _| {}))
     }
 
-    pub(super) fn of_checked(kind: SignalKind, bytes: Bytes) -> (Self, Vec<ServerSpan>) {
-        let mut signal =
-            Self { kind, bytes: bytes.clone(), items: 0, has_error: false, has_unsampled: false };
+    /// `on_span` gets each span and its kind.
+    pub(super) fn of_checked(
+        kind: SignalKind,
+        bytes: Bytes,
+        mut on_span: impl FnMut(&[u8], u64),
+    ) -> (Self, Vec<ServerSpan>) {
+        let mut signal = Self::empty(kind, bytes.clone());
         let mut servers = Vec::new();
         // Few payloads hold this key: one search over the bytes avoids looking into each span.
         let has_priority = memmem::find(&bytes, SAMPLING_PRIORITY.as_bytes()).is_some();
@@ -145,6 +153,7 @@ impl Payload {
                 match kind {
                     SignalKind::Traces => {
                         let span = SpanView::of(item);
+                        on_span(item, span.kind);
                         signal.has_error |= span.failed;
                         signal.has_unsampled |= has_priority && !span.is_sampled();
                         servers.extend(span.server_span().filter(|_| !is_forwarded));
@@ -155,6 +164,13 @@ impl Payload {
             }
         }
         (signal, servers)
+    }
+
+    /// Without items, an error or another mark.
+    pub fn empty(kind: SignalKind, bytes: Bytes) -> Self {
+        let (has_error, has_unsampled) = (false, false);
+        let filtered_at = FilteredAt::NOWHERE;
+        Self { kind, bytes, items: 0, has_error, has_unsampled, filtered_at }
     }
 
     /// Adds the attributes that a resource lacks, and splits payloads that are larger than a batch;
@@ -231,7 +247,7 @@ pub(super) fn is_failure(status: &[u8]) -> bool {
     code.last() == Some((3, Value::Varint(STATUS_ERROR)))
 }
 
-fn level(record: &[u8]) -> LogLevel {
+pub(super) fn level(record: &[u8]) -> LogLevel {
     let (mut number, mut text) = (0, &[][..]);
     for field in wire::fields(record).flatten() {
         match field {
@@ -301,6 +317,7 @@ impl<'a> SpanView<'a> {
             failed: self.failed,
             ended: ended(self.message),
             is_last_word: attribute(self.message, 9, XRAY_HEADER_KEY.as_bytes()).is_some(),
+            filtered_at: FilteredAt::NOWHERE,
         })
     }
 }

@@ -47,7 +47,7 @@ pub fn encode(number: u64, request_id: &str, events: &[&str]) -> Payload {
     bytes.push(b']');
     let kind = SignalKind::Posts;
     let (items, has_error) = (events.len() as u64, may_be_error(&bytes));
-    Payload { kind, bytes: bytes.into(), items, has_error, has_unsampled: false }
+    Payload { items, has_error, ..Payload::empty(kind, bytes.into()) }
 }
 
 /// Whether an event may report an error. A wrong guess only changes the order of eviction.

@@ -41,11 +41,13 @@ pub enum Reason {
     Unsampled,
     /// Its part of the trace is not one of N that are sent: neither a loss nor a delivery.
     SampledOut,
+    /// A filter leaves it out: neither a loss nor a delivery.
+    Filtered,
 }
 
 impl Reason {
     /// With their names in the summary.
-    const NAMES: [(Self, &'static str); 7] = [
+    const NAMES: [(Self, &'static str); 8] = [
         (Self::Rejected, "rejected"),
         (Self::BufferFull, "buffer_full"),
         (Self::SpoolFull, "spool_full"),
@@ -53,6 +55,7 @@ impl Reason {
         (Self::Killed, "killed"),
         (Self::Unsampled, "unsampled"),
         (Self::SampledOut, "sampled_out"),
+        (Self::Filtered, "filtered"),
     ];
 }
 
@@ -62,7 +65,7 @@ impl Reason {
 pub struct Account([u64; COLUMNS]);
 
 /// Columns: all states, and the received items.
-pub(super) const COLUMNS: usize = 11;
+pub(super) const COLUMNS: usize = 12;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ledger {
@@ -85,6 +88,7 @@ impl State {
             Self::Dropped(Reason::Killed) => 8,
             Self::Dropped(Reason::Unsampled) => 9,
             Self::Dropped(Reason::SampledOut) => 10,
+            Self::Dropped(Reason::Filtered) => 11,
         }
     }
 }
@@ -108,7 +112,7 @@ impl Account {
         self.0
     }
 
-    /// Dropped items, except those that sampling left out.
+    /// Dropped items, except those that sampling or a filter left out.
     pub fn lost(&self) -> u64 {
         self.0[4..9].iter().sum()
     }

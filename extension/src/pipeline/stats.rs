@@ -44,6 +44,8 @@ pub struct RequestStats {
     pub failed_requests: u64,
     /// Items of requests without an answer, which may arrive twice.
     pub repeated_items: u64,
+    /// Bytes of request bodies; at CloudWatch Logs those of events, as they are billed.
+    pub sent_bytes: u64,
 }
 
 /// The holds of Next after the ends of invocations.

@@ -62,13 +62,19 @@ fn account_lines(
     holds: HoldStats,
 ) -> Vec<Payload> {
     let (time, mut signals) = (SystemTime::now(), LinePayloads::default());
-    for metrics in metrics(function, now, before, holds) {
+    let plain = plain_counts(now, before);
+    let plain = plain.into_iter().map(Some).chain(std::iter::repeat(None));
+    for (metrics, plain) in metrics(function, now, before, holds).into_iter().zip(plain) {
         let mut line = JsonObject::new();
         line.add("timestamp", &timestamp(time));
         line.add("level", &"INFO");
         line.add("message", &"What became of telemetry");
         line.add("type", &"extension.account");
         metrics.members(time).iter().for_each(|(key, value)| line.add(key, value));
+        for (key, count) in plain.into_iter().flatten() {
+            line.add(key, &count);
+        }
+        line.add("lambda", &serde_json::json!({ "function": function }));
         signals.push(LogLine { time_ms: unix_ms(time), json: &line.end() }, false);
     }
     signals.finish()
@@ -97,6 +103,19 @@ fn metrics(
         all.push(by_function(function).with("Refused", "Count", Some(refused as f64)));
     }
     all
+}
+
+/// The requests and bytes of each destination, for queries: each metric is billed, a member of a line is not.
+fn plain_counts(now: &PipelineStats, before: &PipelineStats) -> Vec<[(&'static str, u64); 2]> {
+    let counts = now.destinations.iter().map(|(name, now)| {
+        let before = before.destinations.get(name).map(|it| it.requests).unwrap_or_default();
+        let since = |now: u64, before: u64| now.saturating_sub(before);
+        [
+            ("requests", since(now.requests.requests, before.requests)),
+            ("sent_bytes", since(now.requests.sent_bytes, before.sent_bytes)),
+        ]
+    });
+    counts.collect()
 }
 
 fn destination_metrics(
@@ -156,7 +175,7 @@ mod tests {
         let mut accounting = StatsReporter::new("home".to_owned(), Instant::now());
         let bytes = bytes::Bytes::from_static(&[0]);
         let (kind, has_error, has_unsampled) = (SignalKind::Traces, false, false);
-        core.receive(Payload { kind, bytes, items, has_error, has_unsampled });
+        core.receive(Payload { items, has_error, has_unsampled, ..Payload::empty(kind, bytes) });
         let (spool, recovered) = Spool::open(directory.path(), 1 << 20, &core.names()).unwrap();
         core.use_spool(spool, recovered, sums.take());
         *sums = Some(core.sums());
@@ -205,27 +224,35 @@ mod tests {
     fn the_extensions_account_is_told_as_differences() {
         let mut ledger = Ledger::new(1);
         ledger.received(0, 10);
-        let summary = |ledger: &Ledger| {
+        let summary = |ledger: &Ledger, requests: u64, sent_bytes: u64| {
             let destination = DestinationStats {
                 accounts: [(SignalKind::Traces, ledger.account(0))].into(),
-                requests: RequestStats::default(),
+                requests: RequestStats { requests, sent_bytes, ..RequestStats::default() },
                 breaker: BreakerState::Closed,
             };
             let destinations = [("honeycomb", destination)].into();
             PipelineStats { destinations, ..PipelineStats::default() }
         };
         let mut holds = HoldStats::default();
-        let before = summary(&ledger);
+        let before = summary(&ledger, 1, 100);
         ledger.received(0, 5);
         ledger.transfer(0, State::Held, State::Delivered, 12);
         holds.add(Duration::from_millis(7));
 
-        let signals = account_lines("home", &summary(&ledger), &before, holds);
+        let signals = account_lines("home", &summary(&ledger, 3, 600), &before, holds);
 
         let reported: Vec<Value> = line_codec::read(&signals[0].bytes)
             .map(|line| serde_json::from_str(line.json).unwrap())
             .collect();
         reported.iter().for_each(assert_is_emf);
+        assert_eq!(reported[0]["lambda"]["function"], "home");
+        assert_eq!(
+            (&reported[0]["requests"], &reported[0]["sent_bytes"]),
+            (&json!(2), &json!(500))
+        );
+        assert_eq!(reported[1]["requests"], Value::Null);
+        let declared = reported[0]["_aws"]["CloudWatchMetrics"][0]["Metrics"].to_string();
+        assert!(!declared.contains("sent_bytes"), "a metric is billed: {declared}");
         let figures = ["Destination", "Received", "Delivered", "Dropped", "Held"]
             .map(|name| reported[0][name].clone());
         assert_eq!(figures, [json!("honeycomb"), json!(5), json!(12), json!(0), json!(3)]);

@@ -15,6 +15,7 @@ use tracing::warn;
 
 use crate::delivery::batch::Batch;
 use crate::delivery::error::ExportError;
+use crate::delivery::sent::SentTotals;
 use crate::delivery::{DestinationId, Exporter};
 use crate::flush::policy;
 use crate::flush::policy::{DEAD_LETTER_BUDGET, FlushKind, MIN_JUDGED_HOLD};
@@ -127,6 +128,11 @@ impl Pipeline {
         Self { core: self.core.with_sampling(destination, registry), ..self }
     }
 
+    /// Adds the counts of exports to these totals.
+    pub fn with_sent(self, sent: Arc<SentTotals>) -> Self {
+        Self { core: self.core.with_sent(sent), ..self }
+    }
+
     /// Runs until every [`PipelineHandle`] is gone.
     pub async fn run(mut self) {
         loop {
@@ -137,7 +143,8 @@ impl Pipeline {
                     Some(command) => self.handle(command),
                     None => return,
                 },
-                Some(CompletedExport { id, result }) = self.exports.recv() => {
+                Some(CompletedExport { id, result, sent_bytes }) = self.exports.recv() => {
+                    self.core.count_bytes(id, sent_bytes);
                     self.core.complete(Instant::now(), id, result);
                 }
                 () = at(flush_until) => self.end_flush(),

@@ -18,6 +18,7 @@ use crate::delivery::{DestinationId, Exporter};
 pub(super) struct CompletedExport {
     pub(super) id: DestinationId,
     pub(super) result: Result<ExportOutcome, ExportError>,
+    pub(super) sent_bytes: u64,
 }
 
 /// An idle connection is dropped after this time by either clock. Load balancers drop silently after a
@@ -61,7 +62,8 @@ pub(super) async fn run_worker(
             Err(_) => {}
         }
         used = Moment::now();
-        if exports.send(CompletedExport { id, result }).await.is_err() {
+        let sent_bytes = exporter.take_sent_bytes();
+        if exports.send(CompletedExport { id, result, sent_bytes }).await.is_err() {
             return;
         }
     }

@@ -184,7 +184,7 @@ pub(super) fn spooled(directory: &Path, destination: &str) -> HashSet<String> {
     const TRACES: u8 = 0;
     const ZSTD: u8 = 4;
     let sums = std::fs::read(directory.join("sums")).unwrap_or_default();
-    let mut rows = sums.get(40..).unwrap_or_default().chunks(128);
+    let mut rows = sums.get(40..).unwrap_or_default().chunks(136);
     let queue = format!("{destination}.traces\0");
     let row = rows.find(|row| row.starts_with(queue.as_bytes()));
     let watermark = row.map_or(0, |row| long_number(row, 32));

@@ -70,9 +70,14 @@ fn every_variable_is_read_and_none_is_a_key() {
 #[test]
 fn exporters_run_only_with_their_key() {
     let key = "arn:aws:ssm:eu-central-1:123456789012:parameter/key";
-    let rows: [(&[(&str, &str)], &str); 4] = [
+    let rows: [(&[(&str, &str)], &str); 6] = [
         (&[], "xray,cloudwatch"),
         (&[("HoneycombApiKeySecret", key)], "honeycomb,xray,cloudwatch"),
+        (&[("OtlpEndpoint", "https://otel.example")], "otlp,xray,cloudwatch"),
+        (
+            &[("HoneycombApiKeySecret", key), ("OtlpEndpoint", "https://otel.example")],
+            "honeycomb,otlp,xray,cloudwatch",
+        ),
         (&[("RollbarAccessTokenSecret", key)], "xray,cloudwatch,rollbar"),
         (
             &[("HoneycombApiKeySecret", key), ("RollbarAccessTokenSecret", key)],

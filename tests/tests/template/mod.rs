@@ -47,13 +47,15 @@ fn deployed(stacks: &[Deployment<'_>]) -> Vec<Value> {
 }
 
 /// Parameters under which every resource of the template exists.
-const EVERYTHING: [(&str, &str); 10] = [
+const EVERYTHING: [(&str, &str); 12] = [
     ("AlarmTopicArn", "arn:aws:sns:eu-central-1:123456789012:alarms"),
     ("AuditTrail", "on"),
     ("ExpectedRequestsPerHour", "10"),
     ("HoneycombApiKeySecret", "arn:aws:ssm:eu-central-1:123456789012:parameter/honeycomb"),
     ("Metrics", "detailed"),
     ("MonthlyBudget", "5"),
+    ("OtlpEndpoint", "https://otel.example"),
+    ("OtlpHeadersSecret", "arn:aws:ssm:eu-central-1:123456789012:parameter/otlp"),
     ("PlatformLogs", "keep"),
     ("RollbarAccessTokenSecret", "arn:aws:ssm:eu-central-1:123456789012:parameter/rollbar"),
     ("TransactionSearch", "on"),

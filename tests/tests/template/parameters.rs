@@ -24,7 +24,7 @@ type Given = &'static [(&'static str, &'static str)];
 
 #[test]
 fn valid_parameters_are_accepted() {
-    let rows: [Given; 18] = [
+    let rows: [Given; 20] = [
         &[],
         &[("HoneycombApiKeySecret", SECRET)],
         &[("HoneycombApiKeySecret", PARAMETER), ("TraceShare", "0.05")],
@@ -33,6 +33,8 @@ fn valid_parameters_are_accepted() {
             ("HoneycombApiEndpoint", "https://api.eu1.honeycomb.io"),
         ],
         &[("HoneycombApiKeySecret", SECRET), ("HoneycombApiEndpoint", "https://otel.example/otlp")],
+        &[("OtlpEndpoint", "https://otel.example/otlp")],
+        &[("OtlpEndpoint", "https://otel.example"), ("OtlpHeadersSecret", PARAMETER)],
         &[("RollbarAccessTokenSecret", SECRET), ("RollbarEnvironment", "week 2")],
         &[("PageOrigins", "https://cruddur.example")],
         &[("PageOrigins", "https://cruddur.example,http://localhost:3000")],
@@ -58,7 +60,7 @@ fn valid_parameters_are_accepted() {
 }
 
 /// Parameters, and a part of the reason for their refusal.
-const REFUSED: [(Given, &str); 60] = [
+const REFUSED: [(Given, &str); 63] = [
     // A key in the place of its ARN, and the name of a secret.
     (&[("HoneycombApiKeySecret", "hcaik_01hqk4k20cjeh63wca8vva5stw")], "never the key itself"),
     (&[("HoneycombApiKeySecret", "cruddur/honeycomb")], "never the key itself"),
@@ -90,6 +92,9 @@ const REFUSED: [(Given, &str); 60] = [
     (&[("HoneycombApiEndpoint", "https://me:hidden@otel.example")], "a user"),
     (&[("HoneycombApiEndpoint", "https://otel.example/?key=hidden")], "a query"),
     (&[("HoneycombApiEndpoint", "https://api.eu1.honeycomb.io")], "without HoneycombApiKeySecret"),
+    (&[("OtlpEndpoint", "http://otel.example")], "an https URL"),
+    (&[("OtlpHeadersSecret", "authorization=x")], "never the headers themselves"),
+    (&[("OtlpHeadersSecret", SECRET)], "without OtlpEndpoint"),
     (&[("TraceShare", "0.5")], "TraceShare without HoneycombApiKeySecret"),
     (&[("HoneycombApiKeySecret", SECRET), ("TraceShare", "10")], "a number from 0 to 1"),
     (&[("HoneycombApiKeySecret", SECRET), ("TraceShare", "10%")], "a number from 0 to 1"),

@@ -35,7 +35,7 @@ const UNREACHABLE: u8 = 2;
 
 pub(super) const HELP: &str = "\
 Creates or updates a Honeycomb board: latency, p90 by route, latency by user, errors by type, cold
-starts, recent traces.
+starts, recent traces, cost of the layer.
 
 Usage: cruddur-telemetry board [OPTIONS]
 

@@ -7,7 +7,7 @@ use crate::otlp::line_codec::LogLine;
 const MAX_BYTES: usize = 1_048_576;
 
 /// Bytes that each event counts in addition to its message.
-const EVENT_BYTES: usize = 26;
+pub(super) const EVENT_BYTES: usize = 26;
 
 /// Most events of a request.
 const MAX_EVENTS: usize = 10_000;

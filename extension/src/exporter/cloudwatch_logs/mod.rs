@@ -192,6 +192,10 @@ impl Exporter for CloudWatchLogs {
         Box::pin(self.send_batch(batch))
     }
 
+    fn take_sent_bytes(&mut self) -> u64 {
+        std::mem::take(&mut self.stream.sent_bytes)
+    }
+
     fn preview(&self, payload: &Payload) -> Result<Vec<String>, ExportError> {
         if payload.kind == SignalKind::Lines {
             let lines = line_codec::read(&payload.bytes);

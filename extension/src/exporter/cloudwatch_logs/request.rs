@@ -17,6 +17,7 @@ use tracing::warn;
 
 use crate::client::aws;
 use crate::delivery::error::ExportError;
+use crate::exporter::cloudwatch_logs::chunk::EVENT_BYTES;
 use crate::exporter::cloudwatch_logs::config::CloudWatchLogsConfig;
 use crate::otlp::line_codec::LogLine;
 
@@ -30,6 +31,8 @@ pub(super) struct LogStream {
     /// Created for the first batch, like the stream.
     pub(super) client: Option<Client>,
     pub(super) exists: bool,
+    /// Bytes of events since they were last taken, as CloudWatch Logs bills them.
+    pub(super) sent_bytes: u64,
     /// Whether this process created the group and has not yet set its retention.
     owes_retention: bool,
 }
@@ -43,6 +46,7 @@ impl LogStream {
             config: config.clone(),
             client: None,
             exists: false,
+            sent_bytes: 0,
             owes_retention: false,
         }
     }
@@ -55,6 +59,8 @@ impl LogStream {
         &mut self,
         events: &[LogLine<'_>],
     ) -> Result<PutLogEventsOutput, SdkError<PutLogEventsError, HttpResponse>> {
+        let sizes = events.iter().map(|it| it.json.len() + EVENT_BYTES);
+        self.sent_bytes += sizes.sum::<usize>() as u64;
         let events = events.iter().map(|it| PutEvent { timestamp: it.time_ms, message: it.json });
         let body = PutRequest {
             log_group_name: &self.group,

@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
-use percent_encoding::percent_decode_str;
 
 use crate::client::secret;
 use crate::client::secret::SecretSource;
-use crate::exporter::honeycomb::compression::OtlpCompression;
+use crate::exporter::otlp::compression::OtlpCompression;
+use crate::exporter::otlp::config::{
+    COMPRESSION, STANDARD_HEADERS, has_headers_of_another_backend, read_shared_headers,
+};
+use crate::exporter::otlp::headers::{TEAM, header_value};
 use crate::invocation::choice::SamplingSettings;
-use crate::settings::{Reader, Rejected, Variable, parse_http_url};
+use crate::settings::{Reader, Rejected, Variable, parse_base_url, parse_text};
 
 pub(super) const VARIABLES: &[Variable] = &[
     Variable::new("HONEYCOMB_API_KEY", "", "the team's key; switches honeycomb on").secret(),
@@ -19,9 +22,9 @@ pub(super) const VARIABLES: &[Variable] = &[
         "where AWS keeps that key: the ARN of a secret, ARN:FIELD, or a parameter",
     ),
     Variable::new(
-        "OTEL_EXPORTER_OTLP_HEADERS",
+        STANDARD_HEADERS,
         "",
-        "holds the key as x-honeycomb-team if the two above are unset",
+        "holds the key as x-honeycomb-team if the two above are unset; headers of OTEL_EXPORTER_OTLP_ENDPOINT",
     )
     .secret(),
     Variable::new(
@@ -31,17 +34,11 @@ pub(super) const VARIABLES: &[Variable] = &[
     )
     .url(),
     Variable::new(
-        "OTEL_EXPORTER_OTLP_COMPRESSION",
+        COMPRESSION,
         "",
-        "gzip, zstd or none; unset: zstd, or gzip where zstd is refused",
+        "for honeycomb and otlp: gzip, zstd or none; unset: zstd, or gzip where zstd is refused",
     ),
     Variable::new("HONEYCOMB_DATASET", "", "the dataset of a classic key"),
-    Variable::new(
-        "CRUDDUR_OTLP_HEADERS",
-        "",
-        "further headers name=value,… for another OTLP backend",
-    )
-    .secret(),
     Variable::new(
         "CRUDDUR_HONEYCOMB_SAMPLE_RATE",
         "1",
@@ -73,8 +70,6 @@ pub(super) const VARIABLES: &[Variable] = &[
 
 /// A larger rate is probably a mistake, and Honeycomb cuts the product with an earlier one at 2³¹.
 const MAX_RATE: u64 = 1_000_000;
-
-pub const TEAM: &str = "x-honeycomb-team";
 
 /// By form: 32 hex digits, or 64 characters that begin `hc` + a letter + `ic_`.
 /// <https://github.com/honeycombio/husky/blob/main/otlp/common.go>
@@ -109,7 +104,7 @@ impl HoneycombConfig {
     pub fn read(reader: &mut Reader<'_>, named: bool) -> Option<Self> {
         let key = read_key(reader);
         let endpoint = read_endpoint(reader);
-        let headers = read_headers(reader);
+        let headers = read_shared_headers(reader);
         let key = key.ok()?;
         if key.is_none() && headers.is_empty() {
             if named {
@@ -125,7 +120,7 @@ impl HoneycombConfig {
             let reason = "must be set, since HONEYCOMB_API_KEY is a classic key";
             reader.reject("HONEYCOMB_DATASET", reason);
         }
-        let compression = reader.parsed("OTEL_EXPORTER_OTLP_COMPRESSION", OtlpCompression::parse);
+        let compression = reader.parsed(COMPRESSION, OtlpCompression::parse);
         let sampling = read_sampling(reader);
         Some(Self { key, dataset, headers, endpoint: endpoint.ok()?, compression, sampling })
     }
@@ -168,12 +163,16 @@ fn read_key(reader: &mut Reader<'_>) -> Result<Option<SecretSource>, Rejected> {
     if source.is_some() {
         return Ok(source);
     }
-    let list = reader.get("OTEL_EXPORTER_OTLP_HEADERS");
+    let endpoint = reader.or_default("HONEYCOMB_API_ENDPOINT", parse_text);
+    if has_headers_of_another_backend(reader, &endpoint) {
+        return Ok(None);
+    }
+    let list = reader.get(STANDARD_HEADERS);
     let Some(key) = list.and_then(|list| header_value(&list, TEAM)) else { return Ok(None) };
     match key.and_then(|key| secret::key(&key)) {
         Ok(key) => Ok(Some(SecretSource::Inline(key))),
         Err(reason) => {
-            reader.reject("OTEL_EXPORTER_OTLP_HEADERS", reason);
+            reader.reject(STANDARD_HEADERS, reason);
             Err(Rejected)
         }
     }
@@ -182,49 +181,5 @@ fn read_key(reader: &mut Reader<'_>) -> Result<Option<SecretSource>, Rejected> {
 /// An invalid endpoint switches the exporter off: falling back to the default would send telemetry
 /// to a place that was not asked for.
 fn read_endpoint(reader: &mut Reader<'_>) -> Result<String, Rejected> {
-    reader.valid_or_default("HONEYCOMB_API_ENDPOINT", base_url)
-}
-
-/// The headers of `CRUDDUR_OTLP_HEADERS`. An invalid entry is skipped and reported.
-fn read_headers(reader: &mut Reader<'_>) -> Vec<(HeaderName, HeaderValue)> {
-    let list = reader.get("CRUDDUR_OTLP_HEADERS").unwrap_or_default();
-    let mut headers = Vec::new();
-    for entry in list.split(',').filter(|entry| !entry.trim().is_empty()) {
-        match parse_header(entry) {
-            Ok(header) => headers.push(header),
-            Err(reason) => reader.reject("CRUDDUR_OTLP_HEADERS", reason),
-        }
-    }
-    headers
-}
-
-/// The name is not part of an error: it is part of a value that has a comma.
-fn parse_header(entry: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let (name, value) =
-        entry.split_once('=').ok_or("has an entry that is ignored: not name=value")?;
-    let name = decoded(name).ok().and_then(|name| name.parse().ok());
-    let name = name.ok_or("has an entry that is ignored: no header may have its name")?;
-    let value = decoded(value).and_then(|value| secret::key(&value));
-    Ok((name, value.map_err(|reason| format!("has an entry that is ignored: its value {reason}"))?))
-}
-
-/// As in W3C's baggage: <https://www.w3.org/TR/baggage/#value>
-fn decoded(text: &str) -> Result<String, String> {
-    let text = percent_decode_str(text.trim()).decode_utf8();
-    text.map(String::from).map_err(|_| "is not UTF-8".to_owned())
-}
-
-fn base_url(text: &str) -> Result<String, String> {
-    match parse_http_url(text, "honeycomb")?.query() {
-        None => Ok(text.trim_end_matches('/').to_owned()),
-        Some(_) => Err("ends with a query, so honeycomb gets nothing: paths are appended".into()),
-    }
-}
-
-/// The value of `key` in a list `key=value,key2=value2`, as `OTEL_EXPORTER_OTLP_HEADERS` holds it.
-fn header_value(list: &str, key: &str) -> Option<Result<String, String>> {
-    list.split(',').find_map(|pair| {
-        let (name, value) = pair.split_once('=')?;
-        name.trim().eq_ignore_ascii_case(key).then(|| decoded(value))
-    })
+    reader.valid_or_default("HONEYCOMB_API_ENDPOINT", |text| parse_base_url(text, "honeycomb"))
 }

@@ -9,8 +9,9 @@ use serde_json::Value;
 use crate::client::http::{HttpReply, readable};
 use crate::delivery::error::ExportError;
 use crate::delivery::healthcheck::Finding;
-use crate::exporter::honeycomb::compression::ExportBody;
-use crate::exporter::honeycomb::request::{HoneycombApi, HoneycombCall, MAX_REPLY_BYTES};
+use crate::exporter::honeycomb::request::{HoneycombApi, HoneycombCall};
+use crate::exporter::otlp::engine::OtlpEngine;
+use crate::exporter::otlp::request::MAX_REPLY_BYTES;
 use crate::otlp::payload::SignalKind;
 
 /// Describes the key. <https://api-docs.honeycomb.io/api/auth>
@@ -18,18 +19,18 @@ const AUTH: HoneycombCall<'static> =
     HoneycombCall { method: Method::GET, path: "/1/auth", headers: &[], body: Bytes::new() };
 
 /// Describes the key; another backend gets an export without spans, compressed as batches are.
-async fn ask(api: &mut HoneycombApi) -> Result<HttpReply, ExportError> {
-    match api.has_key() {
-        true => api.send(AUTH, MAX_REPLY_BYTES).await,
-        false => api.export(SignalKind::Traces, &ExportBody::Plain(Vec::new())).await,
+async fn ask(engine: &mut OtlpEngine<HoneycombApi>) -> Result<HttpReply, ExportError> {
+    match engine.backend.has_key() {
+        true => engine.backend.send(AUTH, MAX_REPLY_BYTES).await,
+        false => engine.send_empty(SignalKind::Traces).await,
     }
 }
 
 /// Sends two requests: the second measures the round trip on an open connection.
-pub(super) async fn check(api: &mut HoneycombApi) -> Vec<Finding> {
-    let endpoint = api.endpoint().to_owned();
+pub(super) async fn check(engine: &mut OtlpEngine<HoneycombApi>) -> Vec<Finding> {
+    let endpoint = engine.backend.endpoint().to_owned();
     let begun = Instant::now();
-    let first = match ask(api).await {
+    let first = match ask(engine).await {
         Ok(reply) => reply,
         Err(error @ ExportError::NoKey { .. }) => {
             return vec![Finding::failed("no key", &error)];
@@ -38,11 +39,11 @@ pub(super) async fn check(api: &mut HoneycombApi) -> Vec<Finding> {
     };
     let connected = begun.elapsed();
     let clock = Finding::clock(&first.headers, SystemTime::now());
-    let mut findings = match key_finding(&endpoint, api, &first) {
+    let mut findings = match key_finding(&endpoint, engine, &first) {
         Ok(key) => {
             let begun = Instant::now();
             // Only its time matters; the first reply decides.
-            let _ = ask(api).await;
+            let _ = ask(engine).await;
             let (round_trip, connected) = (begun.elapsed().as_millis(), connected.as_millis());
             let times =
                 format!("{endpoint} answers in {round_trip} ms, the first time in {connected} ms");
@@ -55,8 +56,12 @@ pub(super) async fn check(api: &mut HoneycombApi) -> Vec<Finding> {
     findings
 }
 
-fn key_finding(endpoint: &str, api: &HoneycombApi, reply: &HttpReply) -> Result<Finding, Finding> {
-    let status = reply.status;
+fn key_finding(
+    endpoint: &str,
+    engine: &OtlpEngine<HoneycombApi>,
+    reply: &HttpReply,
+) -> Result<Finding, Finding> {
+    let (status, api) = (reply.status, &engine.backend);
     if status == StatusCode::UNAUTHORIZED && api.has_key() {
         let why = "does not know the key: is it deleted, or of the other region (EU, US)?";
         return Err(Finding::refused(format!("{endpoint} {why}")));
@@ -67,7 +72,8 @@ fn key_finding(endpoint: &str, api: &HoneycombApi, reply: &HttpReply) -> Result<
         return Err(Finding::failed(endpoint, &error));
     }
     if !api.has_key() {
-        let compression = api.compression().encoding().unwrap_or("no compression");
+        let compression =
+            engine.compression(SignalKind::Traces).encoding().unwrap_or("no compression");
         let text = format!("accepts OTLP without a Honeycomb key, with {compression}");
         return Ok(Finding::fine(text));
     }

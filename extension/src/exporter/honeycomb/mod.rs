@@ -1,33 +1,27 @@
 //! Posts batches to Honeycomb as OTLP/HTTP protobuf, compressed.
 //! <https://docs.honeycomb.io/send-data/opentelemetry/#using-the-honeycomb-opentelemetry-endpoint>
 
-mod compression;
 pub mod config;
 pub mod request;
 mod healthcheck;
 
-use std::{future::ready, time::SystemTime};
+use std::future::ready;
 
-use http::StatusCode;
-use tracing::warn;
+use futures_util::future::BoxFuture;
 
-use crate::client::http::{readable, retry_after};
 use crate::delivery::batch::Batch;
 use crate::delivery::error::{ExportError, ExportOutcome};
 use crate::delivery::healthcheck::Finding;
 use crate::delivery::{DestinationSpec, Exporter};
-use crate::exporter::honeycomb::compression::ExportBody;
 use crate::exporter::honeycomb::config::{HoneycombConfig, VARIABLES};
 use crate::exporter::honeycomb::request::HoneycombApi;
 use crate::exporter::kind::{ExporterConfig, ExporterKind};
+use crate::exporter::otlp::engine::{OtlpBackend, OtlpEngine, preview};
 use crate::invocation::registry::Registry;
-use crate::otlp::json::to_json;
-use crate::otlp::partial_success::{self, RejectedItems};
-use crate::otlp::payload::{Payload, SignalKind, only_sampled};
-use futures_util::future::BoxFuture;
+use crate::otlp::payload::{Payload, SignalKind};
 
 pub const KIND: ExporterKind = ExporterKind {
-    name: "honeycomb",
+    name: HoneycombApi::NAME,
     variables: VARIABLES,
     read: |reader, selection| Some(Box::new(HoneycombConfig::read(reader, selection.is_named)?)),
 };
@@ -40,35 +34,19 @@ impl ExporterConfig for HoneycombConfig {
 
 #[derive(Debug)]
 pub struct Honeycomb {
-    api: HoneycombApi,
+    engine: OtlpEngine<HoneycombApi>,
 }
 
 impl Honeycomb {
     pub fn new(config: HoneycombConfig) -> Self {
-        Self { api: HoneycombApi::new(config) }
-    }
-
-    async fn send_batch(&mut self, batch: &Batch) -> Result<ExportOutcome, ExportError> {
-        let (body, unsampled) = sampled_body(batch)?;
-        let Some(body) = body else { return Ok(ExportOutcome { rejected: 0, unsampled }) };
-        let reply = self.api.export(batch.kind, &body).await?;
-        let message = match reply.status {
-            status if status.is_success() => {
-                let rejected = rejected_items(batch.kind, &reply.body)?;
-                return Ok(ExportOutcome { rejected, unsampled });
-            }
-            StatusCode::UNAUTHORIZED => "Honeycomb refuses the key: check HONEYCOMB_API_KEY".into(),
-            _ => readable(&reply.body),
-        };
-        let retry_after = retry_after(&reply.headers, SystemTime::now());
-        Err(ExportError::Status { status: reply.status, message, retry_after })
+        Self { engine: OtlpEngine::new(HoneycombApi::new(config)) }
     }
 }
 
 impl Exporter for Honeycomb {
     fn spec(&self) -> DestinationSpec {
         DestinationSpec {
-            name: "honeycomb",
+            name: HoneycombApi::NAME,
             kinds: SignalKind::OTLP.to_vec(),
             durable: true,
             max_items: u64::MAX,
@@ -80,50 +58,28 @@ impl Exporter for Honeycomb {
         &'a mut self,
         batch: &'a Batch,
     ) -> BoxFuture<'a, Result<ExportOutcome, ExportError>> {
-        Box::pin(self.send_batch(batch))
+        Box::pin(self.engine.send_batch(batch))
     }
 
-    /// As OTLP JSON; the destination gets the same message as protobuf.
+    fn take_sent_bytes(&mut self) -> u64 {
+        self.engine.take_sent_bytes()
+    }
+
     fn preview(&self, payload: &Payload) -> Result<Vec<String>, ExportError> {
-        let sampled = (payload.kind == SignalKind::Traces).then(|| only_sampled(&payload.bytes));
-        let bytes = sampled.flatten().map_or(payload.bytes.clone(), |(kept, _)| kept.into());
-        Ok(payload.kind.schema().map(|schema| to_json(schema, &bytes)).into_iter().collect())
+        Ok(preview(payload))
     }
 
     fn reset_connections(&mut self) {
-        self.api.reset_connections();
+        self.engine.backend.reset_connections();
     }
 
     fn endpoint(&mut self) -> BoxFuture<'_, Option<String>> {
-        Box::pin(ready(Some(self.api.endpoint().to_owned())))
+        Box::pin(ready(Some(self.engine.backend.endpoint().to_owned())))
     }
 
     fn healthcheck(&mut self) -> BoxFuture<'_, Vec<Finding>> {
-        Box::pin(healthcheck::check(&mut self.api))
+        Box::pin(healthcheck::check(&mut self.engine))
     }
-}
-
-/// The request body without unsampled traces, and the number of omitted items. `None` if no item
-/// remains.
-fn sampled_body(batch: &Batch) -> Result<(Option<ExportBody<'_>>, u64), ExportError> {
-    if batch.kind == SignalKind::Traces && batch.has_unsampled {
-        let plain = batch.to_plain();
-        let plain = plain.map_err(|error| ExportError::Unreadable(error.to_string()))?;
-        if let Some((kept, unsampled)) = only_sampled(&plain) {
-            return Ok(((!kept.is_empty()).then_some(ExportBody::Plain(kept)), unsampled));
-        }
-    }
-    Ok((Some(ExportBody::Whole(batch)), 0))
-}
-
-/// The number of items that a partial success rejected. Logs the reason. Fails if the reply is not OTLP.
-fn rejected_items(kind: SignalKind, reply: &[u8]) -> Result<u64, ExportError> {
-    let partial = partial_success::read(reply);
-    let partial = partial.map_err(|_| ExportError::ForeignReply(readable(reply)))?;
-    let Some(RejectedItems { count, reason }) = partial else { return Ok(0) };
-    let reason = readable(reason.as_bytes());
-    warn!("honeycomb rejected {count} {} of a batch: {reason}", kind.items());
-    Ok(count)
 }
 
 #[cfg(test)]

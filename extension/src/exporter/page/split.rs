@@ -10,6 +10,7 @@ use trace_context::TraceId;
 use self::cut::{cut_item, cut_json};
 use crate::exporter::page::facts::{EntryFacts, SpanFacts, trace_id};
 use crate::otlp::edit::{head, push_item, push_scope};
+use crate::otlp::filter::destinations::FilteredAt;
 use crate::otlp::payload::{Payload, SignalKind};
 use crate::otlp::wire::nested;
 use crate::otlp::{failure_codec, line_codec};
@@ -120,7 +121,8 @@ impl PartBuilder {
 fn payload(kind: SignalKind, bytes: Vec<u8>, items: u64, has_error: bool) -> Payload {
     // The flag makes exporters look for unsampled spans, as they do in previews.
     let has_unsampled = kind == SignalKind::Traces;
-    Payload { kind, bytes: bytes.into(), items, has_error, has_unsampled }
+    let filtered_at = FilteredAt::NOWHERE;
+    Payload { kind, bytes: bytes.into(), items, has_error, has_unsampled, filtered_at }
 }
 
 fn split_otlp(kind: SignalKind, request: &[u8]) -> SplitPayload {

@@ -59,6 +59,8 @@ pub struct Rollbar {
     acknowledged: BoundedMap<String, bool>,
     /// A refusal is logged again only after an item was accepted.
     has_logged_refusal: bool,
+    /// Bytes of items since they were last taken.
+    sent_bytes: u64,
 }
 
 impl Rollbar {
@@ -67,6 +69,7 @@ impl Rollbar {
             api: RollbarApi::new(config),
             acknowledged: BoundedMap::new(MAX_ACKNOWLEDGED),
             has_logged_refusal: false,
+            sent_bytes: 0,
         }
     }
 
@@ -104,10 +107,12 @@ impl Rollbar {
 
     /// An item that is too large is reduced and sent once more.
     async fn post_or_reduce(&mut self, json: &str) -> Result<(), ExportError> {
+        self.sent_bytes += json.len() as u64;
         let mut reply = self.api.post(json.to_owned().into()).await?;
         if reply.status == StatusCode::PAYLOAD_TOO_LARGE
             && let Some(reduced) = truncate::reduced(json)
         {
+            self.sent_bytes += reduced.len() as u64;
             reply = self.api.post(reduced.into()).await?;
         }
         if reply.status.is_success() {
@@ -133,6 +138,10 @@ impl Exporter for Rollbar {
         batch: &'a Batch,
     ) -> BoxFuture<'a, Result<ExportOutcome, ExportError>> {
         Box::pin(self.send_batch(batch))
+    }
+
+    fn take_sent_bytes(&mut self) -> u64 {
+        std::mem::take(&mut self.sent_bytes)
     }
 
     fn preview(&self, payload: &Payload) -> Result<Vec<String>, ExportError> {

@@ -179,6 +179,10 @@ impl Exporter for Xray {
         Box::pin(self.send_batch(batch))
     }
 
+    fn take_sent_bytes(&mut self) -> u64 {
+        self.transport.take_sent_bytes()
+    }
+
     /// Documents, or calls as OTLP JSON if all spans go as OTLP.
     fn preview(&self, payload: &Payload) -> Result<Vec<String>, ExportError> {
         let placed = self.placer.clone().place(&payload.bytes, SystemTime::now());

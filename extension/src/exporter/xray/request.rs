@@ -40,6 +40,8 @@ const CREDENTIALS_MARGIN: Duration = Duration::from_secs(300);
 pub(crate) struct XrayApi {
     /// Created for the first batch, so that a cold start does not wait for TLS and credentials.
     clients: Option<Box<XrayClients>>,
+    /// Bytes of documents and OTLP bodies since they were last taken.
+    pub(super) sent_bytes: u64,
 }
 
 /// Both share the connections.
@@ -67,12 +69,15 @@ impl XrayApi {
         &mut self,
         parts: &[Vec<Segment>],
     ) -> Vec<Result<Vec<SegmentRefusal>, ExportError>> {
+        let documents = parts.iter().flatten();
+        self.sent_bytes += documents.map(|document| document.json.len() as u64).sum::<u64>();
         let client = &self.clients().sdk;
         join_all(parts.iter().map(|part| put(client, part))).await
     }
 
     /// Posts an encoded export request of OTLP.
     pub(super) async fn post_spans(&mut self, body: Bytes) -> Result<HttpReply, ExportError> {
+        self.sent_bytes += body.len() as u64;
         self.clients().post_spans(body).await
     }
 

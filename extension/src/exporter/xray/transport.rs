@@ -56,6 +56,14 @@ impl Transport {
         }
     }
 
+    /// 0 with a daemon, which is on this machine.
+    pub(super) fn take_sent_bytes(&mut self) -> u64 {
+        match self {
+            Self::Api(api) => std::mem::take(&mut api.sent_bytes),
+            Self::Daemon(_) => 0,
+        }
+    }
+
     pub(super) fn reset_connections(&mut self) {
         match self {
             Self::Api(api) => api.reset_connections(),

@@ -45,6 +45,7 @@ fn server_span(registry: &Registry, request_id: &str, millis: u64) -> Option<Att
         failed: false,
         ended: Some(at(millis)),
         is_last_word: true,
+        filtered_at: Default::default(),
     };
     registry.on_server_span(&server, at(millis))
 }

@@ -1,7 +1,7 @@
 use super::*;
 
 fn payload(kind: SignalKind, items: u64, has_error: bool) -> Payload {
-    Payload { kind, bytes: vec![0; 10].into(), items, has_error, has_unsampled: false }
+    Payload { items, has_error, ..Payload::empty(kind, vec![0; 10].into()) }
 }
 
 fn buffer(max_bytes: usize) -> Buffer {

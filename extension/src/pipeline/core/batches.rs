@@ -1,11 +1,14 @@
 //! The steps of a batch: which payloads it holds, and what becomes of them.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 use tracing::info;
 
 use crate::delivery::DestinationId;
 use crate::delivery::batch::Batch;
 use crate::delivery::error::{ExportError, ExportOutcome};
+use crate::delivery::sent::{SentCounts, SentTotals};
 use crate::pipeline::core::destination::{BatchAttempt, InFlight};
 use crate::pipeline::core::state::{Core, Trigger};
 use crate::pipeline::ledger::{QueueId, Reason, State};
@@ -70,6 +73,18 @@ impl Core {
         None
     }
 
+    /// Adds all counts of exports to these totals, too.
+    pub fn with_sent(self, sent: Arc<SentTotals>) -> Self {
+        Self { sent, ..self }
+    }
+
+    /// Counts the bytes of the batch in flight. Call it before [`complete`](Self::complete).
+    pub fn count_bytes(&mut self, id: DestinationId, bytes: u64) {
+        self.destinations[id].requests.sent_bytes += bytes;
+        self.sent
+            .add(self.destinations[id].spec.name, SentCounts { bytes, ..SentCounts::default() });
+    }
+
     /// Accounts for the result of the batch in flight.
     pub fn complete(
         &mut self,
@@ -79,6 +94,11 @@ impl Core {
     ) {
         let Some(under_way) = self.destinations[id].under_way.take() else { return };
         self.destinations[id].count(under_way.batch.items, &result);
+        let left_out = |outcome: &ExportOutcome| outcome.rejected + outcome.unsampled;
+        let events =
+            result.as_ref().map_or(0, |it| under_way.batch.items.saturating_sub(left_out(it)));
+        let counts = SentCounts { requests: 1, events, bytes: 0 };
+        self.sent.add(self.destinations[id].spec.name, counts);
         match result {
             Ok(receipt) => {
                 let items = under_way.batch.items;

@@ -39,8 +39,15 @@ impl Core {
     }
 
     /// Lets a new payload wait for its decision, if the destination samples its kind.
-    pub(super) fn await_decision(&mut self, sequence: u64, kind: SignalKind, has_error: bool) {
-        let Some(sampler) = &mut self.sampler else { return };
+    pub(super) fn await_decision(
+        &mut self,
+        sequence: u64,
+        kind: SignalKind,
+        has_error: bool,
+        destinations: u32,
+    ) {
+        let is_its = |sampler: &&mut Sampler| destinations & (1 << sampler.id) != 0;
+        let Some(sampler) = self.sampler.as_mut().filter(is_its) else { return };
         let is_sampled = match kind {
             SignalKind::Traces => true,
             SignalKind::Logs => sampler.samples_logs,
@@ -139,11 +146,10 @@ impl Core {
         if kept > 0 {
             let kept = self.buffer.push(
                 Payload {
-                    kind: header.kind,
-                    bytes: sampled.bytes.into(),
                     items: kept,
                     has_error: header.has_error,
                     has_unsampled: header.has_unsampled,
+                    ..Payload::empty(header.kind, sampled.bytes.into())
                 },
                 1 << id,
             );

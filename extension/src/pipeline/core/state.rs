@@ -1,11 +1,12 @@
 //! The state of [`Core`], and its steps from a received payload to a flush.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use tracing::warn;
 
 use crate::delivery::error::ExportError;
+use crate::delivery::sent::SentTotals;
 use crate::delivery::{DestinationId, DestinationSpec};
 use crate::otlp::payload::{Payload, SignalKind};
 use crate::pipeline::buffer::{Buffer, Entry};
@@ -53,6 +54,7 @@ pub struct Core {
     pub(super) full_reported: bool,
     /// `None` if the destinations get all spans.
     pub(super) sampler: Option<Sampler>,
+    pub(super) sent: Arc<SentTotals>,
 }
 
 impl Core {
@@ -91,6 +93,7 @@ impl Core {
             spool_reported: false,
             full_reported: false,
             sampler: None,
+            sent: Arc::default(),
         }
     }
 
@@ -117,7 +120,12 @@ impl Core {
         for (id, destination) in self.destinations.iter().enumerate() {
             if let Some(route) = destination.route_of(payload.kind) {
                 self.ledger.received(route, payload.items);
-                destinations |= 1 << id;
+                if payload.filtered_at.includes(destination.spec.name) {
+                    let filtered = State::Dropped(Reason::Filtered);
+                    self.ledger.transfer(route, State::Held, filtered, payload.items);
+                } else {
+                    destinations |= 1 << id;
+                }
             }
         }
         if destinations == 0 {
@@ -125,7 +133,7 @@ impl Core {
         }
         let (kind, has_error) = (payload.kind, payload.has_error);
         let sequence = self.buffer.push(payload, destinations);
-        self.await_decision(sequence, kind, has_error);
+        self.await_decision(sequence, kind, has_error, destinations);
         self.append(sequence);
         if self.trigger == Trigger::Receive {
             self.settle_samples(false);

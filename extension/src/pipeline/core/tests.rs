@@ -1,6 +1,7 @@
 //! The core's decisions, one by one, on a clock that the test moves.
 
 mod descriptors;
+mod filters;
 mod outlook;
 mod refusals;
 mod isolation;

@@ -36,7 +36,7 @@ impl ImportedFile {
     pub fn read(&self) -> io::Result<Payload> {
         let bytes = Bytes::from(zstd::decode_all(&fs::read(&self.path)?[..])?);
         let Self { kind, items, has_error, .. } = *self;
-        Ok(Payload { kind, bytes, items, has_error, has_unsampled: true })
+        Ok(Payload { items, has_error, has_unsampled: true, ..Payload::empty(kind, bytes) })
     }
 
     pub fn remove(&self) {

@@ -9,6 +9,7 @@ use crate::invocation::attempt::{Attempt, AttemptId, LineOwner};
 use crate::invocation::registry::Registry;
 use crate::lambda::extensions_api::Shutdown;
 use crate::lambda::telemetry_event::RawEvent;
+use crate::otlp::filter::levels::LeastLevels;
 use crate::otlp::line_codec::{LinePayloads, LogLine, MAX_LINE_BYTES};
 use crate::otlp::log_level::LogLevel;
 use crate::otlp::payload::Payload;
@@ -30,6 +31,7 @@ pub struct LineSettings {
     pub function_version: Option<String>,
     /// Names of secrets in addition to the built-in list; `None` masks nothing.
     pub scrub: Option<Vec<String>>,
+    pub levels: LeastLevels,
 }
 
 /// Makes lines, with the state of the platform's earlier events.
@@ -44,11 +46,19 @@ pub struct LineEnricher {
     last_fields: LastFields,
     registry: Registry,
     access_lines: AccessLines,
+    levels: LeastLevels,
+}
+
+/// A line, and the level by which a filter may leave it out. Lines with metrics have none.
+struct EnrichedLine {
+    json: String,
+    is_error: bool,
+    level: Option<LogLevel>,
 }
 
 impl LineEnricher {
     pub fn new(settings: LineSettings, registry: Registry) -> Self {
-        let LineSettings { function_name, function_version, scrub } = settings;
+        let LineSettings { function_name, function_version, scrub, levels } = settings;
         let facts = SandboxFacts::new(function_name, function_version);
         let mut other_facts = facts.clone();
         other_facts.on_start();
@@ -63,6 +73,7 @@ impl LineEnricher {
             last_fields,
             registry,
             access_lines,
+            levels,
         }
     }
 
@@ -84,13 +95,15 @@ impl LineEnricher {
         owner: LineOwner,
         lines: &mut LinePayloads,
     ) {
-        let (json, is_error) = match event.kind.as_ref() {
+        let EnrichedLine { json, is_error, level } = match event.kind.as_ref() {
             "function" => self.function(event, owner),
             // Lines of extensions, also our own: these must not return to us.
             "extension" => return,
             _ => self.platform(event, attempt, owner),
         };
-        lines.push(LogLine { time_ms: unix_ms(event.time), json: &json }, is_error);
+        let filtered_at = level.map(|level| self.levels.filtered_at(level)).unwrap_or_default();
+        let line = LogLine { time_ms: unix_ms(event.time), json: &json };
+        lines.push_filtered(line, is_error, filtered_at);
     }
 
     /// Handles SHUTDOWN: makes a line for each invocation whose report will never arrive.
@@ -118,7 +131,7 @@ impl LineEnricher {
         signals.finish()
     }
 
-    fn function(&mut self, event: &RawEvent<'_>, owner: LineOwner) -> (String, bool) {
+    fn function(&mut self, event: &RawEvent<'_>, owner: LineOwner) -> EnrichedLine {
         if let Some(fields) = JsonFields::read(event.record) {
             return self.object(event, owner, &fields);
         }
@@ -137,7 +150,7 @@ impl LineEnricher {
         event: &RawEvent<'_>,
         owner: LineOwner,
         fields: &JsonFields<'_>,
-    ) -> (String, bool) {
+    ) -> EnrichedLine {
         let is_error = fields.level() >= Some(LogLevel::Error);
         let attempt = self.attempt(event, owner, fields);
         self.mark_error(attempt.as_ref(), is_error);
@@ -147,11 +160,14 @@ impl LineEnricher {
         let members = self.access_lines.members(event.time, value);
         members.iter().for_each(|(key, value)| line.add(key, value));
         let json = self.scrubber.json(&line.end());
+        let has_metrics = !members.is_empty() || fields.get("_aws").is_some();
+        let level = fields.level().filter(|_| !has_metrics);
         if json.len() <= MAX_LINE_BYTES {
-            return (json, is_error);
+            return EnrichedLine { json, is_error, level };
         }
-        let level = fields.level().map(LogLevel::name);
-        (wrapped(event.time, level, &json, None, &ours), is_error)
+        let name = fields.level().map(LogLevel::name);
+        let json = wrapped(event.time, name, &json, None, &ours);
+        EnrichedLine { json, is_error, level }
     }
 
     /// The attempt that a JSON line belongs to, whose first trace id it may bring.
@@ -202,7 +218,7 @@ impl LineEnricher {
         }
     }
 
-    fn text(&mut self, event: &RawEvent<'_>, owner: LineOwner, text: &str) -> (String, bool) {
+    fn text(&mut self, event: &RawEvent<'_>, owner: LineOwner, text: &str) -> EnrichedLine {
         let plain = without_colours(text);
         let level = level_in(&plain);
         let masked = self.scrubber.text(plain.trim_end_matches(['\n', '\r'])).into_owned();
@@ -210,7 +226,8 @@ impl LineEnricher {
         let attempt = self.attempt_of(None, owner, event.time);
         self.mark_error(attempt.as_ref(), is_error);
         let ours = self.invocation_fields(attempt.as_ref());
-        (wrapped(event.time, level, &masked, None, &ours), is_error)
+        let json = wrapped(event.time, level, &masked, None, &ours);
+        EnrichedLine { json, is_error, level: level.and_then(LogLevel::parse) }
     }
 
     fn platform(
@@ -218,7 +235,7 @@ impl LineEnricher {
         event: &RawEvent<'_>,
         attempt: Option<AttemptId>,
         owner: LineOwner,
-    ) -> (String, bool) {
+    ) -> EnrichedLine {
         let record = serde_json::from_str(event.record).unwrap_or(Value::Null);
         self.facts.on_platform_event(&event.kind, &record);
         self.last_fields.clear();
@@ -240,7 +257,7 @@ impl LineEnricher {
             (attempt, _) => self.invocation_fields(attempt.as_ref()),
         };
         let json = wrapped(event.time, Some(level), &message, Some(&record), &ours);
-        (json, level == "ERROR")
+        EnrichedLine { json, is_error: level == "ERROR", level: None }
     }
 
     /// The outcome of an invocation; `None` from the second call on.

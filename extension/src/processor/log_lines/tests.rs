@@ -1,4 +1,5 @@
 mod attribution;
+mod levels;
 mod measure;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -165,8 +166,12 @@ fn a_line_without_trace_ids_gets_the_server_spans_or_those_of_an_earlier_line() 
     let hex = "0af7651916cd43dd8448eb211c80319c";
     let attempt = lines.registry.line_owner().at(now()).unwrap();
     let (trace_id, span_id) = (TraceId::from_hex(hex), SpanId::from_hex("b7ad6b7169203331"));
-    let server =
-        SpanParent { trace_id: trace_id.unwrap(), span_id: span_id.unwrap(), is_sampled: true };
+    let server = SpanParent {
+        trace_id: trace_id.unwrap(),
+        span_id: span_id.unwrap(),
+        is_sampled: true,
+        filtered_at: Default::default(),
+    };
     lines.registry.set_root(attempt, server);
     let line = function(&mut lines, json!("plain"));
 

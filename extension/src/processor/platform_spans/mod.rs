@@ -14,15 +14,17 @@
 
 pub(crate) mod span;
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use sha2::{Digest, Sha256};
 
+use crate::delivery::sent::SentTotals;
 use crate::invocation::attempt::{Attempt, AttemptId, SpanParent};
 use crate::invocation::registry::Registry;
 use crate::lambda::extensions_api::Shutdown;
 use crate::lambda::telemetry_event::PhaseReport;
 pub use crate::lambda::telemetry_event::{PlatformEvent, PlatformRecord, RawEvent};
+use crate::otlp::filter::destinations::FilteredAt;
 use crate::otlp::payload::{Payload, XRAY_HEADER_KEY};
 use crate::processor::platform_spans::span::{PlatformSpan, encode};
 pub(crate) use crate::processor::platform_spans::span::{new_span_id, new_trace_id};
@@ -56,6 +58,7 @@ pub struct PlatformSpans {
     instance_id: Option<String>,
     /// The attribute of a sandbox without a name, drawn for the first spans.
     drawn_id: Option<String>,
+    sent: Arc<SentTotals>,
 }
 
 impl PlatformSpans {
@@ -72,7 +75,13 @@ impl PlatformSpans {
             names_instance,
             instance_id: None,
             drawn_id: None,
+            sent: Arc::default(),
         }
+    }
+
+    /// The counts of exports, which the spans `platform.report` carry.
+    pub fn with_sent(self, sent: Arc<SentTotals>) -> Self {
+        Self { sent, ..self }
     }
 
     /// A snapshot was restored, so an id that was drawn before is in other sandboxes too.
@@ -111,7 +120,12 @@ impl PlatformSpans {
             PlatformRecord::Report(report) => {
                 let attempt = self.registry.get(attempt?)?;
                 let usage = attempt.usage.as_deref();
-                let span = PlatformSpan::report(&report, attempt.began, attempt.hold, usage);
+                let mut span = PlatformSpan::report(&report, attempt.began, attempt.hold, usage);
+                // A span that is left out somewhere would lose the counts.
+                let is_sent = |it: &SpanParent| it.is_sampled && it.filtered_at.is_nowhere();
+                if attempt.server.as_ref().is_some_and(is_sent) {
+                    span.push_sent(&self.sent.take());
+                }
                 self.add(attempt.id, Some(span));
                 self.release(&attempt)
             }
@@ -167,7 +181,8 @@ impl PlatformSpans {
         let span_id = new_span_id();
         let mut root = PlatformSpan::root(span_id, name, (began, end), error_type);
         root.attribute("faas.invocation_id", attempt.request_id.to_string());
-        let server = SpanParent { trace_id, span_id, is_sampled: true };
+        let filtered_at = FilteredAt::NOWHERE;
+        let server = SpanParent { trace_id, span_id, is_sampled: true, filtered_at };
         self.registry.set_root(attempt.id, server);
         let before = std::mem::take(&mut self.before_first);
         // Not by `add`, which may drop spans of evicted attempts.
@@ -195,7 +210,10 @@ impl PlatformSpans {
             let id = id.unwrap_or_else(|| self.drawn_id.get_or_insert_with(draw).clone());
             resource.push((INSTANCE_ID.to_owned(), id));
         }
-        Some(encode(&resource, server, spans))
+        let payload = encode(&resource, server, spans);
+        let is_kept = payload.has_error || attempt.has_failed;
+        let filtered_at = if is_kept { FilteredAt::NOWHERE } else { server.filtered_at };
+        Some(Payload { filtered_at, ..payload })
     }
 
     fn add(&mut self, id: AttemptId, spans: impl IntoIterator<Item = PlatformSpan>) {

@@ -1,5 +1,6 @@
 //! Platform spans and their OTLP encoding.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use opentelemetry_proto::tonic::{
@@ -13,6 +14,7 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 use trace_context::{SpanId, TraceId};
 
+use crate::delivery::sent::SentCounts;
 use crate::invocation::attempt::SpanParent;
 use crate::invocation::usage::SandboxUsage;
 use crate::lambda::telemetry_event::{
@@ -107,6 +109,17 @@ impl PlatformSpan {
         span
     }
 
+    /// Adds what each destination was sent since the report before.
+    pub(super) fn push_sent(&mut self, sent: &BTreeMap<&'static str, SentCounts>) {
+        for (destination, SentCounts { requests, events, bytes }) in sent {
+            let counts = [("requests", requests), ("events", events), ("bytes", bytes)];
+            for (name, count) in counts {
+                let count = i64::try_from(*count).unwrap_or(i64::MAX);
+                self.push(&format!("cruddur.{destination}.{name}"), Value::IntValue(count));
+            }
+        }
+    }
+
     /// The root of an invocation without a server span.
     pub(crate) fn root(
         id: SpanId,
@@ -175,7 +188,8 @@ pub(crate) fn encode(
     let resource_spans =
         vec![ResourceSpans { resource: Some(resource), scope_spans, ..ResourceSpans::default() }];
     let bytes = ExportTraceServiceRequest { resource_spans }.encode_to_vec().into();
-    Payload { kind: SignalKind::Traces, bytes, items, has_error, has_unsampled: !server.is_sampled }
+    let payload = Payload::empty(SignalKind::Traces, bytes);
+    Payload { items, has_error, has_unsampled: !server.is_sampled, ..payload }
 }
 
 /// A new trace id that begins with the time, as X-Ray requires.

@@ -9,6 +9,7 @@ use prost::Message;
 use trace_context::{SpanId, TraceId, XrayHeader};
 
 use super::*;
+use crate::delivery::sent::SentCounts;
 use crate::invocation::end::EndEvidence;
 use crate::lambda::extensions_api::Invoke;
 use crate::otlp::payload::ServerSpan;
@@ -64,6 +65,7 @@ fn server(request_id: &str) -> ServerSpan {
         is_sampled: true,
         failed: false,
         ended: None,
+        filtered_at: FilteredAt::NOWHERE,
     }
 }
 
@@ -327,4 +329,55 @@ fn an_instance_is_named_by_its_sandbox_and_a_copy_not_by_its_snapshot() {
     assert_ne!(named, copy);
     let of_snapshot = || instance_after(&[("platform.initStart", &snap_start)]);
     assert_ne!(of_snapshot(), of_snapshot(), "drawn, since the copies have no name");
+}
+
+#[test]
+fn the_spans_of_a_filtered_invocation_are_filtered_too_unless_it_failed() {
+    let filtered = ServerSpan { filtered_at: FilteredAt::HONEYCOMB, ..server("a") };
+    for (end, expected) in [(DONE, FilteredAt::HONEYCOMB), (TIMEOUT, FilteredAt::NOWHERE)] {
+        let mut platform = platform();
+        platform.invoked(&invoke("a"), now());
+        assert!(platform.server_span(&filtered).is_none());
+        events(end).into_iter().for_each(|event| drop(platform.event(event)));
+        let report = r#"[{"time":"2023-11-14T22:13:24.000Z","type":"platform.report",
+            "record":{"requestId":"a","metrics":{"durationMs":5.0}}}]"#;
+
+        let spans = events(report).into_iter().find_map(|event| platform.event(event));
+
+        assert_eq!(spans.unwrap().filtered_at, expected, "{end}");
+    }
+}
+
+#[test]
+fn a_report_carries_what_was_sent_since_the_report_before_unless_it_is_left_out() {
+    let Rig { registry, platform } = platform();
+    let sent = Arc::<SentTotals>::default();
+    let mut rig = Rig { registry, platform: platform.with_sent(Arc::clone(&sent)) };
+    let report = |request_id: &str| {
+        let report = r#"[{"time":"2023-11-14T22:13:24.000Z","type":"platform.report",
+            "record":{"requestId":"ID","metrics":{"durationMs":5.0}}}]"#;
+        report.replace("ID", request_id)
+    };
+    let mut reported = |server: ServerSpan| {
+        sent.add("honeycomb", SentCounts { requests: 1, events: 20, bytes: 300 });
+        rig.invoked(&invoke(&server.request_id), now());
+        rig.server_span(&server);
+        let events = events(&report(&server.request_id));
+        let spans = spans(events.into_iter().find_map(|event| rig.event(event)));
+        let span = spans.into_iter().find(|span| span.name == "platform.report").unwrap();
+        ["requests", "events", "bytes"].map(|name| {
+            let key = format!("cruddur.honeycomb.{name}");
+            let attribute = span.attributes.iter().find(|attribute| attribute.key == key);
+            match attribute.and_then(|it| it.value.as_ref()?.value.clone()) {
+                Some(Value::IntValue(count)) => count,
+                _ => 0,
+            }
+        })
+    };
+
+    assert_eq!(reported(server("a")), [1, 20, 300]);
+    let filtered = ServerSpan { filtered_at: FilteredAt::HONEYCOMB, ..server("b") };
+    assert_eq!(reported(filtered), [0; 3]);
+    assert_eq!(reported(ServerSpan { is_sampled: false, ..server("c") }), [0; 3]);
+    assert_eq!(reported(server("d")), [3, 60, 900], "all since the first report");
 }

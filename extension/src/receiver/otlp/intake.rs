@@ -3,14 +3,16 @@
 //! A request is checked at every level ([`crate::otlp::wire`]), then kept as protobuf bytes: the
 //! received ones, or the translated JSON ([`crate::otlp::json`]). A refused request is not enqueued.
 //! Malformed items are left out, counted, and answered as a partial success ([`crate::otlp::repair`]).
-//! Secrets are masked ([`crate::otlp::mask`]).
+//! Secrets are masked ([`crate::otlp::mask`]), and [filters](crate::otlp::filter) decide which destinations get
+//! an item.
 
 use bytes::Bytes;
 use http::StatusCode;
 
+use crate::otlp::filter::request::{TelemetryFilter, split};
 use crate::otlp::json::to_protobuf;
-use crate::otlp::mask::read_masked;
-use crate::otlp::payload::{Payload, ServerSpan, SignalKind};
+use crate::otlp::mask::{ReadRequest, read_masked};
+use crate::otlp::payload::SignalKind;
 use crate::otlp::repair::repair;
 use crate::otlp::wire::Malformed;
 use crate::pipeline::PipelineHandle;
@@ -29,6 +31,7 @@ pub struct OtlpReceiver {
     pub max_body_bytes: usize,
     pub room: BodyBudget,
     pub scrubber: Scrubber,
+    pub filter: TelemetryFilter,
     /// Whether spans get X-Ray's header; see [`xray_header`].
     pub adds_xray_header: bool,
 }
@@ -40,7 +43,7 @@ impl OtlpReceiver {
         kind: SignalKind,
         bytes: Bytes,
     ) -> Result<Option<MalformedItems>, Refusal> {
-        self.enqueue_checked(read_payload(kind, bytes, &self.scrubber)).await
+        self.enqueue_checked(self.read_payload(kind, bytes)).await
     }
 
     /// The same for JSON.
@@ -49,15 +52,17 @@ impl OtlpReceiver {
         kind: SignalKind,
         json: &[u8],
     ) -> Result<Option<MalformedItems>, Refusal> {
-        self.enqueue_checked(read_json(kind, json, &self.scrubber)).await
+        self.enqueue_checked(self.read_json(kind, json)).await
     }
 
     async fn enqueue_checked(
         &self,
         read: Result<ReadPayload, String>,
     ) -> Result<Option<MalformedItems>, Refusal> {
-        let (signal, servers, malformed_items) =
+        let (request, malformed_items) =
             read.map_err(|reason| Refusal::new(StatusCode::BAD_REQUEST, reason))?;
+        let ReadRequest { payload: signal, mut servers, is_filtered } = request;
+        let fates = is_filtered.then(|| self.filter.fates(&signal, &mut servers));
         let stopped = |_| {
             // A status that clients do not retry, since a retry would hold the function.
             Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the pipeline has stopped")
@@ -69,7 +74,8 @@ impl OtlpReceiver {
             false => signal,
         };
         let own = derived.payloads.drain(..);
-        for signal in signal.fit(&self.resource_defaults).into_iter().chain(own) {
+        let signals = split(signal, &fates.unwrap_or_default()).into_iter();
+        for signal in signals.flat_map(|signal| signal.fit(&self.resource_defaults)).chain(own) {
             self.pipeline.receive(signal).await.map_err(stopped)?;
         }
         // After the pipeline has the spans: the end of the wait begins a flush.
@@ -85,39 +91,39 @@ impl OtlpReceiver {
             Err(refusal) => self.pipeline.refused(refusal.counted()).await,
         }
     }
-}
 
-type ReadPayload = (Payload, Vec<ServerSpan>, Option<MalformedItems>);
-
-/// Reads a request. If it is malformed, its readable items are kept. Fails without a readable item.
-fn read_payload(
-    kind: SignalKind,
-    bytes: Bytes,
-    scrubber: &Scrubber,
-) -> Result<ReadPayload, String> {
-    let error = match read_masked(kind, bytes.clone(), scrubber) {
-        Ok((payload, servers)) => return Ok((payload, servers, None)),
-        Err(error) => error.to_string(),
-    };
-    let text = |error: Malformed| error.to_string();
-    let repaired = repair(kind.schema().map_err(text)?, &bytes).map_err(text)?;
-    let (payload, servers) = read_masked(kind, repaired.bytes.into(), scrubber).map_err(text)?;
-    let Some(reason) = repaired.reason else { return Ok((payload, servers, None)) };
-    if payload.items == 0 {
-        return Err(error);
+    /// Reads a request. If it is malformed, its readable items are kept. Fails without a readable item.
+    fn read_payload(&self, kind: SignalKind, bytes: Bytes) -> Result<ReadPayload, String> {
+        let error = match self.read_masked(kind, bytes.clone()) {
+            Ok(request) => return Ok((request, None)),
+            Err(error) => error.to_string(),
+        };
+        let text = |error: Malformed| error.to_string();
+        let repaired = repair(kind.schema().map_err(text)?, &bytes).map_err(text)?;
+        let request = self.read_masked(kind, repaired.bytes.into()).map_err(text)?;
+        let Some(reason) = repaired.reason else { return Ok((request, None)) };
+        if request.payload.items == 0 {
+            return Err(error);
+        }
+        let reason = reason.to_string();
+        Ok((request, Some(MalformedItems { kind, count: repaired.dropped, reason })))
     }
-    let reason = reason.to_string();
-    Ok((payload, servers, Some(MalformedItems { kind, count: repaired.dropped, reason })))
+
+    /// The same for JSON.
+    fn read_json(&self, kind: SignalKind, json: &[u8]) -> Result<ReadPayload, String> {
+        let text = |error: Malformed| error.to_string();
+        let translated = to_protobuf(kind.schema().map_err(text)?, json);
+        let translated = translated.map_err(|error| error.to_string())?;
+        let request = self.read_masked(kind, translated.bytes.into()).map_err(text)?;
+        let count = translated.dropped;
+        let malformed =
+            translated.reason.map(|it| MalformedItems { kind, count, reason: it.to_string() });
+        Ok((request, malformed))
+    }
+
+    fn read_masked(&self, kind: SignalKind, bytes: Bytes) -> Result<ReadRequest, Malformed> {
+        read_masked(kind, bytes, &self.scrubber, &self.filter)
+    }
 }
 
-/// The same for JSON.
-fn read_json(kind: SignalKind, json: &[u8], scrubber: &Scrubber) -> Result<ReadPayload, String> {
-    let text = |error: Malformed| error.to_string();
-    let translated = to_protobuf(kind.schema().map_err(text)?, json);
-    let translated = translated.map_err(|error| error.to_string())?;
-    let (payload, servers) = read_masked(kind, translated.bytes.into(), scrubber).map_err(text)?;
-    let count = translated.dropped;
-    let malformed =
-        translated.reason.map(|it| MalformedItems { kind, count, reason: it.to_string() });
-    Ok((payload, servers, malformed))
-}
+type ReadPayload = (ReadRequest, Option<MalformedItems>);

@@ -18,7 +18,7 @@ fn take_all_descriptors() -> Vec<File> {
 
 fn receive_large(bench: &mut Bench) {
     let (kind, items) = (SignalKind::Traces, 1);
-    let payload = Payload { kind, bytes: LARGE, items, has_error: false, has_unsampled: false };
+    let payload = Payload { items, ..Payload::empty(kind, LARGE) };
     bench.core.receive(payload);
 }
 

@@ -51,7 +51,12 @@ fn measure_appends() {
 
     measure("receiving 10 KB, with an append and the sums", PAYLOADS, || {
         let bytes = bytes.clone();
-        bench.core.receive(Payload { kind, bytes, items: 20, has_error, has_unsampled });
+        bench.core.receive(Payload {
+            items: 20,
+            has_error,
+            has_unsampled,
+            ..Payload::empty(kind, bytes)
+        });
         sums.write(&bench.core.sums()).unwrap();
         bench.core.remove_finished();
     });

@@ -77,16 +77,19 @@ async fn the_summary_tells_how_a_destination_fares() {
     bench.receive(3);
     bench.core.begin_flush(bench.now, false);
     bench.sent(0);
+    bench.core.count_bytes(0, 100);
     bench.complete(0, Err(ExportError::Timeout(Duration::from_secs(10))));
 
     let expected = json!({
         "durable": {
             "traces": {"received": 3, "held": 3},
-            "requests": 1, "failed_requests": 1, "repeated_items": 3, "breaker": "open",
+            "requests": 1, "failed_requests": 1, "repeated_items": 3, "sent_bytes": 100,
+            "breaker": "open",
         },
         "fleeting": {
             "traces": {"received": 3, "held": 3},
-            "requests": 0, "failed_requests": 0, "repeated_items": 0, "breaker": "closed",
+            "requests": 0, "failed_requests": 0, "repeated_items": 0, "sent_bytes": 0,
+            "breaker": "closed",
         },
     });
     assert_eq!(json!(bench.core.destinations(bench.now)), expected);

@@ -265,11 +265,9 @@ async fn an_outage_of_ten_hours_costs_the_oldest_payloads_without_errors() {
     for invocation in 0..3_600 {
         let bytes: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(10_000).collect();
         bench.core.receive(Payload {
-            kind: SignalKind::Traces,
-            bytes: bytes.into(),
             items: 1,
             has_error: invocation % 20 == 0,
-            has_unsampled: false,
+            ..Payload::empty(SignalKind::Traces, bytes.into())
         });
         bench.core.defer();
         bench.core.compact_some(Some(bench.now));

@@ -18,7 +18,7 @@ pub enum OtlpCompression {
 
 impl OtlpCompression {
     /// The value of the header `content-encoding`, if the request has one.
-    pub(super) fn encoding(self) -> Option<&'static str> {
+    pub(in crate::exporter) fn encoding(self) -> Option<&'static str> {
         match self {
             Self::Zstd => Some("zstd"),
             Self::Gzip => Some("gzip"),
@@ -26,7 +26,7 @@ impl OtlpCompression {
         }
     }
 
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(in crate::exporter) fn parse(text: &str) -> Result<Self, String> {
         match text.to_ascii_lowercase().as_str() {
             "zstd" => Ok(Self::Zstd),
             "gzip" => Ok(Self::Gzip),
@@ -38,13 +38,16 @@ impl OtlpCompression {
 
 /// An export request that is not compressed yet, or compressed as in the spool.
 #[derive(Debug)]
-pub(super) enum ExportBody<'a> {
+pub(in crate::exporter) enum ExportBody<'a> {
     Whole(&'a Batch),
     Plain(Vec<u8>),
 }
 
 impl ExportBody<'_> {
-    pub(super) fn compressed(&self, compression: OtlpCompression) -> io::Result<Bytes> {
+    pub(in crate::exporter) fn compressed(
+        &self,
+        compression: OtlpCompression,
+    ) -> io::Result<Bytes> {
         match (compression, self) {
             (OtlpCompression::Zstd, Self::Whole(batch)) => batch.to_zstd(),
             (OtlpCompression::Zstd, Self::Plain(plain)) => compress(std::iter::once(plain)),
@@ -69,7 +72,7 @@ fn gzip(plain: &[u8]) -> io::Result<Bytes> {
 }
 
 /// Whether the reply refuses the encoding of the request, or its media type, rather than its content.
-pub(super) fn is_encoding_refused(status: StatusCode, reply: &[u8]) -> bool {
+pub(in crate::exporter) fn is_encoding_refused(status: StatusCode, reply: &[u8]) -> bool {
     let reply = String::from_utf8_lossy(reply).to_ascii_lowercase();
     let names_encoding = || {
         ["zstd", "content-encoding", "content encoding", "compress"]

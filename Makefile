@@ -5,7 +5,7 @@ FEATURES := --features cruddur/local
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help run reset tools deploy smoke test test-slow test-page screenshots faults bench bench-extension fuzz soak lint checkov layer dist clean build-TelemetryLayer
+.PHONY: help run reset tools deploy smoke test test-slow test-page screenshots faults bench bench-extension fuzz soak lint checkov layer release dist clean build-TelemetryLayer
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-zA-Z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -112,10 +112,13 @@ target/checkov/bin/checkov:
 
 layer: $(VENV)/requirements ## Build the layer alone, as a zip for anybody's function
 	$(build-extension)
-	cd target/lambda && python3 -c 'import zipfile; \
-		zip = zipfile.ZipFile("../cruddur-telemetry-$(ARCHITECTURE).zip", "w", zipfile.ZIP_DEFLATED); \
-		zip.write("extensions/cruddur-telemetry")'
-	python3 -m zipfile --list target/cruddur-telemetry-$(ARCHITECTURE).zip
+	.dev/zip-layer target/lambda/extensions/cruddur-telemetry target/cruddur-telemetry-$(ARCHITECTURE).zip
+
+release: $(VENV)/requirements target/tools/bin/cargo-cyclonedx ## Leave the layer's zips, their sums and list of crates in target/layer
+	.dev/release target/layer
+
+target/tools/bin/cargo-cyclonedx:
+	cargo install --quiet --locked --root target/tools cargo-cyclonedx@0.5.9
 
 dist: $(VENV)/requirements ## Build all that is deployed, and one function for the other architecture; check and start it
 	sam build --parameter-overrides Architecture=arm64

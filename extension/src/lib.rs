@@ -80,6 +80,6 @@ pub mod receiver; // bytes in
 pub mod exporter; // bytes out
 pub mod config; // all settings
 pub mod lifecycle; // Lambda's events
-pub mod command; // doctor, replay, board
+pub mod command; // doctor, replay, board, deployed
 #[cfg(test)]
 mod test_clock;

@@ -47,6 +47,7 @@ async fn run(command: Command) -> ExitCode {
     let text = |value: OsString| value.to_string_lossy().into_owned();
     let (config, errors) = Config::from_vars(|name| env::var_os(name).map(text));
     start_log(config.log_level);
+    config.network.clone().apply();
     std::panic::set_hook(Box::new(|panic| error!("{panic}")));
     if command != Command::Extension {
         let variables = env::vars_os().map(|(name, value)| (text(name), text(value)));

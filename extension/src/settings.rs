@@ -37,6 +37,11 @@ impl Variable {
         Self { show: without_secrets, ..self }
     }
 
+    /// Its valid values are shown by this function, which hides secrets in them.
+    pub const fn shown_by(self, show: fn(&str) -> String) -> Self {
+        Self { show, ..self }
+    }
+
     /// The trimmed value; `None` if it counts as unset.
     pub fn value<'a>(&self, value: &'a str) -> Option<&'a str> {
         Some(value.trim()).filter(|value| !value.is_empty()).or(self.if_empty)
@@ -188,6 +193,15 @@ impl<'a> Reader<'a> {
 /// Any text.
 pub fn parse_text(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
+}
+
+/// The revision of the code: Rollbar keeps 40 characters of it.
+pub fn parse_revision(text: &str) -> Result<String, String> {
+    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte);
+    match (1..=40).contains(&text.len()) && text.bytes().all(is_legal) {
+        true => Ok(text.to_owned()),
+        false => Err("is ignored: not 1 to 40 letters, digits, dots, underscores, + and -".into()),
+    }
 }
 
 pub fn parse_number(text: &str) -> Result<u64, String> {

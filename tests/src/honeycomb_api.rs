@@ -1,4 +1,4 @@
-//! Honeycomb's management API, as far as a board needs it: it keeps what it is given, records every
+//! Honeycomb's management API, as far as boards and markers need it: it keeps what it is given, records every
 //! request, and refuses as the documentation says. <https://api-docs.honeycomb.io/api>
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,6 +27,9 @@ struct State {
     queries: Vec<Value>,
     annotations: Vec<Value>,
     boards: Vec<Value>,
+    /// The place of each with its body.
+    markers: Vec<(String, Value)>,
+    has_environment_markers: bool,
     ids: usize,
 }
 
@@ -40,6 +43,8 @@ impl HoneycombApi {
             queries: Vec::new(),
             annotations: Vec::new(),
             boards: Vec::new(),
+            markers: Vec::new(),
+            has_environment_markers: true,
             ids: 0,
         }));
         let shared = state.clone();
@@ -74,6 +79,16 @@ impl HoneycombApi {
     /// A dataset without columns, as if events had come.
     pub fn add_dataset(&self, name: &str) {
         self.locked(|state| state.datasets.push(name.to_owned()));
+    }
+
+    /// Only datasets have markers.
+    pub fn without_environment_markers(&self) {
+        self.locked(|state| state.has_environment_markers = false);
+    }
+
+    /// The markers that it has: each with its place, a dataset or `__all__`.
+    pub fn markers(&self) -> Vec<(String, Value)> {
+        self.locked(|state| state.markers.clone())
     }
 
     /// The boards that it has.
@@ -155,6 +170,7 @@ impl State {
                 self.annotations.retain(|annotation| annotation["id"] != *id);
                 (204, Value::Null)
             }
+            ("POST", ["markers", place]) => self.make_marker(place, body),
             ("GET", ["boards"]) => (200, json!(self.boards)),
             ("POST", ["boards"]) => {
                 let board = self.with_id(body);
@@ -184,6 +200,21 @@ impl State {
         let query = self.with_id(query);
         self.queries.push(query.clone());
         (200, query)
+    }
+
+    fn make_marker(&mut self, place: &str, marker: Value) -> (u16, Value) {
+        if !self.permissions.contains(&"markers") {
+            return (401, json!({ "error": "the key may not manage markers" }));
+        }
+        let is_known = match place {
+            "__all__" => self.has_environment_markers,
+            dataset => self.datasets.iter().any(|it| it == dataset),
+        };
+        if !is_known {
+            return (404, json!({ "error": "Dataset not found" }));
+        }
+        self.markers.push((place.to_owned(), marker.clone()));
+        (201, self.with_id(marker))
     }
 
     /// All panels must be of annotations that are there; a board without a type is refused.

@@ -18,6 +18,7 @@
 //! - [`HoneycombApi`]: the part of it that boards are made with;
 //! - [`Rollbar`]: another one, which has a project's items;
 //! - [`Network`]: what lies between the extension and it, with its own faults;
+//! - [`tls_front`] and [`connect_proxy`]: TLS of a private CA before a fake, and a forward proxy;
 //! - [`load`]: a function that sends spans whose ids the test knows;
 //! - [`otlp`]: spans as tests read them, requests as tests send them;
 //! - [`Store`]: a new store, SQLite's or DynamoDB's, and [`moto`], who plays DynamoDB and other
@@ -66,6 +67,7 @@ pub mod architecture;
 mod binaries;
 mod capacity;
 pub mod cli;
+pub mod connect_proxy;
 pub mod cpu_quota;
 pub mod event;
 pub mod filter_pattern;
@@ -86,6 +88,7 @@ mod record;
 pub mod sandbox;
 mod sigv4;
 pub mod store;
+pub mod tls_front;
 pub mod tls_store;
 pub mod usage;
 pub mod xray;

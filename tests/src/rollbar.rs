@@ -1,4 +1,4 @@
-//! A Rollbar that records the items it gets.
+//! A Rollbar that records the items and deploys that it gets.
 //!
 //! Answers as the real one does: 401 without a token, 403 with a wrong one, 400 for what is no JSON,
 //! 422 for what is no item by [`SCHEMA`], 413 for what is too large. Of two items with one `uuid`
@@ -23,6 +23,10 @@ const MAX_BYTES: usize = 128 * 1024;
 /// Shaped like a project's token.
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
+/// Where items and deploys are posted.
+const ITEMS: &str = "/api/1/item/";
+const DEPLOYS: &str = "/api/1/deploy";
+
 /// An item with this in it is refused as invalid.
 pub const POISON: &str = "an item that Rollbar refuses";
 
@@ -40,7 +44,7 @@ impl Rollbar {
 
     /// As in `ROLLBAR_ENDPOINT`.
     pub fn url(&self) -> String {
-        format!("http://{}/api/1/item/", self.0.address)
+        format!("http://{}{ITEMS}", self.0.address)
     }
 
     /// The only token that it takes.
@@ -75,6 +79,13 @@ impl Rollbar {
         taken(&self.requests())
     }
 
+    /// All deploys that were taken.
+    pub fn deploys(&self) -> Vec<Value> {
+        let requests = self.requests();
+        let good = requests.iter().filter(|it| it.status == Some(200) && it.path == DEPLOYS);
+        good.filter_map(|request| serde_json::from_slice(&request.body).ok()).collect()
+    }
+
     /// Waits until so many items were taken; panics with what came instead.
     pub async fn items_reach(&self, count: usize) -> Vec<Value> {
         let enough = |all: &[Recorded]| Some(taken(all)).filter(|items| items.len() >= count);
@@ -99,7 +110,7 @@ pub fn limited(seconds: u64) -> Answer {
 
 fn taken(requests: &[Recorded]) -> Vec<Value> {
     let mut seen = HashSet::new();
-    let good = requests.iter().filter(|request| request.status == Some(200));
+    let good = requests.iter().filter(|it| it.status == Some(200) && it.path == ITEMS);
     let items = good.filter_map(|request| {
         let item: Value = serde_json::from_slice(&request.body).ok()?;
         Some(item["data"].clone())
@@ -110,28 +121,39 @@ fn taken(requests: &[Recorded]) -> Vec<Value> {
 fn answer(request: &Recorded, schema: &jsonschema::Validator) -> Answered {
     let item = serde_json::from_slice::<Value>(&request.body);
     let complaint = |item: &Value| schema.iter_errors(item).next().map(|it| it.to_string());
-    let (status, message) = if request.path != "/api/1/item/" || request.method != Method::POST {
-        (404, "not found".to_owned())
-    } else {
-        match (request.header("x-rollbar-access-token"), item) {
-            (None, _) => (401, "no access token".to_owned()),
-            (Some(token), _) if token != TOKEN => (403, "insufficient privileges".to_owned()),
-            _ if request.body.len() > MAX_BYTES => (413, "request entity too large".to_owned()),
-            (_, Err(error)) => (400, error.to_string()),
-            (_, Ok(item)) if item.to_string().contains(POISON) => (422, "poison".to_owned()),
-            (_, Ok(item)) => match complaint(&item) {
-                Some(complaint) => (422, complaint),
-                None => {
-                    return reply(
-                        200,
-                        &json!({ "err": 0, "result": {
-                            "id": null, "uuid": item["data"]["uuid"],
-                        }}),
-                    );
+    let is_deploy = request.path == DEPLOYS;
+    let (status, message) =
+        if !(is_deploy || request.path == ITEMS) || request.method != Method::POST {
+            (404, "not found".to_owned())
+        } else {
+            match (request.header("x-rollbar-access-token"), item) {
+                (None, _) => (401, "no access token".to_owned()),
+                (Some(token), _) if token != TOKEN => (403, "insufficient privileges".to_owned()),
+                _ if request.body.len() > MAX_BYTES => (413, "request entity too large".to_owned()),
+                (_, Err(error)) => (400, error.to_string()),
+                (_, Ok(deploy)) if is_deploy => {
+                    let is_short = |field: &str, most: usize| {
+                        deploy[field].as_str().is_some_and(|it| (1..=most).contains(&it.len()))
+                    };
+                    match is_short("environment", 255) && is_short("revision", 40) {
+                        true => return reply(200, &json!({ "data": { "deploy_id": 7 } })),
+                        false => (422, "invalid deploy".to_owned()),
+                    }
                 }
-            },
-        }
-    };
+                (_, Ok(item)) if item.to_string().contains(POISON) => (422, "poison".to_owned()),
+                (_, Ok(item)) => match complaint(&item) {
+                    Some(complaint) => (422, complaint),
+                    None => {
+                        return reply(
+                            200,
+                            &json!({ "err": 0, "result": {
+                                "id": null, "uuid": item["data"]["uuid"],
+                            }}),
+                        );
+                    }
+                },
+            }
+        };
     reply(status, &json!({ "err": 1, "message": message }))
 }
 

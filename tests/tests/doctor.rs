@@ -237,7 +237,9 @@ async fn x_rays_open_ways_are_shown_with_the_command_that_opens_the_other() {
         let page = page.env("AWS_ENDPOINT_URL_XRAY", &xray.url());
         let page = page.env("CRUDDUR_XRAY_TRANSPORT", transport).run().await;
 
-        let found = findings(&page, "xray");
+        let mut found = findings(&page, "xray");
+        let way = found.pop().expect("a finding");
+        assert_eq!(way, format!("requests go to {} directly", xray.url()));
         assert_eq!((page.code, found.len()), (code, texts.len()), "{transport}: {page:?}");
         let pairs = found.iter().zip(texts);
         assert!(pairs.clone().all(|(found, text)| found.contains(text)), "{transport}: {found:?}");

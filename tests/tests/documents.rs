@@ -115,6 +115,7 @@ fn the_changelog_begins_with_this_version_or_what_comes_after_it() {
     let manifests = [
         include_str!("../../functions/Cargo.toml"),
         include_str!("../../extension/Cargo.toml"),
+        include_str!("../../extension/forward-proxy/Cargo.toml"),
         include_str!("../../extension/trace-context/Cargo.toml"),
         include_str!("../Cargo.toml"),
     ];

@@ -1,7 +1,7 @@
 //! What a failure becomes at Rollbar: one item, in the trace that Honeycomb has.
 
 mod ends;
-mod other_language;
+pub(crate) mod other_language;
 
 use cruddur_tests::rollbar::limited;
 use cruddur_tests::{Answer, Builder, Event, Honeycomb, Rollbar, Sandbox, event};

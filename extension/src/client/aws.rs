@@ -182,6 +182,9 @@ where
     E: ProvideErrorMetadata + Error + 'static,
 {
     let Some(status) = error.raw_response().map(|reply| reply.status().as_u16()) else {
+        if let Some(reason) = misconfiguration(&error) {
+            return ExportError::Misconfigured(reason);
+        }
         return match error {
             error if has_no_credentials(&error) => ExportError::NoKey {
                 reason: "there are no credentials: AWS_ACCESS_KEY_ID and its like".to_owned(),
@@ -244,6 +247,15 @@ fn has_no_credentials(error: &(dyn Error + 'static)) -> bool {
     })
 }
 
+/// The reason for which the client sends nothing to this destination.
+fn misconfiguration(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut errors = std::iter::successors(Some(error), |&error| error.source());
+    errors.find_map(|error| match error.downcast_ref() {
+        Some(ExportError::Misconfigured(reason)) => Some(reason.clone()),
+        _ => None,
+    })
+}
+
 /// Adapts [`HttpClient`] to the SDK.
 #[derive(Clone, Debug)]
 struct Connector(HttpClient);
@@ -264,6 +276,7 @@ impl HttpConnector for Connector {
                 ExportError::Unreachable(reason) => {
                     ConnectorError::io(format!("{host}: {reason}").into())
                 }
+                error @ ExportError::Misconfigured(_) => ConnectorError::user(error.into()),
                 error => ConnectorError::io(error.into()),
             })?;
             let mut response = http::Response::new(SdkBody::from(reply.body));

@@ -1,5 +1,5 @@
-//! The HTTP client of the exporters and commands: TLS roots are built in, replies are read up to a
-//! limit.
+//! The HTTP client of the exporters and commands: TLS roots are built in, a proxy and further roots are
+//! those of [`network`](crate::client::network), replies are read up to a limit.
 
 use std::{
     error::Error,
@@ -8,15 +8,21 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use forward_proxy::Way;
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::legacy::Client,
     rt::{TokioExecutor, TokioTimer},
 };
+use rustls::{ClientConfig, RootCertStore};
+use webpki_roots::TLS_SERVER_ROOTS;
 
+use crate::client::connector::TcpConnector;
 use crate::client::freeze::timeout_awake;
+use crate::client::network::settings;
+use crate::client::trust::add_certificates;
 use crate::delivery::error::ExportError;
 
 pub const USER_AGENT: &str = concat!("cruddur-telemetry/", env!("CARGO_PKG_VERSION"));
@@ -27,7 +33,7 @@ const MAX_MESSAGE_CHARS: usize = 200;
 /// A client with its connection pool. All clients share one TLS configuration, whose sessions shorten later
 /// handshakes. Creating the first reads the TLS roots, so it is not done in init.
 #[derive(Clone, Debug)]
-pub struct HttpClient(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+pub struct HttpClient(Client<HttpsConnector<TcpConnector>, Full<Bytes>>);
 
 #[derive(Clone, Debug)]
 pub struct HttpReply {
@@ -37,15 +43,34 @@ pub struct HttpReply {
     pub body: Bytes,
 }
 
+/// The connector of all clients, and why `https` destinations get nothing.
+struct SharedConnector {
+    connector: HttpsConnector<TcpConnector>,
+    /// The file of further roots cannot be used.
+    tls_problem: Option<String>,
+}
+
+fn shared() -> &'static SharedConnector {
+    static SHARED: OnceLock<SharedConnector> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        let mut roots = RootCertStore { roots: TLS_SERVER_ROOTS.to_vec() };
+        let added =
+            settings().ca_bundle.as_ref().map(|bundle| add_certificates(&mut roots, bundle));
+        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(config)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(TcpConnector::new());
+        SharedConnector { connector, tls_problem: added.and_then(Result::err) }
+    })
+}
+
 impl Default for HttpClient {
     fn default() -> Self {
-        static CONNECTOR: OnceLock<HttpsConnector<HttpConnector>> = OnceLock::new();
-        let connector = CONNECTOR.get_or_init(|| {
-            HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().build()
-        });
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
-            .build(connector.clone());
+            .build(shared().connector.clone());
         Self(client)
     }
 }
@@ -61,6 +86,7 @@ impl HttpClient {
         within: Duration,
         max_reply_bytes: usize,
     ) -> Result<HttpReply, ExportError> {
+        check_settings(request.uri())?;
         let exchange = async {
             let reply = self.0.request(request).await.map_err(unreachable)?;
             let (head, body) = reply.into_parts();
@@ -87,6 +113,20 @@ impl HttpClient {
         };
         let reply = timeout_awake(within, exchange).await;
         reply.unwrap_or(Err(ExportError::Timeout(within)))
+    }
+}
+
+/// Fails if the proxy or the certificates that the destination needs are misconfigured.
+fn check_settings(destination: &Uri) -> Result<(), ExportError> {
+    if destination.scheme_str() != Some("https") {
+        return Ok(());
+    }
+    if let Some(problem) = &shared().tls_problem {
+        return Err(ExportError::Misconfigured(problem.clone()));
+    }
+    match settings().proxy.as_ref().map(|proxy| proxy.way(destination)) {
+        Some(Way::Closed(error)) => Err(ExportError::Misconfigured(error.to_string())),
+        _ => Ok(()),
     }
 }
 

@@ -1,5 +1,8 @@
 //! How destinations and AWS are reached.
 
+pub mod network;
+mod trust;
+mod connector;
 pub mod http;
 pub mod aws;
 pub mod freeze;

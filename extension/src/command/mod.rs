@@ -4,7 +4,10 @@
 //! standard error, and reports success by its exit code.
 
 pub mod output;
+mod command_error;
+mod honeycomb_client;
 mod board;
+mod deployed;
 mod doctor;
 mod replay;
 
@@ -17,6 +20,7 @@ use lexopt::{
 use tracing::warn;
 
 use crate::command::board::BoardOptions;
+use crate::command::deployed::DeployedOptions;
 use crate::command::doctor::DoctorOptions;
 use crate::command::output::print;
 use crate::command::replay::ReplayOptions;
@@ -28,6 +32,7 @@ pub enum Command {
     Help(&'static str),
     Version,
     Board(BoardOptions),
+    Deployed(DeployedOptions),
     Doctor(DoctorOptions),
     Replay(ReplayOptions),
 }
@@ -46,6 +51,7 @@ Usage:
   cruddur-telemetry doctor      Check the configuration and the destinations
   cruddur-telemetry replay      Send telemetry that sandboxes wrote to their log in an outage
   cruddur-telemetry board       Create a Honeycomb board of latency, errors and cold starts
+  cruddur-telemetry deployed    Record a deploy at Honeycomb and Rollbar
 
 Options:
   -h, --help                    Print this page, or the page of a command
@@ -75,6 +81,8 @@ impl Command {
                 Some("board") => {
                     BoardOptions::parse(&mut parser)?.map_or(Self::Help(board::HELP), Self::Board)
                 }
+                Some("deployed") => DeployedOptions::parse(&mut parser)?
+                    .map_or(Self::Help(deployed::HELP), Self::Deployed),
                 Some("doctor") => DoctorOptions::parse(&mut parser)?
                     .map_or(Self::Help(doctor::HELP), Self::Doctor),
                 Some("replay") => ReplayOptions::parse(&mut parser)?
@@ -109,6 +117,7 @@ impl Command {
             Self::Help(page) => print(page),
             Self::Version => print(concat!("cruddur-telemetry ", env!("CARGO_PKG_VERSION"), "\n")),
             Self::Board(options) => return board::run(&options, config, errors).await,
+            Self::Deployed(options) => return deployed::run(&options, config, errors).await,
             Self::Replay(options) => {
                 errors.iter().for_each(|error| warn!("{error}"));
                 return replay::run(&options, config).await;

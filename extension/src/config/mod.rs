@@ -10,6 +10,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use tracing::level_filters::LevelFilter;
 
+use crate::client::network::NetworkSettings;
 use crate::delivery::Exporter;
 use crate::exporter::ExporterSettings;
 use crate::exporter::honeycomb::config::HoneycombConfig;
@@ -25,7 +26,9 @@ use crate::processor::failures::FailureSettings;
 use crate::processor::failures::settings::ItemSettings;
 use crate::processor::log_lines::{LineSettings, emf::MetricScope};
 pub use crate::settings::ConfigError;
-use crate::settings::{Reader, parse_names, parse_number, parse_share, parse_size, parse_text};
+use crate::settings::{
+    Reader, parse_names, parse_number, parse_revision, parse_share, parse_size, parse_text,
+};
 
 /// Where the extension runs, what it listens on, where it sends to, and how much it may hold.
 /// [`variables`] lists the variables.
@@ -37,12 +40,16 @@ pub struct Config {
     /// emulator sets it. [`crate::lifecycle`] explains why the extension does not register there.
     pub lambda_api: Option<String>,
     pub exporters: ExporterSettings,
-    /// Where the command `board` makes its board, if there is a key.
-    pub board: Option<HoneycombConfig>,
+    /// The proxy and the trusted certificates of all destinations.
+    pub network: NetworkSettings,
+    /// Honeycomb for the commands `board` and `deployed`, if there is a key.
+    pub management: Option<HoneycombConfig>,
     pub function_name: String,
     pub function_version: Option<String>,
     /// The `service.name` of payloads that have none.
     pub service_name: String,
+    /// The `service.version` of payloads that have none.
+    pub revision: Option<String>,
     /// Resource attributes of the spans that the extension makes about the function.
     pub resource: Vec<(String, String)>,
     /// Namespace and detail of the metrics in log lines.
@@ -83,8 +90,10 @@ impl Config {
         let (service_name, resource) = resource::read(reader);
         Self {
             exporters: ExporterSettings::read(reader, lambda_api.is_some()),
-            board: HoneycombConfig::read_board(reader),
+            network: NetworkSettings::read(reader),
+            management: HoneycombConfig::read_management(reader),
             service_name,
+            revision: reader.parsed("CRUDDUR_REVISION", parse_revision),
             resource,
             function_name: reader.function_name(),
             function_version: reader.get("AWS_LAMBDA_FUNCTION_VERSION"),
@@ -177,6 +186,13 @@ impl Config {
 }
 
 impl Config {
+    /// Attributes of resources that lack them.
+    pub fn resource_defaults(&self) -> Vec<(&'static str, String)> {
+        let name = ("service.name", self.service_name.clone());
+        let version = self.revision.clone().map(|revision| ("service.version", revision));
+        std::iter::once(name).chain(version).collect()
+    }
+
     pub fn line_settings(&self) -> LineSettings {
         LineSettings {
             function_name: self.function_name.clone(),
@@ -192,6 +208,7 @@ impl Config {
         Some(FailureSettings {
             function_name: self.function_name.clone(),
             function_version: self.function_version.clone(),
+            revision: self.revision.clone(),
             region: region.map(|(_, region)| region.clone()),
             scrub: self.scrub.clone(),
             items,

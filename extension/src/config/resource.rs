@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use percent_encoding::percent_decode_str;
 
-use crate::settings::{Reader, Variable};
+use crate::settings::{Reader, Variable, parse_revision};
 
 pub(super) const VARIABLES: &[Variable] = &[
     Variable::new(
@@ -17,6 +17,11 @@ pub(super) const VARIABLES: &[Variable] = &[
         "OTEL_RESOURCE_ATTRIBUTES",
         "",
         "attributes of the resource of platform spans, key=value,…; values percent-encoded",
+    ),
+    Variable::new(
+        "CRUDDUR_REVISION",
+        "",
+        "revision of the code: service.version of platform spans and of payloads without one, Rollbar's code_version",
     ),
     Variable::new("AWS_LAMBDA_FUNCTION_NAME", "", "set by Lambda"),
     Variable::new("AWS_LAMBDA_FUNCTION_VERSION", "", "set by Lambda"),
@@ -44,6 +49,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Described {
         ("cloud.provider", Some("aws".to_owned())),
         ("cloud.platform", Some("aws_lambda".to_owned())),
         ("cloud.region", reader.get("AWS_REGION")),
+        ("service.version", reader.parsed("CRUDDUR_REVISION", parse_revision)),
         ("faas.name", reader.get("AWS_LAMBDA_FUNCTION_NAME")),
         ("faas.version", reader.get("AWS_LAMBDA_FUNCTION_VERSION")),
     ];

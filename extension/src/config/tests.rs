@@ -7,6 +7,7 @@ use crate::processor::failures::item::ItemLevel;
 use crate::processor::failures::settings::ClientAddress;
 use http::HeaderValue;
 
+mod revision;
 mod sampling;
 mod xray;
 
@@ -317,18 +318,18 @@ fn a_board_needs_a_key_and_an_endpoint_whoever_else_is_sent_to() {
     let key = ("HONEYCOMB_CONFIGURATION_KEY", "c");
     let (config, errors) = read(&[key]);
     assert!(
-        config.board.is_some()
+        config.management.is_some()
             && config.exporters.get::<HoneycombConfig>().is_none()
             && errors.is_empty()
     );
 
     let (config, errors) = read(&[key, ("HONEYCOMB_API_ENDPOINT", "ui.honeycomb.io")]);
-    assert!(config.board.is_none());
+    assert!(config.management.is_none());
     assert_eq!(errors.len(), 1);
     assert_eq!(errors[0].variable(), "HONEYCOMB_API_ENDPOINT");
 
     let (config, _) = read(&[("HONEYCOMB_API_KEY", "k"), ("CRUDDUR_EXPORTERS", "console")]);
-    assert!(config.board.is_some() && config.exporters.get::<HoneycombConfig>().is_none());
+    assert!(config.management.is_some() && config.exporters.get::<HoneycombConfig>().is_none());
 }
 
 #[cfg(feature = "page")] // without it a variable fewer is read

@@ -1,6 +1,7 @@
 //! Every variable that the extension reads. Those of the AWS SDK's endpoints and credentials are not
 //! listed.
 
+use crate::client::network;
 use crate::config::resource;
 use crate::exporter;
 use crate::settings::Variable;
@@ -78,5 +79,6 @@ const OWN: &[Variable] = &[
 
 /// In the order in which `doctor` prints them.
 pub fn all() -> impl Iterator<Item = &'static Variable> {
-    exporter::variables().chain(OWN).chain(resource::VARIABLES)
+    let own = OWN.iter().chain(network::VARIABLES);
+    exporter::variables().chain(own).chain(resource::VARIABLES)
 }

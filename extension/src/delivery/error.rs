@@ -52,6 +52,9 @@ pub enum ExportError {
         /// Whether the service that keeps the key did not answer; otherwise a setting is wrong.
         is_unreachable: bool,
     },
+    /// A setting of the network is wrong, so nothing was sent.
+    #[error("{0}")]
+    Misconfigured(String),
     /// The exporter cannot decode the batch.
     #[error("the batch cannot be read: {0}")]
     Unreadable(String),
@@ -89,6 +92,7 @@ impl ExportError {
             | Self::ForeignReply(_)
             | Self::NotAboutBatch(_)
             | Self::NoKey { .. }
+            | Self::Misconfigured(_)
             | Self::Panicked
             | Self::WorkerGone => false,
         }

@@ -62,6 +62,7 @@ impl Finding {
         };
         let prevents_sending = match error {
             ExportError::NoKey { .. } => level == Severity::Misconfigured,
+            ExportError::Misconfigured(_) => true,
             // A stand-in for the destination may not know the request.
             ExportError::Status { status, .. } => matches!(status.as_u16(), 401 | 403),
             _ => false,

@@ -44,6 +44,11 @@ pub trait Exporter: Send {
     /// Drops pooled connections: after a freeze the other end may be gone without a close.
     fn reset_connections(&mut self) {}
 
+    /// The URL that batches are sent to; `None` if they are not sent by HTTP.
+    fn endpoint(&mut self) -> BoxFuture<'_, Option<String>> {
+        Box::pin(std::future::ready(None))
+    }
+
     /// Whether the destination can be sent to, for `doctor`.
     fn healthcheck(&mut self) -> BoxFuture<'_, Vec<Finding>>;
 }

@@ -123,7 +123,7 @@ impl Extension {
         let receiver = Arc::new(OtlpReceiver {
             pipeline: self.pipeline.clone(),
             invocations: self.invocations.clone(),
-            service_name: config.service_name.clone(),
+            resource_defaults: config.resource_defaults(),
             max_body_bytes: config.buffer_bytes,
             room: BodyBudget::new(config.buffer_bytes.saturating_mul(2)),
             scrubber: Scrubber::configured(config.scrub.as_deref()),

@@ -157,14 +157,16 @@ impl Payload {
         (signal, servers)
     }
 
-    /// Gives resources without a service name this one, and splits payloads that are larger than a batch;
+    /// Adds the attributes that a resource lacks, and splits payloads that are larger than a batch;
     /// a single item may still be larger. A request without items is left out.
-    pub fn fit(self, service_name: &str) -> Vec<Self> {
+    pub fn fit(self, attributes: &[(&str, String)]) -> Vec<Self> {
         if self.items == 0 {
             return Vec::new();
         }
-        let named = edit::with_resource_attribute(&self.bytes, "service.name", service_name);
-        let signal = Self { bytes: named.map_or(self.bytes, Bytes::from), ..self };
+        let bytes = attributes.iter().fold(self.bytes, |bytes, (key, text)| {
+            edit::with_resource_attribute(&bytes, key, text).map_or(bytes, Bytes::from)
+        });
+        let signal = Self { bytes, ..self };
         if signal.bytes.len() <= MAX_BATCH_BYTES {
             return vec![signal];
         }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use forward_proxy::ProxyRules;
 use http::Uri;
 use opentelemetry_sdk::trace::Sampler;
 use percent_encoding::percent_decode_str;
@@ -31,6 +32,7 @@ const DEFAULT_PAGE_ORIGIN: &str = "http://localhost:3000";
 /// |---|---|---|
 /// | `OTEL_SERVICE_NAME`, or `HONEYCOMB_SERVICE_NAME` | `service.name` of spans, `service` of log lines | that of the next variable, or the function's name |
 /// | `OTEL_RESOURCE_ATTRIBUTES` | further attributes of the resource, `key=value,key=value`; values percent-encoded | – |
+/// | `CRUDDUR_REVISION` | `service.version` of spans and lines | the program's version |
 /// | `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG` | which traces get the sampled flag, whatever flag a caller sends; all are recorded, so that no error is missed | `parentbased_always_on`, 1 |
 /// | `OTEL_SDK_DISABLED` | `true`: nothing is sent, neither spans nor lines | `false` |
 /// | `OTEL_LOGS_EXPORTER` | `otlp`: log lines are sent to the extension as well, after the reply. `none`: they are on standard output alone, which is enough wherever the platform hands that to the extension; with both, all lines would be there twice | `none`; `otlp` under an emulator, which hands over nothing |
@@ -39,6 +41,8 @@ const DEFAULT_PAGE_ORIGIN: &str = "http://localhost:3000";
 /// | `RUST_LOG` | a level, or directives such as `cruddur=debug,hyper=info`, if the above is not set | `info` |
 /// | `CRUDDUR_TABLE` | the DynamoDB table; its region, credentials and endpoint are the SDK's own variables (`AWS_ENDPOINT_URL_DYNAMODB`…) | the local store, if the build has it |
 /// | `CRUDDUR_CA_BUNDLE`, or `AWS_CA_BUNDLE` | a file of PEM certificates that the table's client accepts beside the system's (`SSL_CERT_FILE` replaces the system's) | – |
+/// | `HTTPS_PROXY`, or `https_proxy` | the proxy that the table's client goes by, `http://host:port` or `http://user:password@host:port`; with an invalid one the table is not reached | – |
+/// | `NO_PROXY`, or `no_proxy` | hosts, suffixes, addresses and networks that are reached directly, with commas between | – |
 /// | `CRUDDUR_SQLITE` | file of the local store (feature `local`) | `target/cruddur/cruddur.db` |
 /// | `CRUDDUR_LOCAL_HANDLE` | the user of requests without a token (feature `local`, under an emulator) | `andrewbrown` |
 /// | `CRUDDUR_WRITE_QUOTA` | writes of a user in ten minutes, such as `60,600`: activities and replies; likes and messages. 0 sets no limit | `0` |
@@ -51,6 +55,8 @@ pub struct Config {
     pub function_name: Option<String>,
     /// The function's version: `$LATEST` or a number.
     pub function_version: Option<String>,
+    /// The revision of the code: a commit or a version.
+    pub revision: String,
     /// Where it runs.
     pub region: Option<String>,
     /// Its memory.
@@ -75,6 +81,8 @@ pub struct Config {
     pub table_name: Option<String>,
     /// Certificates that the table's client accepts beside the system's.
     pub ca_bundle: Option<PathBuf>,
+    /// The proxy of the table's client, and its exceptions.
+    pub proxy: Option<ProxyRules>,
     /// The file of the local store.
     #[cfg(feature = "local")]
     pub sqlite_path: PathBuf,
@@ -108,11 +116,15 @@ impl Config {
         let traces = !var("OTEL_SDK_DISABLED").is_some_and(|it| it.eq_ignore_ascii_case("true"));
         let endpoint = otlp_endpoint(var("OTEL_EXPORTER_OTLP_ENDPOINT"), &mut warnings);
         let sends_lines = traces && sends_lines(&var, &mut warnings);
+        let proxy = ProxyRules::from_vars(var);
+        warnings.extend(proxy.as_ref().and_then(|it| it.error()).map(ToString::to_string));
         let memory_mb = var("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(|mb| mb.parse().ok());
         Self {
             service_name: service_name.unwrap_or_else(|| "unknown_service".to_owned()),
             function_name,
             function_version: var("AWS_LAMBDA_FUNCTION_VERSION"),
+            revision: var("CRUDDUR_REVISION")
+                .unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
             region: var("AWS_REGION"),
             memory_bytes: memory_mb.map(|mb: u32| i64::from(mb) << 20),
             log_group: var("AWS_LAMBDA_LOG_GROUP_NAME"),
@@ -125,6 +137,7 @@ impl Config {
             logs_url: sends_lines.then(|| signal_url(&endpoint, "logs")),
             table_name: var("CRUDDUR_TABLE"),
             ca_bundle: var("CRUDDUR_CA_BUNDLE").or_else(|| var("AWS_CA_BUNDLE")).map(PathBuf::from),
+            proxy,
             text_quota,
             other_quota,
             #[cfg(feature = "local")]

@@ -31,7 +31,8 @@ pub fn open(config: &Config) -> Result<Box<dyn Table>, StoreError> {
         return Ok(Box::new(engines::dynamodb::DynamoDbTable::from_env(
             table,
             config.ca_bundle.as_deref(),
-        )));
+            config.proxy.as_ref(),
+        )?));
     }
     #[cfg(feature = "local")]
     return Ok(Box::new(engines::sqlite::SqliteTable::open(&config.sqlite_path)?));

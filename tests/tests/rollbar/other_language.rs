@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 /// A function in another language: for each event it sends the spans of its payload, with the
 /// request's id in the place of `REQUEST_ID`, and then replies.
-pub(super) fn other_language() -> Program {
+pub(crate) fn other_language() -> Program {
     Program::task(|variables| async move {
         let base = format!("http://{}/2018-06-01/runtime", variables["AWS_LAMBDA_RUNTIME_API"]);
         let otlp = variables["OTEL_EXPORTER_OTLP_ENDPOINT"].clone();
@@ -54,7 +54,7 @@ pub(super) fn span(number: u64, kind: u64, given: &Value, events: &[(&str, Value
     })
 }
 
-fn server(given: Value, events: &[(&str, Value)]) -> Value {
+pub(crate) fn server(given: Value, events: &[(&str, Value)]) -> Value {
     let mut all = json!({
         "faas.invocation_id": "REQUEST_ID", "http.request.method": "POST",
         "http.route": "/items/{id}", "url.path": "/items/7", "url.scheme": "https",
@@ -63,7 +63,7 @@ fn server(given: Value, events: &[(&str, Value)]) -> Value {
     span(1, otlp::kind::SERVER as u64, &all, events)
 }
 
-pub(super) fn traces(spans: Vec<Value>) -> Event {
+pub(crate) fn traces(spans: Vec<Value>) -> Event {
     let resource = json!({ "attributes": attributes(&json!({
         "service.name": "shop", "telemetry.sdk.language": "python",
     })) });

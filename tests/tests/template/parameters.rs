@@ -24,7 +24,7 @@ type Given = &'static [(&'static str, &'static str)];
 
 #[test]
 fn valid_parameters_are_accepted() {
-    let rows: [Given; 16] = [
+    let rows: [Given; 18] = [
         &[],
         &[("HoneycombApiKeySecret", SECRET)],
         &[("HoneycombApiKeySecret", PARAMETER), ("TraceShare", "0.05")],
@@ -47,6 +47,8 @@ fn valid_parameters_are_accepted() {
         &[("PublicConcurrency", "1000"), ("LogRetentionDays", "3653")],
         &[("LogGroupName", "cruddur"), ("XRayGroupName", "Cruddur"), ("WriteQuota", "0")],
         &[("TransactionSearch", "on")],
+        &[("Revision", "0123456789abcdef0123456789abcdef01234567")],
+        &[("Revision", "v1.2.3-rc_1+7")],
     ];
     let stacks: Vec<_> = rows.iter().map(|given| ("a-stack", *given)).collect();
 
@@ -56,7 +58,7 @@ fn valid_parameters_are_accepted() {
 }
 
 /// Parameters, and a part of the reason for their refusal.
-const REFUSED: [(Given, &str); 58] = [
+const REFUSED: [(Given, &str); 60] = [
     // A key in the place of its ARN, and the name of a secret.
     (&[("HoneycombApiKeySecret", "hcaik_01hqk4k20cjeh63wca8vva5stw")], "never the key itself"),
     (&[("HoneycombApiKeySecret", "cruddur/honeycomb")], "never the key itself"),
@@ -130,6 +132,8 @@ const REFUSED: [(Given, &str); 58] = [
     (&[("XRayGroupName", "Default")], "not Default"),
     (&[("XRaySamplingRuleName", "Default")], "not Default"),
     (&[("ServiceName", "a service")], "1 to 64 letters"),
+    (&[("Revision", "0123456789abcdef0123456789abcdef012345678")], "at most 40"),
+    (&[("Revision", "feature/x")], "at most 40"),
     (&[("LogRetentionDays", "2")], "a number of days"),
     (&[("LogRetentionDays", "30.0")], "a number of days"),
     (&[("Metrics", "off")], "Metrics"),

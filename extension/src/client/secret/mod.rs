@@ -200,6 +200,7 @@ impl RemoteSecret {
         let foreign = format!("at {} is not {service}", without_query(&url));
         let reply = reply.map_err(|error| match error {
             ExportError::ForeignReply(_) => SecretError::Misconfigured(foreign.clone()),
+            ExportError::Misconfigured(reason) => SecretError::Misconfigured(reason),
             error => SecretError::Unreachable { name, source: Box::new(error) },
         })?;
         let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();

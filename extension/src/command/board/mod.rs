@@ -5,8 +5,6 @@
 //! query and annotation are reused. The board is found by its tag and replaced as a whole. A second
 //! run changes nothing.
 
-mod client;
-
 use std::process::ExitCode;
 
 use http::{Method, StatusCode};
@@ -16,7 +14,8 @@ use lexopt::{
 };
 use serde_json::{Value, json};
 
-use crate::command::board::client::{BoardError, Client};
+use crate::command::command_error::CommandError;
+use crate::command::honeycomb_client::{Client, key_error};
 use crate::command::output::{print, print_error};
 use crate::config::{Config, ConfigError};
 
@@ -27,15 +26,6 @@ const TAG: (&str, &str) = ("managedby", "cruddur-telemetry");
 
 /// Begins the mark at the end of our annotations' descriptions; a checksum and a bracket follow.
 const MARK: &str = "[cruddur-telemetry ";
-
-/// Variables of the key and the endpoint.
-const BOARD_VARIABLES: [&str; 5] = [
-    "HONEYCOMB_CONFIGURATION_KEY",
-    "HONEYCOMB_API_KEY",
-    "HONEYCOMB_API_KEY_SECRET",
-    "OTEL_EXPORTER_OTLP_HEADERS",
-    "HONEYCOMB_API_ENDPOINT",
-];
 
 /// Created if the environment has no dataset.
 const DEFAULT_DATASET: &str = "cruddur";
@@ -97,12 +87,9 @@ pub(super) async fn run(
         print(&format!("{wanted:#}\n"));
         return ExitCode::SUCCESS;
     }
-    let Some(honeycomb) = config.board else {
-        // Errors of other variables do not concern the board.
-        let mut reasons = errors.iter().filter(|error| BOARD_VARIABLES.contains(&error.variable()));
-        let reason = reasons.next().map(ConfigError::to_string);
+    let Some(honeycomb) = config.management else {
         let missing = || "There is no Honeycomb key: set HONEYCOMB_CONFIGURATION_KEY".to_owned();
-        print_error(&reason.unwrap_or_else(missing));
+        print_error(&key_error(errors).unwrap_or_else(missing));
         return ExitCode::from(REFUSED);
     };
     let mut maker = BoardMaker { client: Client::new(honeycomb), scope: String::new() };
@@ -114,8 +101,8 @@ pub(super) async fn run(
         Err(error) => {
             print_error(&error.to_string());
             ExitCode::from(match error {
-                BoardError::Refused(_) => REFUSED,
-                BoardError::Unreachable(_) => UNREACHABLE,
+                CommandError::Refused(_) => REFUSED,
+                CommandError::Unreachable(_) => UNREACHABLE,
             })
         }
     }
@@ -128,7 +115,11 @@ struct BoardMaker {
 }
 
 impl BoardMaker {
-    async fn make(&mut self, wanted: &Value, dataset: Option<&str>) -> Result<String, BoardError> {
+    async fn make(
+        &mut self,
+        wanted: &Value,
+        dataset: Option<&str>,
+    ) -> Result<String, CommandError> {
         let is_classic = self.check_key().await?;
         self.scope = match is_classic {
             true => self.dataset(Some(dataset.unwrap_or(DEFAULT_DATASET))).await?,
@@ -155,7 +146,7 @@ impl BoardMaker {
     }
 
     /// Returns whether the key is classic. Fails if the key lacks a permission.
-    async fn check_key(&mut self) -> Result<bool, BoardError> {
+    async fn check_key(&mut self) -> Result<bool, CommandError> {
         let auth = self.get("/1/auth").await?;
         let access = &auth["api_key_access"];
         let permissions = [
@@ -164,7 +155,7 @@ impl BoardMaker {
             ("boards", "Manage Public Boards"),
         ];
         match permissions.iter().find(|(flag, _)| access[flag] != true) {
-            Some((_, name)) => Err(BoardError::Refused(format!(
+            Some((_, name)) => Err(CommandError::Refused(format!(
                 "This {} key lacks the permission {name}: create a configuration key with it, and \
                  set it as HONEYCOMB_CONFIGURATION_KEY",
                 auth["type"].as_str().unwrap_or_default()
@@ -174,7 +165,7 @@ impl BoardMaker {
     }
 
     /// The slug of a dataset, which is created if it does not exist; `None` accepts any dataset.
-    async fn dataset(&mut self, name: Option<&str>) -> Result<String, BoardError> {
+    async fn dataset(&mut self, name: Option<&str>) -> Result<String, CommandError> {
         // A key that may not list datasets may still be allowed to create one.
         let no_list = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::NOT_FOUND];
         let datasets = self.client.call(Method::GET, "/1/datasets", None, &no_list).await?;
@@ -194,7 +185,7 @@ impl BoardMaker {
         &mut self,
         wanted: &Value,
         dataset: Option<&str>,
-    ) -> Result<usize, BoardError> {
+    ) -> Result<usize, CommandError> {
         let path = format!("/1/columns/{}", self.scope);
         // An environment without any dataset has no columns either.
         let known = self.client.call(Method::GET, &path, None, &[StatusCode::NOT_FOUND]).await?;
@@ -223,7 +214,7 @@ impl BoardMaker {
         &mut self,
         panel: &Value,
         known: &Value,
-    ) -> Result<(String, String, bool), BoardError> {
+    ) -> Result<(String, String, bool), CommandError> {
         let description = format!(
             "{} {}",
             panel["description"].as_str().unwrap_or_default(),
@@ -249,7 +240,7 @@ impl BoardMaker {
         &mut self,
         wanted: &Value,
         panels: &[Value],
-    ) -> Result<(Value, &'static str), BoardError> {
+    ) -> Result<(Value, &'static str), CommandError> {
         let board = json!({
             "name": wanted["name"], "description": wanted["description"], "type": "flexible",
             "layout_generation": "auto", "tags": [{ "key": TAG.0, "value": TAG.1 }],
@@ -267,7 +258,7 @@ impl BoardMaker {
                 let reply = self.client.call(Method::PUT, &path, Some(&board), &[]).await?;
                 Ok((reply.unwrap_or_default(), "brought up to date"))
             }
-            _ => Err(BoardError::Refused(format!(
+            _ => Err(CommandError::Refused(format!(
                 "{} boards have the tag {}:{}: delete all but one",
                 ours.len(),
                 TAG.0,
@@ -277,7 +268,11 @@ impl BoardMaker {
     }
 
     /// Deletes our annotations that the board no longer shows.
-    async fn remove_replaced(&mut self, known: &Value, panels: &[Value]) -> Result<(), BoardError> {
+    async fn remove_replaced(
+        &mut self,
+        known: &Value,
+        panels: &[Value],
+    ) -> Result<(), CommandError> {
         for annotation in list(known) {
             let is_ours = annotation["description"].as_str().is_some_and(|it| it.contains(MARK));
             let is_used =
@@ -291,11 +286,11 @@ impl BoardMaker {
         Ok(())
     }
 
-    async fn get(&mut self, path: &str) -> Result<Value, BoardError> {
+    async fn get(&mut self, path: &str) -> Result<Value, CommandError> {
         Ok(self.client.call(Method::GET, path, None, &[]).await?.unwrap_or_default())
     }
 
-    async fn post(&mut self, path: &str, body: &Value) -> Result<Value, BoardError> {
+    async fn post(&mut self, path: &str, body: &Value) -> Result<Value, CommandError> {
         Ok(self.client.call(Method::POST, path, Some(body), &[]).await?.unwrap_or_default())
     }
 }
@@ -309,9 +304,9 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-fn text(object: &Value, field: &str) -> Result<String, BoardError> {
+fn text(object: &Value, field: &str) -> Result<String, CommandError> {
     let text = object[field].as_str().map(str::to_owned);
-    text.ok_or_else(|| BoardError::Refused(format!("Honeycomb's answer has no {field}")))
+    text.ok_or_else(|| CommandError::Refused(format!("Honeycomb's answer has no {field}")))
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use lexopt::{
 };
 use serde::Serialize;
 
+use crate::client::network;
 use crate::command::output::{print, print_error};
 use crate::config::variables;
 use crate::config::{Config, ConfigError};
@@ -126,8 +127,11 @@ pub(super) async fn run(
     let mut slowest = None;
     for exporter in &mut exporters {
         let (spec, began) = (exporter.spec(), Instant::now());
-        let findings = exporter.healthcheck().await;
+        let mut findings = exporter.healthcheck().await;
         slowest = slowest.max(spec.durable.then(|| began.elapsed()));
+        let endpoint = exporter.endpoint().await;
+        let way = endpoint.and_then(|endpoint| network::described(&endpoint));
+        findings.extend(way.map(Finding::fine));
         destinations.push(DestinationReport { name: spec.name, findings });
     }
     let findings = destinations.iter().flat_map(|destination| &destination.findings);

@@ -207,6 +207,10 @@ impl Exporter for CloudWatchLogs {
         self.stream.client = None;
     }
 
+    fn endpoint(&mut self) -> BoxFuture<'_, Option<String>> {
+        Box::pin(request::endpoint())
+    }
+
     fn healthcheck(&mut self) -> BoxFuture<'_, Vec<Finding>> {
         Box::pin(async { vec![healthcheck::check(&mut self.stream).await] })
     }

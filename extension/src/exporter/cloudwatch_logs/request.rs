@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use aws_sdk_cloudwatchlogs::{
     Client,
+    config::endpoint::{DefaultResolver, Params, ResolveEndpoint},
     error::{ProvideErrorMetadata, SdkError},
     operation::put_log_events::{PutLogEventsError, PutLogEventsOutput},
 };
@@ -136,6 +137,21 @@ impl LogStream {
 
 fn client() -> Client {
     Client::new(&aws::sdk_config())
+}
+
+/// The address of the service, by the SDK's rules. `None` without a valid Region.
+pub(super) async fn endpoint() -> Option<String> {
+    let config = aws::sdk_config();
+    let parameters = Params::builder()
+        .set_region(config.region().map(|region| region.to_string()))
+        .set_use_fips(config.use_fips())
+        .set_use_dual_stack(config.use_dual_stack())
+        .set_endpoint(aws::endpoint_override(&config, "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS"))
+        .build()
+        .ok()?;
+    let resolver = DefaultResolver::new();
+    let endpoint = ResolveEndpoint::resolve_endpoint(&resolver, &parameters).await.ok()?;
+    Some(endpoint.url().to_owned())
 }
 
 /// The range of `events` that the reply accepted; the others are too old or too new.

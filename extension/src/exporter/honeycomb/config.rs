@@ -1,4 +1,4 @@
-//! Settings of the Honeycomb exporter and of the board.
+//! Settings of the Honeycomb exporter and of the commands `board` and `deployed`.
 
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     Variable::new(
         "HONEYCOMB_CONFIGURATION_KEY",
         "",
-        "key of the command board; unset: the key above",
+        "key of the commands board and deployed; unset: the key above",
     )
     .secret(),
 ];
@@ -130,8 +130,8 @@ impl HoneycombConfig {
         Some(Self { key, dataset, headers, endpoint: endpoint.ok()?, compression, sampling })
     }
 
-    /// Settings of the command `board`: it uses `HONEYCOMB_CONFIGURATION_KEY`, else the exporter's key.
-    pub fn read_board(reader: &mut Reader<'_>) -> Option<Self> {
+    /// Settings of the commands `board` and `deployed`: they use `HONEYCOMB_CONFIGURATION_KEY`, else the exporter's key.
+    pub fn read_management(reader: &mut Reader<'_>) -> Option<Self> {
         let own = reader.parsed("HONEYCOMB_CONFIGURATION_KEY", secret::key);
         let key = own.map(SecretSource::Inline).or_else(|| read_key(reader).ok()?)?;
         let endpoint = read_endpoint(reader).ok()?;

@@ -6,7 +6,7 @@ pub mod config;
 pub mod request;
 mod healthcheck;
 
-use std::time::SystemTime;
+use std::{future::ready, time::SystemTime};
 
 use http::StatusCode;
 use tracing::warn;
@@ -92,6 +92,10 @@ impl Exporter for Honeycomb {
 
     fn reset_connections(&mut self) {
         self.api.reset_connections();
+    }
+
+    fn endpoint(&mut self) -> BoxFuture<'_, Option<String>> {
+        Box::pin(ready(Some(self.api.endpoint().to_owned())))
     }
 
     fn healthcheck(&mut self) -> BoxFuture<'_, Vec<Finding>> {

@@ -15,8 +15,10 @@
 //! item whose `uuid` it already has.
 
 pub mod config;
-mod request;
+pub mod request;
 mod healthcheck;
+
+use std::future::ready;
 
 use futures_util::future::BoxFuture;
 use http::StatusCode;
@@ -139,6 +141,10 @@ impl Exporter for Rollbar {
 
     fn reset_connections(&mut self) {
         self.api.reset_connections();
+    }
+
+    fn endpoint(&mut self) -> BoxFuture<'_, Option<String>> {
+        Box::pin(ready(Some(self.api.endpoint.clone())))
     }
 
     fn healthcheck(&mut self) -> BoxFuture<'_, Vec<Finding>> {

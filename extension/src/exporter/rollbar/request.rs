@@ -25,7 +25,7 @@ const TOKEN: &str = "x-rollbar-access-token";
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
-pub(super) struct RollbarApi {
+pub struct RollbarApi {
     pub(super) endpoint: String,
     token: Secret,
     /// Created for the first item, so that a cold start does not wait for TLS and its roots.
@@ -33,7 +33,7 @@ pub(super) struct RollbarApi {
 }
 
 impl RollbarApi {
-    pub(super) fn new(config: &RollbarConfig) -> Self {
+    pub fn new(config: &RollbarConfig) -> Self {
         Self {
             endpoint: config.endpoint.clone(),
             token: Secret::new(config.token.clone()),
@@ -46,7 +46,7 @@ impl RollbarApi {
     }
 
     /// A refused token is fetched again; if it has changed, the request is sent once more.
-    pub(super) async fn post(&mut self, body: Bytes) -> Result<HttpReply, ExportError> {
+    pub async fn post(&mut self, body: Bytes) -> Result<HttpReply, ExportError> {
         let reply = self.post_once(body.clone()).await?;
         let is_refused = matches!(reply.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         if is_refused && self.token.renew().await? {
@@ -67,7 +67,7 @@ impl RollbarApi {
     }
 }
 
-pub(super) fn refusal(reply: &HttpReply) -> ExportError {
+pub fn refusal(reply: &HttpReply) -> ExportError {
     let status = reply.status;
     let message = match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -81,7 +81,7 @@ pub(super) fn refusal(reply: &HttpReply) -> ExportError {
 }
 
 /// Whether a success is one of Rollbar's: its body is `{"err": 0, …}`, or empty.
-pub(super) fn confirmed(reply: &HttpReply) -> Result<(), ExportError> {
+pub fn confirmed(reply: &HttpReply) -> Result<(), ExportError> {
     if reply.body.is_empty() {
         return Ok(());
     }

@@ -193,6 +193,15 @@ impl Exporter for Xray {
         self.transport.reset_connections();
     }
 
+    fn endpoint(&mut self) -> BoxFuture<'_, Option<String>> {
+        Box::pin(async {
+            match &mut self.transport {
+                Transport::Api(api) => api.otlp_url().await.ok(),
+                Transport::Daemon(_) => None,
+            }
+        })
+    }
+
     fn healthcheck(&mut self) -> BoxFuture<'_, Vec<Finding>> {
         Box::pin(healthcheck::check(&mut self.transport, &self.configured))
     }

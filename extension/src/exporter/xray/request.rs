@@ -76,6 +76,11 @@ impl XrayApi {
         self.clients().post_spans(body).await
     }
 
+    /// Segments go to the same host.
+    pub(super) async fn otlp_url(&mut self) -> Result<String, ExportError> {
+        self.clients().otlp_url().await
+    }
+
     pub(super) fn reset_connections(&mut self) {
         self.clients = None;
     }
@@ -119,10 +124,7 @@ fn with_advice(mut error: ExportError) -> ExportError {
 impl XrayClients {
     /// The body is not compressed: see `otlp/calls.rs`.
     async fn post_spans(&mut self, body: Bytes) -> Result<HttpReply, ExportError> {
-        let url = match &self.otlp_url {
-            Some(url) => url.clone(),
-            None => self.otlp_url.insert(otlp_url(&self.config).await?).clone(),
-        };
+        let url = self.otlp_url().await?;
         let credentials = self.credentials().await.map_err(unsigned)?;
         let region = self.config.region().map_or("", |region| region.as_ref());
         let headers = [("content-type", "application/x-protobuf")];
@@ -133,6 +135,13 @@ impl XrayClients {
             self.credentials = None;
         }
         Ok(reply)
+    }
+
+    async fn otlp_url(&mut self) -> Result<String, ExportError> {
+        match &self.otlp_url {
+            Some(url) => Ok(url.clone()),
+            None => Ok(self.otlp_url.insert(otlp_url(&self.config).await?).clone()),
+        }
     }
 
     async fn credentials(&mut self) -> Result<Credentials, SigningError> {

@@ -8,9 +8,10 @@ use prost::Message as _;
 use crate::otlp::any_value::{text, unique_keys};
 use crate::otlp::payload::XRAY_HEADER_KEY;
 use crate::otlp::wire::nested;
-use crate::processor::failures::item::Texts;
 use crate::processor::failures::kept_text::cut;
 use crate::processor::failures::truncate::cut_to;
+
+pub(super) type Texts = BTreeMap<String, String>;
 
 /// Prefixes of the attributes that are kept; all others are dropped.
 const KEPT_PREFIXES: [&str; 17] = [

@@ -1,23 +1,29 @@
-//! The evidence gathered for one invocation, or for one trace without an invocation.
+//! All that is known of a possible failure of one attempt, or of a trace without a known attempt.
+//!
+//! Each signal is one `add_…`; their order decides nothing but which failures and messages are kept beyond
+//! the limits.
 
-use serde_json::Value;
+use std::sync::Arc;
 
 use crate::processor::failures::{
-    attributes::SelectedAttributes,
-    item::{ItemLevel, Texts},
+    attributes::{SelectedAttributes, Texts},
+    item::ItemLevel,
     truncate::cut_to,
 };
+
+/// The error type of an invocation whose process has exited. Its later report may name the cause.
+pub(super) const EXIT: &str = "Runtime.ExitError";
 
 /// Most failures and messages that are kept for one invocation; later ones are only counted, since the
 /// first ones show the cause. A server span's failure replaces the last one.
 const MAX_FAILURES: usize = 10;
 const MAX_MESSAGES: usize = 50;
 
-/// The parts of evidence that stay when it is [shrunk](Evidence::shrink): some 16 KB.
+/// The parts of evidence that stay when it is [shrunk](Evidence::shrink): some 20 KB.
 const SHRUNK_FAILURES: usize = 3;
 const SHRUNK_TEXT_CHARS: usize = 255;
 const SHRUNK_STACK_CHARS: usize = 2_000;
-const SHRUNK_ATTRIBUTES: usize = 10;
+const SHRUNK_ATTRIBUTES: usize = 20;
 
 /// A failure as its source describes it.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,7 +62,7 @@ pub(super) struct ReportedMessage {
 
 /// A failed end that a platform event or SHUTDOWN reported.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct PlatformEnd {
+pub struct PlatformEnd {
     /// Such as `Runtime.OutOfMemory` or `timeout`.
     pub(super) error_type: String,
     pub(super) time_ms: i64,
@@ -95,13 +101,14 @@ pub(super) struct Evidence {
     line_count: u64,
     pub(super) messages: Vec<ReportedMessage>,
     pub(super) message_count: u64,
-    pub(super) ended: Option<PlatformEnd>,
+    pub(super) end: Option<PlatformEnd>,
+    pub(super) max_memory_mb: Option<f64>,
 }
 
 impl Evidence {
     /// Whether there is nothing to report.
     pub(super) fn is_empty(&self) -> bool {
-        self.failures.is_empty() && self.messages.is_empty() && self.ended.is_none()
+        self.failures.is_empty() && self.messages.is_empty() && self.end.is_none()
     }
 
     pub(super) fn service(&self) -> &str {
@@ -113,11 +120,28 @@ impl Evidence {
         self.context.as_ref().is_some_and(|context| context.is_server)
     }
 
+    /// Whether the process has exited, so that the platform's report may name the cause.
+    pub(super) fn has_exited(&self) -> bool {
+        self.end.as_ref().is_some_and(|end| end.error_type == EXIT)
+    }
+
+    pub(super) fn shares_trace(&self, trace_ids: &[String]) -> bool {
+        trace_ids.iter().any(|id| self.trace_ids.contains(id))
+    }
+
     /// Whether `stray` belongs to the same invocation as this evidence. Without end events several may run
     /// at once, so only a trace shows it.
     pub(super) fn owns(&self, stray: &Self, has_end_events: bool) -> bool {
         has_end_events && (!self.has_server() || stray.trace_ids.is_empty())
-            || stray.trace_ids.iter().any(|id| self.trace_ids.contains(id))
+            || self.shares_trace(&stray.trace_ids)
+    }
+
+    /// Adds a failed end that the platform reported. The first one stays, unless the process has exited and
+    /// its report names the cause.
+    pub(super) fn add_end(&mut self, end: PlatformEnd, is_report: bool) {
+        if self.end.is_none() || is_report && self.has_exited() {
+            self.end = Some(end);
+        }
     }
 
     pub(super) fn add_trace(&mut self, trace_id: &str) {
@@ -175,10 +199,10 @@ impl Evidence {
         let left_out = other.message_count - other.messages.len() as u64;
         other.messages.into_iter().for_each(|message| self.add_message(|| message));
         self.message_count += left_out;
-        self.ended = self.ended.take().or(other.ended);
+        other.end.into_iter().for_each(|end| self.add_end(end, false));
     }
 
-    /// The bytes of its texts, without those of the resource, which are shared.
+    /// The bytes of its texts, and those of the resource for each of the records that share it.
     pub(super) fn bytes(&self) -> usize {
         let size = |texts: &Texts| texts.iter().map(|(key, text)| key.len() + text.len()).sum();
         let failure = |it: &Failure| {
@@ -192,10 +216,11 @@ impl Evidence {
             let more: usize = size(&it.more);
             it.body.len() + more + it.key.len() + size_of::<ReportedMessage>()
         };
-        let context: usize = self.context.as_ref().map_or(0, |it| size(&it.facts.own));
+        let own: usize = self.context.as_ref().map_or(0, |it| size(&it.facts.own));
+        let shared: usize = self.context.as_ref().map_or(0, |it| size(&it.facts.resource));
         let failures: usize = self.failures.iter().map(failure).sum();
         let messages: usize = self.messages.iter().map(message).sum();
-        context + failures + messages + size_of::<Self>()
+        own + shared + failures + messages + size_of::<Self>()
     }
 
     /// Cuts the texts and drops all but the first failures and the first message. The counts stay exact.
@@ -217,28 +242,20 @@ impl Evidence {
         }
         self.messages.shrink_to_fit();
         if let Some(context) = &mut self.context {
-            let own = std::mem::take(&mut context.facts.own).into_iter();
-            let own = own.filter(|(_, text)| text.len() <= SHRUNK_TEXT_CHARS);
-            context.facts.own = own.take(SHRUNK_ATTRIBUTES).collect();
+            let small = |texts: &Texts| -> Texts {
+                let small = texts.iter().filter(|(_, text)| text.len() <= SHRUNK_TEXT_CHARS);
+                let small = small.take(SHRUNK_ATTRIBUTES);
+                small.map(|(key, text)| (key.clone(), text.clone())).collect()
+            };
+            context.facts.own = small(&context.facts.own);
+            context.facts.resource = Arc::new(small(&context.facts.resource));
         }
     }
 
     /// Takes the evidence for a report; trace ids and context stay.
     pub(super) fn take(&mut self) -> Self {
         let (trace_ids, context) = (self.trace_ids.clone(), self.context.clone());
-        std::mem::replace(self, Self { trace_ids, context, ..Self::default() })
-    }
-}
-
-/// Applies `clean` to each text in a JSON value.
-pub(super) fn each_text(value: Value, clean: &impl Fn(&str) -> String) -> Value {
-    match value {
-        Value::String(text) => clean(&text).into(),
-        Value::Array(items) => items.into_iter().map(|item| each_text(item, clean)).collect(),
-        Value::Object(fields) => {
-            let fields = fields.into_iter();
-            Value::Object(fields.map(|(key, value)| (key, each_text(value, clean))).collect())
-        }
-        other => other,
+        let max_memory_mb = self.max_memory_mb;
+        std::mem::replace(self, Self { trace_ids, context, max_memory_mb, ..Self::default() })
     }
 }

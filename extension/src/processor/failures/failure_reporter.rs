@@ -2,25 +2,25 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    mem,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use crate::bounded_map::BoundedMap;
 use crate::invocation::attempt::{Attempt, AttemptId, LineOwner};
 use crate::invocation::registry::Registry;
 use crate::otlp::line_codec;
 use crate::otlp::payload::{Payload, SignalKind};
-use crate::processor::failures::attributed_invocation::AttributedInvocation;
+use crate::processor::failures::attributes::Texts;
 use crate::processor::failures::evidence::{Evidence, FailedPhase, PlatformEnd};
-use crate::processor::failures::evidence_limit::EvidenceLimit;
+use crate::processor::failures::evidence_store::EvidenceStore;
 use crate::processor::failures::from_otlp;
-use crate::processor::failures::item::Texts;
 use crate::processor::failures::item_builder::ItemBuilder;
 use crate::processor::failures::log_record::ParsedLine;
 use crate::processor::failures::platform_failure::PlatformFailure;
 use crate::processor::failures::rate_limit::BurstLimiter;
 use crate::processor::failures::recent_lines::RecentLines;
-use crate::processor::failures::reported::ReportedKeys;
 use crate::processor::failures::settings::{ClientAddress, FailureSettings};
 use crate::time::unix_ms;
 
@@ -28,20 +28,21 @@ use crate::time::unix_ms;
 /// both within milliseconds.
 pub const SPANS_FOLLOW: Duration = Duration::from_secs(1);
 
+/// Most tombstones: many more than the failures whose evidence may still arrive.
+const MAX_TOMBSTONES: usize = 512;
+
 #[derive(Debug)]
 pub struct FailureReporter {
-    pub(super) maker: ItemBuilder,
+    pub(super) builder: ItemBuilder,
     pub(super) address: ClientAddress,
     pub(super) bursts: BurstLimiter,
     pub(super) registry: Registry,
-    /// Oldest first.
-    pub(super) invocations: VecDeque<AttributedInvocation>,
-    /// The invocations that have new evidence or have ended since the last report.
-    pub(super) changed: Vec<AttemptId>,
-    /// Evidence of traces without a known invocation, oldest first. The one without a trace holds lines
-    /// without an invocation, and log records without either.
-    pub(super) strays: VecDeque<Evidence>,
-    pub(super) reported: ReportedKeys,
+    pub(super) evidence: EvidenceStore,
+    /// The attempts that have new evidence or have ended since the last report.
+    pub(super) changed: BTreeSet<AttemptId>,
+    /// The hashed keys of reported failures, so that late evidence does not report them again. For that of
+    /// a trace without an attempt: the attempt that it belonged to, once that is known.
+    pub(super) tombstones: BoundedMap<[u8; 32], Option<AttemptId>>,
     pub(super) lines: RecentLines,
     /// The resource of the function's last spans or log records that held evidence.
     pub(super) resource: Arc<Texts>,
@@ -56,8 +57,6 @@ pub struct FailureReporter {
     /// Until then lines may explain why init fails.
     pub(super) init_is_over: bool,
     pub(super) made: Vec<Payload>,
-    /// Bounds of the bytes in `invocations` and `strays`.
-    pub(super) evidence_limit: EvidenceLimit,
 }
 
 impl FailureReporter {
@@ -65,15 +64,13 @@ impl FailureReporter {
         let share = settings.max_bytes / 4;
         let address = settings.items.client_address;
         Self {
-            evidence_limit: EvidenceLimit::new(2 * share),
             address,
-            maker: ItemBuilder::new(settings, registry.clone()),
+            builder: ItemBuilder::new(settings, registry.clone()),
             bursts: BurstLimiter::new(share),
             registry,
-            invocations: VecDeque::new(),
-            changed: Vec::new(),
-            strays: VecDeque::new(),
-            reported: ReportedKeys::default(),
+            evidence: EvidenceStore::new(2 * share),
+            changed: BTreeSet::new(),
+            tombstones: BoundedMap::new(MAX_TOMBSTONES),
             lines: RecentLines::new(share, address),
             resource: Arc::default(),
             failed_init: None,
@@ -87,15 +84,14 @@ impl FailureReporter {
 
     /// Takes the items that were made since the last call.
     pub fn take_items(&mut self) -> Vec<Payload> {
-        std::mem::take(&mut self.made)
+        mem::take(&mut self.made)
     }
 
-    /// Drops all evidence. The reported keys stay, so that no failure is reported twice.
+    /// Drops all evidence. The tombstones stay, so that no failure is reported twice.
     pub fn drop_all(&mut self) {
         self.bursts.clear();
-        self.invocations.clear();
+        self.evidence.clear();
         self.changed.clear();
-        self.strays.clear();
         self.lines.clear();
         self.failed_init = None;
         self.spans_follow = None;
@@ -112,14 +108,14 @@ impl FailureReporter {
         self.expect_end_events();
         self.init_is_over = true;
         let before = self.invoked.replace(id).filter(|before| *before != id);
-        let has_evidence = |it: &&AttributedInvocation| it.id != id && !it.gathered.is_empty();
-        let others = self.invocations.iter().filter(has_evidence).map(|it| it.id);
         // Evidence without an invocation may belong to the last one, if its end was not reported.
         let before =
             before.filter(|before| !self.registry.get(*before).is_some_and(|it| it.is_done()));
+        let others = self.evidence.attempts.iter().filter(|(_, it)| !it.is_empty());
+        let others = others.map(|(other, _)| *other).filter(|other| *other != id);
         let over: BTreeSet<_> = others.chain(before).collect();
         over.into_iter().for_each(|id| self.conclude(id, now));
-        self.invocation(id); // strays may belong to it
+        self.evidence.of_attempt(id); // strays may belong to it
         self.forget_ended();
         self.fold(now);
     }
@@ -141,12 +137,12 @@ impl FailureReporter {
                 self.resource = Arc::clone(&context.facts.resource);
             }
             let named = request_id.and_then(|id| self.registry.of_evidence(&id, ended, now));
-            match named.or_else(|| self.of_trace(&trace_id)) {
+            match named.or_else(|| self.of_trace(trace_id.clone())) {
                 Some(id) => {
-                    self.changed.push(id);
-                    self.invocation(id).gathered.merge(gathered);
+                    self.changed.insert(id);
+                    self.evidence.of_attempt(id).merge(gathered);
                 }
-                None => self.stray(&trace_id, now).merge(gathered),
+                None => self.evidence.stray(&trace_id).merge(gathered),
             }
         });
         if !has_found {
@@ -159,7 +155,7 @@ impl FailureReporter {
         self.report_changed(now);
         if !self.has_end_events {
             self.report_strays(now);
-            if self.invocations.iter().all(|it| it.gathered.is_empty()) {
+            if self.evidence.attempts.values().all(Evidence::is_empty) {
                 self.spans_follow = None;
             }
         }
@@ -172,7 +168,7 @@ impl FailureReporter {
             Err(_) => true, // the clock was set back
         };
         if self.spans_follow.take_if(|since| is_over(since)).is_some() {
-            self.changed.extend(self.invocations.iter().map(|it| it.id));
+            self.changed.extend(self.evidence.attempts.keys());
             self.report_changed(now);
             self.report_strays(now);
         }
@@ -193,15 +189,15 @@ impl FailureReporter {
                 self.make_room(failure.message.len() + failure.stack.len(), now);
                 let named = logged.request_id.as_deref();
                 let time = UNIX_EPOCH + Duration::from_millis(line.time_ms.max(0).unsigned_abs());
-                let gathered = match self.registry.of_line(named, LineOwner::default(), time) {
-                    Some(id) => {
-                        self.changed.push(id);
-                        let gathered = &mut self.invocation(id).gathered;
-                        gathered.add_trace(&logged.trace_id);
-                        gathered
-                    }
-                    None => self.stray("", now),
+                let owner = self.registry.of_line(named, LineOwner::default(), time);
+                self.changed.extend(owner);
+                let gathered = match owner {
+                    Some(id) => self.evidence.of_attempt(id),
+                    None => self.evidence.stray(""),
                 };
+                if owner.is_some() {
+                    gathered.add_trace(&logged.trace_id);
+                }
                 gathered.add_failure(failure.source, || failure);
             }
         }
@@ -210,35 +206,32 @@ impl FailureReporter {
     /// Handles a platform event, which the registry already has. [`report_ended`](Self::report_ended)
     /// follows.
     pub fn platform(&mut self, failure: PlatformFailure, now: SystemTime) {
-        let PlatformFailure { attempt, is_done, is_report, max_memory_mb, ended, .. } = failure;
-        let PlatformFailure { is_init, is_repeated_init, .. } = failure;
-        self.init_is_over |= is_init;
-        let Some(id) = attempt else {
-            match ended {
-                Some(ended) if is_repeated_init => self.failed_init = Some(ended),
-                Some(ended) => self.report_init(ended, now),
-                // Lines of a successful init have no invocation.
-                None if !is_repeated_init => {
-                    let logged = self.stray("", now).take();
-                    self.report_stray(logged, now);
+        match failure {
+            PlatformFailure::Init { end, is_repeated } => {
+                self.init_is_over = true;
+                match end {
+                    Some(end) if is_repeated => self.failed_init = Some(end),
+                    Some(end) => self.report_init(end, now),
+                    None if is_repeated => {}
+                    None => {
+                        // Lines of a successful init have no invocation.
+                        let logged = self.evidence.take_traceless();
+                        self.report_stray(logged, now);
+                    }
                 }
-                None => {}
             }
-            return;
-        };
-        if ended.is_some() {
-            self.failed_init = None;
-        }
-        if is_done {
-            self.changed.push(id);
-        }
-        if ended.is_some() || self.invocations.iter().any(|it| it.id == id) {
-            self.changed.push(id);
-            let invocation = self.invocation(id);
-            invocation.max_memory_mb = max_memory_mb.or(invocation.max_memory_mb);
-            let is_more_exact = is_report && ended.is_some() && invocation.has_exited();
-            let known = &mut invocation.gathered.ended;
-            *known = known.take().filter(|_| !is_more_exact).or(ended);
+            PlatformFailure::Invocation { attempt, end, is_report, max_memory_mb } => {
+                if end.is_some() {
+                    self.failed_init = None;
+                }
+                if is_report && end.is_none() && !self.evidence.attempts.contains_key(&attempt) {
+                    return;
+                }
+                self.changed.insert(attempt);
+                let evidence = self.evidence.of_attempt(attempt);
+                evidence.max_memory_mb = max_memory_mb.or(evidence.max_memory_mb);
+                end.into_iter().for_each(|end| evidence.add_end(end, is_report));
+            }
         }
     }
 
@@ -256,50 +249,64 @@ impl FailureReporter {
     pub fn ended_with_sandbox(&mut self, id: AttemptId, error_type: String, now: SystemTime) {
         let phase = FailedPhase::Invocation;
         let ended = PlatformEnd { error_type, time_ms: unix_ms(now), phase };
-        let known = &mut self.invocation(id).gathered.ended;
-        *known = known.take().or(Some(ended));
+        self.evidence.of_attempt(id).add_end(ended, false);
         self.failed_init = None;
         if let Some(attempt) = self.registry.get(id) {
-            self.report(&attempt, now);
+            let strays = mem::take(&mut self.evidence.strays);
+            self.report(&attempt, strays, now);
         }
     }
 
     /// Handles an invocation whose record was evicted: its evidence is reported. Other evidence waits on.
     pub fn evict(&mut self, attempt: &Attempt, now: SystemTime) {
-        let Some(index) = self.invocations.iter().position(|it| it.id == attempt.id) else {
-            return;
-        };
-        if !self.invocations[index].gathered.is_empty() {
-            let strays = std::mem::take(&mut self.strays);
-            self.report(attempt, now);
-            self.strays = strays;
+        if self.evidence.attempts.get(&attempt.id).is_some_and(|it| !it.is_empty()) {
+            self.report(attempt, VecDeque::new(), now);
         }
-        self.invocations.remove(index);
+        self.evidence.attempts.remove(&attempt.id);
     }
 
     /// Whether the invocation has evidence, or evidence without an invocation waits.
     pub fn has_something(&self, id: AttemptId) -> bool {
-        let found = self.invocations.iter().find(|it| it.id == id);
-        found.is_some_and(|it| !it.gathered.is_empty())
-            || self.strays.iter().any(|gathered| !gathered.is_empty())
+        let own = self.evidence.attempts.get(&id);
+        own.into_iter().chain(&self.evidence.strays).any(|evidence| !evidence.is_empty())
     }
 
     /// Whether any evidence waits.
     pub fn has_evidence(&self) -> bool {
-        let gathered = self.invocations.iter().map(|it| &it.gathered).chain(&self.strays);
-        self.failed_init.is_some() || gathered.into_iter().any(|gathered| !gathered.is_empty())
+        self.failed_init.is_some() || self.evidence.all().any(|evidence| !evidence.is_empty())
     }
 
     /// Reports all evidence at the end of the sandbox.
     pub fn finish(&mut self, now: SystemTime) {
-        let all: Vec<_> = self.invocations.iter().map(|it| it.id).collect();
-        let all = all.into_iter().filter_map(|id| self.registry.get(id));
-        all.collect::<Vec<_>>().iter().for_each(|attempt| self.report(attempt, now));
+        let all: Vec<_> = self.evidence.attempts.keys().copied().collect();
+        for id in all {
+            let Some(attempt) = self.registry.get(id) else { continue };
+            let strays = mem::take(&mut self.evidence.strays);
+            self.report(&attempt, strays, now);
+        }
         if let Some(ended) = self.failed_init.take() {
             self.report_init(ended, now);
         }
         self.report_strays(now);
         let folded = self.bursts.finish();
         folded.into_iter().for_each(|made| self.push(made));
+    }
+    /// The newest invocation with this trace. While an invocation runs, one that is over is left out: the
+    /// trace may be the running one's too, and its server span may still arrive.
+    fn of_trace(&self, trace_id: String) -> Option<AttemptId> {
+        let is_running = |id: AttemptId| self.registry.is_running(id);
+        let going_on = self.has_end_events && self.invoked.is_some_and(is_running);
+        self.evidence.of_traces(&[trace_id], |id| !going_on || is_running(id))
+    }
+
+    /// Makes room for evidence of this size; the stray without room is reported.
+    fn make_room(&mut self, bytes: usize, now: SystemTime) {
+        if let Some(oldest) = self.evidence.make_room(bytes) {
+            self.report_stray(oldest, now);
+        }
+    }
+
+    fn forget_ended(&mut self) {
+        self.evidence.forget_ended(|id| self.registry.is_running(id));
     }
 }

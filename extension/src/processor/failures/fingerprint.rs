@@ -1,26 +1,34 @@
 //! The fingerprint that groups failures of one kind.
 
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::processor::failures::item::{ItemContent, ItemData, ItemLevel, ItemTrace};
 use crate::text::hex;
 
 /// Equal for failures of one kind at one place. An exception's message and line numbers are left out,
 /// since they differ between occurrences and versions; of a plain message, only the numbers are.
-pub(super) fn fingerprint(data: &ItemData) -> String {
-    let place = |trace: &ItemTrace| {
-        let innermost = trace.frames.iter().rev().find(|frame| frame.in_project);
-        let method = innermost.and_then(|frame| frame.method.clone()).unwrap_or_default();
-        format!("{} {method}", trace.exception.class)
+pub(super) fn fingerprint(data: &Value) -> String {
+    let body = &data["body"];
+    let what = match (&body["trace_chain"], &body["message"]["body"]) {
+        (Value::Array(chain), _) => chain.iter().map(place).collect::<Vec<_>>().join(" "),
+        (_, Value::String(message)) => {
+            format!("{} {}", text(&data["level"]), without_numbers(message))
+        }
+        _ => place(&body["trace"]),
     };
-    let level = data.level.map(ItemLevel::name).unwrap_or_default();
-    let what = match &data.body.content {
-        ItemContent::Trace(trace) => place(trace),
-        ItemContent::TraceChain(chain) => chain.iter().map(place).collect::<Vec<_>>().join(" "),
-        ItemContent::Message(message) => format!("{level} {}", without_numbers(&message.body)),
-    };
-    let context = data.context.as_deref().unwrap_or_default();
-    hex(&hash(&[&data.environment, context, &what])[..20])
+    hex(&hash(&[text(&data["environment"]), text(&data["context"]), &what])[..20])
+}
+
+/// The exception's type and the innermost method of the program.
+fn place(trace: &Value) -> String {
+    let mut frames = trace["frames"].as_array().into_iter().flatten().rev();
+    let innermost = frames.find(|frame| frame["in_project"] == true);
+    let method = innermost.map_or("", |frame| text(&frame["method"]));
+    format!("{} {method}", text(&trace["exception"]["class"]))
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }
 
 /// `user 17 is gone` becomes `user # is gone`.

@@ -31,11 +31,13 @@ use crate::otlp::payload::{Payload, REQUEST_ID_KEYS, SignalKind, is_error};
 use crate::otlp::wire::{Value, nested};
 use crate::otlp::{payload, wire};
 use crate::processor::failures::attributes;
-use crate::processor::failures::attributes::{MAX_ATTRIBUTES, SelectedAttributes, attribute};
+use crate::processor::failures::attributes::{
+    MAX_ATTRIBUTES, SelectedAttributes, Texts, attribute,
+};
 use crate::processor::failures::evidence::{
     Evidence, Failure, FailureSource, ReportedMessage, SpanContext,
 };
-use crate::processor::failures::item::{ItemLevel, Texts};
+use crate::processor::failures::item::ItemLevel;
 use crate::processor::failures::kept_text::{cut, cut_stack};
 use crate::processor::failures::log_record::RecentLine;
 use crate::processor::failures::request::{CLIENT_ADDRESS, without_address};

@@ -2,25 +2,23 @@
 //! becomes another. The [Rollbar exporter](crate::exporter::rollbar) sends them.
 //!
 //! ```text
-//! spans, log records ─┐                    one item for each
-//! lines ──────────────┼─▶ evidence by ────▶ invocation, when ──▶ rate ────▶ payloads
-//! platform events ────┘   request, trace    it is over           limit
+//! spans, log records ─┐
+//! lines ──────────────┼─▶ Evidence of one ─▶ item_builder ─▶ rate_limit ─▶ payload
+//! platform events ────┘   attempt, or stray
 //! ```
-//! - **Attribution.** A span belongs to the invocation whose server span shares its trace. Until that
-//!   arrives it waits; if it never does, it belongs to the invocation running at the time.
+//! - **Attribution.** A signal adds to the [`Evidence`](evidence) of the attempt that it names, or whose
+//!   server span shares its trace. Other evidence is a stray until then; if no server span comes, it
+//!   belongs to the invocation that ends next.
 //! - **Time.** Evidence is reported when the runtime has finished the invocation, the next one begins,
 //!   or the sandbox ends. Without such events (emulators, Managed Instances) each request of spans is
 //!   reported at once; log records wait for their spans, at most [`SPANS_FOLLOW`].
-//! - **Once.** Each invocation is reported once. The item's `uuid` is derived from the request id, so
-//!   Rollbar drops the same item of another process.
-//! - **Rate.** `rate_limit` folds repetitions.
-//! - **Memory.** Evidence, lines and folded items have a bound in bytes, a share of the buffer. Evidence
+//! - **Once.** A reported failure leaves a tombstone, so late evidence does not report it again. The item's
+//!   `uuid` is derived from the request id, so Rollbar drops the same item of another process.
+//! - **Content.** [`item_builder`] lists which evidence decides which part of the item.
+//! - **Memory.** Evidence, lines and folded items share one bound in bytes, a part of the buffer. Evidence
 //!   over it is cut, and its numbers stay exact.
-//!
-//! Items are payloads of [`SignalKind::Failures`](crate::otlp::payload::SignalKind::Failures): held,
-//! spooled, sent and counted like others. The unit of the account is a failure or message, so an item
-//! of a burst counts several. Evidence that is [not in a payload yet](FailureReporter::pending_count) is in
-//! the sums too, so that a kill does not lose it silently.
+//! - **Account.** Its unit is a failure or message, so an item of a burst counts several.
+//!   [Evidence that waits](FailureReporter::pending_count) is in the sums, so a kill counts it as lost.
 
 pub mod item;
 pub mod settings;
@@ -29,7 +27,7 @@ mod kept_text;
 mod attributes;
 mod request;
 mod evidence;
-mod evidence_limit;
+mod evidence_store;
 mod log_record;
 mod recent_lines;
 mod platform_failure;
@@ -38,10 +36,7 @@ mod fingerprint;
 mod traces;
 mod item_builder;
 mod rate_limit;
-mod reported;
-mod attributed_invocation;
 mod failure_reporter;
-mod attribution;
 mod reporting;
 
 pub use crate::processor::failures::{

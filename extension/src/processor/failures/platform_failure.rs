@@ -1,58 +1,48 @@
-//! Failures in platform events.
+//! The parts of platform events that concern failures.
 
 use crate::invocation::attempt::AttemptId;
 use crate::lambda::telemetry_event::{PlatformEvent, PlatformRecord};
 use crate::processor::failures::evidence::{FailedPhase, PlatformEnd};
 use crate::time::unix_ms;
 
-/// The parts of a platform event that concern failures.
 #[derive(Debug)]
-pub struct PlatformFailure {
-    pub(super) attempt: Option<AttemptId>,
-    pub(super) is_done: bool,
-    pub(super) is_report: bool,
-    pub(super) max_memory_mb: Option<f64>,
-    pub(super) ended: Option<PlatformEnd>,
-    pub(super) is_init: bool,
-    pub(super) is_repeated_init: bool,
+pub enum PlatformFailure {
+    /// The end of an init, or a restore that failed.
+    Init { end: Option<PlatformEnd>, is_repeated: bool },
+    /// `platform.runtimeDone` or `platform.report` of an attempt. `end`: `None` if it succeeded.
+    Invocation {
+        attempt: AttemptId,
+        end: Option<PlatformEnd>,
+        is_report: bool,
+        max_memory_mb: Option<f64>,
+    },
 }
 
 impl PlatformFailure {
     /// `None` for events that do not concern failures. `attempt` is the one that the event is about.
     pub fn of(event: &PlatformEvent, attempt: Option<AttemptId>) -> Option<Self> {
-        let ended = |error_type: Option<String>, phase| {
+        let end = |error_type: Option<String>, phase| {
             let time_ms = unix_ms(event.time);
             error_type.map(|error_type| PlatformEnd { error_type, time_ms, phase })
         };
-        let mut failure = Self {
-            attempt,
-            is_done: false,
-            is_report: false,
-            max_memory_mb: None,
-            ended: None,
-            is_init: false,
-            is_repeated_init: false,
+        let invocation = |error_type, is_report, max_memory_mb| {
+            let end = end(error_type, FailedPhase::Invocation);
+            Some(Self::Invocation { attempt: attempt?, end, is_report, max_memory_mb })
         };
         match &event.record {
-            PlatformRecord::RuntimeDone(done) => {
-                failure.is_done = true;
-                failure.ended = ended(done.failure(), FailedPhase::Invocation);
-            }
+            PlatformRecord::RuntimeDone(done) => invocation(done.failure(), false, None),
             PlatformRecord::Report(report) => {
-                failure.is_report = true;
-                failure.max_memory_mb = report.max_memory_used_mb();
-                failure.ended = ended(report.failure(), FailedPhase::Invocation);
+                invocation(report.failure(), true, report.max_memory_used_mb())
             }
             PlatformRecord::Init(phase) => {
-                failure.is_init = true;
-                failure.ended = ended(phase.failure(), FailedPhase::Init);
-                failure.is_repeated_init = phase.is_repeated();
+                let end = end(phase.failure(), FailedPhase::Init);
+                Some(Self::Init { end, is_repeated: phase.is_repeated() })
             }
             PlatformRecord::Restore(phase) => {
-                failure.ended = ended(phase.failure(), FailedPhase::Restore)
+                let end = Some(end(phase.failure(), FailedPhase::Restore)?);
+                Some(Self::Init { end, is_repeated: false })
             }
-            PlatformRecord::Start(_) | PlatformRecord::Other => return None,
+            PlatformRecord::Start(_) | PlatformRecord::Other => None,
         }
-        (failure.is_init || failure.ended.is_some() || attempt.is_some()).then_some(failure)
     }
 }

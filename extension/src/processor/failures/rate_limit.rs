@@ -84,7 +84,7 @@ impl BurstLimiter {
             return Some(made);
         }
         if is_full {
-            reduce(&mut made.item);
+            reduce(&mut made.data);
         }
         burst.folded = Some(Suppressed::of(burst.folded.take(), made));
         None
@@ -112,17 +112,17 @@ impl BurstLimiter {
         let over = self.bursts.extract_if(|_, burst| is_over(burst));
         let mut released: Vec<_> =
             over.filter_map(|(_, burst)| Some(burst.folded?.release())).collect();
-        released.sort_by_key(|made| made.item.data.timestamp);
+        released.sort_by_key(|made| made.data["timestamp"].as_i64());
         released
     }
 }
 
 impl Suppressed {
     fn of(before: Option<Self>, mut made: NewItem) -> Self {
-        let custom = &made.item.data.custom;
-        let failures = custom.get(FAILURES).and_then(Value::as_u64).unwrap_or(1);
+        let custom = &made.data["custom"];
+        let failures = custom[FAILURES].as_u64().unwrap_or(1);
         let request_id = custom.get("request_id").cloned();
-        let bytes = to_json(&made.item).len();
+        let bytes = to_json(&made.data).len();
         let mut folded = match before {
             Some(before) => {
                 made.items += before.last.items;
@@ -139,8 +139,9 @@ impl Suppressed {
 
     fn release(self) -> NewItem {
         let mut made = self.last;
-        if made.items > 1 {
-            let custom = &mut made.item.data.custom;
+        if made.items > 1
+            && let Some(Value::Object(custom)) = made.data.get_mut("custom")
+        {
             custom.remove(FURTHER_MESSAGES);
             custom.insert("occurrences".to_owned(), json!(made.items));
             if self.failures > made.items {
@@ -157,15 +158,12 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::processor::failures::item::{Item, ItemData};
 
     fn made(request: u64) -> NewItem {
-        let custom = [("request_id".to_owned(), json!(request))].into();
-        let data = ItemData { custom, ..ItemData::default() };
         NewItem {
             id: request.to_string(),
             fingerprint: "one".to_owned(),
-            item: Item { data },
+            data: json!({ "custom": { "request_id": request } }),
             items: 1,
         }
     }
@@ -187,7 +185,7 @@ mod tests {
         assert_eq!(folded.len(), 1);
         assert_eq!((folded[0].id.as_str(), folded[0].items), ("29", 25), "the last of them");
         assert_eq!(bursts.pending_count(), 0);
-        let custom = &folded[0].item.data.custom;
+        let custom = &folded[0].data["custom"];
         assert_eq!(custom["occurrences"], 25);
         assert_eq!(custom["request_ids"].as_array().unwrap().len(), 20);
         assert!(bursts.offer(made(30), at(62)).is_some(), "a new interval");
@@ -198,11 +196,11 @@ mod tests {
     fn what_is_folded_at_the_end_is_not_lost_nor_when_the_clock_goes_back() {
         let mut bursts = BurstLimiter::new(usize::MAX);
         (0..7).for_each(|n| drop(bursts.offer(made(n), at(1))));
-        assert_eq!(bursts.finish()[0].item.data.custom["occurrences"], 2);
+        assert_eq!(bursts.finish()[0].data["custom"]["occurrences"], 2);
 
         (0..6).for_each(|n| drop(bursts.offer(made(n), at(1))));
         let back = bursts.due(at(0));
-        assert_eq!((back.len(), back[0].item.data.custom.get("occurrences")), (1, None));
+        assert_eq!((back.len(), back[0].data["custom"].get("occurrences")), (1, None));
     }
 
     #[test]
@@ -211,7 +209,7 @@ mod tests {
         (0..SINGLE).for_each(|n| drop(bursts.offer(made(n), at(1))));
         let with = |key: &str, number: u64, items| {
             let mut made = NewItem { items, ..made(9) };
-            made.item.data.custom.insert(key.to_owned(), json!(number));
+            made.data["custom"][key] = json!(number);
             made
         };
         assert!(bursts.offer(with(FURTHER_MESSAGES, 10, 11), at(1)).is_none());
@@ -219,9 +217,9 @@ mod tests {
 
         let folded = &bursts.finish()[0];
 
-        let custom = &folded.item.data.custom;
+        let custom = &folded.data["custom"];
         assert_eq!((&custom["occurrences"], &custom[FAILURES]), (&json!(12), &json!(41)));
-        assert!(!custom.contains_key(FURTHER_MESSAGES));
+        assert_eq!(custom[FURTHER_MESSAGES], Value::Null);
         assert_eq!(folded.items, 12);
     }
 
@@ -233,7 +231,7 @@ mod tests {
         let single = (0..3_000).filter(|n| bursts.offer(kind(*n), at(1)).is_some()).count();
 
         assert_eq!(single, MAX_FINGERPRINTS + SINGLE as usize);
-        assert_eq!(bursts.finish()[0].item.data.custom["occurrences"], 3_000 - single);
+        assert_eq!(bursts.finish()[0].data["custom"]["occurrences"], 3_000 - single);
     }
 
     #[test]
@@ -243,7 +241,7 @@ mod tests {
             for _ in 0..=SINGLE {
                 let mut made = made(n);
                 made.fingerprint = n.to_string();
-                made.item.data.custom.insert("long".to_owned(), json!("x".repeat(2_000)));
+                made.data["custom"]["long"] = json!("x".repeat(2_000));
                 bursts.offer(made, at(1));
             }
         }

@@ -2,11 +2,10 @@
 
 use std::{borrow::Cow, collections::VecDeque};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::invocation::attempt::Attempt;
 use crate::otlp::line_codec::LogLine;
-use crate::processor::failures::item::TelemetryEntry;
 use crate::processor::failures::log_record::{ParsedLine, RecentLine};
 use crate::processor::failures::settings::ClientAddress;
 use crate::time::unix_ms;
@@ -30,7 +29,9 @@ enum KeptLine {
 impl KeptLine {
     fn bytes(&self) -> usize {
         match self {
-            Self::Read(line) => line.message.len(),
+            Self::Read(line) => {
+                line.message.len() + line.request_id.as_ref().map_or(0, String::len)
+            }
             Self::Unread(_, json) => json.len(),
         }
     }
@@ -92,11 +93,7 @@ impl RecentLines {
 
     /// The last lines of an invocation or, if that is `None`, those without one. Log records may name only
     /// the trace.
-    pub(super) fn of(
-        &self,
-        attempt: Option<&Attempt>,
-        trace_ids: &[String],
-    ) -> Vec<TelemetryEntry> {
+    pub(super) fn of(&self, attempt: Option<&Attempt>, trace_ids: &[String]) -> Vec<Value> {
         let request_id = attempt.map(|it| &*it.request_id);
         // Lines before a later attempt began belong to the attempt before.
         let since_ms = attempt.filter(|it| it.number > 1).map_or(i64::MIN, |it| unix_ms(it.began));
@@ -104,12 +101,14 @@ impl RecentLines {
             None if !line.trace_id.is_empty() => trace_ids.contains(&line.trace_id),
             named => named.as_deref() == request_id && line.time_ms >= since_ms,
         };
-        let entry = |line: Cow<'_, RecentLine>| TelemetryEntry {
-            level: line.level,
-            kind: "log".to_owned(),
-            source: "server".to_owned(),
-            timestamp_ms: line.time_ms.max(0),
-            body: json!({ "message": line.message }),
+        let entry = |line: Cow<'_, RecentLine>| {
+            json!({
+                "level": line.level.name(),
+                "type": "log",
+                "source": "server",
+                "timestamp_ms": line.time_ms.max(0),
+                "body": { "message": line.message },
+            })
         };
         let newest = self.lines.iter().rev().filter_map(|line| line.read(self.address));
         let mut entries: Vec<_> = newest.filter(is_its).take(LAST).map(entry).collect();

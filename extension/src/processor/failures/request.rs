@@ -4,9 +4,9 @@
 use std::net::IpAddr;
 
 use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
 
-use crate::processor::failures::attributes::SelectedAttributes;
-use crate::processor::failures::item::{ItemPerson, ItemRequest, Texts};
+use crate::processor::failures::attributes::{SelectedAttributes, Texts};
 use crate::processor::failures::settings::ClientAddress;
 use crate::processor::failures::truncate::cut_to;
 use crate::scrub::{MASK, Scrubber};
@@ -37,23 +37,20 @@ pub(super) fn request(
     facts: &SelectedAttributes,
     scrubber: &Scrubber,
     address: ClientAddress,
-) -> Option<ItemRequest> {
+) -> Option<Value> {
     let method =
         facts.first(&["http.request.method_original", "http.request.method", "http.method"])?;
     let (path, query) = target(facts);
-    let get = parameters(&query, scrubber);
-    let query = masked_query(&query, scrubber);
-    Some(ItemRequest {
-        url: Some(url(facts, &path, &query)),
-        method: Some(cut_to(method, 255)),
-        headers: headers(facts, scrubber, address),
-        params: route(facts)
-            .map(|route| route_parameters(route, &path, scrubber))
-            .unwrap_or_default(),
-        get,
-        query_string: (!query.is_empty()).then_some(query),
-        user_ip: client(facts).and_then(|ip| redact_address(ip, address)),
-    })
+    let shown_query = masked_query(&query, scrubber);
+    Some(json!({
+        "url": url(facts, &path, &shown_query),
+        "method": cut_to(method, 255),
+        "headers": headers(facts, scrubber, address),
+        "params": route(facts).map(|route| route_parameters(route, &path, scrubber)),
+        "GET": parameters(&query, scrubber),
+        "query_string": Some(shown_query).filter(|query| !query.is_empty()),
+        "user_ip": client(facts).and_then(|ip| redact_address(ip, address)),
+    }))
 }
 
 pub(super) fn client(facts: &SelectedAttributes) -> Option<&str> {
@@ -71,14 +68,11 @@ pub(super) fn without_address(text: String, client: &str, how: ClientAddress) ->
     })
 }
 
-pub(super) fn person(facts: &SelectedAttributes) -> Option<ItemPerson> {
+/// Rollbar rejects longer names.
+pub(super) fn person(facts: &SelectedAttributes) -> Option<Value> {
     let id = facts.first(&["app.user_id", "enduser.id", "user.id"])?;
     let username = facts.first(&["app.user_handle", "user.name", "enduser.pseudo.id"]);
-    Some(ItemPerson {
-        // Rollbar rejects longer names.
-        id: cut_to(id, 40),
-        username: username.map(|name| cut_to(name, 255)),
-    })
+    Some(json!({ "id": cut_to(id, 40), "username": username.map(|name| cut_to(name, 255)) }))
 }
 
 /// Scheme, authority without the user, and the rest of the URL, if the whole URL is known.

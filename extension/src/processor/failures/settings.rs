@@ -9,6 +9,8 @@ use crate::processor::failures::item::ItemLevel;
 pub struct FailureSettings {
     pub function_name: String,
     pub function_version: Option<String>,
+    /// The code's version in items of functions that send none.
+    pub revision: Option<String>,
     pub region: Option<String>,
     /// Names of secrets in addition to the built-in list; `None` masks nothing.
     pub scrub: Option<Vec<String>>,

@@ -10,9 +10,7 @@
 //!
 //! `custom.trimmed` names the steps that an item went through.
 
-use serde_json::Value;
-
-use crate::processor::failures::item::{Item, ItemContent, ItemData, ItemTrace};
+use serde_json::{Map, Value};
 
 /// Most bytes of an item. Rollbar has raised its limit over the years and does not document it; its
 /// first limit is accepted in any case.
@@ -26,40 +24,39 @@ const SHORT_CHARS: usize = 1_000;
 const SHORT_VALUE_BYTES: usize = 200;
 
 /// The name and function of a step.
-type Step = (&'static str, fn(&mut ItemData));
+type Step = (&'static str, fn(&mut Value));
 
 const STEPS: [Step; 7] = [
-    ("telemetry", |data| keep_last(&mut data.body.telemetry, 10)),
-    ("telemetry", |data| data.body.telemetry.clear()),
-    ("frames", |data| traces(data).iter_mut().for_each(|trace| keep_ends(trace, 10))),
-    ("frames", |data| traces(data).iter_mut().for_each(|trace| keep_ends(trace, 3))),
+    ("telemetry", |data| keep_last_lines(data, 10)),
+    ("telemetry", |data| keep_last_lines(data, 0)),
+    ("frames", |data| traces(data).for_each(|trace| keep_ends(trace, 10))),
+    ("frames", |data| traces(data).for_each(|trace| keep_ends(trace, 3))),
     ("causes", |data| {
-        if let ItemContent::TraceChain(chain) = &mut data.body.content {
+        if let Some(Value::Array(chain)) = data.pointer_mut("/body/trace_chain") {
             chain.truncate(2);
         }
     }),
     ("request", |data| {
-        if let Some(request) = &mut data.request {
-            request.headers.clear();
-            request.params.clear();
-            request.get.clear();
-            request.query_string = None;
-            request.url.iter_mut().for_each(cut);
+        if let Some(Value::Object(request)) = data.get_mut("request") {
+            request.retain(|name, _| !REQUEST_DETAILS.contains(&name.as_str()));
+            cut_field(request, "url");
         }
     }),
     ("texts", cut_texts),
 ];
 
+const REQUEST_DETAILS: [&str; 4] = ["headers", "params", "GET", "query_string"];
+
 /// The item's JSON, trimmed until it fits or no step is left.
-pub fn fitted(mut item: Item) -> String {
-    let mut json = to_json(&item);
+pub(super) fn fitted(mut data: Value) -> String {
+    let mut json = to_json(&data);
     for (name, step) in STEPS {
         if json.len() <= MAX_ITEM_BYTES {
             break;
         }
-        step(&mut item.data);
-        record_cut(&mut item.data, name);
-        json = to_json(&item);
+        step(&mut data);
+        record_cut(&mut data, name);
+        json = to_json(&data);
     }
     json
 }
@@ -67,26 +64,27 @@ pub fn fitted(mut item: Item) -> String {
 /// The smallest form of an item, after Rollbar rejected it as too large. `None` if it cannot be decoded
 /// or trimmed further.
 pub fn reduced(json: &str) -> Option<String> {
-    let mut item: Item = serde_json::from_str(json).ok()?;
-    reduce(&mut item);
-    Some(to_json(&item)).filter(|reduced| reduced.len() < json.len())
+    let mut item: Value = serde_json::from_str(json).ok()?;
+    let mut data = item.get_mut("data")?.take();
+    reduce(&mut data);
+    Some(to_json(&data)).filter(|reduced| reduced.len() < json.len())
 }
 
 /// Removes all that may be removed.
-pub(super) fn reduce(item: &mut Item) {
+pub(super) fn reduce(data: &mut Value) {
     for (name, step) in STEPS {
-        step(&mut item.data);
-        record_cut(&mut item.data, name);
+        step(data);
+        record_cut(data, name);
     }
 }
 
-pub(super) fn to_json(item: &Item) -> String {
-    // Texts and numbers always serialise.
-    serde_json::to_string(item).unwrap_or_default()
+pub(super) fn to_json(data: &Value) -> String {
+    format!("{{\"data\":{data}}}")
 }
 
-fn record_cut(data: &mut ItemData, name: &str) {
-    let trimmed = data.custom.entry("trimmed".to_owned()).or_insert_with(|| Value::Array(vec![]));
+fn record_cut(data: &mut Value, name: &str) {
+    let Some(Value::Object(custom)) = data.get_mut("custom") else { return };
+    let trimmed = custom.entry("trimmed").or_insert_with(|| Value::Array(vec![]));
     if let Value::Array(names) = trimmed
         && !names.iter().any(|known| known == name)
     {
@@ -94,43 +92,59 @@ fn record_cut(data: &mut ItemData, name: &str) {
     }
 }
 
-fn traces(data: &mut ItemData) -> &mut [ItemTrace] {
-    match &mut data.body.content {
-        ItemContent::Trace(trace) => std::slice::from_mut(trace),
-        ItemContent::TraceChain(chain) => chain,
-        ItemContent::Message(_) => &mut [],
-    }
+fn traces(data: &mut Value) -> impl Iterator<Item = &mut Map<String, Value>> {
+    let body = data.get_mut("body").and_then(Value::as_object_mut).into_iter().flatten();
+    let traces = body.flat_map(|(name, content)| match (name.as_str(), content) {
+        ("trace", trace) => std::slice::from_mut(trace),
+        ("trace_chain", Value::Array(chain)) => chain.as_mut_slice(),
+        _ => &mut [],
+    });
+    traces.filter_map(Value::as_object_mut)
 }
 
-fn keep_last<T>(items: &mut Vec<T>, count: usize) {
-    items.drain(..items.len().saturating_sub(count));
+fn keep_last_lines(data: &mut Value, count: usize) {
+    let Some(Value::Object(body)) = data.get_mut("body") else { return };
+    match body.get_mut("telemetry") {
+        Some(Value::Array(lines)) if count > 0 => {
+            drop(lines.drain(..lines.len().saturating_sub(count)))
+        }
+        _ => drop(body.remove("telemetry")),
+    }
 }
 
 /// Keeps the `count` outermost and the `count` innermost frames.
-fn keep_ends(trace: &mut ItemTrace, count: usize) {
-    if trace.frames.len() > 2 * count {
-        trace.frames.drain(count..trace.frames.len() - count);
+fn keep_ends(trace: &mut Map<String, Value>, count: usize) {
+    if let Some(Value::Array(frames)) = trace.get_mut("frames")
+        && frames.len() > 2 * count
+    {
+        frames.drain(count..frames.len() - count);
     }
 }
 
-fn cut_texts(data: &mut ItemData) {
+fn cut_texts(data: &mut Value) {
     for trace in traces(data) {
-        trace.exception.message.iter_mut().for_each(cut);
-        trace.exception.description.iter_mut().for_each(cut);
+        if let Some(Value::Object(exception)) = trace.get_mut("exception") {
+            cut_field(exception, "message");
+            cut_field(exception, "description");
+        }
     }
-    if let ItemContent::Message(message) = &mut data.body.content {
-        cut(&mut message.body);
-        message.more.retain(|name, value| is_short(name, value));
+    if let Some(Value::Object(message)) = data.pointer_mut("/body/message") {
+        cut_field(message, "body");
+        message.retain(|name, value| name == "body" || is_short(name, value));
     }
-    data.custom.retain(|name, value| is_short(name, value));
+    if let Some(Value::Object(custom)) = data.get_mut("custom") {
+        custom.retain(|name, value| is_short(name, value));
+    }
 }
 
 fn is_short(name: &str, value: &Value) -> bool {
     name.len() + value.to_string().len() <= SHORT_VALUE_BYTES
 }
 
-fn cut(text: &mut String) {
-    *text = cut_to(text, SHORT_CHARS);
+fn cut_field(fields: &mut Map<String, Value>, name: &str) {
+    if let Some(Value::String(text)) = fields.get_mut(name) {
+        *text = cut_to(text, SHORT_CHARS);
+    }
 }
 
 /// The first `max_chars` characters.
@@ -144,38 +158,22 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::processor::failures::item::{
-        ItemBody, ItemException, ItemFrame, ItemLevel, ItemRequest, TelemetryEntry,
-    };
 
-    fn entry(text: &str) -> TelemetryEntry {
-        TelemetryEntry {
-            level: ItemLevel::Info,
-            kind: "log".to_owned(),
-            source: "server".to_owned(),
-            timestamp_ms: 0,
-            body: json!({ "message": text }),
-        }
-    }
-
-    fn item(lines: usize, frames: usize, message: &str) -> Item {
-        let frame = |line| ItemFrame {
-            filename: "functions/src/store/dynamodb.rs".repeat(20),
-            lineno: Some(line as u32),
-            ..ItemFrame::default()
-        };
-        let trace = ItemTrace {
-            frames: (0..frames).map(frame).collect(),
-            exception: ItemException {
-                class: "StoreError".to_owned(),
-                message: Some(message.to_owned()),
-                description: None,
-            },
-        };
-        let telemetry = (0..lines).map(|_| entry(&"x".repeat(1_000))).collect();
-        let body = ItemBody { content: ItemContent::Trace(trace), telemetry };
-        let request = ItemRequest { url: Some("https://x/".to_owned()), ..ItemRequest::default() };
-        Item { data: ItemData { body, request: Some(request), ..ItemData::default() } }
+    fn item(lines: usize, frames: usize, message: &str) -> Value {
+        let line = json!({
+            "level": "info", "type": "log", "source": "server", "timestamp_ms": 0,
+            "body": { "message": "x".repeat(1_000) },
+        });
+        let filename = "functions/src/store/dynamodb.rs".repeat(20);
+        let frames: Vec<_> =
+            (0..frames).map(|line| json!({ "filename": filename, "lineno": line })).collect();
+        let exception = json!({ "class": "StoreError", "message": message });
+        let trace = json!({ "frames": frames, "exception": exception });
+        json!({
+            "body": { "trace": trace, "telemetry": vec![line; lines] },
+            "request": { "url": "https://x/" },
+            "custom": {},
+        })
     }
 
     fn parsed(json: &str) -> Value {

@@ -23,8 +23,8 @@ use crate::scrub::Scrubber;
 pub struct OtlpReceiver {
     pub pipeline: PipelineHandle,
     pub invocations: Processor,
-    /// The `service.name` of resources without one.
-    pub service_name: String,
+    /// Attributes of resources that lack them.
+    pub resource_defaults: Vec<(&'static str, String)>,
     /// The largest body, before and after decompression.
     pub max_body_bytes: usize,
     pub room: BodyBudget,
@@ -69,7 +69,7 @@ impl OtlpReceiver {
             false => signal,
         };
         let own = derived.payloads.drain(..);
-        for signal in signal.fit(&self.service_name).into_iter().chain(own) {
+        for signal in signal.fit(&self.resource_defaults).into_iter().chain(own) {
             self.pipeline.receive(signal).await.map_err(stopped)?;
         }
         // After the pipeline has the spans: the end of the wait begins a flush.

@@ -12,6 +12,7 @@
 
 mod batch;
 mod errors;
+mod http_client;
 mod range;
 #[cfg(feature = "local")]
 mod schema;
@@ -27,7 +28,7 @@ use aws_sdk_dynamodb::{
     Client, Config,
     config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig},
 };
-use aws_smithy_http_client::tls;
+use forward_proxy::ProxyRules;
 use futures_util::{
     future::{BoxFuture, FutureExt, ready},
     stream::{self, StreamExt, TryStreamExt},
@@ -43,6 +44,7 @@ use crate::{
     },
     telemetry::{TracedCalls, describing_last_attempt},
 };
+use http_client::http_client;
 use range::Range;
 use usage::Usage;
 use values::LISTING;
@@ -88,23 +90,25 @@ impl DynamoDbTable {
     ///
     /// Put together by hand: the SDK's loader also looks into profiles, single sign-on, web
     /// identities and the instance's metadata, none of which Lambda has, and weighs half a
-    /// megabyte. `ca_bundle` is a file of certificates that are accepted beside the system's.
-    pub fn from_env(name: impl Into<String>, ca_bundle: Option<&Path>) -> Self {
+    /// megabyte. `ca_bundle` is a file of certificates that are accepted beside the system's. Fails if
+    /// the table needs a proxy whose URL is invalid.
+    pub fn from_env(
+        name: impl Into<String>,
+        ca_bundle: Option<&Path>,
+        proxy: Option<&ProxyRules>,
+    ) -> Result<Self, StoreError> {
         let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let is_set = |name: &str| var(name).map(|value| value.eq_ignore_ascii_case("true"));
         let endpoint = var("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| var("AWS_ENDPOINT_URL"));
-        let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
-        let http = aws_smithy_http_client::Builder::new()
-            .tls_provider(tls)
-            .tls_context(trust::tls_context(ca_bundle))
-            .build_https();
+        let region = var("AWS_REGION").or_else(|| var("AWS_DEFAULT_REGION"));
+        let http = http_client(ca_bundle, proxy, endpoint.as_deref(), region.as_deref())?;
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
             .build();
         let mut config = Config::builder();
         config
-            .set_region(var("AWS_REGION").or_else(|| var("AWS_DEFAULT_REGION")).map(Region::new))
+            .set_region(region.map(Region::new))
             .set_endpoint_url(endpoint)
             .set_use_fips(is_set("AWS_USE_FIPS_ENDPOINT"))
             .set_use_dual_stack(is_set("AWS_USE_DUALSTACK_ENDPOINT"));
@@ -116,7 +120,7 @@ impl DynamoDbTable {
             .timeout_config(timeouts)
             .interceptor(TracedCalls)
             .build();
-        Self::new(Client::from_conf(config), name)
+        Ok(Self::new(Client::from_conf(config), name))
     }
 
     /// Makes the table, for endpoints that are not AWS, such as an emulator: on AWS, template.yaml

@@ -26,7 +26,7 @@ pub(in crate::telemetry) fn resource(config: &Config) -> Resource {
     Resource::builder_empty()
         .with_detector(Box::new(TelemetryResourceDetector))
         .with_attributes([
-            KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+            KeyValue::new("service.version", config.revision.clone()),
             KeyValue::new("telemetry.distro.name", "cruddur-telemetry"),
             KeyValue::new("telemetry.distro.version", env!("CARGO_PKG_VERSION")),
             KeyValue::new("cloud.provider", "aws"),

@@ -7,9 +7,6 @@ use serde_json::{Value, json};
 
 use crate::otlp::failure_codec::{EncodedItem, read};
 use crate::otlp::payload::{Payload, SignalKind};
-use crate::processor::failures::item::{
-    Item, ItemBody, ItemContent, ItemFrame, ItemLevel, ItemTrace,
-};
 
 /// Most traces that a group lists, the latest first.
 const MAX_TRACES: usize = 50;
@@ -18,7 +15,7 @@ const MAX_TRACES: usize = 50;
 pub struct FailureGroup {
     key: String,
     title: String,
-    level: &'static str,
+    level: String,
     count: u64,
     first_ms: i64,
     last_ms: i64,
@@ -51,18 +48,19 @@ struct FailureCause {
 pub fn groups<'a>(payloads: impl Iterator<Item = &'a Payload>) -> Vec<FailureGroup> {
     let failures = payloads.filter(|payload| payload.kind == SignalKind::Failures);
     let mut groups: HashMap<String, FailureGroup> = HashMap::new();
-    let mut items: Vec<(u64, Item)> = failures
-        .flat_map(|payload| read(&payload.bytes))
-        .filter_map(|EncodedItem { items, json, .. }| {
-            Some((items, serde_json::from_str(json).ok()?))
-        })
-        .collect();
+    let read_item = |item: EncodedItem<'_>| {
+        let mut json: Value = serde_json::from_str(item.json).ok()?;
+        let data = json.get_mut("data").map(Value::take).filter(Value::is_object)?;
+        Some((item.items, data["timestamp"].as_i64().unwrap_or_default(), data))
+    };
+    let items = failures.flat_map(|payload| read(&payload.bytes)).filter_map(read_item);
+    let mut items: Vec<(u64, i64, Value)> = items.collect();
     // The latest occurrence is shown.
-    items.sort_by_key(|(_, item)| std::cmp::Reverse(item.data.timestamp));
-    for (count, item) in items {
-        let trace = item.data.custom.get("trace_id").and_then(Value::as_str).map(str::to_owned);
-        let time_ms = item.data.timestamp.unwrap_or_default().saturating_mul(1_000);
-        let shown = FailureGroup::of(item, time_ms);
+    items.sort_by_key(|(_, timestamp, _)| std::cmp::Reverse(*timestamp));
+    for (count, timestamp, data) in items {
+        let trace = text(&data["custom"]["trace_id"]);
+        let time_ms = timestamp.saturating_mul(1_000);
+        let shown = FailureGroup::of(data, time_ms);
         let group = groups.entry(shown.key.clone()).or_insert(shown);
         group.count += count;
         group.first_ms = group.first_ms.min(time_ms);
@@ -80,59 +78,63 @@ pub fn groups<'a>(payloads: impl Iterator<Item = &'a Payload>) -> Vec<FailureGro
 }
 
 impl FailureGroup {
-    fn of(item: Item, time_ms: i64) -> Self {
-        let data = item.data;
-        let ItemBody { content, telemetry } = data.body;
-        let (title, frames, causes) = match content {
-            ItemContent::Message(message) => (message.body, Vec::new(), Vec::new()),
-            ItemContent::Trace(trace) => (title(&trace), frames(trace), Vec::new()),
-            ItemContent::TraceChain(chain) => {
-                let mut chain = chain.into_iter();
-                let outermost = chain.next().unwrap_or_default();
-                let causes =
-                    chain.map(|trace| FailureCause { title: title(&trace), frames: frames(trace) });
-                (title(&outermost), frames(outermost), causes.collect())
-            }
+    /// Reads the member `data` of an item.
+    fn of(mut data: Value, time_ms: i64) -> Self {
+        let body = data["body"].take();
+        let traces = match &body["trace_chain"] {
+            Value::Array(chain) => chain.as_slice(),
+            _ => body.get("trace").map(std::slice::from_ref).unwrap_or_default(),
         };
-        let lines = telemetry.into_iter().map(|entry| {
-            let message = entry.body.get("message").cloned().unwrap_or(entry.body);
-            json!({"time_ms": entry.timestamp_ms, "level": entry.level, "message": message})
+        let (shown, causes) = traces.split_first().unzip();
+        let title = shown.map(title).or_else(|| text(&body["message"]["body"]));
+        let title = title.unwrap_or_default();
+        let cause = |trace| FailureCause { title: self::title(trace), frames: frames(trace) };
+        let lines = body["telemetry"].as_array().into_iter().flatten().map(|entry| {
+            let message = &entry["body"]["message"];
+            json!({"time_ms": entry["timestamp_ms"], "level": entry["level"], "message": message})
         });
         Self {
-            key: data.fingerprint.unwrap_or_else(|| title.clone()),
-            level: data.level.unwrap_or(ItemLevel::Error).name(),
+            key: text(&data["fingerprint"]).unwrap_or_else(|| title.clone()),
+            level: text(&data["level"]).unwrap_or_else(|| "error".to_owned()),
             count: 0,
             first_ms: time_ms,
             last_ms: time_ms,
             traces: Vec::new(),
+            frames: shown.map(frames).unwrap_or_default(),
+            causes: causes.unwrap_or_default().iter().map(cause).collect(),
             lines: lines.collect(),
-            request: json!(data.request),
-            person: json!(data.person),
-            custom: json!(data.custom),
+            request: data["request"].take(),
+            person: data["person"].take(),
+            custom: data["custom"].take(),
             title,
-            frames,
-            causes,
         }
     }
 }
 
-fn title(trace: &ItemTrace) -> String {
-    match trace.exception.message.as_deref().filter(|message| !message.is_empty()) {
-        Some(message) => format!("{}: {message}", trace.exception.class),
-        None => trace.exception.class.clone(),
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+fn title(trace: &Value) -> String {
+    let exception = &trace["exception"];
+    let class = exception["class"].as_str().unwrap_or_default();
+    match exception["message"].as_str().filter(|message| !message.is_empty()) {
+        Some(message) => format!("{class}: {message}"),
+        None => class.to_owned(),
     }
 }
 
 /// The most recent call first.
-fn frames(trace: ItemTrace) -> Vec<ShownFrame> {
-    let frame = |frame: ItemFrame| ShownFrame {
-        file: frame.filename,
-        line: frame.lineno,
-        column: frame.colno,
-        function: frame.method,
-        own: frame.in_project,
+fn frames(trace: &Value) -> Vec<ShownFrame> {
+    let number = |value: &Value| value.as_u64().and_then(|number| u32::try_from(number).ok());
+    let frame = |frame: &Value| ShownFrame {
+        file: text(&frame["filename"]).unwrap_or_default(),
+        line: number(&frame["lineno"]),
+        column: number(&frame["colno"]),
+        function: text(&frame["method"]),
+        own: frame["in_project"] == true,
     };
-    trace.frames.into_iter().rev().map(frame).collect()
+    trace["frames"].as_array().into_iter().flatten().rev().map(frame).collect()
 }
 
 #[cfg(test)]

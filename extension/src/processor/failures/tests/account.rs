@@ -1,8 +1,7 @@
 //! How many items there are, and how much is yet to be one.
 
 use super::*;
-use crate::processor::failures::attributed_invocation::EXIT;
-use crate::processor::failures::evidence::Evidence;
+use crate::processor::failures::evidence::{EXIT, Evidence};
 
 #[test]
 fn a_failure_that_was_told_before_its_request_hides_no_other_in_the_trace() {
@@ -45,8 +44,8 @@ fn of_thousands_of_errors_few_are_kept_and_all_are_counted() {
     world.on_invoke("first");
     let twice = Span { events: vec![exception("A"), exception("B")], ..plain(3) };
     world.spans(vec![twice; 10_000]);
-    let kept: usize = world.failures.strays.iter().map(|stray| stray.failures.len()).sum();
-    assert_eq!((kept, world.failures.strays.len()), (10, 1));
+    let kept: usize = world.failures.evidence.strays.iter().map(|stray| stray.failures.len()).sum();
+    assert_eq!((kept, world.failures.evidence.strays.len()), (10, 1));
     world.spans(vec![server("first")]);
 
     let items = world.finish();
@@ -89,7 +88,11 @@ fn without_platform_events_ended_invocations_are_forgotten() {
         world.failures.on_invoke(attempt, world.now);
     }
 
-    assert!(world.failures.invocations.len() < 20, "{}", world.failures.invocations.len());
+    assert!(
+        world.failures.evidence.attempts.len() < 20,
+        "{}",
+        world.failures.evidence.attempts.len()
+    );
 }
 
 /// An error of an invocation that no attribute names.
@@ -160,8 +163,7 @@ fn evidence_of_many_requests_stays_within_the_bytes_and_is_counted() {
         let events = vec![message.clone(), message.clone(), thrown.clone()];
         world.spans(vec![Span { events, trace_id: vec![n; 16], ..plain(n) }]);
 
-        let invocations = world.failures.invocations.iter().map(|it| &it.gathered);
-        let held: usize = invocations.chain(&world.failures.strays).map(Evidence::bytes).sum();
+        let held: usize = world.failures.evidence.all().map(Evidence::bytes).sum();
         assert!(held <= 2_000_000 / 8, "{n}: {held} bytes");
     }
 
@@ -172,4 +174,22 @@ fn evidence_of_many_requests_stays_within_the_bytes_and_is_counted() {
     let messages = messages
         .map(|item| (1 + number(item, "further_messages")).max(number(item, "occurrences")));
     assert_eq!(messages.sum::<u64>(), 2 * 40);
+}
+
+#[test]
+fn the_resources_of_evidence_are_within_the_bytes_too() {
+    let mut world = World::new(&[("CRUDDUR_BUFFER_BYTES", "2000000")]);
+    let long = "x".repeat(4_000);
+    for n in 0..20 {
+        let mut resource: Vec<_> =
+            (0..10).map(|n| attribute(&format!("service.{n}"), &long)).collect();
+        resource.push(attribute("service.name", "shop"));
+        world.spans_of(resource, vec![server(&format!("r{n}"))]);
+
+        let contexts = world.failures.evidence.all().filter_map(|it| it.context.as_ref());
+        let held = contexts.flat_map(|it| it.facts.resource.values()).map(String::len);
+        assert!(held.sum::<usize>() <= 2_000_000 / 8, "{n}");
+        let services = world.failures.evidence.all().map(Evidence::service);
+        assert!(services.into_iter().all(|name| name == "shop"));
+    }
 }

@@ -306,3 +306,14 @@ fn a_record_without_a_body_is_its_event_and_a_severity_text_counts_without_a_num
     assert_eq!((items.len(), &items[0]["level"]), (1, &json!("error")));
     assert_eq!(items[0]["body"]["message"]["body"], "payment.failed");
 }
+
+#[test]
+fn what_a_page_sends_is_no_failure_of_the_function() {
+    let mut world = World::new(&[]);
+    world.on_invoke("first");
+    let source = attribute("cruddur.source", "page");
+    world.spans_of(vec![source], vec![child()]);
+    world.step(&Step::Next, "");
+
+    assert!(world.finish().is_empty());
+}

@@ -8,6 +8,8 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::client::http::{HttpReply, readable, retry_after};
+use crate::command::command_error::{CommandError, is_temporary};
+use crate::config::ConfigError;
 use crate::delivery::error::ExportError;
 use crate::exporter::honeycomb::config::HoneycombConfig;
 use crate::exporter::honeycomb::request::{HoneycombApi, HoneycombCall};
@@ -21,16 +23,23 @@ const MAX_ATTEMPTS: u32 = 4;
 /// Longest pause between attempts: Honeycomb's limits are per minute.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
+/// Variables of the key and the endpoint.
+const KEY_VARIABLES: [&str; 5] = [
+    "HONEYCOMB_CONFIGURATION_KEY",
+    "HONEYCOMB_API_KEY",
+    "HONEYCOMB_API_KEY_SECRET",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "HONEYCOMB_API_ENDPOINT",
+];
+
+/// Why the variables of the key and the endpoint cannot be used. Errors of others do not matter here.
+pub(super) fn key_error(errors: &[ConfigError]) -> Option<String> {
+    let error = errors.iter().find(|error| KEY_VARIABLES.contains(&error.variable()));
+    error.map(ConfigError::to_string)
+}
+
 #[derive(Debug)]
 pub(super) struct Client(HoneycombApi);
-
-#[derive(Debug, thiserror::Error)]
-pub(super) enum BoardError {
-    #[error("{0}")]
-    Unreachable(String),
-    #[error("{0}")]
-    Refused(String),
-}
 
 impl Client {
     pub(super) fn new(config: HoneycombConfig) -> Self {
@@ -44,7 +53,7 @@ impl Client {
         path: &str,
         body: Option<&Value>,
         expected: &[StatusCode],
-    ) -> Result<Option<Value>, BoardError> {
+    ) -> Result<Option<Value>, CommandError> {
         let reply = self.send(&method, path, body).await?;
         if reply.status.is_success() {
             return Ok(Some(serde_json::from_slice(&reply.body).unwrap_or_default()));
@@ -55,13 +64,13 @@ impl Client {
         let message = error_message(&reply.body);
         let status = reply.status;
         Err(match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => BoardError::Refused(format!(
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => CommandError::Refused(format!(
                 "Honeycomb does not allow {method} {path} with this key: {status}: {message}"
             )),
-            status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-                BoardError::Unreachable(format!("{method} {path}: {status}: {message}"))
+            status if is_temporary(status) => {
+                CommandError::Unreachable(format!("{method} {path}: {status}: {message}"))
             }
-            status => BoardError::Refused(format!("{method} {path}: {status}: {message}")),
+            status => CommandError::Refused(format!("{method} {path}: {status}: {message}")),
         })
     }
 
@@ -72,7 +81,7 @@ impl Client {
         method: &Method,
         path: &str,
         body: Option<&Value>,
-    ) -> Result<HttpReply, BoardError> {
+    ) -> Result<HttpReply, CommandError> {
         let mut attempt = 1;
         loop {
             let body = body.map(Value::to_string).unwrap_or_default().into();
@@ -85,24 +94,17 @@ impl Client {
                     Some(retry_after(&reply.headers, SystemTime::now()).unwrap_or(pause))
                 }
                 Ok(reply) if reply.status.is_server_error() => Some(pause),
-                Ok(_) | Err(ExportError::NoKey { .. }) => None,
+                Ok(_) | Err(ExportError::NoKey { .. } | ExportError::Misconfigured(_)) => None,
                 Err(_) => Some(pause),
             };
             let was_refused = matches!(&result, Ok(reply) if reply.status.is_client_error());
             let may_repeat = was_refused || *method != Method::POST;
             match pause.filter(|_| may_repeat && attempt < MAX_ATTEMPTS) {
                 Some(pause) => sleep(pause.min(MAX_PAUSE)).await,
-                None => return result.map_err(unreachable),
+                None => return Ok(result?),
             }
             attempt += 1;
         }
-    }
-}
-
-fn unreachable(error: ExportError) -> BoardError {
-    match error {
-        error @ ExportError::NoKey { .. } => BoardError::Refused(error.to_string()),
-        error => BoardError::Unreachable(error.to_string()),
     }
 }
 

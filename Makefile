@@ -67,8 +67,8 @@ fuzz: ## Run each fuzz target of the extension for FUZZ_SECONDS (60)
 			-- -max_total_time=$(or $(FUZZ_SECONDS),60) -max_len=4096 || exit 1; \
 	done
 
-soak: ## Run what takes minutes: 10,000 invocations, an outage, 100,000 lines, 20,000 seeds of the simulation
-	cargo test --package cruddur-tests --test all -- --ignored --nocapture soak:: cloudwatch::
+soak: ## Run what takes minutes: 10,000 invocations, an outage, 100,000 lines, 100 runs with 8 requests at once, 20,000 seeds of the simulation
+	cargo test --package cruddur-tests --test all -- --ignored --nocapture soak:: cloudwatch:: managed_instances::
 	CRUDDUR_SEEDS=20000 cargo test --release --package cruddur-telemetry --lib simulation
 
 # Measures the deployed build. The published peer is only run, never linked. Nothing else

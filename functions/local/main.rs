@@ -2,7 +2,13 @@
 //!
 //! `AWS_LAMBDA_FUNCTION_NAME` chooses the function of a process.
 
-use std::{cell::Cell, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use cruddur::{Error, endpoints::dispatch};
 use tokio::{
@@ -17,32 +23,36 @@ const REPLY_TIME: Duration = Duration::from_millis(20);
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 
 /// Counts the begins and ends of requests, so an odd number is a running request.
-#[derive(Default)]
-struct Work(Cell<u64>);
+#[derive(Clone, Default)]
+struct Work(Arc<AtomicU64>);
 
-struct Running<'a>(&'a Work);
+struct Running(Work);
 
 impl Work {
-    fn begin(&self) -> Running<'_> {
-        self.0.set(self.0.get() + 1);
-        Running(self)
+    fn begin(&self) -> Running {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Running(self.clone())
+    }
+
+    fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 
     /// Returns after [`REPLY_TIME`] without a request.
     async fn idle(&self) {
         loop {
-            let before = self.0.get();
+            let before = self.count();
             sleep(REPLY_TIME).await;
-            if before.is_multiple_of(2) && self.0.get() == before {
+            if before.is_multiple_of(2) && self.count() == before {
                 return;
             }
         }
     }
 }
 
-impl Drop for Running<'_> {
+impl Drop for Running {
     fn drop(&mut self) {
-        self.0.0.set(self.0.0.get() + 1);
+        self.0.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -51,13 +61,14 @@ impl Drop for Running<'_> {
 async fn main() -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate())?;
     let work = Work::default();
+    let running = work.clone();
     let stop = async {
         terminate.recv().await;
         let _ = timeout(STOP_LIMIT, work.idle()).await;
     };
     let name = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
     tokio::select! {
-        ended = dispatch::run(&name, || work.begin()) => ended,
+        ended = dispatch::run(&name, move || running.begin()) => ended,
         () = stop => Ok(()),
     }
 }

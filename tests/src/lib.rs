@@ -60,8 +60,9 @@
 //! # What differs from Lambda
 //!
 //! The Telemetry API delivers over HTTP only; memory figures are constants; credentials are made
-//! up; streamed replies reach the caller in one piece; there is no SnapStart, no provisioned
-//! concurrency, and no limit on memory.
+//! up; streamed replies reach the caller in one piece; a snapshot is a pause of one environment, without
+//! copies; managed instances have no time limit for an invocation; there is no provisioned concurrency, and
+//! no limit on memory.
 
 pub mod architecture;
 mod binaries;

@@ -246,7 +246,7 @@ async fn where_invoke_is_refused_a_timer_has_everything_sent() {
     let sandbox = Sandbox::builder("home-activities")
         .honeycomb(&honeycomb)
         .demo_store()
-        .managed_instances()
+        .without_invoke_events()
         .start()
         .await;
 

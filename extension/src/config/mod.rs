@@ -30,6 +30,17 @@ use crate::settings::{
     Reader, parse_names, parse_number, parse_revision, parse_share, parse_size, parse_text,
 };
 
+/// How Lambda initialized the sandbox, as far as the extension works differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Initialization {
+    /// Also with provisioned concurrency, and for values that are not known yet.
+    OnDemand,
+    /// Init ends in a snapshot, from which many sandboxes start.
+    SnapStart,
+    /// Many invocations run at once.
+    ManagedInstance,
+}
+
 /// Where the extension runs, what it listens on, where it sends to, and how much it may hold.
 /// [`variables`] lists the variables.
 #[derive(Debug)]
@@ -39,6 +50,7 @@ pub struct Config {
     /// `None` where there is no Lambda: the variable is missing, or holds a path as cargo-lambda's
     /// emulator sets it. [`crate::lifecycle`] explains why the extension does not register there.
     pub lambda_api: Option<String>,
+    pub initialization: Initialization,
     pub exporters: ExporterSettings,
     /// The proxy and the trusted certificates of all destinations.
     pub network: NetworkSettings,
@@ -89,6 +101,11 @@ impl Config {
         let lambda_api = reader.get("AWS_LAMBDA_RUNTIME_API").filter(|api| !api.contains('/'));
         let (service_name, resource) = resource::read(reader);
         Self {
+            initialization: match reader.get("AWS_LAMBDA_INITIALIZATION_TYPE").as_deref() {
+                Some("snap-start") => Initialization::SnapStart,
+                Some("lambda-managed-instances") => Initialization::ManagedInstance,
+                _ => Initialization::OnDemand,
+            },
             exporters: ExporterSettings::read(reader, lambda_api.is_some()),
             network: NetworkSettings::read(reader),
             management: HoneycombConfig::read_management(reader),
@@ -144,6 +161,16 @@ impl Config {
         self.exporters.start(registry)
     }
 
+    /// The resource of platform spans. The variable for resource attributes overrides the account.
+    pub fn resource_with(&self, account_id: Option<&str>) -> Vec<(String, String)> {
+        const ACCOUNT: &str = "cloud.account.id";
+        let mut resource = self.resource.clone();
+        let is_new = !resource.iter().any(|(key, _)| key == ACCOUNT);
+        let account_id = account_id.filter(|_| is_new);
+        resource.extend(account_id.map(|id| (ACCOUNT.to_owned(), id.to_owned())));
+        resource
+    }
+
     /// `None` if Honeycomb gets all spans.
     pub fn sampling(&self) -> Option<&SamplingSettings> {
         self.exporters.get::<HoneycombConfig>()?.sampling.as_ref()
@@ -181,6 +208,7 @@ impl Config {
             spool_directory: self.spool_directory.clone(),
             spool_bytes: self.spool_bytes,
             has_core: self.has_core,
+            is_snapshot: self.initialization == Initialization::SnapStart,
         }
     }
 }

@@ -75,6 +75,11 @@ const OWN: &[Variable] = &[
         "",
         "host:port of Lambda's APIs; unset or with a path: no Lambda",
     ),
+    Variable::new(
+        "AWS_LAMBDA_INITIALIZATION_TYPE",
+        "",
+        "set by Lambda; snap-start: nothing random or opened before the first INVOKE; lambda-managed-instances: no INVOKE",
+    ),
 ];
 
 /// In the order in which `doctor` prints them.

@@ -69,3 +69,20 @@ impl HoldCredit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_year_earns_no_more_than_the_bank() {
+        let bank = Duration::from_secs(1);
+        let settings = HoldSettings { share: 0.01, bank, max_hold: bank * 60, has_core: false };
+        let mut credit = HoldCredit::new(settings);
+        credit.spend(bank * 3);
+
+        credit.earn(Duration::from_secs(365 * 24 * 3_600));
+
+        assert_eq!(credit.longest_hold(), bank);
+    }
+}

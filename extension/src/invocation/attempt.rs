@@ -8,6 +8,7 @@ use std::{
 use trace_context::{SpanId, TraceId, XrayHeader};
 
 use crate::invocation::end::{EndEvidence, EvidenceSet};
+use crate::invocation::usage::SandboxUsage;
 
 /// Ascends in the order in which the attempts became known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +29,8 @@ pub struct Attempt {
     pub deadline_ms: Option<u64>,
     /// The value of `X-Amzn-Trace-Id`.
     pub xray_header: Option<TracingHeader>,
+    /// The tenant of the sandbox, by `platform.start`.
+    pub tenant_id: Option<Arc<str>>,
     /// The server span, or the root in its place.
     pub server: Option<SpanParent>,
     /// The trace id in the first of its JSON log lines that has one.
@@ -40,6 +43,8 @@ pub struct Attempt {
     pub(super) ended_at: Option<SystemTime>,
     /// How long Next was held after this invocation.
     pub hold: Option<Duration>,
+    /// The resources that the sandbox used during this invocation.
+    pub usage: Option<Arc<SandboxUsage>>,
     /// Whether the server span or `platform.runtimeDone` reported a failure.
     pub has_failed: bool,
     /// Whether `platform.report` has arrived.

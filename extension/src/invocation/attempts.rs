@@ -137,7 +137,7 @@ impl Attempts {
     pub(super) fn on_start(
         &mut self,
         request_id: &Arc<str>,
-        header: Option<TracingHeader>,
+        (header, tenant_id): (Option<TracingHeader>, Option<Arc<str>>),
         time: SystemTime,
     ) -> AttemptId {
         let known = self.first_of(request_id, |it| !it.has_start && !it.is_done());
@@ -146,6 +146,7 @@ impl Attempts {
         if let Some(attempt) = self.by_id.get_mut(&id) {
             attempt.has_start = true;
             attempt.began = time;
+            attempt.tenant_id = tenant_id;
         }
         self.set_header(id, header);
         self.running.insert(id);
@@ -296,12 +297,14 @@ impl Attempts {
             began,
             deadline_ms: None,
             xray_header: None,
+            tenant_id: None,
             server: None,
             line_trace_id: None,
             status: None,
             done_at: None,
             ended_at: None,
             hold: None,
+            usage: None,
             has_failed: false,
             is_reported: false,
             has_metrics_line: false,

@@ -7,7 +7,7 @@ use std::{
     ops::{Deref, DerefMut},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -20,6 +20,7 @@ use crate::invocation::attempts::Attempts;
 use crate::invocation::choice::SamplingSettings;
 use crate::invocation::end::EndEvidence;
 use crate::invocation::parts::Parts;
+use crate::invocation::usage::SandboxUsage;
 use crate::lambda::extensions_api::{Invoke, Shutdown};
 use crate::lambda::telemetry_event::{
     InvocationReport, InvocationStart, PlatformEvent, PlatformRecord, RuntimeDone,
@@ -36,6 +37,8 @@ struct Shared {
     changed: watch::Sender<()>,
     init_is_over: watch::Sender<bool>,
     runtime_done_events: AtomicU64,
+    /// Whether the sandbox is a managed instance.
+    is_concurrent: AtomicBool,
     /// `None` if all spans are sent.
     sampling: Option<Sampling>,
     /// CPU time of the longest lock, in nanoseconds.
@@ -61,6 +64,15 @@ impl Registry {
         self.0.sampling.as_ref()
     }
 
+    /// Several invocations run at once, so the order of events attributes no line.
+    pub fn set_concurrent(&self) {
+        self.0.is_concurrent.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_concurrent(&self) -> bool {
+        self.0.is_concurrent.load(Ordering::Relaxed)
+    }
+
     /// Opens an attempt on INVOKE, or continues the one that its platform events have opened.
     pub fn on_invoke(&self, invoke: &Invoke, now: SystemTime) -> AttemptId {
         let header = invoke.xray_header().as_deref().and_then(TracingHeader::parse);
@@ -76,14 +88,18 @@ impl Registry {
             PlatformRecord::Start(start) => Some(self.on_start(start, event.time)),
             PlatformRecord::RuntimeDone(done) => Some(self.on_runtime_done(done, event.time)),
             PlatformRecord::Report(report) => Some(self.on_report(report, event.time)),
-            PlatformRecord::Init(_) | PlatformRecord::Restore(_) | PlatformRecord::Other => None,
+            PlatformRecord::Begin(_)
+            | PlatformRecord::Init(_)
+            | PlatformRecord::Restore(_)
+            | PlatformRecord::Other => None,
         }
     }
 
     fn on_start(&self, start: &InvocationStart, time: SystemTime) -> AttemptId {
         let header = start.xray_header().and_then(TracingHeader::parse);
         let request_id = start.request_id.as_str().into();
-        self.lock().on_start(&request_id, header, time)
+        let tenant_id = start.tenant_id().map(Arc::from);
+        self.lock().on_start(&request_id, (header, tenant_id), time)
     }
 
     fn on_runtime_done(&self, done: &RuntimeDone, time: SystemTime) -> AttemptId {
@@ -130,6 +146,13 @@ impl Registry {
     pub fn set_hold(&self, id: AttemptId, hold: Duration) {
         if let Some(attempt) = self.lock().get_mut(id) {
             attempt.hold = Some(hold);
+        }
+    }
+
+    pub fn set_usage(&self, id: AttemptId, usage: SandboxUsage) {
+        let usage = Arc::new(usage);
+        if let Some(attempt) = self.lock().get_mut(id) {
+            attempt.usage = Some(usage);
         }
     }
 
@@ -209,7 +232,17 @@ impl Registry {
 
     /// The attempt to which lines without a request id belong that arrive now.
     pub fn line_owner(&self) -> LineOwner {
-        self.lock().line_owner()
+        if self.is_concurrent() { LineOwner::default() } else { self.lock().line_owner() }
+    }
+
+    /// The last attempt in this trace, where several run at once: its root, or its server span's trace.
+    pub fn of_trace(&self, trace_id: TraceId) -> Option<AttemptId> {
+        if !self.is_concurrent() {
+            return None;
+        }
+        let attempts = self.lock();
+        let is_its = |it: &&Attempt| it.server.is_some_and(|it| it.trace_id == trace_id);
+        attempts.of_root(trace_id).or_else(|| attempts.iter().rev().find(is_its).map(|it| it.id))
     }
 
     /// The attempt to which a line of this time belongs, by its request id or by its owner. Unknown

@@ -11,8 +11,17 @@ use std::{
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
+/// The type of an init that ends in a snapshot.
+const SNAPSHOT: &str = "snap-start";
+
+/// The platform's error type for an invocation that was killed because memory ran out.
+pub const OUT_OF_MEMORY: &str = "Runtime.OutOfMemory";
+
 /// Durations from this on are invalid and become zero: no sandbox lives for a week.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+/// Lambda accepts tenant ids of at most 256 characters. A longer one comes from an emulator.
+const MAX_TENANT_CHARS: usize = 256;
 
 /// An event with its undecoded record.
 #[derive(Clone, Debug)]
@@ -33,12 +42,26 @@ pub struct PlatformEvent {
 
 #[derive(Debug)]
 pub enum PlatformRecord {
+    /// Init or restore begins.
+    Begin(PhaseStart),
     Init(PhaseReport),
     Restore(PhaseReport),
     Start(InvocationStart),
     RuntimeDone(RuntimeDone),
     Report(InvocationReport),
     Other,
+}
+
+/// Init or restore begins.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PhaseStart {
+    /// Only init has it.
+    #[serde(default)]
+    initialization_type: Value,
+    /// Names the sandbox.
+    #[serde(default)]
+    instance_id: Value,
 }
 
 /// The report of init or restore.
@@ -59,6 +82,8 @@ pub struct InvocationStart {
     pub request_id: String,
     #[serde(default)]
     tracing: Value,
+    #[serde(default)]
+    tenant_id: Value,
 }
 
 /// The runtime has finished an invocation, or never will. Only the id is required, whatever the form of
@@ -142,6 +167,9 @@ impl PlatformEvent {
     /// Decodes an event. An unreadable record becomes [`PlatformRecord::Other`].
     pub fn read(RawEvent { time, kind, record }: &RawEvent<'_>) -> Self {
         let record = match kind.as_ref() {
+            "platform.initStart" | "platform.restoreStart" => {
+                serde_json::from_str(record).map(PlatformRecord::Begin)
+            }
             "platform.initReport" => serde_json::from_str(record).map(PlatformRecord::Init),
             "platform.restoreReport" => serde_json::from_str(record).map(PlatformRecord::Restore),
             "platform.start" => serde_json::from_str(record).map(PlatformRecord::Start),
@@ -153,7 +181,26 @@ impl PlatformEvent {
     }
 }
 
+impl PhaseStart {
+    /// Whether init makes a snapshot, so that its sandbox is not the one of the invocations.
+    pub fn is_of_snapshot(&self) -> bool {
+        self.initialization_type == SNAPSHOT
+    }
+
+    /// The name of the sandbox; `None` in another form than text.
+    pub fn instance_id(&self) -> Option<&str> {
+        self.instance_id.as_str().filter(|id| !id.is_empty())
+    }
+}
+
 impl InvocationStart {
+    /// The tenant of the sandbox, without control characters and cut to [`MAX_TENANT_CHARS`].
+    pub fn tenant_id(&self) -> Option<String> {
+        let visible = self.tenant_id.as_str()?.trim().chars().filter(|char| !char.is_control());
+        let id: String = visible.take(MAX_TENANT_CHARS).collect();
+        (!id.is_empty()).then_some(id)
+    }
+
     /// The value of `X-Amzn-Trace-Id`.
     pub fn xray_header(&self) -> Option<&str> {
         self.tracing.get("value")?.as_str()
@@ -179,6 +226,14 @@ impl InvocationReport {
         failure(self.status.as_ref(), self.error_type.as_ref())
     }
 
+    /// Whether the invocation failed because memory ran out: by the error type, or by a failed status with
+    /// all memory used.
+    pub fn is_out_of_memory(&self) -> bool {
+        let memory = self.metrics.max_memory_used_mb.zip(self.metrics.memory_size_mb);
+        let is_full = memory.is_some_and(|(used, size)| size > 0.0 && used >= size);
+        self.failure().is_some_and(|error| is_full || error == OUT_OF_MEMORY)
+    }
+
     /// The most memory that the sandbox has used, in MB.
     pub fn max_memory_used_mb(&self) -> Option<f64> {
         self.metrics.max_memory_used_mb
@@ -189,6 +244,11 @@ impl PhaseReport {
     /// The error type or status of a failed phase.
     pub fn failure(&self) -> Option<String> {
         failure(self.status.as_ref(), self.error_type.as_ref())
+    }
+
+    /// Whether init made a snapshot, from which this sandbox and others started.
+    pub fn is_of_snapshot(&self) -> bool {
+        self.initialization_type.as_deref() == Some(SNAPSHOT) && !self.is_repeated()
     }
 
     /// Whether init ran within an invocation, because it was suppressed or had failed before.

@@ -15,7 +15,7 @@ use tokio::{
 };
 use tracing::{error, warn};
 
-use crate::config::Config;
+use crate::config::{Config, Initialization};
 use crate::exporter::honeycomb;
 use crate::exporter::xray::config::XrayConfig;
 use crate::flush::policy;
@@ -23,6 +23,7 @@ use crate::flush::policy::FlushKind;
 use crate::flush::state::FlushState;
 use crate::invocation::end::EndEvidence;
 use crate::invocation::registry::Registry;
+use crate::invocation::usage::UsageMeter;
 use crate::lambda::extensions_api::error::ApiError;
 use crate::lambda::extensions_api::{ExtensionsApi, Invoke, Shutdown};
 use crate::lifecycle::otlp_port::OtlpPort;
@@ -49,6 +50,10 @@ const FINAL_EVENT_WAIT: Duration = Duration::from_millis(100);
 /// twice the subscribed bytes, and a line of some megabytes.
 const MIN_TELEMETRY_BYTES: usize = 8 << 20;
 
+/// The port for platform events with SnapStart: below the kernel's range for outgoing connections, so that no
+/// connection of a copy takes it, and the next one after those of OTLP.
+const SNAPSHOT_TELEMETRY_PORT: u16 = 4319;
+
 pub(super) struct Extension {
     pub(super) pipeline: PipelineHandle,
     pub(super) has_exporters: bool,
@@ -60,6 +65,7 @@ pub(super) struct Extension {
     pub(super) posts: Posts,
     /// Whether the flush state has the news of an earlier process's crash.
     pub(super) knows_crash: bool,
+    pub(super) usage: UsageMeter,
     pub(super) stop: watch::Sender<bool>,
     pub(super) receivers: Vec<JoinHandle<()>>,
 }
@@ -81,7 +87,8 @@ impl fmt::Display for OtlpAddresses {
 }
 
 impl Extension {
-    pub(super) fn start(config: &Config, trigger: Trigger) -> Self {
+    /// `account_id` is that of the function, if Lambda has named it.
+    pub(super) fn start(config: &Config, account_id: Option<&str>, trigger: Trigger) -> Self {
         let registry = Registry::with_sampling(config.sampling().cloned());
         let exporters = config.exporters(Some(&registry));
         if exporters.is_empty() {
@@ -94,7 +101,8 @@ impl Extension {
         let new_reporter = |settings| FailureReporter::new(settings, registry.clone());
         let failures = config.failure_settings().map(new_reporter);
         let reads_lines = wants_lines || failures.is_some();
-        let (name, resource) = (config.function_name.clone(), config.resource.clone());
+        let name = config.function_name.clone();
+        let resource = config.resource_with(account_id);
         let platform = PlatformSpans::new(name, resource, registry.clone());
         let lines =
             reads_lines.then(|| LineEnricher::new(config.line_settings(), registry.clone()));
@@ -113,6 +121,7 @@ impl Extension {
             reads_lines,
             invocations,
             knows_crash: false,
+            usage: UsageMeter::default(),
             stop: watch::Sender::new(false),
             receivers: Vec::new(),
         }
@@ -183,14 +192,25 @@ impl Extension {
     pub(super) async fn receive_telemetry(
         &mut self,
         lambda: &ExtensionsApi,
-        buffer_bytes: usize,
+        config: &Config,
     ) -> Result<(), ApiError> {
-        let max_body_bytes = buffer_bytes.max(MIN_TELEMETRY_BYTES);
+        let max_body_bytes = config.buffer_bytes.max(MIN_TELEMETRY_BYTES);
         const CALL: &str = "the Telemetry API listener";
         let unreachable =
             |source: std::io::Error| ApiError::Unreachable { call: CALL, source: source.into() };
         // Lambda posts to `sandbox.localdomain`, which may not be the loopback address.
-        let listener = TcpListener::bind(("0.0.0.0", 0)).await.map_err(unreachable)?;
+        let port = match config.initialization {
+            Initialization::SnapStart => SNAPSHOT_TELEMETRY_PORT,
+            Initialization::OnDemand | Initialization::ManagedInstance => 0,
+        };
+        let listener = match TcpListener::bind(("0.0.0.0", port)).await {
+            Err(error) if port != 0 => {
+                warn!("Port {port} is in use ({error}); platform events come to another port");
+                TcpListener::bind(("0.0.0.0", 0)).await
+            }
+            bound => bound,
+        };
+        let listener = listener.map_err(unreachable)?;
         let port = listener.local_addr().map_err(unreachable)?.port();
         let (pipeline, posts) = (self.pipeline.clone(), self.posts.clone());
         let receiver = TelemetryReceiver::new(pipeline, posts, max_body_bytes);
@@ -228,6 +248,14 @@ impl Extension {
             }
         };
         drop(supervised("timer", reports));
+    }
+
+    /// Handles the first INVOKE after a snapshot: from here on this process differs from its copies.
+    pub(super) async fn begin_anew(&mut self) {
+        // The generator's own seed is made of the hash keys, which the copies share.
+        fastrand::seed(uuid::Uuid::new_v4().as_u64_pair().0);
+        self.invocations.begin_anew();
+        self.pipeline.begin().await;
     }
 
     /// Waits for the invocation's end and flushes its telemetry.
@@ -282,6 +310,7 @@ impl Extension {
         if kind == FlushKind::Begin {
             begin_requests().await;
         }
+        registry.set_usage(attempt, self.usage.sample());
         let hold = ended.elapsed();
         flushing.spend(hold, reading);
         registry.set_hold(attempt, hold);

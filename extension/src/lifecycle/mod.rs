@@ -14,6 +14,21 @@
 //! **Managed Instances** run many invocations at once, never freeze, and send extensions only SHUTDOWN. A
 //! timer drives the flushes there ([`policy::FlushMode::period`]).
 //!
+//! **SnapStart** copies the process into many sandboxes after init, and no event announces a copy. So nothing
+//! that must differ between sandboxes exists before the first INVOKE, which only a copy gets:
+//!
+//! | part | before the first INVOKE |
+//! |---|---|
+//! | receivers | listen at fixed ports. A listener on this machine is a part of the snapshot and works in each copy, and the function's init may need it |
+//! | connections | only those on this machine, to Lambda's API and of the function: none to a destination |
+//! | spool, sums and their lock | unopened; received payloads wait in memory |
+//! | seeds, ids | not drawn. The standard library's hash keys are, and leave no process |
+//! | clocks | the credit for holds is capped, and a breaker counts the time as a freeze |
+//! | credentials | unread: the AWS SDK reads them for each request or fetches them |
+//! | other variables | read: they are a part of the snapshot too, and cannot change |
+//!
+//! `platform.restore*` events become a span and lines, and decide nothing, since they may be late.
+//!
 //! **Elsewhere** (no `AWS_LAMBDA_RUNTIME_API`, or an address with a path, as the emulator of
 //! cargo-lambda sets it) the extension does not register. That emulator delivers no telemetry and no
 //! deadlines, answers Next for every function at once, and stops working when a registered extension
@@ -38,7 +53,7 @@ use tracing::{error, info, level_filters::LevelFilter, warn};
 
 use self::extension::Extension;
 use crate::client::freeze::{Moment, THAW};
-use crate::config::Config;
+use crate::config::{Config, Initialization};
 use crate::flush::policy;
 use crate::flush::policy::DRAIN_BUDGET;
 use crate::flush::state::FlushState;
@@ -55,8 +70,12 @@ pub async fn run_on_lambda(api: &str, name: &str, config: &Config) {
     if !config.is_enabled {
         return stand_by(api, name).await;
     }
-    let lambda = retried(|| ExtensionsApi::register(api, name)).await;
-    let mut extension = Extension::start(config, Trigger::Flush);
+    let events = match config.initialization {
+        Initialization::ManagedInstance => EventTypes::Shutdown,
+        Initialization::OnDemand | Initialization::SnapStart => EventTypes::All,
+    };
+    let lambda = retried(|| ExtensionsApi::register(events, api, name)).await;
+    let mut extension = Extension::start(config, lambda.account_id(), Trigger::Flush);
     let shutdown = poll_until_shutdown(&lambda, event_loop(&lambda, &mut extension, config)).await;
     let now = Instant::now();
     let deadline = policy::deadline(shutdown.deadline_ms, SystemTime::now(), now);
@@ -71,7 +90,7 @@ pub async fn run_on_lambda(api: &str, name: &str, config: &Config) {
 /// Waits for SHUTDOWN, the only event that it registers for, so that invocations do not wait for us.
 async fn stand_by(api: &str, name: &str) {
     let events = EventTypes::Shutdown;
-    let lambda = retried(|| ExtensionsApi::register_for(events, api, name)).await;
+    let lambda = retried(|| ExtensionsApi::register(events, api, name)).await;
     retried(|| lambda.next()).await;
 }
 
@@ -84,17 +103,19 @@ async fn event_loop(
     if let Err(error) = extension.receive_otlp(config).await {
         error!("Spans of this function cannot be received: {error}");
     }
-    let telemetry = extension.receive_telemetry(lambda, config.buffer_bytes).await;
+    let telemetry = extension.receive_telemetry(lambda, config).await;
     if let Err(error) = &telemetry {
         warn!("Platform events cannot be received: {error}");
     }
     match lambda.events() {
         EventTypes::All => extension.invocations.expect_end_events(),
         EventTypes::Shutdown => {
+            extension.invocations.expect_concurrency();
             extension.flush_every(config.flush.period());
             extension.spawn_failure_timer();
         }
     }
+    let mut is_snapshot = config.initialization == Initialization::SnapStart;
     let mut last_error = None;
     let mut flushing = FlushState::new(config.flush, config.hold_settings(), telemetry.is_ok());
     loop {
@@ -106,6 +127,9 @@ async fn event_loop(
         }
         match event {
             Ok(LambdaEvent::Invoke(invoke)) => {
+                if std::mem::take(&mut is_snapshot) {
+                    extension.begin_anew().await;
+                }
                 flushing.on_invoke();
                 extension.handle_invoke(&invoke, &mut flushing).await;
             }
@@ -145,7 +169,7 @@ async fn poll_until_shutdown(
 pub async fn run_elsewhere(config: &Config) -> std::io::Result<()> {
     let mut interrupt = signal(UnixSignal::interrupt())?;
     let mut terminate = signal(UnixSignal::terminate())?;
-    let mut extension = Extension::start(config, Trigger::Receive);
+    let mut extension = Extension::start(config, None, Trigger::Receive);
     let addresses = extension.receive_otlp(config).await?;
     extension.spawn_failure_timer();
     if config.sampling().is_some() {

@@ -42,7 +42,7 @@ const SHUTDOWN: &str = r#"{"eventType":"SHUTDOWN","shutdownReason":"spindown"}"#
 #[tokio::test]
 async fn a_panic_ends_our_work_and_events_are_asked_for_until_shutdown() {
     let (api, calls) = api_with(&["{}", INVOKE, INVOKE, SHUTDOWN]);
-    let lambda = ExtensionsApi::register(&api, "name").await.unwrap();
+    let lambda = ExtensionsApi::register(EventTypes::All, &api, "name").await.unwrap();
 
     let shutdown = poll_until_shutdown(&lambda, async { panic!("a bug") }).await;
 
@@ -55,7 +55,7 @@ async fn a_panic_ends_our_work_and_events_are_asked_for_until_shutdown() {
 #[tokio::test(start_paused = true)]
 async fn without_a_pipeline_no_invocation_is_waited_for() {
     let (config, _) = Config::from_vars(|_| None);
-    let mut extension = Extension::start(&config, Trigger::Flush);
+    let mut extension = Extension::start(&config, None, Trigger::Flush);
     // Its other end is dropped, as by a panic.
     (_, extension.pipeline) =
         Pipeline::new(Vec::new(), &config.pipeline_settings(), Trigger::Flush);
@@ -88,7 +88,7 @@ async fn held(extension: &mut Extension, flushing: &mut FlushState, invoke: &Inv
 async fn when_the_platform_falls_silent_next_is_not_kept_until_the_deadline_for_ever() {
     let (config, _) =
         Config::from_vars(|name| (name == "CRUDDUR_EXPORTERS").then(|| "console".into()));
-    let mut extension = Extension::start(&config, Trigger::Flush);
+    let mut extension = Extension::start(&config, None, Trigger::Flush);
     let mut flushing = FlushState::new(config.flush, config.hold_settings(), true);
     let minute = Duration::from_secs(60);
 
@@ -126,7 +126,7 @@ fn with_exporters(exporters: &str) -> (Config, Extension) {
     let (config, _) = Config::from_vars(|wanted| {
         vars.iter().find(|(name, _)| *name == wanted).map(|(_, value)| (*value).to_owned())
     });
-    let extension = Extension::start(&config, Trigger::Flush);
+    let extension = Extension::start(&config, None, Trigger::Flush);
     (config, extension)
 }
 
@@ -189,7 +189,7 @@ async fn when_lines_are_wanted_a_lost_runtime_done_costs_one_wait_and_the_batch_
 async fn without_a_destination_nobody_waits_for_an_invocations_end() {
     let (config, _) =
         Config::from_vars(|name| (name == "CRUDDUR_EXPORTERS").then(|| "honeycomb".into()));
-    let mut extension = Extension::start(&config, Trigger::Flush);
+    let mut extension = Extension::start(&config, None, Trigger::Flush);
     let mut flushing = FlushState::new(config.flush, config.hold_settings(), true);
 
     let hold = held(&mut extension, &mut flushing, &invoke("a", Duration::from_secs(60))).await;
@@ -201,7 +201,7 @@ async fn without_a_destination_nobody_waits_for_an_invocations_end() {
 async fn the_hold_of_next_begins_with_the_invocations_end() {
     let (config, _) =
         Config::from_vars(|name| (name == "CRUDDUR_EXPORTERS").then(|| "console".into()));
-    let mut extension = Extension::start(&config, Trigger::Flush);
+    let mut extension = Extension::start(&config, None, Trigger::Flush);
     extension.wants_lines = true; // they are waited for, and never come
     extension.enqueue(vec![span()]).await;
     extension.invocations.ended("a", EndEvidence::LastSpan);
@@ -248,7 +248,7 @@ async fn a_pipeline_that_failed_leaves_what_it_received_in_the_spool() {
         let given = variables.iter().find(|(name, _)| *name == wanted);
         given.map(|(_, value)| value.clone())
     });
-    let mut extension = Extension::start(&config, Trigger::Flush);
+    let mut extension = Extension::start(&config, None, Trigger::Flush);
     let signal = span();
     extension.enqueue(vec![signal.clone(), signal]).await;
 
@@ -294,9 +294,9 @@ async fn with_a_small_buffer_lambdas_posts_are_taken_all_the_same() {
     });
     let (config, _) =
         Config::from_vars(|name| (name == "CRUDDUR_BUFFER_BYTES").then(|| "65536".into()));
-    let mut extension = Extension::start(&config, Trigger::Flush);
-    let lambda = ExtensionsApi::register(&api, "name").await.unwrap();
-    extension.receive_telemetry(&lambda, config.buffer_bytes).await.unwrap();
+    let mut extension = Extension::start(&config, None, Trigger::Flush);
+    let lambda = ExtensionsApi::register(EventTypes::All, &api, "name").await.unwrap();
+    extension.receive_telemetry(&lambda, &config).await.unwrap();
     let port = subscribed.join().unwrap();
 
     let post = tokio::task::spawn_blocking(move || {

@@ -135,4 +135,14 @@ mod tests {
         health.slept(Duration::from_secs(1));
         assert!(!health.is_open(now));
     }
+
+    #[tokio::test]
+    async fn a_year_ends_each_pause_whatever_the_clock_can_hold() {
+        let (mut health, now) = (CircuitBreaker::new(7), Instant::now());
+        health.failed(now, Some(LONGEST_RETRY_AFTER));
+
+        health.slept(Duration::from_secs(365 * 24 * 3_600));
+
+        assert_eq!(health.breaker(now), BreakerState::HalfOpen);
+    }
 }

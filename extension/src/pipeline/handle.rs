@@ -23,6 +23,7 @@ pub struct Stopped;
 
 #[derive(Debug)]
 pub(super) enum PipelineCommand {
+    Begin,
     Receive(Payload, oneshot::Sender<()>),
     TakePosts(oneshot::Sender<Option<Batch>>),
     ConcludePosts { payloads: Vec<Payload>, read: u64, done: oneshot::Sender<()> },
@@ -37,6 +38,12 @@ pub(super) enum PipelineCommand {
 }
 
 impl PipelineHandle {
+    /// The first INVOKE has arrived, so this process will not be copied: the spool may be opened, and random
+    /// numbers may be drawn.
+    pub async fn begin(&self) {
+        let _ = self.0.send(PipelineCommand::Begin).await;
+    }
+
     /// Enqueues a payload. Returns after the ledger's file is written, if there is one, so that the next
     /// process reports the payload as lost after a kill.
     pub async fn receive(&self, signal: Payload) -> Result<(), Stopped> {

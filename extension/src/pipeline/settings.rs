@@ -16,4 +16,7 @@ pub struct PipelineSettings {
     pub spool_bytes: u64,
     /// Whether the function has a whole core, so that requests may begin while an invocation runs.
     pub has_core: bool,
+    /// Whether the process may be copied until the first [`begin`](crate::pipeline::PipelineHandle::begin):
+    /// the spool is opened and the jitter is drawn after it.
+    pub is_snapshot: bool,
 }

@@ -49,6 +49,8 @@ pub struct Pipeline {
     ledger_waiters: Vec<oneshot::Sender<()>>,
     max_hold: Duration,
     has_core: bool,
+    /// Whether the process may be copied: until [`begin`](PipelineHandle::begin), after SnapStart's init.
+    is_snapshot: bool,
     disk: PipelineDisk,
     holds: HoldStats,
     refusals: RefusalLog,
@@ -89,7 +91,9 @@ impl Pipeline {
         let function = || settings.function_name.clone();
         let accounting = wants_lines.then(|| StatsReporter::new(function(), Instant::now()));
         specs.extend(posts::spec(&specs));
-        let core = Core::new(specs, settings.buffer_bytes, trigger, fastrand::u64(..));
+        // A snapshot must hold no random number; `begin` draws this one.
+        let seed = if settings.is_snapshot { 0 } else { fastrand::u64(..) };
+        let core = Core::new(specs, settings.buffer_bytes, trigger, seed);
         let (command_sender, commands) = mpsc::channel(COMMANDS);
         let pipeline = Self {
             commands,
@@ -102,6 +106,7 @@ impl Pipeline {
             ledger_waiters: Vec::new(),
             max_hold: settings.max_hold,
             has_core: settings.has_core,
+            is_snapshot: settings.is_snapshot,
             disk,
             holds: HoldStats::default(),
             refusals: RefusalLog::default(),
@@ -153,9 +158,15 @@ impl Pipeline {
     }
 
     fn handle(&mut self, command: PipelineCommand) {
-        self.disk.open(&mut self.core);
+        if matches!(command, PipelineCommand::Begin | PipelineCommand::Flush { .. }) {
+            self.begin();
+        }
+        if !self.is_snapshot {
+            self.disk.open(&mut self.core);
+        }
         let now = Instant::now();
         match command {
+            PipelineCommand::Begin => {}
             PipelineCommand::Receive(signal, done) => {
                 self.core.receive(signal);
                 self.ledger_waiters.push(done);
@@ -191,6 +202,13 @@ impl Pipeline {
                 let mut log = io::stderr().lock();
                 let _ = reply.send(self.core.dead_letters(&mut log, &has_time));
             }
+        }
+    }
+
+    fn begin(&mut self) {
+        if std::mem::take(&mut self.is_snapshot) {
+            self.core.reseed(fastrand::u64(..));
+            self.log_at = Instant::now() + stats::INTERVAL;
         }
     }
 

@@ -109,6 +109,16 @@ impl Processor {
         self.failures(FailureReporter::expect_end_events);
     }
 
+    /// Several invocations run at once, so the order of events attributes no line.
+    pub fn expect_concurrency(&self) {
+        self.registry.set_concurrent();
+    }
+
+    /// The first INVOKE after a snapshot has arrived.
+    pub fn begin_anew(&self) {
+        self.platform().begin_anew();
+    }
+
     /// Handles INVOKE: returns its attempt, and the failures of earlier ones.
     pub fn on_invoke(&self, invoke: &Invoke) -> (AttemptId, Vec<Payload>) {
         let now = SystemTime::now();

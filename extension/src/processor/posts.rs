@@ -130,7 +130,10 @@ fn request_id(record: &PlatformRecord) -> Option<&str> {
         PlatformRecord::Start(start) => Some(&start.request_id),
         PlatformRecord::RuntimeDone(done) => Some(&done.request_id),
         PlatformRecord::Report(report) => Some(&report.request_id),
-        PlatformRecord::Init(_) | PlatformRecord::Restore(_) | PlatformRecord::Other => None,
+        PlatformRecord::Begin(_)
+        | PlatformRecord::Init(_)
+        | PlatformRecord::Restore(_)
+        | PlatformRecord::Other => None,
     }
 }
 

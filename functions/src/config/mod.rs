@@ -47,6 +47,7 @@ const DEFAULT_PAGE_ORIGIN: &str = "http://localhost:3000";
 /// | `CRUDDUR_LOCAL_HANDLE` | the user of requests without a token (feature `local`, under an emulator) | `andrewbrown` |
 /// | `CRUDDUR_WRITE_QUOTA` | writes of a user in ten minutes, such as `60,600`: activities and replies; likes and messages. 0 sets no limit | `0` |
 /// | `FRONTEND_URL` | origins of the pages with commas between: their spans are accepted; under an emulator one origin, which may call the API (deployed, the gateway decides) | none; `http://localhost:3000` under an emulator |
+/// | `AWS_LAMBDA_MAX_CONCURRENCY` | how many requests run at once; set by Lambda on managed instances | 1 |
 /// | `AWS_LAMBDA_FUNCTION_NAME`, `AWS_LAMBDA_FUNCTION_VERSION`, `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, `AWS_LAMBDA_LOG_GROUP_NAME`, `AWS_LAMBDA_LOG_STREAM_NAME`, `AWS_REGION` | set by Lambda | – |
 pub struct Config {
     /// How this service is called in Honeycomb and in the logs.
@@ -61,6 +62,8 @@ pub struct Config {
     pub region: Option<String>,
     /// Its memory.
     pub memory_bytes: Option<i64>,
+    /// Whether several requests run at once.
+    pub is_concurrent: bool,
     /// Where its log lines are.
     pub log_group: Option<String>,
     /// The part of the group that belongs to this sandbox alone.
@@ -127,6 +130,8 @@ impl Config {
                 .unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
             region: var("AWS_REGION"),
             memory_bytes: memory_mb.map(|mb: u32| i64::from(mb) << 20),
+            is_concurrent: var("AWS_LAMBDA_MAX_CONCURRENCY")
+                .is_some_and(|most| most.parse().is_ok_and(|most: u32| most > 1)),
             log_group: var("AWS_LAMBDA_LOG_GROUP_NAME"),
             log_stream: var("AWS_LAMBDA_LOG_STREAM_NAME"),
             resource_attributes,

@@ -21,12 +21,21 @@ macro_rules! define_run {
     ($($endpoint:ident,)+) => {
         /// Runs a function by the name of its file in `src/bin`, such as `home-activities`. The
         /// value of `begin` lives as long as a request is handled.
-        pub async fn run<Running>(name: &str, begin: impl Fn() -> Running) -> Result<(), Error> {
+        pub async fn run<Running>(
+            name: &str,
+            begin: impl Fn() -> Running + Clone + Send + Sync + 'static,
+        ) -> Result<(), Error>
+        where
+            Running: Send + 'static,
+        {
             match name.replace('-', "_").as_str() {
                 $(stringify!($endpoint) => {
-                    let handle = async |app: &App, request| {
-                        let _running = begin();
-                        super::$endpoint::handle(app, request).await
+                    let handle = move |app: &'static App, request| {
+                        let running = begin();
+                        async move {
+                            let _running = running;
+                            super::$endpoint::handle(app, request).await
+                        }
                     };
                     runtime::run(super::$endpoint::ROUTE, handle).await
                 })+

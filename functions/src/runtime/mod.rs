@@ -23,34 +23,39 @@ use crate::{
 
 pub use app::App;
 
-/// Runs a function until Lambda ends it: `handle` answers each request of `route`.
+/// Runs a function until Lambda ends it: `handle` answers each request of `route`. Where
+/// `AWS_LAMBDA_MAX_CONCURRENCY` is above 1, as on a managed instance, so many requests run at once.
 ///
 /// Fails only if the Runtime API cannot be reached. Whatever an event holds and whatever the
 /// handler does, panics included, is answered with a reply of ours, and the next event is fine.
-pub async fn run(
+pub async fn run<Handled>(
     route: Route,
-    handle: impl AsyncFn(&App, Request) -> Result<Response, ApiError>,
-) -> Result<(), Error> {
+    handle: impl Fn(&'static App, Request) -> Handled + Clone + Send + Sync + 'static,
+) -> Result<(), Error>
+where
+    Handled: Future<Output = Result<Response, ApiError>> + Send + 'static,
+{
     if let Some(help) = outside_lambda(&route, |name| std::env::var(name).ok()) {
         writeln!(std::io::stderr(), "{help}")?;
         std::process::exit(2);
     }
     let config = Config::from_vars(|name| std::env::var(name).ok());
-    let telemetry = Telemetry::start(&config);
-    let app = App::new(config);
+    // Both live as long as the process. The tasks of concurrent requests share them.
+    let telemetry: &'static Telemetry = Box::leak(Box::new(Telemetry::start(&config)));
+    let app: &'static App = Box::leak(Box::new(App::new(config)));
     app.connect(route.store_connections).await;
     // The raw event: what cannot become a request is answered too, by `answer`, not by the library.
-    let service = service_fn(|event: LambdaEvent<Box<RawValue>>| {
-        let local = app.config().local.as_ref();
-        answer(&telemetry, &route, local, event, async |request| handle(&app, request).await)
+    let service = service_fn(move |event: LambdaEvent<Box<RawValue>>| {
+        let (local, handle) = (app.config().local.as_ref(), handle.clone());
+        answer(telemetry, route, local, event, move |request| handle(app, request))
     });
     // The inner service posts the reply to the Runtime API; what comes after it, the client does
     // not wait for, but the runtime's next request for work does.
     let telemetry_after_reply = layer_fn(|posting_replies| {
         let answering_all = ServiceExt::map_request(posting_replies, as_json);
-        ServiceExt::map_future(answering_all, |reply_posted| telemetry.around(reply_posted))
+        ServiceExt::map_future(answering_all, move |reply_posted| telemetry.around(reply_posted))
     });
-    Runtime::new(service).layer(telemetry_after_reply).run().await
+    Runtime::new(service).layer(telemetry_after_reply).run_concurrent().await
 }
 
 /// Help for a program that a person starts alone: Lambda and the emulator set both variables.
@@ -78,15 +83,20 @@ fn as_json(mut invocation: LambdaInvocation) -> LambdaInvocation {
     invocation
 }
 
-async fn answer(
+async fn answer<Handled>(
     telemetry: &Telemetry,
-    route: &Route,
+    route: Route,
     local: Option<&Local>,
     event: LambdaEvent<Box<RawValue>>,
-    handle: impl AsyncFnOnce(Request) -> Result<Response, ApiError>,
-) -> Result<Response, Infallible> {
+    handle: impl FnOnce(Request) -> Handled,
+) -> Result<Response, Infallible>
+where
+    Handled: Future<Output = Result<Response, ApiError>>,
+{
+    let route = &route;
     let request = Request::from_event(event.payload.get());
     telemetry.identify(&event.context, route, request.as_ref().ok());
+    telemetry.identify_execution(event.payload.get());
     let user = request.as_ref().ok().and_then(|request| user_key(request, local).ok());
     if let Some(user) = user {
         telemetry.identify_user(user);
@@ -113,12 +123,15 @@ async fn answer(
     })
 }
 
-async fn serve(
+async fn serve<Handled>(
     route: &Route,
     context: &Context,
     request: Request,
-    handle: impl AsyncFnOnce(Request) -> Result<Response, ApiError>,
-) -> Result<Response, ApiError> {
+    handle: impl FnOnce(Request) -> Handled,
+) -> Result<Response, ApiError>
+where
+    Handled: Future<Output = Result<Response, ApiError>>,
+{
     route.check(&request)?;
     // Locks guard the state that a handler shares with the next invocation; they survive a panic.
     let caught = panics::catch_async(async {
@@ -144,32 +157,38 @@ mod tests {
         test_support::{FakeExtension, HOME_EVENT},
     };
 
-    async fn answered(
-        event: &str,
-        handle: impl AsyncFnOnce(Request) -> Result<Response, ApiError>,
-    ) -> Value {
+    async fn answered<Handled>(event: &str, handle: impl FnOnce(Request) -> Handled) -> Value
+    where
+        Handled: Future<Output = Result<Response, ApiError>>,
+    {
         answered_by(None, event, handle).await
     }
 
-    async fn answered_by(
+    async fn answered_by<Handled>(
         local: Option<&Local>,
         event: &str,
-        handle: impl AsyncFnOnce(Request) -> Result<Response, ApiError>,
-    ) -> Value {
+        handle: impl FnOnce(Request) -> Handled,
+    ) -> Value
+    where
+        Handled: Future<Output = Result<Response, ApiError>>,
+    {
         let config = Config::from_vars(|_| None);
         let (telemetry, _) = Telemetry::build(&config, std::io::sink);
         answered_with(&telemetry, local, event, handle).await
     }
 
-    async fn answered_with(
+    async fn answered_with<Handled>(
         telemetry: &Telemetry,
         local: Option<&Local>,
         event: &str,
-        handle: impl AsyncFnOnce(Request) -> Result<Response, ApiError>,
-    ) -> Value {
+        handle: impl FnOnce(Request) -> Handled,
+    ) -> Value
+    where
+        Handled: Future<Output = Result<Response, ApiError>>,
+    {
         let payload = RawValue::from_string(event.to_owned()).unwrap();
         let event = LambdaEvent::new(payload, Context::default());
-        let reply = answer(telemetry, &ROUTE, local, event, handle).await.unwrap();
+        let reply = answer(telemetry, ROUTE, local, event, handle).await.unwrap();
         serde_json::to_value(reply).unwrap()
     }
 
@@ -229,6 +248,33 @@ mod tests {
         let user = server.attributes.iter().find(|attribute| attribute.key == "app.user_id");
         let key = UserKey::of_token("", "sub-x").unwrap().to_string();
         assert!(format!("{user:?}").contains(&key), "{user:?}");
+    }
+
+    #[tokio::test]
+    async fn the_span_names_the_durable_execution_of_its_event() {
+        let extension = FakeExtension::start("200 OK");
+        let endpoint = format!("http://{}", extension.address);
+        let config = Config::from_vars(|name| {
+            (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| endpoint.clone())
+        });
+        let (telemetry, subscriber) = Telemetry::build(&config, std::io::sink);
+        let _subscriber = tracing::subscriber::set_default(subscriber);
+        let mut event: Value = serde_json::from_str(HOME_EVENT).unwrap();
+        event["DurableExecutionArn"] =
+            "arn:aws:lambda:ca-central-1:1:function:f:7/durable-execution/order-1/id-2".into();
+        event["InitialExecutionState"] = json!({ "Operations": [{ "Type": "EXECUTION" }] });
+
+        let event = event.to_string();
+        let invocation = answered_with(&telemetry, None, &event, async |_| Ok(Response::ok(&())?));
+        telemetry.around(invocation).await;
+
+        let server = extension.spans().remove(0);
+        let durable = server.attributes.iter().filter(|it| it.key.starts_with("aws.durable."));
+        let shown: Vec<_> = durable.map(|it| format!("{} {:?}", it.key, it.value)).collect();
+        assert_eq!(shown.len(), 3, "{shown:?}");
+        for part in ["execution_name", "order-1", "execution_id", "id-2", "BoolValue(true)"] {
+            assert!(shown.iter().any(|it| it.contains(part)), "{part} {shown:?}");
+        }
     }
 
     #[tokio::test]

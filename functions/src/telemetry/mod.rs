@@ -4,7 +4,8 @@
 //! OpenTelemetry spans, whose ids and flags `trace` chooses; they collect in memory during an
 //! invocation, and `export` sends them in one request after the reply has been posted. Lines are
 //! sent as log records too where the platform does not hand stdout to the extension
-//! (`OTEL_LOGS_EXPORTER`). There is no background thread and no queue, because a sandbox is frozen
+//! (`OTEL_LOGS_EXPORTER`). `current_invocation` keeps all of it apart by invocation, because a managed
+//! instance runs several at once. There is no background thread and no queue, because a sandbox is frozen
 //! between two invocations. `server_span` is the span of the whole invocation, [`AccessLog`] its
 //! line in the log, and [`TracedCalls`] joins calls of AWS to it.
 
@@ -13,11 +14,12 @@ mod backtrace;
 mod current_invocation;
 mod trace;
 mod aws_interceptor;
+mod durable;
 mod server_span;
 mod logs;
 mod export;
 
-use std::{sync::Arc, time::SystemTime};
+use std::time::SystemTime;
 
 use lambda_runtime::Context;
 use opentelemetry::{
@@ -43,7 +45,7 @@ use crate::{
 };
 pub use access_log::AccessLog;
 pub use aws_interceptor::{TracedCalls, describing_last_attempt};
-use current_invocation::CurrentInvocation;
+use current_invocation::ColdStart;
 use export::Exporter;
 pub use export::{OtlpClient, SendError};
 use logs::{JsonLines, Records, WrittenLines};
@@ -51,7 +53,7 @@ use trace::{Finished, FinishedSpans, SamplingOverride, TraceIds};
 
 /// One per sandbox.
 pub struct Telemetry {
-    current: Arc<CurrentInvocation>,
+    cold_start: ColdStart,
     finished: FinishedSpans,
     trace_ids: TraceIds,
     /// `None` if lines are not sent.
@@ -80,7 +82,6 @@ impl Telemetry {
         W: std::io::Write,
         O: Fn() -> W + Send + Sync + 'static,
     {
-        let current = Arc::new(CurrentInvocation::default());
         let finished = FinishedSpans::default();
         let trace_ids = TraceIds::default();
         let resource = trace::resource(config);
@@ -90,7 +91,7 @@ impl Telemetry {
             trace::provider(finished.clone(), trace_ids.clone(), config.sampler.clone(), resource);
         let tracer = provider.tracer("cruddur");
         let service = config.service_name.clone();
-        let log = JsonLines::new(service, current.clone(), out, written.clone());
+        let log = JsonLines::new(service, out, written.clone());
         let spans = tracing_opentelemetry::layer()
             .with_tracer(tracer)
             // A span starts with its first child, so the parent of the server span can be set until
@@ -108,18 +109,23 @@ impl Telemetry {
         let subscriber = tracing_subscriber::registry()
             .with(config.traces.then_some(spans))
             .with(log.with_filter(lines));
-        (Self { current, finished, trace_ids, written, exporter }, subscriber)
+        let cold_start = ColdStart::default();
+        (Self { cold_start, finished, trace_ids, written, exporter }, subscriber)
     }
 
     /// Runs the invocation inside its server span until its reply is posted, then exports the
-    /// collected spans and log records.
+    /// collected spans and log records. Several invocations may run at once.
     pub async fn around<T>(&self, invocation: impl Future<Output = T>) -> T {
+        current_invocation::scope(self.traced(invocation)).await
+    }
+
+    async fn traced<T>(&self, invocation: impl Future<Output = T>) -> T {
         let outcome = invocation.instrument(server_span::open()).await;
         let Finished { mut spans, dropped } = self.finished.take();
         if dropped > 0 {
             warn!(dropped, "{dropped} spans of this invocation are lost: it made too many");
         }
-        if let Some(failed_at) = self.current.take_failed_at()
+        if let Some(failed_at) = current_invocation::take_failed_at()
             && let Some(text) = backtrace::text(&failed_at)
         {
             let server = spans.iter_mut().find(|span| span.span_kind == SpanKind::Server);
@@ -130,8 +136,8 @@ impl Telemetry {
             }
         }
         let lines = self.lines();
-        self.exporter.send(spans, lines, self.current.time_left(SystemTime::now())).await;
-        self.current.clear();
+        self.exporter.send(spans, lines, current_invocation::time_left(SystemTime::now())).await;
+        self.written.iter().for_each(WrittenLines::leave_rest);
         outcome
     }
 
@@ -152,13 +158,20 @@ impl Telemetry {
     /// `request` is `None` if the event was none. To be called in the server span, before anything
     /// is logged or traced.
     pub fn identify(&self, context: &Context, route: &Route, request: Option<&Request>) {
-        let cold_start = self.current.set(context);
+        current_invocation::identify(context);
+        let cold_start = self.cold_start.take();
         let span = tracing::Span::current();
         server_span::name(&span, route, request);
         let kept =
             if route.is_sampled { SamplingOverride::BySampler } else { SamplingOverride::Never };
         self.trace_ids.start_span(&span, request, context.xray_trace_id.as_deref(), kept);
         server_span::describe(&span, context, route, request, cold_start);
+    }
+
+    /// Adds the durable execution to the current span, which must be the server span, if the event names
+    /// one.
+    pub fn identify_execution(&self, event: &str) {
+        durable::describe(&tracing::Span::current(), event);
     }
 
     /// Says who asks, on the current span, which must be the server span.
@@ -177,7 +190,7 @@ impl Telemetry {
         let span = tracing::Span::current();
         server_span::record_outcome(&span, reply, error);
         if let Some(backtrace) = error.and_then(ApiError::backtrace) {
-            self.current.failed_at(backtrace.clone());
+            current_invocation::failed_at(backtrace.clone());
         }
     }
 }

@@ -8,7 +8,7 @@ use opentelemetry::{KeyValue, trace::Status};
 use tracing::{Span, field::Empty, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use super::trace;
+use super::{current_invocation, trace};
 use crate::http::{ApiError, Request, Response, Route, cut};
 
 /// Opens it, before anything is known but the time.
@@ -37,6 +37,9 @@ pub(super) fn describe(
     span.set_attribute("faas.coldstart", cold_start);
     span.set_attribute("http.route", route.path);
     describe_function(span, context);
+    if let Some(tenant_id) = current_invocation::tenant_id(context) {
+        span.set_attribute("aws.lambda.tenant_id", tenant_id);
+    }
     if let Some(header) = &context.xray_trace_id {
         span.set_attribute("cruddur.xray_header", header.clone());
     }

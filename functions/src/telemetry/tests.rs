@@ -23,6 +23,7 @@ use crate::{
     test_support::{FakeExtension, HOME_EVENT},
 };
 
+mod concurrent;
 mod lines;
 mod places;
 mod sending;

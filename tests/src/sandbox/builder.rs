@@ -43,6 +43,13 @@ pub(crate) struct Setup {
     pub(crate) freezing: bool,
     pub(crate) networks: Vec<watch::Sender<bool>>,
     pub(crate) invoke_events: bool,
+    /// Of a managed instance: how many invocations it runs at once.
+    pub(crate) concurrency: Option<usize>,
+    /// `on-demand`, `snap-start` or `lambda-managed-instances`.
+    pub(crate) initialization_type: &'static str,
+    pub(crate) tenant_id: Option<String>,
+    /// Whether registering with the feature `accountId` succeeds.
+    pub(crate) gives_account_id: bool,
 }
 
 /// Describes a sandbox; [`Builder::start`] makes it.
@@ -55,6 +62,10 @@ pub struct Builder {
     freezing: bool,
     networks: Vec<watch::Sender<bool>>,
     invoke_events: bool,
+    concurrency: Option<usize>,
+    initialization_type: &'static str,
+    tenant_id: Option<String>,
+    gives_account_id: bool,
     memory_mb: u64,
     demo_store: bool,
     /// Variables that hold a path in the sandbox's directory.
@@ -87,6 +98,10 @@ impl Builder {
             freezing: true,
             networks: Vec::new(),
             invoke_events: true,
+            concurrency: None,
+            initialization_type: "on-demand",
+            tenant_id: None,
+            gives_account_id: true,
             memory_mb: 512,
             demo_store: false,
             // Each sandbox has a /tmp of its own.
@@ -185,9 +200,36 @@ impl Builder {
         self
     }
 
-    /// Refuses extensions that want INVOKE events, and never freezes: Lambda Managed Instances.
-    pub fn managed_instances(mut self) -> Builder {
+    /// Refuses extensions that want INVOKE events, never freezes, and runs so many invocations at once:
+    /// Lambda Managed Instances.
+    pub fn managed_instances(self, concurrency: usize) -> Builder {
+        let mut managed = self.without_invoke_events();
+        managed.concurrency = Some(concurrency);
+        managed.initialization_type = "lambda-managed-instances";
+        managed
+    }
+
+    /// Refuses extensions that want INVOKE events, and never freezes.
+    pub fn without_invoke_events(mut self) -> Builder {
         (self.freezing, self.invoke_events) = (false, false);
+        self
+    }
+
+    /// Init makes a snapshot, and the first invocation restores it. Only one environment does so.
+    pub fn snap_start(mut self) -> Builder {
+        self.initialization_type = "snap-start";
+        self
+    }
+
+    /// The environment belongs to this tenant.
+    pub fn tenant(mut self, tenant_id: &str) -> Builder {
+        self.tenant_id = Some(tenant_id.to_owned());
+        self
+    }
+
+    /// Refuses to register an extension that asks for the account id.
+    pub fn without_account_id(mut self) -> Builder {
+        self.gives_account_id = false;
         self
     }
 
@@ -283,6 +325,10 @@ impl Builder {
             freezing: self.freezing,
             networks: self.networks,
             invoke_events: self.invoke_events,
+            concurrency: self.concurrency,
+            initialization_type: self.initialization_type,
+            tenant_id: self.tenant_id,
+            gives_account_id: self.gives_account_id,
         }
     }
 }

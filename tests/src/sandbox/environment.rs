@@ -14,14 +14,13 @@ pub(crate) const SECRET_ACCESS_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPL
 pub(crate) const SESSION_TOKEN: &str = "session-token-of-a-test";
 
 /// What both get.
-const SHARED: [(&str, &str); 8] = [
+const SHARED: [(&str, &str); 7] = [
     ("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID),
     ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY),
     ("AWS_SESSION_TOKEN", SESSION_TOKEN),
     ("AWS_REGION", REGION),
     ("AWS_DEFAULT_REGION", REGION),
     ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
-    ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
     ("TZ", ":UTC"),
 ];
 

@@ -72,7 +72,39 @@ pub(crate) fn extension(name: &str, events: &[&str]) -> Value {
 pub(crate) fn start(invocation: &Invocation) -> Value {
     let mut record = json!({ "requestId": invocation.request_id, "version": "$LATEST" });
     tracing(&mut record, invocation);
+    tenant(&mut record, invocation);
     event("platform.start", record)
+}
+
+/// The report of a managed instance has a duration alone.
+pub(crate) fn managed_report(invocation: &Invocation, now: Instant) -> Value {
+    let started = invocation.started.unwrap_or(invocation.accepted);
+    let metrics = json!({ "durationMs": millis(now - started) });
+    let mut record = json!({ "requestId": invocation.request_id, "metrics": metrics });
+    outcome(&mut record, invocation.failure());
+    if let Some(response) = &invocation.response {
+        record["spans"] = json!([
+            span("responseLatency", started, response.began, now),
+            span("responseDuration", response.began, response.ended, now),
+        ]);
+    }
+    tracing(&mut record, invocation);
+    tenant(&mut record, invocation);
+    event("platform.report", record)
+}
+
+/// The events of a restored snapshot.
+pub(crate) fn restore(function: &str) -> [Value; 3] {
+    let begin = json!({
+        "functionName": function, "functionVersion": "1", "instanceMaxMemory": 512,
+        "instanceId": format!("2026/01/01/[1]{}", uuid::Uuid::new_v4().simple()),
+    });
+    let report = json!({ "status": "success", "metrics": { "durationMs": 12.5 } });
+    [
+        event("platform.restoreStart", begin),
+        event("platform.restoreRuntimeDone", json!({ "status": "success" })),
+        event("platform.restoreReport", report),
+    ]
 }
 
 /// After the runtime's Next, or when it will not come any more.
@@ -119,6 +151,7 @@ pub(crate) fn report(
         record["spans"] = json!([span("extensionOverhead", runtime_done, now, now)]);
     }
     tracing(&mut record, invocation);
+    tenant(&mut record, invocation);
     event("platform.report", record)
 }
 
@@ -150,6 +183,12 @@ fn outcome(record: &mut Value, failure: Option<(&str, Option<&str>)>) {
 fn tracing(record: &mut Value, invocation: &Invocation) {
     if let Some(value) = &invocation.trace_header {
         record["tracing"] = json!({ "type": "X-Amzn-Trace-Id", "value": value });
+    }
+}
+
+fn tenant(record: &mut Value, invocation: &Invocation) {
+    if let Some(tenant_id) = &invocation.tenant_id {
+        record["tenantId"] = json!(tenant_id);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The log stream of this process: PutLogEvents, and creating the stream and its group.
 //! <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html>
 
-use std::ops::Range;
+use std::{ops::Range, sync::OnceLock};
 
 use aws_sdk_cloudwatchlogs::{
     Client,
@@ -24,7 +24,9 @@ use crate::otlp::line_codec::LogLine;
 pub(super) struct LogStream {
     pub(super) group: String,
     retention_days: u16,
-    name: String,
+    /// Drawn for the first batch, since sandboxes of one snapshot need different streams.
+    name: OnceLock<String>,
+    config: CloudWatchLogsConfig,
     /// Created for the first batch, like the stream.
     pub(super) client: Option<Client>,
     pub(super) exists: bool,
@@ -37,11 +39,16 @@ impl LogStream {
         Self {
             group: config.group.clone(),
             retention_days: config.retention_days,
-            name: stream_name(config, Timestamp::now()),
+            name: OnceLock::new(),
+            config: config.clone(),
             client: None,
             exists: false,
             owes_retention: false,
         }
+    }
+
+    fn name(&self) -> &str {
+        self.name.get_or_init(|| stream_name(&self.config, Timestamp::now()))
     }
 
     pub(super) async fn put(
@@ -51,13 +58,13 @@ impl LogStream {
         let events = events.iter().map(|it| PutEvent { timestamp: it.time_ms, message: it.json });
         let body = PutRequest {
             log_group_name: &self.group,
-            log_stream_name: &self.name,
+            log_stream_name: self.name(),
             log_events: events.collect(),
         };
         let bytes = body.log_events.iter().map(|event| event.message.len() * 5 / 4 + 64).sum();
         let set_body = aws::json_body(&body, bytes);
         let request = self.client.get_or_insert_with(client).put_log_events();
-        let request = request.log_group_name(&self.group).log_stream_name(&self.name);
+        let request = request.log_group_name(&self.group).log_stream_name(self.name());
         let request = request.set_log_events(Some(Vec::new())).customize();
         request.mutate_request(set_body).send().await
     }
@@ -65,7 +72,7 @@ impl LogStream {
     /// Creates the stream, and the group if it does not exist.
     pub(super) async fn create(&mut self) -> Result<(), ExportError> {
         let client = self.client.get_or_insert_with(client).clone();
-        let (group, stream) = (self.group.clone(), self.name.clone());
+        let (group, stream) = (self.group.clone(), self.name().to_owned());
         let create =
             || client.create_log_stream().log_group_name(&group).log_stream_name(&stream).send();
         let mut created = create().await.map(drop);

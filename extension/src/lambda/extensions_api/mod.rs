@@ -12,11 +12,15 @@ use crate::lambda::extensions_api::{connection::ApiConnection, error::ApiError};
 
 const IDENTIFIER: &str = "lambda-extension-identifier";
 
+/// The feature with which the answer to the registration names the account.
+const ACCOUNT_ID: &str = "accountId";
+
 #[derive(Debug)]
 pub struct ExtensionsApi {
     connection: ApiConnection,
     identifier: HeaderValue,
     events: EventTypes,
+    account_id: Option<String>,
 }
 
 /// The events that an extension is registered for.
@@ -73,34 +77,55 @@ impl Shutdown {
 }
 
 impl ExtensionsApi {
-    /// Registers for INVOKE and SHUTDOWN, or for SHUTDOWN alone after a 403: extensions on
-    /// Lambda Managed Instances get no INVOKE. `name` must be the executable's file name.
-    pub async fn register(api: &str, name: &str) -> Result<Self, ApiError> {
-        match Self::register_for(EventTypes::All, api, name).await {
-            Err(ApiError::Refused { status: StatusCode::FORBIDDEN, .. }) => {
-                Self::register_for(EventTypes::Shutdown, api, name).await
+    /// Registers for `events`, or for SHUTDOWN alone after a 403: extensions on Lambda Managed Instances
+    /// get no INVOKE. Asks for the account id, and does without it if that is refused. `name` must be the
+    /// executable's file name.
+    pub async fn register(events: EventTypes, api: &str, name: &str) -> Result<Self, ApiError> {
+        let (mut events, mut feature) = (events, Some(ACCOUNT_ID));
+        loop {
+            match Self::register_for(events, feature, api, name).await {
+                Err(ApiError::Refused { status: StatusCode::FORBIDDEN, .. })
+                    if events == EventTypes::All =>
+                {
+                    events = EventTypes::Shutdown;
+                }
+                Err(ApiError::Refused { .. }) if feature.is_some() => feature = None,
+                registered => return registered,
             }
-            registered => registered,
         }
     }
 
     /// Registers for these events alone.
-    pub async fn register_for(events: EventTypes, api: &str, name: &str) -> Result<Self, ApiError> {
+    async fn register_for(
+        events: EventTypes,
+        feature: Option<&str>,
+        api: &str,
+        name: &str,
+    ) -> Result<Self, ApiError> {
         const CALL: &str = "POST /extension/register";
         let connection = ApiConnection::to(api);
         let request = Request::builder()
             .method(Method::POST)
             .uri("/2020-01-01/extension/register")
             .header("lambda-extension-name", name);
+        let request = match feature {
+            Some(feature) => request.header("lambda-extension-accept-feature", feature),
+            None => request,
+        };
         let body = match events {
             EventTypes::All => r#"{"events":["INVOKE","SHUTDOWN"]}"#,
             EventTypes::Shutdown => r#"{"events":["SHUTDOWN"]}"#,
         };
-        let (head, _) = connection.send(CALL, request, body.into()).await?;
+        let (head, answer) = connection.send(CALL, request, body.into()).await?;
         let identifier = head.headers.get(IDENTIFIER).cloned().ok_or_else(|| {
             ApiError::Unexpected { call: CALL, reason: format!("no header {IDENTIFIER}") }
         })?;
-        Ok(Self { connection, identifier, events })
+        Ok(Self { connection, identifier, events, account_id: account_id(&answer) })
+    }
+
+    /// The account of the function; `None` if Lambda does not name it.
+    pub fn account_id(&self) -> Option<&str> {
+        self.account_id.as_deref()
     }
 
     pub fn events(&self) -> EventTypes {
@@ -143,6 +168,18 @@ impl ExtensionsApi {
     }
 }
 
+/// The account in the answer to the registration: twelve digits, as text or number.
+/// <https://docs.aws.amazon.com/accounts/latest/reference/manage-acct-identifiers.html>
+fn account_id(answer: &[u8]) -> Option<String> {
+    let answer: serde_json::Value = serde_json::from_slice(answer).ok()?;
+    let id = match answer.get(ACCOUNT_ID)? {
+        serde_json::Value::String(id) => id.clone(),
+        serde_json::Value::Number(id) => format!("{:012}", id.as_u64()?),
+        _ => return None,
+    };
+    (id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_digit())).then_some(id)
+}
+
 /// The guide's example shows the deadline as text, its prose as a number. Other forms become 0, which
 /// means no deadline.
 fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
@@ -166,6 +203,23 @@ mod tests {
         let event = serde_json::from_str::<LambdaEvent>(r#"{"eventType":"SHUTDOWN"}"#);
         let shutdown = Shutdown { shutdown_reason: String::new(), deadline_ms: 0 };
         assert_eq!(event.unwrap(), LambdaEvent::Shutdown(shutdown));
+    }
+
+    #[test]
+    fn an_account_id_has_twelve_digits() {
+        for (answer, expected) in [
+            (r#"{"accountId":"012345678901"}"#, Some("012345678901")),
+            (r#"{"accountId":12345678901}"#, Some("012345678901")),
+            (r#"{"accountId":"01234567890"}"#, None),
+            (r#"{"accountId":"01234567890x"}"#, None),
+            (r#"{"accountId":-1}"#, None),
+            (r#"{"accountId":null}"#, None),
+            ("{}", None),
+            ("[]", None),
+            ("", None),
+        ] {
+            assert_eq!(account_id(answer.as_bytes()).as_deref(), expected, "{answer}");
+        }
     }
 
     #[test]

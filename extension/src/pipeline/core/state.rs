@@ -9,6 +9,7 @@ use crate::delivery::error::ExportError;
 use crate::delivery::{DestinationId, DestinationSpec};
 use crate::otlp::payload::{Payload, SignalKind};
 use crate::pipeline::buffer::{Buffer, Entry};
+use crate::pipeline::circuit_breaker::CircuitBreaker;
 use crate::pipeline::core::destination::{BatchAttempt, Destination};
 use crate::pipeline::core::sampler::Sampler;
 use crate::pipeline::ledger::{Account, Ledger, QueueId, Reason, State};
@@ -90,6 +91,13 @@ impl Core {
             spool_reported: false,
             full_reported: false,
             sampler: None,
+        }
+    }
+
+    /// Replaces the seed of each destination's pauses.
+    pub fn reseed(&mut self, seed: u64) {
+        for (id, destination) in self.destinations.iter_mut().enumerate() {
+            destination.health = CircuitBreaker::new(seed ^ id as u64);
         }
     }
 

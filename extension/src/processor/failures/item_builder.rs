@@ -21,6 +21,7 @@ use trace_context::{TraceId, XrayHeader};
 
 use crate::invocation::attempt::Attempt;
 use crate::invocation::registry::Registry;
+use crate::lambda::telemetry_event::OUT_OF_MEMORY;
 use crate::otlp::payload::XRAY_HEADER_KEY;
 use crate::processor::failures::attributes::{SelectedAttributes, Texts};
 use crate::processor::failures::evidence::{
@@ -28,6 +29,7 @@ use crate::processor::failures::evidence::{
 };
 use crate::processor::failures::fingerprint::{fingerprint, hash};
 use crate::processor::failures::item::{ItemLevel, cleaned};
+use crate::processor::failures::out_of_memory;
 use crate::processor::failures::request;
 use crate::processor::failures::settings::{FailureSettings, ItemSettings};
 use crate::processor::failures::traces::{chain, content, place, trace};
@@ -125,6 +127,9 @@ impl ItemBuilder {
         if let Some(end) = end {
             data["custom"]["platform_error"] = json!(end.error_type);
         }
+        if out_of_memory::has_sign(evidence, &known.lines) {
+            data["custom"]["out_of_memory"] = json!(true);
+        }
         Some(self.item(data, "failure", evidence, &known.key))
     }
 
@@ -214,8 +219,11 @@ impl ItemBuilder {
         let deadline = attempt.and_then(|it| i64::try_from(it.deadline_ms?).ok());
         let cold_start = facts.first(&["faas.coldstart"]).map(|text| text == "true");
         let begun = attempt.filter(|it| it.has_begun());
+        let is_unknown = attempt.is_none() && trace_id.is_none() && self.registry.is_concurrent();
         json!({
             "request_id": attempt.map(|it| &*it.request_id),
+            "tenant_id": attempt.and_then(|it| it.tenant_id.as_deref()),
+            "invocation": (is_unknown && self.registry.has_begun()).then_some("unknown"),
             "function": facts.first(&["faas.name"]).unwrap_or(&self.function),
             "function_version": facts.first(&["faas.version"]).or(self.version.as_deref()),
             "service": facts.first(&["service.name"]),
@@ -253,7 +261,7 @@ impl ItemBuilder {
     fn platform(&self, end: &PlatformEnd, max_memory_mb: Option<f64>) -> Value {
         let (class, outcome) = match end.error_type.as_str() {
             "timeout" | "Sandbox.Timedout" | "Sandbox.Timeout" => ("Timeout", "ran out of time"),
-            "Runtime.OutOfMemory" => ("OutOfMemory", "ran out of memory"),
+            OUT_OF_MEMORY => ("OutOfMemory", "ran out of memory"),
             "failure" => ("Crash", "ended with its sandbox"),
             other => (other, "failed"),
         };

@@ -34,6 +34,7 @@ mod platform_failure;
 mod from_otlp;
 mod fingerprint;
 mod traces;
+mod out_of_memory;
 mod item_builder;
 mod rate_limit;
 mod failure_reporter;

@@ -1,7 +1,7 @@
 //! The parts of platform events that concern failures.
 
 use crate::invocation::attempt::AttemptId;
-use crate::lambda::telemetry_event::{PlatformEvent, PlatformRecord};
+use crate::lambda::telemetry_event::{OUT_OF_MEMORY, PlatformEvent, PlatformRecord};
 use crate::processor::failures::evidence::{FailedPhase, PlatformEnd};
 use crate::time::unix_ms;
 
@@ -32,7 +32,11 @@ impl PlatformFailure {
         match &event.record {
             PlatformRecord::RuntimeDone(done) => invocation(done.failure(), false, None),
             PlatformRecord::Report(report) => {
-                invocation(report.failure(), true, report.max_memory_used_mb())
+                let error = match report.is_out_of_memory() {
+                    true => Some(OUT_OF_MEMORY.to_owned()),
+                    false => report.failure(),
+                };
+                invocation(error, true, report.max_memory_used_mb())
             }
             PlatformRecord::Init(phase) => {
                 let end = end(phase.failure(), FailedPhase::Init);
@@ -42,7 +46,7 @@ impl PlatformFailure {
                 let end = Some(end(phase.failure(), FailedPhase::Restore)?);
                 Some(Self::Init { end, is_repeated: false })
             }
-            PlatformRecord::Start(_) | PlatformRecord::Other => None,
+            PlatformRecord::Begin(_) | PlatformRecord::Start(_) | PlatformRecord::Other => None,
         }
     }
 }

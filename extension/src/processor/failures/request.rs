@@ -163,7 +163,7 @@ fn parameters(query: &str, scrubber: &Scrubber) -> Texts {
 
 fn masked_query(query: &str, scrubber: &Scrubber) -> String {
     let hides = |value: &str| {
-        let decoded = decoded(value); // a URL with secrets of its own, for one
+        let decoded = decoded(value); // a URL may hold secrets
         scrubber.text(&decoded) != decoded
     };
     let pairs = query.split('&').map(|pair| match pair.split_once('=') {

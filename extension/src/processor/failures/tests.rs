@@ -28,6 +28,7 @@ use crate::processor::log_lines::LineEnricher;
 mod account;
 mod content;
 mod order;
+mod out_of_memory;
 mod sampling;
 
 const ROOT: &str = "5759e988bd862e3fe1be46a994272793";

@@ -161,9 +161,13 @@ impl LineEnricher {
         owner: LineOwner,
         fields: &JsonFields<'_>,
     ) -> Option<Attempt> {
+        let trace_id = fields.text("trace_id").and_then(|id| TraceId::from_hex(&id));
+        let owner = match trace_id.and_then(|id| self.registry.of_trace(id)) {
+            Some(attempt) => Some(attempt).into(),
+            None => owner,
+        };
         let mut attempt =
             self.attempt_of(fields.text("requestId").as_deref(), owner, event.time)?;
-        let trace_id = fields.text("trace_id").and_then(|id| TraceId::from_hex(&id));
         if let (None, Some(trace_id)) = (attempt.line_trace_id, trace_id) {
             self.registry.set_line_trace(attempt.id, trace_id);
             attempt.line_trace_id = Some(trace_id);
@@ -266,7 +270,10 @@ fn object_begun(fields: &JsonFields<'_>, ours: &InvocationFields) -> JsonObject 
             claimed.raw(key, value);
         }
     }
-    ours.write(&mut line, |key| fields.has_id(key));
+    ours.write(&mut line, |key| match key {
+        "tenantId" => fields.get(key).is_some(),
+        _ => fields.has_id(key),
+    });
     if !claimed.is_empty() {
         line.raw("claimed", &claimed.end());
     }

@@ -19,6 +19,7 @@ pub(super) struct InvocationFields {
     xray_trace_id: Option<String>,
     trace_id: Option<String>,
     span_id: Option<String>,
+    tenant_id: Option<Arc<str>>,
     lambda: String,
 }
 
@@ -33,11 +34,16 @@ struct LambdaField<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     initialization_type: &'a Option<String>,
     phase: LambdaPhase,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invocation: Option<&'a str>,
 }
 
-fn lambda(facts: &SandboxFacts, is_first: bool) -> String {
+/// `invocation`: `unknown` for a line of an invocation that cannot be found.
+fn lambda(facts: &SandboxFacts, is_first: bool, invocation: Option<&str>) -> String {
     let SandboxFacts { function, version, initialization_type, phase, .. } = facts;
-    let lambda = LambdaField { function, version, is_first, initialization_type, phase: *phase };
+    let phase = *phase;
+    let lambda =
+        LambdaField { function, version, is_first, initialization_type, phase, invocation };
     serde_json::to_string(&lambda).unwrap_or_else(|_| "{}".to_owned())
 }
 
@@ -84,20 +90,23 @@ impl InvocationFields {
             xray_trace_id,
             trace_id: trace_id.or_else(|| attempt.line_trace_id.map(|id| id.to_string())),
             span_id,
-            lambda: lambda(facts, attempt.is_first),
+            tenant_id: attempt.tenant_id.clone(),
+            lambda: lambda(facts, attempt.is_first, None),
         }
     }
 
-    /// For a line of no invocation, such as one before the first.
+    /// For a line of no invocation, such as one before the first. On a managed instance any of several may
+    /// have written a line without ids.
     pub(super) fn of_none(facts: &SandboxFacts, registry: &Registry) -> Self {
-        let is_first = !facts.has_started() && !registry.has_begun();
-        Self { lambda: lambda(facts, is_first), ..Self::default() }
+        let has_begun = facts.has_started() || registry.has_begun();
+        let invocation = (has_begun && registry.is_concurrent()).then_some("unknown");
+        Self { lambda: lambda(facts, !has_begun, invocation), ..Self::default() }
     }
 
     /// For a record about an unknown invocation.
     pub(super) fn of_unknown(facts: &SandboxFacts, request_id: &str) -> Self {
         let request_id = Some(request_id.into());
-        Self { request_id, lambda: lambda(facts, false), ..Self::default() }
+        Self { request_id, lambda: lambda(facts, false, None), ..Self::default() }
     }
 
     /// Whether our field has this value; false for `lambda` and `claimed`, whose values always differ.
@@ -110,13 +119,15 @@ impl InvocationFields {
         own.zip(text_of(value)).is_some_and(|(own, value)| own == value)
     }
 
-    /// Adds the fields, but for ids of the line's own: `trace_id` if `says` is true for it, and `span_id` if
-    /// it is true for either.
+    /// Adds the fields, but for ids of the line's own: `trace_id` and `tenantId` if `says` is true for them,
+    /// and `span_id` if it is true for it or `trace_id`.
     pub(super) fn write(&self, line: &mut JsonObject, says: impl Fn(&str) -> bool) {
         let trace_id = self.trace_id.as_deref().filter(|_| !says("trace_id"));
         let span_id = self.span_id.as_deref().filter(|_| !says("trace_id") && !says("span_id"));
+        let tenant_id = self.tenant_id.as_deref().filter(|_| !says("tenantId"));
         let fields = [
             ("requestId", self.request_id.as_deref()),
+            ("tenantId", tenant_id),
             ("xray_trace_id", self.xray_trace_id.as_deref()),
             ("trace_id", trace_id),
             ("span_id", span_id),

@@ -7,12 +7,16 @@
 //! | `platform.report` | `platform.report`, one invocation later | child of its S |
 //! | the function's name | a failed `platform.runtimeDone`, or SHUTDOWN, without S | the root, in place of S |
 //!
+//! The `init` of a snapshot ran once for many sandboxes, perhaps weeks ago, so it is in no trace.
+//!
 //! S never waits for these spans: they leave with the next flush. Events may be late, missing, in
 //! another order, or of a later schema. A span without a place in a trace is left out.
 
 pub(crate) mod span;
 
 use std::{collections::BTreeMap, time::SystemTime};
+
+use sha2::{Digest, Sha256};
 
 use crate::invocation::attempt::{Attempt, AttemptId, SpanParent};
 use crate::invocation::registry::Registry;
@@ -27,6 +31,16 @@ pub(crate) use crate::processor::platform_spans::span::{new_span_id, new_trace_i
 /// instance ends before the function's SDK sends their S.
 const MAX_WAITING: usize = 256;
 
+const INSTANCE_ID: &str = "service.instance.id";
+
+/// The id of the sandbox with this name. Cruddur's functions derive the same one from the name of their log
+/// stream, which Lambda's `instanceId` repeats.
+fn instance_id(name: &str) -> String {
+    let digest = Sha256::digest(name);
+    let bytes = digest.first_chunk().copied().unwrap_or_default();
+    uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
+}
+
 #[derive(Debug)]
 pub struct PlatformSpans {
     resource: Vec<(String, String)>,
@@ -36,13 +50,34 @@ pub struct PlatformSpans {
     waiting: BTreeMap<AttemptId, Vec<PlatformSpan>>,
     /// `init` or `restore`, until the following invocation has its S, or the root in its place.
     before_first: Vec<PlatformSpan>,
+    /// Whether spans get `service.instance.id`: not if the variables set one.
+    names_instance: bool,
+    /// That attribute, derived from the sandbox's name.
+    instance_id: Option<String>,
+    /// The attribute of a sandbox without a name, drawn for the first spans.
+    drawn_id: Option<String>,
 }
 
 impl PlatformSpans {
     /// `resource` describes the function, like the resource of the function's spans.
     pub fn new(function_name: String, resource: Vec<(String, String)>, registry: Registry) -> Self {
         let (waiting, before_first) = (BTreeMap::new(), Vec::new());
-        Self { resource, function_name, registry, waiting, before_first }
+        let names_instance = !resource.iter().any(|(key, _)| key == INSTANCE_ID);
+        Self {
+            resource,
+            function_name,
+            registry,
+            waiting,
+            before_first,
+            names_instance,
+            instance_id: None,
+            drawn_id: None,
+        }
+    }
+
+    /// A snapshot was restored, so an id that was drawn before is in other sandboxes too.
+    pub fn begin_anew(&mut self) {
+        self.drawn_id = None;
     }
 
     /// Returns the spans that waited for the S of this invocation.
@@ -57,6 +92,12 @@ impl PlatformSpans {
     /// one that the event is about.
     pub fn event(&mut self, event: PlatformEvent, attempt: Option<AttemptId>) -> Option<Payload> {
         match event.record {
+            PlatformRecord::Begin(phase) => {
+                let name = phase.instance_id().filter(|_| !phase.is_of_snapshot());
+                self.instance_id = name.map(instance_id).or(self.instance_id.take());
+                None
+            }
+            PlatformRecord::Init(phase) if phase.is_of_snapshot() => None,
             PlatformRecord::Init(phase) => self.phase("init", &phase, event.time),
             PlatformRecord::Restore(phase) => self.phase("restore", &phase, event.time),
             PlatformRecord::RuntimeDone(done) => {
@@ -69,7 +110,8 @@ impl PlatformSpans {
             }
             PlatformRecord::Report(report) => {
                 let attempt = self.registry.get(attempt?)?;
-                let span = PlatformSpan::report(&report, attempt.began, attempt.hold);
+                let usage = attempt.usage.as_deref();
+                let span = PlatformSpan::report(&report, attempt.began, attempt.hold, usage);
                 self.add(attempt.id, Some(span));
                 self.release(&attempt)
             }
@@ -122,9 +164,10 @@ impl PlatformSpans {
         let name = self.function_name.clone();
         // Without a start event the begin may be unknown.
         let began = attempt.began.min(end);
-        let mut root = PlatformSpan::root(name, began, end, error_type);
+        let span_id = new_span_id();
+        let mut root = PlatformSpan::root(span_id, name, (began, end), error_type);
         root.attribute("faas.invocation_id", attempt.request_id.to_string());
-        let server = SpanParent { trace_id, span_id: root.id, is_sampled: true };
+        let server = SpanParent { trace_id, span_id, is_sampled: true };
         self.registry.set_root(attempt.id, server);
         let before = std::mem::take(&mut self.before_first);
         // Not by `add`, which may drop spans of evicted attempts.
@@ -142,7 +185,17 @@ impl PlatformSpans {
         if let Some(header) = &attempt.xray_header {
             spans.iter_mut().for_each(|span| span.attribute(XRAY_HEADER_KEY, &*header.text));
         }
-        Some(encode(&self.resource, server, spans))
+        if let Some(tenant_id) = &attempt.tenant_id {
+            spans.iter_mut().for_each(|span| span.attribute("aws.lambda.tenant_id", &**tenant_id));
+        }
+        let mut resource = self.resource.clone();
+        if self.names_instance {
+            let draw = || uuid::Uuid::new_v4().to_string();
+            let id = self.instance_id.clone();
+            let id = id.unwrap_or_else(|| self.drawn_id.get_or_insert_with(draw).clone());
+            resource.push((INSTANCE_ID.to_owned(), id));
+        }
+        Some(encode(&resource, server, spans))
     }
 
     fn add(&mut self, id: AttemptId, spans: impl IntoIterator<Item = PlatformSpan>) {

@@ -14,6 +14,7 @@ use prost::Message;
 use trace_context::{SpanId, TraceId};
 
 use crate::invocation::attempt::SpanParent;
+use crate::invocation::usage::SandboxUsage;
 use crate::lambda::telemetry_event::{
     InvocationReport, PhaseReport, RuntimeDone, millis, parse_time,
 };
@@ -22,7 +23,8 @@ use crate::otlp::payload::{Payload, SAMPLING_PRIORITY, SignalKind};
 /// A span without a trace yet.
 #[derive(Debug)]
 pub(crate) struct PlatformSpan {
-    pub(crate) id: SpanId,
+    /// Drawn when the span is encoded, unless others need it before: a snapshot must not hold it.
+    id: Option<SpanId>,
     name: String,
     start: SystemTime,
     end: SystemTime,
@@ -34,15 +36,7 @@ pub(crate) struct PlatformSpan {
 impl PlatformSpan {
     pub(crate) fn new(name: impl Into<String>, start: SystemTime, end: SystemTime) -> Self {
         let name = name.into();
-        Self {
-            id: new_span_id(),
-            name,
-            start,
-            end,
-            attributes: Vec::new(),
-            is_root: false,
-            failed: false,
-        }
+        Self { id: None, name, start, end, attributes: Vec::new(), is_root: false, failed: false }
     }
 
     /// `init` or `restore`, which ends at the time of its report.
@@ -73,10 +67,12 @@ impl PlatformSpan {
 
     /// The span `platform.report`: the invocation's cost over its duration.
     /// `hold` is how long the extension held Next, which is a part of the billed time.
+    /// `usage` is of the whole sandbox, the extension included.
     pub(crate) fn report(
         report: &InvocationReport,
         start: SystemTime,
         hold: Option<Duration>,
+        usage: Option<&SandboxUsage>,
     ) -> Self {
         let metrics = &report.metrics;
         let hold_ms = hold.map(|hold| hold.as_secs_f64() * 1e3);
@@ -99,6 +95,12 @@ impl PlatformSpan {
                 span.push(key, Value::DoubleValue(figure));
             }
         }
+        for (key, figure) in usage.into_iter().flat_map(SandboxUsage::figures) {
+            span.push(key, Value::IntValue(i64::try_from(figure).unwrap_or(i64::MAX)));
+        }
+        if report.is_out_of_memory() {
+            span.push("aws.lambda.out_of_memory", Value::BoolValue(true));
+        }
         if let Some(status) = &report.status {
             span.attribute("aws.lambda.status", status.clone());
         }
@@ -107,12 +109,13 @@ impl PlatformSpan {
 
     /// The root of an invocation without a server span.
     pub(crate) fn root(
+        id: SpanId,
         name: String,
-        start: SystemTime,
-        end: SystemTime,
+        (start, end): (SystemTime, SystemTime),
         error_type: Option<&str>,
     ) -> Self {
         let mut span = Self::new(name, start, end.max(start));
+        span.id = Some(id);
         span.is_root = true;
         span.failed = error_type.is_some();
         error_type.into_iter().for_each(|error_type| span.attribute("error.type", error_type));
@@ -135,7 +138,7 @@ impl PlatformSpan {
         let kind = if self.is_root { SpanKind::Server } else { SpanKind::Internal };
         Span {
             trace_id: server.trace_id.to_bytes().to_vec(),
-            span_id: self.id.to_bytes().to_vec(),
+            span_id: self.id.unwrap_or_else(new_span_id).to_bytes().to_vec(),
             parent_span_id: parent.unwrap_or_default(),
             flags: SpanFlags::ContextHasIsRemoteMask as u32 | u32::from(server.is_sampled),
             name: self.name,

@@ -288,3 +288,43 @@ fn spans_that_wait_are_bounded_although_an_early_report_is_missing() {
     assert_eq!(waiting.len(), MAX_WAITING);
     assert!(waiting.contains_key(&platform.registry.of_record("0").unwrap()), "it is not over");
 }
+
+/// `service.instance.id` of the spans of the first invocation after these events.
+fn instance_after(begins: &[(&str, &str)]) -> String {
+    let mut platform = platform();
+    for (kind, record) in begins {
+        let json =
+            format!(r#"[{{"time":"2023-11-14T22:13:19.000Z","type":"{kind}","record":{record}}}]"#);
+        events(&json).into_iter().for_each(|event| drop(platform.event(event)));
+    }
+    platform.platform.begin_anew();
+    platform.invoked(&invoke("a"), now());
+    events(TIMEOUT)
+        .into_iter()
+        .find_map(|event| platform.event(event))
+        .map(|payload| {
+            let request = ExportTraceServiceRequest::decode(payload.bytes).unwrap();
+            let resource = request.resource_spans[0].resource.clone().unwrap();
+            let id = resource.attributes.into_iter().find(|it| it.key == INSTANCE_ID).unwrap();
+            format!("{:?}", id.value)
+        })
+        .unwrap()
+}
+
+#[test]
+fn an_instance_is_named_by_its_sandbox_and_a_copy_not_by_its_snapshot() {
+    let init = |kind: &str| {
+        format!(r#"{{"initializationType":"{kind}","phase":"init","instanceId":"snapshot"}}"#)
+    };
+    let (on_demand, snap_start) = (init("on-demand"), init("snap-start"));
+    let restored = ("platform.restoreStart", r#"{"instanceId":"copy"}"#);
+
+    let named = instance_after(&[("platform.initStart", &on_demand)]);
+    let copy = instance_after(&[("platform.initStart", &snap_start), restored]);
+
+    assert_eq!(named, instance_after(&[("platform.initStart", &on_demand)]));
+    assert_eq!(copy, instance_after(&[restored]));
+    assert_ne!(named, copy);
+    let of_snapshot = || instance_after(&[("platform.initStart", &snap_start)]);
+    assert_ne!(of_snapshot(), of_snapshot(), "drawn, since the copies have no name");
+}

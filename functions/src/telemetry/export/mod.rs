@@ -32,6 +32,10 @@ pub use otlp_client::{OtlpClient, SendError};
 /// and not each.
 const PAUSE: Duration = Duration::from_secs(10);
 
+/// The limit where several requests run at once: a wait delays one of them, and their number makes a slow
+/// answer likelier.
+const CONCURRENT_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Tells the extension, where it is 0, that a span is not to be sent on. The missing flag alone
 /// would not do: some SDKs never set it, and mean nothing by that.
 const SAMPLING_PRIORITY: &str = "sampling.priority";
@@ -42,6 +46,8 @@ pub(in crate::telemetry) struct Exporter {
     /// `None` if lines are not sent.
     logs_url: Option<Uri>,
     resource: ResourceAttributesWithSchema,
+    /// Limit for the requests of one invocation.
+    timeout: Duration,
     outage: Mutex<Outage>,
 }
 
@@ -72,6 +78,7 @@ impl Exporter {
             extension: OtlpClient::new(config.traces_url.clone()),
             logs_url: config.logs_url.clone(),
             resource: resource.into(),
+            timeout: if config.is_concurrent { CONCURRENT_TIMEOUT } else { TIMEOUT },
             outage: Mutex::default(),
         }
     }
@@ -80,9 +87,9 @@ impl Exporter {
     ///
     /// An outage is one warning, and its end one line with the number of lost spans. Every call
     /// tries, so that an extension which starts later is found; only one that takes connections
-    /// and does not answer is left alone for [`PAUSE`]. Takes at most [`TIMEOUT`] and at most half
-    /// of `time_left`, since a runtime that overruns its deadline is killed even though it has
-    /// replied.
+    /// and does not answer is left alone for [`PAUSE`]. Takes at most [`TIMEOUT`], or
+    /// [`CONCURRENT_TIMEOUT`] on a managed instance, and at most half of `time_left`, since a runtime
+    /// that overruns its deadline is killed even though it has replied.
     pub(in crate::telemetry) async fn send(
         &self,
         spans: Vec<SpanData>,
@@ -93,7 +100,7 @@ impl Exporter {
         if span_count + line_count == 0 || self.outage().pauses(span_count, line_count) {
             return;
         }
-        let timeout = time_left.map_or(TIMEOUT, |left| TIMEOUT.min(left / 2));
+        let timeout = time_left.map_or(self.timeout, |left| self.timeout.min(left / 2));
         let until = tokio::time::Instant::now() + timeout;
         // Lines first: by the server span the extension knows that this was all.
         let mut silent = false;

@@ -1,7 +1,7 @@
 //! The way to the extension: OTLP/HTTP on this machine, protobuf.
 //! <https://opentelemetry.io/docs/specs/otlp/#otlphttp>
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri, header::CONTENT_TYPE};
@@ -16,6 +16,9 @@ use prost::Message;
 /// Limit for one request to the extension, which answers within a millisecond. The wait delays the
 /// next invocation, not the client of this one.
 pub(super) const TIMEOUT: Duration = Duration::from_millis(200);
+
+/// In so many parts a time limit is counted: more than invocations of one sandbox usually fail at once.
+const TIMEOUT_PARTS: u32 = 20;
 
 /// Why the extension did not take something.
 #[derive(Debug, thiserror::Error)]
@@ -67,8 +70,16 @@ impl OtlpClient {
         url: &Uri,
         request: &impl Message,
     ) -> Result<(), SendError> {
-        let posted = tokio::time::timeout(timeout, self.post(url, request.encode_to_vec())).await;
-        posted.unwrap_or(Err(SendError::TimedOut(timeout)))
+        let mut post = pin!(self.post(url, request.encode_to_vec()));
+        // Other invocations may keep the thread busy. Such a time uses up one part, however long it is, so
+        // an answer that came meanwhile is read in the next part.
+        for _ in 0..TIMEOUT_PARTS {
+            let part = timeout / TIMEOUT_PARTS;
+            if let Ok(posted) = tokio::time::timeout(part, &mut post).await {
+                return posted;
+            }
+        }
+        Err(SendError::TimedOut(timeout))
     }
 
     async fn post(&self, url: &Uri, body: Vec<u8>) -> Result<(), SendError> {

@@ -1,11 +1,7 @@
 //! Log lines: one JSON object each, on stdout, where Lambda collects them; and on their way to the
 //! extension, if they are sent as well.
 
-use std::{
-    fmt::Debug,
-    io::Write,
-    sync::{Arc, OnceLock},
-};
+use std::{fmt::Debug, io::Write, sync::OnceLock};
 
 use jiff::Timestamp;
 use opentelemetry::trace::TraceContextExt;
@@ -18,14 +14,13 @@ use tracing::{
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
 use super::otlp_records::WrittenLines;
-use crate::telemetry::current_invocation::CurrentInvocation;
+use crate::telemetry::current_invocation;
 
 /// Writes each event as a line of JSON: `timestamp` (RFC 3339, UTC, milliseconds), `level`,
-/// `message`, `requestId`, `trace_id`, `span_id`, `xray_trace_id`, `service`, and the event's own
-/// fields. What is not known, such as a request id between invocations, is left out.
+/// `message`, `requestId`, `trace_id`, `span_id`, `xray_trace_id`, `tenantId`, `service`, and the
+/// event's own fields. What is not known, such as a request id between invocations, is left out.
 pub(in crate::telemetry) struct JsonLines<O> {
     service: String,
-    current: Arc<CurrentInvocation>,
     out: O,
     /// Buffer for OTLP export, if it is enabled.
     written: Option<WrittenLines>,
@@ -36,11 +31,10 @@ impl<O> JsonLines<O> {
     /// `out` gives the stream for a line; `written` gets it as well.
     pub(in crate::telemetry) fn new(
         service: String,
-        current: Arc<CurrentInvocation>,
         out: O,
         written: Option<WrittenLines>,
     ) -> Self {
-        Self { service, current, out, written, dispatch: OnceLock::new() }
+        Self { service, out, written, dispatch: OnceLock::new() }
     }
 
     /// The ids of the OpenTelemetry span behind the current one, as hex.
@@ -77,12 +71,15 @@ where
         line.set("timestamp", now.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string());
         line.set("level", event.metadata().level().as_str());
         line.set("service", self.service.as_str());
-        let ids = self.current.ids();
+        let ids = current_invocation::ids();
         if let Some(request_id) = ids.request_id {
             line.set("requestId", request_id);
         }
         if let Some(xray_trace_id) = ids.xray_trace_id {
             line.set("xray_trace_id", xray_trace_id);
+        }
+        if let Some(tenant_id) = ids.tenant_id {
+            line.set("tenantId", tenant_id);
         }
         if let Some((trace, span)) = self.span_ids(&context) {
             line.set("trace_id", trace);

@@ -3,10 +3,7 @@
 //!
 //! The extension turns them into the same lines again: see `cloudwatch_logs/otlp.rs` there.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::collections::VecDeque;
 
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::{
@@ -16,13 +13,16 @@ use opentelemetry_proto::tonic::{
 use serde_json::{Map, Value};
 use trace_context::{SpanId, TraceId};
 
+use crate::telemetry::current_invocation::PerInvocation;
+
 /// Most bytes of buffered lines, as they are on stdout: some thousand lines, and less than the
 /// extension accepts in one request.
 const MAX_BYTES: usize = 1 << 20;
 
-/// The lines since the last time they were sent. Emptied after each invocation.
+/// The lines of each running invocation, and those from outside invocations, which the next invocation
+/// that ends sends.
 #[derive(Clone, Debug, Default)]
-pub(in crate::telemetry) struct WrittenLines(Arc<Mutex<Lines>>);
+pub(in crate::telemetry) struct WrittenLines(PerInvocation<Lines>);
 
 #[derive(Debug, Default)]
 struct Lines {
@@ -56,25 +56,41 @@ impl WrittenLines {
         fields: Map<String, Value>,
         bytes: usize,
     ) {
-        let mut lines = self.lock();
-        lines.bytes += bytes;
-        lines.kept.push_back(WrittenLine { time, fields, bytes });
-        while lines.bytes > MAX_BYTES
-            && let Some(oldest) = lines.kept.pop_front()
+        self.0.update(|lines| lines.push(WrittenLine { time, fields, bytes }));
+    }
+
+    /// Takes the lines of the present invocation, and those from outside invocations.
+    pub(in crate::telemetry) fn take(&self) -> Records {
+        let mut lines = self.0.take_outside();
+        lines.append(self.0.take());
+        let records = lines.kept.into_iter().map(record).collect();
+        Records { records, dropped: lines.dropped }
+    }
+
+    /// Leaves lines that were written while the others were sent to the next invocation that ends.
+    pub(in crate::telemetry) fn leave_rest(&self) {
+        let rest = self.0.take();
+        if !rest.kept.is_empty() || rest.dropped > 0 {
+            self.0.update_outside(|lines| lines.append(rest));
+        }
+    }
+}
+
+impl Lines {
+    fn push(&mut self, line: WrittenLine) {
+        self.bytes += line.bytes;
+        self.kept.push_back(line);
+        while self.bytes > MAX_BYTES
+            && let Some(oldest) = self.kept.pop_front()
         {
-            lines.bytes -= oldest.bytes;
-            lines.dropped += 1;
+            self.bytes -= oldest.bytes;
+            self.dropped += 1;
         }
     }
 
-    /// Takes them out.
-    pub(in crate::telemetry) fn take(&self) -> Records {
-        let Lines { kept, dropped, .. } = std::mem::take(&mut *self.lock());
-        Records { records: kept.into_iter().map(record).collect(), dropped }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Lines> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn append(&mut self, later: Self) {
+        self.dropped += later.dropped;
+        later.kept.into_iter().for_each(|line| self.push(line));
     }
 }
 

@@ -1,9 +1,6 @@
 //! Where the ended spans of an invocation wait until its reply is posted.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use opentelemetry::{Context, KeyValue, trace::SpanKind};
 use opentelemetry_sdk::{
@@ -11,13 +8,15 @@ use opentelemetry_sdk::{
     trace::{Span, SpanData, SpanProcessor},
 };
 
+use crate::telemetry::current_invocation::PerInvocation;
+
 /// Most spans of one invocation, the server span not counted. OpenTelemetry's own queue holds as
 /// many; they take about 1 MiB, a hundred times what an endpoint makes.
 const MAX_SPANS: usize = 2048;
 
-/// The spans of the invocation that have ended. Emptied after each one.
+/// The spans of each running invocation that have ended.
 #[derive(Clone, Debug, Default)]
-pub(in crate::telemetry) struct FinishedSpans(Arc<Mutex<Finished>>);
+pub(in crate::telemetry) struct FinishedSpans(PerInvocation<Finished>);
 
 /// The ended spans of one invocation.
 #[derive(Debug, Default)]
@@ -29,13 +28,13 @@ pub(in crate::telemetry) struct Finished {
 }
 
 impl FinishedSpans {
-    /// Takes them out.
+    /// Takes the spans of the present invocation, and those that ended outside invocations.
     pub(in crate::telemetry) fn take(&self) -> Finished {
-        std::mem::take(&mut *self.lock())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Finished> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut finished = self.0.take_outside();
+        let own = self.0.take();
+        finished.spans.extend(own.spans);
+        finished.dropped += own.dropped;
+        finished
     }
 }
 
@@ -44,12 +43,13 @@ impl SpanProcessor for FinishedSpans {
 
     fn on_end(&self, mut span: SpanData) {
         keep_last_of_each_key(&mut span.attributes);
-        let mut finished = self.lock();
         // The server span ends last, and without it the extension would not know of the end.
-        match finished.spans.len() < MAX_SPANS || span.span_kind == SpanKind::Server {
-            true => finished.spans.push(span),
-            false => finished.dropped += 1,
-        }
+        self.0.update(|finished| {
+            match finished.spans.len() < MAX_SPANS || span.span_kind == SpanKind::Server {
+                true => finished.spans.push(span),
+                false => finished.dropped += 1,
+            }
+        });
     }
 
     fn force_flush(&self) -> OTelSdkResult {

@@ -1,9 +1,6 @@
 //! Trace and span ids, and the trace in which a server span begins.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use opentelemetry::{
     Context,
@@ -21,7 +18,7 @@ use super::{
     context::{Baggage, XrayOfInvocation, remote},
     sampling::SamplingOverride,
 };
-use crate::http::Request;
+use crate::{http::Request, telemetry::current_invocation::PerInvocation};
 
 /// Longest `baggage` that is looked at, in bytes.
 /// <https://www.w3.org/TR/baggage/#limits>
@@ -30,7 +27,7 @@ const MAX_BAGGAGE_BYTES: usize = 8192;
 /// Makes ids; the id of the next trace can be set beforehand.
 #[derive(Clone, Debug, Default)]
 pub(in crate::telemetry) struct TraceIds {
-    next: Arc<Mutex<Option<TraceId>>>,
+    next: PerInvocation<Option<TraceId>>,
     random: RandomIdGenerator,
 }
 
@@ -56,25 +53,23 @@ impl TraceIds {
             let caller = remote(caller, header("tracestate"));
             context = context.with_remote_span_context(caller);
         } else if let Some(xray) = &xray {
-            *self.lock() = Some(TraceId::from_bytes(xray.header.root.to_bytes()));
+            let root = TraceId::from_bytes(xray.header.root.to_bytes());
+            self.next.update(|next| *next = Some(root));
         }
         if let Some(xray) = xray {
             context = context.with_value(xray);
         }
         // Fails only if the span is not recorded; then nothing is lost.
         let _ = span.set_parent(context);
-        span.context(); // starts it, and so uses what was set
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<TraceId>> {
-        self.next.lock().unwrap_or_else(PoisonError::into_inner)
+        span.context(); // starts the span, which takes the id
+        self.next.take(); // unless the span is not recorded
     }
 }
 
 impl IdGenerator for TraceIds {
     /// A new id has the shape that X-Ray wants: its first 4 bytes are Unix seconds.
     fn new_trace_id(&self) -> TraceId {
-        self.lock().take().unwrap_or_else(|| {
+        self.next.take().unwrap_or_else(|| {
             let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let seconds = since_1970.as_secs() as u32; // X-Ray has 4 bytes, enough until 2106
             let mut bytes = self.random.new_trace_id().to_bytes();

@@ -3,6 +3,8 @@
 use opentelemetry::{Array, KeyValue, StringValue, Value};
 use opentelemetry_sdk::{Resource, resource::TelemetryResourceDetector};
 
+use sha2::{Digest, Sha256};
+
 use crate::config::Config;
 
 /// The attributes of all spans of this process.
@@ -16,6 +18,10 @@ pub(in crate::telemetry) fn resource(config: &Config) -> Resource {
         text("faas.name", &config.function_name),
         text("faas.version", &config.function_version),
         text("faas.instance", &config.log_stream),
+        config
+            .log_stream
+            .as_deref()
+            .map(|name| KeyValue::new("service.instance.id", instance(name))),
         text("cloud.region", &config.region),
         list("aws.log.group.names", &config.log_group),
         list("aws.log.stream.names", &config.log_stream),
@@ -36,4 +42,11 @@ pub(in crate::telemetry) fn resource(config: &Config) -> Resource {
         .with_attributes(named)
         .with_attribute(KeyValue::new("service.name", config.service_name.clone()))
         .build()
+}
+
+/// The id of the sandbox with this log stream. The extension derives the same one for its spans.
+fn instance(log_stream: &str) -> String {
+    let digest = Sha256::digest(log_stream);
+    let bytes = std::array::from_fn(|byte| digest[byte]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
 }

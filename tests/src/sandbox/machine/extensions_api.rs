@@ -70,7 +70,9 @@ impl Machine {
         body: &[u8],
     ) -> Answer {
         let name = name.unwrap_or_default();
+        let is_refused = account_id && !self.setup.gives_account_id;
         let answer = match self.new_agent(&name, body) {
+            Ok(_) if is_refused => Answer::error(400, "InvalidRequestFormat", "unknown feature"),
             Ok(agent) => {
                 let answer = self.registered(&agent, account_id);
                 self.agents.push(agent);

@@ -20,6 +20,7 @@ pub(crate) struct Invocation {
     pub(crate) request_id: String,
     pub(crate) payload: Value,
     pub(crate) trace_header: Option<String>,
+    pub(crate) tenant_id: Option<String>,
     /// When the caller asked.
     pub(crate) accepted: Instant,
     /// When the function's time began: with a second init inside the invocation, before that.
@@ -40,6 +41,7 @@ impl Invocation {
             request_id: uuid::Uuid::new_v4().to_string(),
             payload: event.payload,
             trace_header: event.trace_header,
+            tenant_id: None,
             accepted: Instant::now(),
             started: None,
             deadline: None,

@@ -7,6 +7,7 @@
 
 mod extensions_api;
 pub(crate) mod invocation;
+mod managed;
 mod phases;
 mod runtime_api;
 mod stop;
@@ -24,6 +25,7 @@ use tokio::time::sleep_until;
 
 use self::extensions_api::Agent;
 use self::invocation::Invocation;
+use self::managed::Managed;
 use self::stop::Stop;
 use super::Setup;
 use super::journal::{Entry, Exit, Party, What};
@@ -147,6 +149,9 @@ pub(crate) struct Machine {
     init: InitClock,
     queue: VecDeque<Invocation>,
     current: Option<Invocation>,
+    managed: Managed,
+    /// Whether the snapshot was restored.
+    restored: bool,
     /// A process that ended while all slept: found out at the next invocation, as in Lambda.
     broken: Option<FailureKind>,
     /// The runtime is being killed since it took too much.
@@ -194,6 +199,8 @@ pub(crate) fn start(
         init,
         queue: VecDeque::new(),
         current: None,
+        managed: Managed::default(),
+        restored: false,
         broken: None,
         out_of_memory: false,
         frozen: false,
@@ -315,6 +322,12 @@ impl Machine {
         }
     }
 
+    /// Emits an event of init with the initialization type of this environment.
+    fn emit_init(&mut self, mut event: Value) {
+        event["record"]["initializationType"] = self.setup.initialization_type.into();
+        self.telemetry.emit(event);
+    }
+
     fn phase(&self) -> Phase {
         *self.phase.borrow()
     }
@@ -324,7 +337,7 @@ impl Machine {
     }
 
     fn start_process(&mut self, party: Party) {
-        let Setup { function_name, customer, memory_mb, .. } = &self.setup;
+        let Setup { function_name, customer, memory_mb, initialization_type, .. } = &self.setup;
         let (program, variables) = match &party {
             Party::Runtime => {
                 let variables = super::environment::of_function;
@@ -342,6 +355,12 @@ impl Machine {
             }
         };
         let Some(program) = program else { return };
+        let mut variables = variables;
+        let kind = ("AWS_LAMBDA_INITIALIZATION_TYPE", (*initialization_type).to_owned());
+        let concurrency =
+            self.setup.concurrency.map(|it| ("AWS_LAMBDA_MAX_CONCURRENCY", it.to_string()));
+        variables
+            .extend([kind].into_iter().chain(concurrency).map(|(key, it)| (key.to_owned(), it)));
         let messages = self.messages.clone();
         let running = process::start(program, party.clone(), variables, self.generation, messages);
         self.notes.write(What::Started(party.clone()));

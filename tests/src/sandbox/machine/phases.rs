@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::invocation::Invocation;
 use super::{Machine, Phase};
 use crate::sandbox::journal::{Party, What};
 use crate::sandbox::platform::{self, InitPhase};
@@ -24,7 +25,7 @@ impl Machine {
         self.enter(Phase::Init);
         self.telemetry.reset();
         let name = &self.setup.function_name;
-        self.telemetry.emit(platform::init_start(phase, name, self.setup.memory_mb));
+        self.emit_init(platform::init_start(phase, name, self.setup.memory_mb));
         // Inside an invocation the function's own time counts, as its start does.
         let in_invocation = self.current.as_ref().and_then(|invocation| invocation.deadline);
         self.alarm = Some(in_invocation.unwrap_or(self.init.began + self.setup.limits.init));
@@ -45,7 +46,8 @@ impl Machine {
 
     /// Init ends when the runtime and every registered extension are in Next.
     pub(super) fn end_init_if_ready(&mut self) {
-        if self.runtime.is_none() || !self.agents.iter().all(|agent| agent.is_ready()) {
+        let is_in_next = self.runtime.is_some() || self.managed.is_in_next();
+        if !is_in_next || !self.agents.iter().all(|agent| agent.is_ready()) {
             return;
         }
         let events: Vec<_> = self
@@ -57,7 +59,7 @@ impl Machine {
             self.telemetry.emit(event);
         }
         let took = self.init.began.elapsed();
-        self.telemetry.emit(platform::init_report(self.init.phase, took, None));
+        self.emit_init(platform::init_report(self.init.phase, took, None));
         self.telemetry.close_subscriptions();
         self.notes.write(What::InitEnded { succeeded: true });
         self.alarm = None;
@@ -73,10 +75,10 @@ impl Machine {
     pub(super) fn fail_init(&mut self, failure: FailureKind) {
         let status = Some((failure.status(), failure.error_type()));
         if self.runtime.is_none() {
-            self.telemetry.emit(platform::init_runtime_done(self.init.phase, status));
+            self.emit_init(platform::init_runtime_done(self.init.phase, status));
         }
         let took = self.init.began.elapsed();
-        self.telemetry.emit(platform::init_report(self.init.phase, took, status));
+        self.emit_init(platform::init_report(self.init.phase, took, status));
         self.notes.write(What::InitEnded { succeeded: false });
         if self.current.is_some() {
             let error_type = failure.error_type();
@@ -90,6 +92,9 @@ impl Machine {
         let phase = self.phase();
         if !matches!(phase, Phase::Ready | Phase::Off) {
             return;
+        }
+        if self.is_managed() && phase == Phase::Ready {
+            return self.hand_out();
         }
         let Some(mut invocation) = self.queue.pop_front() else {
             return if self.shutdown_asked {
@@ -106,6 +111,7 @@ impl Machine {
             return self.begin_init(InitPhase::Invoke);
         }
         self.freeze(false);
+        self.restore_snapshot();
         self.current = Some(invocation);
         match self.broken.take() {
             Some(failure) => self.fail(failure),
@@ -115,17 +121,30 @@ impl Machine {
 
     /// The environment is up: the event goes to the extensions and to the runtime.
     pub(super) fn begin_invocation(&mut self) {
-        let Some(invocation) = &mut self.current else { return };
+        let Some(mut invocation) = self.current.take() else { return };
+        let (next, event) = self.begin(&mut invocation);
+        self.alarm = invocation.deadline;
+        self.current = Some(invocation);
+        self.enter(Phase::Invoking);
+        for agent in self.agents.iter_mut().filter(|agent| agent.wants_invoke) {
+            agent.send(event.clone());
+        }
+        if let Some(runtime) = self.runtime.take() {
+            let _ = runtime.send(next);
+        }
+    }
+
+    /// Starts the time of an invocation. Returns the answers of the runtime's Next and of an extension's.
+    pub(super) fn begin(&mut self, invocation: &mut Invocation) -> (Answer, Value) {
         let now = Instant::now();
         invocation.started.get_or_insert(now);
         let deadline = *invocation.deadline.get_or_insert(now + self.setup.limits.invocation);
+        invocation.tenant_id = self.setup.tenant_id.clone();
         let request_id = invocation.request_id.clone();
         let trace_header = invocation.trace_header.clone();
         let payload = invocation.payload.clone();
         self.telemetry.emit(platform::start(invocation));
         self.notes.write(What::InvokeStarted { request_id: request_id.clone() });
-        self.alarm = Some(deadline);
-        self.enter(Phase::Invoking);
 
         let deadline_ms = epoch_ms(deadline - now);
         let arn = format!(
@@ -144,11 +163,21 @@ impl Machine {
             event["tracing"] = json!({ "type": "X-Amzn-Trace-Id", "value": value });
             next = next.header("lambda-runtime-trace-id", value);
         }
-        for agent in self.agents.iter_mut().filter(|agent| agent.wants_invoke) {
-            agent.send(event.clone());
+        if let Some(tenant_id) = &self.setup.tenant_id {
+            next = next.header("lambda-runtime-aws-tenant-id", tenant_id);
         }
-        if let Some(runtime) = self.runtime.take() {
-            let _ = runtime.send(next);
+        (next, event)
+    }
+
+    /// The first thaw of a snapshot is a restore. Its events say so; its processes get no event.
+    fn restore_snapshot(&mut self) {
+        if self.setup.initialization_type != "snap-start"
+            || std::mem::replace(&mut self.restored, true)
+        {
+            return;
+        }
+        for event in platform::restore(&self.setup.function_name) {
+            self.telemetry.emit(event);
         }
     }
 

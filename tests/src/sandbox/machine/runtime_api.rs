@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::invocation::Response;
+use super::invocation::{Invocation, Response};
 use super::{Machine, Phase};
 use crate::sandbox::journal::What;
 use crate::sandbox::platform;
@@ -17,6 +17,9 @@ impl Machine {
     /// Ends the present invocation for the runtime; answered with the next one.
     pub(super) fn runtime_next(&mut self, answer: oneshot::Sender<Answer>) {
         self.notes.write(What::RuntimeNext);
+        if self.is_managed() {
+            return self.managed_next(answer);
+        }
         if self.phase() == Phase::Invoking {
             let Some(invocation) = &mut self.current else { return };
             if !invocation.is_answered() {
@@ -36,7 +39,7 @@ impl Machine {
         let first = self.runtime.replace(answer).is_none();
         if self.phase() == Phase::Init {
             if first {
-                self.telemetry.emit(platform::init_runtime_done(self.init.phase, None));
+                self.emit_init(platform::init_runtime_done(self.init.phase, None));
             }
             self.end_init_if_ready();
         }
@@ -50,51 +53,14 @@ impl Machine {
         body: Result<Bytes, BodyFault>,
         began: Instant,
     ) -> Answer {
+        let take = |invocation: &mut Invocation| take_response(invocation, streamed, body, began);
         let answer = match self.unanswered(&request_id) {
+            _ if self.is_managed() => self.managed_answer(&request_id, take),
             Some(refusal) => refusal,
-            None => self.take_response(streamed, body, began),
+            None => self.current.as_mut().map_or_else(accepted, take),
         };
         self.notes.write(What::RuntimeResponse { request_id, status: answer.status });
         answer
-    }
-
-    fn take_response(
-        &mut self,
-        streamed: bool,
-        body: Result<Bytes, BodyFault>,
-        began: Instant,
-    ) -> Answer {
-        let Some(invocation) = &mut self.current else { return accepted() };
-        let bytes = body.as_ref().map_or(0, Bytes::len);
-        invocation.response = Some(Response { began, ended: Instant::now(), bytes });
-        let payload = match body {
-            Ok(payload) => payload,
-            Err(BodyFault::TooLarge) => {
-                invocation.answer(Err(FailureKind::ResponseTooLarge));
-                let limit = "Exceeded maximum allowed payload size (6291556 bytes).";
-                return Answer::error(413, "RequestEntityTooLarge", limit);
-            }
-            Err(BodyFault::Truncated) => {
-                invocation.answer(Err(FailureKind::TruncatedResponse));
-                return Answer::error(400, "TruncatedResponse", "the body broke off");
-            }
-        };
-        let reply = GatewayReply::parse(&payload, streamed);
-        let text = reply.text();
-        let GatewayReply { status, headers, cookies, body } = reply;
-        invocation.answer(Ok(Reply {
-            status,
-            headers,
-            cookies,
-            json: serde_json::from_str(&text).unwrap_or_default(),
-            body: text,
-            body_bytes: body.len(),
-            payload,
-            request_id: invocation.request_id.clone(),
-            trace_header: invocation.trace_header.clone(),
-            latency: invocation.accepted.elapsed(),
-        }));
-        accepted()
     }
 
     /// The function failed, and says so.
@@ -104,12 +70,17 @@ impl Machine {
         error_type: Option<String>,
         body: Value,
     ) -> Answer {
-        let answer = self.unanswered(&request_id).unwrap_or_else(accepted);
-        if let (202, Some(invocation)) = (answer.status, &mut self.current) {
+        let take = |invocation: &mut Invocation| {
             let now = Instant::now();
             invocation.response = Some(Response { began: now, ended: now, bytes: 0 });
             invocation.answer(Err(FailureKind::Function(body)));
-        }
+            accepted()
+        };
+        let answer = match self.unanswered(&request_id) {
+            _ if self.is_managed() => self.managed_answer(&request_id, take),
+            Some(refusal) => refusal,
+            None => self.current.as_mut().map_or_else(accepted, take),
+        };
         let error_type = error_type.unwrap_or_default();
         self.notes.write(What::RuntimeError { request_id, error_type, status: answer.status });
         answer
@@ -145,4 +116,42 @@ impl Machine {
 
 fn accepted() -> Answer {
     Answer::new(202, json!({ "status": "OK" }))
+}
+
+fn take_response(
+    invocation: &mut Invocation,
+    streamed: bool,
+    body: Result<Bytes, BodyFault>,
+    began: Instant,
+) -> Answer {
+    let bytes = body.as_ref().map_or(0, Bytes::len);
+    invocation.response = Some(Response { began, ended: Instant::now(), bytes });
+    let payload = match body {
+        Ok(payload) => payload,
+        Err(BodyFault::TooLarge) => {
+            invocation.answer(Err(FailureKind::ResponseTooLarge));
+            let limit = "Exceeded maximum allowed payload size (6291556 bytes).";
+            return Answer::error(413, "RequestEntityTooLarge", limit);
+        }
+        Err(BodyFault::Truncated) => {
+            invocation.answer(Err(FailureKind::TruncatedResponse));
+            return Answer::error(400, "TruncatedResponse", "the body broke off");
+        }
+    };
+    let reply = GatewayReply::parse(&payload, streamed);
+    let text = reply.text();
+    let GatewayReply { status, headers, cookies, body } = reply;
+    invocation.answer(Ok(Reply {
+        status,
+        headers,
+        cookies,
+        json: serde_json::from_str(&text).unwrap_or_default(),
+        body: text,
+        body_bytes: body.len(),
+        payload,
+        request_id: invocation.request_id.clone(),
+        trace_header: invocation.trace_header.clone(),
+        latency: invocation.accepted.elapsed(),
+    }));
+    accepted()
 }

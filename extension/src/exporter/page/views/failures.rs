@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::otlp::failure_codec::{EncodedItem, read};
@@ -44,22 +44,89 @@ struct FailureCause {
     frames: Vec<ShownFrame>,
 }
 
+/// What the page shows of an item that Rollbar takes.
+#[derive(Debug, Deserialize)]
+struct ItemJson {
+    data: DataJson,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct DataJson {
+    body: BodyJson,
+    level: Option<String>,
+    /// Unix seconds.
+    timestamp: i64,
+    fingerprint: Option<String>,
+    request: Value,
+    person: Value,
+    custom: Value,
+}
+
+/// One of the first three is there.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct BodyJson {
+    message: Option<MessageJson>,
+    trace: Option<TraceJson>,
+    /// The outermost exception first.
+    trace_chain: Vec<TraceJson>,
+    telemetry: Vec<EntryJson>,
+}
+
+#[derive(Debug, Deserialize)]
+struct MessageJson {
+    body: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct TraceJson {
+    /// The most recent call is the last.
+    frames: Vec<FrameJson>,
+    exception: ExceptionJson,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ExceptionJson {
+    class: String,
+    message: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct FrameJson {
+    filename: String,
+    lineno: Option<u32>,
+    colno: Option<u32>,
+    method: Option<String>,
+    in_project: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct EntryJson {
+    level: Value,
+    timestamp_ms: i64,
+    body: Value,
+}
+
 /// The groups of the failures in these payloads, the latest first.
 pub fn groups<'a>(payloads: impl Iterator<Item = &'a Payload>) -> Vec<FailureGroup> {
     let failures = payloads.filter(|payload| payload.kind == SignalKind::Failures);
     let mut groups: HashMap<String, FailureGroup> = HashMap::new();
-    let read_item = |item: EncodedItem<'_>| {
-        let mut json: Value = serde_json::from_str(item.json).ok()?;
-        let data = json.get_mut("data").map(Value::take).filter(Value::is_object)?;
-        Some((item.items, data["timestamp"].as_i64().unwrap_or_default(), data))
-    };
-    let items = failures.flat_map(|payload| read(&payload.bytes)).filter_map(read_item);
-    let mut items: Vec<(u64, i64, Value)> = items.collect();
+    let mut items: Vec<(u64, DataJson)> = failures
+        .flat_map(|payload| read(&payload.bytes))
+        .filter_map(|EncodedItem { items, json, .. }| {
+            Some((items, serde_json::from_str::<ItemJson>(json).ok()?.data))
+        })
+        .collect();
     // The latest occurrence is shown.
-    items.sort_by_key(|(_, timestamp, _)| std::cmp::Reverse(*timestamp));
-    for (count, timestamp, data) in items {
-        let trace = text(&data["custom"]["trace_id"]);
-        let time_ms = timestamp.saturating_mul(1_000);
+    items.sort_by_key(|(_, data)| std::cmp::Reverse(data.timestamp));
+    for (count, data) in items {
+        let trace = data.custom["trace_id"].as_str().map(str::to_owned);
+        let time_ms = data.timestamp.saturating_mul(1_000);
         let shown = FailureGroup::of(data, time_ms);
         let group = groups.entry(shown.key.clone()).or_insert(shown);
         group.count += count;
@@ -78,63 +145,49 @@ pub fn groups<'a>(payloads: impl Iterator<Item = &'a Payload>) -> Vec<FailureGro
 }
 
 impl FailureGroup {
-    /// Reads the member `data` of an item.
-    fn of(mut data: Value, time_ms: i64) -> Self {
-        let body = data["body"].take();
-        let traces = match &body["trace_chain"] {
-            Value::Array(chain) => chain.as_slice(),
-            _ => body.get("trace").map(std::slice::from_ref).unwrap_or_default(),
+    fn of(data: DataJson, time_ms: i64) -> Self {
+        let BodyJson { message, trace, trace_chain, telemetry } = data.body;
+        let mut chain = trace.into_iter().chain(trace_chain);
+        let shown = match message {
+            Some(message) => FailureCause { title: message.body, frames: Vec::new() },
+            None => FailureCause::of(chain.next().unwrap_or_default()),
         };
-        let (shown, causes) = traces.split_first().unzip();
-        let title = shown.map(title).or_else(|| text(&body["message"]["body"]));
-        let title = title.unwrap_or_default();
-        let cause = |trace| FailureCause { title: self::title(trace), frames: frames(trace) };
-        let lines = body["telemetry"].as_array().into_iter().flatten().map(|entry| {
-            let message = &entry["body"]["message"];
-            json!({"time_ms": entry["timestamp_ms"], "level": entry["level"], "message": message})
+        let lines = telemetry.into_iter().map(|entry| {
+            let message = entry.body.get("message").cloned().unwrap_or(entry.body);
+            json!({"time_ms": entry.timestamp_ms, "level": entry.level, "message": message})
         });
         Self {
-            key: text(&data["fingerprint"]).unwrap_or_else(|| title.clone()),
-            level: text(&data["level"]).unwrap_or_else(|| "error".to_owned()),
+            key: data.fingerprint.unwrap_or_else(|| shown.title.clone()),
+            level: data.level.unwrap_or_else(|| "error".to_owned()),
             count: 0,
             first_ms: time_ms,
             last_ms: time_ms,
             traces: Vec::new(),
-            frames: shown.map(frames).unwrap_or_default(),
-            causes: causes.unwrap_or_default().iter().map(cause).collect(),
             lines: lines.collect(),
-            request: data["request"].take(),
-            person: data["person"].take(),
-            custom: data["custom"].take(),
-            title,
+            request: data.request,
+            person: data.person,
+            custom: data.custom,
+            title: shown.title,
+            frames: shown.frames,
+            causes: chain.map(FailureCause::of).collect(),
         }
     }
 }
 
-fn text(value: &Value) -> Option<String> {
-    value.as_str().map(str::to_owned)
-}
-
-fn title(trace: &Value) -> String {
-    let exception = &trace["exception"];
-    let class = exception["class"].as_str().unwrap_or_default();
-    match exception["message"].as_str().filter(|message| !message.is_empty()) {
-        Some(message) => format!("{class}: {message}"),
-        None => class.to_owned(),
+impl FailureCause {
+    fn of(trace: TraceJson) -> Self {
+        let ExceptionJson { class, message } = trace.exception;
+        let title = if message.is_empty() { class } else { format!("{class}: {message}") };
+        let frame = |frame: FrameJson| ShownFrame {
+            file: frame.filename,
+            line: frame.lineno,
+            column: frame.colno,
+            function: frame.method,
+            own: frame.in_project,
+        };
+        // The most recent call first.
+        Self { title, frames: trace.frames.into_iter().rev().map(frame).collect() }
     }
-}
-
-/// The most recent call first.
-fn frames(trace: &Value) -> Vec<ShownFrame> {
-    let number = |value: &Value| value.as_u64().and_then(|number| u32::try_from(number).ok());
-    let frame = |frame: &Value| ShownFrame {
-        file: text(&frame["filename"]).unwrap_or_default(),
-        line: number(&frame["lineno"]),
-        column: number(&frame["colno"]),
-        function: text(&frame["method"]),
-        own: frame["in_project"] == true,
-    };
-    trace["frames"].as_array().into_iter().flatten().rev().map(frame).collect()
 }
 
 #[cfg(test)]

@@ -133,3 +133,41 @@ fn an_invocation_whose_report_never_comes_is_told_at_the_end() {
         assert!(shut_down(&mut lines, reason).is_empty());
     }
 }
+
+#[test]
+fn on_a_managed_instance_a_line_belongs_to_its_request_id_or_trace_id_else_to_none() {
+    let mut lines = lines();
+    lines.registry.set_concurrent();
+    let early = function(&mut lines, json!("starting"));
+    started(&mut lines, "a");
+
+    let named = function(&mut lines, json!({"requestId": "a"}));
+    let root = XRAY_TRACE[2..].replace('-', "");
+    let traced = function(&mut lines, json!({"message": "x", "trace_id": root}));
+    let plain = function(&mut lines, json!("the only running one's, perhaps"));
+    let other = function(&mut lines, json!({"trace_id": "0af7651916cd43dd8448eb211c80319c"}));
+
+    let shown = |line: &Value| json!([line["requestId"], line["lambda"]["invocation"]]);
+    assert_eq!(shown(&early), json!([null, null]), "of init");
+    assert_eq!(shown(&named), json!(["a", null]));
+    assert_eq!(shown(&traced), json!(["a", null]));
+    assert_eq!(shown(&plain), json!([null, "unknown"]));
+    assert_eq!(shown(&other), json!([null, "unknown"]));
+}
+
+#[test]
+fn a_line_has_the_tenant_of_its_sandbox_unless_it_names_one_itself() {
+    let mut lines = lines();
+    let start = json!({"requestId": "a", "tenantId": format!(" acme\n{} ", "x".repeat(400))});
+    take(&mut lines, &[("platform.start", start)]);
+
+    let expected = format!("acme{}", "x".repeat(252));
+    assert_eq!(function(&mut lines, json!("plain"))["tenantId"], expected);
+    assert_eq!(function(&mut lines, json!({"message": "x"}))["tenantId"], expected);
+    assert_eq!(function(&mut lines, json!({"tenantId": "own"}))["tenantId"], "own");
+    for absurd in [json!(7), json!(null), json!({}), json!(""), json!("\u{0}\n")] {
+        let mut lines = self::lines();
+        take(&mut lines, &[("platform.start", json!({"requestId": "a", "tenantId": absurd}))]);
+        assert_eq!(function(&mut lines, json!("plain"))["tenantId"], Value::Null, "{absurd}");
+    }
+}

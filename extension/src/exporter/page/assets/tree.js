@@ -128,8 +128,8 @@ function node(span, index, parent, nodes) {
 }
 
 /**
- * How far to move a span. Spans of a service move with its server span, which is moved into the middle
- * of its caller where it began before the caller or after the caller's end.
+ * How far to move a span. A server span that began outside its caller is moved into the caller's middle,
+ * and the spans of its service move with it.
  * @param {Span} span
  * @param {TreeNode} above
  */

@@ -194,7 +194,7 @@ impl PhaseStart {
 }
 
 impl InvocationStart {
-    /// The tenant of the sandbox, without control characters and cut to [`MAX_TENANT_CHARS`].
+    /// The tenant of the sandbox, without control characters and cut to 256.
     pub fn tenant_id(&self) -> Option<String> {
         let visible = self.tenant_id.as_str()?.trim().chars().filter(|char| !char.is_control());
         let id: String = visible.take(MAX_TENANT_CHARS).collect();

@@ -6,7 +6,7 @@
 //! lines ──────────────┼─▶ Evidence of one ─▶ item_builder ─▶ rate_limit ─▶ payload
 //! platform events ────┘   attempt, or stray
 //! ```
-//! - **Attribution.** A signal adds to the [`Evidence`](evidence) of the attempt that it names, or whose
+//! - **Attribution.** A signal adds to the `Evidence` of the attempt that it names, or whose
 //!   server span shares its trace. Other evidence is a stray until then; if no server span comes, it
 //!   belongs to the invocation that ends next.
 //! - **Time.** Evidence is reported when the runtime has finished the invocation, the next one begins,
@@ -14,7 +14,7 @@
 //!   reported at once; log records wait for their spans, at most [`SPANS_FOLLOW`].
 //! - **Once.** A reported failure leaves a tombstone, so late evidence does not report it again. The item's
 //!   `uuid` is derived from the request id, so Rollbar drops the same item of another process.
-//! - **Content.** [`item_builder`] lists which evidence decides which part of the item.
+//! - **Content.** `item_builder` lists which evidence decides which part of the item.
 //! - **Memory.** Evidence, lines and folded items share one bound in bytes, a part of the buffer. Evidence
 //!   over it is cut, and its numbers stay exact.
 //! - **Account.** Its unit is a failure or message, so an item of a burst counts several.

@@ -109,6 +109,23 @@ test('two tabs show the same, and clearing in one empties the other', async () =
   await first.getByText('No requests yet').waitFor();
 });
 
+test('a request that arrives between the first list and the stream is shown', async () => {
+  await cleared();
+  const page = await browser.open('about:blank');
+  let subscribe = () => {};
+  const sent = new Promise(resolve => (subscribe = resolve));
+  await page.route('**/api/stream', async route => {
+    await sent;
+    await route.continue();
+  });
+  await page.goto(extension.url);
+  await page.getByText('No requests yet').waitFor();
+  await extension.send([request({ route: '/api/a' })]);
+  await extension.has(1);
+  subscribe();
+  await shown(page, ['GET /api/a']);
+});
+
 test('a row keeps its focus when others arrive, arrow keys move, and Enter opens the trace', async () => {
   await cleared();
   await extension.send([request({ route: '/api/a', ago: 40 }), request({ route: '/api/b', ago: 20 })]);

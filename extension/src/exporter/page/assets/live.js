@@ -13,7 +13,6 @@ const RETRY_MS = 1000;
 export function connect({ changed, state }) {
   /** @type {EventSource | null} */
   let stream = null;
-  let hello = '';
   let retry = 0;
 
   const open = () => {
@@ -22,11 +21,10 @@ export function connect({ changed, state }) {
     const opened = new EventSource('/api/stream');
     stream = opened;
     opened.addEventListener('open', () => state('live'));
-    opened.addEventListener('hello', event => {
+    // The page has missed what arrived before, or has data of an extension that ended.
+    opened.addEventListener('hello', () => {
       state('live');
-      const isNew = hello !== '';
-      hello = event.data;
-      if (isNew) changed(null);
+      changed(null);
     });
     opened.addEventListener('clear', () => changed(null));
     opened.addEventListener('trace', event => changed(ids(event.data)));
